@@ -1,0 +1,78 @@
+# `make demo` and `make test` do all the set-up themselves; they need Python 3.11 or newer, with its venv module.
+# Another Python:  make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint setup clean
+
+help:  ## show this list
+	@printf 'minilora: LoRA by hand\n\n'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nAnother Python:      make demo PYTHON=python3.12\n'
+	@printf 'Options of pytest:   make test ARGS="tests/test_imports.py -x"\n'
+
+demo: $(VENV)/.installed  ## set up, then adapt the bundled model with LoRA and show what happened
+	$(VENV)/bin/minilora demo $(ARGS)
+
+test: $(VENV)/.installed-test  ## set up, then run the tests
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev  ## set up, then check the code with ruff (the formulas are aligned by hand)
+	$(PY) -m ruff check .
+
+setup: $(VENV)/.installed-dev  ## set up for working on minilora: tests and ruff
+
+clean:  ## remove caches and build products (not .venv, runs/ or figures/)
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find minilora tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp stands for one `pip install`, which is done again when pyproject.toml has changed.
+$(VENV)/.installed: EXTRA :=
+$(VENV)/.installed-test: EXTRA := [test]
+$(VENV)/.installed-dev: EXTRA := [dev]
+$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-dev: pyproject.toml | $(PY)
+	@$(call check_version,$(PY),rm -r $(VENV)  and then  make $(GOAL))
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null 2>&1 || { \
+	  echo "$(VENV) has no pip (was it made by uv?). Remove it and run  make $(GOAL)  again, or install with" >&2; \
+	  echo "  uv pip install -e '.[dev]'" >&2; exit 1; }
+	@echo "Installing minilora$(EXTRA) into $(VENV) (once; again only when pyproject.toml changes) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRA)' || { \
+	  echo "The installation failed; pip's message above says why. It needs a network connection the first time." >&2; \
+	  exit 1; }
+	@touch $@ $(if $(EXTRA),$(VENV)/.installed) $(if $(filter [dev],$(EXTRA)),$(VENV)/.installed-test)
+
+# A Debian python3 without python3-venv has `venv` but no `ensurepip`, and would leave half an environment behind.
+$(PY):
+	@command -v '$(PYTHON)' >/dev/null 2>&1 || { \
+	  echo "minilora needs Python 3.11 or newer; there is no '$(PYTHON)' here; try  make $(GOAL) PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@$(call check_version,$(PYTHON),make $(GOAL) PYTHON=$$newer)
+	@'$(PYTHON)' -c 'import venv, ensurepip' 2>/dev/null || { $(no_venv); }
+	@echo "Making $(VENV) with $$('$(PYTHON)' --version) ..."
+	@'$(PYTHON)' -m venv $(VENV) || { rm -rf $(VENV); $(no_venv); }
+
+GOAL := $(or $(firstword $(MAKECMDGOALS)),demo)
+
+define no_venv
+echo "$(PYTHON) cannot make a virtual environment; most often its module venv or ensurepip is missing." >&2; \
+echo "On Debian and Ubuntu:  sudo apt install python3-venv   and then  make $(GOAL)" >&2; \
+echo "Or with uv:            uv venv && uv pip install -e '.[test]'" >&2; \
+exit 1
+endef
+
+# check_version(python, what to try): `newer` is the newest fitting Python on the PATH, for the message.
+define check_version
+'$(1)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+  newer=python3.12; \
+  for p in python3.11 python3.12 python3.13 python3.14; do \
+    if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then newer=$$p; fi; \
+  done; \
+  found=$$('$(1)' -c 'import sys; print("%d.%d at %s" % (sys.version_info[0], sys.version_info[1], sys.executable))'); \
+  echo "minilora needs Python 3.11 or newer; found $$found; try  $(2)" >&2; \
+  exit 1; }
+endef
