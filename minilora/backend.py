@@ -1,0 +1,163 @@
+"""NumPy on the host, CuPy on an NVIDIA GPU: the only file that knows the difference.
+
+Every function of minilora works on the arrays that it is given and asks them where they live:
+
+    xp = get_xp(x=x, W=W)        # the module numpy, or the module cupy
+    y = xp.exp(x)
+
+There is no global switch. The device is chosen once, where parameters and token ids are made.
+"""
+
+import functools
+import math
+import sys
+
+import numpy
+
+DEVICES = ("auto", "cpu", "gpu")
+
+
+def get_xp(*arrays, **named_arrays):
+    """The array module in which all the given arrays live.
+
+    Parameters
+    ----------
+    *arrays, **named_arrays : ndarray, Python scalar or None
+        Given by keyword, an array is called by that name in the error message. Scalars and None fit anywhere.
+
+    Returns
+    -------
+    xp : module
+        ``numpy`` or ``cupy``; ``numpy`` if no array was given.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array.
+    ValueError
+        If host and device arrays are mixed.
+    """
+    xp = first = None
+    for name, array in (*((f"argument {i}", a) for i, a in enumerate(arrays)), *named_arrays.items()):
+        if array is None or isinstance(array, (bool, int, float, complex)):
+            continue
+        array_xp = _namespace(array)
+        if array_xp is None:
+            raise TypeError(f"{name} is a {type(array).__name__}; it must be a NumPy or CuPy array")
+        if xp is None:
+            xp, first = array_xp, name
+        elif array_xp is not xp:
+            raise ValueError(
+                f"{name} lives in {array_xp.__name__}, but {first} lives in {xp.__name__}: "
+                "move one of them with minilora.backend.to_device(array, 'cpu' or 'gpu')"
+            )
+    return xp or numpy
+
+
+def _namespace(array):
+    """The module of one array, by the array API's protocol; CuPy 14 does not have it yet."""
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__()
+    cupy = sys.modules.get("cupy")
+    return cupy if cupy is not None and isinstance(array, cupy.ndarray) else None
+
+
+@functools.cache
+def gpu_available():
+    """True if CuPy is installed and sees a CUDA device."""
+    try:
+        import cupy
+    except ImportError:
+        return False
+    return bool(cupy.cuda.is_available())
+
+
+def choose_device(device="auto"):
+    """Turn "auto", "cpu" or "gpu" into "cpu" or "gpu".
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    RuntimeError
+        If "gpu" is asked for and there is none.
+    """
+    if device not in DEVICES:
+        raise ValueError(f"device was {device!r}; it may be one of {', '.join(map(repr, DEVICES))}")
+    if device == "gpu" and not gpu_available():
+        raise RuntimeError(
+            "device was 'gpu', but no CUDA device can be used: minilora needs an NVIDIA GPU with its driver, and "
+            "CuPy (pip install 'minilora[cuda12]' or 'minilora[cuda13]'). device='cpu' works everywhere."
+        )
+    if device == "auto":
+        return "gpu" if gpu_available() else "cpu"
+    return device
+
+
+def to_device(array, device):
+    """The same values on "cpu" or "gpu" (no copy if they are there already)."""
+    if choose_device(device) == "gpu":
+        import cupy
+
+        return cupy.asarray(array)
+    return to_numpy(array)
+
+
+def to_numpy(array):
+    """The same values on the host (no copy if they are there already). Waits for the GPU."""
+    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+def on_host(array):
+    """True if the array lives in NumPy, where looking at a value waits for nothing."""
+    return _namespace(array) is numpy
+
+
+def scatter_add(target, ids, updates):
+    """``target[ids[m]] += updates[m]`` for every m, in place, where an id may come more than once.
+
+    Parameters
+    ----------
+    target : ndarray of shape (V, C)
+    ids : integer ndarray of shape (M,)
+    updates : ndarray of shape (M, C)
+    """
+    xp = get_xp(target=target, ids=ids, updates=updates)
+    if xp is not numpy:
+        xp.add.at(target, ids, updates)
+    elif len(ids):
+        # numpy.add.at takes five times as long as summing runs of equal ids
+        order = numpy.argsort(ids, kind="stable")
+        ids = ids[order]
+        starts = numpy.flatnonzero(numpy.concatenate(([True], ids[1:] != ids[:-1])))
+        target[ids[starts]] += numpy.add.reduceat(updates[order], starts)
+
+
+def erf(x):
+    """The error function, elementwise, which CuPy has and NumPy has not.
+
+    With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through values of
+    the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. The error is at rounding.
+    """
+    xp = get_xp(x=x)
+    if xp.__name__ == "cupy":
+        from cupyx.scipy.special import erf as cupy_erf
+
+        return cupy_erf(x)
+    z = xp.minimum(xp.abs(x), 6.0)
+    s = (16.0 / (2.0 + z) - 5.0) / 3.0  # t from 1/4 to 1 -> s from -1 to 1
+    c = _erfc_coefficients()
+    b, b_next = 0.0, 0.0  # Clenshaw's recurrence for p = sum_k c_k T_k(s)
+    for c_k in reversed(c[1:]):
+        b, b_next = 2.0 * s * b - b_next + c_k, b
+    p = s * b - b_next + c[0]
+    return xp.copysign(1.0 - xp.exp(-z * z) * p, x)
+
+
+@functools.cache
+def _erfc_coefficients(degree=24):
+    def p(s):
+        z = 16.0 / (3.0 * s + 5.0) - 2.0
+        return [math.erfc(v) * math.exp(v * v) for v in z]
+
+    return numpy.polynomial.chebyshev.chebinterpolate(p, degree).tolist()

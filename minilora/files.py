@@ -1,0 +1,79 @@
+"""Files: safetensors for arrays, JSON for the rest, written whole or not at all. Nothing that is read can run code."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from minilora.backend import to_numpy
+
+
+def write_atomically(path, content):
+    """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Write `content` as readable JSON."""
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def save_arrays(path, arrays, about):
+    """Write a safetensors file.
+
+    Parameters
+    ----------
+    path : str or Path
+    arrays : dict of str to ndarray
+        On either device.
+    about : dict
+        Anything that JSON can hold; kept in the file's metadata under "minilora".
+    """
+    host = {name: numpy.ascontiguousarray(to_numpy(array)) for name, array in arrays.items()}
+    write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}))
+
+
+def load_arrays(path, kind):
+    """Read what `save_arrays` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind : str
+        What the file's ``about["kind"]`` must be.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+    about : dict
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, is no safetensors file, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {}).get("minilora", "{}"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a file that minilora wrote, or it is damaged: {error}") from None
+    if about.get("kind") != kind:
+        raise ValueError(f"{path} holds {about.get('kind') or 'something unknown'!r}; expected {kind!r}")
+    return arrays, about

@@ -1,0 +1,206 @@
+"""Is a hand-written backward pass the derivative of its forward pass? Ask the forward pass.
+
+The taught method is the centred difference, (f(x + h) - f(x - h)) / 2h, in float64: its error is of order h^2 from the
+curvature and 1e-16 / h from rounding, smallest near h = 1e-5. The second opinion is the complex step, Im f(x + i h) / h,
+which subtracts nothing, and so is exact to rounding for any tiny h; but every line of f must take complex numbers.
+
+A check can lie. It passes wrong code where the point is special (B = 0), where the upstream gradient is all ones (the sum
+of a softmax is constant), where W is square (a transpose has the same shape), in float32, or with an absolute tolerance
+next to a small gradient. So these checks draw a random dy, work in float64, and compare relative to the norm.
+"""
+
+import numpy
+
+from minilora.backend import to_numpy
+from minilora.ops import cross_entropy_backward, cross_entropy_forward
+
+
+class GradientError(AssertionError):
+    """A backward pass is not the derivative of its forward pass."""
+
+
+def numerical_gradient(f, x, dy=None, h=1e-5):
+    """The gradient of sum(dy * f(x)) with respect to x, by centred differences.
+
+    Parameters
+    ----------
+    f : callable
+        Takes an array like x, returns an array (or a scalar).
+    x : float64 ndarray of any shape
+    dy : ndarray of the shape of f(x), optional
+        The upstream gradient; 1 if f returns a scalar.
+    h : float
+
+    Returns
+    -------
+    dx : float64 ndarray of x's shape
+
+    Notes
+    -----
+    x is put back exactly: each entry is set, not shifted to and fro. 2 x.size calls of f.
+    """
+    x = x.copy()
+    dx = numpy.empty(x.shape)
+    for i in numpy.ndindex(x.shape):
+        original = x[i]
+        x[i] = original + h
+        plus = f(x)
+        x[i] = original - h
+        minus = f(x)
+        x[i] = original
+        dx[i] = _weighted(plus - minus, dy) / (2.0 * h)
+    return dx
+
+
+def complex_step_gradient(f, x, dy=None, h=1e-30):
+    """The same by the complex step, Im f(x + i h) / h. Exact to rounding, where f is analytic."""
+    z = x.astype(complex)
+    dx = numpy.empty(x.shape)
+    for i in numpy.ndindex(x.shape):
+        z[i] = x[i] + 1j * h
+        dx[i] = _weighted(numpy.imag(f(z)), dy) / h
+        z[i] = x[i]
+    return dx
+
+
+def _weighted(y, dy):
+    return float(numpy.sum(y) if dy is None else numpy.sum(dy * y))
+
+
+def check_op(forward, backward, arrays, *args, rng, wrt=None, method="difference", bound=1e-7, **scalars):
+    """Check an op's backward against its forward, for each array in `wrt`, with a random upstream gradient.
+
+    Parameters
+    ----------
+    forward : callable
+        ``y, cache = forward(*arrays, *args, **scalars)``
+    backward : callable
+        ``grads = backward(dy, cache)``: one gradient for each name in `wrt`, in order; a single one bare.
+    arrays : dict of str to float64 ndarray
+        The forward's first arguments, by name, in order.
+    *args, **scalars
+        Passed on to the forward: integer arrays, masks, scalars.
+    rng : numpy.random.Generator
+    wrt : sequence of str, optional
+        The arrays that have a gradient; all, if not given.
+    method : {"difference", "complex"}
+    bound : float
+        The largest ||analytic - numerical|| / max(||analytic||, ||numerical||) that passes.
+
+    Returns
+    -------
+    errors : dict of str to float
+        The norm-relative error of each gradient.
+
+    Raises
+    ------
+    GradientError
+        Naming the array, the index where the two differ most, both numbers, and the bound.
+    """
+    oracle = {"difference": numerical_gradient, "complex": complex_step_gradient}[method]
+    names = list(arrays) if wrt is None else list(wrt)
+    for name in names:
+        if arrays[name].dtype != numpy.float64:
+            raise TypeError(f"{name} was {arrays[name].dtype}; gradients are checked in float64")
+    y, cache = forward(*arrays.values(), *args, **scalars)
+    dy = rng.standard_normal(y.shape)
+    grads = backward(dy, cache)
+    grads = grads if isinstance(grads, tuple) else (grads,)
+    if len(grads) != len(names):
+        raise GradientError(f"backward returned {len(grads)} gradients; expected {len(names)}: {', '.join(names)}")
+    errors = {}
+    if method == "complex":  # an array may not be real where another is complex: `y += bias`
+        others = {name: array.astype(complex) for name, array in arrays.items()}
+    else:
+        others = arrays
+    for name, analytic in zip(names, grads, strict=True):
+
+        def f(x, name=name):
+            return forward(*(others | {name: x}).values(), *args, **scalars)[0]
+
+        errors[name] = _compare(name, analytic, oracle(f, arrays[name], dy), bound)
+    return errors
+
+
+def _compare(name, analytic, numerical, bound):
+    if analytic is None or analytic.shape != numerical.shape:
+        was = None if analytic is None else analytic.shape
+        raise GradientError(f"the gradient of {name} has shape {was}; {name} has shape {numerical.shape}")
+    if not numpy.all(numpy.isfinite(analytic)):
+        raise GradientError(f"the gradient of {name} is not finite")
+    size = max(numpy.linalg.norm(analytic), numpy.linalg.norm(numerical))
+    difference = numpy.abs(analytic - numerical)
+    error = float(numpy.linalg.norm(difference) / size) if size else 0.0
+    if error > bound:
+        i = numpy.unravel_index(numpy.argmax(difference), difference.shape)
+        raise GradientError(
+            f"the gradient of {name} is wrong, most of all at {name}[{', '.join(map(str, i))}]: "
+            f"backward says {analytic[i]:.9g}, the forward's slope is {numerical[i]:.9g}; "
+            f"norm-relative error {error:.2g}, bound {bound:.2g}"
+        )
+    return error
+
+
+def check_model(model, ids, targets, mask=None, *, rng, h=1e-5, absolute=1e-8, relative=1e-6):
+    """Check a whole model's backward: the slope of the loss along one random direction for each trainable parameter.
+
+    Parameters
+    ----------
+    model : Module
+        With ``logits, cache = model.forward(ids)`` and ``model.backward(dlogits, cache)``, float64 parameters.
+    ids : integer ndarray of shape (N, T)
+    targets : integer ndarray of the shape of the logits without the last axis
+    mask : boolean ndarray of that shape, optional
+    rng : numpy.random.Generator
+    h : float
+    absolute, relative : float
+        A slope may differ by ``absolute + relative * size``. (Relative alone would fail a correct backward at
+        ``k_proj.bias``, whose gradient is zero in mathematics, for softmax does not see a shift.)
+
+    Returns
+    -------
+    slopes : dict of str to (analytic, numerical)
+
+    Raises
+    ------
+    GradientError
+        Naming every parameter that fails, with both slopes and the bound.
+    """
+    model.zero_grad()
+    logits, cache = model.forward(ids)
+    _, loss_cache = cross_entropy_forward(logits, targets, mask)
+    model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+
+    def loss():
+        return float(cross_entropy_forward(model.forward(ids)[0], targets, mask)[0])
+
+    slopes, failures = {}, []
+    for name, p in model.named_parameters():
+        if not p.trainable:
+            continue
+        if p.data.dtype != numpy.float64:
+            raise TypeError(f"{name} was {p.data.dtype}; gradients are checked in float64")
+        if p.grad is None:
+            raise GradientError(f"{name} is trainable, but backward gave it no gradient")
+        direction = rng.standard_normal(p.data.shape)
+        direction /= numpy.linalg.norm(direction)
+        analytic = float(numpy.sum(to_numpy(p.grad) * direction))
+        original = p.data
+        try:
+            p.data = original + h * direction
+            plus = loss()
+            p.data = original - h * direction
+            minus = loss()
+        finally:
+            p.data = original
+        numerical = (plus - minus) / (2.0 * h)
+        slopes[name] = analytic, numerical
+        allowed = absolute + relative * max(abs(analytic), abs(numerical))
+        if not abs(analytic - numerical) <= allowed:
+            failures.append(
+                f"{name}: backward says {analytic:.9g}, the loss's slope is {numerical:.9g}; "
+                f"difference {abs(analytic - numerical):.2g}, bound {allowed:.2g}"
+            )
+    if failures:
+        raise GradientError("along a random direction of\n  " + "\n  ".join(failures))
+    return slopes

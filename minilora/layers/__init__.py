@@ -1,0 +1,22 @@
+"""Layers: Parameters with an op. ``y, cache = layer.forward(x)``; ``dx = layer.backward(dy, cache)``."""
+
+from minilora.layers.attention import KeyValueCache, SelfAttention
+from minilora.layers.block import Block
+from minilora.layers.embedding import Embedding
+from minilora.layers.layernorm import LayerNorm
+from minilora.layers.linear import Linear
+from minilora.layers.lora_linear import LoRAFactors, LoRALinear, lora_scale
+from minilora.layers.mlp import MLP
+
+__all__ = [
+    "MLP",
+    "Block",
+    "Embedding",
+    "KeyValueCache",
+    "LayerNorm",
+    "Linear",
+    "LoRAFactors",
+    "LoRALinear",
+    "SelfAttention",
+    "lora_scale",
+]

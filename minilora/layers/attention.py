@@ -1,0 +1,103 @@
+"""Multi-head self-attention with separate projections W_q, W_k, W_v, W_o, each of which can be adapted by itself."""
+
+from typing import Any, NamedTuple
+
+from minilora.ops import AttentionCache, attention_backward, attention_forward
+from minilora.parameter import Module
+
+
+def split_heads(x, H):
+    """(N, T, C) -> (N, H, T, K), a view"""
+    N, T, C = x.shape
+    return x.reshape(N, T, H, C // H).transpose(0, 2, 1, 3)
+
+
+def merge_heads(x):
+    """(N, H, T, K) -> (N, T, C)"""
+    N, H, T, K = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(N, T, H * K)
+
+
+class KeyValueCache:
+    """The keys and values of all positions so far, for one layer: what generation need not compute again.
+
+    Parameters
+    ----------
+    keys, values : ndarray of shape (N, H, n_positions, K)
+        Memory for the longest sequence, to be filled by `append`.
+    """
+
+    def __init__(self, keys, values):
+        self.keys = keys
+        self.values = values
+        self.length = 0
+
+    def append(self, k, v):
+        """Keep k and v, (N, H, T_q, K), of the next T_q positions; return those of all T, (N, H, T, K)."""
+        start, self.length = self.length, self.length + k.shape[2]
+        self.keys[:, :, start : self.length] = k
+        self.values[:, :, start : self.length] = v
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+
+class SelfAttentionCache(NamedTuple):
+    q_proj: Any
+    k_proj: Any
+    v_proj: Any
+    core: AttentionCache
+    o_proj: Any
+
+    @property
+    def probs(self):
+        """Who looks at whom: (N, H, T_q, T), each row sums to 1."""
+        return self.core.probs
+
+
+class SelfAttention(Module):
+    """y = o_proj(attention(q_proj(x), k_proj(x), v_proj(x))), causal.
+
+    Parameters
+    ----------
+    q_proj, k_proj, v_proj, o_proj : Linear, C -> C
+    n_head : int
+        H, which divides C.
+    """
+
+    def __init__(self, q_proj, k_proj, v_proj, o_proj, n_head):
+        self.q_proj = q_proj
+        self.k_proj = k_proj
+        self.v_proj = v_proj
+        self.o_proj = o_proj
+        self.n_head = n_head
+
+    def forward(self, x, rng=None, past=None):
+        """(N, T, C) -> (N, T, C). With `past`, a KeyValueCache, x continues the positions that it holds."""
+        q, q_cache = self.q_proj.forward(x, rng)  # (N, T, C) -> (N, T, C), as k and v
+        k, k_cache = self.k_proj.forward(x, rng)
+        v, v_cache = self.v_proj.forward(x, rng)
+        q, k, v = (split_heads(a, self.n_head) for a in (q, k, v))  # (N, T, C) -> (N, H, T, K)
+        if past is not None:
+            k, v = past.append(k, v)
+        y, core = attention_forward(q, k, v, causal=True)  # (N, H, T, K)
+        y, o_cache = self.o_proj.forward(merge_heads(y), rng)  # (N, T, C)
+        return y, SelfAttentionCache(q_cache, k_cache, v_cache, core, o_cache)
+
+    def backward(self, dy, cache, need_dx=True):
+        """(N, T, C) -> (N, T, C)"""
+        projections = (
+            (self.q_proj, cache.q_proj),
+            (self.k_proj, cache.k_proj),
+            (self.v_proj, cache.v_proj),
+        )
+        below_core = need_dx or any(layer.trainable for layer, _ in projections)
+        dy = self.o_proj.backward(dy, cache.o_proj, need_dx=below_core)
+        if not below_core:
+            return None
+        dqkv = attention_backward(split_heads(dy, self.n_head), cache.core)  # each (N, H, T, K)
+        # forward: q, k and v are three functions of one x   so   dx is the sum of three
+        dx = None
+        for (layer, layer_cache), d in zip(projections, dqkv, strict=True):
+            if need_dx or layer.trainable:
+                d = layer.backward(merge_heads(d), layer_cache, need_dx)
+                dx = d if dx is None or d is None else dx + d
+        return dx if need_dx else None

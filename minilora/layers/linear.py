@@ -1,0 +1,30 @@
+"""Linear: W and bias with the op of `ops/linear.py`."""
+
+from minilora.ops import linear_dbias, linear_dW, linear_dx, linear_forward
+from minilora.parameter import Module, Parameter
+
+
+class Linear(Module):
+    """y = x W^T + bias.
+
+    Parameters
+    ----------
+    W : ndarray of shape (O, I)
+    bias : ndarray of shape (O,), optional
+    """
+
+    def __init__(self, W, bias=None):
+        self.W = Parameter(W)
+        self.bias = None if bias is None else Parameter(bias)
+
+    def forward(self, x, rng=None):
+        """(..., I) -> (..., O). The rng is there for LoRALinear, which may take this layer's place; nothing is drawn."""
+        return linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
+
+    def backward(self, dy, cache, need_dx=True):
+        """(..., O) -> (..., I)"""
+        if self.W.trainable:
+            self.W.accumulate(linear_dW(dy, cache))
+        if self.bias is not None and self.bias.trainable:
+            self.bias.accumulate(linear_dbias(dy, cache))
+        return linear_dx(dy, cache) if need_dx else None

@@ -1,0 +1,134 @@
+"""LoRALinear: a frozen Linear with low-rank adapters beside it, of which at most one is active."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from minilora.layers.linear import Linear
+from minilora.ops import (
+    LinearCache,
+    dropout_mask,
+    lora_linear_backward,
+    lora_linear_dA_dB,
+    lora_linear_forward,
+)
+from minilora.parameter import Module, Parameter
+
+
+@dataclass
+class LoRAFactors:
+    """One adapter's share in one layer: delta_W = scale * B @ A.
+
+    Parameters
+    ----------
+    A : Parameter of shape (r, I)
+    B : Parameter of shape (O, r)
+    scale : float
+    dropout : float
+        The probability that an input of A is dropped in training.
+    config : LoRAConfig
+        What the adapter was made from.
+    """
+
+    A: Parameter
+    B: Parameter
+    scale: float
+    dropout: float = 0.0
+    config: Any = None
+
+
+class LoRALinear(Module):
+    """y = x W^T + bias + scale (dropout(x) A^T) B^T, with W and bias those of `base`, which stays what it is.
+
+    Parameters
+    ----------
+    base : Linear
+
+    Attributes
+    ----------
+    adapters : dict of str to LoRAFactors
+    active : str or None
+        The adapter that `forward` uses and whose A and B are this layer's parameters; None gives the base alone.
+    """
+
+    def __init__(self, base: Linear):
+        self.base = base
+        self.adapters: dict[str, LoRAFactors] = {}
+        self.active: str | None = None
+        self._unmerged_W = None  # while merged: the array that merging put aside
+
+    def members(self):
+        yield "base", self.base
+        if self.active is not None:
+            yield "A", self.A
+            yield "B", self.B
+
+    @property
+    def factors(self):
+        """The active adapter's LoRAFactors."""
+        return self.adapters[self.active]
+
+    @property
+    def A(self):
+        """The active adapter's down projection, a Parameter of shape (r, I)."""
+        return self.factors.A
+
+    @property
+    def B(self):
+        """The active adapter's up projection, a Parameter of shape (O, r)."""
+        return self.factors.B
+
+    @property
+    def scale(self):
+        """The active adapter's alpha / r."""
+        return self.factors.scale
+
+    @property
+    def merged(self):
+        """True while base.W holds W + delta_W."""
+        return self._unmerged_W is not None
+
+    def forward(self, x, rng=None):
+        """(..., I) -> (..., O). With an rng, and an adapter that has it, dropout acts on what enters A."""
+        if self.active is None or self.merged:
+            return self.base.forward(x)
+        mask = dropout_mask(x, self.factors.dropout, rng) if rng is not None and self.factors.dropout else None
+        bias = None if self.base.bias is None else self.base.bias.data
+        return lora_linear_forward(x, self.base.W.data, bias, self.A.data, self.B.data, self.scale, mask)
+
+    def backward(self, dy, cache, need_dx=True):
+        """(..., O) -> (..., I). W and bias are constants here."""
+        if isinstance(cache, LinearCache):
+            if self.merged and self.A.trainable:
+                raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
+            return self.base.backward(dy, cache, need_dx)
+        if need_dx:
+            dx, dA, dB = lora_linear_backward(dy, cache)
+        else:
+            dx, (dA, dB) = None, lora_linear_dA_dB(dy, cache)
+        if self.A.trainable:
+            self.A.accumulate(dA)
+        if self.B.trainable:
+            self.B.accumulate(dB)
+        return dx
+
+    def delta_W(self):
+        """scale * B @ A, (O, r) @ (r, I) -> (O, I), for merging and for looking at; training never forms it."""
+        return self.scale * (self.B.data @ self.A.data)
+
+    def merge(self):
+        """W <- W + delta_W in a new array; the frozen one is put aside."""
+        if self.active is not None and not self.merged:
+            self._unmerged_W = self.base.W.data
+            self.base.W.data = self._unmerged_W + self.delta_W()
+
+    def unmerge(self):
+        """Put the frozen W back: the same array, and so the same bits. (W + D - D would not give them.)"""
+        if self.merged:
+            self.base.W.data = self._unmerged_W
+            self._unmerged_W = None
+
+
+def lora_scale(alpha, rank, rslora=False):
+    """alpha / r (the paper, section 4.1), or alpha / sqrt(r) (rsLoRA, Kalajdzievski, 2023)."""
+    return alpha / math.sqrt(rank) if rslora else alpha / rank

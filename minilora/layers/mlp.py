@@ -1,0 +1,42 @@
+"""The MLP of a transformer block: fc_in, GELU, fc_out."""
+
+from typing import NamedTuple
+
+from minilora.ops import GeluCache, LinearCache, gelu_tanh_backward, gelu_tanh_forward
+from minilora.parameter import Module
+
+
+class MLPCache(NamedTuple):
+    fc_in: LinearCache
+    gelu: GeluCache
+    fc_out: LinearCache
+
+
+class MLP(Module):
+    """y = fc_out(gelu(fc_in(x))), position by position: (N, T, C) -> (N, T, F) -> (N, T, C).
+
+    Parameters
+    ----------
+    fc_in : Linear, C -> F
+    fc_out : Linear, F -> C
+    """
+
+    def __init__(self, fc_in, fc_out):
+        self.fc_in = fc_in
+        self.fc_out = fc_out
+
+    def forward(self, x, rng=None):
+        """(N, T, C) -> (N, T, C)"""
+        h, fc_in_cache = self.fc_in.forward(x, rng)  # (N, T, C) -> (N, T, F)
+        h, gelu_cache = gelu_tanh_forward(h)
+        y, fc_out_cache = self.fc_out.forward(h, rng)  # (N, T, F) -> (N, T, C)
+        return y, MLPCache(fc_in_cache, gelu_cache, fc_out_cache)
+
+    def backward(self, dy, cache, need_dx=True):
+        """(N, T, C) -> (N, T, C)"""
+        below_gelu = need_dx or self.fc_in.trainable
+        dh = self.fc_out.backward(dy, cache.fc_out, need_dx=below_gelu)
+        if not below_gelu:
+            return None
+        dh = gelu_tanh_backward(dh, cache.gelu)
+        return self.fc_in.backward(dh, cache.fc_in, need_dx)

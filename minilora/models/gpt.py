@@ -1,0 +1,187 @@
+"""GPT-2's architecture: learned positions, pre-LN blocks, and a head that is tied to the token embedding."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy
+
+from minilora.backend import choose_device, get_xp, on_host, to_device
+from minilora.layers import MLP, Block, Embedding, KeyValueCache, LayerNorm, Linear, SelfAttention
+from minilora.layers.block import BlockCache
+from minilora.ops import (
+    EmbeddingCache,
+    LayerNormCache,
+    LinearCache,
+    linear_dW,
+    linear_dx,
+    linear_forward,
+)
+from minilora.parameter import Module
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V.
+    n_positions : int
+        The longest sequence, T.
+    n_layer : int
+        L.
+    d_model : int
+        C.
+    n_head : int
+        H, which divides C.
+    d_mlp : int, optional
+        F; 4 C if not given.
+    layer_norm_eps : float
+    """
+
+    vocab_size: int
+    n_positions: int
+    n_layer: int
+    d_model: int
+    n_head: int
+    d_mlp: int | None = None
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self):
+        if self.d_mlp is None:
+            object.__setattr__(self, "d_mlp", 4 * self.d_model)
+        for name in ("vocab_size", "n_positions", "n_layer", "d_model", "n_head", "d_mlp"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} was {value!r}; it may be an integer of at least 1")
+        if self.d_model % self.n_head:
+            raise ValueError(f"n_head was {self.n_head}; it must divide d_model = {self.d_model}")
+
+
+class GPTCache(NamedTuple):
+    wte: EmbeddingCache
+    wpe: EmbeddingCache
+    blocks: tuple[BlockCache, ...]
+    ln_f: LayerNormCache
+    head: LinearCache
+
+
+class GPT(Module):
+    """A decoder: ``logits, cache = model.forward(ids)``, then ``model.backward(dlogits, cache)``.
+
+    Parameters
+    ----------
+    config : GPTConfig
+    rng : numpy.random.Generator
+        Weights are N(0, 0.02^2), those that end in the residual stream N(0, 0.02^2 / 2L), as GPT-2's.
+    dtype : str
+    device : {"cpu", "gpu", "auto"}
+    """
+
+    def __init__(self, config, rng, *, dtype="float32", device="cpu"):
+        self.config = config
+        device = choose_device(device)
+        C, F, L = config.d_model, config.d_mlp, config.n_layer
+
+        def normal(*shape, std=0.02):
+            return to_device((std * rng.standard_normal(shape)).astype(dtype), device)
+
+        def constant(value, size):
+            return to_device(numpy.full(size, value, dtype), device)
+
+        def linear(I, O, std=0.02):
+            return Linear(normal(O, I, std=std), constant(0.0, O))
+
+        def layernorm():
+            return LayerNorm(constant(1.0, C), constant(0.0, C), config.layer_norm_eps)
+
+        def block():
+            residual_std = 0.02 / math.sqrt(2 * L)
+            attn = SelfAttention(linear(C, C), linear(C, C), linear(C, C), linear(C, C, residual_std), config.n_head)
+            return Block(layernorm(), attn, layernorm(), MLP(linear(C, F), linear(F, C, residual_std)))
+
+        self.wte = Embedding(normal(config.vocab_size, C))
+        self.wpe = Embedding(normal(config.n_positions, C))
+        self.blocks = [block() for _ in range(L)]
+        self.ln_f = layernorm()
+        self.name_parameters()
+
+    def forward(self, ids, rng=None, past=None):
+        """Logits for the token after each position.
+
+        Parameters
+        ----------
+        ids : integer ndarray of shape (N, T)
+        rng : numpy.random.Generator, optional
+            Draws dropout, where an adapter has it. Without one there is no dropout.
+        past : list of KeyValueCache, optional
+            From `new_past`: `ids` continues the positions that it holds, and is added to it.
+
+        Returns
+        -------
+        logits : ndarray of shape (N, T, V)
+        cache : GPTCache
+            Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
+
+        Raises
+        ------
+        ValueError
+            If an id is out of range, the sequence too long, or `ids` on another device than the model.
+        """
+        xp = get_xp(ids=ids, **{"the model": self.wte.W.data})
+        start = past[0].length if past else 0
+        self._check_ids(ids, start)
+        positions = xp.arange(start, start + ids.shape[1])
+        tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
+        places, wpe_cache = self.wpe.forward(positions)  # (T,) -> (T, C)
+        x = tokens + places
+        block_caches = []
+        for i, block in enumerate(self.blocks):
+            x, block_cache = block.forward(x, rng, past[i] if past else None)  # (N, T, C)
+            block_caches.append(block_cache)
+        x, ln_f_cache = self.ln_f.forward(x)
+        logits, head_cache = linear_forward(x, self.wte.W.data)  # (N, T, C) -> (N, T, V)
+        return logits, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache, head_cache)
+
+    def backward(self, dlogits, cache):
+        """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
+        stages = [self.wte.trainable or self.wpe.trainable, *(block.trainable for block in self.blocks)]
+        need = [any(stages[: i + 1]) for i in range(len(stages))]  # need[i]: block i must return dx
+        if self.wte.W.trainable:
+            self.wte.W.accumulate(linear_dW(dlogits, cache.head))
+        dx = linear_dx(dlogits, cache.head)  # (N, T, V) -> (N, T, C)
+        dx = self.ln_f.backward(dx, cache.ln_f, need_dx=need[-1])
+        for i in reversed(range(len(self.blocks))):
+            if not need[i + 1]:
+                return
+            dx = self.blocks[i].backward(dx, cache.blocks[i], need_dx=need[i])
+        if need[0]:
+            # forward: x = wte[ids] + wpe[positions]   so   dx reaches both; positions are shared by all N sequences
+            self.wte.backward(dx, cache.wte)
+            self.wpe.backward(dx.sum(axis=0), cache.wpe)
+
+    def new_past(self, N):
+        """Empty memory for the keys and values of N sequences, one KeyValueCache a layer, for `forward`."""
+        c, W = self.config, self.wte.W.data
+        xp = get_xp(W=W)
+        shape = (N, c.n_head, c.n_positions, c.d_model // c.n_head)
+        return [KeyValueCache(xp.empty(shape, W.dtype), xp.empty(shape, W.dtype)) for _ in self.blocks]
+
+    def place_ids(self, ids):
+        """Token ids from the host, checked, where the model lives. Here, and not in a step, because looking at them on a
+        GPU would make every step wait for it."""
+        if not on_host(ids):
+            raise ValueError("ids lived on a device already; they must be a NumPy array")
+        self._check_ids(ids, start=0)
+        return self.xp.asarray(ids)
+
+    def _check_ids(self, ids, start):
+        V, limit = self.config.vocab_size, self.config.n_positions
+        if ids.ndim != 2 or ids.dtype.kind not in "iu":
+            raise ValueError(f"ids had shape {ids.shape} and dtype {ids.dtype}; they must be integers of shape (N, T)")
+        if start + ids.shape[1] > limit:
+            raise ValueError(f"ids made a sequence of {start + ids.shape[1]} tokens; n_positions is {limit}")
+        if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
+            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")

@@ -1,0 +1,47 @@
+"""The mathematics, and nothing else: one file an op, each a pair ``f_forward``, ``f_backward``.
+
+    y, cache = f_forward(*arrays, **python_scalars)
+    grads = f_backward(dy, cache)
+
+A backward returns a gradient for each differentiable array argument, in argument order, with its shape and dtype; a single
+one is returned bare. Caches are NamedTuples. Nothing that is passed in is changed. Float32 in, float32 out.
+"""
+
+from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
+from minilora.ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
+from minilora.ops.dropout import DropoutCache, dropout_backward, dropout_forward, dropout_mask
+from minilora.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
+from minilora.ops.gelu import (
+    GeluCache,
+    gelu_exact_backward,
+    gelu_exact_forward,
+    gelu_tanh_backward,
+    gelu_tanh_forward,
+)
+from minilora.ops.layernorm import (
+    LayerNormCache,
+    layernorm_backward,
+    layernorm_dbias,
+    layernorm_dgain,
+    layernorm_dx,
+    layernorm_forward,
+)
+from minilora.ops.linear import (
+    LinearCache,
+    linear_backward,
+    linear_dbias,
+    linear_dW,
+    linear_dx,
+    linear_forward,
+)
+from minilora.ops.lora_linear import (
+    LoRALinearCache,
+    lora_linear_backward,
+    lora_linear_dA_dB,
+    lora_linear_forward,
+)
+from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
+from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
+
+__all__ = [name for name in dir() if name.endswith(("Cache", "_forward", "_backward", "_dx", "_dW", "_dbias", "_dgain"))]
+__all__ += ["dropout_mask", "lora_linear_dA_dB"]

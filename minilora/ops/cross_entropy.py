@@ -1,0 +1,63 @@
+"""The mean negative log-likelihood of the targets, -log softmax(logits)[target], over the positions that count.
+
+This is the paper's objective (equation 2): with a mask that is True on y alone, the loss is on y and x is context.
+
+Derivation. For one position, loss = -z_target + log sum_v exp(z_v), so d loss / d z_v = probs_v - 1[v = target]. The mean
+over M counted positions divides this by M, and a position that does not count has gradient zero.
+"""
+
+from typing import Any, NamedTuple
+
+from minilora.backend import get_xp
+from minilora.ops.rows import rows
+
+
+class CrossEntropyCache(NamedTuple):
+    probs: Any  # (..., V)
+    targets: Any  # (...)
+    weight: Any  # (M,): 1 / count where a position counts, 0 elsewhere
+
+
+def cross_entropy_forward(logits, targets, mask=None):
+    """loss = mean over counted positions of -log softmax(logits)[target].
+
+    Parameters
+    ----------
+    logits : ndarray of shape (..., V)
+    targets : integer ndarray of shape (...)
+        From 0 to V - 1, also where the mask is False.
+    mask : boolean ndarray of shape (...), optional
+        True where a position counts; None means everywhere. If no position counts, the loss is 0.
+
+    Returns
+    -------
+    loss : array scalar of the dtype of logits, in nats
+    cache : CrossEntropyCache
+    """
+    xp = get_xp(logits=logits, targets=targets, mask=mask)
+    shifted = rows(logits) - rows(logits).max(axis=-1, keepdims=True)  # (M, V)
+    at_target = xp.arange(len(shifted)), targets.reshape(-1)
+    z_target = shifted[at_target]  # (M,)
+    exps = xp.exp(shifted, out=shifted)
+    sums = exps.sum(axis=-1, keepdims=True)  # (M, 1)
+    weight = _weight(xp, mask, len(shifted), shifted.dtype)  # (M,)
+    loss = weight @ (xp.log(sums[:, 0]) - z_target)
+    exps /= sums
+    return loss, CrossEntropyCache(exps.reshape(logits.shape), targets, weight)
+
+
+def _weight(xp, mask, M, dtype):
+    if mask is None:
+        return xp.full(M, 1.0 / max(M, 1), dtype=dtype)
+    weight = mask.reshape(-1).astype(dtype)
+    weight /= xp.maximum(weight.sum(), 1.0)
+    return weight
+
+
+def cross_entropy_backward(dloss, cache):
+    """The gradient with respect to logits, (..., V): dloss * weight * (probs - onehot(targets))."""
+    xp = get_xp(probs=cache.probs)
+    weight = dloss * cache.weight  # (M,)
+    dlogits = rows(cache.probs) * weight[:, None]  # (M, V)
+    dlogits[xp.arange(len(weight)), cache.targets.reshape(-1)] -= weight
+    return dlogits.reshape(cache.probs.shape)

@@ -1,0 +1,42 @@
+"""Softmax over the last axis, probs_i = exp(x_i) / sum_j exp(x_j).
+
+Derivation. d probs_i / d x_j = probs_i (1[i = j] - probs_j), so with the upstream gradient dprobs
+
+    dx_j = sum_i dprobs_i probs_i (1[i = j] - probs_j) = probs_j (dprobs_j - sum_i dprobs_i probs_i)
+
+The largest x of a row is subtracted before the exponential: it changes nothing (a shift cancels) and prevents overflow.
+Entries of -inf get probability zero; a row of nothing but -inf, which has nothing to choose from, gets all zeros.
+"""
+
+from typing import Any, NamedTuple
+
+from minilora.backend import get_xp
+from minilora.ops.rows import row_dot
+
+
+class SoftmaxCache(NamedTuple):
+    probs: Any  # (..., V)
+
+
+def softmax_forward(x):
+    """probs = softmax(x) over the last axis of x, of shape (..., V). Returns probs and a SoftmaxCache."""
+    probs = softmax_inplace(x.copy())
+    return probs, SoftmaxCache(probs)
+
+
+def softmax_inplace(x):
+    """Overwrite x, an array that the caller has made itself, with softmax(x) over the last axis."""
+    xp = get_xp(x=x)
+    limits = xp.finfo(x.dtype)
+    x -= xp.maximum(x.max(axis=-1, keepdims=True), limits.min)  # -inf - (-inf) would be nan
+    xp.exp(x, out=x)
+    x /= xp.maximum(x.sum(axis=-1, keepdims=True), limits.tiny)
+    return x
+
+
+def softmax_backward(dprobs, cache):
+    """dx = probs * (dprobs - sum(dprobs * probs)),  (..., V)"""
+    probs = cache.probs
+    dx = dprobs - row_dot(dprobs, probs)
+    dx *= probs
+    return dx

@@ -1,0 +1,131 @@
+"""Parameter and Module: what a model consists of, and how its parameters are found and named."""
+
+import copy
+
+from minilora.backend import get_xp
+
+
+class Parameter:
+    """An array that may be trained.
+
+    Attributes
+    ----------
+    data : ndarray
+        The values. Only an optimizer's ``step``, and functions that say so in their name, change them.
+    grad : ndarray or None
+        The sum of all gradients since it was last set to None. A parameter that is not trainable never has one.
+    trainable : bool
+    name : str
+        Its path in the model, such as ``"blocks.0.attn.q_proj.A"``; see `Module.name_parameters`.
+    """
+
+    __slots__ = ("data", "grad", "name", "trainable")
+
+    def __init__(self, data, *, trainable=True, name=""):
+        self.data = data
+        self.grad = None
+        self.trainable = trainable
+        self.name = name
+
+    def accumulate(self, grad):
+        """``self.grad += grad``. The argument is copied, so that no two gradients ever share memory."""
+        if self.grad is None:
+            self.grad = grad.copy()
+        else:
+            self.grad += grad
+
+    def __repr__(self):
+        state = "trainable" if self.trainable else "frozen"
+        return f"Parameter({self.name or 'unnamed'}: {self.data.shape} {self.data.dtype}, {state})"
+
+
+class Module:
+    """Anything that holds parameters. Attributes are found in the order in which they were set.
+
+    Contract: ``y, cache = module.forward(x)`` and ``dx = module.backward(dy, cache)``, which adds into the ``.grad`` of
+    each trainable parameter. The cache is returned and never kept, so that a forward in between changes nothing.
+    With ``need_dx=False`` a backward may return None instead of computing dx.
+    """
+
+    def members(self):
+        """Yield (name, Parameter or Module) for each direct member; the items of a list are named by their index."""
+        for name, value in vars(self).items():
+            if isinstance(value, (Parameter, Module)):
+                yield name, value
+            elif isinstance(value, list):
+                for i, item in enumerate(value):
+                    if isinstance(item, Module):
+                        yield f"{name}.{i}", item
+
+    def named_modules(self, prefix=""):
+        """Yield (path, module) for every module below this one, parents first."""
+        for name, member in self.members():
+            if isinstance(member, Module):
+                yield prefix + name, member
+                yield from member.named_modules(f"{prefix}{name}.")
+
+    def named_parameters(self):
+        """Yield (path, parameter) in definition order. A parameter with two places (tied) comes once, under its first."""
+        seen = set()
+        for path, parameter in self._walk_parameters(""):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield path, parameter
+
+    def _walk_parameters(self, prefix):
+        for name, member in self.members():
+            if isinstance(member, Parameter):
+                yield prefix + name, member
+            else:
+                yield from member._walk_parameters(f"{prefix}{name}.")
+
+    def name_parameters(self):
+        """Set every parameter's ``name`` to its path."""
+        for path, parameter in self.named_parameters():
+            parameter.name = path
+
+    def parameters(self):
+        """All parameters, as a list."""
+        return [p for _, p in self.named_parameters()]
+
+    def trainable_parameters(self):
+        """The trainable parameters, as a list."""
+        return [p for p in self.parameters() if p.trainable]
+
+    @property
+    def trainable(self):
+        """True if anything below is trainable."""
+        return any(p.trainable for _, p in self._walk_parameters(""))
+
+    def freeze(self):
+        """Make nothing trainable."""
+        for p in self.parameters():
+            p.trainable, p.grad = False, None
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for p in self.parameters():
+            p.grad = None
+
+    def replace(self, path, module):
+        """Put `module` in the place named `path` (as `named_modules` names it)."""
+        *parents, last = path.split(".")
+        owner = self
+        for part in parents:
+            owner = owner[int(part)] if isinstance(owner, list) else getattr(owner, part)
+        if isinstance(owner, list):
+            owner[int(last)] = module
+        else:
+            setattr(owner, last, module)
+
+    def replica(self):
+        """A second model on the very same arrays, with gradients of its own: for one shard of a batch."""
+        shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy takes these as copied already
+        twin = copy.deepcopy(self, shared)
+        twin.zero_grad()
+        return twin
+
+    @property
+    def xp(self):
+        """The array module in which the model lives."""
+        return get_xp(next(self._walk_parameters(""))[1].data)
