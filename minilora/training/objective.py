@@ -1,0 +1,103 @@
+"""The loss of a batch and its gradients, computed in parts: on several threads, or one after the other.
+
+The paper's objective (equation 2) is the mean over all counted tokens of -log p(token | what came before). A batch that is
+cut into parts gives the same: part i has the mean over its own M_i tokens, and enters with the weight M_i / M.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import threadpool_limits
+
+from minilora.ops import cross_entropy_backward, cross_entropy_forward
+
+
+def loss_and_backward(model, batch, weight=1.0, rng=None):
+    """Forward, loss, backward of one batch; gradients of ``weight * loss`` are added into the model's.
+
+    Parameters
+    ----------
+    model : GPT
+    batch : Batch
+        ids, targets and mask of shape (N, T), on the host.
+    weight : float
+    rng : numpy.random.Generator, optional
+        For dropout.
+
+    Returns
+    -------
+    loss : array scalar
+        The mean over the counted tokens, in nats, not multiplied by the weight.
+    """
+    xp = model.xp
+    logits, cache = model.forward(model.place_ids(batch.ids), rng)
+    loss, loss_cache = cross_entropy_forward(logits, xp.asarray(batch.targets), xp.asarray(batch.mask))
+    model.backward(cross_entropy_backward(weight, loss_cache), cache)
+    return loss
+
+
+def split_batch(batch, parts):
+    """Cut a Batch of N rows into at most `parts` Batches of neighbouring rows, none empty."""
+    N = len(batch.ids)
+    cuts = [N * i // parts for i in range(parts + 1)]
+    return [type(batch)(*(a[i:j] for a in batch)) for i, j in zip(cuts, cuts[1:], strict=False) if i < j]
+
+
+class ThreadedObjective:
+    """The same, with the rows of a batch shared out among threads, and in `accumulation` turns.
+
+    Each thread runs the plain forward and backward on a replica: the model's own arrays, gradients of its own. NumPy and
+    BLAS let go of Python's lock while they compute, so every core has work in elementwise passes too, which NumPy alone
+    runs on one. It is data-parallel training in small: at the end, only the gradients of what is trained are added up,
+    always in the same order, so that a run repeats to the bit.
+
+    Use it as a context manager; inside, BLAS itself runs on one thread.
+
+    Parameters
+    ----------
+    model : GPT
+    threads : int
+    accumulation : int
+        In how many turns a batch is computed; each turn needs that much less memory for activations.
+    """
+
+    def __init__(self, model, threads=1, accumulation=1):
+        for name, value in (("threads", threads), ("accumulation", accumulation)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} was {value!r}; it may be an integer of at least 1")
+        self.model = model
+        self.threads = threads
+        self.accumulation = accumulation
+
+    def __enter__(self):
+        self.replicas = [self.model.replica() for _ in range(self.threads)] if self.threads > 1 else [self.model]
+        self.pool = ThreadPoolExecutor(self.threads)
+        self.blas = threadpool_limits(1, user_api="blas") if self.threads > 1 else None
+        return self
+
+    def __exit__(self, *error):
+        self.pool.shutdown()
+        if self.blas is not None:
+            self.blas.restore_original_limits()
+
+    def loss_and_backward(self, batch, rng=None):
+        """The mean loss of the batch; its gradients are added into the model's. See the function of this name."""
+        count = max(int(batch.mask.sum()), 1)
+        loss = 0.0
+        for turn in split_batch(batch, self.accumulation):
+            shards = split_batch(turn, len(self.replicas))
+            weights = [int(shard.mask.sum()) / count for shard in shards]
+            rngs = rng.spawn(len(shards)) if rng is not None else [None] * len(shards)
+            replicas = self.replicas[: len(shards)]
+            losses = self.pool.map(loss_and_backward, replicas, shards, weights, rngs)
+            loss += sum(w * part for w, part in zip(weights, losses, strict=True))
+        self._collect()
+        return loss
+
+    def _collect(self):
+        for replica in self.replicas:
+            if replica is self.model:
+                continue
+            for p, twin in zip(self.model.parameters(), replica.parameters(), strict=True):
+                if twin.grad is not None:
+                    p.accumulate(twin.grad)
+                    twin.grad = None

@@ -1,0 +1,115 @@
+"""SGD and AdamW: how gradients become steps."""
+
+import math
+
+from minilora.backend import get_xp
+
+
+class Optimizer:
+    """What optimizers share: the parameters, the learning rate, the number of steps taken, and a state to save.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Those that are not trainable are left out.
+    lr : float
+        The learning rate; a schedule changes the attribute `lr` between steps.
+    weight_decay : float
+        Decoupled: every step shrinks each weight by ``lr * weight_decay`` of itself (Loshchilov and Hutter, 2019).
+    lr_ratio_B : float
+        LoRA+ (Hayou et al., 2024): the learning rate of every LoRA matrix B is this times `lr`. 1 is plain LoRA.
+    """
+
+    slots = ()  # the names of the arrays that are kept for each parameter
+
+    def __init__(self, parameters, lr, weight_decay=0.0, lr_ratio_B=1.0):
+        for name, value in (("lr", lr), ("weight_decay", weight_decay), ("lr_ratio_B", lr_ratio_B)):
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} was {value!r}; it may be a finite number of at least 0")
+        self.parameters = [p for p in parameters if p.trainable]
+        if not self.parameters:
+            raise ValueError("parameters held nothing trainable: apply a method first, such as apply_lora or apply_full")
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_ratio_B = lr_ratio_B
+        self.steps = 0
+        self.state = [{slot: get_xp(p.data).zeros_like(p.data) for slot in self.slots} for p in self.parameters]
+
+    def step(self):
+        """Change every parameter that has a gradient, in place. Gradients are kept: ``model.zero_grad()`` forgets them."""
+        self.steps += 1
+        for p, state in zip(self.parameters, self.state, strict=True):
+            if p.grad is None:
+                continue
+            lr = self.lr * self.lr_ratio_B if p.name.endswith(".B") else self.lr
+            if self.weight_decay:
+                p.data *= 1.0 - lr * self.weight_decay
+            self.update(p, state, lr)
+
+    def update(self, p, state, lr):
+        """Change one parameter, in place."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: velocity = momentum * velocity + grad, data -= lr * velocity."""
+
+    slots = ("velocity",)
+
+    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, lr_ratio_B=1.0):
+        super().__init__(parameters, lr, weight_decay, lr_ratio_B)
+        self.momentum = momentum
+
+    def update(self, p, state, lr):
+        velocity = state["velocity"]
+        velocity *= self.momentum
+        velocity += p.grad
+        p.data -= lr * velocity
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019).
+
+    m = beta1 m + (1 - beta1) grad
+    v = beta2 v + (1 - beta2) grad^2
+    data -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+    """
+
+    slots = ("m", "v")
+
+    def __init__(self, parameters, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, lr_ratio_B=1.0):
+        super().__init__(parameters, lr, weight_decay, lr_ratio_B)
+        self.betas = betas
+        self.eps = eps
+
+    def update(self, p, state, lr):
+        xp = get_xp(p.data)
+        (beta1, beta2), m, v = self.betas, state["m"], state["v"]
+        m *= beta1
+        m += (1.0 - beta1) * p.grad
+        v *= beta2
+        v += (1.0 - beta2) * (p.grad * p.grad)
+        # sqrt(v / (1 - beta2^t)) + eps, in place
+        denominator = xp.sqrt(v)
+        denominator *= 1.0 / math.sqrt(1.0 - beta2**self.steps)
+        denominator += self.eps
+        change = m / denominator
+        change *= lr / (1.0 - beta1**self.steps)
+        p.data -= change
+
+
+def clip_gradients(parameters, max_norm):
+    """Scale all gradients down together, in place, so that their joint norm is at most `max_norm`.
+
+    Returns
+    -------
+    norm : array scalar
+        The joint norm before clipping.
+    """
+    grads = [p.grad for p in parameters if p.grad is not None]
+    xp = get_xp(*grads)
+    norm = xp.sqrt(sum((grad * grad).sum() for grad in grads))
+    factor = xp.minimum(max_norm / (norm + 1e-6), 1.0)
+    for grad in grads:
+        grad *= factor
+    return norm

@@ -1,0 +1,31 @@
+"""Learning-rate schedules: the factor by which the learning rate is multiplied at each step."""
+
+import math
+
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+def schedule_factor(step, *, total, warmup=0, kind="linear", floor=0.0):
+    """Warm up linearly from 0 to 1 in `warmup` steps, then go down to `floor` at step `total`.
+
+    Parameters
+    ----------
+    step : int
+        The step about to be taken, counted from 0.
+    total, warmup : int
+    kind : {"constant", "linear", "cosine"}
+    floor : float
+
+    Returns
+    -------
+    factor : float, from 0 to 1
+    """
+    if kind not in SCHEDULES:
+        raise ValueError(f"kind was {kind!r}; it may be one of {', '.join(map(repr, SCHEDULES))}")
+    if step < warmup:
+        return (step + 1) / warmup
+    if kind == "constant":
+        return 1.0
+    done = min((step - warmup) / max(total - warmup, 1), 1.0)
+    decay = 1.0 - done if kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+    return floor + (1.0 - floor) * decay
