@@ -1,0 +1,36 @@
+"""How many numbers a model has, and how many of them are trained."""
+
+from typing import NamedTuple
+
+
+class ParameterCount(NamedTuple):
+    """The size of a model, in numbers (not bytes)."""
+
+    trainable: int
+    total: int
+
+    @property
+    def percent(self):
+        """The trainable share of the whole model, in percent."""
+        return 100.0 * self.trainable / self.total
+
+
+def count_parameters(model):
+    """Count a model's parameters as it stands.
+
+    Tied parameters count once. With LoRA, `total` includes the active adapter's A and B, and `trainable` is the paper's
+    |Theta| (section 5.1): r (I + O) for each adapted matrix, hence 2 d r for each where all are d x d.
+
+    Parameters
+    ----------
+    model : Module
+
+    Returns
+    -------
+    ParameterCount
+    """
+    sizes = [(p.data.size, p.trainable) for p in model.parameters()]
+    return ParameterCount(
+        trainable=sum(size for size, trainable in sizes if trainable),
+        total=sum(size for size, _ in sizes),
+    )

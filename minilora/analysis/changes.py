@@ -1,0 +1,98 @@
+"""delta_W: what an adaptation has added to each weight matrix, by LoRA or by full fine-tuning.
+
+On the host and in float64, for looking at.
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from minilora.backend import to_numpy
+
+
+class Factors(NamedTuple):
+    """delta_W = scale * B @ A, by its parts."""
+
+    B: numpy.ndarray  # (O, r)
+    A: numpy.ndarray  # (r, I)
+    scale: float
+
+
+def adapter_factors(model):
+    """The active LoRA adapter of a model.
+
+    Parameters
+    ----------
+    model : Module
+
+    Returns
+    -------
+    dict of str to Factors
+        By the path of the layer, such as "blocks.0.attn.q_proj"; float64 copies on the host.
+
+    Raises
+    ------
+    ValueError
+        If no layer has an active adapter.
+    """
+    adapted = {
+        path: Factors(as_matrix(f"{path}.B", layer.B.data), as_matrix(f"{path}.A", layer.A.data), layer.scale)
+        for path, layer in model.named_modules()
+        if hasattr(layer, "delta_W") and layer.active is not None
+    }
+    if not adapted:
+        raise ValueError("the model has no active LoRA adapter: call apply_lora or set_adapter first")
+    return adapted
+
+
+def delta_weights(model):
+    """delta_W = scale * B @ A of the active LoRA adapter.
+
+    Parameters
+    ----------
+    model : Module
+
+    Returns
+    -------
+    dict of str to ndarray of shape (O, I)
+        By the path of the layer. The product is taken in float64, so that its rank is r to sixteen digits.
+    """
+    return {path: scale * (B @ A) for path, (B, A, scale) in adapter_factors(model).items()}
+
+
+def weight_changes(before, after):
+    """delta_W of full fine-tuning: what it has added to each weight matrix.
+
+    Parameters
+    ----------
+    before, after : dict of str to ndarray
+        The parameters of one model at two times, by name. What is not 2-D (biases, gains) is passed over.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (O, I)
+        ``after - before``, by the parameter's name.
+
+    Raises
+    ------
+    ValueError
+        If the names or shapes are not the same, or a value is not finite.
+    """
+    if before.keys() != after.keys():
+        raise ValueError(f"before and after differ in the names {sorted(before.keys() ^ after.keys())}")
+    changes = {}
+    for name in (name for name, array in before.items() if array.ndim == 2):
+        if before[name].shape != after[name].shape:
+            raise ValueError(f"{name} had shape {before[name].shape} before and {after[name].shape} after")
+        changes[name] = as_matrix(f"after[{name!r}]", after[name]) - as_matrix(f"before[{name!r}]", before[name])
+    return changes
+
+
+def as_matrix(name, array):
+    """The array on the host, in float64, if it is a matrix of finite numbers."""
+    M = to_numpy(array).astype(numpy.float64)
+    if M.ndim != 2 or 0 in M.shape:
+        raise ValueError(f"{name} had shape {M.shape}; it must be a matrix")
+    if not numpy.isfinite(M).all():
+        raise ValueError(f"{name} holds NaN or infinite values")
+    return M

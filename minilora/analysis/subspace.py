@@ -1,0 +1,150 @@
+"""Which directions an adaptation has found, and whether two adaptations found the same (the paper, section 7.2).
+
+    phi = subspace_similarity(A1, A2)               # the paper's: directions of A
+    V1 = factored_svd(B1, A1, scale).Vt             # directions of delta_W itself
+    phi = similarity_of_bases(V1, V2)               # ... which do not depend on how it is split into B and A
+    control = random_control(r1, r2, I)             # what two random subspaces would give
+
+All of it happens on the host, in float64.
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from minilora.analysis.changes import as_matrix
+
+
+class SVD(NamedTuple):
+    """M = U @ diag(S) @ Vt, with S from large to small."""
+
+    U: numpy.ndarray  # (O, r), orthonormal columns: directions of the output
+    S: numpy.ndarray  # (r,)
+    Vt: numpy.ndarray  # (r, I), orthonormal rows: directions of the input
+
+
+def factored_svd(B, A, scale=1.0):
+    """Singular values and vectors of scale * B @ A, without the (O, I) product.
+
+    With B = Q_B R_B and A^T = Q_A R_A, the columns of Q_B (O, r) and Q_A (I, r) being orthonormal,
+
+        scale B A = Q_B (scale R_B R_A^T) Q_A^T.
+
+    The bracket is only r x r. If U' S V'^T is its singular value decomposition, that of the product is
+    (Q_B U') S (Q_A V')^T, for a product of matrices with orthonormal columns has orthonormal columns. The time is
+    (O + I) r^2, not O I min(O, I).
+
+    Parameters
+    ----------
+    B : ndarray of shape (O, r)
+    A : ndarray of shape (r, I)
+    scale : float
+
+    Returns
+    -------
+    SVD
+        U (O, r), S (r,) and Vt (r, I). Vectors whose singular value is zero are arbitrary.
+    """
+    B, A = as_matrix("B", B), as_matrix("A", A)
+    if B.shape[1] != A.shape[0]:
+        raise ValueError(f"B had shape {B.shape} and A {A.shape}; they must be (O, r) and (r, I)")
+    Q_B, R_B = numpy.linalg.qr(B)  # (O, r), (r, r)
+    Q_A, R_A = numpy.linalg.qr(A.T)  # (I, r), (r, r)
+    U, S, Vt = numpy.linalg.svd(scale * (R_B @ R_A.T), full_matrices=False)  # (r, r), (r,), (r, r)
+    return SVD(Q_B @ U, S, Vt @ Q_A.T)
+
+
+def subspace_similarity(A1, A2):
+    """How much of the subspace of one adapter's first i directions lies in that of another's first j.
+
+    The paper's equation 4, where U_A^i has the i leading right-singular vectors of A as its columns:
+
+        phi(A1, A2, i, j) = ||U_A1^i^T U_A2^j||_F^2 / min(i, j)
+
+    from 0 (orthogonal) to 1 (one contains the other). Two slips of the paper: its appendix G calls the vectors
+    left-singular, but those have r entries, and could not be compared between two ranks; and where it relates phi to
+    the projection metric d, that should read phi = 1 - d^2 / p with p = min(i, j).
+
+    phi looks at A alone, and the same delta_W has many A: (B M)(M^-1 A) = B A. Only phi(r, r), on the whole row space,
+    is the same for all of them; phi(i < r) is not. For numbers that depend on delta_W alone, give
+    `similarity_of_bases` the Vt of `factored_svd`.
+
+    Parameters
+    ----------
+    A1 : ndarray of shape (r1, I)
+    A2 : ndarray of shape (r2, I)
+
+    Returns
+    -------
+    phi : ndarray of shape (r1, r2)
+        phi(i, j) is ``phi[i - 1, j - 1]``.
+
+    Raises
+    ------
+    ValueError
+        If a matrix is not 2-D, not finite or not of full row rank, or the two differ in I.
+    """
+    return similarity_of_bases(_right_singular_vectors("A1", A1), _right_singular_vectors("A2", A2))
+
+
+def similarity_of_bases(V1, V2):
+    """The grid of phi(i, j) between the first i rows of V1 and the first j rows of V2.
+
+    With G_ab = (v1_a . v2_b)^2, the numerator ||V1[:i] V2[:j]^T||_F^2 is the sum of G over a <= i and b <= j: one
+    product and two cumulative sums give all of them.
+
+    Parameters
+    ----------
+    V1 : ndarray of shape (r1, I)
+    V2 : ndarray of shape (r2, I)
+        Orthonormal rows, in order of importance.
+
+    Returns
+    -------
+    phi : ndarray of shape (r1, r2)
+    """
+    V1, V2 = _orthonormal("V1", V1), _orthonormal("V2", V2)
+    if V1.shape[1] != V2.shape[1]:
+        raise ValueError(f"the two have {V1.shape[1]} and {V2.shape[1]} columns; I must be the same for both")
+    G = (V1 @ V2.T) ** 2  # (r1, I) @ (I, r2) -> (r1, r2)
+    overlap = G.cumsum(axis=0).cumsum(axis=1)  # (r1, r2)
+    i, j = numpy.ogrid[1 : len(V1) + 1, 1 : len(V2) + 1]  # (r1, 1), (1, r2)
+    return numpy.minimum(overlap / numpy.minimum(i, j), 1.0)  # 1 + 1e-16 is rounding
+
+
+def random_control(r1, r2, I):
+    """What `subspace_similarity` gives on average for two independent random subspaces of R^I.
+
+    A random unit vector v has E (u . v)^2 = 1 / I for every unit vector u, since the squares of its I coordinates sum
+    to one. The numerator of phi(i, j) is a sum of i j such squares, so that
+
+        E phi(i, j) = (i j / I) / min(i, j) = max(i, j) / I.
+
+    Parameters
+    ----------
+    r1, r2, I : int
+
+    Returns
+    -------
+    expected_phi : ndarray of shape (r1, r2)
+    """
+    if not 1 <= min(r1, r2) <= max(r1, r2) <= I:
+        raise ValueError(f"r1 and r2 were {r1} and {r2}; each may be from 1 to I = {I}")
+    i, j = numpy.ogrid[1 : r1 + 1, 1 : r2 + 1]  # (r1, 1), (1, r2)
+    return numpy.maximum(i, j) / I
+
+
+def _right_singular_vectors(name, A):
+    A = as_matrix(name, A)
+    _, S, Vt = numpy.linalg.svd(A, full_matrices=False)  # (r, I) -> (r, r), (r,), (r, I)
+    rank = numpy.count_nonzero(S > S[0] * max(A.shape) * numpy.finfo(A.dtype).eps)
+    if rank < len(A):
+        raise ValueError(f"{name} had {len(A)} rows but rank {rank}; directions beyond the rank would be arbitrary")
+    return Vt
+
+
+def _orthonormal(name, V):
+    V = as_matrix(name, V)
+    if not numpy.allclose(V @ V.T, numpy.eye(len(V)), atol=1e-6):
+        raise ValueError(f"{name} has rows that are not orthonormal; it may be the Vt of factored_svd")
+    return V

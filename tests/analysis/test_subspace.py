@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from threadpoolctl import threadpool_limits
+
+from minilora.analysis import factored_svd, random_control, similarity_of_bases, subspace_similarity
+
+
+def gaussian(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def test_phi_is_its_definition():
+    """Equation 4 literally: full singular value decompositions, a loop over i and j, a Frobenius norm each."""
+    A1, A2 = gaussian(4, 9), gaussian(6, 9, seed=1)
+    U1, U2 = np.linalg.svd(A1)[2].T, np.linalg.svd(A2)[2].T
+    phi = subspace_similarity(A1, A2)
+    assert phi.shape == (4, 6)
+    for i in range(1, 5):
+        for j in range(1, 7):
+            expected = np.linalg.norm(U1[:, :i].T @ U2[:, :j], "fro") ** 2 / min(i, j)
+            assert phi[i - 1, j - 1] == pytest.approx(expected, abs=1e-12)
+
+
+def test_phi_of_a_matrix_with_itself():
+    """The first i directions lie in the first j >= i: phi = 1 everywhere."""
+    A = gaussian(5, 12)
+    assert_allclose(subspace_similarity(A, A), np.ones((5, 5)), atol=1e-12)
+
+
+def test_phi_orders_directions_by_singular_value():
+    e = np.eye(5)
+    phi = subspace_similarity(np.array([3 * e[0], 2 * e[1]]), np.array([1 * e[0], 4 * e[2], 2 * e[1]]))
+    # the second matrix's order is e2, e1, e0; the first one's e0, e1
+    assert_allclose(phi, [[0, 0, 1], [0, 1 / 2, 1]], atol=1e-12)
+
+
+@pytest.mark.parametrize("r1, r2, I", [(1, 1, 1), (3, 5, 8), (8, 8, 8), (2, 16, 64)])
+def test_phi_is_between_0_and_1(r1, r2, I):
+    phi = subspace_similarity(gaussian(r1, I), gaussian(r2, I, seed=1))
+    assert phi.min() >= 0
+    assert phi.max() <= 1
+
+
+def test_phi_is_symmetric_and_blind_to_scale():
+    A1, A2 = gaussian(3, 10), gaussian(5, 10, seed=1)
+    phi = subspace_similarity(A1, A2)
+    assert_allclose(subspace_similarity(A2, A1), phi.T, atol=1e-12)
+    assert_allclose(subspace_similarity(-1e-3 * A1, 50 * A2), phi, atol=1e-12)
+
+
+def test_the_projection_metric():
+    """phi = 1 - d^2 / p with d = sqrt(p - sum of sigma^2): appendix G, its last formula put right."""
+    A1, A2, p = gaussian(3, 10), gaussian(3, 10, seed=1), 3
+    U1, U2 = np.linalg.qr(A1.T)[0], np.linalg.qr(A2.T)[0]
+    d = np.sqrt(p - np.sum(np.linalg.svd(U1.T @ U2, compute_uv=False) ** 2))
+    assert subspace_similarity(A1, A2)[-1, -1] == pytest.approx(1 - d**2 / p)
+
+
+def test_the_gauge_trap():
+    """(B M)(M^-1 A) is the same delta_W. phi on A sees the split, except at (r, r); phi on delta_W does not."""
+    r = 4
+    B, A, M = gaussian(9, r), gaussian(r, 12, seed=1), gaussian(r, r, seed=2)
+    B2, A2 = B @ M, np.linalg.inv(M) @ A
+    assert_allclose(B2 @ A2, B @ A, atol=1e-10)
+    phi = subspace_similarity(A, A2)
+    assert phi[-1, -1] == pytest.approx(1, abs=1e-10)
+    assert np.diag(phi)[:-1].max() < 0.95
+    free = similarity_of_bases(factored_svd(B, A).Vt, factored_svd(B2, A2).Vt)
+    assert_allclose(free, np.ones((r, r)), atol=1e-10)
+
+
+def test_random_subspaces_meet_the_control():
+    """The mean over n pairs, within five of its standard errors at every i and j."""
+    r1, r2, I, n = 3, 5, 20, 400
+    phi = np.array([subspace_similarity(gaussian(r1, I, seed=s), gaussian(r2, I, seed=n + s)) for s in range(n)])
+    error = np.abs(phi.mean(axis=0) - random_control(r1, r2, I))
+    assert (error < 5 * phi.std(axis=0) / np.sqrt(n)).all()
+
+
+def test_the_control_is_max_i_j_over_I():
+    assert_allclose(random_control(2, 3, 12), [[1 / 12, 2 / 12, 3 / 12], [2 / 12, 2 / 12, 3 / 12]])
+    assert random_control(64, 64, 12288)[-1, -1] == pytest.approx(0.0052, abs=5e-5)  # GPT-3's
+    with pytest.raises(ValueError, match="r1 and r2 were 3 and 9; each may be from 1 to I = 8"):
+        random_control(3, 9, 8)
+    with pytest.raises(ValueError, match="were 0 and 3"):
+        random_control(0, 3, 8)
+
+
+@pytest.mark.parametrize("scale", [2.0, -0.5])
+def test_factored_svd_is_that_of_the_product(scale):
+    O, r, I = 11, 4, 7
+    B, A = gaussian(O, r), gaussian(r, I, seed=1)
+    delta_W = scale * B @ A
+    U, S, Vt = factored_svd(B, A, scale)
+    assert (U.shape, S.shape, Vt.shape) == ((O, r), (r,), (r, I))
+    expected = np.linalg.svd(delta_W, compute_uv=False)
+    assert_allclose(S, expected[:r], atol=1e-12)
+    assert_allclose(expected[r:], 0, atol=1e-12)
+    assert_allclose((U * S) @ Vt, delta_W, atol=1e-12)
+    assert_allclose(U.T @ U, np.eye(r), atol=1e-12)
+    assert_allclose(Vt @ Vt.T, np.eye(r), atol=1e-12)
+
+
+def test_factored_svd_at_the_start_of_training():
+    """B = 0: nothing but zeros, and no complaint."""
+    assert_allclose(factored_svd(np.zeros((6, 2)), gaussian(2, 5), 1.0).S, 0)
+
+
+def test_the_size_of_gpt3():
+    """12288 x 12288 at rank 64: about 0.3 seconds on one idle core; the product alone would take 1.2 GB."""
+    d, r = 12288, 64
+    rng = np.random.default_rng(0)
+    B, A1, A2 = (rng.standard_normal(shape) for shape in [(d, r), (r, d), (8, d)])
+    with threadpool_limits(1):  # on busy cores, waiting for each other takes the threads ten times as long
+        S = factored_svd(B, A1, 0.5).S
+        phi = subspace_similarity(A2, A1)
+    norm_squared = 0.25 * np.sum((B.T @ B) * (A1 @ A1.T))  # ||scale B A||_F^2 = scale^2 trace(B^T B A A^T)
+    assert np.sum(S**2) == pytest.approx(norm_squared, rel=1e-10)
+    assert phi.shape == (8, 64)
+    assert phi[-1, -1] == pytest.approx(random_control(8, 64, d)[-1, -1], rel=0.3)
+
+
+def test_bases_must_be_orthonormal():
+    Vt = np.linalg.svd(gaussian(3, 8), full_matrices=False)[2]
+    similarity_of_bases(Vt, Vt)
+    with pytest.raises(ValueError, match="V2 has rows that are not orthonormal"):
+        similarity_of_bases(Vt, 1.01 * Vt)
+
+
+def with_entry(value):
+    A = gaussian(2, 6)
+    A[1, 3] = value
+    return A
+
+
+@pytest.mark.parametrize(
+    "A1, A2, message",
+    [
+        (gaussian(2, 6), gaussian(2, 5), "the two have 6 and 5 columns"),
+        (gaussian(6), gaussian(2, 6), r"A1 had shape \(6,\); it must be a matrix"),
+        (gaussian(2, 6), gaussian(1, 2, 6), r"A2 had shape \(1, 2, 6\)"),
+        (gaussian(2, 6), np.empty((0, 6)), r"A2 had shape \(0, 6\)"),
+        (with_entry(np.nan), gaussian(2, 6), "A1 holds NaN"),
+        (gaussian(2, 6), with_entry(np.inf), "A2 holds NaN or infinite"),
+        (gaussian(7, 6), gaussian(2, 6), "A1 had 7 rows but rank 6"),
+        (gaussian(2, 6), np.zeros((2, 6)), "A2 had 2 rows but rank 0"),
+        (gaussian(5, 2) @ gaussian(2, 6), gaussian(2, 6), "A1 had 5 rows but rank 2"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(A1, A2, message):
+    with pytest.raises(ValueError, match=message):
+        subspace_similarity(A1, A2)
+
+
+def test_factors_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"B had shape \(6, 2\) and A \(3, 5\)"):
+        factored_svd(gaussian(6, 2), gaussian(3, 5))
+    with pytest.raises(ValueError, match="B holds NaN"):
+        factored_svd(with_entry(np.nan).T, gaussian(2, 5))
