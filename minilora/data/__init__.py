@@ -1,0 +1,31 @@
+"""Text that every Python already has, a task with exact scores, the user's own files, and their batches."""
+
+from minilora.data.batches import (
+    Batch,
+    encode_documents,
+    encode_example,
+    example_batches,
+    pair_batch,
+    window_batch,
+    windows,
+)
+from minilora.data.corpora import Corpus, Document, load_corpus
+from minilora.data.example import Example
+from minilora.data.files import load_task_file, load_text_file
+from minilora.data.mini_e2e import examples, parse_source, realise, references, source_text
+from minilora.data.mini_e2e_grammar import SLOTS
+from minilora.data.mini_e2e_parser import Parsed, SlotErrors, parse, slot_errors
+from minilora.data.pairs import Pair, load_pairs
+from minilora.data.splits import corpus_id, split_of
+from minilora.data.tasks import TASKS, PairTask, TextTask, load_task
+from minilora.data.tokenizer import EOT, ByteTokenizer
+
+__all__ = [
+    "EOT", "ByteTokenizer",
+    "Corpus", "Document", "load_corpus", "load_text_file", "corpus_id", "split_of",
+    "Example", "load_task_file", "Pair", "load_pairs",
+    "SLOTS", "examples", "references", "source_text", "parse_source", "realise",
+    "TASKS", "PairTask", "TextTask", "load_task",
+    "Parsed", "SlotErrors", "parse", "slot_errors",
+    "Batch", "encode_documents", "encode_example", "window_batch", "windows", "pair_batch", "example_batches",
+]

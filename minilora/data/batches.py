@@ -1,0 +1,156 @@
+"""From texts and examples to arrays of token ids.
+
+A batch pairs each token with the one that follows it, and a mask says which of the followers count in the
+loss.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minilora.data.example import Example
+from minilora.data.tokenizer import EOT, ByteTokenizer
+
+SEPARATOR = "\n"  # between the source and the target of an example
+
+
+class Batch(NamedTuple):
+    """N rows of T tokens, and what should follow each.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (N, T), int64
+        What the model reads.
+    targets : ndarray of shape (N, T), int64
+        targets[n, t] is the token that follows ids[n, t].
+    mask : ndarray of shape (N, T), bool
+        True where the loss counts.
+    """
+
+    ids: np.ndarray
+    targets: np.ndarray
+    mask: np.ndarray
+
+
+def encode_documents(texts: Iterable[str], tokenizer: ByteTokenizer) -> np.ndarray:
+    """The tokens of all texts in one row, with EOT after each text: int64, shape (T,)."""
+    rows = [np.append(tokenizer.encode(text), EOT) for text in texts]
+    if not rows:
+        raise ValueError("texts is empty; there is nothing to encode")
+    return np.concatenate(rows)
+
+
+def window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_size: int, length: int) -> Batch:
+    """Windows from random places of a row of tokens, for training a language model; every token counts.
+
+    Parameters
+    ----------
+    tokens : ndarray of shape (T,), int64
+        At least length + 1 of them.
+    rng : numpy.random.Generator
+    batch_size, length : int
+        The batch's N and T.
+    """
+    check_at_least_one(batch_size=batch_size, length=length)
+    if len(tokens) < length + 1:
+        raise ValueError(f"tokens must hold at least length + 1 = {length + 1} tokens, not {len(tokens)}")
+    starts = rng.integers(0, len(tokens) - length, size=batch_size)  # (N,)
+    places = starts[:, None] + np.arange(length)  # (N, T)
+    return Batch(tokens[places], tokens[places + 1], np.ones(places.shape, dtype=bool))
+
+
+def windows(tokens: np.ndarray, *, length: int, batch_size: int) -> Iterator[Batch]:
+    """Windows side by side, in order, for evaluation: each token is a target that counts exactly once.
+
+    The first token follows an EOT. The last window is padded, with a mask that is False there.
+
+    Parameters
+    ----------
+    tokens : ndarray of shape (T,), int64
+        At least one.
+    length, batch_size : int
+        Tokens in a window, and windows in a batch (fewer in the last).
+    """
+    check_at_least_one(length=length, batch_size=batch_size)
+    if len(tokens) == 0:
+        raise ValueError("tokens is empty; there is nothing to evaluate")
+    n_windows = -(-len(tokens) // length)  # rounded up
+    n_padding = n_windows * length - len(tokens)
+    before = np.append(EOT, tokens[:-1])  # before[t] is the token that tokens[t] follows
+    ids = np.pad(before, (0, n_padding), constant_values=EOT).reshape(n_windows, length)
+    targets = np.pad(tokens, (0, n_padding), constant_values=EOT).reshape(n_windows, length)
+    mask = (np.arange(n_windows * length) < len(tokens)).reshape(n_windows, length)
+    for start in range(0, n_windows, batch_size):
+        rows = slice(start, start + batch_size)
+        yield Batch(ids[rows], targets[rows], mask[rows])
+
+
+def encode_example(example: Example, tokenizer: ByteTokenizer) -> tuple[np.ndarray, int]:
+    """The tokens of source, line break, target and EOT, and how many come before the target.
+
+    Returns
+    -------
+    ids : ndarray of shape (T,), int64
+    n_source : int
+        The length of the prompt: ids[:n_source] is the source and the line break.
+    """
+    source = tokenizer.encode(example.source + SEPARATOR)
+    target = tokenizer.encode(example.target)
+    return np.concatenate((source, target, [EOT])), len(source)
+
+
+def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_length: int) -> Batch:
+    """Examples as rows, padded to the longest. The loss counts on the target and its EOT only.
+
+    That is the objective of the paper's equation 2: the sum over t of log p(y_t | x, y_<t), where x, the
+    source, is read but not predicted.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        At least one.
+    tokenizer : ByteTokenizer
+    max_length : int
+        The most tokens that an example may have, its EOT included.
+    """
+    if not examples:
+        raise ValueError("examples is empty; a batch needs at least one")
+    encoded = [encode_example(example, tokenizer) for example in examples]
+    longest = max(len(tokens) for tokens, _ in encoded)
+    if longest > max_length:
+        raise ValueError(f"an example has {longest} tokens, more than max_length = {max_length}; "
+                         "shorten its source or target, or raise the limit")
+    shape = (len(encoded), longest - 1)  # (N, T): the last token of a row is only a target
+    ids = np.full(shape, EOT, dtype=np.int64)
+    targets = np.full(shape, EOT, dtype=np.int64)
+    mask = np.zeros(shape, dtype=bool)
+    for n, (tokens, n_source) in enumerate(encoded):
+        length = len(tokens) - 1
+        ids[n, :length] = tokens[:-1]
+        targets[n, :length] = tokens[1:]
+        mask[n, n_source - 1 : length] = True  # the line break, at n_source - 1, is followed by the target
+    return Batch(ids, targets, mask)
+
+
+def example_batches(examples: Sequence[Example], tokenizer: ByteTokenizer, rng: np.random.Generator, *,
+                    batch_size: int, max_length: int) -> Iterator[Batch]:
+    """Batches without end: epoch after epoch, each in a new order drawn from rng.
+
+    Every example comes once an epoch; the last batch of an epoch may be smaller. See `pair_batch`.
+    """
+    check_at_least_one(batch_size=batch_size)
+    if not examples:
+        raise ValueError("examples is empty; there is nothing to draw batches from")
+    while True:
+        order = rng.permutation(len(examples))
+        for start in range(0, len(order), batch_size):
+            chosen = [examples[i] for i in order[start : start + batch_size]]
+            yield pair_batch(chosen, tokenizer, max_length=max_length)
+
+
+def check_at_least_one(**sizes: int) -> None:
+    """Raise ValueError, naming the argument, unless each size is at least 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, not {size}")

@@ -1,0 +1,142 @@
+"""The user's own text and tasks, read from files.
+
+Whatever is wrong with a file is a ValueError that names the file and the place in it.
+"""
+
+import csv
+import io
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from minilora.data.corpora import Corpus, Document, make_corpus
+from minilora.data.example import Example
+
+DOCUMENT_SIZE = 1000  # characters, about
+COLUMNS = ("source", "target")
+
+
+def load_text_file(path: str | Path) -> Corpus:
+    """A text file as a corpus whose train, valid and test splits all hold something.
+
+    The text is cut into documents of about 1 KB, at blank lines where there are any. A twentieth of them, at
+    least one, are held out for valid, and as many for test: those whose hashes come first.
+
+    Parameters
+    ----------
+    path : str or Path
+        A text file in UTF-8, of about 5 KB or more.
+    """
+    path = Path(path)
+    texts = list(dict.fromkeys(cut(read_text(path))))  # each once: no held-out document is in train too
+    if len(texts) < 3:
+        raise ValueError(
+            f"path: {path} is too short: cut at line breaks into documents of about {DOCUMENT_SIZE} "
+            f"characters, it makes {len(texts)} different ones; train, valid and test need at least one each"
+        )
+    keys = [sha256(text.encode("utf-8")).hexdigest() for text in texts]
+    n_held_out = max(1, len(texts) // 20)
+    by_hash = sorted(range(len(texts)), key=lambda i: keys[i])
+    splits = dict.fromkeys(by_hash, "train")
+    splits.update(dict.fromkeys(by_hash[:n_held_out], "valid"))
+    splits.update(dict.fromkeys(by_hash[n_held_out : 2 * n_held_out], "test"))
+    return make_corpus(path.name, [Document(keys[i], text, splits[i]) for i, text in enumerate(texts)])
+
+
+def cut(text: str) -> list[str]:
+    """Pieces of about DOCUMENT_SIZE characters that join to the text, cut at blank lines or line ends."""
+    pieces = []
+    piece = ""
+    for line in text.splitlines(keepends=True):
+        piece += line
+        at_paragraph = not line.strip() and len(piece) >= DOCUMENT_SIZE
+        if at_paragraph or len(piece) >= 2 * DOCUMENT_SIZE:
+            pieces.append(piece)
+            piece = ""
+    if piece.strip():
+        pieces.append(piece)
+    return pieces
+
+
+def load_task_file(path: str | Path) -> list[Example]:
+    """The examples of a .csv file with a header, or of a .jsonl file with one object a line.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its columns, or keys, are source and target; others are ignored. The group key is the source, so that
+        the answers to one question stay in one split.
+    """
+    path = Path(path)
+    readers = {".csv": csv_rows, ".jsonl": jsonl_rows}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"path: a task file ends in {' or '.join(readers)}, and {path} does not")
+    rows = readers[path.suffix.lower()](read_text(path), path)
+    if not rows:
+        raise ValueError(f"path: {path} has no rows")
+    return [Example(row["source"], row["target"], key=row["source"]) for row in rows]
+
+
+def csv_rows(text: str, path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV text as dicts with source and target."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    rows = []
+    try:
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"path: {path} lacks the column {' and '.join(missing)}; its header has "
+                             f"{', '.join(reader.fieldnames or ())}")
+        for row in reader:
+            check_row(row, path, reader.line_num)
+            rows.append(row)
+    except csv.Error as error:
+        raise ValueError(f"path: {path}, after line {reader.line_num}: not CSV: {error}") from error
+    return rows
+
+
+def jsonl_rows(text: str, path: Path) -> list[dict[str, str]]:
+    """The objects of a text with one JSON object a line; blank lines are skipped."""
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"path: {path}, line {number}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"path: {path}, line {number}: not a JSON object with source and target")
+        check_row(row, path, number)
+        rows.append(row)
+    return rows
+
+
+def check_row(row: dict, path: Path, number: int) -> None:
+    """Raise ValueError, naming the line, unless source and target are texts, not empty and without NUL."""
+    for column in COLUMNS:
+        value = row.get(column)
+        where = f"path: {path}, line {number}"
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{where}: {column} must be a text that is not empty, not {value!r}")
+        if "\0" in value:
+            raise ValueError(f"{where}: {column} has a NUL character")
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with "\\n" for line breaks and without a byte order mark."""
+    if path.is_dir():
+        raise ValueError(f"path: {path} is a folder, not a file")
+    if not path.exists():
+        raise ValueError(f"path: there is no file {path}")
+    data = path.read_bytes()
+    if b"\0" in data:
+        raise ValueError(f"path: {path} has a NUL byte at offset {data.index(0)}; it is not a text file")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{data[error.start]:02x} at offset {error.start}"
+        raise ValueError(f"path: {path} is not UTF-8: {byte}") from error
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    if not text.strip():
+        raise ValueError(f"path: {path} is empty")
+    return text

@@ -1,0 +1,46 @@
+"""Which examples are held out: decided by a hash, so that a split never moves.
+
+Texts that belong together (one file, one attribute combination) share a group key, and only the key is
+hashed. So they fall on the same side, on every machine, whatever is added to the data later.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+SPLITS = ("train", "valid", "test")
+
+
+def split_of(key: str, *, valid: float = 0.05, test: float = 0.05) -> str:
+    """The split of a group: "train", "valid" or "test".
+
+    Parameters
+    ----------
+    key : str
+        The group's name.
+    valid, test : float
+        The shares of the keys that are held out; train gets the rest.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"key must be a str, not {type(key).__name__}")
+    if valid < 0 or test < 0 or valid + test > 1:
+        raise ValueError(f"valid and test must be shares that add up to at most 1, not {valid} and {test}")
+    position = int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest()[:8], "big") / 2**64  # in [0, 1)
+    if position < valid:
+        return "valid"
+    if position < valid + test:
+        return "test"
+    return "train"
+
+
+def check_split(split: str) -> None:
+    """Raise ValueError unless `split` is one of SPLITS."""
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+
+
+def corpus_id(texts: Iterable[str]) -> str:
+    """12 hex digits that name these texts in this order: a prefix of their SHA-256."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8") + b"\0")
+    return digest.hexdigest()[:12]

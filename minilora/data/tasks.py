@@ -1,0 +1,152 @@
+"""What a model is trained and measured on: batches of one kind, in three splits.
+
+A `PairTask` has sources x and targets y, and the loss is on y only; a `TextTask` is running text, all of which counts.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minilora.data.batches import encode_documents, encode_example, pair_batch, window_batch, windows
+from minilora.data.corpora import READERS, load_corpus
+from minilora.data.example import Example
+from minilora.data.files import load_task_file, load_text_file
+from minilora.data.mini_e2e import examples
+from minilora.data.pairs import load_pairs
+from minilora.data.splits import corpus_id, split_of
+from minilora.data.tokenizer import ByteTokenizer
+
+SPLITS = ("train", "valid", "test")
+TASKS = ("mini-e2e", "pairs", *READERS)
+
+
+@dataclass
+class PairTask:
+    """Pairs of texts: put y after x.
+
+    Attributes
+    ----------
+    name : str
+    splits : dict of str to list of Example
+        By the names "train", "valid" and "test".
+    length : int
+        The most tokens of an example, its EOT included.
+    id : str
+        Changes when any example changes.
+    """
+
+    name: str
+    splits: dict[str, list[Example]]
+    length: int
+
+    def __post_init__(self):
+        self.tokenizer = ByteTokenizer()
+        self.id = corpus_id(f"{e.source}\n{e.target}" for split in SPLITS for e in self.splits[split])
+        self._by_length = sorted(self.splits["train"], key=lambda e: len(e.source) + len(e.target))
+
+    def sample_batch(self, rng, batch_size):
+        """A Batch of training examples of about the same length, so that little of it is padding."""
+        n = len(self._by_length)
+        span = min(n, 4 * batch_size)
+        start = int(rng.integers(0, n - span + 1))
+        chosen = start + rng.integers(0, span, batch_size)
+        return pair_batch([self._by_length[i] for i in chosen], self.tokenizer, max_length=self.length)
+
+    def batches(self, split, batch_size=16):
+        """All of a split, in order, as Batches."""
+        of_split = self.splits[split]
+        for i in range(0, len(of_split), batch_size):
+            yield pair_batch(of_split[i : i + batch_size], self.tokenizer, max_length=self.length)
+
+    def prompts(self, split, n):
+        """The first n sources of a split as token ids, and their targets as text."""
+        of_split = self.splits[split][:n]
+        encoded = (encode_example(e, self.tokenizer) for e in of_split)
+        return [ids[:n_source] for ids, n_source in encoded], [e.target for e in of_split]
+
+
+@dataclass
+class TextTask:
+    """Running text: predict every token.
+
+    Attributes
+    ----------
+    name : str
+    texts : dict of str to list of str
+        The documents of "train", "valid" and "test".
+    length : int
+        T, the length of a window.
+    id : str
+        Changes when any text changes.
+    """
+
+    name: str
+    texts: dict[str, list[str]]
+    length: int
+
+    def __post_init__(self):
+        self.tokenizer = ByteTokenizer()
+        self.id = corpus_id(text for split in SPLITS for text in self.texts[split])
+        self.tokens = {split: encode_documents(self.texts[split], self.tokenizer) for split in SPLITS}
+
+    def sample_batch(self, rng, batch_size):
+        """A Batch of windows from random places of the training text."""
+        length = min(self.length, len(self.tokens["train"]) - 1)
+        return window_batch(self.tokens["train"], rng, batch_size=batch_size, length=length)
+
+    def batches(self, split, batch_size=16):
+        """All of a split, in order, as Batches."""
+        return windows(self.tokens[split], length=self.length, batch_size=batch_size)
+
+    def prompts(self, split, n, length=64):
+        """The beginnings of the first n texts of a split as token ids, and how they go on."""
+        encoded = [self.tokenizer.encode(text) for text in self.texts[split] if len(text) > 2 * length][:n]
+        return [ids[:length] for ids in encoded], [self.tokenizer.decode(ids[length : 3 * length]) for ids in encoded]
+
+
+def load_task(name, *, length, n_train=4000, n_held_out=200):
+    """A task by its name, or from the user's own file.
+
+    Parameters
+    ----------
+    name : str or Path
+        "mini-e2e" (attribute lists -> sentences), "pairs" (function signatures -> first lines of docstrings), "prose",
+        "code", or the path of a file: ``.txt`` for running text, ``.csv`` or ``.jsonl`` with columns source and target.
+    length : int
+        The most tokens that a model takes.
+    n_train, n_held_out : int
+        How many mini-E2E examples are made for training, and for each of valid and test.
+
+    Returns
+    -------
+    PairTask or TextTask
+    """
+    path = Path(name)
+    if name == "mini-e2e":
+        sizes = {"train": n_train, "valid": n_held_out, "test": n_held_out}
+        return PairTask(name, {split: examples(split, n) for split, n in sizes.items()}, length)
+    if name == "pairs":
+        return PairTask(name, _split([pair.as_example() for pair in load_pairs()], length, name), length)
+    if name in READERS:
+        corpus = load_corpus(name)
+        return TextTask(name, {split: corpus.texts(split) for split in SPLITS}, length)
+    if path.suffix.lower() in (".csv", ".jsonl"):
+        return PairTask(path.name, _split(load_task_file(path), length, name), length)
+    if path.suffix.lower() == ".txt":
+        corpus = load_text_file(path)
+        return TextTask(path.name, {split: corpus.texts(split) for split in SPLITS}, length)
+    raise ValueError(f"the task was {str(name)!r}; it may be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file")
+
+
+def _split(of_all, length, name):
+    """Examples by the hash of their keys, without those that are too long."""
+    tokenizer = ByteTokenizer()
+    fitting = [e for e in of_all if len(encode_example(e, tokenizer)[0]) <= length]
+    splits = {split: [e for e in fitting if split_of(e.key, valid=0.1, test=0.1) == split] for split in SPLITS}
+    empty = [split for split in SPLITS if not splits[split]]
+    if empty:
+        raise ValueError(
+            f"{name} has {len(fitting)} examples of at most {length} bytes, and none of them falls into "
+            f"{' or '.join(empty)}; give more of them, or shorter ones"
+        )
+    return splits
+
