@@ -1,0 +1,162 @@
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from minilora import plots
+
+RUNS = {
+    "LoRA": (list(np.linspace(4, 2, 100)), [(50, 3.1), (100, 2.2)]),
+    "full fine-tuning": (list(np.linspace(4, 1, 100)), [(50, 2.9), (100, 1.5)]),
+}
+SPECTRA = {"LoRA, rank 2": np.array([3.0, 1.0]), "full fine-tuning": 2.0 ** -np.arange(8)}
+PHI = np.linspace(0.1, 0.6, 15).reshape(3, 5)
+
+FIGURES = {
+    "loss curves": lambda: plots.loss_curves(RUNS),
+    "singular values": lambda: plots.singular_values(SPECTRA),
+    "similarity": lambda: plots.similarity_heatmap(PHI, 0.5 * PHI),
+    "picture": plots.lora_picture,
+}
+every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+@every_figure
+def test_saved_as_a_png_small_enough_for_a_repository(draw, tmp_path):
+    path = tmp_path / "new" / "folder" / "figure.png"
+    plots.save(draw(), path)
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert 10_000 < len(content) < 200_000
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_save_leaves_the_old_picture(tmp_path):
+    class Broken:
+        def savefig(self, path, **_):
+            path.write_bytes(b"\x89PN")
+            raise OSError("no space left")
+
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="no space left"):
+        plots.save(Broken(), path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@every_figure
+def test_every_text_lies_inside_the_figure(draw):
+    figure = draw()
+    FigureCanvasAgg(figure).draw()
+    width, height = figure.bbox.size
+    texts = [t for axes in figure.axes for t in axes.texts if t.get_text()]
+    texts += [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label) if label.get_text()]
+    assert texts
+    for text in texts:
+        box = text.get_window_extent()
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+        assert inside, text.get_text()
+
+
+def test_the_picture_says_what_lora_is():
+    texts = [text.get_text() for text in plots.lora_picture().axes[0].texts]
+    for word in ("frozen", "trained", "$B = 0$ at the start", r"$O \times I$", r"$r \times I$", r"$O \times r$"):
+        assert word in texts
+
+
+def test_loss_curves_are_moving_means_with_points_for_validation():
+    figure = plots.loss_curves(RUNS)
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "training step"
+    assert axes.get_ylabel() == "loss (bits a byte)"
+    drawn = lines(axes)
+    steps, means = drawn["LoRA, training"].get_data()
+    assert axes.get_legend().get_title().get_text() == "training: mean of 4 steps"
+    assert steps[0] == 2.5
+    assert means[0] == pytest.approx(np.mean(RUNS["LoRA"][0][:4]))
+    assert steps[-1] == 98.5
+    assert means[-1] == pytest.approx(np.mean(RUNS["LoRA"][0][-4:]))
+    assert drawn["full fine-tuning, validation"].get_xydata().tolist() == [[50, 2.9], [100, 1.5]]
+
+
+def test_curves_differ_in_more_than_colour():
+    drawn = lines(plots.loss_curves(RUNS).axes[0])
+    one, other = drawn["LoRA, training"], drawn["full fine-tuning, training"]
+    assert one.get_linestyle() != other.get_linestyle()
+    assert one.get_color() != other.get_color()
+    assert drawn["LoRA, validation"].get_marker() != drawn["full fine-tuning, validation"].get_marker()
+
+
+def test_no_curve_is_left_out():
+    runs = {f"run {n}": RUNS["LoRA"] for n in range(7)}
+    assert len(plots.loss_curves(runs).axes[0].get_lines()) == 2 * 7
+    assert len(plots.singular_values({label: np.ones(2) for label in runs}).axes[0].get_lines()) == 7
+
+
+def test_a_short_run_is_drawn_as_it_is():
+    figure = plots.loss_curves({"LoRA": ([3.0, 2.0, 1.0], [(3, 1.5)])})
+    assert lines(figure.axes[0])["LoRA, training"].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
+
+
+def test_singular_values_end_in_zeros_that_can_be_seen():
+    left, right = plots.singular_values(SPECTRA).axes
+    for axes in (left, right):
+        assert axes.get_xlabel() == "index $i$ of the direction"
+        assert axes.get_ylabel()
+    S = lines(left)["LoRA, rank 2"].get_ydata()
+    assert S.tolist() == [3, 1, 0, 0, 0, 0, 0, 0]
+    height = left.transData.transform([(1, 0), (1, SPECTRA["full fine-tuning"][-1]), (1, 3)])[:, 1]
+    assert np.isfinite(height).all()  # zero has a place,
+    assert height[1] - height[0] > 0.1 * (height[2] - height[0])  # and a small value is not on it
+
+
+def test_the_share_of_the_frobenius_norm():
+    right = plots.singular_values(SPECTRA).axes[1]
+    drawn = lines(right)
+    assert drawn["LoRA, rank 2: 90 % in 1"].get_ydata() == pytest.approx([90] + 7 * [100])
+    share = drawn["full fine-tuning: 90 % in 2"].get_ydata()
+    assert share[1] == pytest.approx(100 * (1 + 1 / 4) / np.sum(SPECTRA["full fine-tuning"] ** 2))
+
+
+def test_a_spectrum_of_zeros_has_no_shares():
+    with pytest.raises(ValueError, match=r"spectra\['LoRA'\] begins with 0.0"):
+        plots.singular_values({"LoRA": np.zeros(4), "full": np.ones(4)})
+
+
+def test_heat_maps_share_one_scale_from_0_to_1():
+    figure = plots.similarity_heatmap(PHI, 0.5 * PHI, first="one", second="other")
+    measured, control, bar = figure.axes
+    for axes, grid in ((measured, PHI), (control, 0.5 * PHI)):
+        (image,) = axes.get_images()
+        assert image.get_clim() == (0, 1)
+        assert image.get_array().tolist() == grid.tolist()
+        assert axes.get_xlabel() == "$j$: directions of other"
+    assert measured.get_ylabel() == "$i$: directions of one"
+    assert (measured.get_title(), control.get_title()) == ("measured", "random subspaces (expected)")
+    assert bar.get_ylim() == (0, 1)
+    assert r"\varphi(i, j)" in bar.get_ylabel()
+
+
+def test_heat_maps_have_i_downwards_and_j_to_the_right_and_get_darker():
+    axes = plots.similarity_heatmap(PHI).axes[0]
+    (image,) = axes.get_images()
+    assert axes.get_ylim() == (3.5, 0.5)
+    assert axes.get_xlim() == (0.5, 5.5)
+    assert image.get_extent() == [0.5, 5.5, 3.5, 0.5]
+    assert image.origin == "upper"
+    assert axes.get_yticks().tolist() == [1, 2, 3]
+    grey = image.get_cmap()(np.linspace(0, 1, 50))[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(grey) < 0).all()
+
+
+def test_the_users_own_settings_do_not_matter():
+    with matplotlib.rc_context({"font.size": 5, "axes.labelsize": 5, "figure.facecolor": "black"}):
+        figure = plots.loss_curves(RUNS)
+        assert matplotlib.rcParams["font.size"] == 5
+    assert figure.axes[0].xaxis.label.get_size() == 16
+    assert figure.get_facecolor() == (1, 1, 1, 1)
