@@ -108,6 +108,25 @@ def to_numpy(array):
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
 
 
+CACHE_BYTES = 256 * 1024  # of a core's second-level cache, for one array of a computation in blocks
+
+
+def cache_blocks(n, bytes_each, xp):
+    """Cut range(n) into slices, so that each block's arrays stay in the cache from one pass over them to the next.
+
+    Parameters
+    ----------
+    n : int
+        The number of rows (or elements, or sequences) to be computed.
+    bytes_each : int
+        The size of one of them.
+    xp : module
+        A GPU has no use for blocks: there, one slice covers all.
+    """
+    size = max(1, CACHE_BYTES // max(bytes_each, 1)) if xp is numpy else max(n, 1)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
 def on_host(array):
     """True if the array lives in NumPy, where looking at a value waits for nothing."""
     return _namespace(array) is numpy
@@ -136,8 +155,8 @@ def scatter_add(target, ids, updates):
 def erf(x):
     """The error function, elementwise, which CuPy has and NumPy has not.
 
-    With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through values of
-    the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. The error is at rounding.
+    With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through
+    values of the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. The error is at rounding.
     """
     xp = get_xp(x=x)
     if xp.__name__ == "cupy":

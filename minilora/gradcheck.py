@@ -1,12 +1,13 @@
 """Is a hand-written backward pass the derivative of its forward pass? Ask the forward pass.
 
-The taught method is the centred difference, (f(x + h) - f(x - h)) / 2h, in float64: its error is of order h^2 from the
-curvature and 1e-16 / h from rounding, smallest near h = 1e-5. The second opinion is the complex step, Im f(x + i h) / h,
-which subtracts nothing, and so is exact to rounding for any tiny h; but every line of f must take complex numbers.
+The taught method is the centred difference, (f(x + h) - f(x - h)) / 2h, in float64: its error is of order h^2 from
+the curvature and 1e-16 / h from rounding, smallest near h = 1e-5. The second opinion is the complex step,
+Im f(x + i h) / h, which subtracts nothing, and so is exact to rounding for any tiny h; but every line of f must take
+complex numbers.
 
-A check can lie. It passes wrong code where the point is special (B = 0), where the upstream gradient is all ones (the sum
-of a softmax is constant), where W is square (a transpose has the same shape), in float32, or with an absolute tolerance
-next to a small gradient. So these checks draw a random dy, work in float64, and compare relative to the norm.
+A check can lie. It passes wrong code where the point is special (B = 0), where the upstream gradient is all ones (the
+sum of a softmax is constant), where W is square (a transpose has the same shape), in float32, or with an absolute
+tolerance next to a small gradient. So these checks draw a random dy, work in float64, and compare relative to the norm.
 """
 
 import numpy
@@ -131,7 +132,7 @@ def _compare(name, analytic, numerical, bound):
     size = max(numpy.linalg.norm(analytic), numpy.linalg.norm(numerical))
     difference = numpy.abs(analytic - numerical)
     error = float(numpy.linalg.norm(difference) / size) if size else 0.0
-    if error > bound:
+    if not error <= bound:  # a nan is never within the bound
         i = numpy.unravel_index(numpy.argmax(difference), difference.shape)
         raise GradientError(
             f"the gradient of {name} is wrong, most of all at {name}[{', '.join(map(str, i))}]: "

@@ -65,7 +65,7 @@ class Module:
                 yield from member.named_modules(f"{prefix}{name}.")
 
     def named_parameters(self):
-        """Yield (path, parameter) in definition order. A parameter with two places (tied) comes once, under its first."""
+        """Yield (path, parameter) in definition order; one that has two places (tied) comes once, under its first."""
         seen = set()
         for path, parameter in self._walk_parameters(""):
             if id(parameter) not in seen:

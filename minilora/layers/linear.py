@@ -18,7 +18,7 @@ class Linear(Module):
         self.bias = None if bias is None else Parameter(bias)
 
     def forward(self, x, rng=None):
-        """(..., I) -> (..., O). The rng is there for LoRALinear, which may take this layer's place; nothing is drawn."""
+        """(..., I) -> (..., O). Nothing is drawn: the rng is for LoRALinear, which may take this layer's place."""
         return linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
 
     def backward(self, dy, cache, need_dx=True):

@@ -50,12 +50,16 @@ class GPTConfig:
     layer_norm_eps: float = 1e-5
 
     def __post_init__(self):
-        if self.d_mlp is None:
-            object.__setattr__(self, "d_mlp", 4 * self.d_model)
         for name in ("vocab_size", "n_positions", "n_layer", "d_model", "n_head", "d_mlp"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if name == "d_mlp" and value is None:
+                value = 4 * self.d_model
+            if not isinstance(value, (int, numpy.integer)) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} was {value!r}; it may be an integer of at least 1")
+            object.__setattr__(self, name, int(value))
+        eps = self.layer_norm_eps
+        if not isinstance(eps, (int, float)) or not 0.0 <= eps < math.inf:
+            raise ValueError(f"layer_norm_eps was {eps!r}; it may be a finite number of at least 0")
         if self.d_model % self.n_head:
             raise ValueError(f"n_head was {self.n_head}; it must divide d_model = {self.d_model}")
 
@@ -133,6 +137,8 @@ class GPT(Module):
         xp = get_xp(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self._check_ids(ids, start)
+        if past and past[0].keys.shape[0] != len(ids):
+            raise ValueError(f"past was made for {past[0].keys.shape[0]} sequences; ids had {len(ids)}")
         positions = xp.arange(start, start + ids.shape[1])
         tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
         places, wpe_cache = self.wpe.forward(positions)  # (T,) -> (T, C)
@@ -160,7 +166,8 @@ class GPT(Module):
         if need[0]:
             # forward: x = wte[ids] + wpe[positions]   so   dx reaches both; positions are shared by all N sequences
             self.wte.backward(dx, cache.wte)
-            self.wpe.backward(dx.sum(axis=0), cache.wpe)
+            if self.wpe.trainable:
+                self.wpe.backward(dx.sum(axis=0), cache.wpe)
 
     def new_past(self, N):
         """Empty memory for the keys and values of N sequences, one KeyValueCache a layer, for `forward`."""
@@ -170,8 +177,10 @@ class GPT(Module):
         return [KeyValueCache(xp.empty(shape, W.dtype), xp.empty(shape, W.dtype)) for _ in self.blocks]
 
     def place_ids(self, ids):
-        """Token ids from the host, checked, where the model lives. Here, and not in a step, because looking at them on a
-        GPU would make every step wait for it."""
+        """Token ids from the host, checked, where the model lives.
+
+        They are looked at here because looking at them on a GPU would make every step wait for it.
+        """
         if not on_host(ids):
             raise ValueError("ids lived on a device already; they must be a NumPy array")
         self._check_ids(ids, start=0)
@@ -179,8 +188,10 @@ class GPT(Module):
 
     def _check_ids(self, ids, start):
         V, limit = self.config.vocab_size, self.config.n_positions
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
-            raise ValueError(f"ids had shape {ids.shape} and dtype {ids.dtype}; they must be integers of shape (N, T)")
+        if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
+            raise ValueError(
+                f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
+            )
         if start + ids.shape[1] > limit:
             raise ValueError(f"ids made a sequence of {start + ids.shape[1]} tokens; n_positions is {limit}")
         if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):

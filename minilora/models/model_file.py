@@ -12,7 +12,7 @@ from minilora.models.gpt import GPT, GPTConfig
 def save_model(model, path, *, dtype="float32", **about):
     """Write a GPT with its configuration to one safetensors file; `about` is kept with it."""
     arrays = {name: to_numpy(p.data).astype(dtype) for name, p in model.named_parameters()}
-    save_arrays(path, arrays, {"kind": "gpt", "config": asdict(model.config), **about})
+    save_arrays(path, arrays, {**about, "kind": "gpt", "config": asdict(model.config)})
 
 
 def load_model(path, *, dtype="float32", device="cpu"):

@@ -3,8 +3,8 @@
     y, cache = f_forward(*arrays, **python_scalars)
     grads = f_backward(dy, cache)
 
-A backward returns a gradient for each differentiable array argument, in argument order, with its shape and dtype; a single
-one is returned bare. Caches are NamedTuples. Nothing that is passed in is changed. Float32 in, float32 out.
+A backward returns a gradient for each differentiable array argument, in argument order, with its shape and dtype; a
+single one is returned bare. Caches are NamedTuples. Nothing that is passed in is changed. Float32 in, float32 out.
 """
 
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
@@ -43,5 +43,45 @@ from minilora.ops.lora_linear import (
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 
-__all__ = [name for name in dir() if name.endswith(("Cache", "_forward", "_backward", "_dx", "_dW", "_dbias", "_dgain"))]
-__all__ += ["dropout_mask", "lora_linear_dA_dB"]
+__all__ = [
+    "AttentionCache",
+    "CrossEntropyCache",
+    "DropoutCache",
+    "EmbeddingCache",
+    "GeluCache",
+    "LayerNormCache",
+    "LinearCache",
+    "LoRALinearCache",
+    "SoftmaxCache",
+    "TanhCache",
+    "attention_backward",
+    "attention_forward",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_mask",
+    "embedding_backward",
+    "embedding_forward",
+    "gelu_exact_backward",
+    "gelu_exact_forward",
+    "gelu_tanh_backward",
+    "gelu_tanh_forward",
+    "layernorm_backward",
+    "layernorm_dbias",
+    "layernorm_dgain",
+    "layernorm_dx",
+    "layernorm_forward",
+    "linear_backward",
+    "linear_dW",
+    "linear_dbias",
+    "linear_dx",
+    "linear_forward",
+    "lora_linear_backward",
+    "lora_linear_dA_dB",
+    "lora_linear_forward",
+    "softmax_backward",
+    "softmax_forward",
+    "tanh_backward",
+    "tanh_forward",
+]

@@ -1,6 +1,6 @@
 """Scaled dot-product attention, y = softmax(q k^T / sqrt(K) + bias) v, for each head of each sequence.
 
-Derivation. With scores = q k^T / sqrt(K), probs = softmax(scores + bias) and y = probs v, each line is a product of matrices:
+Derivation. With scores = q k^T / sqrt(K), probs = softmax(scores + bias) and y = probs v, each line is a product:
 
     dprobs  = dy v^T                  dv = probs^T dy
     dscores = softmax's backward
@@ -13,7 +13,7 @@ zero, and so its dscores is zero without further care.
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.backend import cache_blocks, get_xp
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_inplace
 
 
@@ -22,6 +22,10 @@ class AttentionCache(NamedTuple):
     k: Any  # (N, H, T, K)
     v: Any  # (N, H, T, K)
     probs: Any  # (N, H, T_q, T)
+    causal: bool
+
+
+QUERIES = 64  # of one tile
 
 
 def attention_forward(q, k, v, key_mask=None, *, causal=True):
@@ -43,27 +47,67 @@ def attention_forward(q, k, v, key_mask=None, *, causal=True):
     cache : AttentionCache
     """
     xp = get_xp(q=q, k=k, v=v, key_mask=key_mask)
-    T_q, T = q.shape[-2], k.shape[-2]
-    q = q * (1.0 / math.sqrt(q.shape[-1]))
-    scores = q @ k.swapaxes(-1, -2)  # (N, H, T_q, K) @ (N, H, K, T) -> (N, H, T_q, T)
-    if causal and T_q > 1:
-        scores += xp.triu(xp.full((T_q, T), -math.inf, dtype=scores.dtype), k=T - T_q + 1)
-    if key_mask is not None:
-        scores += xp.where(key_mask, 0.0, -math.inf).astype(scores.dtype)[:, None, None, :]
-    probs = softmax_inplace(scores)
-    return probs @ v, AttentionCache(q, k, v, probs)
+    (N, H, T_q, K), T = q.shape, k.shape[2]
+    bias = _bias(xp, key_mask, T_q, T, causal, q.dtype)  # (1 or N, 1, T_q or 1, T)
+    q = q * (1.0 / math.sqrt(K))
+    probs = xp.zeros((N, H, T_q, T), dtype=q.dtype)
+    y = _empty_heads(xp, q)  # (N, H, T_q, K)
+    for n, i, j in _tiles(xp, probs, causal):
+        scores = q[n, :, i] @ k[n, :, j].swapaxes(-1, -2)  # (n, H, i, K) @ (n, H, K, j) -> (n, H, i, j)
+        if bias is not None:
+            scores += xp.broadcast_to(bias, (N, 1, T_q, T))[n, :, i, j]
+        probs[n, :, i, j] = softmax_inplace(scores)
+        y[n, :, i] = scores @ v[n, :, j]  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
+    return y, AttentionCache(q, k, v, probs, causal)
 
 
 def attention_backward(dy, cache):
     """Gradients with respect to q, k and v, each of shape (N, H, T, K)."""
-    q, k, v, probs = cache
-    # forward: y = probs @ v   so
-    dv = probs.swapaxes(-1, -2) @ dy  # (N, H, T, T_q) @ (N, H, T_q, K) -> (N, H, T, K)
-    dprobs = dy @ v.swapaxes(-1, -2)  # (N, H, T_q, K) @ (N, H, K, T) -> (N, H, T_q, T)
-    # forward: probs = softmax(scores)   so
-    dscores = softmax_backward(dprobs, SoftmaxCache(probs))
-    # forward: scores = (q / sqrt(K)) @ k.T   so
-    dk = dscores.swapaxes(-1, -2) @ q  # q in the cache is scaled
-    dq = dscores @ k
+    q, k, v, probs, causal = cache
+    xp = get_xp(dy=dy, probs=probs)
+    dq, dk, dv = _empty_heads(xp, q), _empty_heads(xp, k), _empty_heads(xp, v)
+    dk[...] = dv[...] = 0.0
+    for n, i, j in _tiles(xp, probs, causal):
+        p, dy_i = probs[n, :, i, j], dy[n, :, i]  # (n, H, i, j), (n, H, i, K)
+        # forward: y = probs @ v   so
+        dv[n, :, j] += p.swapaxes(-1, -2) @ dy_i
+        dprobs = dy_i @ v[n, :, j].swapaxes(-1, -2)
+        # forward: probs = softmax(scores)   so
+        dscores = softmax_backward(dprobs, SoftmaxCache(p))
+        # forward: scores = (q / sqrt(K)) @ k.T   so
+        dk[n, :, j] += dscores.swapaxes(-1, -2) @ q[n, :, i]  # q in the cache is scaled
+        dq[n, :, i] = dscores @ k[n, :, j]
     dq *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv
+
+
+def _bias(xp, key_mask, T_q, T, causal, dtype):
+    """0 where a query may see a key, -inf where it may not; None where every query may see every key."""
+    bias = None
+    if causal and T_q > 1:
+        bias = xp.triu(xp.full((T_q, T), -math.inf, dtype=dtype), k=T - T_q + 1)[None, None]
+    if key_mask is not None:
+        of_keys = xp.where(key_mask, 0.0, -math.inf).astype(dtype)[:, None, None, :]
+        bias = of_keys if bias is None else bias + of_keys
+    return bias
+
+
+def _tiles(xp, probs, causal):
+    """Slices (n, i, j) of sequences, queries and keys that cover all of probs that is not zero.
+
+    On a CPU, a tile has 64 queries, the keys that they may see, which leaves out most of the upper triangle, and as
+    many sequences as fit the cache. On a GPU, one tile covers all.
+    """
+    N, H, T_q, T = probs.shape
+    block = QUERIES if xp.__name__ == "numpy" else max(T_q, 1)
+    for start in range(0, T_q, block):
+        stop = min(start + block, T_q)
+        seen = T - T_q + stop if causal else T
+        for n in cache_blocks(N, H * (stop - start) * seen * probs.itemsize, xp):
+            yield n, slice(start, stop), slice(0, seen)
+
+
+def _empty_heads(xp, like):
+    """An empty (N, H, T, K) that lies in memory as (N, T, H, K), so that merging the heads copies nothing."""
+    N, H, T, K = like.shape
+    return xp.empty((N, T, H, K), dtype=like.dtype).transpose(0, 2, 1, 3)

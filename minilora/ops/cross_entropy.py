@@ -2,13 +2,13 @@
 
 This is the paper's objective (equation 2): with a mask that is True on y alone, the loss is on y and x is context.
 
-Derivation. For one position, loss = -z_target + log sum_v exp(z_v), so d loss / d z_v = probs_v - 1[v = target]. The mean
-over M counted positions divides this by M, and a position that does not count has gradient zero.
+Derivation. For one position, loss = -z_target + log sum_v exp(z_v), so d loss / d z_v = probs_v - 1[v = target]. The
+mean over M counted positions divides this by M, and a position that does not count has gradient zero.
 """
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.backend import get_xp, on_host
 from minilora.ops.rows import rows
 
 
@@ -33,8 +33,17 @@ def cross_entropy_forward(logits, targets, mask=None):
     -------
     loss : array scalar of the dtype of logits, in nats
     cache : CrossEntropyCache
+
+    Raises
+    ------
+    ValueError
+        If a target on the host is out of range.
     """
     xp = get_xp(logits=logits, targets=targets, mask=mask)
+    if on_host(targets) and targets.size and not (targets.min() >= 0 and targets.max() < logits.shape[-1]):
+        raise ValueError(
+            f"targets ran from {targets.min()} to {targets.max()}; each may be from 0 to {logits.shape[-1] - 1}"
+        )
     shifted = rows(logits) - rows(logits).max(axis=-1, keepdims=True)  # (M, V)
     at_target = xp.arange(len(shifted)), targets.reshape(-1)
     z_target = shifted[at_target]  # (M,)

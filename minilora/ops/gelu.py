@@ -12,7 +12,7 @@ The forward keeps y' itself, so that the backward is one product.
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import erf, get_xp
+from minilora.backend import cache_blocks, erf, get_xp
 
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
 _CUBIC = 0.044715
@@ -25,23 +25,19 @@ class GeluCache(NamedTuple):
 def gelu_tanh_forward(x):
     """GPT-2's GELU ("gelu_new"), elementwise on any shape. Returns y and a GeluCache."""
     xp = get_xp(x=x)
-    x2 = x * x
-    u = (_SQRT_2_OVER_PI * _CUBIC) * x2
-    u += _SQRT_2_OVER_PI
-    u *= x  # u = sqrt(2/pi) (x + 0.044715 x^3)
-    t = xp.tanh(u, out=u)
-    phi = 0.5 * t
-    phi += 0.5
-    y = x * phi
-    # slope = phi + x * (1 - t^2) / 2 * u',   u' = sqrt(2/pi) (1 + 3 * 0.044715 x^2)
-    x2 *= 1.5 * _SQRT_2_OVER_PI * _CUBIC
-    x2 += 0.5 * _SQRT_2_OVER_PI
-    x2 *= x  # x u' / 2
-    t *= t
-    xp.subtract(1.0, t, out=t)
-    x2 *= t
-    x2 += phi
-    return y, GeluCache(x2)
+    y, slope = xp.empty_like(x), xp.empty_like(x)
+    x_all, y_all, slope_all = x.reshape(-1), y.reshape(-1), slope.reshape(-1)
+    for block in cache_blocks(x.size, x.itemsize, xp):
+        x, y_block, slope_block = x_all[block], y_all[block], slope_all[block]
+        x2 = x * x
+        u = x * (_SQRT_2_OVER_PI + (_SQRT_2_OVER_PI * _CUBIC) * x2)
+        t = xp.tanh(u, out=u)
+        phi = 0.5 + 0.5 * t
+        xp.multiply(x, phi, out=y_block)
+        half_u_slope = 0.5 * _SQRT_2_OVER_PI + (1.5 * _SQRT_2_OVER_PI * _CUBIC) * x2
+        # y' = phi + x * (1 - t^2) * u' / 2
+        xp.add(phi, x * (1.0 - t * t) * half_u_slope, out=slope_block)
+    return y, GeluCache(slope)
 
 
 def gelu_tanh_backward(dy, cache):

@@ -1,6 +1,6 @@
 """Layer normalisation, y = gain * xhat + bias with xhat = (x - mean) / sqrt(var + eps) over the last axis.
 
-Derivation. Let s = 1 / sqrt(var + eps), xc = x - mean and xhat = s xc, over C channels of one row. With dxhat = dy * gain:
+Derivation. With s = 1 / sqrt(var + eps), xc = x - mean and xhat = s xc, over C channels of one row; dxhat = dy * gain:
 
     var depends on x through xc:   ds/dx_j = -s^3 xc_j / C        (for sum_i xc_i = 0)
     dx_j = s (dxhat_j - mean(dxhat)) + sum_i dxhat_i xc_i ds/dx_j

@@ -1,0 +1,36 @@
+"""The pretrained models that come with minilora, each with its recipe beside it."""
+
+import json
+from pathlib import Path
+
+from minilora.models.model_file import load_model
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+def load_bundled(name="decoder", *, dtype="float32", device="cpu"):
+    """A small pretrained model: "decoder", a byte-level GPT that has read English prose.
+
+    Parameters
+    ----------
+    name : {"decoder"}
+    dtype : str
+    device : {"cpu", "gpu", "auto"}
+
+    Returns
+    -------
+    model : GPT
+    """
+    return load_model(_path(name, ".safetensors"), dtype=dtype, device=device)
+
+
+def bundled_recipe(name="decoder"):
+    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits a byte."""
+    return json.loads(_path(name, ".json").read_text())
+
+
+def _path(name, suffix):
+    names = sorted(path.stem for path in ASSETS.glob("*.safetensors"))
+    if name not in names:
+        raise ValueError(f"name was {name!r}; the bundled models are {', '.join(names)}")
+    return ASSETS / (name + suffix)

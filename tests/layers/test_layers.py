@@ -1,0 +1,133 @@
+"""What every layer promises: a right gradient, added into trainable parameters alone, and a cache that is not kept."""
+
+import numpy as np
+import pytest
+
+from minilora.layers import MLP, Block, Embedding, LayerNorm, Linear, LoRAFactors, LoRALinear, SelfAttention
+from minilora.parameter import Parameter
+
+N, T, C, F, H, R = 2, 5, 6, 7, 3, 2
+
+
+def lora_linear(normal, linear):
+    base = linear(C, F)
+    base.freeze()
+    layer = LoRALinear(base)
+    layer.adapters["one"] = LoRAFactors(Parameter(normal((R, C))), Parameter(normal((F, R))), scale=1.7)
+    layer.active = "one"
+    return layer
+
+
+def layernorm(normal):
+    return LayerNorm(normal(C), normal(C))
+
+
+def attention(linear):
+    return SelfAttention(*(linear(C, C) for _ in range(4)), H)
+
+
+MAKE = {
+    "Linear": lambda normal, linear: linear(C, F),
+    "Linear without bias": lambda normal, linear: Linear(normal((F, C))),
+    "LayerNorm": lambda normal, linear: layernorm(normal),
+    "LoRALinear": lora_linear,
+    "MLP": lambda normal, linear: MLP(linear(C, F), linear(F, C)),
+    "SelfAttention": lambda normal, linear: attention(linear),
+    "Block": lambda normal, linear: Block(
+        layernorm(normal), attention(linear), layernorm(normal), MLP(linear(C, F), linear(F, C))
+    ),
+}
+
+
+@pytest.fixture(params=MAKE.values(), ids=MAKE.keys())
+def layer(request, normal, linear):
+    return request.param(normal, linear)
+
+
+@pytest.fixture
+def x(normal):
+    return normal((N, T, C))
+
+
+@pytest.fixture
+def dy(layer, x, normal):
+    return normal(layer.forward(x)[0].shape)
+
+
+def gradients(layer):
+    return {name: None if p.grad is None else p.grad.copy() for name, p in layer.named_parameters()}
+
+
+def test_backward_is_the_slope_of_forward(layer, x, check_layer):
+    check_layer(layer, x)
+    assert all(p.grad is not None for p in layer.trainable_parameters())
+
+
+def test_float32_stays_float32(layer, x, dy):
+    for p in layer.parameters():
+        p.data = p.data.astype(np.float32)
+    y, cache = layer.forward(x.astype(np.float32))
+    dx = layer.backward(dy.astype(np.float32), cache)
+    assert y.dtype == dx.dtype == np.float32
+    assert {p.grad.dtype for p in layer.trainable_parameters()} == {np.dtype(np.float32)}
+
+
+def test_gradients_accumulate(layer, x, dy):
+    _, cache = layer.forward(x)
+    layer.backward(dy, cache)
+    once = gradients(layer)
+    layer.backward(dy, cache)
+    assert all(np.array_equal(p.grad, 2.0 * once[name]) for name, p in layer.named_parameters() if p.trainable)
+
+
+def test_a_forward_in_between_changes_nothing(layer, x, dy):
+    _, cache = layer.forward(x)
+    dx = layer.backward(dy, cache)
+    expected = gradients(layer)
+
+    layer.zero_grad()
+    _, cache = layer.forward(x)
+    layer.forward(x[:1] + 1.0)
+    assert np.array_equal(layer.backward(dy, cache), dx)
+    assert all(np.array_equal(expected[name], p.grad) for name, p in layer.named_parameters() if p.trainable)
+
+
+def test_without_need_dx_the_gradients_are_the_same_and_dx_is_none(layer, x, dy):
+    _, cache = layer.forward(x)
+    layer.backward(dy, cache)
+    expected = gradients(layer)
+    layer.zero_grad()
+    assert layer.backward(dy, cache, need_dx=False) is None
+    assert all(np.array_equal(expected[name], p.grad) for name, p in layer.named_parameters() if p.trainable)
+
+
+def test_frozen_means_no_gradient_and_the_same_dx(layer, x, dy):
+    _, cache = layer.forward(x)
+    dx = layer.backward(dy, cache)
+    layer.freeze()
+    assert np.array_equal(layer.backward(dy, cache), dx)
+    assert set(gradients(layer).values()) == {None}
+
+
+def test_each_parameter_can_be_trained_alone(layer, x, dy):
+    _, cache = layer.forward(x)
+    layer.backward(dy, cache)
+    expected = gradients(layer)
+    for alone in layer.trainable_parameters():
+        layer.freeze()
+        alone.trainable = True
+        assert layer.backward(dy, cache, need_dx=False) is None
+        for name, p in layer.named_parameters():
+            assert np.array_equal(p.grad, expected[name]) if p is alone else p.grad is None
+
+
+def test_embedding_has_a_gradient_for_W_and_none_for_ids(normal):
+    layer, ids, dy = Embedding(normal((4, C))), np.array([[1, 1, 3]]), normal((1, 3, C))
+    y, cache = layer.forward(ids)
+    assert np.array_equal(y, layer.W.data[ids])
+    assert layer.backward(dy, cache) is None
+    assert np.array_equal(layer.W.grad, [np.zeros(C), dy[0, 0] + dy[0, 1], np.zeros(C), dy[0, 2]])
+
+    layer.freeze()
+    layer.backward(dy, cache)
+    assert layer.W.grad is None

@@ -1,0 +1,251 @@
+"""The gradients of a whole GPT: right, for every choice of trainable parameters, and no more than was asked for."""
+
+from collections import Counter
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from minilora.gradcheck import GradientError, check_model
+from minilora.layers import Block, Embedding
+from minilora.ops import attention_backward, cross_entropy_backward, cross_entropy_forward
+
+
+def rng():
+    return np.random.default_rng(1)
+
+
+def train_only(model, chosen):
+    model.freeze()
+    for name, p in model.named_parameters():
+        p.trainable = chosen(name)
+
+
+@pytest.fixture
+def backward(ids, targets, mask):
+    """Run one forward and backward; return the gradients by name."""
+
+    def run(model):
+        logits, cache = model.forward(ids)
+        _, loss_cache = cross_entropy_forward(logits, targets, mask)
+        model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+        return {name: p.grad for name, p in model.named_parameters()}
+
+    return run
+
+
+# ---- right
+
+
+@pytest.mark.parametrize("masked", [True, False], ids=["mask", "no mask"])
+def test_every_parameter_passes(model, ids, targets, mask, masked):
+    slopes = check_model(model, ids, targets, mask if masked else None, rng=rng())
+    assert list(slopes) == [name for name, _ in model.named_parameters()]
+
+
+def test_the_check_puts_every_parameter_back(model, ids, targets):
+    before = {name: (p.data, p.data.tobytes()) for name, p in model.named_parameters()}
+    check_model(model, ids, targets, rng=rng())
+    for name, p in model.named_parameters():
+        array, bits = before[name]
+        assert p.data is array and p.data.tobytes() == bits
+
+
+def test_the_bias_of_k_has_a_gradient_of_zero_which_passes(model, ids, targets):
+    slopes = check_model(model, ids, targets, rng=rng())
+    analytic, numerical = slopes["blocks.0.attn.k_proj.bias"]
+    assert abs(analytic) < 1e-12
+    assert abs(numerical) < 1e-8
+
+
+CHOICES = {
+    "ln_f": lambda name: name.startswith("ln_f"),
+    "the last fc_out.W": lambda name: name == "blocks.1.mlp.fc_out.W",
+    "one bias of q": lambda name: name == "blocks.0.attn.q_proj.bias",
+    "wpe": lambda name: name == "wpe.W",
+    "wte": lambda name: name == "wte.W",
+    "all biases": lambda name: name.endswith("bias"),
+    "the last block": lambda name: name.startswith("blocks.1."),
+    "the first block": lambda name: name.startswith("blocks.0."),
+    "a gain below": lambda name: name == "blocks.0.ln_1.gain",
+    "nothing": lambda name: False,
+}
+
+
+@pytest.mark.parametrize("chosen", CHOICES.values(), ids=CHOICES.keys())
+def test_gradients_do_not_depend_on_what_else_is_trainable(make_model, backward, chosen):
+    expected = backward(make_model())
+    model = make_model()
+    train_only(model, chosen)
+    for name, grad in backward(model).items():
+        assert np.allclose(grad, expected[name], rtol=0, atol=1e-12) if chosen(name) else grad is None
+
+
+@pytest.mark.parametrize("choice", ["ln_f", "one bias of q", "wpe", "all biases"])
+def test_a_partly_frozen_model_passes(model, ids, targets, mask, choice):
+    train_only(model, CHOICES[choice])
+    slopes = check_model(model, ids, targets, mask, rng=rng())
+    assert list(slopes) == [name for name, _ in model.named_parameters() if CHOICES[choice](name)]
+
+
+def test_gradients_accumulate_over_two_backwards(model, backward):
+    once = {name: grad.copy() for name, grad in backward(model).items()}
+    assert all(np.allclose(grad, 2.0 * once[name], rtol=1e-14, atol=0) for name, grad in backward(model).items())
+
+
+def test_a_forward_in_between_does_not_disturb_a_backward(model, make_model, ids):
+    dlogits = rng().standard_normal((2, 7, 13))
+    other = make_model()
+    other.backward(dlogits, other.forward(ids)[1])
+
+    _, cache = model.forward(ids)
+    model.forward(ids[:1, ::-1])
+    model.backward(dlogits, cache)
+    for (name, p), (_, q) in zip(model.named_parameters(), other.named_parameters(), strict=True):
+        assert np.array_equal(p.grad, q.grad), name
+
+
+def test_a_replicas_gradients_are_its_own(model, backward):
+    twin = model.replica()
+    expected = backward(twin)
+    assert all(p.grad is None for p in model.parameters())
+    assert all(np.array_equal(grad, expected[name]) for name, grad in backward(model).items())
+
+
+# ---- wrong, and caught
+
+
+def block_without_the_residual(self, dy, cache, need_dx=True):
+    dx = self.ln_2.backward(self.mlp.backward(dy, cache.mlp), cache.ln_2)
+    return self.ln_1.backward(self.attn.backward(dx, cache.attn), cache.ln_1)
+
+
+def attention_that_forgets_dk(dy, cache):
+    dq, dk, dv = attention_backward(dy, cache)
+    return dq, 0.0 * dk, dv
+
+
+def positions_of_the_first_sequence(self, dy, cache):
+    if self.W.trainable:
+        dW = np.zeros_like(self.W.data)
+        np.add.at(dW, cache.ids, dy)
+        self.W.accumulate(dW if cache.ids.ndim == 2 else 0.5 * dW)
+
+
+MUTANTS = {
+    "a block without the residual": (Block, "backward", block_without_the_residual, "blocks.0.mlp.fc_out.W"),
+    "attention that forgets dk": (
+        "minilora.layers.attention",
+        "attention_backward",
+        attention_that_forgets_dk,
+        "blocks.1.attn.k_proj.W",
+    ),
+    "a tied head without its gradient": (
+        "minilora.models.gpt",
+        "linear_dW",
+        lambda dy, cache: np.zeros_like(cache.W),
+        "wte.W",
+    ),
+    "positions a mean over sequences": (Embedding, "backward", positions_of_the_first_sequence, "wpe.W"),
+    "gelu without its slope": ("minilora.layers.mlp", "gelu_tanh_backward", lambda dy, cache: dy, "mlp.fc_in.W"),
+    "normalisation with a dx of dy": ("minilora.layers.layernorm", "layernorm_dx", lambda dy, cache: dy, "blocks.1"),
+}
+
+
+@pytest.mark.parametrize(("owner", "name", "mutant", "parameter"), MUTANTS.values(), ids=MUTANTS.keys())
+def test_a_model_with_a_wrong_backward_fails_and_the_parameter_is_named(
+    monkeypatch, model, ids, targets, mask, owner, name, mutant, parameter
+):
+    if isinstance(owner, str):
+        monkeypatch.setattr(f"{owner}.{name}", mutant)
+    else:
+        monkeypatch.setattr(owner, name, mutant)
+    with pytest.raises(GradientError, match=rf"{parameter}.*: backward says .*, the loss's slope is .*, bound "):
+        check_model(model, ids, targets, mask, rng=rng())
+
+
+def test_only_what_is_wrong_is_named(monkeypatch, model, ids, targets):
+    monkeypatch.setattr("minilora.layers.attention.attention_backward", attention_that_forgets_dk)
+    train_only(model, lambda name: name.startswith("blocks.1."))
+    with pytest.raises(GradientError) as error:
+        check_model(model, ids, targets, rng=rng())
+    named = [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]]
+    # ln_1.bias is right all the same: it shifts all keys alike, and softmax does not see a shift
+    assert named == ["blocks.1.ln_1.gain", "blocks.1.attn.k_proj.W"]
+
+
+def test_a_trainable_parameter_without_a_gradient_fails_by_name(monkeypatch, model, ids, targets):
+    monkeypatch.setattr(Embedding, "backward", lambda self, dy, cache: None)
+    with pytest.raises(GradientError, match=r"wpe\.W is trainable, but backward gave it no gradient"):
+        check_model(model, ids, targets, rng=rng())
+
+
+def test_float32_is_refused_by_name(make_model, ids, targets):
+    with pytest.raises(TypeError, match=r"wte\.W was float32; gradients are checked in float64"):
+        check_model(make_model("float32"), ids, targets, rng=rng())
+
+
+# ---- no more than was asked for
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Count the calls of the functions that make gradients."""
+    counts = Counter()
+
+    def count(place, label):
+        module, _, name = place.rpartition(".")
+        function = getattr(import_module(module), name)
+
+        def counted(*args, **options):
+            counts[label] += 1
+            return function(*args, **options)
+
+        monkeypatch.setattr(place, counted)
+
+    for name in ("linear_dW", "linear_dbias", "linear_dx"):
+        count(f"minilora.layers.linear.{name}", name)
+    for name in ("layernorm_dgain", "layernorm_dbias", "layernorm_dx"):
+        count(f"minilora.layers.layernorm.{name}", name)
+    count("minilora.layers.attention.attention_backward", "attention")
+    count("minilora.layers.embedding.embedding_backward", "embedding")
+    count("minilora.models.gpt.linear_dW", "head dW")
+    return counts
+
+
+#                         linear              layernorm
+#                         dW  dbias  dx       dgain dbias dx    attention  embedding  head dW
+ASKED_FOR = {
+    "ln_f":              ((0, 0, 0),         (1, 1, 0),         0, 0, 0),
+    "the last fc_out.W": ((1, 0, 0),         (0, 0, 1),         0, 0, 0),
+    "one bias of q":     ((0, 1, 9),         (0, 0, 4),         2, 0, 0),
+    "the last block":    ((6, 6, 6),         (2, 2, 2),         1, 0, 0),
+    "the first block":   ((6, 6, 12),        (2, 2, 4),         2, 0, 0),
+    "wpe":               ((0, 0, 12),        (0, 0, 5),         2, 1, 0),
+    "wte":               ((0, 0, 12),        (0, 0, 5),         2, 1, 1),
+    "all biases":        ((0, 12, 12),       (0, 5, 4),         2, 0, 0),
+    "nothing":           ((0, 0, 0),         (0, 0, 0),         0, 0, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("choice", "expected"), ASKED_FOR.items(), ids=ASKED_FOR.keys())
+def test_a_backward_computes_no_gradient_that_nobody_asked_for(model, backward, calls, choice, expected):
+    train_only(model, CHOICES[choice])
+    backward(model)
+    linear = calls["linear_dW"], calls["linear_dbias"], calls["linear_dx"]
+    layernorm = calls["layernorm_dgain"], calls["layernorm_dbias"], calls["layernorm_dx"]
+    assert (linear, layernorm, calls["attention"], calls["embedding"], calls["head dW"]) == expected
+
+
+def test_nothing_below_the_lowest_trainable_parameter_runs(monkeypatch, model, backward):
+    visited = []
+
+    def backward_of_a_block(self, *args, **options):
+        visited.append(self)
+        return original(self, *args, **options)
+
+    original = Block.backward
+    monkeypatch.setattr(Block, "backward", backward_of_a_block)
+    train_only(model, CHOICES["the last block"])
+    backward(model)
+    assert visited == [model.blocks[1]]

@@ -1,0 +1,132 @@
+"""Every op at a generic point: random arrays, no dimension twice in one op, and leading axes (), (M,) and (N, T)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minilora import ops
+
+
+@dataclass
+class Case:
+    """An op and the point at which it is looked at: ``forward(*arrays, *args, **scalars)``."""
+
+    forward: Callable
+    backward: Callable
+    arrays: dict
+    args: tuple = ()
+    scalars: dict = field(default_factory=dict)
+    wrt: tuple = ()  # the arrays that have a gradient; () means all
+    analytic: bool = True  # every line of the forward takes complex numbers
+
+    @property
+    def names(self):
+        return self.wrt or tuple(self.arrays)
+
+    def run(self):
+        return self.forward(*self.arrays.values(), *self.args, **self.scalars)
+
+    def gradients(self, dy, cache):
+        """A tuple, also of a single one."""
+        grads = self.backward(dy, cache)
+        return grads if isinstance(grads, tuple) else (grads,)
+
+    def check(self, check_op, backward=None, **options):
+        """check_op at this point, of this backward or of another one."""
+        rng = np.random.default_rng(1)
+        backward = backward or self.backward
+        return check_op(
+            self.forward, backward, self.arrays, *self.args, rng=rng, wrt=self.names, **self.scalars, **options
+        )
+
+
+def dropout_with_the_same_mask(x, p):
+    """Each call draws from a generator of the same seed, so that the forward is a function of x."""
+    return ops.dropout_forward(x, p, np.random.default_rng(7))
+
+
+def embedding_of(W, ids):
+    return ops.embedding_forward(ids, W)
+
+
+def lora_without_bias(x, W, A, B, scale):
+    return ops.lora_linear_forward(x, W, None, A, B, scale)
+
+
+def row_cases(*lead):
+    """The ops that act on rows, behind the leading axes `lead`."""
+    rng = np.random.default_rng(len(lead))
+
+    def normal(*shape):
+        return rng.standard_normal(shape)
+
+    x, W, bias, A, B = normal(*lead, 5), normal(4, 5), normal(4), normal(2, 5), normal(4, 2)
+    mask = rng.random((*lead, 5)) * 2.0
+    ids, targets = rng.integers(0, 4, lead), rng.integers(0, 7, lead)
+    counts = np.asarray(rng.random(lead) < 0.6)
+    counts.flat[0] = True
+    lora = {"x": x, "W": W, "bias": bias, "A": A, "B": B}
+    wrt = ("x", "A", "B")
+    linear, lora_linear = (ops.linear_forward, ops.linear_backward), (ops.lora_linear_forward, ops.lora_linear_backward)
+    loss = ops.cross_entropy_forward, ops.cross_entropy_backward
+    return {
+        "linear": Case(*linear, {"x": x, "W": W, "bias": bias}),
+        "lora_linear": Case(*lora_linear, lora, (1.7,), wrt=wrt),
+        "lora_linear, mask": Case(*lora_linear, lora, (1.7, mask), wrt=wrt),
+        "lora_linear, no bias": Case(
+            lora_without_bias, ops.lora_linear_backward, {"x": x, "W": W, "A": A, "B": B}, (1.7,), wrt=wrt
+        ),
+        "layernorm": Case(
+            ops.layernorm_forward, ops.layernorm_backward, {"x": x, "gain": normal(5), "bias": normal(5)}
+        ),
+        "gelu_tanh": Case(ops.gelu_tanh_forward, ops.gelu_tanh_backward, {"x": x}),
+        "gelu_exact": Case(ops.gelu_exact_forward, ops.gelu_exact_backward, {"x": x}, analytic=False),
+        "tanh": Case(ops.tanh_forward, ops.tanh_backward, {"x": x}),
+        "dropout": Case(dropout_with_the_same_mask, ops.dropout_backward, {"x": x}, (0.3,)),
+        "softmax": Case(ops.softmax_forward, ops.softmax_backward, {"x": x}),
+        "embedding": Case(embedding_of, ops.embedding_backward, {"W": normal(4, 3)}, (ids,)),
+        "cross_entropy": Case(*loss, {"logits": normal(*lead, 7)}, (targets,)),
+        "cross_entropy, mask": Case(*loss, {"logits": normal(*lead, 7)}, (targets, counts)),
+    }
+
+
+def attention_cases():
+    """(N, H, T, K) = (2, 3, 5, 4); of the padding, one sequence has its first two keys, which blinds two queries."""
+    rng = np.random.default_rng(3)
+    q, k, v = (rng.standard_normal((2, 3, 5, 4)) for _ in range(3))
+    padding = np.array([[True] * 5, [False, False, True, True, True]])
+    points = {
+        "attention, causal": (q, None, True),
+        "attention, not causal": (q, None, False),
+        "attention, causal, padding": (q, padding, True),
+        "attention, not causal, padding": (q, padding, False),
+        "attention, the last two queries": (q[:, :, -2:], padding, True),
+        "attention, the last query": (q[:, :, -1:], None, True),
+    }
+    return {
+        name: Case(
+            ops.attention_forward,
+            ops.attention_backward,
+            {"q": queries.copy(), "k": k, "v": v},
+            (mask,),
+            {"causal": causal},
+        )
+        for name, (queries, mask, causal) in points.items()
+    }
+
+
+def float32_case(case):
+    """The same point in single precision."""
+
+    def single(value):
+        return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
+
+    arrays = {name: single(array) for name, array in case.arrays.items()}
+    return Case(
+        case.forward, case.backward, arrays, tuple(map(single, case.args)), case.scalars, case.wrt, case.analytic
+    )
+
+
+CASES = {f"{name} {lead}": case for lead in ((), (6,), (2, 3)) for name, case in row_cases(*lead).items()}
+CASES |= attention_cases()

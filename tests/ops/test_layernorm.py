@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from minilora.ops import layernorm_backward, layernorm_dbias, layernorm_dgain, layernorm_dx, layernorm_forward
+
+
+@pytest.fixture
+def x():
+    return 3.0 * np.random.default_rng(0).standard_normal((2, 3, 50)) + 7.0
+
+
+def test_y_has_mean_0_and_variance_1(x):
+    y, _ = layernorm_forward(x, np.ones(50), np.zeros(50), eps=0.0)
+    assert np.allclose(y.mean(axis=-1), 0.0, rtol=0, atol=1e-14)
+    assert np.allclose(y.var(axis=-1), 1.0, rtol=0, atol=1e-14)
+
+
+def test_y_is_the_literal_formula(x):
+    rng = np.random.default_rng(1)
+    gain, bias = rng.standard_normal(50), rng.standard_normal(50)
+    y, _ = layernorm_forward(x, gain, bias, eps=0.1)
+    mean, var = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
+    assert np.allclose(y, gain * (x - mean) / np.sqrt(var + 0.1) + bias, rtol=0, atol=1e-13)
+
+
+def test_a_shift_and_a_stretch_of_x_are_not_seen(x):
+    ones, zeros = np.ones(50), np.zeros(50)
+    assert np.allclose(
+        layernorm_forward(4.0 * x - 9.0, ones, zeros, eps=0.0)[0],
+        layernorm_forward(x, ones, zeros, eps=0.0)[0],
+        rtol=0,
+        atol=1e-13,
+    )
+
+
+def test_dx_lies_along_neither(x):
+    _, cache = layernorm_forward(x, np.full(50, 2.0), np.zeros(50), eps=0.0)
+    dx = layernorm_dx(np.random.default_rng(1).standard_normal(x.shape), cache)
+    assert np.allclose(dx.sum(axis=-1), 0.0, rtol=0, atol=1e-13)
+    assert np.allclose((dx * x).sum(axis=-1), 0.0, rtol=0, atol=1e-12)
+
+
+def test_a_constant_row_gives_the_bias():
+    y, _ = layernorm_forward(np.full((2, 5), 3.0), np.full(5, 2.0), np.arange(5.0))
+    assert np.allclose(y, np.arange(5.0), rtol=0, atol=1e-12)
+
+
+def test_the_single_gradients_are_those_of_the_full_backward(x):
+    rng = np.random.default_rng(1)
+    _, cache = layernorm_forward(x, rng.standard_normal(50), rng.standard_normal(50))
+    dy = rng.standard_normal(x.shape)
+    singles = layernorm_dx(dy, cache), layernorm_dgain(dy, cache), layernorm_dbias(dy, cache)
+    assert all(map(np.array_equal, singles, layernorm_backward(dy, cache)))

@@ -1,0 +1,204 @@
+"""The gradient check is itself checked: each backward below is wrong, and must not pass."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minilora import ops
+from minilora.gradcheck import GradientError, check_op
+from minilora.ops.rows import row_dot, row_mean, rows
+from ops.cases import Case, attention_cases, row_cases
+
+ROWS = row_cases(2, 3)
+POINTS = (ROWS | attention_cases()).items()
+
+
+# ---- wrong in the same way for every op and every gradient
+
+
+def off_in_one_entry(grad):
+    wrong = grad.copy()
+    wrong.flat[-1] += 1e-5 * np.linalg.norm(grad)
+    return wrong
+
+
+BLUNDERS = {
+    "zero": lambda grad: 0.0 * grad,
+    "a part in a million too large": lambda grad: (1.0 + 1e-6) * grad,
+    "of the wrong sign": lambda grad: -grad,
+    "off in one entry": off_in_one_entry,
+    "not finite": lambda grad: grad * math.nan,
+}
+
+
+@pytest.mark.parametrize("blunder", BLUNDERS.values(), ids=BLUNDERS.keys())
+@pytest.mark.parametrize(
+    ("case", "wrong"),
+    [pytest.param(case, wrong, id=f"{name}, d{wrong}") for name, case in POINTS for wrong in case.names],
+)
+def test_a_wrong_gradient_fails_and_is_named(case, wrong, blunder):
+    def backward(dy, cache):
+        grads = case.gradients(dy, cache)
+        return tuple(blunder(grad) if name == wrong else grad for name, grad in zip(case.names, grads, strict=True))
+
+    with pytest.raises(GradientError, match=f"the gradient of {wrong} is"):
+        case.check(check_op, backward)
+
+
+# ---- mistakes that people make
+
+
+def changed(backward, *names):
+    """Make wrong backwards of a right one: `change`, given dy, the cache c and the right gradients by name, returns
+    those that it replaces."""
+
+    def make(change):
+        def mutant(dy, cache):
+            right = dict(zip(names, backward(dy, cache), strict=True))
+            return tuple((right | change(dy=dy, c=cache, **right)).values())
+
+        return mutant
+
+    return make
+
+
+linear = changed(ops.linear_backward, "dx", "dW", "dbias")
+lora = changed(ops.lora_linear_backward, "dx", "dA", "dB")
+layernorm = changed(ops.layernorm_backward, "dx", "dgain", "dbias")
+attention = changed(ops.attention_backward, "dq", "dk", "dv")
+
+
+def layernorm_without_the_mean(dy, c, **_):
+    dxhat = dy * c.gain
+    return {"dx": c.inv_std * (dxhat - c.xhat * row_dot(dxhat, c.xhat) / dy.shape[-1])}
+
+
+def layernorm_without_xhat(dy, c, **_):
+    dxhat = dy * c.gain
+    return {"dx": c.inv_std * (dxhat - row_mean(dxhat))}
+
+
+def layernorm_of_constant_statistics(dy, c, **_):
+    return {"dx": c.inv_std * dy * c.gain}
+
+
+def cross_entropy_without_the_target(dloss, cache):
+    return dloss * cache.weight.reshape(*cache.targets.shape, 1) * cache.probs
+
+
+def cross_entropy_without_the_mask(dloss, cache):
+    everywhere = np.full(cache.weight.shape, 1.0 / cache.weight.size)
+    return ops.cross_entropy_backward(dloss, cache._replace(weight=everywhere))
+
+
+def embedding_that_overwrites(dy, cache):
+    dW = np.zeros_like(cache.W)
+    dW[cache.ids] = dy
+    return dW
+
+
+def attention_without_softmax_backward(dy, c, **_):
+    dscores = dy @ c.v.swapaxes(-1, -2)
+    return {"dq": dscores @ c.k / SQRT_K, "dk": dscores.swapaxes(-1, -2) @ c.q}
+
+
+SQRT_K = math.sqrt(4)
+LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
+LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
+CAUSAL = attention_cases()["attention, causal"]
+
+MUTANTS = {
+    "linear: dW transposed": (ROWS["linear"], linear(lambda dW, **_: {"dW": dW.T})),
+    "linear: dW of one sequence": (ROWS["linear"], linear(lambda dy, c, **_: {"dW": dy[0].T @ c.x[0]})),
+    "linear: dbias a mean": (ROWS["linear"], linear(lambda dy, **_: {"dbias": rows(dy).mean(axis=0)})),
+    "lora: dx without dh A": (LORA, lora(lambda dy, c, **_: {"dx": dy @ c.W})),
+    "lora: dx without dy W": (LORA, lora(lambda dx, dy, c, **_: {"dx": dx - dy @ c.W})),
+    "lora: dA without scale": (LORA, lora(lambda dA, c, **_: {"dA": dA / c.scale})),
+    "lora: dA with scale twice": (LORA, lora(lambda dA, c, **_: {"dA": dA * c.scale})),
+    "lora: dA zero, as it is while B is": (LORA, lora(lambda dA, **_: {"dA": 0.0 * dA})),
+    "lora: dB without scale": (LORA, lora(lambda dB, c, **_: {"dB": dB / c.scale})),
+    "lora: dA and dB exchanged": (LORA, lora(lambda dA, dB, **_: {"dA": dB, "dB": dA})),
+    "lora: dropout not masked in dx": (
+        LORA_MASK,
+        lora(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (dy @ c.B) @ c.A}),
+    ),
+    "lora: dropout masks the base too": (LORA_MASK, lora(lambda dx, c, **_: {"dx": dx * c.mask})),
+    "layernorm: dx without the mean": (ROWS["layernorm"], layernorm(layernorm_without_the_mean)),
+    "layernorm: dx without xhat": (ROWS["layernorm"], layernorm(layernorm_without_xhat)),
+    "layernorm: mean and variance constant": (ROWS["layernorm"], layernorm(layernorm_of_constant_statistics)),
+    "layernorm: dgain without xhat": (ROWS["layernorm"], layernorm(lambda dbias, **_: {"dgain": dbias})),
+    "layernorm: dbias with xhat": (ROWS["layernorm"], layernorm(lambda dgain, **_: {"dbias": dgain})),
+    "tanh: y for y squared": (ROWS["tanh"], lambda dy, c: dy * (1.0 - c.y)),
+    "dropout: not masked": (ROWS["dropout"], lambda dy, c: dy),
+    "dropout: not scaled": (ROWS["dropout"], lambda dy, c: dy * (c.mask > 0)),
+    "softmax: without the sum": (ROWS["softmax"], lambda dy, c: dy * c.probs),
+    "softmax: the sum without probs": (
+        ROWS["softmax"],
+        lambda dy, c: c.probs * (dy - dy.sum(axis=-1, keepdims=True)),
+    ),
+    "embedding: repeated ids overwrite": (ROWS["embedding"], embedding_that_overwrites),
+    "cross-entropy: a sum for the mean": (LOSS, lambda dy, c: ops.cross_entropy_backward(dy, c) * c.targets.size),
+    "cross-entropy: without the target": (LOSS, cross_entropy_without_the_target),
+    "cross-entropy: the upstream gradient forgotten": (LOSS, lambda dy, c: ops.cross_entropy_backward(1.0, c)),
+    "cross-entropy: mask ignored": (LOSS_MASK, cross_entropy_without_the_mask),
+    "attention: dq without 1 / sqrt(K)": (CAUSAL, attention(lambda dq, **_: {"dq": dq * SQRT_K})),
+    "attention: dk without 1 / sqrt(K)": (CAUSAL, attention(lambda dk, **_: {"dk": dk * SQRT_K})),
+    "attention: dq and dk exchanged": (CAUSAL, attention(lambda dq, dk, **_: {"dq": dk, "dk": dq})),
+    "attention: dv with probs not transposed": (CAUSAL, attention(lambda dy, c, **_: {"dv": c.probs @ dy})),
+    "attention: softmax's backward left out": (CAUSAL, attention(attention_without_softmax_backward)),
+}
+
+
+@pytest.mark.parametrize(("case", "backward"), MUTANTS.values(), ids=MUTANTS.keys())
+def test_a_known_mistake_fails(case, backward):
+    with pytest.raises(GradientError):
+        case.check(check_op, backward)
+
+
+# ---- where the point hides the mistake
+
+HIDDEN_AT_B_ZERO = ["lora: dx without dh A", "lora: dA without scale", "lora: dA zero, as it is while B is"]
+
+
+@pytest.mark.parametrize("name", HIDDEN_AT_B_ZERO)
+def test_b_zero_hides_what_a_generic_point_shows(name):
+    case, backward = MUTANTS[name]
+    at_the_start = Case(**(vars(case) | {"arrays": case.arrays | {"B": np.zeros((4, 2))}}))
+    assert at_the_start.check(check_op, backward)
+    with pytest.raises(GradientError):
+        case.check(check_op, backward)
+
+
+@pytest.mark.parametrize(("O", "message"), [(4, "has shape"), (5, "is wrong")])
+def test_a_transposed_dW_fails_by_its_shape_or_if_W_is_square_by_its_values(O, message):
+    _, backward = MUTANTS["linear: dW transposed"]
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.standard_normal((6, 5)), "W": rng.standard_normal((O, 5)), "bias": rng.standard_normal(O)}
+    with pytest.raises(GradientError, match=f"the gradient of W {message}"):
+        check_op(ops.linear_forward, backward, arrays, rng=rng)
+
+
+def test_gelu_with_a_wrong_cubic_constant_fails():
+    def forward(x):
+        y, _ = ops.gelu_tanh_forward(x)
+        a, b = math.sqrt(2.0 / math.pi), 0.044
+        t = np.tanh(a * (x + b * x**3))
+        return y, ops.GeluCache(0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * a * (1.0 + 3.0 * b * x * x))
+
+    with pytest.raises(GradientError):
+        check_op(forward, ops.gelu_tanh_backward, ROWS["gelu_tanh"].arrays, rng=np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(
+    ("forward", "other"),
+    [(ops.gelu_tanh_forward, ops.gelu_exact_forward), (ops.gelu_exact_forward, ops.gelu_tanh_forward)],
+)
+def test_the_slope_of_the_other_gelu_fails(forward, other):
+    with pytest.raises(GradientError):
+        check_op(
+            lambda x: (forward(x)[0], other(x)[1]),
+            ops.gelu_tanh_backward,
+            ROWS["gelu_tanh"].arrays,
+            rng=np.random.default_rng(1),
+        )

@@ -1,0 +1,149 @@
+import math
+
+import numpy as np
+import pytest
+
+from device_array import device_xp, to_fake_device
+from minilora import backend
+from minilora.backend import choose_device, erf, get_xp, on_host, scatter_add, to_device, to_numpy
+
+HOST = np.ones(3)
+DEVICE = to_fake_device(HOST)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(backend, "gpu_available", lambda: False)
+
+
+# ---- where arrays live
+
+
+def test_get_xp_is_the_module_of_the_arrays():
+    assert get_xp(HOST) is get_xp(x=HOST, W=HOST) is np
+    assert get_xp(DEVICE) is get_xp(x=DEVICE, W=DEVICE) is device_xp
+
+
+@pytest.mark.parametrize("scalar", [None, True, 1, 2.5, 1j])
+def test_python_scalars_and_none_fit_anywhere(scalar):
+    assert get_xp(scalar, bias=scalar) is np
+    assert get_xp(scalar, DEVICE, bias=scalar) is device_xp
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": HOST, "W": DEVICE}, "W lives in device_xp, but x lives in numpy"),
+        ({"x": DEVICE, "W": HOST}, "W lives in numpy, but x lives in device_xp"),
+        ({"x": None, "W": HOST, "bias": 1.0, "A": DEVICE}, "A lives in device_xp, but W lives in numpy"),
+    ],
+)
+def test_mixed_devices_are_refused_by_name(arrays, message):
+    with pytest.raises(ValueError, match=f"{message}: move one of them with minilora.backend.to_device"):
+        get_xp(**arrays)
+
+
+def test_an_unnamed_argument_is_called_by_its_number():
+    with pytest.raises(ValueError, match="argument 1 lives in device_xp, but argument 0 lives in numpy"):
+        get_xp(HOST, DEVICE)
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], (1.0,), "text", {"a": 1}], ids=lambda value: type(value).__name__)
+def test_what_is_no_array_is_refused_by_name(value):
+    with pytest.raises(TypeError, match=f"ids is a {type(value).__name__}; it must be a NumPy or CuPy array"):
+        get_xp(ids=value)
+
+
+def test_on_host():
+    assert on_host(HOST)
+    assert not on_host(DEVICE)
+
+
+# ---- the choice of a device
+
+
+@pytest.mark.parametrize(("device", "chosen"), [("cpu", "cpu"), ("auto", "cpu")])
+def test_without_a_gpu_it_is_the_cpu(no_gpu, device, chosen):
+    assert choose_device(device) == chosen
+
+
+def test_auto_takes_the_gpu_that_is_there(monkeypatch):
+    monkeypatch.setattr(backend, "gpu_available", lambda: True)
+    assert choose_device("auto") == choose_device("gpu") == "gpu"
+    assert choose_device("cpu") == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_install(no_gpu):
+    with pytest.raises(RuntimeError, match=r"device was 'gpu'.*pip install 'minilora\[cuda12\]'.*device='cpu' works"):
+        choose_device("gpu")
+
+
+@pytest.mark.parametrize("device", ["cuda", "CPU", "", None, 0])
+def test_an_unknown_device_is_refused_with_the_possible_ones(device):
+    with pytest.raises(ValueError, match=f"device was {device!r}; it may be one of 'auto', 'cpu', 'gpu'"):
+        choose_device(device)
+
+
+# ---- to and fro
+
+
+def test_what_is_there_already_is_not_copied(no_gpu):
+    assert to_numpy(HOST) is HOST
+    assert to_device(HOST, "cpu") is HOST
+    assert to_device(HOST, "auto") is HOST
+
+
+def test_to_the_host_and_the_same_values():
+    back = to_device(DEVICE, "cpu")
+    assert type(back) is np.ndarray
+    assert np.array_equal(back, HOST)
+
+
+# ---- what NumPy has not, or not fast
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-14), ("float32", 5e-7)])
+def test_erf_agrees_with_the_standard_library(dtype, bound):
+    x = np.concatenate([np.linspace(-7.0, 7.0, 2801), [0.0, 1e-300, -1e-9, 30.0, -1e4]]).astype(dtype)
+    y = erf(x)
+    assert y.dtype == dtype
+    assert np.abs(y - [math.erf(v) for v in x.tolist()]).max() <= bound
+
+
+def test_erf_at_infinity():
+    assert erf(np.array([-math.inf, math.inf])).tolist() == [-1.0, 1.0]
+
+
+def test_erf_is_odd():
+    x = np.linspace(0.0, 7.0, 100)
+    assert np.array_equal(erf(-x), -erf(x))
+
+
+IDS = {"repeated": [2, 0, 2, 2, 4], "sorted": [0, 1, 2], "one": [3], "all the same": [1, 1, 1, 1], "none": []}
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS.keys())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scatter_add_is_add_at(ids, dtype):
+    rng = np.random.default_rng(0)
+    ids = np.array(ids, dtype="int64")
+    target, updates = rng.standard_normal((5, 3)).astype(dtype), rng.standard_normal((len(ids), 3)).astype(dtype)
+    expected = target.copy()
+    np.add.at(expected, ids, updates)
+    before = ids.tobytes(), updates.tobytes()
+    scatter_add(target, ids, updates)
+    assert np.allclose(target, expected, rtol=0, atol=1e-6 if dtype == "float32" else 1e-15)
+    assert (ids.tobytes(), updates.tobytes()) == before
+
+
+def test_on_a_device_the_results_are_those_of_the_host():
+    x, ids, updates = np.linspace(-3.0, 3.0, 9), np.array([1, 1, 0]), np.arange(6.0).reshape(3, 2)
+    assert np.allclose(to_numpy(erf(to_fake_device(x))), erf(x), rtol=0, atol=1e-15)
+    target = to_fake_device(np.zeros((2, 2)))
+    scatter_add(target, to_fake_device(ids), to_fake_device(updates))
+    assert to_numpy(target).tolist() == [[4.0, 5.0], [2.0, 4.0]]
+
+
+def test_scatter_add_refuses_mixed_devices_by_name():
+    with pytest.raises(ValueError, match="ids lives in numpy, but target lives in device_xp"):
+        scatter_add(to_fake_device(np.zeros((2, 3))), np.array([1]), np.ones((1, 3)))
