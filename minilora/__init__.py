@@ -8,11 +8,12 @@ from minilora.methods import (
     apply_lora,
     load_adapter,
     merge_lora,
+    remove_lora,
     save_adapter,
     set_adapter,
     unmerge_lora,
 )
-from minilora.models import GPT, GPTConfig, load_model, save_model
+from minilora.models import GPT, GPTConfig, load_bundled, load_model, save_model
 
 __version__ = "0.1.0"
 
@@ -25,8 +26,10 @@ __all__ = [
     "apply_lora",
     "generate",
     "load_adapter",
+    "load_bundled",
     "load_model",
     "merge_lora",
+    "remove_lora",
     "save_adapter",
     "save_model",
     "set_adapter",

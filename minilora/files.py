@@ -12,7 +12,7 @@ from minilora.backend import to_numpy
 
 
 def write_atomically(path, content):
-    """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, never a part."""
+    """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, no part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -71,9 +71,11 @@ def load_arrays(path, kind):
     try:
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {}).get("minilora", "{}"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a file that minilora wrote, or it is damaged: {error}") from None
+    if not isinstance(about, dict):
+        raise ValueError(f"{path} is not a file that minilora wrote: its description is a {type(about).__name__}")
     if about.get("kind") != kind:
         raise ValueError(f"{path} holds {about.get('kind') or 'something unknown'!r}; expected {kind!r}")
     return arrays, about

@@ -1,8 +1,8 @@
 """Sampling text from a decoder, one token after the other, with a key-value cache.
 
-Sequences of a batch may have prompts of different lengths. All of them advance together, position by position: at each
-position, a row that is still in its prompt takes the prompt's next token, and any other takes the token that it samples.
-So no padding is needed, and a row's result does not depend on its neighbours.
+Sequences of a batch may have prompts of different lengths. All of them advance together, position by position: at
+each position, a row that is still in its prompt takes the prompt's next token, and any other the token that it samples.
+So no padding is needed.
 """
 
 import numpy

@@ -8,6 +8,7 @@ from minilora.methods.lora import (
     apply_lora,
     lora_layers,
     merge_lora,
+    remove_lora,
     set_adapter,
     unmerge_lora,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "load_adapter",
     "lora_layers",
     "merge_lora",
+    "remove_lora",
     "save_adapter",
     "set_adapter",
     "unmerge_lora",

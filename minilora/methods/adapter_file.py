@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from minilora.files import load_arrays, save_arrays
-from minilora.methods.lora import LoRAConfig, attach, lora_layers, make_factors, shape_of, target_layers
+from minilora.methods.lora import LoRAConfig, adapter_names, attach, lora_layers, make_factors, shape_of, target_layers
 
 
 def save_adapter(model, path, *, name=None):
@@ -28,7 +28,7 @@ def save_adapter(model, path, *, name=None):
             arrays |= {f"{layer_path}.A": factors.A.data, f"{layer_path}.B": factors.B.data}
             config = factors.config
     if config is None:
-        raise ValueError(f"name was {name!r}; the model has no such adapter" if name else "the model has no active adapter")
+        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     save_arrays(path, arrays, {"kind": "lora", "config": asdict(config)})
 
 
@@ -62,7 +62,7 @@ def load_adapter(model, path, *, name="default"):
         (O, I), r = shape_of(layer), config.rank_of(layer_path)
         if A.shape != (r, I) or B.shape != (O, r):
             raise ValueError(
-                f"{path}: {layer_path} has A {A.shape} and B {B.shape}; the model and its rank want {(r, I)} and {(O, r)}"
+                f"{path}: {layer_path} has A {A.shape} and B {B.shape}; model and rank want {(r, I)} and {(O, r)}"
             )
         factors[layer_path] = make_factors(layer_path, layer, config, A, B)
     attach(model, factors, name)

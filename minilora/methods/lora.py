@@ -51,7 +51,7 @@ class LoRAConfig:
 
     def __post_init__(self):
         if isinstance(self.targets, str) or not self.targets:
-            raise ValueError(f"targets was {self.targets!r}; it may be a sequence of names such as ('q_proj', 'v_proj')")
+            raise ValueError(f"targets was {self.targets!r}; it may be several names, such as ('q_proj', 'v_proj')")
         object.__setattr__(self, "targets", tuple(self.targets))
         for name, rank in {"rank": self.rank, **self.rank_pattern}.items():
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
@@ -143,7 +143,7 @@ def apply_lora(model, config, *, rng, name="default"):
 
 
 def _draw_factors(path, layer, config, rng):
-    (O, I), r = shape_of(layer), config.rank_of(path)
+    I, r = shape_of(layer)[1], config.rank_of(path)
     if config.init == "uniform":
         A = rng.uniform(-1.0 / math.sqrt(I), 1.0 / math.sqrt(I), (r, I))
     else:
@@ -223,3 +223,10 @@ def unmerge_lora(model):
     """Put every frozen W back, to the bit."""
     for layer in lora_layers(model).values():
         layer.unmerge()
+
+
+def remove_lora(model):
+    """Put each adapted layer's own Linear back in its place. What is merged stays merged: W + delta_W, for good."""
+    for path, layer in lora_layers(model).items():
+        model.replace(path, layer.base)
+    model.name_parameters()

@@ -113,6 +113,16 @@ class Trainer:
         self.history = History()
 
     @property
+    def device(self):
+        """Where the model lives: "cpu" or "gpu"."""
+        return "cpu" if self.model.xp is numpy else "gpu"
+
+    @property
+    def threads(self):
+        """Among how many threads a batch is shared out."""
+        return self.config.threads or (os.cpu_count() if self.device == "cpu" else 1)
+
+    @property
     def step(self):
         """How many steps have been taken."""
         return self.optimizer.steps
@@ -120,11 +130,10 @@ class Trainer:
     def run(self, description="training", progress=True):
         """Take all steps that are left. Returns the History."""
         config = self.config
-        threads = config.threads or (os.cpu_count() if self.model.xp is numpy else 1)
         bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
         if self.folder:
             write_json(self.folder / "config.json", asdict(config))
-        with bar, ThreadedObjective(self.model, threads, config.accumulation) as objective:
+        with bar, ThreadedObjective(self.model, self.threads, config.accumulation) as objective:
             while self.step < config.steps:
                 self._take_step(objective, bar)
                 if self.validate and (self.step % config.eval_every == 0 or self.step == config.steps):

@@ -1,10 +1,11 @@
 """The loss of a batch and its gradients, computed in parts: on several threads, or one after the other.
 
-The paper's objective (equation 2) is the mean over all counted tokens of -log p(token | what came before). A batch that is
-cut into parts gives the same: part i has the mean over its own M_i tokens, and enters with the weight M_i / M.
+The objective (the paper's equation 2) is the mean over all counted tokens of -log p(token | what came before). A batch
+that is cut into parts gives the same: part i has the mean over its own M_i tokens, and enters with the weight M_i / M.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 from threadpoolctl import threadpool_limits
 
@@ -39,16 +40,16 @@ def split_batch(batch, parts):
     """Cut a Batch of N rows into at most `parts` Batches of neighbouring rows, none empty."""
     N = len(batch.ids)
     cuts = [N * i // parts for i in range(parts + 1)]
-    return [type(batch)(*(a[i:j] for a in batch)) for i, j in zip(cuts, cuts[1:], strict=False) if i < j]
+    return [type(batch)(*(array[i:j] for array in batch)) for i, j in pairwise(cuts) if i < j]
 
 
 class ThreadedObjective:
     """The same, with the rows of a batch shared out among threads, and in `accumulation` turns.
 
-    Each thread runs the plain forward and backward on a replica: the model's own arrays, gradients of its own. NumPy and
-    BLAS let go of Python's lock while they compute, so every core has work in elementwise passes too, which NumPy alone
-    runs on one. It is data-parallel training in small: at the end, only the gradients of what is trained are added up,
-    always in the same order, so that a run repeats to the bit.
+    Each thread runs the plain forward and backward on a replica: the model's own arrays, gradients of its own. NumPy
+    and BLAS let go of Python's lock while they compute, so every core has work in elementwise passes too, which NumPy
+    alone runs on one. It is data-parallel training in small: at the end, only the gradients of what is trained are
+    added up, always in the same order, so that a run repeats to the bit.
 
     Use it as a context manager; inside, BLAS itself runs on one thread.
 

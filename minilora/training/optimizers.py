@@ -28,7 +28,7 @@ class Optimizer:
                 raise ValueError(f"{name} was {value!r}; it may be a finite number of at least 0")
         self.parameters = [p for p in parameters if p.trainable]
         if not self.parameters:
-            raise ValueError("parameters held nothing trainable: apply a method first, such as apply_lora or apply_full")
+            raise ValueError("parameters held nothing trainable: apply a method first (apply_lora, apply_full)")
         self.lr = lr
         self.weight_decay = weight_decay
         self.lr_ratio_B = lr_ratio_B
@@ -36,7 +36,7 @@ class Optimizer:
         self.state = [{slot: get_xp(p.data).zeros_like(p.data) for slot in self.slots} for p in self.parameters]
 
     def step(self):
-        """Change every parameter that has a gradient, in place. Gradients are kept: ``model.zero_grad()`` forgets them."""
+        """Change every parameter that has a gradient, in place. ``model.zero_grad()`` forgets the gradients."""
         self.steps += 1
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is None:

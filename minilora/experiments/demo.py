@@ -1,0 +1,150 @@
+"""The main job: adapt a pretrained decoder with LoRA and with full fine-tuning, and look at everything LoRA promises.
+
+Few parameters, a small file, the same answers and no added latency once merged, and a base that is never touched.
+"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy
+
+from minilora.analysis import adapter_factors, factored_svd, random_control, similarity_of_bases, weight_changes
+from minilora.backend import to_numpy
+from minilora.data import load_task
+from minilora.experiments import finetune
+from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.measure import generation_speed, measure, median_and_range
+from minilora.experiments.record import provenance
+from minilora.files import write_json
+from minilora.generation import generate
+from minilora.methods import LoRAConfig, load_adapter, merge_lora, set_adapter, unmerge_lora
+from minilora.models import load_bundled
+from minilora.training import TrainConfig
+
+ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
+DIRECTIONS = 64  # of full fine-tuning's delta_W, in the phi heat-map
+
+
+def configs(task_name, steps, seed):
+    """The two adaptations that are compared: the same batches, each method with a learning rate that suits it."""
+    common = {"steps": steps, "batch_size": 8, "eval_every": max(1, steps // 4), "seed": seed}
+    lora = LoRAConfig(rank=8, alpha=16, targets=ALL_LINEAR)
+    return {
+        "LoRA": FinetuneConfig(task_name, "lora", lora, TrainConfig(lr=1e-2, **common)),
+        "full fine-tuning": FinetuneConfig(task_name, "full", lora, TrainConfig(lr=2e-3, **common)),
+    }
+
+
+def run(folder, *, text=None, steps=200, device="cpu", seed=0, command=None, say=print):
+    """Run the demonstration.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Gets ``demo.json``, the figures, and a run folder for each method.
+    text : str or Path, optional
+        The user's own text file, instead of mini-E2E.
+    steps : int
+        Training steps of each method.
+    device : {"auto", "cpu", "gpu"}
+    seed : int
+    command : str, optional
+        The command line, for the record.
+    say : callable
+        Takes a line of progress.
+
+    Returns
+    -------
+    results : dict
+        What ``demo.json`` holds.
+    """
+    folder, started = Path(folder), time.perf_counter()
+    base = load_bundled("decoder", device=device)
+    task = load_task(text or "mini-e2e", length=base.config.n_positions, n_held_out=96)
+    say(f"The bundled decoder, on {task.name} as it is ...")
+    results = {
+        "command": command,
+        "task": {"name": task.name, "id": task.id},
+        "model": {**asdict(base.config), "parameters": sum(p.data.size for p in base.parameters())},
+        "base": measure(base, task),
+    }
+    models, histories = {}, {}
+    for label, config in configs(task.name, steps, seed).items():
+        models[label] = load_bundled("decoder", device=device)
+        run_folder = folder / config.method
+        results[label], histories[label] = finetune.run(models[label], task, config, run_folder, command=command)
+    say("Merging, switching, measuring ...")
+    results["merging"] = merging(models["LoRA"], base, task)
+    results["switching"] = switching(models["LoRA"], base, task, folder / "lora" / "adapter.safetensors")
+    results |= {**provenance(), "seconds": time.perf_counter() - started}
+    write_json(folder / "demo.json", results)
+    draw(folder, base, models, histories)
+    return results
+
+
+def merging(model, base, task):
+    """Merged, the adapted model gives the same answers at the base model's speed; unmerged, W is back to the bit."""
+    prompts, _ = task.prompts("test", 16)
+    ids = model.place_ids(next(iter(task.batches("test"))).ids)
+    logits, answers = model.forward(ids)[0], generate(model, prompts, max_tokens=64)
+    before = {name: to_numpy(p.data).copy() for name, p in model.named_parameters()}
+    merge_lora(model)
+    merged_logits, merged_answers = model.forward(ids)[0], generate(model, prompts, max_tokens=64)
+    unmerge_lora(model)
+
+    def merged():
+        merge_lora(model)
+        return model
+
+    def unmerged():
+        unmerge_lora(model)
+        return model
+
+    speeds = generation_speed({"base": lambda: base, "LoRA": unmerged, "LoRA, merged": merged}, prompts[0])
+    unmerge_lora(model)
+    difference = numpy.abs(to_numpy(merged_logits) - to_numpy(logits)).max()
+    return {
+        "largest_logit_difference": float(difference / numpy.abs(to_numpy(logits)).max()),
+        "same_answers": sum(a == b for a, b in zip(answers, merged_answers, strict=True)),
+        "answers": len(answers),
+        "unmerged_to_the_bit": all(numpy.array_equal(to_numpy(p.data), before[n]) for n, p in model.named_parameters()),
+        "tokens_per_second": {name: median_and_range(values) for name, values in speeds.items()},
+    }
+
+
+def switching(model, base, task, adapter_file):
+    """Without its adapter the model is the base, to the bit; the adapter's file brings the adapted model back."""
+    ids = model.place_ids(next(iter(task.batches("test"))).ids)
+    adapted = model.forward(ids)[0]
+    set_adapter(model, None)
+    is_base = numpy.array_equal(to_numpy(model.forward(ids)[0]), to_numpy(base.forward(ids)[0]))
+    load_adapter(model, adapter_file, name="from the file")
+    is_adapted = numpy.array_equal(to_numpy(model.forward(ids)[0]), to_numpy(adapted))
+    set_adapter(model, "default")
+    return {"base_to_the_bit": is_base, "adapter_from_file_to_the_bit": is_adapted}
+
+
+def draw(folder, base, models, histories):
+    """The loss curves, the singular values of delta_W, and phi between the two delta_W, in the middle block's W_q."""
+    from minilora import plots
+
+    layer = f"blocks.{len(base.blocks) // 2}.attn.q_proj"
+    lora = factored_svd(*adapter_factors(models["LoRA"])[layer])
+    before, after = ({n: to_numpy(p.data) for n, p in m.named_parameters()} for m in (base, models["full fine-tuning"]))
+    full = numpy.linalg.svd(weight_changes(before, after)[f"{layer}.W"])
+
+    bits = {}
+    for label, history in histories.items():
+        to_bits = numpy.array(history.losses) / numpy.log(2)
+        bits[label] = to_bits, [(step, loss / numpy.log(2)) for step, loss in history.validation]
+    rank = len(lora.S)
+    phi = similarity_of_bases(lora.Vt, full.Vh[:DIRECTIONS])
+    control = random_control(rank, DIRECTIONS, lora.Vt.shape[1])
+    plots.save(plots.loss_curves(bits), folder / "loss.png")
+    plots.save(
+        plots.singular_values({f"LoRA, r = {rank}": lora.S, "full fine-tuning": full.S}), folder / "singular_values.png"
+    )
+    names = {"first": r"LoRA's $\Delta W_q$", "second": r"full fine-tuning's $\Delta W_q$"}
+    plots.save(plots.similarity_heatmap(phi, control, **names), folder / "phi.png")
+

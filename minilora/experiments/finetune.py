@@ -1,0 +1,104 @@
+"""Adapting a model to a task, by any method: train, keep what was learned in a run folder, measure."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy
+
+from minilora.analysis import count_parameters
+from minilora.experiments.measure import measure, step_memory
+from minilora.experiments.record import provenance
+from minilora.files import write_json
+from minilora.methods import LoRAConfig, apply_full, apply_lora, save_adapter
+from minilora.models import save_model
+from minilora.training import TrainConfig, Trainer, evaluate_loss
+
+METHODS = ("lora", "full")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """What is adapted to what, and how.
+
+    Parameters
+    ----------
+    task : str
+        See `minilora.data.load_task`.
+    method : {"lora", "full"}
+    lora : LoRAConfig
+        For method "lora".
+    train : TrainConfig
+    """
+
+    task: str = "mini-e2e"
+    method: str = "lora"
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise ValueError(f"method was {self.method!r}; it may be one of {', '.join(map(repr, METHODS))}")
+
+
+def run(model, task, config, folder, *, command=None, progress=True):
+    """Adapt a model, in place, and write what came of it to a folder.
+
+    Parameters
+    ----------
+    model : GPT
+    task : PairTask or TextTask
+    config : FinetuneConfig
+    folder : str or Path
+        Gets the adapter (``adapter.safetensors``) or the whole model (``model.safetensors``), ``result.json``, and the
+        trainer's ``config.json`` and ``history.json``.
+    command : str, optional
+        The command line, for the record.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    result : dict
+        What ``result.json`` holds.
+    history : History
+    """
+    folder = Path(folder)
+    if config.method == "lora":
+        apply_lora(model, config.lora, rng=numpy.random.default_rng(config.train.seed))
+    else:
+        apply_full(model)
+
+    trainer = Trainer(
+        model,
+        lambda rng: task.sample_batch(rng, config.train.batch_size),
+        config.train,
+        validate=lambda: evaluate_loss(model, task.batches("valid")),
+        folder=folder,
+    )
+    history = trainer.run({"lora": "LoRA", "full": "full fine-tuning"}[config.method], progress)
+    memory = step_memory(trainer)
+
+    path = folder / {"lora": "adapter.safetensors", "full": "model.safetensors"}[config.method]
+    if config.method == "lora":
+        save_adapter(model, path)
+    else:
+        save_model(model, path, command=command)
+
+    count = count_parameters(model)
+    result = {
+        "command": command,
+        "config": json.loads(json.dumps(asdict(config))),
+        "task": {"name": task.name, "id": task.id},
+        "trainable": count.trainable,
+        "percent": count.percent,
+        **measure(model, task),
+        "seconds": history.seconds,
+        "tokens_per_second": history.tokens / history.seconds,
+        "memory": memory,
+        "file": {"name": path.name, "bytes": path.stat().st_size},
+        **provenance(),
+    }
+    write_json(folder / "result.json", result)
+    return result, history
+

@@ -1,0 +1,100 @@
+"""Measuring a model on a task: loss, exact sentences, speed, memory."""
+
+import math
+import time
+import tracemalloc
+from statistics import median
+
+from minilora.data import EOT, parse_source, slot_errors
+from minilora.generation import generate
+from minilora.training import ThreadedObjective, evaluate_loss
+
+
+def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
+    """How good a model is at a task.
+
+    Parameters
+    ----------
+    model : GPT
+    task : PairTask or TextTask
+    split : str
+    n_prompts : int
+        How many prompts are continued, greedily.
+    max_tokens : int
+
+    Returns
+    -------
+    dict
+        loss (nats a byte), bits_per_byte; samples, a list of dicts of prompt, answer and reference; and for mini-E2E
+        slot_exact, the part of the answers that say each attribute once, nothing else, and are grammatical.
+    """
+    loss = evaluate_loss(model, task.batches(split))
+    prompts, references = task.prompts(split, n_prompts)
+    answers = generate(model, prompts, max_tokens=max_tokens, stop=EOT)
+    decode = task.tokenizer.decode
+    samples = [
+        {"prompt": decode(prompt), "answer": decode(answer), "reference": reference}
+        for prompt, answer, reference in zip(prompts, answers, references, strict=True)
+    ]
+    result = {"loss": loss, "bits_per_byte": loss / math.log(2.0), "samples": samples}
+    if task.name == "mini-e2e":
+        result["slot_exact"] = slot_exact_rate(samples)
+    return result
+
+
+def slot_exact_rate(samples):
+    """The part of mini-E2E's answers that are exactly right."""
+    exact = [slot_errors(parse_source(s["prompt"].strip()), s["answer"]).exact for s in samples]
+    return sum(exact) / len(exact)
+
+
+def step_memory(trainer):
+    """The memory of a training step in bytes: what stays (weights, optimizer state) and the step's own peak above it.
+
+    The step is computed once more, without changing a weight, while Python's tracemalloc follows every array. On a
+    GPU, arrays are not Python's, and the peak is None.
+    """
+    model, optimizer = trainer.model, trainer.optimizer
+    staying = sum(p.data.nbytes for p in model.parameters())
+    staying += sum(array.nbytes for state in optimizer.state for array in state.values())
+    if trainer.device == "gpu":
+        return {"staying": staying, "peak": None}
+    batch = trainer.sample_batch(trainer.rng)
+    model.zero_grad()
+    with ThreadedObjective(model, trainer.threads, trainer.config.accumulation) as objective:
+        tracemalloc.start()
+        objective.loss_and_backward(batch, trainer.rng)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    model.zero_grad()
+    return {"staying": staying, "peak": staying + peak}
+
+
+def generation_speed(variants, prompt, *, tokens=128, rounds=5):
+    """Tokens a second when one sequence is generated, for several models or states of one, interleaved.
+
+    Parameters
+    ----------
+    variants : dict of str to callable
+        Each returns the model, in the state to be measured.
+    prompt : integer sequence
+    tokens, rounds : int
+
+    Returns
+    -------
+    dict of str to list of float
+        Tokens a second in each round.
+    """
+    speeds = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, prepare in variants.items():
+            model = prepare()
+            started = time.perf_counter()
+            made = generate(model, [prompt], max_tokens=tokens)
+            speeds[name].append(len(made[0]) / (time.perf_counter() - started))
+    return speeds
+
+
+def median_and_range(values):
+    """A dict of median, min and max, for JSON."""
+    return {"median": median(values), "min": min(values), "max": max(values)}
