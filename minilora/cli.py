@@ -4,7 +4,6 @@ import argparse
 import shlex
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import minilora
 
@@ -44,7 +43,8 @@ def parser():
              "minilora demo --text my.txt")  # fmt: skip
     p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text instead of mini-E2E")
     p.add_argument("--steps", type=int, default=None, help="training steps of each method")
-    p.add_argument("--out", metavar="DIR", help="for figures and numbers (default: figures/demo)")
+    p.add_argument("--out", metavar="DIR", default="figures/demo", help="for figures and numbers")
+    p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
 
     p = verb("pretrain", pretrain, "Pretrain a byte-level decoder; continues if DIR holds a run.",
              "minilora pretrain --out runs/decoder")  # fmt: skip
@@ -129,12 +129,17 @@ def demo(options):
     from minilora.experiments import demo as experiment
     from minilora.experiments.demo_report import report
 
-    folder = options.out or ("figures/demo" if options.text is None else f"runs/demo-{Path(options.text).stem}")
     settings = {} if options.steps is None else {"steps": options.steps}
     results = experiment.run(
-        folder, text=options.text, device=options.device, seed=options.seed, command=options.command, **settings
+        options.out,
+        options.runs,
+        text=options.text,
+        device=options.device,
+        seed=options.seed,
+        command=options.command,
+        **settings,
     )
-    print(report(results, folder))
+    print(report(results, options.out))
 
 
 def pretrain(options):
@@ -195,10 +200,11 @@ def evaluate(options):
 
 
 def print_measures(result):
-    """The loss, and for mini-E2E the part of exactly right sentences."""
+    """The loss, and for mini-E2E the slot scores."""
     print(f"loss {result['loss']:.4f} nats a byte, {result['bits_per_byte']:.4f} bits a byte")
     if "slot_exact" in result:
-        print(f"exactly right sentences {100 * result['slot_exact']:.0f} %")
+        exact, errors = 100 * result["slot_exact"], 100 * result["slot_error_rate"]
+        print(f"slot-exact sentences {exact:.0f} %, slot error rate {errors:.0f} %")
 
 
 def generate(options):

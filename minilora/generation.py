@@ -5,6 +5,8 @@ each position, a row that is still in its prompt takes the prompt's next token, 
 So no padding is needed.
 """
 
+import math
+
 import numpy
 
 from minilora.backend import to_numpy
@@ -36,7 +38,7 @@ def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=N
     continuations : list of list of int
         The new tokens of each prompt.
     """
-    prompts = [numpy.asarray(prompt, dtype=numpy.int64) for prompt in prompts]
+    prompts = [numpy.asarray(prompt) for prompt in prompts]
     _check(model, prompts, max_tokens, temperature, top_k, top_p, rng)
     limit = model.config.n_positions
     rows = numpy.arange(len(prompts))
@@ -85,12 +87,14 @@ def _check(model, prompts, max_tokens, temperature, top_k, top_p, rng):
     for prompt in prompts:
         if prompt.ndim != 1 or not 1 <= len(prompt) < limit:
             raise ValueError(f"a prompt had shape {prompt.shape}; it may have 1 to {limit - 1} tokens")
+        if prompt.dtype.kind not in "iu":
+            raise ValueError(f"a prompt had dtype {prompt.dtype}; token ids are integers")
         if prompt.min() < 0 or prompt.max() >= V:
             raise ValueError(f"a prompt ran from id {prompt.min()} to {prompt.max()}; each may be from 0 to {V - 1}")
-    if max_tokens < 1:
-        raise ValueError(f"max_tokens was {max_tokens}; it may be at least 1")
-    if temperature < 0:
-        raise ValueError(f"temperature was {temperature}; it may be 0 (greedy) or more")
+    if not isinstance(max_tokens, int) or max_tokens < 1:
+        raise ValueError(f"max_tokens was {max_tokens}; it may be an integer of at least 1")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature was {temperature}; it may be 0 (greedy) or a finite number above")
     if temperature > 0 and rng is None:
         raise ValueError("rng was None; drawing tokens (temperature > 0) needs a numpy.random.Generator")
     if top_k is not None and top_k < 1:

@@ -36,13 +36,15 @@ def configs(task_name, steps, seed):
     }
 
 
-def run(folder, *, text=None, steps=200, device="cpu", seed=0, command=None, say=print):
+def run(folder, run_folder, *, text=None, steps=200, device="cpu", seed=0, command=None, say=print):
     """Run the demonstration.
 
     Parameters
     ----------
     folder : str or Path
-        Gets ``demo.json``, the figures, and a run folder for each method.
+        Gets ``demo.json`` and the figures.
+    run_folder : str or Path
+        Gets a folder for each method, with what it learned.
     text : str or Path, optional
         The user's own text file, instead of mini-E2E.
     steps : int
@@ -72,11 +74,12 @@ def run(folder, *, text=None, steps=200, device="cpu", seed=0, command=None, say
     models, histories = {}, {}
     for label, config in configs(task.name, steps, seed).items():
         models[label] = load_bundled("decoder", device=device)
-        run_folder = folder / config.method
-        results[label], histories[label] = finetune.run(models[label], task, config, run_folder, command=command)
+        results[label], histories[label] = finetune.run(
+            models[label], task, config, Path(run_folder) / config.method, command=command
+        )
     say("Merging, switching, measuring ...")
     results["merging"] = merging(models["LoRA"], base, task)
-    results["switching"] = switching(models["LoRA"], base, task, folder / "lora" / "adapter.safetensors")
+    results["switching"] = switching(models["LoRA"], base, task, Path(run_folder) / "lora" / "adapter.safetensors")
     results |= {**provenance(), "seconds": time.perf_counter() - started}
     write_json(folder / "demo.json", results)
     draw(folder, base, models, histories)

@@ -59,7 +59,8 @@ def table(results):
     row("test loss, nats a byte", lambda r: f"{r['loss']:.3f}")
     row("test loss, bits a byte", lambda r: f"{r['bits_per_byte']:.3f}")
     if "slot_exact" in results["base"]:
-        row("exactly right sentences, %", lambda r: f"{100 * r['slot_exact']:.0f}")
+        row("slot-exact sentences, %", lambda r: f"{100 * r['slot_exact']:.0f}")
+        row("slot error rate, %", lambda r: f"{100 * r['slot_error_rate']:.0f}")
     row("training, seconds", lambda r: f"{r['seconds']:.0f}")
     row("training, tokens a second", lambda r: f"{r['tokens_per_second']:,.0f}")
     row("peak memory of a step, MB", lambda r: megabytes(r["memory"]["peak"]))

@@ -26,7 +26,7 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
     -------
     dict
         loss (nats a byte), bits_per_byte; samples, a list of dicts of prompt, answer and reference; and for mini-E2E
-        slot_exact, the part of the answers that say each attribute once, nothing else, and are grammatical.
+        slot_exact and slot_error_rate, see `slot_scores`.
     """
     loss = evaluate_loss(model, task.batches(split))
     prompts, references = task.prompts(split, n_prompts)
@@ -38,14 +38,31 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
     ]
     result = {"loss": loss, "bits_per_byte": loss / math.log(2.0), "samples": samples}
     if task.name == "mini-e2e":
-        result["slot_exact"] = slot_exact_rate(samples)
+        result |= slot_scores(samples)
     return result
 
 
-def slot_exact_rate(samples):
-    """The part of mini-E2E's answers that are exactly right."""
-    exact = [slot_errors(parse_source(s["prompt"].strip()), s["answer"]).exact for s in samples]
-    return sum(exact) / len(exact)
+def slot_scores(samples):
+    """How right mini-E2E's answers are.
+
+    Parameters
+    ----------
+    samples : list of dict
+        With prompt and answer.
+
+    Returns
+    -------
+    dict
+        slot_exact, the part of the answers that say every attribute once and nothing else, in a sentence of the
+        grammar; slot_error_rate, the missing, wrong and invented attributes as a part of those that were asked for.
+    """
+    asked = [parse_source(sample["prompt"].strip()) for sample in samples]
+    errors = [slot_errors(mr, sample["answer"]) for mr, sample in zip(asked, samples, strict=True)]
+    wrong = sum(len(e.missing) + len(e.wrong) + len(e.extra) for e in errors)
+    return {
+        "slot_exact": sum(e.exact for e in errors) / len(errors),
+        "slot_error_rate": wrong / sum(map(len, asked)),
+    }
 
 
 def step_memory(trainer):

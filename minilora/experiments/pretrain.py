@@ -42,7 +42,8 @@ def run(config, folder, *, checkpoint_every=250, device="cpu", command=None):
     ----------
     config : PretrainConfig
     folder : str or Path
-        Gets ``checkpoint.safetensors`` on the way; ``decoder.safetensors`` (float16) and ``decoder.json`` at the end.
+        Gets ``checkpoint.safetensors`` on the way; at the end ``decoder.safetensors`` (float16), its recipe
+        ``decoder.json`` and its loss curve ``decoder.png``.
     checkpoint_every : int
     device : {"auto", "cpu", "gpu"}
     command : str, optional
@@ -93,7 +94,17 @@ def run(config, folder, *, checkpoint_every=250, device="cpu", command=None):
     }
     save_model(model, folder / "decoder.safetensors", dtype="float16", corpus=corpus.id, command=command)
     write_json(folder / "decoder.json", recipe)
+    draw(history, folder / "decoder.png")
     return recipe
+
+
+def draw(history, path):
+    """The loss curve."""
+    from minilora import plots
+
+    losses = numpy.array(history.losses) / math.log(2)
+    validation = [(step, loss / math.log(2)) for step, loss in history.validation]
+    plots.save(plots.loss_curves({"decoder": (losses, validation)}), path)
 
 
 def gzip_bits_per_byte(tokens):

@@ -49,9 +49,9 @@ def load_adapter(model, path, *, name="default"):
     arrays, about = load_arrays(path, "lora")
     try:
         config = LoRAConfig(**about["config"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} has no LoRA configuration that can be read: {error}") from None
-    layers = target_layers(model, config)
+        layers = target_layers(model, config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} has no LoRA configuration that fits this model: {error}") from None
     expected = {f"{p}.{letter}" for p in layers for letter in "AB"}
     if arrays.keys() != expected:
         odd = sorted(arrays.keys() ^ expected)

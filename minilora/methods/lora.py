@@ -178,8 +178,6 @@ def attach(model, factors, name):
         layer.adapters[name] = factor
     model.freeze()
     set_adapter(model, name)
-    for factor in factors.values():
-        factor.A.trainable = factor.B.trainable = True
 
 
 def lora_layers(model):
@@ -193,7 +191,9 @@ def adapter_names(model):
 
 
 def set_adapter(model, name):
-    """Make the adapter called `name` the active one, or none with None: then the model is its base, to the bit.
+    """Make the adapter called `name` the active one, which alone is trained, or none with None.
+
+    Without an adapter the model is its base, to the bit.
 
     Raises
     ------
@@ -205,6 +205,8 @@ def set_adapter(model, name):
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}")
     for layer in lora_layers(model).values():
         layer.active = name if name in layer.adapters else None
+        for other, factors in layer.adapters.items():
+            factors.A.trainable = factors.B.trainable = other == name
     model.name_parameters()
 
 

@@ -6,11 +6,20 @@ import numpy
 
 from minilora.backend import to_numpy
 from minilora.files import load_arrays, save_arrays
+from minilora.layers import LoRALinear
 from minilora.models.gpt import GPT, GPTConfig
 
 
 def save_model(model, path, *, dtype="float32", **about):
-    """Write a GPT with its configuration to one safetensors file; `about` is kept with it."""
+    """Write a GPT with its configuration to one safetensors file; `about` is kept with it.
+
+    Raises
+    ------
+    ValueError
+        If the model holds adapters, which have files of their own.
+    """
+    if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
+        raise ValueError("the model holds adapters: save_adapter saves one; merge_lora and remove_lora make it plain")
     arrays = {name: to_numpy(p.data).astype(dtype) for name, p in model.named_parameters()}
     save_arrays(path, arrays, {**about, "kind": "gpt", "config": asdict(model.config)})
 

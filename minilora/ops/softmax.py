@@ -28,9 +28,9 @@ def softmax_inplace(x):
     """Overwrite x, an array that the caller has made itself, with softmax(x) over the last axis."""
     xp = get_xp(x=x)
     limits = xp.finfo(x.dtype)
-    x -= xp.maximum(x.max(axis=-1, keepdims=True), limits.min)  # -inf - (-inf) would be nan
+    x -= xp.maximum(x.max(axis=-1, keepdims=True), float(limits.min))  # -inf - (-inf) would be nan
     xp.exp(x, out=x)
-    x /= xp.maximum(x.sum(axis=-1, keepdims=True), limits.tiny)
+    x /= xp.maximum(x.sum(axis=-1, keepdims=True), float(limits.tiny))
     return x
 
 

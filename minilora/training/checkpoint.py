@@ -48,6 +48,7 @@ def resume_run(trainer, path):
     trainer.rng.bit_generator.state = about["rng"]
     for field, value in about["history"].items():
         setattr(trainer.history, field, value)
+    trainer.history.validation = [(step, loss) for step, loss in trainer.history.validation]  # JSON has no tuples
 
 
 def _arrays(trainer):

@@ -1,5 +1,6 @@
 """Measuring a model: its loss on data that it was not trained on."""
 
+from minilora.backend import to_numpy
 from minilora.ops import cross_entropy_forward
 
 
@@ -22,7 +23,7 @@ def evaluate_loss(model, batches):
         logits, _ = model.forward(model.place_ids(batch.ids))
         loss, _ = cross_entropy_forward(logits, xp.asarray(batch.targets), xp.asarray(batch.mask))
         here = int(batch.mask.sum())
-        total, count = total + here * float(loss), count + here
+        total, count = total + here * float(to_numpy(loss)), count + here
     if not count:
         raise ValueError("batches held no token that counts")
     return total / count

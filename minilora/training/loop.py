@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy
 from tqdm import tqdm
 
+from minilora.backend import to_numpy
 from minilora.files import write_json
 from minilora.training.checkpoint import CHECKPOINT, save_run
 from minilora.training.objective import ThreadedObjective
@@ -61,6 +62,10 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulation", "eval_every"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} was {getattr(self, name)!r}; it may be an integer of at least 1")
+        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
+            raise ValueError(f"threads was {self.threads!r}; it may be an integer of at least 1, or None")
+        if not self.max_norm > 0.0:
+            raise ValueError(f"max_norm was {self.max_norm!r}; it may be a number above 0 (math.inf does not clip)")
         if not 0.0 <= self.warmup <= 1.0:
             raise ValueError(f"warmup was {self.warmup!r}; it is a part of the steps, from 0 to 1")
         if self.schedule not in SCHEDULES:
@@ -96,6 +101,8 @@ class Trainer:
     """
 
     def __init__(self, model, sample_batch, config, *, validate=None, folder=None, checkpoint_every=None):
+        if checkpoint_every is not None and folder is None:
+            raise ValueError(f"checkpoint_every was {checkpoint_every}, but folder was None; checkpoints need a folder")
         self.model = model
         self.sample_batch = sample_batch
         self.config = config
@@ -151,8 +158,9 @@ class Trainer:
         factor = schedule_factor(self.step, total=config.steps, warmup=warmup, kind=config.schedule)
         batch = self.sample_batch(self.rng)
         self.model.zero_grad()
-        loss = float(objective.loss_and_backward(batch, self.rng))
-        norm = float(clip_gradients(self.optimizer.parameters, config.max_norm))
+        dropout_rng = numpy.random.default_rng([config.seed, self.step])  # of this step, also after a resume
+        loss = float(to_numpy(objective.loss_and_backward(batch, dropout_rng)))
+        norm = float(to_numpy(clip_gradients(self.optimizer.parameters, config.max_norm)))
         self.optimizer.lr = config.lr * factor
         self.optimizer.step()
         history = self.history

@@ -1,0 +1,166 @@
+"""What may be asked for, what each setting does, and what is said to those who ask for something else."""
+
+import math
+
+import numpy as np
+import pytest
+
+from methods.tiny import EVERYWHERE, rng, same_bits, tiny_gpt, tiny_lora, trainable_names, weights_of
+from minilora.layers import LoRALinear
+from minilora.methods import LoRAConfig, apply_lora, lora_layers
+from minilora.models import GPT, GPTConfig
+
+# ---- scale
+
+
+@pytest.mark.parametrize(
+    ("settings", "scale"),
+    [
+        ({"rank": 2, "alpha": 3}, 1.5),
+        ({"rank": 4, "alpha": 4}, 1.0),
+        ({"rank": 4, "alpha": 4, "rslora": True}, 2.0),
+        ({"rank": 2, "alpha": 3, "rslora": True}, 3 / math.sqrt(2)),
+    ],
+)
+def test_scale_is_alpha_over_r_and_with_rslora_over_its_root(settings, scale):
+    layers = lora_layers(tiny_lora(LoRAConfig(**settings))).values()
+    assert [layer.scale for layer in layers] == [pytest.approx(scale, rel=1e-15)] * 4
+
+
+# ---- patterns: the longest name that fits wins
+
+PATTERN = {"q_proj": 1, "blocks.1.attn.q_proj": 3, "attn.q_proj": 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("blocks.0.attn.q_proj", 2),
+        ("blocks.1.attn.q_proj", 3),
+        ("other.q_proj", 1),
+        ("blocks.0.attn.v_proj", 4),
+        ("blocks.0.attn.my_q_proj", 4),
+    ],
+)
+def test_the_longest_name_that_fits_decides_rank_and_alpha(path, value):
+    config = LoRAConfig(rank=4, alpha=4, rank_pattern=PATTERN, alpha_pattern=PATTERN)
+    assert config.rank_of(path) == config.alpha_of(path) == value
+
+
+def test_patterns_reach_the_layers():
+    config = LoRAConfig(
+        rank=2, alpha=2, targets=("fc_in", "fc_out"), rank_pattern={"fc_in": 4}, alpha_pattern={"blocks.1.mlp.fc_in": 8}
+    )
+    assert {path: (layer.A.data.shape, layer.scale) for path, layer in lora_layers(tiny_lora(config)).items()} == {
+        "blocks.0.mlp.fc_in": ((4, 6), 0.5),
+        "blocks.0.mlp.fc_out": ((2, 10), 1.0),
+        "blocks.1.mlp.fc_in": ((4, 6), 2.0),
+        "blocks.1.mlp.fc_out": ((2, 10), 1.0),
+    }
+
+
+# ---- initial values
+
+
+def start(init, dtype="float32"):
+    """A of all layers of a wider model, I = 64, r = 16; and its B."""
+    model = GPT(GPTConfig(vocab_size=2, n_positions=2, n_layer=2, d_model=64, n_head=1), rng(), dtype=dtype)
+    apply_lora(model, LoRAConfig(rank=16, init=init), rng=rng(1))
+    layers = lora_layers(model).values()
+    return np.stack([layer.A.data for layer in layers]), np.stack([layer.B.data for layer in layers])
+
+
+def test_uniform_fills_the_interval_of_one_over_root_I():
+    A, _ = start("uniform")
+    assert 0.99 / 8 < np.abs(A).max() <= 1 / 8
+    assert A.std() == pytest.approx(1 / math.sqrt(3 * 64), rel=0.03)
+    assert abs(A.mean()) < 4 * A.std() / math.sqrt(A.size)
+
+
+def test_gaussian_has_a_deviation_of_one_over_r():
+    A, _ = start("gaussian")
+    assert A.std() == pytest.approx(1 / 16, rel=0.04)
+    assert np.abs(A).max() > 3 / 16
+
+
+@pytest.mark.parametrize("init", ["uniform", "gaussian"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_B_is_zero_and_both_have_the_dtype_of_W(init, dtype):
+    A, B = start(init, dtype)
+    assert A.dtype == B.dtype == dtype
+    assert A.all() and not B.any()
+
+
+def test_the_same_seed_draws_the_same_A_and_another_seed_another():
+    def A_of(seed):
+        model = tiny_gpt()
+        apply_lora(model, LoRAConfig(rank=2), rng=rng(seed))
+        return model.blocks[1].attn.v_proj.A.data
+
+    assert same_bits(A_of(1), A_of(1))
+    assert not np.isclose(A_of(1), A_of(2)).any()
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rank": 0}, r"rank was 0; it may be an integer of at least 1"),
+        ({"rank": -1}, r"rank was -1; "),
+        ({"rank": True}, r"rank was True; "),
+        ({"rank": 1.5}, r"rank was 1\.5; "),
+        ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern\['q_proj'\] was 0; it may be an integer of at least 1"),
+        ({"alpha": math.nan}, r"alpha was nan; it may be a finite number"),
+        ({"alpha": math.inf}, r"alpha was inf; "),
+        ({"alpha": "8"}, r"alpha was '8'; "),
+        ({"alpha_pattern": {"v_proj": math.nan}}, r"alpha_pattern\['v_proj'\] was nan; "),
+        ({"targets": "q_proj"}, r"targets was 'q_proj'; it may be several names, such as \('q_proj', 'v_proj'\)"),
+        ({"targets": ()}, r"targets was \(\); "),
+        ({"targets": []}, r"targets was \[\]; "),
+        ({"dropout": 1.0}, r"dropout was 1\.0; it may be 0 <= dropout < 1"),
+        ({"dropout": -0.1}, r"dropout was -0\.1; "),
+        ({"dropout": math.nan}, r"dropout was nan; "),
+        ({"init": "orthogonal"}, r"init was 'orthogonal'; it may be one of 'uniform', 'gaussian'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(settings, message):
+    with pytest.raises(ValueError, match=message):
+        LoRAConfig(**settings)
+
+
+NOT_IN_THE_MODEL = [
+    ({"targets": ("q",)}, "targets named 'q', which is no linear layer of this model; it has " + ", ".join(EVERYWHERE)),
+    ({"targets": ("q_proj", "blocks.2.attn.q_proj")}, "targets named 'blocks.2.attn.q_proj', "),
+    ({"targets": ("attn",)}, "targets named 'attn', "),
+    ({"targets": ("wte",)}, "targets named 'wte', "),
+    ({"rank_pattern": {"c_attn": 2}}, "rank_pattern named 'c_attn', "),
+    ({"alpha_pattern": {"c_attn": 2}}, "alpha_pattern named 'c_attn', "),
+    ({"rank": 7}, "rank was 7 for blocks.0.attn.q_proj, whose W is 6 x 6; it may be from 1 to 6"),
+    (
+        {"targets": ("q_proj", "fc_in"), "rank_pattern": {"fc_in": 9}},
+        "rank was 9 for blocks.0.mlp.fc_in, whose W is 10 x 6; it may be from 1 to 6",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), NOT_IN_THE_MODEL)
+def test_what_does_not_fit_the_model_is_refused_and_the_model_stays_as_it_was(settings, message):
+    model = tiny_gpt()
+    before = weights_of(model)
+    with pytest.raises(ValueError, match=message):
+        apply_lora(model, LoRAConfig(**({"rank": 2} | settings)), rng=rng(1))
+    assert same_bits(weights_of(model), before)
+    assert trainable_names(model) == list(before)
+    assert not lora_layers(model)
+
+
+@pytest.mark.parametrize("rank", [1, 6])
+def test_the_smallest_and_the_largest_rank_are_possible(rank):
+    model = tiny_lora(LoRAConfig(rank=rank, targets=EVERYWHERE))
+    assert all(isinstance(layer, LoRALinear) and len(layer.A.data) == rank for layer in lora_layers(model).values())
+
+
+def test_targets_may_be_a_list_and_are_kept_as_a_tuple():
+    assert LoRAConfig(targets=["fc_in"]).targets == ("fc_in",)
