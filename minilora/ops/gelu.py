@@ -25,19 +25,19 @@ class GeluCache(NamedTuple):
 def gelu_tanh_forward(x):
     """GPT-2's GELU ("gelu_new"), elementwise on any shape. Returns y and a GeluCache."""
     xp = get_xp(x=x)
-    y, slope = xp.empty_like(x), xp.empty_like(x)
-    x_all, y_all, slope_all = x.reshape(-1), y.reshape(-1), slope.reshape(-1)
+    flat, y, slope = x.reshape(-1), xp.empty(x.size, x.dtype), xp.empty(x.size, x.dtype)
     for block in cache_blocks(x.size, x.itemsize, xp):
-        x, y_block, slope_block = x_all[block], y_all[block], slope_all[block]
-        x2 = x * x
-        u = x * (_SQRT_2_OVER_PI + (_SQRT_2_OVER_PI * _CUBIC) * x2)
-        t = xp.tanh(u, out=u)
-        phi = 0.5 + 0.5 * t
-        xp.multiply(x, phi, out=y_block)
-        half_u_slope = 0.5 * _SQRT_2_OVER_PI + (1.5 * _SQRT_2_OVER_PI * _CUBIC) * x2
-        # y' = phi + x * (1 - t^2) * u' / 2
-        xp.add(phi, x * (1.0 - t * t) * half_u_slope, out=slope_block)
-    return y, GeluCache(slope)
+        y[block], slope[block] = _gelu_tanh(xp, flat[block])
+    return y.reshape(x.shape), GeluCache(slope.reshape(x.shape))
+
+
+def _gelu_tanh(xp, x):
+    """y and y' of GELU's tanh form."""
+    x2 = x * x
+    t = xp.tanh(_SQRT_2_OVER_PI * x * (1.0 + _CUBIC * x2))  # tanh(u)
+    phi = 0.5 + 0.5 * t
+    u_slope = _SQRT_2_OVER_PI * (1.0 + (3.0 * _CUBIC) * x2)  # u'
+    return x * phi, phi + 0.5 * x * (1.0 - t * t) * u_slope
 
 
 def gelu_tanh_backward(dy, cache):

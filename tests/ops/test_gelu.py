@@ -31,3 +31,10 @@ def test_far_out_it_is_zero_or_x(forward):
 def test_the_two_forms_differ_by_less_than_half_a_thousandth():
     difference = np.abs(gelu_exact_forward(X)[0] - gelu_tanh_forward(X)[0]).max()
     assert 1e-4 < difference < 5e-4
+
+
+def test_the_memory_layout_of_x_does_not_matter():
+    x = np.random.default_rng(0).standard_normal((5, 7))
+    for layout in (np.asfortranarray(x), x.T.copy().T, np.stack([x, x])[1]):
+        assert np.array_equal(gelu_tanh_forward(layout)[0], gelu_tanh_forward(x)[0])
+        assert np.array_equal(gelu_tanh_forward(layout)[1].slope, gelu_tanh_forward(x)[1].slope)
