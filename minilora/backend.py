@@ -13,6 +13,7 @@ import math
 import sys
 
 import numpy
+from threadpoolctl import ThreadpoolController
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -106,6 +107,21 @@ def to_device(array, device):
 def to_numpy(array):
     """The same values on the host (no copy if they are there already). Waits for the GPU."""
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+def one_blas_thread():
+    """A context in which each matrix product runs on one thread.
+
+    Handing a small product out to all cores takes longer than computing it, and very much longer where a core is busy
+    with something else, since BLAS's threads wait for each other without sleeping. Cores are better used by giving each
+    of them rows of its own.
+    """
+    return _blas_controller().limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _blas_controller():
+    return ThreadpoolController()
 
 
 CACHE_BYTES = 256 * 1024  # of a core's second-level cache, for one array of a computation in blocks

@@ -13,9 +13,13 @@ MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
 def main(argv=None):
     """Run ``minilora VERB ...``; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a model may write what the terminal's encoding cannot
     options = parser().parse_args(arguments)
     options.command = shlex.join(["minilora", *arguments])
     try:
+        if options.seed < 0:
+            raise ValueError(f"--seed was {options.seed}; it may be an integer of at least 0")
         options.run(options)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"minilora {options.verb}: {error}", file=sys.stderr)
@@ -103,8 +107,9 @@ def model_options(p):
 
 def task_options(p):
     """Which task."""
-    p.add_argument("--task", default="mini-e2e", help="mini-e2e, pairs, prose, code, or a .txt, .csv or .jsonl file")
-    p.add_argument("--text", metavar="FILE", help="the same as --task FILE")
+    tasks = p.add_mutually_exclusive_group()
+    tasks.add_argument("--task", default="mini-e2e", help="mini-e2e, pairs, prose, code, or a .txt, .csv, .jsonl file")
+    tasks.add_argument("--text", metavar="FILE", help="any UTF-8 text file")
 
 
 def open_model(options, adapter=None):
@@ -120,9 +125,11 @@ def open_model(options, adapter=None):
 
 def open_task(options, model):
     """The task that --task or --text names."""
-    from minilora.data import load_task
+    from minilora.data import load_task, text_task
 
-    return load_task(options.text or options.task, length=model.config.n_positions)
+    if options.text is not None:
+        return text_task(options.text, length=model.config.n_positions)
+    return load_task(options.task, length=model.config.n_positions)
 
 
 def demo(options):
@@ -215,7 +222,7 @@ def generate(options):
     tokenizer, model = ByteTokenizer(), open_model(options, options.adapter)
     (answer,) = minilora.generate(
         model,
-        [tokenizer.encode(options.prompt)],
+        [encode_prompt(options.prompt, tokenizer)],
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         top_k=options.top_k,
@@ -224,6 +231,14 @@ def generate(options):
         rng=numpy.random.default_rng(options.seed),
     )
     print(options.prompt + tokenizer.decode(answer))
+
+
+def encode_prompt(prompt, tokenizer):
+    """The prompt's tokens, or an error that names it."""
+    try:
+        return tokenizer.encode(prompt)
+    except ValueError as error:
+        raise ValueError(f"the prompt: {error}") from None
 
 
 def merge(options):

@@ -9,7 +9,7 @@ import math
 
 import numpy
 
-from minilora.backend import to_numpy
+from minilora.backend import one_blas_thread, to_numpy
 
 
 def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=None, stop=None, rng=None):
@@ -41,7 +41,6 @@ def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=N
     prompts = [numpy.asarray(prompt) for prompt in prompts]
     _check(model, prompts, max_tokens, temperature, top_k, top_p, rng)
     limit = model.config.n_positions
-    rows = numpy.arange(len(prompts))
     lengths = numpy.array([len(prompt) for prompt in prompts])  # (N,)
     ends = numpy.minimum(lengths + max_tokens, limit)  # (N,) where each sequence is full
     tokens = numpy.zeros((len(prompts), limit + 1), dtype=numpy.int64)  # (N, T)
@@ -49,15 +48,16 @@ def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=N
         row[: len(prompt)] = prompt
     past = model.new_past(len(prompts))
     place, position = 0, int(lengths.min())
-    while rows.size and position < ends.max():
-        logits, _ = model.forward(model.xp.asarray(tokens[:, place:position]), past=past)  # (N, T, V)
-        chosen = choose_tokens(to_numpy(logits[:, -1]), temperature, top_k, top_p, rng)  # (N,)
-        own = position >= lengths  # rows that are past their prompt
-        tokens[own, position] = chosen[own]
-        if stop is not None:
-            ends = numpy.where(own & (chosen == stop) & (position < ends), position, ends)
-        place, position = position, position + 1
-    return [tokens[n, lengths[n] : ends[n]].tolist() for n in rows]
+    with one_blas_thread():
+        while position < ends.max():
+            logits, _ = model.forward(model.xp.asarray(tokens[:, place:position]), past=past)  # (N, T, V)
+            chosen = choose_tokens(to_numpy(logits[:, -1]), temperature, top_k, top_p, rng)  # (N,)
+            own = position >= lengths  # rows that are past their prompt
+            tokens[own, position] = chosen[own]
+            if stop is not None:
+                ends = numpy.where(own & (chosen == stop) & (position < ends), position, ends)
+            place, position = position, position + 1
+    return [tokens[n, lengths[n] : ends[n]].tolist() for n in range(len(prompts))]
 
 
 def choose_tokens(logits, temperature, top_k, top_p, rng):
@@ -101,3 +101,5 @@ def _check(model, prompts, max_tokens, temperature, top_k, top_p, rng):
         raise ValueError(f"top_k was {top_k}; it may be at least 1")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p was {top_p}; it may be 0 < top_p <= 1")
+    if temperature == 0 and not (top_k is None and top_p is None):
+        raise ValueError("temperature was 0, which draws nothing; top_k and top_p need one above 0")

@@ -17,7 +17,7 @@ from minilora.data.mini_e2e_grammar import SLOTS
 from minilora.data.mini_e2e_parser import Parsed, SlotErrors, parse, slot_errors
 from minilora.data.pairs import Pair, load_pairs
 from minilora.data.splits import corpus_id, split_of
-from minilora.data.tasks import TASKS, PairTask, TextTask, load_task
+from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
 from minilora.data.tokenizer import EOT, ByteTokenizer
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "Corpus", "Document", "load_corpus", "load_text_file", "corpus_id", "split_of",
     "Example", "load_task_file", "Pair", "load_pairs",
     "SLOTS", "examples", "references", "source_text", "parse_source", "realise",
-    "TASKS", "PairTask", "TextTask", "load_task",
+    "TASKS", "PairTask", "TextTask", "load_task", "text_task",
     "Parsed", "SlotErrors", "parse", "slot_errors",
     "Batch", "encode_documents", "encode_example", "window_batch", "windows", "pair_batch", "example_batches",
 ]

@@ -40,6 +40,9 @@ class PairTask:
 
     def __post_init__(self):
         self.tokenizer = ByteTokenizer()
+        longest = max(len(encode_example(e, self.tokenizer)[0]) for split in SPLITS for e in self.splits[split])
+        if longest > self.length:
+            raise ValueError(f"{self.name} has examples of up to {longest} tokens; the model takes {self.length}")
         self.id = corpus_id(f"{e.source}\n{e.target}" for split in SPLITS for e in self.splits[split])
         self._by_length = sorted(self.splits["train"], key=lambda e: len(e.source) + len(e.target))
 
@@ -98,9 +101,11 @@ class TextTask:
         return windows(self.tokens[split], length=self.length, batch_size=batch_size)
 
     def prompts(self, split, n, length=64):
-        """The beginnings of the first n texts of a split as token ids, and how they go on."""
-        encoded = [self.tokenizer.encode(text) for text in self.texts[split] if len(text) > 2 * length][:n]
-        return [ids[:length] for ids in encoded], [self.tokenizer.decode(ids[length : 3 * length]) for ids in encoded]
+        """The beginnings of the first n texts of a split as token ids, at most half of each, and how they go on."""
+        encoded = [self.tokenizer.encode(text) for text in self.texts[split] if len(text) > 1][:n]
+        cuts = [min(length, len(ids) // 2) for ids in encoded]
+        rest = [ids[cut : cut + 2 * length] for ids, cut in zip(encoded, cuts, strict=True)]
+        return [ids[:cut] for ids, cut in zip(encoded, cuts, strict=True)], [self.tokenizer.decode(ids) for ids in rest]
 
 
 def load_task(name, *, length, n_train=4000, n_held_out=200):
@@ -132,9 +137,25 @@ def load_task(name, *, length, n_train=4000, n_held_out=200):
     if path.suffix.lower() in (".csv", ".jsonl"):
         return PairTask(path.name, _split(load_task_file(path), length, name), length)
     if path.suffix.lower() == ".txt":
-        corpus = load_text_file(path)
-        return TextTask(path.name, {split: corpus.texts(split) for split in SPLITS}, length)
+        return text_task(path, length=length)
     raise ValueError(f"the task was {str(name)!r}; it may be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file")
+
+
+def text_task(path, *, length):
+    """The user's own text, in a file of any name.
+
+    Parameters
+    ----------
+    path : str or Path
+    length : int
+        T, the length of a window.
+
+    Returns
+    -------
+    TextTask
+    """
+    corpus = load_text_file(path)
+    return TextTask(corpus.name, {split: corpus.texts(split) for split in SPLITS}, length)
 
 
 def _split(of_all, length, name):

@@ -28,7 +28,11 @@ class ByteTokenizer:
         if "\0" in text:
             raise ValueError(f"text has a NUL character at position {text.index(chr(0))}; "
                              "its byte, 0, is the end of text")
-        return np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.int64)  # (T,)
+        try:
+            encoded = text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"text cannot be written in UTF-8: {error.reason} at position {error.start}") from None
+        return np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)  # (T,)
 
     def decode(self, ids) -> str:
         """The text of some ids, up to the first EOT; bytes that are not UTF-8 become U+FFFD.

@@ -11,7 +11,7 @@ import numpy
 
 from minilora.analysis import adapter_factors, factored_svd, random_control, similarity_of_bases, weight_changes
 from minilora.backend import to_numpy
-from minilora.data import load_task
+from minilora.data import load_task, text_task
 from minilora.experiments import finetune
 from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.measure import generation_speed, measure, median_and_range
@@ -62,8 +62,12 @@ def run(folder, run_folder, *, text=None, steps=200, device="cpu", seed=0, comma
         What ``demo.json`` holds.
     """
     folder, started = Path(folder), time.perf_counter()
+    adaptations = configs("mini-e2e" if text is None else str(text), steps, seed)
     base = load_bundled("decoder", device=device)
-    task = load_task(text or "mini-e2e", length=base.config.n_positions, n_held_out=96)
+    if text is None:
+        task = load_task("mini-e2e", length=base.config.n_positions, n_held_out=96)
+    else:
+        task = text_task(text, length=base.config.n_positions)
     say(f"The bundled decoder, on {task.name} as it is ...")
     results = {
         "command": command,
@@ -72,7 +76,7 @@ def run(folder, run_folder, *, text=None, steps=200, device="cpu", seed=0, comma
         "base": measure(base, task),
     }
     models, histories = {}, {}
-    for label, config in configs(task.name, steps, seed).items():
+    for label, config in adaptations.items():
         models[label] = load_bundled("decoder", device=device)
         results[label], histories[label] = finetune.run(
             models[label], task, config, Path(run_folder) / config.method, command=command

@@ -75,6 +75,7 @@ def run(config, folder, *, checkpoint_every=250, device="cpu", command=None):
         validate=lambda: loss_on("valid"),
         folder=folder,
         checkpoint_every=checkpoint_every,
+        about={**asdict(config.model), "corpus": config.corpus, "corpus_id": corpus.id},
     )
     if (folder / CHECKPOINT).exists():
         resume_run(trainer, folder / CHECKPOINT)

@@ -18,7 +18,7 @@ def save_run(trainer, path):
     """
     about = {
         "kind": "run",
-        "config": asdict(trainer.config),
+        "config": _configuration(trainer),
         "step": trainer.step,
         "rng": trainer.rng.bit_generator.state,
         "history": asdict(trainer.history),
@@ -35,7 +35,7 @@ def resume_run(trainer, path):
         If the run had another configuration or other parameters; the trainer is unchanged.
     """
     arrays, about = load_arrays(path, "run")
-    saved, asked = about["config"], json.loads(json.dumps(asdict(trainer.config)))
+    saved, asked = about["config"], json.loads(json.dumps(_configuration(trainer)))
     if saved != asked:
         changed = ", ".join(sorted(k for k in saved.keys() | asked.keys() if saved.get(k) != asked.get(k)))
         raise ValueError(f"{path} was made with another configuration; these differ: {changed}")
@@ -49,6 +49,10 @@ def resume_run(trainer, path):
     for field, value in about["history"].items():
         setattr(trainer.history, field, value)
     trainer.history.validation = [(step, loss) for step, loss in trainer.history.validation]  # JSON has no tuples
+
+
+def _configuration(trainer):
+    return {**trainer.about, **asdict(trainer.config)}
 
 
 def _arrays(trainer):

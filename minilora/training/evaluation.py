@@ -1,6 +1,9 @@
 """Measuring a model: its loss on data that it was not trained on."""
 
-from minilora.backend import to_numpy
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from minilora.backend import one_blas_thread, to_numpy
 from minilora.ops import cross_entropy_forward
 
 
@@ -11,19 +14,22 @@ def evaluate_loss(model, batches):
     ----------
     model : GPT
     batches : iterable of Batch
-        On the host.
+        On the host. They are shared out among the cores.
 
     Returns
     -------
     loss : float
     """
-    total = count = 0
     xp = model.xp
-    for batch in batches:
+
+    def loss_and_count(batch):
         logits, _ = model.forward(model.place_ids(batch.ids))
         loss, _ = cross_entropy_forward(logits, xp.asarray(batch.targets), xp.asarray(batch.mask))
-        here = int(batch.mask.sum())
-        total, count = total + here * float(to_numpy(loss)), count + here
-    if not count:
+        return float(to_numpy(loss)), int(batch.mask.sum())
+
+    with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(loss_and_count, batches))
+    total = sum(count for _, count in results)
+    if not total:
         raise ValueError("batches held no token that counts")
-    return total / count
+    return sum(loss * count for loss, count in results) / total

@@ -64,6 +64,8 @@ class TrainConfig:
                 raise ValueError(f"{name} was {getattr(self, name)!r}; it may be an integer of at least 1")
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
             raise ValueError(f"threads was {self.threads!r}; it may be an integer of at least 1, or None")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed was {self.seed!r}; it may be an integer of at least 0")
         if not self.max_norm > 0.0:
             raise ValueError(f"max_norm was {self.max_norm!r}; it may be a number above 0 (math.inf does not clip)")
         if not 0.0 <= self.warmup <= 1.0:
@@ -98,9 +100,14 @@ class Trainer:
         Where configuration, metrics and (with `checkpoint_every`) checkpoints are kept.
     checkpoint_every : int, optional
         Save the state every so many steps; `resume_run` continues from it.
+    about : dict, optional
+        What else makes the run this run, for JSON, such as the model's shape and the corpus. It is kept with the
+        configuration, and a run continues only where both are the same.
     """
 
-    def __init__(self, model, sample_batch, config, *, validate=None, folder=None, checkpoint_every=None):
+    def __init__(
+        self, model, sample_batch, config, *, validate=None, folder=None, checkpoint_every=None, about=None
+    ):
         if checkpoint_every is not None and folder is None:
             raise ValueError(f"checkpoint_every was {checkpoint_every}, but folder was None; checkpoints need a folder")
         self.model = model
@@ -109,6 +116,7 @@ class Trainer:
         self.validate = validate
         self.folder = None if folder is None else Path(folder)
         self.checkpoint_every = checkpoint_every
+        self.about = about or {}
         self.rng = numpy.random.default_rng(config.seed)
         self.optimizer = AdamW(
             model.parameters(),
@@ -137,9 +145,9 @@ class Trainer:
     def run(self, description="training", progress=True):
         """Take all steps that are left. Returns the History."""
         config = self.config
-        bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
         if self.folder:
-            write_json(self.folder / "config.json", asdict(config))
+            write_json(self.folder / "config.json", {**self.about, **asdict(config)})
+        bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
         with bar, ThreadedObjective(self.model, self.threads, config.accumulation) as objective:
             while self.step < config.steps:
                 self._take_step(objective, bar)

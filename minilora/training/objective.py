@@ -5,10 +5,10 @@ that is cut into parts gives the same: part i has the mean over its own M_i toke
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import pairwise
 
-from threadpoolctl import threadpool_limits
-
+from minilora.backend import one_blas_thread
 from minilora.ops import cross_entropy_backward, cross_entropy_forward
 
 
@@ -71,14 +71,13 @@ class ThreadedObjective:
 
     def __enter__(self):
         self.replicas = [self.model.replica() for _ in range(self.threads)] if self.threads > 1 else [self.model]
-        self.pool = ThreadPoolExecutor(self.threads)
-        self.blas = threadpool_limits(1, user_api="blas") if self.threads > 1 else None
+        self._stack = ExitStack()
+        self._stack.enter_context(one_blas_thread())
+        self.pool = self._stack.enter_context(ThreadPoolExecutor(self.threads))
         return self
 
     def __exit__(self, *error):
-        self.pool.shutdown()
-        if self.blas is not None:
-            self.blas.restore_original_limits()
+        return self._stack.__exit__(*error)
 
     def loss_and_backward(self, batch, rng=None):
         """The mean loss of the batch; its gradients are added into the model's. See the function of this name."""

@@ -1,0 +1,98 @@
+"""The demonstration's facts are measured, not asserted: each says no when someone breaks what it is about."""
+
+import pytest
+
+from experiments.tiny import adapted, byte_gpt, sum_task
+from methods.tiny import same_bits, weights_of
+from minilora.experiments.demo import configs, merging, switching
+from minilora.layers import LoRALinear
+from minilora.methods import adapter_names, lora_layers, save_adapter
+
+TASK = sum_task()
+
+
+def with_layers(model, kind):
+    """The model, with each LoRALinear turned into another kind of it."""
+    for layer in lora_layers(model).values():
+        layer.__class__ = kind
+    return model
+
+
+class Subtracting(LoRALinear):
+    """Unmerges by W + D - D, which floating-point numbers do not undo."""
+
+    def unmerge(self):
+        if self.merged:
+            self.base.W.data = self.base.W.data - self.delta_W()
+            self._unmerged_W = None
+
+
+class Doubling(LoRALinear):
+    """Merges twice the change."""
+
+    def merge(self):
+        if not self.merged:
+            super().merge()
+            self.base.W.data = self.base.W.data + self.delta_W()
+
+
+def test_merging():
+    model = adapted()
+    before = weights_of(model)
+    facts = merging(model, byte_gpt(), TASK)
+    assert facts["unmerged_to_the_bit"] is True
+    assert facts["same_answers"] == facts["answers"] == 16
+    assert facts["largest_logit_difference"] < 1e-5
+    assert list(facts["tokens_per_second"]) == ["base", "LoRA", "LoRA, merged"]
+    assert all(0 < s["min"] <= s["median"] <= s["max"] for s in facts["tokens_per_second"].values())
+    assert same_bits(weights_of(model), before), "merging is looked at, and undone"
+    assert not any(layer.merged for layer in lora_layers(model).values())
+
+
+def test_merging_tells_of_an_unmerging_that_is_not_exact():
+    facts = merging(with_layers(adapted(), Subtracting), byte_gpt(), TASK)
+    assert facts["unmerged_to_the_bit"] is False
+    assert facts["same_answers"] == 16
+
+
+def test_merging_tells_of_a_wrong_merge():
+    facts = merging(with_layers(adapted(), Doubling), byte_gpt(), TASK)
+    assert facts["largest_logit_difference"] > 1e-2
+    assert facts["same_answers"] < 16
+    assert facts["unmerged_to_the_bit"] is True
+
+
+@pytest.fixture
+def adapter_file(tmp_path):
+    save_adapter(adapted(), tmp_path / "adapter.safetensors")
+    return tmp_path / "adapter.safetensors"
+
+
+def test_switching(adapter_file):
+    model = adapted()
+    before = weights_of(model)
+    facts = switching(model, byte_gpt(), TASK, adapter_file)
+    assert facts == {"base_to_the_bit": True, "adapter_from_file_to_the_bit": True}
+    assert same_bits(weights_of(model), before), "the adapter that was active is active again"
+    assert adapter_names(model)[0] == "default"
+
+
+def test_switching_tells_of_a_base_weight_that_changed(adapter_file):
+    model = adapted()
+    model.blocks[0].attn.k_proj.W.data[0, 0] += 1e-3
+    facts = switching(model, byte_gpt(), TASK, adapter_file)
+    assert facts == {"base_to_the_bit": False, "adapter_from_file_to_the_bit": True}
+
+
+def test_switching_tells_of_a_file_that_is_another_adapter(adapter_file):
+    model = adapted()
+    model.blocks[0].attn.q_proj.B.data[0, 0] += 1e-3
+    facts = switching(model, byte_gpt(), TASK, adapter_file)
+    assert facts == {"base_to_the_bit": True, "adapter_from_file_to_the_bit": False}
+
+
+def test_both_methods_see_the_same_batches():
+    """Same seed, batch size and steps; the learning rate alone is each method's own."""
+    lora, full = (config.train for config in configs("sums", 30, seed=3).values())
+    assert (lora.seed, lora.steps, lora.batch_size) == (full.seed, full.steps, full.batch_size) == (3, 30, 8)
+    assert lora.lr != full.lr

@@ -1,0 +1,139 @@
+"""Loss, slot scores, memory and speed: each number moves when what it measures moves, and only then."""
+
+import math
+
+import numpy as np
+import pytest
+
+from experiments.tiny import LORA, adapted, byte_gpt, sum_task, trainer
+from methods.tiny import same_bits, weights_of
+from minilora.data import PairTask, examples, parse_source
+from minilora.experiments.measure import generation_speed, measure, median_and_range, slot_scores, step_memory
+from minilora.methods import apply_full, apply_lora
+from minilora.models import GPT, GPTConfig
+from minilora.training import evaluate_loss
+
+# ---- slots
+
+
+def perfect_answers(n=20):
+    return [{"prompt": e.source + "\n", "answer": e.target} for e in examples("test", n)]
+
+
+def test_the_references_are_exact():
+    assert slot_scores(perfect_answers()) == {"slot_exact": 1.0, "slot_error_rate": 0.0}
+
+
+def test_one_wrong_word_makes_one_sentence_wrong():
+    samples = perfect_answers()
+    asked = [parse_source(s["prompt"].strip()) for s in samples]
+    samples[3]["answer"] = samples[3]["answer"].replace(asked[3]["name"], "Nowhere")
+    scores = slot_scores(samples)
+    assert scores["slot_exact"] == 19 / 20
+    assert scores["slot_error_rate"] == pytest.approx(1 / sum(map(len, asked)))
+
+
+def test_a_word_too_many_is_no_slot_error_but_not_exact():
+    samples = perfect_answers()
+    samples[0]["answer"] += " Indeed"
+    assert slot_scores(samples) == {"slot_exact": 19 / 20, "slot_error_rate": 0.0}
+
+
+def test_saying_nothing_is_all_wrong():
+    samples = [s | {"answer": ""} for s in perfect_answers()]
+    assert slot_scores(samples) == {"slot_exact": 0.0, "slot_error_rate": 1.0}
+
+
+# ---- the whole measure
+
+
+def test_a_model_that_has_learned_by_heart_is_exact():
+    known = examples("test", 2)
+    task = PairTask("mini-e2e", dict.fromkeys(("train", "valid", "test"), known), 256)
+    model = GPT(GPTConfig(vocab_size=256, n_positions=256, n_layer=1, d_model=32, n_head=2), np.random.default_rng(0))
+    before = measure(model, task)
+    trainer(model, task, steps=150, lr=0.01, schedule="cosine", batch_size=2).run(progress=False)
+    after = measure(model, task)
+    assert before["slot_exact"] == 0.0 and before["loss"] == pytest.approx(math.log(256), rel=0.05)
+    assert after["slot_exact"] == 1.0 and after["loss"] < 0.1
+    assert [s["answer"] for s in after["samples"]] == [e.target for e in known]
+    assert [s["reference"] for s in after["samples"]] == [e.target for e in known]
+    assert [s["prompt"] for s in after["samples"]] == [e.source + "\n" for e in known]
+
+
+def test_measure_of_another_task():
+    model, task = byte_gpt(), sum_task()
+    result = measure(model, task, split="valid", n_prompts=3, max_tokens=5)
+    assert result.keys() == {"loss", "bits_per_byte", "samples"}
+    assert result["loss"] == evaluate_loss(model, task.batches("valid")) != measure(model, task)["loss"]
+    assert result["bits_per_byte"] == pytest.approx(result["loss"] / math.log(2))
+    assert [s["reference"] for s in result["samples"]] == [e.target for e in task.splits["valid"][:3]]
+    assert all(len(s["answer"]) <= 5 for s in result["samples"])
+
+
+# ---- memory
+
+
+def made_trainer(method):
+    model = byte_gpt()
+    apply_full(model) if method == "full" else apply_lora(model, LORA, rng=np.random.default_rng(0))
+    return trainer(model, sum_task())
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_stays_is_the_weights_and_two_moments_of_what_is_trained(method):
+    made = made_trainer(method)
+    sizes = [(p.data.size, p.trainable) for p in made.model.parameters()]
+    trained = sum(size for size, trainable in sizes if trainable)
+    memory = step_memory(made)
+    assert memory["staying"] == 4 * (sum(size for size, _ in sizes) + 2 * trained)
+    assert memory["peak"] > memory["staying"]
+
+
+def test_lora_needs_less_memory_than_full_fine_tuning():
+    lora, full = step_memory(made_trainer("lora")), step_memory(made_trainer("full"))
+    assert lora["staying"] < full["staying"] / 2
+    assert lora["peak"] < full["peak"]
+
+
+def test_measuring_memory_changes_no_weight():
+    made = made_trainer("full")
+    before = weights_of(made.model)
+    step_memory(made)
+    assert same_bits(weights_of(made.model), before)
+    assert all(p.grad is None for p in made.model.parameters()) and made.step == 0
+
+
+# ---- speed
+
+
+def test_speeds_are_measured_in_turns():
+    order, model = [], byte_gpt()
+
+    def variant(name):
+        def prepare():
+            order.append(name)
+            return model
+
+        return prepare
+
+    speeds = generation_speed({"a": variant("a"), "b": variant("b")}, [65, 66], tokens=4, rounds=3)
+    assert order == ["a", "b"] * 3
+    assert {name: len(values) for name, values in speeds.items()} == {"a": 3, "b": 3}
+    assert all(value > 0 for values in speeds.values() for value in values)
+
+
+def test_a_model_that_does_more_is_slower():
+    wide = GPTConfig(vocab_size=256, n_positions=256, n_layer=6, d_model=64, n_head=2)
+    small, large = byte_gpt(), byte_gpt(config=wide)
+    speeds = generation_speed({"small": lambda: small, "large": lambda: large}, [65], tokens=20, rounds=3)
+    assert max(speeds["small"]) > max(speeds["large"])
+
+
+def test_median_and_range():
+    assert median_and_range([3.0, 1.0, 7.0]) == {"median": 3.0, "min": 1.0, "max": 7.0}
+
+
+def test_lora_and_its_base_are_measured_as_different_models():
+    task = sum_task()
+    assert measure(adapted(), task)["loss"] != measure(byte_gpt(), task)["loss"]

@@ -1,0 +1,63 @@
+"""A decoder small enough to train in a moment, and tasks for it; the vocabulary is the bytes, as the bundled one's."""
+
+import json
+
+import numpy as np
+
+from minilora.data import Example, PairTask
+from minilora.methods import LoRAConfig, apply_lora
+from minilora.models import GPT, GPTConfig
+from minilora.training import TrainConfig, Trainer
+
+CONFIG = GPTConfig(vocab_size=256, n_positions=256, n_layer=1, d_model=16, n_head=2)
+LORA = LoRAConfig(rank=2, alpha=4, targets=("q_proj", "v_proj", "fc_in"))
+
+
+def byte_gpt(seed=0, config=CONFIG):
+    """A GPT at a generic point, which says various things."""
+    draw = np.random.default_rng(seed)
+    model = GPT(config, draw)
+    for p in model.parameters():
+        p.data += (0.2 * draw.standard_normal(p.data.shape)).astype(p.data.dtype)
+    return model
+
+
+def adapted(config=LORA, B=0.3):
+    """`byte_gpt` with an adapter whose delta_W is not zero."""
+    model = byte_gpt()
+    draw = np.random.default_rng(1)
+    apply_lora(model, config, rng=draw)
+    for name, p in model.named_parameters():
+        if name.endswith(".B"):
+            p.data[...] = B * draw.standard_normal(p.data.shape)
+    return model
+
+
+def sums(n=80):
+    """Examples of which, by their keys' hashes, all three splits get some."""
+    return [Example(f"{i} plus 1", f"{i} and one more is {i + 1}", f"{i} plus 1") for i in range(n)]
+
+
+def sum_task():
+    """The sums as a task, 20 of them in valid and in test."""
+    examples = sums()
+    return PairTask("sums", {"train": examples[:40], "valid": examples[40:60], "test": examples[60:]}, 64)
+
+
+def csv_text(examples):
+    return "source,target\n" + "".join(f"{e.source},{e.target}\n" for e in examples)
+
+
+def jsonl_text(examples):
+    return "".join(json.dumps({"source": e.source, "target": e.target}) + "\n" for e in examples)
+
+
+def prose_text(paragraphs=6, ending=""):
+    """A text that is cut into one document a paragraph, and one for the ending."""
+    return "".join(f"Paragraph {i}. " + "It goes on for a while. " * 42 + "\n\n" for i in range(paragraphs)) + ending
+
+
+def trainer(model, task, **settings):
+    """A Trainer that is quick and repeats to the bit."""
+    config = TrainConfig(**({"steps": 2, "batch_size": 4, "lr": 0.01, "threads": 1} | settings))
+    return Trainer(model, lambda rng: task.sample_batch(rng, config.batch_size), config)

@@ -1,0 +1,63 @@
+"""What the README shows is what happens: its code runs, its output is the code's, its commands and links exist."""
+
+import contextlib
+import inspect
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from minilora.cli import parser
+from minilora.experiments.demo_report import table
+from minilora.models import bundled_recipe
+from minilora.ops import lora_linear
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_backward_that_is_shown_is_the_one_that_runs():
+    assert blocks("python")[0] == inspect.getsource(lora_linear._dA_dB_dh)
+
+
+def test_the_example_prints_what_is_shown():
+    example, shown = blocks("python")[1], blocks("text")[1]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example, "README.md", "exec"), {})
+    assert printed.getvalue() == shown
+
+
+def test_the_table_is_that_of_the_committed_results():
+    results = json.loads((ROOT / "figures" / "demo" / "demo.json").read_text())
+    assert blocks("text")[0] == "\n".join(table(results)) + "\n"
+
+
+def test_the_bundled_decoders_numbers_are_those_of_its_recipe():
+    recipe = bundled_recipe()
+    ours, gzips = recipe["bits_per_byte"]["test"], recipe["gzip_bits_per_byte"]["test"]
+    assert f"{ours:.2f} bits a byte on held-out prose, where gzip needs {gzips:.2f}" in " ".join(README.split())
+
+
+@pytest.mark.parametrize("command", re.findall(r"^(minilora .*?)(?:  +#.*)?$", "\n".join(blocks("sh")), re.MULTILINE))
+def test_a_command_is_understood(command):
+    parser().parse_args(shlex.split(command)[1:])
+
+
+def test_every_make_target_exists():
+    targets = set(re.findall(r"\bmake ([a-z]+)", "\n".join(blocks("sh"))))
+    assert targets
+    assert targets <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("target", re.findall(r"(?:\]\(|src=\")(?!http)([^)\"#]+)", README))
+def test_a_link_leads_somewhere(target):
+    assert (ROOT / target).exists()
