@@ -1,10 +1,12 @@
-"""What every test needs: no windows, and GPU tests skipped where there is no GPU."""
+"""What every test needs: no windows, one BLAS thread, and GPU tests skipped where there is no GPU."""
 
 import os
 
 import pytest
 
-os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib; child processes inherit it
+# before anything imports matplotlib or numpy; child processes inherit it
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the tests' products are small, and a busy core would stall them
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -104,6 +104,8 @@ def join_clauses(clauses: list[str]) -> list[str]:
 def examples(split: str, n: int, seed: int = 0) -> list[Example]:
     """n examples of a split: the source is an mr's line, the target one of its sentences.
 
+    Mrs of every size, from 3 slots to all, are equally frequent, as far as the split has enough of them.
+
     Parameters
     ----------
     split : str
@@ -114,14 +116,17 @@ def examples(split: str, n: int, seed: int = 0) -> list[Example]:
         The same seed gives the same examples.
     """
     check_split(split)
-    combinations, names = combinations_of(split), SLOTS["name"]
-    n_mrs = len(combinations) * len(names)
+    by_size, names = combinations_by_size(split), SLOTS["name"]
+    n_mrs = sum(map(len, by_size)) * len(names)
     if n < 1 or (split != "train" and n > n_mrs):
         limit = "" if split == "train" else f" and at most {n_mrs}, the number of mrs in {split}"
         raise ValueError(f"n must be at least 1{limit}; it was {n}")
     rng = random.Random(f"{split} {seed}")
-    chosen = rng.choices(range(n_mrs), k=n) if split == "train" else rng.sample(range(n_mrs), n)
-    mrs = [{"name": names[i % len(names)], **combinations[i // len(names)]} for i in chosen]
+    if split == "train":
+        mrs = [{"name": rng.choice(names), **rng.choice(rng.choice(by_size))} for _ in range(n)]
+    else:
+        of_sizes = [[{"name": name, **rest} for rest in of_size for name in names] for of_size in by_size]
+        mrs = in_turn([rng.sample(mrs, len(mrs)) for mrs in of_sizes])[:n]
     return [Example(source_text(mr), realise(mr, rng), combination_key(mr)) for mr in mrs]
 
 
@@ -153,6 +158,19 @@ def combinations_of(split: str) -> list[dict[str, str]]:
         if len(mr) > 1 and split_of(combination_key(mr)) == split:
             combinations.append(mr)
     return combinations
+
+
+@functools.cache
+def combinations_by_size(split: str) -> list[list[dict[str, str]]]:
+    """The mrs of `combinations_of`, in lists of the same number of slots."""
+    by_size = itertools.groupby(sorted(combinations_of(split), key=len), key=len)
+    return [list(combinations) for _, combinations in by_size]
+
+
+def in_turn(lists: list[list]) -> list:
+    """One item from each list, then the next from each, until all are empty."""
+    rounds = itertools.zip_longest(*lists)
+    return [item for items in rounds for item in items if item is not None]
 
 
 def check_mr(mr: dict[str, str]) -> None:

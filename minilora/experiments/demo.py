@@ -28,15 +28,15 @@ DIRECTIONS = 64  # of full fine-tuning's delta_W, in the phi heat-map
 
 def configs(task_name, steps, seed):
     """The two adaptations that are compared: the same batches, each method with a learning rate that suits it."""
-    common = {"steps": steps, "batch_size": 8, "eval_every": max(1, steps // 4), "seed": seed}
+    common = {"betas": (0.9, 0.99), "steps": steps, "batch_size": 8, "eval_every": max(1, steps // 4), "seed": seed}
     lora = LoRAConfig(rank=8, alpha=16, targets=ALL_LINEAR)
     return {
-        "LoRA": FinetuneConfig(task_name, "lora", lora, TrainConfig(lr=1e-2, **common)),
+        "LoRA": FinetuneConfig(task_name, "lora", lora, TrainConfig(lr=5e-3, lr_ratio_B=4.0, **common)),
         "full fine-tuning": FinetuneConfig(task_name, "full", lora, TrainConfig(lr=2e-3, **common)),
     }
 
 
-def run(folder, run_folder, *, text=None, steps=200, device="cpu", seed=0, command=None, say=print):
+def run(folder, run_folder, *, text=None, steps=300, device="cpu", seed=0, command=None, say=print):
     """Run the demonstration.
 
     Parameters
