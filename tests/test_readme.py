@@ -41,6 +41,13 @@ def test_the_table_is_that_of_the_committed_results():
     assert blocks("text")[0] == "\n".join(table(results)) + "\n"
 
 
+def test_the_longer_runs_numbers_are_those_of_its_result():
+    result = json.loads((ROOT / "figures" / "longer" / "result.json").read_text())
+    exact, errors = 100 * result["slot_exact"], 100 * result["slot_error_rate"]
+    assert f"{exact:.0f} % of the sentences exactly right, at a slot error rate of {errors:.0f} %" in README
+    assert result["command"] + "\n" in README
+
+
 def test_the_bundled_decoders_numbers_are_those_of_its_recipe():
     recipe = bundled_recipe()
     ours, gzips = recipe["bits_per_byte"]["test"], recipe["gzip_bits_per_byte"]["test"]
