@@ -398,7 +398,7 @@ WRONG = {
     "unknown task": ([*FINETUNE, "--task", "e2e"], r"task was 'e2e'; .* mini-e2e, pairs, prose, code, .*\.csv"),
     "model is an adapter": ([*FINETUNE, "--model", "adapter.safetensors"], r"adapter.safetensors holds 'lora'; "),
     "model is noise": ([*FINETUNE, "--model", "noise.safetensors"], r"noise.safetensors is not a file that minilora"),
-    "model too short": ([*FINETUNE, "--model", "short.safetensors", "--task", "mini-e2e"], r"tokens; the model takes 64"),
+    "model too short": ([*FINETUNE, "--model", "short.safetensors", "--task", "mini-e2e"], r"the model takes 64"),
     "no such model": ([*FINETUNE, "--model", "none"], r"there is no file none"),
     "out is a file": ([*FINETUNE, "--out", "empty.txt"], r"empty.txt"),
     "evaluate, no such file": (["evaluate", *MODEL, "--task", "none.csv"], r"there is no file none.csv"),
