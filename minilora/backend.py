@@ -10,6 +10,7 @@ There is no global switch. The device is chosen once, where parameters and token
 
 import functools
 import math
+import os
 import sys
 
 import numpy
@@ -88,7 +89,7 @@ def choose_device(device="auto"):
     if device == "gpu" and not gpu_available():
         raise RuntimeError(
             "device was 'gpu', but no CUDA device can be used: minilora needs an NVIDIA GPU with its driver, and "
-            "CuPy (pip install 'minilora[cuda12]' or 'minilora[cuda13]'). device='cpu' works everywhere."
+            "CuPy (pip install -e '.[cuda12]' or '.[cuda13]' in minilora's folder). device='cpu' works everywhere."
         )
     if device == "auto":
         return "gpu" if gpu_available() else "cpu"
@@ -107,6 +108,11 @@ def to_device(array, device):
 def to_numpy(array):
     """The same values on the host (no copy if they are there already). Waits for the GPU."""
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+def cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_blas_thread():
@@ -172,7 +178,8 @@ def erf(x):
     """The error function, elementwise, which CuPy has and NumPy has not.
 
     With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through
-    values of the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. The error is at rounding.
+    values of the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. The absolute error is at
+    rounding.
     """
     xp = get_xp(x=x)
     if xp.__name__ == "cupy":

@@ -1,13 +1,12 @@
 """The command line: ``minilora demo``, and the steps of the demonstration one by one."""
 
-import argparse
 import shlex
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import minilora
-
-MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
+from minilora.arguments import parse
 
 
 def main(argv=None):
@@ -15,12 +14,12 @@ def main(argv=None):
     arguments = sys.argv[1:] if argv is None else list(argv)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a model may write what the terminal's encoding cannot
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
     options.command = shlex.join(["minilora", *arguments])
     try:
         if options.seed < 0:
             raise ValueError(f"--seed was {options.seed}; it may be an integer of at least 0")
-        options.run(options)
+        VERBS[options.verb](options)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"minilora {options.verb}: {error}", file=sys.stderr)
         return 2
@@ -30,96 +29,15 @@ def main(argv=None):
     return 0
 
 
-def parser():
-    """The parser of all verbs."""
-    top = argparse.ArgumentParser(prog="minilora", description=minilora.__doc__)
-    top.add_argument("--version", action="version", version=f"minilora {minilora.__version__}")
-    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-    def verb(name, run, summary, example):
-        p = verbs.add_parser(name, help=summary, description=summary, epilog=f"example:  {example}")
-        p.set_defaults(run=run)
-        p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
-        p.add_argument("--seed", type=int, default=0)
-        return p
-
-    p = verb("demo", demo, "Adapt the bundled decoder with LoRA and in full, and compare.",
-             "minilora demo --text my.txt")  # fmt: skip
-    p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text instead of mini-E2E")
-    p.add_argument("--steps", type=int, default=None, help="training steps of each method")
-    p.add_argument("--out", metavar="DIR", default="figures/demo", help="for figures and numbers")
-    p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
-
-    p = verb("pretrain", pretrain, "Pretrain a byte-level decoder; continues if DIR holds a run.",
-             "minilora pretrain --out runs/decoder")  # fmt: skip
-    p.add_argument("--out", metavar="DIR", default="runs/decoder")
-    p.add_argument("--corpus", choices=("prose", "code"), default="prose")
-    p.add_argument("--steps", type=int, help="training steps")
-    p.add_argument("--layers", type=int, help="L")
-    p.add_argument("--width", type=int, help="C")
-    p.add_argument("--heads", type=int, help="H")
-
-    p = verb("finetune", finetune, "Adapt a model to a task, and keep the adapter in a run folder.",
-             "minilora finetune --rank 4 --alpha 8 --targets q_proj,v_proj --out runs/my-adapter")  # fmt: skip
-    p.add_argument("--model", metavar="FILE", help=MODEL_HELP)
-    task_options(p)
-    p.add_argument("--method", choices=("lora", "full"), default="lora")
-    p.add_argument("--rank", type=int, default=8, help="r")
-    p.add_argument("--alpha", type=float, default=16)
-    p.add_argument("--targets", default="q_proj,v_proj", help="names of linear layers, with commas between")
-    p.add_argument("--dropout", type=float, default=0.0, help="on what enters A")
-    p.add_argument("--rslora", action="store_true", help="scale by alpha / sqrt(r)")
-    p.add_argument("--steps", type=int, default=300)
-    p.add_argument("--batch-size", type=int, default=8)
-    p.add_argument("--accumulation", type=int, default=1, help="turns in which a batch is computed")
-    p.add_argument("--lr", type=float, help="learning rate (default: 1e-2 for lora, 2e-3 for full)")
-    p.add_argument("--lr-ratio-b", type=float, default=1.0, help="LoRA+: the learning rate of B over that of A")
-    p.add_argument("--schedule", choices=("linear", "cosine", "constant"), default="linear")
-    p.add_argument("--threads", type=int, help="among which a batch is shared out (default: all cores)")
-    p.add_argument("--out", metavar="DIR", default="runs/finetune")
-
-    p = verb("evaluate", evaluate, "Measure a model on a task.",
-             "minilora evaluate --adapter runs/my-adapter/adapter.safetensors")  # fmt: skip
-    model_options(p)
-    task_options(p)
-    p.add_argument("--split", choices=("valid", "test"), default="test")
-
-    p = verb("generate", generate, "Continue a text.", 'minilora generate "The function returns " --temperature 0.8')
-    p.add_argument("prompt")
-    model_options(p)
-    p.add_argument("--max-tokens", type=int, default=120)
-    p.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest byte")
-    p.add_argument("--top-k", type=int)
-    p.add_argument("--top-p", type=float)
-
-    p = verb("merge", merge, "Merge an adapter into its base: one model file, without added latency.",
-             "minilora merge --adapter runs/my-adapter/adapter.safetensors --out merged.safetensors")  # fmt: skip
-    model_options(p)
-    p.add_argument("--out", metavar="FILE", required=True)
-    return top
-
-
-def model_options(p):
-    """Which model: a base, and an adapter for it."""
-    p.add_argument("--model", metavar="FILE", help=MODEL_HELP)
-    p.add_argument("--adapter", metavar="FILE", help="a LoRA adapter for it")
-
-
-def task_options(p):
-    """Which task."""
-    tasks = p.add_mutually_exclusive_group()
-    tasks.add_argument("--task", default="mini-e2e", help="mini-e2e, pairs, prose, code, or a .txt, .csv, .jsonl file")
-    tasks.add_argument("--text", metavar="FILE", help="any UTF-8 text file")
-
-
 def open_model(options, adapter=None):
-    """The model that --model and --device name, with the adapter in a file, if one is given."""
+    """The model that --model and --device name, with the adapter in a file or run folder, if one is given."""
     if options.model is None:
         model = minilora.load_bundled("decoder", device=options.device)
     else:
         model = minilora.load_model(options.model, device=options.device)
     if adapter is not None:
-        minilora.load_adapter(model, adapter)
+        path = Path(adapter)
+        minilora.load_adapter(model, path / "adapter.safetensors" if path.is_dir() else path)
     return model
 
 
@@ -136,15 +54,14 @@ def demo(options):
     from minilora.experiments import demo as experiment
     from minilora.experiments.demo_report import report
 
-    settings = {} if options.steps is None else {"steps": options.steps}
     results = experiment.run(
         options.out,
         options.runs,
         text=options.text,
+        steps=options.steps,
         device=options.device,
         seed=options.seed,
         command=options.command,
-        **settings,
     )
     print(report(results, options.out))
 
@@ -153,15 +70,12 @@ def pretrain(options):
     from minilora.experiments import pretrain as experiment
 
     config = experiment.PretrainConfig(corpus=options.corpus)
-    shape = {"n_layer": options.layers, "d_model": options.width, "n_head": options.heads}
-    shape = {name: value for name, value in shape.items() if value is not None}
-    if "d_model" in shape:
-        shape["d_mlp"] = 4 * shape["d_model"]
-    steps = config.train.steps if options.steps is None else options.steps
     config = replace(
         config,
-        model=replace(config.model, **shape),
-        train=replace(config.train, steps=steps, seed=options.seed),
+        model=replace(
+            config.model, n_layer=options.layers, d_model=options.width, n_head=options.heads, d_mlp=4 * options.width
+        ),
+        train=replace(config.train, steps=options.steps, seed=options.seed),
     )
     recipe = experiment.run(config, options.out, device=options.device, command=options.command)
     ours, gzips = recipe["bits_per_byte"]["test"], recipe["gzip_bits_per_byte"]["test"]
@@ -177,7 +91,7 @@ def finetune(options):
     lora = minilora.LoRAConfig(
         rank=options.rank,
         alpha=options.alpha,
-        targets=tuple(options.targets.split(",")),
+        targets=tuple(name.strip() for name in options.targets.split(",") if name.strip()),
         dropout=options.dropout,
         rslora=options.rslora,
     )
@@ -193,8 +107,9 @@ def finetune(options):
     )
     config = experiment.FinetuneConfig(task.name, options.method, lora, train)
     result, _ = experiment.run(model, task, config, options.out, command=options.command)
+    print(f"{task.name}, test:")
     print_measures(result)
-    print(f"{result['trainable']:,} parameters trained, {result['percent']:.2f} % of the model")
+    print(f"{result['trainable']:,} parameters trained, {result['percent']:.2f} % of all")
     print(f"in {options.out}: {result['file']['name']} ({result['file']['bytes'] / 1e3:,.0f} KB), result.json")
 
 
@@ -203,6 +118,7 @@ def evaluate(options):
 
     model = open_model(options, options.adapter)
     task = open_task(options, model)
+    print(f"{task.name}, {options.split}:")
     print_measures(measure(model, task, split=options.split))
 
 
@@ -217,12 +133,12 @@ def print_measures(result):
 def generate(options):
     import numpy
 
-    from minilora.data import EOT, ByteTokenizer
+    from minilora.data import EOT, SEPARATOR, ByteTokenizer
 
     tokenizer, model = ByteTokenizer(), open_model(options, options.adapter)
     (answer,) = minilora.generate(
         model,
-        [encode_prompt(options.prompt, tokenizer)],
+        [encode_prompt(options.prompt + (SEPARATOR if options.source else ""), tokenizer)],
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         top_k=options.top_k,
@@ -230,7 +146,8 @@ def generate(options):
         stop=EOT,
         rng=numpy.random.default_rng(options.seed),
     )
-    print(options.prompt + tokenizer.decode(answer))
+    answer = tokenizer.decode(answer)
+    print(answer if options.source else options.prompt + answer)
 
 
 def encode_prompt(prompt, tokenizer):
@@ -244,11 +161,23 @@ def encode_prompt(prompt, tokenizer):
 def merge(options):
     if options.adapter is None:
         raise ValueError("--adapter was not given; it names the adapter to merge")
+    if Path(options.out).is_dir():
+        raise ValueError(f"--out was {options.out}, a folder; it may be a file, such as merged.safetensors")
     model = open_model(options, options.adapter)
     minilora.merge_lora(model)
     minilora.remove_lora(model)
     minilora.save_model(model, options.out, command=options.command)
     print(f"{options.out}: the merged model")
+
+
+VERBS = {
+    "demo": demo,
+    "pretrain": pretrain,
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "generate": generate,
+    "merge": merge,
+}
 
 
 if __name__ == "__main__":

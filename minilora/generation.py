@@ -38,6 +38,8 @@ def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=N
     continuations : list of list of int
         The new tokens of each prompt.
     """
+    if isinstance(prompts, str) or any(isinstance(prompt, str) for prompt in prompts):
+        raise TypeError("prompts held text; each may be a sequence of token ids, such as a tokenizer's encode gives")
     prompts = [numpy.asarray(prompt) for prompt in prompts]
     _check(model, prompts, max_tokens, temperature, top_k, top_p, rng)
     limit = model.config.n_positions
@@ -64,11 +66,12 @@ def choose_tokens(logits, temperature, top_k, top_p, rng):
     """One token for each row of logits, (N, V) -> (N,), on the host."""
     if temperature == 0:
         return logits.argmax(axis=-1)
-    logits = logits.astype(numpy.float64) / temperature
+    logits = logits.astype(numpy.float64)
+    logits = (logits - logits.max(axis=-1, keepdims=True)) / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         kth = numpy.sort(logits, axis=-1)[:, -top_k, None]
         logits = numpy.where(logits < kth, -numpy.inf, logits)
-    probs = numpy.exp(logits - logits.max(axis=-1, keepdims=True))
+    probs = numpy.exp(logits)
     probs /= probs.sum(axis=-1, keepdims=True)
     if top_p is not None:
         order = numpy.argsort(-probs, axis=-1, kind="stable")
@@ -97,8 +100,8 @@ def _check(model, prompts, max_tokens, temperature, top_k, top_p, rng):
         raise ValueError(f"temperature was {temperature}; it may be 0 (greedy) or a finite number above")
     if temperature > 0 and rng is None:
         raise ValueError("rng was None; drawing tokens (temperature > 0) needs a numpy.random.Generator")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k was {top_k}; it may be at least 1")
+    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+        raise ValueError(f"top_k was {top_k}; it may be an integer of at least 1")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p was {top_p}; it may be 0 < top_p <= 1")
     if temperature == 0 and not (top_k is None and top_p is None):

@@ -1,9 +1,9 @@
 """Is a hand-written backward pass the derivative of its forward pass? Ask the forward pass.
 
-The taught method is the centred difference, (f(x + h) - f(x - h)) / 2h, in float64: its error is of order h^2 from
-the curvature and 1e-16 / h from rounding, smallest near h = 1e-5. The second opinion is the complex step,
-Im f(x + i h) / h, which subtracts nothing, and so is exact to rounding for any tiny h; but every line of f must take
-complex numbers.
+The taught method is the centred difference, (f(x + h) - f(x - h)) / 2h, in float64. Its error is about h^2 / 6 times
+the third derivative (the second cancels, which is why the difference is centred), and 1e-16 f / h from rounding; it is
+smallest near h = 1e-5. The second opinion is the complex step, Im f(x + i h) / h, which subtracts nothing, and so is
+exact to rounding for any tiny h; but every line of f must take complex numbers.
 
 A check can lie. It passes wrong code where the point is special (B = 0), where the upstream gradient is all ones (the
 sum of a softmax is constant), where W is square (a transpose has the same shape), in float32, or with an absolute
@@ -40,6 +40,7 @@ def numerical_gradient(f, x, dy=None, h=1e-5):
     -----
     x is put back exactly: each entry is set, not shifted to and fro. 2 x.size calls of f.
     """
+    _check_floating("x", x)
     x = x.copy()
     dx = numpy.empty(x.shape)
     for i in numpy.ndindex(x.shape):
@@ -55,6 +56,7 @@ def numerical_gradient(f, x, dy=None, h=1e-5):
 
 def complex_step_gradient(f, x, dy=None, h=1e-30):
     """The same by the complex step, Im f(x + i h) / h. Exact to rounding, where f is analytic."""
+    _check_floating("x", x)
     z = x.astype(complex)
     dx = numpy.empty(x.shape)
     for i in numpy.ndindex(x.shape):
@@ -62,6 +64,16 @@ def complex_step_gradient(f, x, dy=None, h=1e-30):
         dx[i] = _weighted(numpy.imag(f(z)), dy) / h
         z[i] = x[i]
     return dx
+
+
+def _check_floating(name, array):
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name} was {array.dtype}; a slope needs floating-point numbers, float64 above all")
+
+
+def _check_float64(name, array):
+    if array.dtype != numpy.float64:
+        raise TypeError(f"{name} was {array.dtype}; gradients are checked in float64")
 
 
 def _weighted(y, dy):
@@ -98,11 +110,13 @@ def check_op(forward, backward, arrays, *args, rng, wrt=None, method="difference
     GradientError
         Naming the array, the index where the two differ most, both numbers, and the bound.
     """
-    oracle = {"difference": numerical_gradient, "complex": complex_step_gradient}[method]
+    oracles = {"difference": numerical_gradient, "complex": complex_step_gradient}
+    if method not in oracles:
+        raise ValueError(f"method was {method!r}; it may be {' or '.join(map(repr, oracles))}")
+    oracle = oracles[method]
     names = list(arrays) if wrt is None else list(wrt)
     for name in names:
-        if arrays[name].dtype != numpy.float64:
-            raise TypeError(f"{name} was {arrays[name].dtype}; gradients are checked in float64")
+        _check_float64(name, arrays[name])
     y, cache = forward(*arrays.values(), *args, **scalars)
     dy = rng.standard_normal(y.shape)
     grads = backward(dy, cache)
@@ -173,24 +187,25 @@ def check_model(model, ids, targets, mask=None, *, rng, h=1e-5, absolute=1e-8, r
     model.backward(cross_entropy_backward(1.0, loss_cache), cache)
 
     def loss():
-        return float(cross_entropy_forward(model.forward(ids)[0], targets, mask)[0])
+        return float(to_numpy(cross_entropy_forward(model.forward(ids)[0], targets, mask)[0]))
 
     slopes, failures = {}, []
     for name, p in model.named_parameters():
         if not p.trainable:
+            if p.grad is not None:
+                raise GradientError(f"{name} is frozen, but backward gave it a gradient")
             continue
-        if p.data.dtype != numpy.float64:
-            raise TypeError(f"{name} was {p.data.dtype}; gradients are checked in float64")
+        _check_float64(name, p.data)
         if p.grad is None:
             raise GradientError(f"{name} is trainable, but backward gave it no gradient")
         direction = rng.standard_normal(p.data.shape)
         direction /= numpy.linalg.norm(direction)
         analytic = float(numpy.sum(to_numpy(p.grad) * direction))
-        original = p.data
+        original, step = p.data, model.xp.asarray(h * direction)
         try:
-            p.data = original + h * direction
+            p.data = original + step
             plus = loss()
-            p.data = original - h * direction
+            p.data = original - step
             minus = loss()
         finally:
             p.data = original

@@ -103,7 +103,7 @@ def loss_curves(runs):
         axes.plot(*zip(*validation), linestyle="none", markersize=11, label=f"{label}, validation", **points)
     axes.set_xlabel("training step")
     axes.set_ylabel("loss (bits a byte)")
-    axes.legend(title=f"training: mean of {n} steps" if n > 1 else None, alignment="left")
+    axes.legend(title=f"training: moving average of {n} steps" if n > 1 else None, alignment="left")
     return figure
 
 
@@ -135,7 +135,7 @@ def singular_values(spectra):
         n = 1 + numpy.argmax(share >= 90)
         curve = {**line, "markevery": powers_of_two, "markeredgecolor": "black", "clip_on": False}
         left.plot(i, S, label=label, **curve)
-        right.plot(i, share, label=f"{label}: 90 % in {n}", **curve)
+        right.plot(i, share, label=f"{label}: 90 % in the first {n}", **curve)
     # logarithmic down to a thousandth of the largest, and linear below, so that zero has its place
     left.set_yscale("symlog", linthresh=10 ** numpy.ceil(numpy.log10(largest) - 3), linscale=0.4)
     left.set_ylim(bottom=0)
@@ -179,7 +179,7 @@ def similarity_heatmap(phi, control=None, *, first="$A_1$", second="$A_2$"):
         axes.set(title=title, xlabel=f"$j$: directions of {second}", xticks=_counts(r2), yticks=_counts(r1))
         axes.grid(False)
     all_axes[0].set_ylabel(f"$i$: directions of {first}")
-    figure.colorbar(image, ax=all_axes, label=r"$\varphi(i, j)$   (0: no overlap, 1: the same)")
+    figure.colorbar(image, ax=all_axes, label=r"$\varphi(i, j)$   (0: orthogonal, 1: contained)")
     return figure
 
 

@@ -74,7 +74,7 @@ def test_auto_takes_the_gpu_that_is_there(monkeypatch):
 
 
 def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_install(no_gpu):
-    with pytest.raises(RuntimeError, match=r"device was 'gpu'.*pip install 'minilora\[cuda12\]'.*device='cpu' works"):
+    with pytest.raises(RuntimeError, match=r"device was 'gpu'.*pip install -e '\.\[cuda12\]'.*device='cpu' works"):
         choose_device("gpu")
 
 

@@ -194,7 +194,7 @@ def test_greedy_draws_nothing(model):
             r"rng was None; drawing tokens \(temperature > 0\) needs a numpy.random.Generator",
         ),
         ([[1]], {"top_k": 5}, "temperature was 0, which draws nothing; top_k and top_p need one above 0"),
-        ([[1]], {"top_k": 0}, "top_k was 0; it may be at least 1"),
+        ([[1]], {"top_k": 0}, "top_k was 0; it may be an integer of at least 1"),
         ([[1]], {"top_p": 0.0}, r"top_p was 0\.0; it may be 0 < top_p <= 1"),
         ([[1]], {"top_p": 1.5}, r"top_p was 1\.5; it may be 0 < top_p <= 1"),
     ],

@@ -172,3 +172,13 @@ def test_centred_differences_in_float32_fail_a_correct_backward():
     error = np.linalg.norm(slopes - ops.tanh_backward(dy, cache)) / np.linalg.norm(slopes)
     assert 1e-4 < error
     assert check_op(ops.tanh_forward, ops.tanh_backward, {"x": X}, rng=rng(1))["x"] <= 1e-7
+
+
+def test_integers_have_no_slope():
+    with pytest.raises(TypeError, match="x was int64; a slope needs floating-point numbers"):
+        numerical_gradient(lambda x: x * x, np.arange(3))
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method was 'autograd'; it may be 'difference' or 'complex'"):
+        check_op(ops.tanh_forward, ops.tanh_backward, {"x": np.ones(2)}, rng=None, method="autograd")

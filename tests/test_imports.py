@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
     "training":    (*BELOW_TRAINING, "data"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
-    "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments"),
+    "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "arguments"),
     # beside the row
     "files":       ("backend",),
     "analysis":    BELOW_LAYERS,
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "interop":     (*BELOW_TRAINING, "data"),
     "plots":       (),                                  # host arrays in, figures out
     "__init__":    BELOW_EXPERIMENTS,                   # the public names: from minilora import GPT
+    "arguments":   ("__init__",),
     "__main__":    ("cli",),
 }  # fmt: skip
 

@@ -76,7 +76,7 @@ def test_loss_curves_are_moving_means_with_points_for_validation():
     assert axes.get_ylabel() == "loss (bits a byte)"
     drawn = lines(axes)
     steps, means = drawn["LoRA, training"].get_data()
-    assert axes.get_legend().get_title().get_text() == "training: mean of 4 steps"
+    assert axes.get_legend().get_title().get_text() == "training: moving average of 4 steps"
     assert steps[0] == 2.5
     assert means[0] == pytest.approx(np.mean(RUNS["LoRA"][0][:4]))
     assert steps[-1] == 98.5
@@ -118,8 +118,8 @@ def test_singular_values_end_in_zeros_that_can_be_seen():
 def test_the_share_of_the_frobenius_norm():
     right = plots.singular_values(SPECTRA).axes[1]
     drawn = lines(right)
-    assert drawn["LoRA, rank 2: 90 % in 1"].get_ydata() == pytest.approx([90] + 7 * [100])
-    share = drawn["full fine-tuning: 90 % in 2"].get_ydata()
+    assert drawn["LoRA, rank 2: 90 % in the first 1"].get_ydata() == pytest.approx([90] + 7 * [100])
+    share = drawn["full fine-tuning: 90 % in the first 2"].get_ydata()
     assert share[1] == pytest.approx(100 * (1 + 1 / 4) / np.sum(SPECTRA["full fine-tuning"] ** 2))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from minilora.cli import parser
-from minilora.experiments.demo_report import table
+from minilora.arguments import parser
+from minilora.experiments.demo_report import samples, table
 from minilora.models import bundled_recipe
 from minilora.ops import lora_linear
 
@@ -36,15 +36,20 @@ def test_the_example_prints_what_is_shown():
     assert printed.getvalue() == shown
 
 
-def test_the_table_is_that_of_the_committed_results():
+def test_the_demonstrations_numbers_are_those_of_the_committed_results():
     results = json.loads((ROOT / "figures" / "demo" / "demo.json").read_text())
-    assert blocks("text")[0] == "\n".join(table(results)) + "\n"
+    assert blocks("text")[0] == "\n".join([*table(results), "", *samples(results)]).rstrip() + "\n"
+    speed = {name: s["median"] for name, s in results["merging"]["tokens_per_second"].items()}
+    merged, base = speed["LoRA, merged"], speed["base"]
+    assert f"{merged:,.0f} tokens a second, where the base makes {base:,.0f}" in " ".join(README.split())
 
 
 def test_the_longer_runs_numbers_are_those_of_its_result():
     result = json.loads((ROOT / "figures" / "longer" / "result.json").read_text())
-    exact, errors = 100 * result["slot_exact"], 100 * result["slot_error_rate"]
-    assert f"{exact:.0f} % of the sentences exactly right, at a slot error rate of {errors:.0f} %" in README
+    n, exact, errors = len(result["samples"]), 100 * result["slot_exact"], 100 * result["slot_error_rate"]
+    right = round(n * result["slot_exact"])
+    said = f"{right} of {n} sentences ({exact:.0f} %) exactly right, at a slot error rate of {errors:.0f} %"
+    assert said in " ".join(README.split())
     assert result["command"] + "\n" in README
 
 

@@ -1,6 +1,7 @@
 """Text that every Python already has, a task with exact scores, the user's own files, and their batches."""
 
 from minilora.data.batches import (
+    SEPARATOR,
     Batch,
     encode_documents,
     encode_example,
@@ -21,7 +22,7 @@ from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
 from minilora.data.tokenizer import EOT, ByteTokenizer
 
 __all__ = [
-    "EOT", "ByteTokenizer",
+    "EOT", "SEPARATOR", "ByteTokenizer",
     "Corpus", "Document", "load_corpus", "load_text_file", "corpus_id", "split_of",
     "Example", "load_task_file", "Pair", "load_pairs",
     "SLOTS", "examples", "references", "source_text", "parse_source", "realise",

@@ -6,6 +6,7 @@ Whatever is wrong with a file is a ValueError that names the file and the place 
 import csv
 import io
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,12 +45,15 @@ def load_text_file(path: str | Path) -> Corpus:
 
 
 def cut(text: str) -> list[str]:
-    """Pieces of about DOCUMENT_SIZE characters that join to the text, cut at blank lines or line ends."""
+    """Pieces of about DOCUMENT_SIZE characters that join to the text, cut at blank lines, line ends or, last, words."""
+    units = []
+    for line in text.splitlines(keepends=True):
+        units += [line] if len(line) <= DOCUMENT_SIZE else re.findall(r"\S+\s*|\s+", line)
     pieces = []
     piece = ""
-    for line in text.splitlines(keepends=True):
-        piece += line
-        at_paragraph = not line.strip() and len(piece) >= DOCUMENT_SIZE
+    for unit in units:
+        piece += unit
+        at_paragraph = not unit.strip() and len(piece) >= DOCUMENT_SIZE
         if at_paragraph or len(piece) >= 2 * DOCUMENT_SIZE:
             pieces.append(piece)
             piece = ""

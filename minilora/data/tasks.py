@@ -6,16 +6,17 @@ A `PairTask` has sources x and targets y, and the loss is on y only; a `TextTask
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from minilora.data.batches import encode_documents, encode_example, pair_batch, window_batch, windows
 from minilora.data.corpora import READERS, load_corpus
 from minilora.data.example import Example
 from minilora.data.files import load_task_file, load_text_file
 from minilora.data.mini_e2e import examples
 from minilora.data.pairs import load_pairs
-from minilora.data.splits import corpus_id, split_of
+from minilora.data.splits import SPLITS, corpus_id, split_of
 from minilora.data.tokenizer import ByteTokenizer
 
-SPLITS = ("train", "valid", "test")
 TASKS = ("mini-e2e", "pairs", *READERS)
 
 
@@ -49,9 +50,11 @@ class PairTask:
     def sample_batch(self, rng, batch_size):
         """A Batch of training examples of about the same length, so that little of it is padding."""
         n = len(self._by_length)
-        span = min(n, 4 * batch_size)
-        start = int(rng.integers(0, n - span + 1))
-        chosen = start + rng.integers(0, span, batch_size)
+        reach = min(2 * batch_size, n - 1)
+        chosen = rng.integers(0, n) + rng.integers(-reach, reach + 1, batch_size)
+        # reflected at both ends, so that each example is equally likely
+        chosen = np.where(chosen < 0, -1 - chosen, chosen)
+        chosen = np.where(chosen >= n, 2 * n - 1 - chosen, chosen)
         return pair_batch([self._by_length[i] for i in chosen], self.tokenizer, max_length=self.length)
 
     def batches(self, split, batch_size=16):

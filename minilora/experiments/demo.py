@@ -28,7 +28,7 @@ DIRECTIONS = 64  # of full fine-tuning's delta_W, in the phi heat-map
 
 def configs(task_name, steps, seed):
     """The two adaptations that are compared: the same batches, each method with a learning rate that suits it."""
-    common = {"betas": (0.9, 0.99), "steps": steps, "batch_size": 8, "eval_every": max(1, steps // 4), "seed": seed}
+    common = {"steps": steps, "batch_size": 8, "eval_every": max(1, steps // 4), "seed": seed}
     lora = LoRAConfig(rank=8, alpha=16, targets=ALL_LINEAR)
     return {
         "LoRA": FinetuneConfig(task_name, "lora", lora, TrainConfig(lr=5e-3, lr_ratio_B=4.0, **common)),
@@ -136,7 +136,8 @@ def draw(folder, base, models, histories):
     """The loss curves, the singular values of delta_W, and phi between the two delta_W, in the middle block's W_q."""
     from minilora import plots
 
-    layer = f"blocks.{len(base.blocks) // 2}.attn.q_proj"
+    middle = len(base.blocks) // 2
+    layer = f"blocks.{middle}.attn.q_proj"
     lora = factored_svd(*adapter_factors(models["LoRA"])[layer])
     before, after = ({n: to_numpy(p.data) for n, p in m.named_parameters()} for m in (base, models["full fine-tuning"]))
     full = numpy.linalg.svd(weight_changes(before, after)[f"{layer}.W"])
@@ -152,6 +153,7 @@ def draw(folder, base, models, histories):
     plots.save(
         plots.singular_values({f"LoRA, r = {rank}": lora.S, "full fine-tuning": full.S}), folder / "singular_values.png"
     )
-    names = {"first": r"LoRA's $\Delta W_q$", "second": r"full fine-tuning's $\Delta W_q$"}
+    of_layer = rf"$\Delta W_q$, block {middle}"
+    names = {"first": f"LoRA's {of_layer}", "second": f"full fine-tuning's {of_layer}"}
     plots.save(plots.similarity_heatmap(phi, control, **names), folder / "phi.png")
 

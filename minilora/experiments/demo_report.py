@@ -55,7 +55,7 @@ def table(results):
         rows.append((name, *cells))
 
     row("trainable parameters", lambda r: f"{r['trainable']:,}")
-    row("% of the model", lambda r: f"{r['percent']:.2f}")
+    row("% of all, A and B included", lambda r: f"{r['percent']:.2f}")
     row("test loss, nats a byte", lambda r: f"{r['loss']:.3f}")
     row("test loss, bits a byte", lambda r: f"{r['bits_per_byte']:.3f}")
     if "slot_exact" in results["base"]:

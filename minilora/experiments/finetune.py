@@ -66,7 +66,9 @@ def run(model, task, config, folder, *, command=None, progress=True):
     folder = Path(folder)
     if config.method == "lora":
         apply_lora(model, config.lora, rng=numpy.random.default_rng(config.train.seed))
+        lora = {"lora": asdict(config.lora)}
     else:
+        lora = {}
         apply_full(model)
 
     trainer = Trainer(
@@ -75,6 +77,7 @@ def run(model, task, config, folder, *, command=None, progress=True):
         config.train,
         validate=lambda: evaluate_loss(model, task.batches("valid")),
         folder=folder,
+        about={"task": task.name, "task_id": task.id, "method": config.method, **lora},
     )
     history = trainer.run({"lora": "LoRA", "full": "full fine-tuning"}[config.method], progress)
     memory = step_memory(trainer)

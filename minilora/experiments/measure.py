@@ -5,6 +5,8 @@ import time
 import tracemalloc
 from statistics import median
 
+import numpy
+
 from minilora.data import EOT, parse_source, slot_errors
 from minilora.generation import generate
 from minilora.training import ThreadedObjective, evaluate_loss
@@ -76,11 +78,11 @@ def step_memory(trainer):
     staying += sum(array.nbytes for state in optimizer.state for array in state.values())
     if trainer.device == "gpu":
         return {"staying": staying, "peak": None}
-    batch = trainer.sample_batch(trainer.rng)
+    batch = trainer.sample_batch(numpy.random.default_rng(0))  # the same for every method
     model.zero_grad()
     with ThreadedObjective(model, trainer.threads, trainer.config.accumulation) as objective:
         tracemalloc.start()
-        objective.loss_and_backward(batch, trainer.rng)
+        objective.loss_and_backward(batch, numpy.random.default_rng(0))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     model.zero_grad()

@@ -84,6 +84,8 @@ class SelfAttention(Module):
 
     def backward(self, dy, cache, need_dx=True):
         """(N, T, C) -> (N, T, C)"""
+        if cache.core.k.shape[2] != dy.shape[1]:
+            raise ValueError("cache was made with past; only a whole sequence can be differentiated")
         projections = (
             (self.q_proj, cache.q_proj),
             (self.k_proj, cache.k_proj),

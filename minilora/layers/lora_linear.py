@@ -80,7 +80,7 @@ class LoRALinear(Module):
 
     @property
     def scale(self):
-        """The active adapter's alpha / r."""
+        """The active adapter's alpha / r, or alpha / sqrt(r) with rsLoRA."""
         return self.factors.scale
 
     @property
@@ -102,6 +102,8 @@ class LoRALinear(Module):
             if self.merged and self.A.trainable:
                 raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
             return self.base.backward(dy, cache, need_dx)
+        if self.active is None or cache.A is not self.A.data:
+            raise ValueError("cache was made by another adapter; run forward again after switching adapters")
         if need_dx:
             dx, dA, dB = lora_linear_backward(dy, cache)
         else:
@@ -131,4 +133,4 @@ class LoRALinear(Module):
 
 def lora_scale(alpha, rank, rslora=False):
     """alpha / r (the paper, section 4.1), or alpha / sqrt(r) (rsLoRA, Kalajdzievski, 2023)."""
-    return alpha / math.sqrt(rank) if rslora else alpha / rank
+    return float(alpha / math.sqrt(rank) if rslora else alpha / rank)

@@ -10,6 +10,8 @@
 import math
 from dataclasses import dataclass, field
 
+import numpy
+
 from minilora.layers import Linear, LoRAFactors, LoRALinear, lora_scale
 from minilora.parameter import Parameter
 
@@ -25,8 +27,8 @@ class LoRAConfig:
     rank : int
         r, from 1 to min(I, O) of every target.
     alpha : float
-        delta_W is scaled by alpha / r. With the scale fixed by alpha, the learning rate need not be tuned again for
-        each r (the paper, section 4.1).
+        delta_W is scaled by alpha / r, which reduces the need to tune the learning rate again when r changes (the
+        paper, section 4.1); for large r see `rslora`.
     targets : sequence of str
         Names of linear layers: the end of a path ("q_proj": in all blocks) or a whole one ("blocks.0.attn.q_proj").
     dropout : float
@@ -53,13 +55,15 @@ class LoRAConfig:
         if isinstance(self.targets, str) or not self.targets:
             raise ValueError(f"targets was {self.targets!r}; it may be several names, such as ('q_proj', 'v_proj')")
         object.__setattr__(self, "targets", tuple(self.targets))
+        if not all(isinstance(target, str) for target in self.targets):
+            raise ValueError(f"targets was {self.targets!r}; each may be a name such as 'q_proj'")
         for name, rank in {"rank": self.rank, **self.rank_pattern}.items():
-            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+            if not isinstance(rank, (int, numpy.integer)) or isinstance(rank, bool) or rank < 1:
                 raise ValueError(f"{_setting('rank', name)} was {rank!r}; it may be an integer of at least 1")
         for name, alpha in {"alpha": self.alpha, **self.alpha_pattern}.items():
             if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
                 raise ValueError(f"{_setting('alpha', name)} was {alpha!r}; it may be a finite number")
-        if not 0.0 <= self.dropout < 1.0:
+        if not isinstance(self.dropout, (int, float)) or not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout was {self.dropout!r}; it may be 0 <= dropout < 1")
         if self.init not in INITS:
             raise ValueError(f"init was {self.init!r}; it may be one of {', '.join(map(repr, INITS))}")
@@ -167,6 +171,8 @@ def make_factors(path, layer, config, A, B):
 def attach(model, factors, name):
     """Give the layers at the paths in `factors` an adapter called `name`, activate it, freeze everything else."""
     _refuse_merged(model)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name was {name!r}; it may be any text")
     if name in adapter_names(model):
         raise ValueError(f"name was {name!r}; the model has an adapter of this name already")
     layers = dict(model.named_modules())
@@ -176,7 +182,6 @@ def attach(model, factors, name):
             layer = LoRALinear(layer)
             model.replace(path, layer)
         layer.adapters[name] = factor
-    model.freeze()
     set_adapter(model, name)
 
 
@@ -191,7 +196,7 @@ def adapter_names(model):
 
 
 def set_adapter(model, name):
-    """Make the adapter called `name` the active one, which alone is trained, or none with None.
+    """Make the adapter called `name` the active one, and freeze everything else; or, with None, switch adapters off.
 
     Without an adapter the model is its base, to the bit.
 
@@ -203,10 +208,13 @@ def set_adapter(model, name):
     _refuse_merged(model)
     if name is not None and name not in adapter_names(model):
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}")
+    if name is not None:
+        model.freeze()
     for layer in lora_layers(model).values():
         layer.active = name if name in layer.adapters else None
         for other, factors in layer.adapters.items():
-            factors.A.trainable = factors.B.trainable = other == name
+            for p in (factors.A, factors.B):
+                p.trainable, p.grad = other == name, None
     model.name_parameters()
 
 

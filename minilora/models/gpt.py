@@ -137,6 +137,8 @@ class GPT(Module):
         xp = get_xp(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self._check_ids(ids, start)
+        if past and len(past) != len(self.blocks):
+            raise ValueError(f"past was made for {len(past)} layers; the model has {len(self.blocks)}")
         if past and past[0].keys.shape[0] != len(ids):
             raise ValueError(f"past was made for {past[0].keys.shape[0]} sequences; ids had {len(ids)}")
         positions = xp.arange(start, start + ids.shape[1])

@@ -10,8 +10,17 @@ from minilora.layers import LoRALinear
 from minilora.models.gpt import GPT, GPTConfig
 
 
-def save_model(model, path, *, dtype="float32", **about):
-    """Write a GPT with its configuration to one safetensors file; `about` is kept with it.
+def save_model(model, path, *, dtype=None, **about):
+    """Write a GPT with its configuration to one safetensors file.
+
+    Parameters
+    ----------
+    model : GPT
+    path : str or Path
+    dtype : str, optional
+        In which the file keeps the weights; the model's own, if not given.
+    **about
+        Anything that JSON can hold, kept with the model.
 
     Raises
     ------
@@ -20,7 +29,7 @@ def save_model(model, path, *, dtype="float32", **about):
     """
     if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
         raise ValueError("the model holds adapters: save_adapter saves one; merge_lora and remove_lora make it plain")
-    arrays = {name: to_numpy(p.data).astype(dtype) for name, p in model.named_parameters()}
+    arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
     save_arrays(path, arrays, {**about, "kind": "gpt", "config": asdict(model.config)})
 
 

@@ -13,7 +13,7 @@ zero, and so its dscores is zero without further care.
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import cache_blocks, get_xp
+from minilora.backend import cache_blocks, get_xp, on_host
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_inplace
 
 
@@ -62,7 +62,7 @@ def attention_forward(q, k, v, key_mask=None, *, causal=True):
 
 
 def attention_backward(dy, cache):
-    """Gradients with respect to q, k and v, each of shape (N, H, T, K)."""
+    """Gradients with respect to q, (N, H, T_q, K), k and v, (N, H, T, K)."""
     q, k, v, probs, causal = cache
     xp = get_xp(dy=dy, probs=probs)
     dq, dk, dv = _empty_heads(xp, q), _empty_heads(xp, k), _empty_heads(xp, v)
@@ -99,7 +99,7 @@ def _tiles(xp, probs, causal):
     many sequences as fit the cache. On a GPU, one tile covers all.
     """
     N, H, T_q, T = probs.shape
-    block = QUERIES if xp.__name__ == "numpy" else max(T_q, 1)
+    block = QUERIES if on_host(probs) else max(T_q, 1)
     for start in range(0, T_q, block):
         stop = min(start + block, T_q)
         seen = T - T_q + stop if causal else T

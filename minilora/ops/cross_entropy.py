@@ -37,9 +37,12 @@ def cross_entropy_forward(logits, targets, mask=None):
     Raises
     ------
     ValueError
-        If a target on the host is out of range.
+        If targets or mask have another shape than the positions, or a target on the host is out of range.
     """
     xp = get_xp(logits=logits, targets=targets, mask=mask)
+    for name, array in (("targets", targets), ("mask", mask)):
+        if array is not None and array.shape != logits.shape[:-1]:
+            raise ValueError(f"{name} had shape {array.shape}; the positions have {logits.shape[:-1]}")
     if on_host(targets) and targets.size and not (targets.min() >= 0 and targets.max() < logits.shape[-1]):
         raise ValueError(
             f"targets ran from {targets.min()} to {targets.max()}; each may be from 0 to {logits.shape[-1] - 1}"
@@ -66,7 +69,7 @@ def _weight(xp, mask, M, dtype):
 def cross_entropy_backward(dloss, cache):
     """The gradient with respect to logits, (..., V): dloss * weight * (probs - onehot(targets))."""
     xp = get_xp(probs=cache.probs)
-    weight = dloss * cache.weight  # (M,)
+    weight = (dloss * cache.weight).astype(cache.weight.dtype)  # (M,)
     dlogits = rows(cache.probs) * weight[:, None]  # (M, V)
     dlogits[xp.arange(len(weight)), cache.targets.reshape(-1)] -= weight
     return dlogits.reshape(cache.probs.shape)

@@ -6,7 +6,8 @@ Derivation. With s = 1 / sqrt(var + eps), xc = x - mean and xhat = s xc, over C 
     dx_j = s (dxhat_j - mean(dxhat)) + sum_i dxhat_i xc_i ds/dx_j
          = s (dxhat_j - mean(dxhat) - xhat_j mean(dxhat * xhat))
 
-In words: remove from dxhat what lies along the two directions that normalisation does not see, a shift and a stretch.
+In words: remove from dxhat what lies along the two directions that normalisation does not see, a shift and (exactly so
+only for eps = 0) a stretch.
 """
 
 import math

@@ -56,6 +56,7 @@ def lora_linear_forward(x, W, bias, A, B, scale, mask=None):
     cache : LoRALinearCache
     """
     get_xp(x=x, W=W, bias=bias, A=A, B=B, mask=mask)
+    scale = float(scale)  # a NumPy scalar would turn float32 into float64
     y = rows(x) @ W.T  # (M, I) @ (I, O) -> (M, O)
     if bias is not None:
         y += bias

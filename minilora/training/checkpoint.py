@@ -35,6 +35,8 @@ def resume_run(trainer, path):
         If the run had another configuration or other parameters; the trainer is unchanged.
     """
     arrays, about = load_arrays(path, "run")
+    if missing := {"config", "step", "rng", "history"} - about.keys():
+        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
     saved, asked = about["config"], json.loads(json.dumps(_configuration(trainer)))
     if saved != asked:
         changed = ", ".join(sorted(k for k in saved.keys() | asked.keys() if saved.get(k) != asked.get(k)))

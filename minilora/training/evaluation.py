@@ -1,9 +1,8 @@
 """Measuring a model: its loss on data that it was not trained on."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
-from minilora.backend import one_blas_thread, to_numpy
+from minilora.backend import cores, on_host, one_blas_thread, to_numpy
 from minilora.ops import cross_entropy_forward
 
 
@@ -27,7 +26,7 @@ def evaluate_loss(model, batches):
         loss, _ = cross_entropy_forward(logits, xp.asarray(batch.targets), xp.asarray(batch.mask))
         return float(to_numpy(loss)), int(batch.mask.sum())
 
-    with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(cores() if on_host(model.wte.W.data) else 1) as pool:
         results = list(pool.map(loss_and_count, batches))
     total = sum(count for _, count in results)
     if not total:

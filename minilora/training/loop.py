@@ -1,7 +1,6 @@
 """The training loop: draw a batch, forward, backward, clip, step; measure now and then; write down what happened."""
 
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy
 from tqdm import tqdm
 
-from minilora.backend import to_numpy
+from minilora.backend import cores, to_numpy
 from minilora.files import write_json
 from minilora.training.checkpoint import CHECKPOINT, save_run
 from minilora.training.objective import ThreadedObjective
@@ -59,6 +58,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas was {self.betas!r}; each may be 0 <= beta < 1")
         for name in ("steps", "batch_size", "accumulation", "eval_every"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} was {getattr(self, name)!r}; it may be an integer of at least 1")
@@ -82,7 +83,7 @@ class History:
     grad_norms: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
     seconds: float = 0.0  # of training steps alone
-    tokens: int = 0  # positions computed, N T a step
+    tokens: int = 0  # positions computed, N T a step, padding included
 
 
 class Trainer:
@@ -135,7 +136,7 @@ class Trainer:
     @property
     def threads(self):
         """Among how many threads a batch is shared out."""
-        return self.config.threads or (os.cpu_count() if self.device == "cpu" else 1)
+        return self.config.threads or (cores() if self.device == "cpu" else 1)
 
     @property
     def step(self):
@@ -168,6 +169,8 @@ class Trainer:
         self.model.zero_grad()
         dropout_rng = numpy.random.default_rng([config.seed, self.step])  # of this step, also after a resume
         loss = float(to_numpy(objective.loss_and_backward(batch, dropout_rng)))
+        if not math.isfinite(loss):
+            raise ValueError(f"the loss became {loss} at step {self.step + 1}; a lower lr than {config.lr} may help")
         norm = float(to_numpy(clip_gradients(self.optimizer.parameters, config.max_norm)))
         self.optimizer.lr = config.lr * factor
         self.optimizer.step()

@@ -79,6 +79,8 @@ class AdamW(Optimizer):
 
     def __init__(self, parameters, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, lr_ratio_B=1.0):
         super().__init__(parameters, lr, weight_decay, lr_ratio_B)
+        if not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"betas was {betas!r}; each may be 0 <= beta < 1")
         self.betas = betas
         self.eps = eps
 

@@ -99,3 +99,12 @@ def test_task_files(write):
 def test_bad_task_files(write, name, content, message):
     with pytest.raises(ValueError, match=message):
         load_task_file(write(name, content))
+
+
+def test_a_text_on_one_long_line_is_cut_at_words(tmp_path):
+    text = "word " * 4000
+    (tmp_path / "line.txt").write_text(" ".join(f"{word}{i}" for i, word in enumerate(text.split())))
+    corpus = load_text_file(tmp_path / "line.txt")
+    assert all(corpus.texts(split) for split in ("train", "valid", "test"))
+    assert "".join(d.text for d in corpus.documents) == (tmp_path / "line.txt").read_text()
+    assert max(len(d.text) for d in corpus.documents) < 2100

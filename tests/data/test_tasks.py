@@ -51,9 +51,16 @@ def test_drawn_batches_are_of_nearly_equal_lengths_and_reach_every_example():
     task, draw, seen = pair_task(examples), rng(), set()
     for _ in range(1500):
         lengths = task.sample_batch(draw, 2).mask.sum(axis=1)  # the target and its EOT
-        assert lengths.max() - lengths.min() < 8, "of the 4 * 2 examples that are next to each other in length"
+        assert lengths.max() - lengths.min() <= 8, "within 2 * 2 examples of one of them, to either side"
         seen |= set(lengths.tolist())
     assert seen == set(range(2, 102))
+
+
+def test_every_example_is_drawn_equally_often():
+    task, draw, count = pair_task([Example("s", "x" * n, str(n)) for n in range(1, 41)]), rng(), np.zeros(41)
+    for _ in range(4000):
+        np.add.at(count, task.sample_batch(draw, 4).mask.sum(axis=1) - 1, 1)
+    assert np.abs(count[1:] / 400 - 1).max() < 0.25
 
 
 def test_batches_are_drawn_from_the_training_split():

@@ -9,6 +9,7 @@ from methods.tiny import (
     logits_of,
     rng,
     same_bits,
+    some_batch,
     tiny_gpt,
     tiny_lora,
     trainable_names,
@@ -18,6 +19,7 @@ from methods.tiny import (
 from minilora.methods import (
     LoRAConfig,
     adapter_names,
+    apply_full,
     apply_lora,
     lora_layers,
     merge_lora,
@@ -159,3 +161,28 @@ def test_while_one_is_merged_no_other_may_become_active(model, change):
     with pytest.raises(ValueError, match=r"an adapter is merged into the model; call unmerge_lora\(model\) first"):
         change(model)
     assert same_bits(logits_of(model), before)
+
+
+def test_switching_an_adapter_on_after_full_fine_tuning_freezes_the_rest():
+    model = tiny_lora(SMALL_LORA)
+    names = trainable_names(model)
+    apply_full(model)
+    set_adapter(model, "default")
+    assert trainable_names(model) == names
+    assert set(gradients_of(model)) == set(names)
+
+
+def test_a_cache_of_another_adapter_is_refused(model):
+    batch = some_batch()
+    logits, cache = model.forward(batch.ids)
+    set_adapter(model, "default")
+    with pytest.raises(ValueError, match="cache was made by another adapter"):
+        model.backward(np.ones_like(logits), cache)
+
+
+@pytest.mark.parametrize("alpha", [np.float64(3), 3, 3.0])
+def test_float32_stays_float32_whatever_number_alpha_is(alpha):
+    model = tiny_lora(LoRAConfig(rank=2, alpha=alpha), "float32")
+    assert {str(grad.dtype) for grad in gradients_of(model).values()} == {"float32"}
+    merge_lora(model)
+    assert logits_of(model).dtype == np.float32

@@ -66,3 +66,18 @@ def test_equal_logits_cost_log_V():
 def test_the_loss_is_a_scalar_of_the_dtype_of_the_logits():
     loss, _ = cross_entropy_forward(LOGITS.astype(np.float32), TARGETS)
     assert loss.shape == () and loss.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("targets", "mask", "message"),
+    [
+        (np.zeros((3, 2), int), None, r"targets had shape \(3, 2\); the positions have \(2, 3\)"),
+        (np.zeros(1, int), None, r"targets had shape \(1,\)"),
+        (np.zeros((2, 3), int), np.ones((2, 1), bool), r"mask had shape \(2, 1\)"),
+        (np.full((2, 3), -1), None, "targets ran from -1 to -1; each may be from 0 to 3"),
+        (np.full((2, 3), 4), None, "targets ran from 4 to 4; each may be from 0 to 3"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(targets, mask, message):
+    with pytest.raises(ValueError, match=message):
+        cross_entropy_forward(np.zeros((2, 3, 4)), targets, mask)

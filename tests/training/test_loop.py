@@ -8,7 +8,7 @@ import pytest
 
 from methods.tiny import EVERYWHERE, rng, same_bits, some_batch, tiny_gpt, tiny_lora, weights_of
 from minilora.data.batches import Batch
-from minilora.methods import LoRAConfig, apply_lora, set_adapter
+from minilora.methods import LoRAConfig, apply_lora, lora_layers, set_adapter
 from minilora.models import GPT, GPTConfig
 from minilora.training import AdamW, TrainConfig, clip_gradients, evaluate_loss, loss_and_backward, schedule_factor
 from training.runs import EXAMPLES, run, trainer
@@ -173,3 +173,10 @@ def test_an_error_in_a_batch_ends_the_run_and_is_the_users_to_see():
     wrong = some_batch(2, T=8)._replace(ids=np.full((2, 8), 99))
     with pytest.raises(ValueError, match="ids ran from 99 to 99; each may be from 0 to 10"):
         run(tiny_gpt(), sample_batch=lambda rng: wrong)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_try():
+    model = tiny_lora()
+    next(iter(lora_layers(model).values())).A.data[0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"the loss became nan at step 1; a lower lr than 0\.01 may help"):
+        run(model)

@@ -1,0 +1,107 @@
+"""The verbs of the command line and their options."""
+
+import argparse
+
+import minilora
+
+NOT_GIVEN = ("model", "adapter", "text", "lr", "threads", "top_k", "top_p")  # None unless given; help shows no default
+MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
+
+
+def parse(arguments):
+    """The options in a list of arguments: a Namespace with `verb` and what that verb takes."""
+    return parser().parse_args(arguments, argparse.Namespace(**dict.fromkeys(NOT_GIVEN)))
+
+
+def parser():
+    """The parser of all verbs."""
+    top = argparse.ArgumentParser(prog="minilora", description=minilora.__doc__)
+    top.add_argument("--version", action="version", version=f"minilora {minilora.__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name, summary, example):
+        p = verbs.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example:  {example}",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where; auto: on a GPU if any")
+        p.add_argument("--seed", type=int, default=0, help="of everything that is random")
+        return p
+
+    p = verb("demo", "Adapt the bundled decoder with LoRA and in full, and compare.",
+             "minilora demo --text my.txt")  # fmt: skip
+    p.add_argument("--text", metavar="FILE", default=argparse.SUPPRESS,
+                   help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")  # fmt: skip
+    p.add_argument("--steps", type=int, default=300, help="training steps of each method")
+    p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
+    p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
+
+    p = verb("pretrain", "Pretrain a byte-level decoder; continues if DIR holds a run.",
+             "minilora pretrain --out runs/decoder")  # fmt: skip
+    p.add_argument("--out", metavar="DIR", default="runs/decoder", help="the run's folder")
+    p.add_argument("--corpus", choices=("prose", "code"), default="prose", help="what it reads")
+    p.add_argument("--steps", type=int, default=8000, help="training steps")
+    p.add_argument("--layers", type=int, default=4, help="number of blocks, L")
+    p.add_argument("--width", type=int, default=192, help="width of the model, C")
+    p.add_argument("--heads", type=int, default=4, help="attention heads, H")
+
+    p = verb("finetune", "Adapt a model to a task, and keep the adapter in a run folder.",
+             "minilora finetune --rank 4 --alpha 8 --targets q_proj,v_proj --out runs/my-adapter")  # fmt: skip
+    p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help=MODEL_HELP)
+    task_options(p)
+    p.add_argument("--method", choices=("lora", "full"), default="lora", help="train A and B, or all weights")
+    p.add_argument("--rank", type=int, default=8, help="r, the rank of delta W")
+    p.add_argument("--alpha", type=float, default=16, help="delta W is scaled by alpha / r")
+    p.add_argument("--targets", default="q_proj,v_proj", help="layers to adapt, with commas between: any of q_proj, "
+                   "k_proj, v_proj, o_proj, fc_in, fc_out, or whole paths")  # fmt: skip
+    p.add_argument("--dropout", type=float, default=0.0, help="probability with which an input of A is dropped")
+    p.add_argument("--rslora", action="store_true", help="scale by alpha / sqrt(r) instead")
+    p.add_argument("--steps", type=int, default=300, help="training steps")
+    p.add_argument("--batch-size", type=int, default=8, help="examples, or windows of text, in a step")
+    p.add_argument("--accumulation", type=int, default=1, help="parts in which a batch is computed, to save memory")
+    p.add_argument("--lr", type=float, default=argparse.SUPPRESS,
+                   help="learning rate (default: 1e-2 for lora, 2e-3 for full)")  # fmt: skip
+    p.add_argument("--lr-ratio-b", type=float, default=1.0, help="LoRA+: B's learning rate divided by A's")
+    p.add_argument("--schedule", choices=("linear", "cosine", "constant"), default="linear",
+                   help="how the learning rate falls after warming up")  # fmt: skip
+    p.add_argument("--threads", type=int, default=argparse.SUPPRESS,
+                   help="threads that share a batch (default: one for each core)")  # fmt: skip
+    p.add_argument("--out", metavar="DIR", default="runs/finetune", help="the run's folder")
+
+    p = verb("evaluate", "Measure a model on a task.",
+             "minilora evaluate --adapter runs/my-adapter/adapter.safetensors")  # fmt: skip
+    model_options(p)
+    task_options(p)
+    p.add_argument("--split", choices=("valid", "test"), default="test", help="which held-out examples")
+
+    p = verb("generate", "Continue a text.", 'minilora generate "The function returns " --temperature 0.8')
+    p.add_argument("prompt", help="the text to continue")
+    model_options(p)
+    p.add_argument("--source", action="store_true", help="the prompt is a task's source: answer it, as in training")
+    p.add_argument("--max-tokens", type=int, default=120, help="bytes to add, at most; the model's length limits them")
+    p.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest byte; 1: as the model says")
+    p.add_argument("--top-k", type=int, default=argparse.SUPPRESS, help="draw from the K likeliest bytes")
+    p.add_argument("--top-p", type=float, default=argparse.SUPPRESS,
+                   help="draw from the likeliest bytes that have probability P together")  # fmt: skip
+
+    p = verb("merge", "Merge an adapter into its base: one model file, without added latency.",
+             "minilora merge --adapter runs/my-adapter/adapter.safetensors --out merged.safetensors")  # fmt: skip
+    model_options(p)
+    p.add_argument("--out", metavar="FILE", required=True, help="the merged model's file")
+    return top
+
+
+def model_options(p):
+    """Which model: a base, and an adapter for it."""
+    p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help=MODEL_HELP)
+    p.add_argument("--adapter", metavar="FILE", default=argparse.SUPPRESS, help="an adapter for it, or its run folder")
+
+
+def task_options(p):
+    """Which task."""
+    tasks = p.add_mutually_exclusive_group()
+    tasks.add_argument("--task", default="mini-e2e", help="mini-e2e, pairs, prose, code, or a .txt, .csv, .jsonl file")
+    tasks.add_argument("--text", metavar="FILE", default=argparse.SUPPRESS, help="running text in UTF-8, any file")
