@@ -8,10 +8,13 @@ Every function of minilora works on the arrays that it is given and asks them wh
 There is no global switch. The device is chosen once, where parameters and token ids are made.
 """
 
+import contextlib
 import functools
 import math
 import os
 import sys
+import threading
+import types
 
 import numpy
 from threadpoolctl import ThreadpoolController
@@ -115,19 +118,34 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextlib.contextmanager
 def one_blas_thread():
-    """A context in which each matrix product runs on one thread.
+    """A context in which each matrix product runs on one thread; several may be open at once, in several threads.
 
     Handing a small product out to all cores takes longer than computing it, and very much longer where a core is busy
     with something else, since BLAS's threads wait for each other without sleeping. Cores are better used by giving each
     of them rows of its own.
     """
-    return _blas_controller().limit(limits=1, user_api="blas")
+    with _blas.lock:
+        if _blas.open == 0:
+            _blas.limit = _blas_controller().limit(limits=1, user_api="blas")
+        _blas.open += 1
+    try:
+        yield
+    finally:
+        with _blas.lock:
+            _blas.open -= 1
+            if _blas.open == 0:
+                _blas.limit.restore_original_limits()
 
 
 @functools.cache
 def _blas_controller():
     return ThreadpoolController()
+
+
+# BLAS's threads belong to the whole process: the first context to open limits them, the last to close restores them.
+_blas = types.SimpleNamespace(lock=threading.Lock(), open=0, limit=None)
 
 
 CACHE_BYTES = 256 * 1024  # of a core's second-level cache, for one array of a computation in blocks

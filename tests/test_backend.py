@@ -2,10 +2,11 @@ import math
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from device_array import device_xp, to_fake_device
 from minilora import backend
-from minilora.backend import choose_device, erf, get_xp, on_host, scatter_add, to_device, to_numpy
+from minilora.backend import choose_device, erf, get_xp, on_host, one_blas_thread, scatter_add, to_device, to_numpy
 
 HOST = np.ones(3)
 DEVICE = to_fake_device(HOST)
@@ -147,3 +148,17 @@ def test_on_a_device_the_results_are_those_of_the_host():
 def test_scatter_add_refuses_mixed_devices_by_name():
     with pytest.raises(ValueError, match="ids lives in numpy, but target lives in device_xp"):
         scatter_add(to_fake_device(np.zeros((2, 3))), np.array([1]), np.ones((1, 3)))
+
+
+def test_blas_gets_its_threads_back_when_contexts_of_several_threads_overlap():
+    def threads():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        first, second = one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == {2}

@@ -8,6 +8,7 @@ from minilora.layers.linear import Linear
 from minilora.ops import (
     LinearCache,
     dropout_mask,
+    linear_dbias,
     lora_linear_backward,
     lora_linear_dA_dB,
     lora_linear_forward,
@@ -97,13 +98,16 @@ class LoRALinear(Module):
         return lora_linear_forward(x, self.base.W.data, bias, self.A.data, self.B.data, self.scale, mask)
 
     def backward(self, dy, cache, need_dx=True):
-        """(..., O) -> (..., I). W and bias are constants here."""
+        """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
         if isinstance(cache, LinearCache):
             if self.merged and self.A.trainable:
                 raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
             return self.base.backward(dy, cache, need_dx)
         if self.active is None or cache.A is not self.A.data:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
+        bias = self.base.bias
+        if bias is not None and bias.trainable:
+            bias.accumulate(linear_dbias(dy, LinearCache(cache.x, cache.W, bias.data)))
         if need_dx:
             dx, dA, dB = lora_linear_backward(dy, cache)
         else:

@@ -6,7 +6,7 @@ import pytest
 from methods.tiny import EVERYWHERE, logits_of, rng, same_bits, some_batch, tiny_gpt, tiny_lora
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import lora_linear as layer_module
-from minilora.methods import LoRAConfig
+from minilora.methods import LoRAConfig, lora_layers
 from minilora.ops import dropout_mask, lora_linear_backward
 
 WITH_DROPOUT = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dropout=0.4)
@@ -117,3 +117,12 @@ def test_each_rng_drops_something_else_and_the_same_rng_the_same():
 def test_a_base_model_has_no_dropout():
     model, ids = tiny_gpt(), some_batch().ids
     assert same_bits(model.forward(ids, rng(1))[0], model.forward(ids)[0])
+
+
+def test_a_bias_of_the_base_that_is_trainable_is_trained():
+    model = tiny_lora()
+    layer = next(iter(lora_layers(model).values()))
+    layer.base.bias.trainable = True
+    batch = some_batch()
+    check_model(model, batch.ids, batch.targets, batch.mask, rng=rng())
+    assert layer.base.bias.grad is not None
