@@ -95,6 +95,9 @@ class Trainer:
     sample_batch : callable
         ``sample_batch(rng) -> Batch``, a new host batch at every call.
     config : TrainConfig
+    optimizer : Optimizer, optional
+        Of the model's parameters, such as ``SGD(model.parameters(), lr)``; if not given, an AdamW as `config` says.
+        Its learning rate is `config.lr` times the schedule's factor.
     validate : callable, optional
         ``validate() -> float``, the validation loss.
     folder : str or Path, optional
@@ -107,7 +110,16 @@ class Trainer:
     """
 
     def __init__(
-        self, model, sample_batch, config, *, validate=None, folder=None, checkpoint_every=None, about=None
+        self,
+        model,
+        sample_batch,
+        config,
+        *,
+        optimizer=None,
+        validate=None,
+        folder=None,
+        checkpoint_every=None,
+        about=None,
     ):
         if checkpoint_every is not None and folder is None:
             raise ValueError(f"checkpoint_every was {checkpoint_every}, but folder was None; checkpoints need a folder")
@@ -119,7 +131,7 @@ class Trainer:
         self.checkpoint_every = checkpoint_every
         self.about = about or {}
         self.rng = numpy.random.default_rng(config.seed)
-        self.optimizer = AdamW(
+        self.optimizer = optimizer or AdamW(
             model.parameters(),
             config.lr,
             betas=config.betas,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,16 @@ from methods.tiny import EVERYWHERE, rng, same_bits, some_batch, tiny_gpt, tiny_
 from minilora.data.batches import Batch
 from minilora.methods import LoRAConfig, apply_lora, lora_layers, set_adapter
 from minilora.models import GPT, GPTConfig
-from minilora.training import AdamW, TrainConfig, clip_gradients, evaluate_loss, loss_and_backward, schedule_factor
+from minilora.training import (
+    SGD,
+    AdamW,
+    TrainConfig,
+    Trainer,
+    clip_gradients,
+    evaluate_loss,
+    loss_and_backward,
+    schedule_factor,
+)
 from training.runs import EXAMPLES, run, trainer
 
 DROPOUT = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dropout=0.3)
@@ -173,6 +183,16 @@ def test_an_error_in_a_batch_ends_the_run_and_is_the_users_to_see():
     wrong = some_batch(2, T=8)._replace(ids=np.full((2, 8), 99))
     with pytest.raises(ValueError, match="ids ran from 99 to 99; each may be from 0 to 10"):
         run(tiny_gpt(), sample_batch=lambda rng: wrong)
+
+
+def test_any_optimizer_can_take_the_steps():
+    model, by_hand = tiny_lora(), tiny_lora()
+    config = TrainConfig(steps=1, batch_size=6, lr=0.5, warmup=0.0, schedule="constant", max_norm=math.inf, threads=1)
+    Trainer(model, lambda _: EXAMPLES, config, optimizer=SGD(model.parameters(), lr=9.0)).run(progress=False)
+    loss_and_backward(by_hand, EXAMPLES)
+    SGD(by_hand.parameters(), lr=0.5).step()
+    for p, expected in zip(model.parameters(), by_hand.parameters(), strict=True):
+        np.testing.assert_allclose(p.data, expected.data, rtol=0, atol=1e-14)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_try():
