@@ -370,6 +370,14 @@ def test_merge(tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1.5e-4) and abs(losses[2] - losses[1]) > 1e-2
 
 
+def test_source_answers_a_prompt_as_in_training_and_an_adapter_is_found_in_its_folder(tmp_path):
+    minilora_prints("finetune", *MODEL, "--task", "sums.csv", *QUICK, "--out", tmp_path)
+    by_folder = ("--max-tokens", "9", *MODEL, "--adapter", tmp_path)
+    by_file = ("--max-tokens", "9", *MODEL, "--adapter", tmp_path / "adapter.safetensors")
+    answer = minilora_prints("generate", "1 + 2", "--source", *by_folder)
+    assert "1 + 2\n" + answer == minilora_prints("generate", "1 + 2\n", *by_file)
+
+
 # ---- what users get wrong
 
 
@@ -416,6 +424,7 @@ WRONG = {
     "top-p 2": ([*PROMPT, "--temperature", "1", "--top-p", "2"], r"top_p was 2.0; .* 1"),
     "generate seed -1": ([*PROMPT, "--seed", "-1"], r"seed was -1"),
     "merge nothing": (MERGE, r"--adapter was not given"),
+    "merge into a folder": ([*MERGE[:-1], ".", "--adapter", "adapter.safetensors"], r"--out was \., a folder; "),
     "merge another shape": ([*MERGE, "--adapter", "wider.safetensors"], r"wider.safetensors: "),
     "pretrain steps 0": ([*PRETRAIN, "--steps", "0"], r"steps was 0; .* at least 1"),
     "pretrain layers 0": ([*PRETRAIN, "--layers", "0"], r"layer.* was 0; .* at least 1"),
