@@ -5,7 +5,6 @@ from minilora.data.batches import (
     Batch,
     encode_documents,
     encode_example,
-    example_batches,
     pair_batch,
     window_batch,
     windows,
@@ -28,5 +27,5 @@ __all__ = [
     "SLOTS", "examples", "references", "source_text", "parse_source", "realise",
     "TASKS", "PairTask", "TextTask", "load_task", "text_task",
     "Parsed", "SlotErrors", "parse", "slot_errors",
-    "Batch", "encode_documents", "encode_example", "window_batch", "windows", "pair_batch", "example_batches",
+    "Batch", "encode_documents", "encode_example", "window_batch", "windows", "pair_batch",
 ]

@@ -133,22 +133,6 @@ def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_len
     return Batch(ids, targets, mask)
 
 
-def example_batches(examples: Sequence[Example], tokenizer: ByteTokenizer, rng: np.random.Generator, *,
-                    batch_size: int, max_length: int) -> Iterator[Batch]:
-    """Batches without end: epoch after epoch, each in a new order drawn from rng.
-
-    Every example comes once an epoch; the last batch of an epoch may be smaller. See `pair_batch`.
-    """
-    check_at_least_one(batch_size=batch_size)
-    if not examples:
-        raise ValueError("examples is empty; there is nothing to draw batches from")
-    while True:
-        order = rng.permutation(len(examples))
-        for start in range(0, len(order), batch_size):
-            chosen = [examples[i] for i in order[start : start + batch_size]]
-            yield pair_batch(chosen, tokenizer, max_length=max_length)
-
-
 def check_at_least_one(**sizes: int) -> None:
     """Raise ValueError, naming the argument, unless each size is at least 1."""
     for name, size in sizes.items():

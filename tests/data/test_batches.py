@@ -1,4 +1,3 @@
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from minilora.data import (
     Example,
     encode_documents,
     encode_example,
-    example_batches,
     pair_batch,
     window_batch,
     windows,
@@ -105,19 +103,6 @@ def test_pair_batch_limits():
         pair_batch([], tokenizer, max_length=9)
 
 
-def test_example_batches_go_through_all_examples_each_epoch_in_a_new_order():
-    examples = [Example("s", f"{i:02d}", str(i)) for i in range(25)]
-    batches = list(islice(example_batches(examples, tokenizer, rng(), batch_size=10, max_length=9), 6))
-    assert [len(batch.ids) for batch in batches] == [10, 10, 5, 10, 10, 5]
-    epochs = [
-        [tokenizer.decode(row[2:]) for batch in part for row in batch.ids]
-        for part in (batches[:3], batches[3:])
-    ]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == [example.target for example in examples]
-    assert epochs[0] != epochs[1]
-    again = example_batches(examples, tokenizer, rng(), batch_size=10, max_length=9)
-    np.testing.assert_array_equal(next(again).ids, batches[0].ids)
-
 
 def test_sizes_are_checked():
     tokens = np.arange(9)
@@ -125,7 +110,3 @@ def test_sizes_are_checked():
         window_batch(tokens, rng(), batch_size=0, length=3)
     with pytest.raises(ValueError, match="length must be at least 1, not -1"):
         next(windows(tokens, length=-1, batch_size=2))
-    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
-        next(example_batches(EXAMPLES, tokenizer, rng(), batch_size=0, max_length=50))
-    with pytest.raises(ValueError, match="examples is empty"):
-        next(example_batches([], tokenizer, rng(), batch_size=2, max_length=50))
