@@ -122,9 +122,8 @@ def cores():
 def one_blas_thread():
     """A context in which each matrix product runs on one thread; several may be open at once, in several threads.
 
-    Handing a small product out to all cores takes longer than computing it, and very much longer where a core is busy
-    with something else, since BLAS's threads wait for each other without sleeping. Cores are better used by giving each
-    of them rows of its own.
+    Handing a small product out to all cores can take longer than computing it, at times by more than a factor of ten.
+    Cores are better used by giving each of them rows of its own.
     """
     with _blas.lock:
         if _blas.open == 0:

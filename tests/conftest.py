@@ -6,7 +6,7 @@ import pytest
 
 # before anything imports matplotlib or numpy; child processes inherit it
 os.environ["MPLBACKEND"] = "Agg"
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the tests' products are small, and a busy core would stall them
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the tests' products are small, and BLAS's threads can stall them
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -370,12 +370,21 @@ def test_merge(tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1.5e-4) and abs(losses[2] - losses[1]) > 1e-2
 
 
-def test_source_answers_a_prompt_as_in_training_and_an_adapter_is_found_in_its_folder(tmp_path):
+def test_source_puts_the_line_break_of_training_after_the_prompt_and_prints_the_answer_alone():
+    drawn = ("--max-tokens", "40", "--temperature", "3", *MODEL)
+    answer = minilora_prints("generate", "1 + 2", "--source", *drawn)
+    assert "1 + 2\n" + answer == minilora_prints("generate", "1 + 2\n", *drawn)
+    assert "1 + 2" + answer != minilora_prints("generate", "1 + 2", *drawn)
+
+
+def test_an_adapter_is_found_in_its_folder(tmp_path):
     minilora_prints("finetune", *MODEL, "--task", "sums.csv", *QUICK, "--out", tmp_path)
-    by_folder = ("--max-tokens", "9", *MODEL, "--adapter", tmp_path)
-    by_file = ("--max-tokens", "9", *MODEL, "--adapter", tmp_path / "adapter.safetensors")
-    answer = minilora_prints("generate", "1 + 2", "--source", *by_folder)
-    assert "1 + 2\n" + answer == minilora_prints("generate", "1 + 2\n", *by_file)
+    evaluate = ("evaluate", *MODEL, "--task", "sums.csv")
+    by_folder, by_file, base = (
+        minilora_prints(*evaluate, *adapter)
+        for adapter in (["--adapter", tmp_path], ["--adapter", tmp_path / "adapter.safetensors"], [])
+    )
+    assert by_folder == by_file != base
 
 
 # ---- what users get wrong

@@ -172,10 +172,14 @@ def test_switching_an_adapter_on_after_full_fine_tuning_freezes_the_rest():
     assert set(gradients_of(model)) == set(names)
 
 
-def test_a_cache_of_another_adapter_is_refused(model):
-    batch = some_batch()
-    logits, cache = model.forward(batch.ids)
+@pytest.mark.parametrize("other", ["twin", None])  # the same layers adapted, or none
+def test_a_cache_of_another_adapter_is_refused(other):
+    model = tiny_lora(SMALL_LORA)
+    apply_lora(model, SMALL_LORA, rng=rng(8), name="twin")
     set_adapter(model, "default")
+    logits, cache = model.forward(some_batch().ids)
+    set_adapter(model, other)
+    model.blocks[0].ln_1.gain.trainable = True  # so that a backward has somewhere to go without an adapter
     with pytest.raises(ValueError, match="cache was made by another adapter"):
         model.backward(np.ones_like(logits), cache)
 

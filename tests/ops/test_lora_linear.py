@@ -68,3 +68,11 @@ def test_the_cache_holds_h(point):
     _, cache = lora_linear_forward(**point)
     assert cache.h.shape == (2, 3, 2)
     assert np.allclose(cache.h, point["x"] @ point["A"].T, rtol=0, atol=1e-14)
+
+
+def test_a_numpy_scale_leaves_float32_as_it_is():
+    draw = np.random.default_rng(0)
+    x, W, A, B = (draw.standard_normal(shape).astype(np.float32) for shape in ((3, 5), (4, 5), (2, 5), (4, 2)))
+    y, cache = lora_linear_forward(x, W, None, A, B, np.float64(0.7))
+    grads = lora_linear_backward(np.ones_like(y), cache)
+    assert {str(a.dtype) for a in (y, *grads)} == {"float32"}
