@@ -162,7 +162,12 @@ def cache_blocks(n, bytes_each, xp):
     xp : module
         A GPU has no use for blocks: there, one slice covers all.
     """
-    size = max(1, CACHE_BYTES // max(bytes_each, 1)) if xp is numpy else max(n, 1)
+    return row_blocks(n, bytes_each, CACHE_BYTES if xp is numpy else sys.maxsize)
+
+
+def row_blocks(n, bytes_each, bytes_a_block):
+    """Cut range(n) into slices of at most `bytes_a_block`, but of at least one row."""
+    size = max(1, min(bytes_a_block // max(bytes_each, 1), n))
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 

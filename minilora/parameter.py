@@ -28,9 +28,9 @@ class Parameter:
         self.name = name
 
     def accumulate(self, grad):
-        """``self.grad += grad``. The argument is copied, so that no two gradients ever share memory."""
+        """``self.grad += grad``. The argument is this parameter's from now on: whoever made it keeps no use of it."""
         if self.grad is None:
-            self.grad = grad.copy()
+            self.grad = grad
         else:
             self.grad += grad
 

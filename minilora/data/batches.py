@@ -32,6 +32,11 @@ class Batch(NamedTuple):
     targets: np.ndarray
     mask: np.ndarray
 
+    @property
+    def n_targets(self) -> int:
+        """Over how many targets the loss is a mean."""
+        return int(self.mask.sum())
+
 
 def encode_documents(texts: Iterable[str], tokenizer: ByteTokenizer) -> np.ndarray:
     """The tokens of all texts in one row, with EOT after each text: int64, shape (T,)."""

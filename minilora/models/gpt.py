@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -13,9 +13,14 @@ from minilora.ops import (
     EmbeddingCache,
     LayerNormCache,
     LinearCache,
+    LinearCrossEntropyCache,
+    check_targets,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_forward,
     linear_dW,
     linear_dx,
     linear_forward,
+    rows,
 )
 from minilora.parameter import Module
 
@@ -69,7 +74,13 @@ class GPTCache(NamedTuple):
     wpe: EmbeddingCache
     blocks: tuple[BlockCache, ...]
     ln_f: LayerNormCache
-    head: LinearCache
+    head: LinearCache | None = None  # `hidden` has no head
+
+
+class GPTLossCache(NamedTuple):
+    hidden: GPTCache
+    counted: Any  # (M,) the positions that count, of N T; None if all do
+    head: LinearCrossEntropyCache
 
 
 class GPT(Module):
@@ -134,6 +145,12 @@ class GPT(Module):
         ValueError
             If an id is out of range, the sequence too long, or `ids` on another device than the model.
         """
+        x, cache = self.hidden(ids, rng, past)  # (N, T, C)
+        logits, head_cache = linear_forward(x, self.wte.W.data)  # (N, T, C) -> (N, T, V)
+        return logits, cache._replace(head=head_cache)
+
+    def hidden(self, ids, rng=None, past=None):
+        """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, but for the head."""
         xp = get_xp(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self._check_ids(ids, start)
@@ -150,16 +167,64 @@ class GPT(Module):
             x, block_cache = block.forward(x, rng, past[i] if past else None)  # (N, T, C)
             block_caches.append(block_cache)
         x, ln_f_cache = self.ln_f.forward(x)
-        logits, head_cache = linear_forward(x, self.wte.W.data)  # (N, T, C) -> (N, T, V)
-        return logits, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache, head_cache)
+        return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache)
+
+    def loss(self, ids, targets, mask, rng=None, need_grad=True):
+        """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
+
+        The same as `forward` and `cross_entropy_forward`, but for what nobody needs: logits are computed where the
+        mask is True only, and never of all positions at once.
+
+        Parameters
+        ----------
+        ids, targets : integer ndarray of shape (N, T), on the host
+        mask : boolean ndarray of shape (N, T), on the host
+            True where a position counts. If none does, the loss is 0.
+        rng : numpy.random.Generator, optional
+            Draws dropout, where an adapter has it.
+        need_grad : bool
+            Whether `backward_loss` will be called.
+
+        Returns
+        -------
+        loss : array scalar, in nats
+        cache : GPTLossCache
+        """
+        for name, array in (("targets", targets), ("mask", mask)):
+            if array.shape != ids.shape:
+                raise ValueError(f"{name} had shape {array.shape}; ids had {ids.shape}")
+        check_targets(targets, self.config.vocab_size)
+        x, cache = self.hidden(self.place_ids(ids), rng)  # (N, T, C)
+        counted = None if mask.all() else self.xp.asarray(numpy.flatnonzero(mask))  # (M,)
+        targets = self.xp.asarray(targets[mask])  # (M,)
+        x = rows(x) if counted is None else rows(x)[counted]  # (M, C)
+        need_dW = need_grad and self.wte.W.trainable
+        loss, head_cache = linear_cross_entropy_forward(x, self.wte.W.data, targets, need_grad, need_dW)
+        return loss, GPTLossCache(cache, counted, head_cache)
 
     def backward(self, dlogits, cache):
         """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
-        stages = [self.wte.trainable or self.wpe.trainable, *(block.trainable for block in self.blocks)]
-        need = [any(stages[: i + 1]) for i in range(len(stages))]  # need[i]: block i must return dx
         if self.wte.W.trainable:
             self.wte.W.accumulate(linear_dW(dlogits, cache.head))
-        dx = linear_dx(dlogits, cache.head)  # (N, T, V) -> (N, T, C)
+        self.backward_hidden(linear_dx(dlogits, cache.head), cache)  # (N, T, V) -> (N, T, C)
+
+    def backward_loss(self, dloss, cache):
+        """The same for a cache of `loss`; dloss is a Python float."""
+        dx, dW = linear_cross_entropy_backward(dloss, cache.head)
+        if dW is not None:
+            self.wte.W.accumulate(dW)
+        shape = cache.hidden.ln_f.xhat.shape
+        if cache.counted is not None:
+            # forward: x = rows(x)[counted]   so   every other row has gradient zero
+            dx_all = self.xp.zeros((shape[0] * shape[1], shape[2]), dtype=dx.dtype)
+            dx_all[cache.counted] = dx
+            dx = dx_all
+        self.backward_hidden(dx.reshape(shape), cache.hidden)
+
+    def backward_hidden(self, dx, cache):
+        """The same for the gradient of `hidden`'s result, (N, T, C)."""
+        stages = [self.wte.trainable or self.wpe.trainable, *(block.trainable for block in self.blocks)]
+        need = [any(stages[: i + 1]) for i in range(len(stages))]  # need[i]: block i must return dx
         dx = self.ln_f.backward(dx, cache.ln_f, need_dx=need[-1])
         for i in reversed(range(len(self.blocks))):
             if not need[i + 1]:

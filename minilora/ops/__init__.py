@@ -8,7 +8,12 @@ single one is returned bare. Caches are NamedTuples. Nothing that is passed in i
 """
 
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
-from minilora.ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
+from minilora.ops.cross_entropy import (
+    CrossEntropyCache,
+    check_targets,
+    cross_entropy_backward,
+    cross_entropy_forward,
+)
 from minilora.ops.dropout import DropoutCache, dropout_backward, dropout_forward, dropout_mask
 from minilora.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from minilora.ops.gelu import (
@@ -34,12 +39,18 @@ from minilora.ops.linear import (
     linear_dx,
     linear_forward,
 )
+from minilora.ops.linear_cross_entropy import (
+    LinearCrossEntropyCache,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_forward,
+)
 from minilora.ops.lora_linear import (
     LoRALinearCache,
     lora_linear_backward,
     lora_linear_dA_dB,
     lora_linear_forward,
 )
+from minilora.ops.rows import rows
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 
@@ -51,11 +62,13 @@ __all__ = [
     "GeluCache",
     "LayerNormCache",
     "LinearCache",
+    "LinearCrossEntropyCache",
     "LoRALinearCache",
     "SoftmaxCache",
     "TanhCache",
     "attention_backward",
     "attention_forward",
+    "check_targets",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout_backward",
@@ -73,6 +86,8 @@ __all__ = [
     "layernorm_dx",
     "layernorm_forward",
     "linear_backward",
+    "linear_cross_entropy_backward",
+    "linear_cross_entropy_forward",
     "linear_dW",
     "linear_dbias",
     "linear_dx",
@@ -80,6 +95,7 @@ __all__ = [
     "lora_linear_backward",
     "lora_linear_dA_dB",
     "lora_linear_forward",
+    "rows",
     "softmax_backward",
     "softmax_forward",
     "tanh_backward",

@@ -43,10 +43,7 @@ def cross_entropy_forward(logits, targets, mask=None):
     for name, array in (("targets", targets), ("mask", mask)):
         if array is not None and array.shape != logits.shape[:-1]:
             raise ValueError(f"{name} had shape {array.shape}; the positions have {logits.shape[:-1]}")
-    if on_host(targets) and targets.size and not (targets.min() >= 0 and targets.max() < logits.shape[-1]):
-        raise ValueError(
-            f"targets ran from {targets.min()} to {targets.max()}; each may be from 0 to {logits.shape[-1] - 1}"
-        )
+    check_targets(targets, logits.shape[-1])
     shifted = rows(logits) - rows(logits).max(axis=-1, keepdims=True)  # (M, V)
     at_target = xp.arange(len(shifted)), targets.reshape(-1)
     z_target = shifted[at_target]  # (M,)
@@ -56,6 +53,12 @@ def cross_entropy_forward(logits, targets, mask=None):
     loss = weight @ (xp.log(sums[:, 0]) - z_target)
     exps /= sums
     return loss, CrossEntropyCache(exps.reshape(logits.shape), targets, weight)
+
+
+def check_targets(targets, V):
+    """Raise a ValueError if targets that live on the host are out of range. (A look at a GPU's would wait for it.)"""
+    if on_host(targets) and targets.size and not (targets.min() >= 0 and targets.max() < V):
+        raise ValueError(f"targets ran from {targets.min()} to {targets.max()}; each may be from 0 to {V - 1}")
 
 
 def _weight(xp, mask, M, dtype):

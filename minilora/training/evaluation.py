@@ -2,8 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from minilora.backend import cores, on_host, one_blas_thread, to_numpy
-from minilora.ops import cross_entropy_forward
+import numpy
+
+from minilora.backend import cores, one_blas_thread, to_numpy
 
 
 def evaluate_loss(model, batches):
@@ -19,14 +20,12 @@ def evaluate_loss(model, batches):
     -------
     loss : float
     """
-    xp = model.xp
 
     def loss_and_count(batch):
-        logits, _ = model.forward(model.place_ids(batch.ids))
-        loss, _ = cross_entropy_forward(logits, xp.asarray(batch.targets), xp.asarray(batch.mask))
-        return float(to_numpy(loss)), int(batch.mask.sum())
+        loss, _ = model.loss(*batch, need_grad=False)
+        return float(to_numpy(loss)), batch.n_targets
 
-    with one_blas_thread(), ThreadPoolExecutor(cores() if on_host(model.wte.W.data) else 1) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(cores() if model.xp is numpy else 1) as pool:
         results = list(pool.map(loss_and_count, batches))
     total = sum(count for _, count in results)
     if not total:

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 from minilora.backend import one_blas_thread
-from minilora.ops import cross_entropy_backward, cross_entropy_forward
 
 
 def loss_and_backward(model, batch, weight=1.0, rng=None):
@@ -29,10 +28,8 @@ def loss_and_backward(model, batch, weight=1.0, rng=None):
     loss : array scalar
         The mean over the counted tokens, in nats, not multiplied by the weight.
     """
-    xp = model.xp
-    logits, cache = model.forward(model.place_ids(batch.ids), rng)
-    loss, loss_cache = cross_entropy_forward(logits, xp.asarray(batch.targets), xp.asarray(batch.mask))
-    model.backward(cross_entropy_backward(weight, loss_cache), cache)
+    loss, cache = model.loss(*batch, rng=rng)
+    model.backward_loss(weight, cache)
     return loss
 
 
@@ -81,11 +78,11 @@ class ThreadedObjective:
 
     def loss_and_backward(self, batch, rng=None):
         """The mean loss of the batch; its gradients are added into the model's. See the function of this name."""
-        count = max(int(batch.mask.sum()), 1)
+        count = max(batch.n_targets, 1)
         loss = 0.0
         for turn in split_batch(batch, self.accumulation):
             shards = split_batch(turn, len(self.replicas))
-            weights = [int(shard.mask.sum()) / count for shard in shards]
+            weights = [shard.n_targets / count for shard in shards]
             rngs = rng.spawn(len(shards)) if rng is not None else [None] * len(shards)
             replicas = self.replicas[: len(shards)]
             losses = self.pool.map(loss_and_backward, replicas, shards, weights, rngs)

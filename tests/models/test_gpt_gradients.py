@@ -25,7 +25,7 @@ def train_only(model, chosen):
 def backward(ids, targets, mask):
     """Run one forward and backward; return the gradients by name."""
 
-    def run(model):
+    def run(model, mask=mask):
         logits, cache = model.forward(ids)
         _, loss_cache = cross_entropy_forward(logits, targets, mask)
         model.backward(cross_entropy_backward(1.0, loss_cache), cache)
@@ -34,7 +34,56 @@ def backward(ids, targets, mask):
     return run
 
 
+def array_leaves(tree):
+    """All arrays in nested tuples."""
+    if isinstance(tree, tuple):
+        for item in tree:
+            yield from array_leaves(item)
+    elif isinstance(tree, np.ndarray):
+        yield tree
+
+
 # ---- right
+
+
+def test_no_gradient_shares_memory_with_another_or_with_a_cache(model, ids, targets, mask):
+    logits, cache = model.forward(ids)
+    _, loss_cache = cross_entropy_forward(logits, targets, mask)
+    model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    grads = [p.grad for p in model.parameters()]
+    others = [p.data for p in model.parameters()] + list(array_leaves(cache)) + list(array_leaves(loss_cache))
+    for i, grad in enumerate(grads):
+        assert not any(np.shares_memory(grad, other) for other in grads[:i] + others)
+
+
+@pytest.mark.parametrize("masked", [True, False], ids=["mask", "all positions"])
+@pytest.mark.parametrize("trained", [("",), ("blocks.1.attn",), ("wpe", "ln_f")], ids=str)
+def test_loss_gives_what_forward_and_cross_entropy_give(model, backward, ids, targets, mask, masked, trained):
+    mask = mask if masked else np.ones_like(mask)
+    train_only(model, lambda name: name.startswith(trained))
+    expected = backward(model, mask)
+    expected_loss, _ = cross_entropy_forward(model.forward(ids)[0], targets, mask)
+    model.zero_grad()
+    loss, cache = model.loss(ids, targets, mask)
+    model.backward_loss(0.5, cache)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-13)
+    for name, p in model.named_parameters():
+        if expected[name] is None:
+            assert p.grad is None
+        else:
+            np.testing.assert_allclose(p.grad, 0.5 * expected[name], atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["targets", "mask"])
+def test_loss_refuses_arrays_of_another_shape(model, ids, targets, mask, name):
+    arrays = {"targets": targets, "mask": mask} | {name: targets[:, :3]}
+    with pytest.raises(ValueError, match=f"{name} had shape .2, 3.; ids had .2, 7."):
+        model.loss(ids, **arrays)
+
+
+def test_loss_refuses_a_target_out_of_range_even_where_it_does_not_count(model, ids, targets, mask):
+    with pytest.raises(ValueError, match="targets ran from .* to 99; each may be from 0 to 12"):
+        model.loss(ids, np.where(mask, targets, 99), mask)
 
 
 @pytest.mark.parametrize("masked", [True, False], ids=["mask", "no mask"])

@@ -88,6 +88,12 @@ def row_cases(*lead):
         "embedding": Case(embedding_of, ops.embedding_backward, {"W": normal(4, 3)}, (ids,)),
         "cross_entropy": Case(*loss, {"logits": normal(*lead, 7)}, (targets,)),
         "cross_entropy, mask": Case(*loss, {"logits": normal(*lead, 7)}, (targets, counts)),
+        "linear_cross_entropy": Case(
+            ops.linear_cross_entropy_forward,
+            ops.linear_cross_entropy_backward,
+            {"x": x.reshape(-1, 5), "W": normal(7, 5)},
+            (targets.reshape(-1),),
+        ),
     }
 
 

@@ -92,6 +92,14 @@ def cross_entropy_without_the_mask(dloss, cache):
     return ops.cross_entropy_backward(dloss, cache._replace(weight=everywhere))
 
 
+def linear_cross_entropy_without_the_upstream_gradient(dloss, cache):
+    return cache.dx, cache.dW
+
+
+def linear_cross_entropy_of_a_sum(dloss, cache):
+    return tuple(len(cache.dx) * grad for grad in ops.linear_cross_entropy_backward(dloss, cache))
+
+
 def embedding_that_overwrites(dy, cache):
     dW = np.zeros_like(cache.W)
     dW[cache.ids] = dy
@@ -106,6 +114,7 @@ def attention_without_softmax_backward(dy, c, **_):
 SQRT_K = math.sqrt(4)
 LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
+HEAD = ROWS["linear_cross_entropy"]
 CAUSAL = attention_cases()["attention, causal"]
 
 MUTANTS = {
@@ -137,6 +146,8 @@ MUTANTS = {
         ROWS["softmax"],
         lambda dy, c: c.probs * (dy - dy.sum(axis=-1, keepdims=True)),
     ),
+    "linear_cross_entropy: dloss forgotten": (HEAD, linear_cross_entropy_without_the_upstream_gradient),
+    "linear_cross_entropy: of the sum": (HEAD, linear_cross_entropy_of_a_sum),
     "embedding: repeated ids overwrite": (ROWS["embedding"], embedding_that_overwrites),
     "cross-entropy: a sum for the mean": (LOSS, lambda dy, c: ops.cross_entropy_backward(dy, c) * c.targets.size),
     "cross-entropy: without the target": (LOSS, cross_entropy_without_the_target),

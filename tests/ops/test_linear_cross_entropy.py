@@ -1,0 +1,62 @@
+"""The fused head: what linear and cross_entropy give one after the other, without the logits of all rows."""
+
+import numpy as np
+import pytest
+
+from minilora.ops import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    linear_cross_entropy,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_forward,
+    linear_dW,
+    linear_dx,
+    linear_forward,
+)
+
+RNG = np.random.default_rng(0)
+X, W = RNG.standard_normal((11, 5)), RNG.standard_normal((7, 5))
+TARGETS = RNG.integers(0, 7, 11)
+
+
+@pytest.mark.parametrize("rows_a_block", [1, 4, 11, 100])
+def test_blocks_give_the_two_ops(monkeypatch, rows_a_block):
+    monkeypatch.setattr(linear_cross_entropy, "LOGITS_BYTES", rows_a_block * 7 * X.itemsize)
+    logits, linear_cache = linear_forward(X, W)
+    plain, plain_cache = cross_entropy_forward(logits, TARGETS)
+    dlogits = cross_entropy_backward(0.3, plain_cache)
+    loss, cache = linear_cross_entropy_forward(X, W, TARGETS)
+    dx, dW = linear_cross_entropy_backward(0.3, cache)
+    np.testing.assert_allclose(loss, plain, rtol=1e-14)
+    np.testing.assert_allclose(dx, linear_dx(dlogits, linear_cache), atol=1e-15)
+    np.testing.assert_allclose(dW, linear_dW(dlogits, linear_cache), atol=1e-15)
+
+
+def test_only_what_is_wanted_is_computed():
+    loss, cache = linear_cross_entropy_forward(X, W, TARGETS, need_dx=False, need_dW=False)
+    assert cache.dx is None and cache.dW is None
+    assert loss == linear_cross_entropy_forward(X, W, TARGETS)[0]
+    assert linear_cross_entropy_forward(X, W, TARGETS, need_dW=False)[1].dW is None
+
+
+def test_no_row_has_loss_zero():
+    loss, cache = linear_cross_entropy_forward(X[:0], W, TARGETS[:0])
+    assert loss == 0.0 and cache.dx.shape == (0, 5) and not cache.dW.any()
+
+
+def test_it_does_not_overflow():
+    loss, _ = linear_cross_entropy_forward(1e4 * np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), np.arange(2))
+    assert loss == 0.0
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (TARGETS[:3], "targets had shape .3,.; x has 11 rows"),
+        (TARGETS + 1, "targets ran from .* to 7; each may be from 0 to 6"),
+        (TARGETS - 9, "targets ran from -9 to"),
+    ],
+)
+def test_wrong_targets(targets, message):
+    with pytest.raises(ValueError, match=message):
+        linear_cross_entropy_forward(X, W, targets)
