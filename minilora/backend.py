@@ -9,6 +9,7 @@ There is no global switch. The device is chosen once, where parameters and token
 """
 
 import contextlib
+import ctypes
 import functools
 import math
 import os
@@ -42,6 +43,11 @@ def get_xp(*arrays, **named_arrays):
     ValueError
         If host and device arrays are mixed.
     """
+    for array in (*arrays, *named_arrays.values()):
+        if type(array) is not numpy.ndarray and array is not None:
+            break
+    else:
+        return numpy  # what the rest would say, sooner: every op of every step asks
     xp = first = None
     for name, array in (*((f"argument {i}", a) for i, a in enumerate(arrays)), *named_arrays.items()):
         if array is None or isinstance(array, (bool, int, float, complex)):
@@ -147,28 +153,42 @@ def _blas_controller():
 _blas = types.SimpleNamespace(lock=threading.Lock(), open=0, limit=None)
 
 
-CACHE_BYTES = 256 * 1024  # of a core's second-level cache, for one array of a computation in blocks
+@functools.cache
+def keep_freed_memory():
+    """Tell the C library to keep the memory of freed arrays for the next ones, instead of giving it back to the system.
 
-
-def cache_blocks(n, bytes_each, xp):
-    """Cut range(n) into slices, so that each block's arrays stay in the cache from one pass over them to the next.
-
-    Parameters
-    ----------
-    n : int
-        The number of rows (or elements, or sequences) to be computed.
-    bytes_each : int
-        The size of one of them.
-    xp : module
-        A GPU has no use for blocks: there, one slice covers all.
+    A training step makes the same arrays as the step before. Memory that the system hands out anew has to be zeroed and
+    mapped, page by page, which can take as long as computing what is written there. The process then keeps its largest
+    size until it ends. This is glibc's mallopt; on other systems nothing is done.
     """
-    return row_blocks(n, bytes_each, CACHE_BYTES if xp is numpy else sys.maxsize)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # malloc.h
+    mallopt(arena_max, 1)  # all threads share one heap, so that what one has freed another can use
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, (1 << 31) - 1)
 
 
-def row_blocks(n, bytes_each, bytes_a_block):
-    """Cut range(n) into slices of at most `bytes_a_block`, but of at least one row."""
-    size = max(1, min(bytes_a_block // max(bytes_each, 1), n))
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+def constant_vector(xp, n, value, dtype):
+    """A vector of n equal numbers, to be read only. On the host, the same one each time."""
+    return _host_constant_vector(n, value, dtype) if xp is numpy else xp.full(n, value, dtype=dtype)
+
+
+@functools.cache
+def _host_constant_vector(n, value, dtype):
+    vector = numpy.full(n, value, dtype=dtype)
+    vector.flags.writeable = False
+    return vector
+
+
+def vecdot(a, b):
+    """sum_c a_c b_c over the last axis, (..., C), (..., C) -> (...), without the array of products."""
+    if type(a) is numpy.ndarray and a.dtype.kind == "f":
+        return numpy.vecdot(a, b)
+    # CuPy has no vecdot, and NumPy's conjugates a complex a
+    return get_xp(a=a, b=b).einsum("...c,...c->...", a, b)
 
 
 def on_host(array):

@@ -95,7 +95,7 @@ class Module:
     @property
     def trainable(self):
         """True if anything below is trainable."""
-        return any(p.trainable for _, p in self._walk_parameters(""))
+        return any(member.trainable for _, member in self.members())
 
     def freeze(self):
         """Make nothing trainable."""

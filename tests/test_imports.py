@@ -15,13 +15,14 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 # ---- the rules
 
 # A file imports only from its left: itself, and what its row lists.
-BELOW_LAYERS = ("backend", "parameter", "ops")
+BELOW_LAYERS = ("backend", "blocks", "parameter", "ops")
 BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files")
 BELOW_EXPERIMENTS = (*BELOW_TRAINING, "training", "generation", "interop", "analysis", "gradcheck", "data")
 MAY_IMPORT = {
     "backend":     (),
+    "blocks":      ("backend",),
     "parameter":   ("backend",),
-    "ops":         ("backend", "parameter"),
+    "ops":         ("backend", "blocks", "parameter"),
     "layers":      BELOW_LAYERS,
     "models":      (*BELOW_LAYERS, "files", "layers"),  # never methods: a model knows not that it is adapted
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),

@@ -101,5 +101,8 @@ class SelfAttention(Module):
         for (layer, layer_cache), d in zip(projections, dqkv, strict=True):
             if need_dx or layer.trainable:
                 d = layer.backward(merge_heads(d), layer_cache, need_dx)
-                dx = d if dx is None or d is None else dx + d
+                if dx is None:
+                    dx = d
+                elif need_dx:
+                    dx += d
         return dx if need_dx else None

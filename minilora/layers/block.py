@@ -34,11 +34,12 @@ class Block(Module):
     def forward(self, x, rng=None, past=None):
         """(N, T, C) -> (N, T, C)"""
         h, ln_1_cache = self.ln_1.forward(x)
-        h, attn_cache = self.attn.forward(h, rng, past)
-        x = x + h
-        h, ln_2_cache = self.ln_2.forward(x)
-        h, mlp_cache = self.mlp.forward(h, rng)
-        return x + h, BlockCache(ln_1_cache, attn_cache, ln_2_cache, mlp_cache)
+        y, attn_cache = self.attn.forward(h, rng, past)
+        y += x  # y = x + attn(ln_1(x)), in the array that attn has made
+        h, ln_2_cache = self.ln_2.forward(y)
+        z, mlp_cache = self.mlp.forward(h, rng)
+        z += y  # z = y + mlp(ln_2(y))
+        return z, BlockCache(ln_1_cache, attn_cache, ln_2_cache, mlp_cache)
 
     def backward(self, dy, cache, need_dx=True):
         """(N, T, C) -> (N, T, C)"""
@@ -58,4 +59,6 @@ class Block(Module):
             return None
         dx = ln.backward(dh, ln_cache, need_dx)
         # forward: y = x + layer(ln(x))   so   dy reaches x both directly and through the layer
-        return dy + dx if need_dx else None
+        if need_dx:
+            dx += dy
+        return dx

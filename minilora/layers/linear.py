@@ -1,6 +1,6 @@
 """Linear: W and bias with the op of `ops/linear.py`."""
 
-from minilora.ops import linear_dbias, linear_dW, linear_dx, linear_forward
+from minilora.ops import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
 from minilora.parameter import Module, Parameter
 
 
@@ -18,12 +18,18 @@ class Linear(Module):
         self.bias = None if bias is None else Parameter(bias)
 
     def forward(self, x, rng=None):
-        """(..., I) -> (..., O). Nothing is drawn: the rng is for LoRALinear, which may take this layer's place."""
-        return linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
+        """(..., I) -> (..., O). Nothing is drawn: the rng is for LoRALinear, which may take this layer's place.
+
+        x is kept for dW alone, so a frozen W does not keep it: this is where LoRA saves memory for activations.
+        """
+        y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
+        return y, cache if self.W.trainable else LinearCache(None, cache.W, cache.bias)
 
     def backward(self, dy, cache, need_dx=True):
         """(..., O) -> (..., I)"""
         if self.W.trainable:
+            if cache.x is None:
+                raise ValueError(f"cache was made while {self.W.name or 'W'} was frozen: run forward again")
             self.W.accumulate(linear_dW(dy, cache))
         if self.bias is not None and self.bias.trainable:
             self.bias.accumulate(linear_dbias(dy, cache))

@@ -3,8 +3,10 @@
 Derivation. With scores = q k^T / sqrt(K), probs = softmax(scores + bias) and y = probs v, each line is a product:
 
     dprobs  = dy v^T                  dv = probs^T dy
-    dscores = softmax's backward
+    dscores = probs * (dprobs - D)    D_i = sum_j dprobs_ij probs_ij
     dq      = dscores k / sqrt(K)     dk = dscores^T q / sqrt(K)
+
+The sum in D runs over all T keys, but it is dy_i . (sum_j probs_ij v_j) = dy_i . y_i, which has K terms alone.
 
 The bias is 0 where a query may see a key and -inf where it may not, a constant; a key that is not seen has probability
 zero, and so its dscores is zero without further care.
@@ -13,16 +15,27 @@ zero, and so its dscores is zero without further care.
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import cache_blocks, get_xp, on_host
-from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_inplace
+from minilora.backend import get_xp, on_host
+from minilora.blocks import cache_blocks
+from minilora.ops.rows import row_dot
+from minilora.ops.softmax import softmax_inplace
 
 
 class AttentionCache(NamedTuple):
     q: Any  # (N, H, T_q, K), scaled by 1 / sqrt(K)
     k: Any  # (N, H, T, K)
     v: Any  # (N, H, T, K)
-    probs: Any  # (N, H, T_q, T)
-    causal: bool
+    y: Any  # (N, H, T_q, K)
+    tiles: tuple  # of (n, i, j, probs): sequences, queries, keys, and probs[n, :, i, j]
+
+    @property
+    def probs(self):
+        """Who looks at whom, (N, H, T_q, T): put together from the tiles; zero outside of them."""
+        (N, H, T_q, _), T = self.q.shape, self.k.shape[2]
+        probs = get_xp(q=self.q).zeros((N, H, T_q, T), dtype=self.q.dtype)
+        for n, i, j, tile in self.tiles:
+            probs[n, :, i, j] = tile
+        return probs
 
 
 QUERIES = 64  # of one tile
@@ -47,64 +60,68 @@ def attention_forward(q, k, v, key_mask=None, *, causal=True):
     cache : AttentionCache
     """
     xp = get_xp(q=q, k=k, v=v, key_mask=key_mask)
-    (N, H, T_q, K), T = q.shape, k.shape[2]
-    bias = _bias(xp, key_mask, T_q, T, causal, q.dtype)  # (1 or N, 1, T_q or 1, T)
+    T_q, T, K = q.shape[2], k.shape[2], q.shape[3]
     q = q * (1.0 / math.sqrt(K))
-    probs = xp.zeros((N, H, T_q, T), dtype=q.dtype)
     y = _empty_heads(xp, q)  # (N, H, T_q, K)
-    for n, i, j in _tiles(xp, probs, causal):
+    later = _later_keys(xp, q) if causal and T_q > 1 else None
+    tiles = []
+    for n, i, j in _tiles(xp, q, T, causal):
         scores = q[n, :, i] @ k[n, :, j].swapaxes(-1, -2)  # (n, H, i, K) @ (n, H, K, j) -> (n, H, i, j)
-        if bias is not None:
-            scores += xp.broadcast_to(bias, (N, 1, T_q, T))[n, :, i, j]
-        probs[n, :, i, j] = softmax_inplace(scores)
-        y[n, :, i] = scores @ v[n, :, j]  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
-    return y, AttentionCache(q, k, v, probs, causal)
+        if later is not None:
+            own = i.stop - i.start  # the last keys of a causal tile are those of its own queries
+            scores[..., -own:] += later[:own, :own]
+        if key_mask is not None:
+            scores += xp.where(key_mask[n, None, None, j], 0.0, -math.inf).astype(q.dtype)
+        probs = softmax_inplace(scores)
+        xp.matmul(probs, v[n, :, j], out=y[n, :, i])  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
+        tiles.append((n, i, j, probs))
+    return y, AttentionCache(q, k, v, y, tuple(tiles))
 
 
 def attention_backward(dy, cache):
     """Gradients with respect to q, (N, H, T_q, K), k and v, (N, H, T, K)."""
-    q, k, v, probs, causal = cache
-    xp = get_xp(dy=dy, probs=probs)
+    q, k, v, y, tiles = cache
+    xp = get_xp(dy=dy, y=y)
     dq, dk, dv = _empty_heads(xp, q), _empty_heads(xp, k), _empty_heads(xp, v)
     dk[...] = dv[...] = 0.0
-    for n, i, j in _tiles(xp, probs, causal):
-        p, dy_i = probs[n, :, i, j], dy[n, :, i]  # (n, H, i, j), (n, H, i, K)
+    D = row_dot(dy, y)  # (N, H, T_q, 1)
+    for n, i, j, probs in tiles:
+        dy_i = dy[n, :, i]  # (n, H, i, K)
         # forward: y = probs @ v   so
-        dv[n, :, j] += p.swapaxes(-1, -2) @ dy_i
-        dprobs = dy_i @ v[n, :, j].swapaxes(-1, -2)
+        dv[n, :, j] += probs.swapaxes(-1, -2) @ dy_i
+        dprobs = dy_i @ v[n, :, j].swapaxes(-1, -2)  # (n, H, i, j)
         # forward: probs = softmax(scores)   so
-        dscores = softmax_backward(dprobs, SoftmaxCache(p))
+        dscores = xp.subtract(dprobs, D[n, :, i], out=dprobs)
+        dscores *= probs
         # forward: scores = (q / sqrt(K)) @ k.T   so
         dk[n, :, j] += dscores.swapaxes(-1, -2) @ q[n, :, i]  # q in the cache is scaled
-        dq[n, :, i] = dscores @ k[n, :, j]
+        xp.matmul(dscores, k[n, :, j], out=dq[n, :, i])
     dq *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv
 
 
-def _bias(xp, key_mask, T_q, T, causal, dtype):
-    """0 where a query may see a key, -inf where it may not; None where every query may see every key."""
-    bias = None
-    if causal and T_q > 1:
-        bias = xp.triu(xp.full((T_q, T), -math.inf, dtype=dtype), k=T - T_q + 1)[None, None]
-    if key_mask is not None:
-        of_keys = xp.where(key_mask, 0.0, -math.inf).astype(dtype)[:, None, None, :]
-        bias = of_keys if bias is None else bias + of_keys
-    return bias
+def _queries_of_a_tile(q):
+    return min(QUERIES, q.shape[2]) if on_host(q) else q.shape[2]
 
 
-def _tiles(xp, probs, causal):
-    """Slices (n, i, j) of sequences, queries and keys that cover all of probs that is not zero.
+def _later_keys(xp, q):
+    """-inf where a key of a tile's own positions comes after the query, 0 elsewhere: (i, i)."""
+    block = _queries_of_a_tile(q)
+    return xp.triu(xp.full((block, block), -math.inf, dtype=q.dtype), k=1)
+
+
+def _tiles(xp, q, T, causal):
+    """Slices (n, i, j) of sequences, queries and keys that cover all that is not zero in probs, (N, H, T_q, T).
 
     On a CPU, a tile has 64 queries, the keys that they may see, which leaves out most of the upper triangle, and as
     many sequences as fit the cache. On a GPU, one tile covers all.
     """
-    N, H, T_q, T = probs.shape
-    block = QUERIES if on_host(probs) else max(T_q, 1)
-    for start in range(0, T_q, block):
-        stop = min(start + block, T_q)
-        seen = T - T_q + stop if causal else T
-        for n in cache_blocks(N, H * (stop - start) * seen * probs.itemsize, xp):
-            yield n, slice(start, stop), slice(0, seen)
+    N, H, T_q, _ = q.shape
+    block = max(_queries_of_a_tile(q), 1)
+    for n in cache_blocks(N, H * block * T * q.itemsize, xp):
+        for start in range(0, T_q, block):
+            stop = min(start + block, T_q)
+            yield n, slice(start, stop), slice(0, T - T_q + stop if causal else T)
 
 
 def _empty_heads(xp, like):

@@ -3,16 +3,17 @@
 Derivation. y' = Phi(x) + x Phi'(x).
 
     exact     Phi(x) = (1 + erf(x / sqrt 2)) / 2           Phi'(x) = exp(-x^2 / 2) / sqrt(2 pi)
-    tanh      Phi(x) = (1 + t) / 2,  t = tanh(u)           Phi'(x) = (1 - t^2) u' / 2
+    tanh      Phi(x) = (1 + t) / 2,  t = tanh(u)           Phi'(x) = (1 - t^2) u' / 2 = 2 Phi (1 - Phi) u'
               u = sqrt(2 / pi) (x + 0.044715 x^3)          u' = sqrt(2 / pi) (1 + 3 * 0.044715 x^2)
 
-The forward keeps y' itself, so that the backward is one product.
+so that for the tanh form y' = Phi + 2 y (1 - Phi) u'. The forward keeps y' itself: the backward is one product.
 """
 
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import cache_blocks, erf, get_xp
+from minilora.backend import erf
+from minilora.blocks import elementwise
 
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
 _CUBIC = 0.044715
@@ -24,20 +25,28 @@ class GeluCache(NamedTuple):
 
 def gelu_tanh_forward(x):
     """GPT-2's GELU ("gelu_new"), elementwise on any shape. Returns y and a GeluCache."""
-    xp = get_xp(x=x)
-    flat, y, slope = x.reshape(-1), xp.empty(x.size, x.dtype), xp.empty(x.size, x.dtype)
-    for block in cache_blocks(x.size, x.itemsize, xp):
-        y[block], slope[block] = _gelu_tanh(xp, flat[block])
-    return y.reshape(x.shape), GeluCache(slope.reshape(x.shape))
+    y, slope = elementwise(_gelu_tanh, x)
+    return y, GeluCache(slope)
 
 
 def _gelu_tanh(xp, x):
     """y and y' of GELU's tanh form."""
     x2 = x * x
-    t = xp.tanh(_SQRT_2_OVER_PI * x * (1.0 + _CUBIC * x2))  # tanh(u)
-    phi = 0.5 + 0.5 * t
-    u_slope = _SQRT_2_OVER_PI * (1.0 + (3.0 * _CUBIC) * x2)  # u'
-    return x * phi, phi + 0.5 * x * (1.0 - t * t) * u_slope
+    u = (_SQRT_2_OVER_PI * _CUBIC) * x2  # u = sqrt(2 / pi) (x + 0.044715 x^3), from the inside out
+    u += _SQRT_2_OVER_PI
+    u *= x
+    phi = xp.tanh(u, out=u)  # Phi = (1 + tanh(u)) / 2
+    phi *= 0.5
+    phi += 0.5
+    y = x * phi
+    two_du = x2  # 2 u' = 2 sqrt(2 / pi) (1 + 3 * 0.044715 x^2)
+    two_du *= 6.0 * _SQRT_2_OVER_PI * _CUBIC
+    two_du += 2.0 * _SQRT_2_OVER_PI
+    slope = 1.0 - phi  # y' = Phi + 2 y (1 - Phi) u'
+    slope *= y
+    slope *= two_du
+    slope += phi
+    return y, slope
 
 
 def gelu_tanh_backward(dy, cache):
@@ -47,10 +56,15 @@ def gelu_tanh_backward(dy, cache):
 
 def gelu_exact_forward(x):
     """The exact GELU, as BERT and RoBERTa have it, elementwise on any shape. Returns y and a GeluCache."""
-    xp = get_xp(x=x)
+    y, slope = elementwise(_gelu_exact, x)
+    return y, GeluCache(slope)
+
+
+def _gelu_exact(xp, x):
+    """y and y' of the exact GELU."""
     phi = 0.5 * (1.0 + erf(x * math.sqrt(0.5)))
     density = xp.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
-    return x * phi, GeluCache(phi + x * density)
+    return x * phi, phi + x * density
 
 
 def gelu_exact_backward(dy, cache):

@@ -12,11 +12,11 @@ Each gradient is a function of its own, so that a layer with a frozen W asks for
 from typing import Any, NamedTuple
 
 from minilora.backend import get_xp
-from minilora.ops.rows import rows, unrows
+from minilora.ops.rows import rows, rows_times_transposed, unrows
 
 
 class LinearCache(NamedTuple):
-    x: Any  # (..., I)
+    x: Any  # (..., I), or None where nobody asks for dW
     W: Any  # (O, I)
     bias: Any  # (O,) or None
 
@@ -36,7 +36,7 @@ def linear_forward(x, W, bias=None):
     cache : LinearCache
     """
     get_xp(x=x, W=W, bias=bias)
-    y = rows(x) @ W.T  # (M, I) @ (I, O) -> (M, O)
+    y = rows_times_transposed(rows(x), W)  # x W^T, (M, I), (O, I) -> (M, O)
     if bias is not None:
         y += bias
     return unrows(y, x.shape), LinearCache(x, W, bias)

@@ -17,7 +17,8 @@ factor dloss; that is why the forward computes them, while the block is at hand,
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, row_blocks
+from minilora.backend import get_xp
+from minilora.blocks import row_blocks
 from minilora.ops.cross_entropy import check_targets
 
 

@@ -20,7 +20,7 @@ dA = dh^T (x * mask) and dx = dy W + (dh A) * mask.
 from typing import Any, NamedTuple
 
 from minilora.backend import get_xp
-from minilora.ops.rows import rows, unrows
+from minilora.ops.rows import rows, rows_times_transposed, unrows
 
 
 class LoRALinearCache(NamedTuple):
@@ -57,7 +57,7 @@ def lora_linear_forward(x, W, bias, A, B, scale, mask=None):
     """
     get_xp(x=x, W=W, bias=bias, A=A, B=B, mask=mask)
     scale = float(scale)  # a NumPy scalar would turn float32 into float64
-    y = rows(x) @ W.T  # (M, I) @ (I, O) -> (M, O)
+    y = rows_times_transposed(rows(x), W)  # x W^T, (M, I), (O, I) -> (M, O)
     if bias is not None:
         y += bias
     if mask is not None:

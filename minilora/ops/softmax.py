@@ -11,7 +11,7 @@ Entries of -inf get probability zero; a row of nothing but -inf, which has nothi
 from typing import Any, NamedTuple
 
 from minilora.backend import get_xp
-from minilora.ops.rows import row_dot
+from minilora.ops.rows import row_dot, row_sum
 
 
 class SoftmaxCache(NamedTuple):
@@ -30,7 +30,7 @@ def softmax_inplace(x):
     limits = xp.finfo(x.dtype)
     x -= xp.maximum(x.max(axis=-1, keepdims=True), float(limits.min))  # -inf - (-inf) would be nan
     xp.exp(x, out=x)
-    x /= xp.maximum(x.sum(axis=-1, keepdims=True), float(limits.tiny))
+    x /= xp.maximum(row_sum(x), float(limits.tiny))
     return x
 
 

@@ -4,11 +4,11 @@ The objective (the paper's equation 2) is the mean over all counted tokens of -l
 that is cut into parts gives the same: part i has the mean over its own M_i tokens, and enters with the weight M_i / M.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import pairwise
 
-from minilora.backend import one_blas_thread
+from minilora.backend import keep_freed_memory, one_blas_thread
 
 
 def loss_and_backward(model, batch, weight=1.0, rng=None):
@@ -67,10 +67,13 @@ class ThreadedObjective:
         self.accumulation = accumulation
 
     def __enter__(self):
-        self.replicas = [self.model.replica() for _ in range(self.threads)] if self.threads > 1 else [self.model]
+        self.replicas = [self.model, *(self.model.replica() for _ in range(self.threads - 1))]
+        trained = [replica.trainable_parameters() for replica in self.replicas]
+        self._copies = list(zip(*trained, strict=True))  # of each trained parameter: the model's, and the replicas'
+        keep_freed_memory()
         self._stack = ExitStack()
         self._stack.enter_context(one_blas_thread())
-        self.pool = self._stack.enter_context(ThreadPoolExecutor(self.threads))
+        self.pool = self._stack.enter_context(ThreadPoolExecutor(max(self.threads - 1, 1)))
         return self
 
     def __exit__(self, *error):
@@ -84,17 +87,20 @@ class ThreadedObjective:
             shards = split_batch(turn, len(self.replicas))
             weights = [shard.n_targets / count for shard in shards]
             rngs = rng.spawn(len(shards)) if rng is not None else [None] * len(shards)
-            replicas = self.replicas[: len(shards)]
-            losses = self.pool.map(loss_and_backward, replicas, shards, weights, rngs)
+            jobs = list(zip(self.replicas, shards, weights, rngs, strict=False))
+            others = [self.pool.submit(loss_and_backward, *job) for job in jobs[1:]]
+            try:
+                losses = [loss_and_backward(*jobs[0])]  # the first shard is this thread's own
+            finally:
+                wait(others)
+            losses += [other.result() for other in others]
             loss += sum(w * part for w, part in zip(weights, losses, strict=True))
         self._collect()
         return loss
 
     def _collect(self):
-        for replica in self.replicas:
-            if replica is self.model:
-                continue
-            for p, twin in zip(self.model.parameters(), replica.parameters(), strict=True):
+        for p, *twins in self._copies:
+            for twin in twins:
                 if twin.grad is not None:
                     p.accumulate(twin.grad)
                     twin.grad = None

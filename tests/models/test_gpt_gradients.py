@@ -9,6 +9,7 @@ import pytest
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import Block, Embedding
 from minilora.ops import attention_backward, cross_entropy_backward, cross_entropy_forward
+from ops.cases import array_leaves
 
 
 def rng():
@@ -32,15 +33,6 @@ def backward(ids, targets, mask):
         return {name: p.grad for name, p in model.named_parameters()}
 
     return run
-
-
-def array_leaves(tree):
-    """All arrays in nested tuples."""
-    if isinstance(tree, tuple):
-        for item in tree:
-            yield from array_leaves(item)
-    elif isinstance(tree, np.ndarray):
-        yield tree
 
 
 # ---- right

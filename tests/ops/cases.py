@@ -54,6 +54,15 @@ def lora_without_bias(x, W, A, B, scale):
     return ops.lora_linear_forward(x, W, None, A, B, scale)
 
 
+def array_leaves(tree):
+    """All arrays in nested tuples, such as caches."""
+    if isinstance(tree, tuple):
+        for item in tree:
+            yield from array_leaves(item)
+    elif isinstance(tree, np.ndarray):
+        yield tree
+
+
 def row_cases(*lead):
     """The ops that act on rows, behind the leading axes `lead`."""
     rng = np.random.default_rng(len(lead))

@@ -1,0 +1,106 @@
+"""One side of a comparison: a process that reads a JSON command a line, and answers with a JSON line.
+
+``{"do": "make", "shape": {...}, "method": "lora", "threads": 2}`` makes a model; then ``{"do": "train", "n": 3}`` takes
+three steps, ``generate`` makes n tokens, ``floor`` runs the matrix products of n steps and nothing else, ``merge``
+merges the adapter, and ``memory`` tells the most that the process has held. Each answer has the seconds that it took.
+The peers in tests/benchmarks/ speak the same language.
+"""
+
+import json
+import resource
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy
+
+from minilora.backend import one_blas_thread
+from minilora.data import Batch
+from minilora.experiments.bench.shapes import Shape, products_of_step
+from minilora.generation import generate
+from minilora.methods import LoRAConfig, apply_full, apply_lora, merge_lora
+from minilora.models import GPT, GPTConfig
+from minilora.training import AdamW, ThreadedObjective
+
+
+class Worker:
+    """A model with its optimizer and a batch, and what can be timed with them."""
+
+    def make(self, shape, method, threads, rank=8, device="cpu"):
+        shape = Shape(**shape)
+        rng = numpy.random.default_rng(0)
+        config = GPTConfig(shape.V, max(shape.T, 256), shape.L, shape.C, shape.H)
+        self.model = GPT(config, rng, device=device)
+        if method == "lora":
+            apply_lora(self.model, LoRAConfig(rank=rank, alpha=rank), rng=rng)
+            for name, p in self.model.named_parameters():
+                if name.endswith(".B"):
+                    p.data += self.model.xp.asarray(0.02 * rng.standard_normal(p.data.shape).astype("float32"))
+        elif method == "full":
+            apply_full(self.model)
+        self.optimizer = AdamW(self.model.parameters(), lr=1e-4) if method != "base" else None
+        ids = rng.integers(0, shape.V, (shape.N, shape.T + 1))
+        self.batch = Batch(ids[:, :-1], ids[:, 1:], numpy.ones((shape.N, shape.T), dtype=bool))
+        self.threads = threads
+        self.products = products_of_step(shape, method, rank) if method != "base" else ()
+        self.arrays = None
+
+    def train(self, n):
+        """n steps: forward, loss, backward, AdamW."""
+        with ThreadedObjective(self.model, self.threads) as objective:
+            for _ in range(n):
+                self.model.zero_grad()
+                objective.loss_and_backward(self.batch)
+                self.optimizer.step()
+
+    def generate(self, n):
+        """n tokens after a prompt of 16, greedily, with a key-value cache."""
+        generate(self.model, [self.batch.ids[0, :16]], max_tokens=n)
+
+    def merge(self):
+        merge_lora(self.model)
+
+    def floor(self, n):
+        """The matrix products of n steps, each thread with its share of them, into memory that is there already."""
+        if self.arrays is None:
+            self.arrays = [[_operands(p, self.threads) for p in self.products] for _ in range(self.threads)]
+
+        def share(operands):
+            for _ in range(n):
+                for product, (a, b, out) in zip(self.products, operands, strict=True):
+                    for _ in range(product.times):
+                        numpy.matmul(a, b, out=out)
+
+        with one_blas_thread(), ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(share, self.arrays))
+
+
+def _operands(product, threads):
+    """Random a, b and an empty a @ b for one thread's share of a product: of its rows, or of its batch."""
+    _, m, k, n, batch = product
+    rng = numpy.random.default_rng(0)
+    if batch > 1:
+        shapes = (batch // threads, m, k), (batch // threads, k, n)
+    elif (m > k and m > n) or k <= n:
+        shapes = (m // threads, k), (k, n)
+    else:
+        shapes = (m, k // threads), (k // threads, n)  # dW = dy^T x sums over rows
+    a, b = (rng.standard_normal(shape, dtype=numpy.float32) for shape in shapes)
+    return a, b, numpy.empty((*a.shape[:-1], n), numpy.float32)
+
+
+def main():
+    """Answer commands until there are no more."""
+    worker = Worker()
+    for line in sys.stdin:
+        command = json.loads(line)
+        started = time.perf_counter()
+        if command["do"] != "memory":
+            getattr(worker, command.pop("do"))(**command)
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

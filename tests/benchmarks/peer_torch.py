@@ -1,0 +1,102 @@
+"""The peer of `minilora bench`: the same GPT-2 and LoRA in PyTorch eager, with transformers and PEFT.
+
+It reads a JSON command a line and answers with a JSON line, as minilora/experiments/bench/worker.py does, and runs in
+an environment of its own:
+
+    python3 -m venv .venv-torch
+    .venv-torch/bin/pip install torch==2.13.0 transformers==5.23.0 peft==0.21.2
+    minilora bench --against torch
+"""
+
+import json
+import resource
+import sys
+import time
+import warnings
+
+import peft
+import torch
+import transformers
+
+warnings.filterwarnings("ignore")
+transformers.logging.set_verbosity_error()
+
+
+class Peer:
+    """A model with its optimizer and a batch, and what can be timed with them."""
+
+    def make(self, shape, method, threads, rank=8, device="cpu"):
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        self.device = "cuda" if device == "gpu" else "cpu"
+        torch.backends.cuda.matmul.allow_tf32 = True
+        config = transformers.GPT2Config(
+            vocab_size=shape["V"],
+            n_positions=max(shape["T"], 256),
+            n_embd=shape["C"],
+            n_layer=shape["L"],
+            n_head=shape["H"],
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=0,
+            eos_token_id=None,
+        )
+        self.model = transformers.GPT2LMHeadModel(config)
+        if method == "lora":
+            # GPT-2 has q, k and v in one c_attn, and PEFT cannot adapt a part of it; this is its default for GPT-2
+            lora = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=["c_attn"], fan_in_fan_out=True)
+            self.model = peft.get_peft_model(self.model, lora)
+        self.model.to(self.device)
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trainable, lr=1e-4) if method != "base" else None
+        self.ids = torch.randint(0, shape["V"], (shape["N"], shape["T"]), device=self.device)
+
+    def train(self, n):
+        """n steps: forward, loss, backward, AdamW."""
+        self.model.train()
+        for _ in range(n):
+            self.optimizer.zero_grad(set_to_none=True)
+            self.model(input_ids=self.ids, labels=self.ids).loss.backward()
+            self.optimizer.step()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def generate(self, n):
+        """n tokens after a prompt of 16, greedily, with a key-value cache."""
+        self.model.eval()
+        prompt = self.ids[:1, :16]
+        with torch.no_grad():
+            self.model.generate(
+                input_ids=prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=n,
+                min_new_tokens=n,
+                do_sample=False,
+                pad_token_id=0,
+            )
+
+    def merge(self):
+        self.model = self.model.merge_and_unload()
+
+
+def main():
+    """Answer commands until there are no more."""
+    peer = Peer()
+    for line in sys.stdin:
+        command = json.loads(line)
+        started = time.perf_counter()
+        if command["do"] == "memory":
+            command = {}
+        elif command["do"] == "versions":
+            command = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
+        else:
+            getattr(peer, command.pop("do"))(**command)
+            command = {}
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"seconds": seconds, "peak_bytes": peak, **command}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
