@@ -4,7 +4,8 @@ import argparse
 
 import minilora
 
-NOT_GIVEN = ("model", "adapter", "text", "lr", "threads", "top_k", "top_p")  # None unless given; help shows no default
+# None unless given; help shows no default
+NOT_GIVEN = ("model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python")
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
 
 
@@ -91,6 +92,20 @@ def parser():
              "minilora merge --adapter runs/my-adapter/adapter.safetensors --out merged.safetensors")  # fmt: skip
     model_options(p)
     p.add_argument("--out", metavar="FILE", required=True, help="the merged model's file")
+    p = verb("bench", "Measure speed and memory on this machine, beside its matrix products and beside PyTorch.",
+             "minilora bench train generate --shapes S1,S2 --against torch")  # fmt: skip
+    p.add_argument("parts", nargs="*", metavar="PART", default=argparse.SUPPRESS,
+                   help="train, generate, memory or scaling (default: all)")  # fmt: skip
+    p.add_argument("--shapes", default="S1,S2,S3", help="with commas between: any of S1, S2, S3, gpt2-small")
+    p.add_argument("--methods", default="lora,full", help="with commas between: any of lora, full")
+    p.add_argument("--rounds", type=int, default=7, help="in which all that is compared takes its turn")
+    p.add_argument("--threads", type=int, default=argparse.SUPPRESS,
+                   help="threads of each side (default: one for each core)")  # fmt: skip
+    p.add_argument("--against", choices=("torch",), default=argparse.SUPPRESS,
+                   help="compare with PyTorch, transformers and PEFT, in an environment of their own")  # fmt: skip
+    p.add_argument("--peer-python", metavar="FILE", default=argparse.SUPPRESS,
+                   help="the Python of that environment (default: the one in .venv-torch)")  # fmt: skip
+    p.add_argument("--out", metavar="DIR", default="figures/latest", help="for bench.json and figures")
     return top
 
 

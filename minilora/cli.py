@@ -7,6 +7,7 @@ from pathlib import Path
 
 import minilora
 from minilora.arguments import parse
+from minilora.backend import choose_device
 
 
 def main(argv=None):
@@ -170,6 +171,28 @@ def merge(options):
     print(f"{options.out}: the merged model")
 
 
+def bench(options):
+    from minilora.experiments.bench import report
+    from minilora.experiments.bench import run as experiment
+
+    def names(text):
+        return tuple(name.strip() for name in text.split(",") if name.strip())
+
+    peer = (options.peer_python or experiment.default_peer_python()) if options.against else None
+    config = experiment.BenchConfig(
+        parts=tuple(options.parts or experiment.PARTS),
+        shapes=names(options.shapes),
+        methods=names(options.methods),
+        rounds=options.rounds,
+        threads=options.threads or experiment.cores(),
+        device=choose_device(options.device),
+        peer_python=peer,
+    )
+    results = experiment.run(config, options.out, command=options.command)
+    report.draw(results, options.out)
+    print(report.report(results, options.out))
+
+
 VERBS = {
     "demo": demo,
     "pretrain": pretrain,
@@ -177,6 +200,7 @@ VERBS = {
     "evaluate": evaluate,
     "generate": generate,
     "merge": merge,
+    "bench": bench,
 }
 
 

@@ -26,7 +26,7 @@ from minilora.experiments.pretrain import run as run_pretraining
 from minilora.files import load_arrays, save_arrays
 from minilora.methods import lora_layers
 
-VERBS = ("demo", "pretrain", "finetune", "evaluate", "generate", "merge")
+VERBS = ("demo", "pretrain", "finetune", "evaluate", "generate", "merge", "bench")
 PNG = b"\x89PNG\r\n\x1a\n"
 MODEL = ("--model", "model.safetensors")
 QUICK = ("--steps", "2", "--batch-size", "2", "--threads", "1", "--lr", "0.05")
@@ -397,6 +397,13 @@ MERGE = ("merge", *MODEL, "--out", "out")
 DEMO = ("demo", "--out", "out", "--runs", "out")
 PRETRAIN = ("pretrain", "--out", "out")
 WRONG = {
+    "bench of what is not there": (["bench", "walk"], r"parts held 'walk'; .* train, generate, memory, scaling"),
+    "bench of no shape": (["bench", "--shapes", "S9"], r"shapes held 'S9'; .* S1, S2, S3, gpt2-small"),
+    "bench in no round": (["bench", "--rounds", "0"], r"rounds was 0; .* at least 1"),
+    "bench against what is not installed": (
+        ["bench", "--against", "torch", "--peer-python", "nowhere/python"],
+        r"--against torch needs .* nowhere/python is not there: make it with: python3 -m venv .*pip install torch",
+    ),
     "rank 0": ([*FINETUNE, "--rank", "0"], r"rank was 0; .* at least 1"),
     "rank too large": ([*FINETUNE, "--rank", "17"], r"rank was 17 for .*q_proj, .* from 1 to 16"),
     "unknown target": ([*FINETUNE, "--targets", "w_q"], r"targets named 'w_q', .* q_proj, k_proj, v_proj"),

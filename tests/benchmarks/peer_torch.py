@@ -77,7 +77,15 @@ class Peer:
             )
 
     def merge(self):
+        """Merge the adapter into W."""
         self.model = self.model.merge_and_unload()
+
+    def memory(self):
+        """Nothing: every answer tells the most that the process has held."""
+
+    def versions(self):
+        """Of what is compared."""
+        return {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
 
 
 def main():
@@ -86,16 +94,10 @@ def main():
     for line in sys.stdin:
         command = json.loads(line)
         started = time.perf_counter()
-        if command["do"] == "memory":
-            command = {}
-        elif command["do"] == "versions":
-            command = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
-        else:
-            getattr(peer, command.pop("do"))(**command)
-            command = {}
-        seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "peak_bytes": peak, **command}), flush=True)
+        answer = getattr(peer, command.pop("do"))(**command) or {}
+        answer["seconds"] = time.perf_counter() - started
+        answer["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import json
 import resource
 import sys
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 
-from minilora.backend import one_blas_thread
+from minilora.backend import one_blas_thread, to_numpy
 from minilora.data import Batch
 from minilora.experiments.bench.shapes import Shape, products_of_step
 from minilora.generation import generate
@@ -46,19 +47,34 @@ class Worker:
         self.arrays = None
 
     def train(self, n):
-        """n steps: forward, loss, backward, AdamW."""
+        """n steps: forward, loss, backward, AdamW. Returns the last loss, for which a GPU has to finish."""
         with ThreadedObjective(self.model, self.threads) as objective:
             for _ in range(n):
                 self.model.zero_grad()
-                objective.loss_and_backward(self.batch)
+                loss = objective.loss_and_backward(self.batch)
                 self.optimizer.step()
+        return {"loss": float(to_numpy(loss))}
 
     def generate(self, n):
         """n tokens after a prompt of 16, greedily, with a key-value cache."""
         generate(self.model, [self.batch.ids[0, :16]], max_tokens=n)
 
     def merge(self):
+        """Merge the adapter into W."""
         merge_lora(self.model)
+
+    def activations(self):
+        """The bytes that the forward keeps for the backward, as Python's tracemalloc counts them."""
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        _loss, cache = self.model.loss(*self.batch)
+        kept = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        del cache
+        return {"bytes": kept}
+
+    def memory(self):
+        """Nothing: every answer tells the most that the process has held."""
 
     def floor(self, n):
         """The matrix products of n steps, each thread with its share of them, into memory that is there already."""
@@ -95,11 +111,10 @@ def main():
     for line in sys.stdin:
         command = json.loads(line)
         started = time.perf_counter()
-        if command["do"] != "memory":
-            getattr(worker, command.pop("do"))(**command)
-        seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), flush=True)
+        answer = getattr(worker, command.pop("do"))(**command) or {}
+        answer["seconds"] = time.perf_counter() - started
+        answer["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

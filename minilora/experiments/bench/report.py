@@ -1,0 +1,139 @@
+"""What `minilora bench` prints and draws."""
+
+from pathlib import Path
+
+STATES = {"lora": "LoRA beside W", "merged": "LoRA merged", "base": "base model"}
+METHODS = {"lora": "LoRA", "full": "full fine-tuning"}
+
+
+def report(results, folder):
+    """The results as text.
+
+    Parameters
+    ----------
+    results : dict
+        From `run`.
+    folder : str or Path
+        Where they are.
+
+    Returns
+    -------
+    text : str
+    """
+    lines = []
+    for part, table in (("train", training), ("generate", generation), ("memory", memory), ("scaling", scaling)):
+        if part in results:
+            lines += [*aligned(table(results[part])), ""]
+    made_on = results["provenance"]
+    lines.append(f"{made_on['processor']}, {made_on['machine']}; NumPy {made_on['numpy']}, {made_on['date']}.")
+    lines.append(f"Medians of {results['config']['rounds']} rounds, [smallest, largest]; bench.json is in {folder}.")
+    return "\n".join(lines)
+
+
+def training(results):
+    """A line for each shape and method: speed, ratio to the peer, part of the floor."""
+    rows = [("a training step", "ms", "tokens/s", "against torch", "of the floor, %")]
+    for shape, methods in results.items():
+        for method, r in methods.items():
+            name = f"{shape}, {METHODS[method]}"
+            rows.append((name, f"{1e3 * r['seconds']['minilora']['median']:.1f}", f"{r['tokens_per_second']:,.0f}",
+                         spread(r.get("ratio"), ".2f"), spread(r.get("floor_percent"), ".0f")))  # fmt: skip
+    return rows
+
+
+def generation(results):
+    """A line for each shape and state of the adapter: time a token, and ratio to the peer in the same state."""
+    rows = [("generating, one sequence", "ms/token", "tokens/s", "against torch", "merged : base, time")]
+    for shape, states in results.items():
+        for state, name in STATES.items():
+            r = states[state]
+            seconds = r["seconds"]["minilora"]["median"]
+            beside = spread(states["merged_to_base"], ".2f") if state == "merged" else ""
+            rows.append((f"{shape}, {name}", f"{1e3 * seconds:.2f}", f"{1 / seconds:,.0f}",
+                         spread(r.get("ratio"), ".2f"), beside))  # fmt: skip
+    return rows
+
+
+def memory(results):
+    """A line for each shape, method and side: the most memory held, in MB, stage by stage."""
+    rows = [("most memory held, MB", "imports", "with model", "in steps", "of torch's, %")]
+    for shape, methods in results.items():
+        for method, sides in methods.items():
+            for side, peaks in sides.items():
+                part = ""
+                if side == "minilora" and "torch" in sides:
+                    part = f"{100 * peaks['step'] / sides['torch']['step']:.0f}"
+                cells = (f"{peaks[stage] / 1e6:,.0f}" for stage in ("imports", "model", "step"))
+                rows.append((f"{shape}, {METHODS[method]}, {side}", *cells, part))
+    return rows
+
+
+def scaling(results):
+    """A line for each letter: slopes of log cost over log letter, measured and of the formula."""
+    rows = [("slope of log cost in", "time", "FLOPs", "activations", "by formula")]
+    for letter, r in results.items():
+        names = ("seconds", "flops", "bytes", "bytes_formula")
+        rows.append((letter, *(f"{r['slopes'][name]:.2f}" for name in names)))
+    return rows
+
+
+def spread(value, form):
+    """A median with its range, or nothing."""
+    return "" if value is None else f"{value['median']:{form}} [{value['min']:{form}}, {value['max']:{form}}]"
+
+
+def aligned(rows):
+    """Rows of text as columns: the first to the left, the others to the right; a rule below the first row."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for i, (first, *others) in enumerate(rows):
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+        if i == 0:
+            lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
+    return lines
+
+
+def draw(results, folder):
+    """Write the figures that the results allow into the folder; returns their names."""
+    from minilora import plots
+
+    figures = {}
+    if "torch" in results["provenance"]:
+        panels = {}
+        for method, title in METHODS.items():
+            if method in results["config"]["methods"] and "train" in results:
+                panels[f"training, {title}"] = {s: triple(r[method]["ratio"]) for s, r in results["train"].items()}
+        if "generate" in results:
+            panels["generating, LoRA beside W"] = {
+                s: triple(r["lora"]["ratio"]) for s, r in results["generate"].items()
+            }
+        if panels:
+            figures["ratios.png"] = plots.bench_ratios(panels)
+    if "memory" in results:
+        panels = {
+            shape: {
+                f"{side}\n{method}": tuple(peaks[stage] for stage in ("imports", "model", "step"))
+                for method, sides in methods.items()
+                for side, peaks in sides.items()
+            }
+            for shape, methods in results["memory"].items()
+        }
+        figures["memory.png"] = plots.bench_memory(panels)
+    if "scaling" in results:
+        figures["scaling.png"] = plots.bench_scaling({
+            letter: (
+                [p["value"] for p in r["points"]],
+                [p["seconds"]["median"] for p in r["points"]],
+                *([p[name] for p in r["points"]] for name in ("flops", "bytes", "bytes_formula")),
+            )
+            for letter, r in results["scaling"].items()
+        })  # fmt: skip
+    for name, figure in figures.items():
+        plots.save(figure, Path(folder) / name)
+    return list(figures)
+
+
+def triple(value):
+    """(median, min, max)"""
+    return value["median"], value["min"], value["max"]

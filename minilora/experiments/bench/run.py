@@ -1,0 +1,184 @@
+"""`minilora bench`: what is measured, and in which turns."""
+
+import os
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from minilora.backend import cores
+from minilora.experiments.bench.scaling import measure_scaling
+from minilora.experiments.bench.shapes import SHAPES, flops_of_step
+from minilora.experiments.bench.sides import Side, our_command, peer_command, rounds, sides
+from minilora.experiments.measure import median_and_range
+from minilora.experiments.record import provenance
+from minilora.files import write_json
+
+PARTS = ("train", "generate", "memory", "scaling")
+TURN_SECONDS = 0.4  # a turn takes as many steps as fit, at least one
+TOKENS = 64
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What `run` measures.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        Of "train", "generate", "memory" and "scaling".
+    shapes : tuple of str
+        Names in SHAPES.
+    methods : tuple of str
+        Of "lora" and "full", for training and memory.
+    rounds : int
+    threads : int
+        For each side.
+    device : {"cpu", "gpu"}
+    peer_python : str, optional
+        A Python that has torch, transformers and peft; without one, there is no comparison.
+    """
+
+    parts: tuple[str, ...] = PARTS
+    shapes: tuple[str, ...] = ("S1", "S2", "S3")
+    methods: tuple[str, ...] = ("lora", "full")
+    rounds: int = 7
+    threads: int = cores()
+    device: str = "cpu"
+    peer_python: str | None = None
+
+    def __post_init__(self):
+        for field, known in (("parts", PARTS), ("shapes", tuple(SHAPES)), ("methods", ("lora", "full"))):
+            for name in getattr(self, field):
+                if name not in known:
+                    raise ValueError(f"{field} held {name!r}; each may be one of {', '.join(known)}")
+        for field in ("rounds", "threads"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{field} was {value!r}; it may be an integer of at least 1")
+
+
+def run(config, out, *, command="", progress=True):
+    """Measure, and write bench.json into the folder `out`.
+
+    Returns
+    -------
+    dict
+        By part, shape and method: seconds of each side as median, min and max over the rounds; `ratio`, the peer's
+        seconds divided by ours in the same round; `floor_percent`, the time of the matrix products as a part of ours.
+    """
+    commands = {"minilora": our_command()}
+    if config.peer_python is not None:
+        commands["torch"] = peer_command(config.peer_python)
+    results = {"command": command, "config": asdict(config), **about(commands)}
+    parts = {"train": measure_training, "generate": measure_generation, "memory": measure_memory}
+    jobs = [(part, shape) for part in config.parts if part in parts for shape in config.shapes]
+    for part, shape in tqdm(jobs, desc="bench", disable=not progress):
+        results.setdefault(part, {})[shape] = parts[part](config, commands, shape)
+    if "scaling" in config.parts:
+        with sides({"minilora": commands["minilora"]}) as started:
+            results["scaling"] = measure_scaling(started["minilora"], config.threads, config.rounds)
+    write_json(Path(out) / "bench.json", results)
+    return results
+
+
+def about(commands):
+    """Versions, machine and date; the processor, and the peer's versions."""
+    record = {"provenance": {**provenance(), "processor": processor()}}
+    if "torch" in commands:
+        with sides({"torch": commands["torch"]}) as started:
+            answer = started["torch"].ask("versions")
+        record["provenance"] |= {name: answer[name] for name in ("torch", "transformers", "peft")}
+    return record
+
+
+def processor():
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown"
+
+
+def measure_training(config, commands, shape_name):
+    """Seconds of a training step of each side, and of its matrix products alone, for each method."""
+    shape = SHAPES[shape_name]
+    results = {}
+    for method in config.methods:
+        made = {**commands, "floor": commands["minilora"]} if config.device == "cpu" else commands
+        with sides(made) as started:
+            for side in started.values():
+                side.ask("make", shape=asdict(shape), method=method, threads=config.threads, device=config.device)
+            turns, steps = {}, {}
+            for name, side in started.items():
+                do = "floor" if name == "floor" else "train"
+                side.ask(do, n=1)
+                steps[name] = max(1, round(TURN_SECONDS / side.ask(do, n=1)["seconds"]))
+
+                def turn(side=side, do=do, n=steps[name]):
+                    return side.ask(do, n=n)["seconds"] / n
+
+                turns[name] = turn
+            seconds = rounds(turns, config.rounds)
+        results[method] = compared(seconds)
+        results[method]["tokens_per_second"] = shape.N * shape.T / results[method]["seconds"]["minilora"]["median"]
+        results[method]["gflops"] = flops_of_step(shape, method) / 1e9
+    return results
+
+
+def measure_generation(config, commands, shape_name):
+    """Seconds a token of one sequence, with a key-value cache: LoRA beside W, merged into W, and the base model."""
+    made = {(name, state): command for name, command in commands.items() for state in ("lora", "merged", "base")}
+    with sides(made) as started:
+        for (_, state), side in started.items():
+            method = "base" if state == "base" else "lora"
+            shape = asdict(SHAPES[shape_name])
+            side.ask("make", shape=shape, method=method, threads=config.threads, device=config.device)
+            if state == "merged":
+                side.ask("merge")
+            side.ask("generate", n=8)
+
+        def turn_of(side):
+            return lambda: side.ask("generate", n=TOKENS)["seconds"] / TOKENS
+
+        seconds = rounds({key: turn_of(side) for key, side in started.items()}, config.rounds)
+    results = {}
+    for state in ("lora", "merged", "base"):
+        results[state] = compared({name: seconds[name, state] for name in commands})
+    ours = seconds["minilora", "merged"], seconds["minilora", "base"]
+    results["merged_to_base"] = median_and_range([merged / base for merged, base in zip(*ours, strict=True)])
+    return results
+
+
+def compared(seconds):
+    """The sides' seconds with their spread, and the ratios of each round."""
+    result = {"seconds": {name: median_and_range(values) for name, values in seconds.items()}}
+    ours = seconds["minilora"]
+    if "torch" in seconds:
+        result["ratio"] = median_and_range([t / o for t, o in zip(seconds["torch"], ours, strict=True)])
+    if "floor" in seconds:
+        result["floor_percent"] = median_and_range([100 * f / o for f, o in zip(seconds["floor"], ours, strict=True)])
+    return result
+
+
+def measure_memory(config, commands, shape_name):
+    """The most that a fresh process has held, in bytes: after its imports, with model and optimizer, after steps."""
+    results = {}
+    for method in config.methods:
+        results[method] = {}
+        for name, command in commands.items():
+            with closing(Side(command)) as side:
+                peaks = [side.ask("memory")["peak_bytes"]]
+                shape = asdict(SHAPES[shape_name])
+                made = side.ask("make", shape=shape, method=method, threads=config.threads, device=config.device)
+                peaks += [made["peak_bytes"], side.ask("train", n=3)["peak_bytes"]]
+            results[method][name] = dict(zip(("imports", "model", "step"), peaks, strict=True))
+    return results
+
+
+def default_peer_python():
+    """Where the environment of the peer is looked for."""
+    return os.path.join(".venv-torch", "Scripts" if os.name == "nt" else "bin", "python")

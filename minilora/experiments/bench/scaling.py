@@ -1,0 +1,75 @@
+"""How the cost of a LoRA step grows with L, C, T, N and r: measured slopes beside those of the formula."""
+
+import math
+from dataclasses import asdict, replace
+
+from minilora.experiments.bench.shapes import QUERIES, RANK, Shape, flops_of_step
+from minilora.experiments.measure import median_and_range
+
+BASE = Shape(L=4, C=256, T=128, N=8, V=256, H=4)
+FACTORS = (0.5, 1, 2)
+
+
+def measure_scaling(side, threads, count):
+    """Change one letter at a time by factors of two around S2, and fit the slope of log cost over log letter.
+
+    Parameters
+    ----------
+    side : Side
+        Of minilora.
+    threads, count : int
+        Threads, and rounds for each point.
+
+    Returns
+    -------
+    dict of str to dict
+        By letter: `points`, a list of value, seconds (median, min, max), flops, activation bytes measured and by
+        formula; and `slopes` of seconds, flops, bytes and bytes_formula.
+    """
+    results = {}
+    for letter in ("L", "C", "T", "N", "r"):
+        points = []
+        for factor in FACTORS:
+            value = int(factor * (RANK if letter == "r" else getattr(BASE, letter)))
+            shape, rank = (BASE, value) if letter == "r" else (replace(BASE, **{letter: value}), RANK)
+            side.ask("make", shape=asdict(shape), method="lora", threads=threads, rank=rank)
+            side.ask("train", n=1)
+            points.append(
+                {
+                    "value": value,
+                    "seconds": median_and_range([side.ask("train", n=2)["seconds"] / 2 for _ in range(count)]),
+                    "flops": flops_of_step(shape, "lora", rank),
+                    "bytes": side.ask("activations")["bytes"],
+                    "bytes_formula": activation_bytes(shape, rank),
+                }
+            )
+        results[letter] = {"points": points, "slopes": slopes(points)}
+    return results
+
+
+def slopes(points):
+    """The least-squares slope of log cost over log value, of each cost."""
+    costs = {name: [point[name] for point in points] for name in ("flops", "bytes", "bytes_formula")}
+    costs["seconds"] = [point["seconds"]["median"] for point in points]
+    x = [math.log(point["value"]) for point in points]
+    x_mean = sum(x) / len(x)
+    norm = sum((xi - x_mean) ** 2 for xi in x)
+    return {
+        name: sum((xi - x_mean) * math.log(y) for xi, y in zip(x, values, strict=True)) / norm
+        for name, values in costs.items()
+    }
+
+
+def activation_bytes(shape, rank=RANK):
+    """What a LoRA step on q_proj and v_proj keeps from its forward for its backward, in float32.
+
+    For each of the M = N T positions of a layer, C numbers each of: ln_1's xhat and its y, which A reads; q, k and v;
+    attention's y; ln_2's xhat; and 4 C of GELU's slope. Besides, h of two adapters (r each), two inv_std, and the
+    probabilities of all tiles. The inputs of frozen W are not kept. At the end ln_f's xhat, and the gradient that the
+    head has computed already.
+    """
+    L, C, T, N, H = (getattr(shape, letter) for letter in "LCTNH")
+    M = N * T
+    seen = sum(min(QUERIES, T - start) * min(start + QUERIES, T) for start in range(0, T, QUERIES))
+    layer = M * (7 * C + 4 * C + 2 * rank + 2) + N * H * seen
+    return 4 * (L * layer + M * (C + 1) + M * C)

@@ -1,0 +1,23 @@
+"""Pictures that can be read from the back of a classroom, in grey, and by the colour-blind.
+
+Each function takes NumPy arrays and returns a Figure; `save` writes it. Figures are made without pyplot, so that
+nothing has to be closed, no window opens, and a notebook (after ``%matplotlib inline``) shows each of them once.
+"""
+
+from minilora.plots.analysis import similarity_heatmap, singular_values
+from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder
+from minilora.plots.picture import lora_picture
+from minilora.plots.style import save
+from minilora.plots.training import loss_curves
+
+__all__ = [
+    "bench_memory",
+    "bench_ratios",
+    "bench_scaling",
+    "ladder",
+    "lora_picture",
+    "loss_curves",
+    "save",
+    "similarity_heatmap",
+    "singular_values",
+]

@@ -1,0 +1,213 @@
+"""The ladder: how fast a LoRA step is as its optimisations come in, one after the other, from a plain NumPy step.
+
+    python tests/benchmarks/ladder.py --out figures/bench
+
+Each rung is a process in which the optimisations of all later rungs are undone: replaced by the line that one would
+write first. The rungs take turns, so that a ratio is of two turns of one round.
+"""
+
+import argparse
+import contextlib
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy
+
+from minilora import backend, blocks, plots
+from minilora.experiments.bench import worker
+from minilora.experiments.bench.shapes import SHAPES
+from minilora.experiments.bench.sides import rounds, sides
+from minilora.experiments.measure import median_and_range
+from minilora.experiments.record import provenance
+from minilora.files import write_json
+from minilora.layers import Linear, layernorm, mlp
+from minilora.layers import linear as linear_layer
+from minilora.ops import attention, linear, lora_linear, softmax
+from minilora.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from minilora.ops.layernorm import LayerNormCache
+from minilora.training import evaluation, objective
+
+# ---- each function below undoes one optimisation
+
+
+def every_gradient():
+    """dW of frozen weights is computed too, as where nothing says that they are frozen."""
+
+    def backward(self, dy, cache, need_dx=True):
+        linear.linear_dW(dy, cache)
+        linear.linear_dbias(dy, cache)
+        return linear.linear_dx(dy, cache)
+
+    Linear.backward = backward
+
+
+def every_input():
+    """Every layer keeps its input."""
+    Linear.forward = lambda self, x, rng=None: linear_layer.linear_forward(x, self.W.data, self.bias.data)
+
+
+def plain_gelu():
+    """x**3; the slope is computed in the backward."""
+    a, c = math.sqrt(2.0 / math.pi), 0.044715
+
+    def forward(x):
+        return 0.5 * x * (1.0 + numpy.tanh(a * (x + c * x**3))), (x,)
+
+    def backward(dy, cache):
+        (x,) = cache
+        t = numpy.tanh(a * (x + c * x**3))
+        return dy * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t**2) * a * (1.0 + 3.0 * c * x**2))
+
+    mlp.gelu_tanh_forward, mlp.gelu_tanh_backward = forward, backward
+
+
+def plain_rows():
+    """LayerNorm and softmax through mean, var and sum, and a new array for every step."""
+
+    def layernorm_forward(x, gain, bias, eps):
+        inv_std = 1.0 / numpy.sqrt(x.var(axis=-1, keepdims=True) + eps)
+        xhat = (x - x.mean(axis=-1, keepdims=True)) * inv_std
+        return xhat * gain + bias, LayerNormCache(xhat, inv_std, gain)
+
+    def layernorm_dx(dy, cache):
+        xhat, inv_std, gain = cache
+        dxhat = dy * gain
+        mean = dxhat.mean(axis=-1, keepdims=True)
+        return inv_std * (dxhat - mean - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True))
+
+    def softmax_of(x):
+        exps = numpy.exp(x - x.max(axis=-1, keepdims=True))
+        return exps / exps.sum(axis=-1, keepdims=True)
+
+    layernorm.layernorm_forward, layernorm.layernorm_dx = layernorm_forward, layernorm_dx
+    attention.softmax_inplace = softmax.softmax_inplace = softmax_of
+
+
+def logits_of_all():
+    """The head and the cross-entropy one after the other."""
+
+    def loss_and_backward(model, batch, weight=1.0, rng=None):
+        logits, cache = model.forward(batch.ids, rng)
+        loss, loss_cache = cross_entropy_forward(logits, batch.targets, batch.mask)
+        model.backward(cross_entropy_backward(weight, loss_cache), cache)
+        return loss
+
+    objective.loss_and_backward = loss_and_backward
+
+
+def three_axes():
+    """Products of (N, T, I) arrays with matrices, as one writes them down."""
+    for module in (linear, lora_linear):
+        module.rows = lambda x: x
+        module.unrows = lambda y, shape: y
+        module.rows_times_transposed = lambda x, W: x @ W.T
+
+    def dW(dy, cache):
+        return (dy.swapaxes(-1, -2) @ cache.x).sum(axis=0)
+
+    def dA_dB_dh(dy, cache):
+        dh = cache.scale * (dy @ cache.B)
+        dB = cache.scale * (dy.swapaxes(-1, -2) @ cache.h).sum(axis=0)
+        return (dh.swapaxes(-1, -2) @ cache.x).sum(axis=0), dB, dh
+
+    linear.linear_dW = linear_layer.linear_dW = dW
+    linear.linear_dbias = lambda dy, cache: dy.sum(axis=(0, 1))
+    lora_linear._dA_dB_dh = dA_dB_dh
+
+
+def no_blocks():
+    """Elementwise formulas go over whole arrays."""
+    blocks.CACHE_BYTES = sys.maxsize
+
+
+def no_tiles():
+    """Attention computes the upper triangle too."""
+    attention.QUERIES = sys.maxsize
+
+
+def new_memory():
+    """Freed memory goes back to the system."""
+    objective.keep_freed_memory = lambda: None
+
+
+def one_thread():
+    """The whole batch in one thread; BLAS has all cores."""
+    for module in (backend, worker, objective, evaluation):
+        module.one_blas_thread = contextlib.nullcontext
+    original = worker.Worker.make
+    worker.Worker.make = lambda self, threads, **arguments: original(self, threads=1, **arguments)
+
+
+RUNGS = {  # what comes in, and what undoes it; in the order in which they come
+    "plain NumPy": None,
+    "no dW of frozen weights": every_gradient,
+    "GELU: x x x, its slope kept": plain_gelu,
+    "LayerNorm, softmax in few passes": plain_rows,
+    "head and loss in one op": logits_of_all,
+    "products over rows": three_axes,
+    "frozen layers keep no input": every_input,
+    "elementwise in blocks": no_blocks,
+    "attention in tiles": no_tiles,
+    "freed memory is kept": new_memory,
+    "shards on threads": one_thread,
+}
+
+
+def undo_after(rung):
+    """Undo the optimisations of all rungs after this one."""
+    undone = list(RUNGS.values())[int(rung) + 1 :]
+    for undo in undone:
+        undo()
+
+
+def measure(shape_name, count):
+    """Seconds of a step on every rung, as ratios to the first of the same round."""
+    commands = {name: [sys.executable, __file__, "--worker", str(i)] for i, name in enumerate(RUNGS)}
+    with sides(commands) as started:
+        turns = {}
+        for name, side in started.items():
+            side.ask("make", shape=asdict(SHAPES[shape_name]), method="lora", threads=backend.cores())
+            side.ask("train", n=1)
+            n = max(1, round(0.4 / side.ask("train", n=1)["seconds"]))
+            turns[name] = lambda side=side, n=n: side.ask("train", n=n)["seconds"] / n
+        seconds = rounds(turns, count)
+    first = seconds["plain NumPy"]
+    return {
+        name: {
+            "seconds": median_and_range(values),
+            "times_the_first": median_and_range([f / v for f, v in zip(first, values, strict=True)]),
+        }
+        for name, values in seconds.items()
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", default="figures/latest")
+    parser.add_argument("--shapes", default="S1,S2,S3")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--worker", metavar="RUNG")
+    options = parser.parse_args()
+    if options.worker is not None:
+        undo_after(options.worker)
+        worker.main()
+        return
+    results = {shape: measure(shape, options.rounds) for shape in options.shapes.split(",")}
+    command = f"python tests/benchmarks/ladder.py --out {options.out} --rounds {options.rounds}"
+    write_json(Path(options.out) / "ladder.json", {"command": command, "provenance": provenance(), "rungs": results})
+    bars = {
+        shape: {name: tuple(r["times_the_first"][k] for k in ("median", "min", "max")) for name, r in rungs.items()}
+        for shape, rungs in results.items()
+    }
+    plots.save(plots.ladder(bars), Path(options.out) / "ladder.png")
+    for shape, rungs in results.items():
+        for name, r in rungs.items():
+            times = r["times_the_first"]
+            print(f"{shape}  {name:36} {1e3 * r['seconds']['median']:8.1f} ms  {times['median']:.2f} "
+                  f"[{times['min']:.2f}, {times['max']:.2f}]")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
