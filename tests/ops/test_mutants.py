@@ -169,7 +169,10 @@ MUTANTS = {
     ),
     "prefix: dx flows through a slot": (ROWS["prefix"], prefix(lambda dy, **_: {"dx": dy})),
     "prefix: dx at the slots alone": (ROWS["prefix"], prefix(lambda dx, dy, **_: {"dx": dy - dx})),
-    "prefix: repeated slots overwrite": (ROWS["prefix"], prefix(lambda dy, c, **_: {"dP": prefix_that_overwrites(dy, c)})),
+    "prefix: repeated slots overwrite": (
+        ROWS["prefix"],
+        prefix(lambda dy, c, **_: {"dP": prefix_that_overwrites(dy, c)}),
+    ),
     "prefix: dP takes what has no slot": (
         ROWS["prefix"],
         prefix(lambda dP, dy, c, **_: {"dP": dP + (dy * (c.slots < 0)[..., None]).sum(axis=(0, 1))}),
