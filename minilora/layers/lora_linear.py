@@ -58,6 +58,10 @@ class LoRAFactors(Module):
             self.B.accumulate(dB)
         return dx
 
+    def arrays(self):
+        """What a file has to hold, by name."""
+        return {name: p.data for name, p in self.members()}
+
     def low_rank(self):
         """B, A and scale, arrays of which scale * B @ A is delta_W."""
         return self.B.data, self.A.data, self.scale

@@ -98,6 +98,10 @@ class PiSSAFactors(LoRAFactors):
         bias = None if base.bias is None else base.bias.data
         return lora_linear_forward(x, self.W_res, bias, self.A.data, self.B.data, self.scale, self.mask(x, rng))
 
+    def arrays(self):
+        """What a file has to hold: W_res follows from the base's W."""
+        return super().arrays() | {"A0": self.A0, "B0": self.B0}
+
     def low_rank(self):
         """delta_W as LoRA writes it, of rank 2 r: scale (B | -B0) (A over A0)."""
         xp = get_xp(A=self.A.data)
