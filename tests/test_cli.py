@@ -271,7 +271,7 @@ def test_the_options_of_finetune_arrive(tmp_path):
     minilora_prints("finetune", *MODEL, "--task", "sums.csv", *options.split(), "--out", tmp_path)
     config = read(tmp_path / "result.json")["config"]
     lora = {"rank": 3, "alpha": 6, "targets": ["q_proj", "fc_in"], "dropout": 0.25, "rslora": True}
-    assert config["lora"] | lora == config["lora"]
+    assert config["settings"] | lora == config["settings"]
     train = {"steps": 3, "batch_size": 4, "accumulation": 2, "lr": 0.02, "lr_ratio_B": 4.0, "schedule": "cosine"}
     assert config["train"] | train | {"threads": 1, "seed": 5} == config["train"]
     model = byte_gpt()

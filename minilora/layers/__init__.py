@@ -10,6 +10,7 @@ from minilora.layers.lora_linear import LoRAFactors, LoRALinear, lora_scale
 from minilora.layers.lora_variants import DoRAFactors, PiSSAFactors, dora_start, pissa_start
 from minilora.layers.mlp import MLP
 from minilora.layers.prefix import Prefix
+from minilora.layers.rows_linear import RowsLinear
 
 __all__ = [
     "MLP",
@@ -25,6 +26,7 @@ __all__ = [
     "LoRALinear",
     "PiSSAFactors",
     "Prefix",
+    "RowsLinear",
     "SelfAttention",
     "dora_start",
     "lora_scale",

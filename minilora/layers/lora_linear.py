@@ -134,7 +134,7 @@ class LoRALinear(Module):
             if self.merged and self.A.trainable:
                 raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
             return self.base.backward(dy, cache, need_dx)
-        if self.active is None or cache.A is not self.A.data:
+        if self.active is None or getattr(cache, "A", None) is not self.A.data:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
         bias = self.base.bias
         if bias is not None and bias.trainable:

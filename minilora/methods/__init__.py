@@ -2,6 +2,7 @@
 
 from minilora.methods.adapter import AdapterConfig, adapted_sublayers, apply_adapter
 from minilora.methods.adapter_file import load_adapter, save_adapter
+from minilora.methods.combining import combination_error, combine_adapters
 from minilora.methods.full import BitFitConfig, FullConfig, TopKConfig, apply_bitfit, apply_full, apply_top_k
 from minilora.methods.lora import (
     adapter_names,
@@ -15,6 +16,7 @@ from minilora.methods.lora import (
 from minilora.methods.lora_config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.methods.registry import METHODS, apply_method
+from minilora.methods.rows import rows_use
 from minilora.methods.selection import method_of
 
 __all__ = [
@@ -34,11 +36,14 @@ __all__ = [
     "apply_method",
     "apply_prefix",
     "apply_top_k",
+    "combination_error",
+    "combine_adapters",
     "load_adapter",
     "lora_layers",
     "merge_lora",
     "method_of",
     "remove_lora",
+    "rows_use",
     "save_adapter",
     "set_adapter",
     "unmerge_lora",

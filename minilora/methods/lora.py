@@ -128,7 +128,7 @@ def _scale(path, config):
 
 def attach(model, factors, name):
     """Give the layers at the paths in `factors` an adapter called `name`, activate it, freeze everything else."""
-    _refuse_merged(model)
+    refuse_merged(model)
     if not isinstance(name, str) or not name:
         raise ValueError(f"name was {name!r}; it may be any text")
     if name in adapter_names(model):
@@ -163,7 +163,7 @@ def set_adapter(model, name):
     ValueError
         If there is no adapter of this name (the message lists them), or one is merged.
     """
-    _refuse_merged(model)
+    refuse_merged(model)
     if name is not None and name not in adapter_names(model):
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}")
     layers = lora_layers(model).values()
@@ -179,7 +179,8 @@ def set_adapter(model, name):
         train_only(model, [p for factors in chosen for p in factors.parameters()], chosen[0].config)
 
 
-def _refuse_merged(model):
+def refuse_merged(model):
+    """Raise a ValueError if an adapter is merged."""
     if any(layer.merged for layer in lora_layers(model).values()):
         raise ValueError("an adapter is merged into the model; call unmerge_lora(model) first")
 

@@ -14,8 +14,12 @@ from minilora.methods.lora import apply_lora
 from minilora.methods.lora_config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
 
-# The paper's baselines and LoRA, then LoRA's variants. LoRA+ is LoRA with another optimizer: TrainConfig.lr_ratio_B.
+# LoRA and its variants, then the paper's baselines. LoRA+ is LoRA with another optimizer: TrainConfig.lr_ratio_B.
 METHODS = {
+    "lora": LoRAConfig(),
+    "rslora": LoRAConfig(rslora=True),
+    "dora": LoRAConfig(dora=True),
+    "pissa": LoRAConfig(init="pissa"),
     "full": FullConfig(),
     "top-k": TopKConfig(),
     "bitfit": BitFitConfig(),
@@ -25,10 +29,6 @@ METHODS = {
     "adapter-d": AdapterConfig("pfeiffer", leave_out=1),
     "prefix-embedding": PrefixConfig("embedding"),
     "prefix-layer": PrefixConfig("layer"),
-    "lora": LoRAConfig(),
-    "rslora": LoRAConfig(rslora=True),
-    "dora": LoRAConfig(dora=True),
-    "pissa": LoRAConfig(init="pissa"),
 }
 
 # The kinds of configuration, as a file names them, and what each is applied by.
