@@ -79,7 +79,7 @@ def combination_error(model, names, weights):
             difference += numpy.sum((found - wanted) ** 2)
             size += numpy.sum(wanted**2)
         if not size:
-            raise ValueError(f"names {list(names)} with weights {list(weights)} sum to zero; no error is relative to that")
+            raise ValueError(f"names {list(names)} with weights {list(weights)} sum to zero; an error is relative")
         errors[how] = float(numpy.sqrt(difference / size))
     return errors
 

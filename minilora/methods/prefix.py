@@ -59,9 +59,9 @@ def apply_prefix(model, config, *, rng):
     ValueError
         If the model is no GPT, has a prefix already, or has no room for it. The model is unchanged.
     """
-    n, limit = config.before + config.after, model.config.n_positions
     if not isinstance(model, GPT):
         raise ValueError(f"model was a {type(model).__name__}; prefix tuning needs a decoder, a GPT")
+    n, limit = config.before + config.after, model.config.n_positions
     if model.prefix.length:
         raise ValueError("the model has a prefix already; apply one to a model that was loaded anew")
     if n >= limit:
