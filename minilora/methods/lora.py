@@ -149,7 +149,7 @@ def lora_layers(model):
 
 
 def adapter_names(model):
-    """The names of all adapters, in the order in which they came."""
+    """The names of all adapters, layer by layer; within a layer in the order in which they came."""
     return list(dict.fromkeys(name for layer in lora_layers(model).values() for name in layer.adapters))
 
 
