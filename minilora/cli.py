@@ -21,7 +21,7 @@ LEARNING_RATES = {
     "lora": 1e-2,
     "rslora": 1e-2,
     "dora": 1e-2,
-    "pissa": 2e-3,
+    "pissa": 5e-3,
 }
 
 
