@@ -279,7 +279,7 @@ OTHER_METHODS = {
     "adapter-p": ("--size 2", {"kind": "pfeiffer", "size": 2, "leave_out": 0}),
     "adapter-d": ("--leave-out 0", {"kind": "pfeiffer", "size": 16, "leave_out": 0}),
     "prefix-embedding": ("--before 3 --after 0", {"kind": "embedding", "before": 3, "after": 0}),
-    "prefix-layer": ("--before 2", {"kind": "layer", "before": 2, "after": 8}),
+    "prefix-layer": ("--before 2", {"kind": "layer", "before": 2, "after": 5}),
 }
 
 

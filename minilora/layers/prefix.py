@@ -73,8 +73,8 @@ class Prefix(Module):
         """A batch with the prefix in it, on the host.
 
         The prompt of a row ends where its loss begins to count: with the token that predicts the first counted target.
-        The li tokens come after it, and the last of them predicts that target instead. A row in which nothing counts
-        is a prompt to its end.
+        The li tokens come after it, and the last of them predicts that target instead. So the prompt of running text,
+        where everything counts, is its first token; a row in which nothing counts is a prompt to its end.
 
         Parameters
         ----------

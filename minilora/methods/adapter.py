@@ -5,11 +5,13 @@ The paper counts them as |Theta| = L_adapters (2 d r + r + d) + L_LN 2 d (sectio
     Adapter^H   Houlsby et al., 2019     after the attention and after the MLP           2 a block
     Adapter^L   Lin et al., 2020         after the MLP, with a LayerNorm of its own      1 a block, and 1 LayerNorm
     Adapter^P   Pfeiffer et al., 2021    after the MLP                                   1 a block
-    Adapter^D   AdapterDrop, Ruecklé et al., 2021: Adapter^P without those of the first blocks, as their paper's main
-                experiments have it; the blocks without adapters need no backward pass at all
+    Adapter^D   Rücklé et al., 2021      AdapterDrop: none in the first blocks, in training and after
 
-All of them stand before the residual connection is added, as the paper describes them. Where the four sources differ
-in a detail (ReLU for GELU, where a post-LN block normalises), this is one form for all.
+Adapter^D is Adapter^P here, for the paper's counts of it, 0.3M and 0.9M for RoBERTa base, are those of one adapter a
+block, r = 16 and 48. Below the first adapter nothing is trained, and so nothing is differentiated.
+
+All of them stand before the residual connection is added, as the paper describes them. Where the sources differ in a
+detail (ReLU for GELU, where a post-LN block normalises), this is one form for all.
 """
 
 import math
@@ -62,13 +64,15 @@ def apply_adapter(model, config, *, rng):
     Raises
     ------
     ValueError
-        If the model has adapters already, or no block is left for one. The model is unchanged.
+        If the model has adapters already, no block is left for one, or `size` is no bottleneck. The model is unchanged.
     """
     if adapted_sublayers(model):
         raise ValueError("the model has adapters already; apply them to a model that was loaded anew")
     blocks = block_paths(model)
     if config.leave_out >= len(blocks):
         raise ValueError(f"leave_out was {config.leave_out}; it may be from 0 to {len(blocks) - 1}")
+    if config.size > model.config.d_model:
+        raise ValueError(f"size was {config.size}; it may be from 1 to {model.config.d_model}, the model's width")
     set_adapter(model, None)
     sublayers = dict(model.named_modules())
     for path in (f"{block}.{name}" for block in blocks[config.leave_out :] for name in SUBLAYERS[config.kind]):

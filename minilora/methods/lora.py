@@ -21,8 +21,8 @@ from minilora.layers import (
     lora_scale,
     pissa_start,
 )
-from minilora.methods.lora_config import fits
-from minilora.methods.selection import train_only
+from minilora.methods.lora_config import LoRAConfig, fits
+from minilora.methods.selection import method_of, train_only
 from minilora.parameter import Parameter
 
 
@@ -172,8 +172,7 @@ def set_adapter(model, name):
         for factors in layer.adapters.values():
             factors.freeze()
     if name is None:
-        model.method = None
-        model.name_parameters()
+        _forget_lora(model)
     else:
         chosen = [layer.factors for layer in layers if layer.active is not None]
         train_only(model, [p for factors in chosen for p in factors.parameters()], chosen[0].config)
@@ -201,5 +200,10 @@ def remove_lora(model):
     """Put each adapted layer's own Linear back in its place. What is merged stays merged: W + delta_W, for good."""
     for path, layer in lora_layers(model).items():
         model.replace(path, layer.base)
-    model.method = None
+    _forget_lora(model)
+
+
+def _forget_lora(model):
+    if isinstance(method_of(model), LoRAConfig):
+        model.method = None
     model.name_parameters()

@@ -32,8 +32,8 @@ class PrefixConfig:
     """
 
     kind: str = "embedding"
-    before: int = 8
-    after: int = 8
+    before: int = 5
+    after: int = 5
 
     def __post_init__(self):
         if self.kind not in KINDS:

@@ -1,7 +1,7 @@
 """Many tasks in one batch: each row uses its own adapter, all of them on one base.
 
-The paper calls this out of reach for merged weights (section 4.2, limitations): W + delta_W belongs to one task. Beside
-the frozen W, any number of adapters can be at work at once.
+With merged weights this cannot be done, a limitation that the paper names (section 4.2): W + delta_W belongs to one
+task. Beside the frozen W, any number of adapters can be at work at once.
 
     with rows_use(model, ["tables", None, "news"]):       # None: the base
         logits, cache = model.forward(ids)                # (3, T)

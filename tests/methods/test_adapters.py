@@ -37,11 +37,11 @@ C = CONFIG.d_model
 @pytest.mark.parametrize(
     ("config", "paths"),
     [
-        (AdapterConfig("houlsby"), ["blocks.0.attn", "blocks.0.mlp", "blocks.1.attn", "blocks.1.mlp"]),
-        (AdapterConfig("lin"), ["blocks.0.mlp", "blocks.1.mlp"]),
-        (AdapterConfig("pfeiffer"), ["blocks.0.mlp", "blocks.1.mlp"]),
-        (AdapterConfig("pfeiffer", leave_out=1), ["blocks.1.mlp"]),
-        (AdapterConfig("houlsby", leave_out=1), ["blocks.1.attn", "blocks.1.mlp"]),
+        (AdapterConfig("houlsby", 4), ["blocks.0.attn", "blocks.0.mlp", "blocks.1.attn", "blocks.1.mlp"]),
+        (AdapterConfig("lin", 4), ["blocks.0.mlp", "blocks.1.mlp"]),
+        (AdapterConfig("pfeiffer", 4), ["blocks.0.mlp", "blocks.1.mlp"]),
+        (AdapterConfig("pfeiffer", 4, leave_out=1), ["blocks.1.mlp"]),
+        (AdapterConfig("houlsby", 4, leave_out=1), ["blocks.1.attn", "blocks.1.mlp"]),
     ],
     ids=str,
 )
@@ -201,6 +201,8 @@ def test_adapters_switch_lora_off_and_lora_freezes_adapters():
         ({"size": True}, "size was True; it may be an integer of at least 1"),
         ({"leave_out": -1}, "leave_out was -1; it may be an integer of at least 0"),
         ({"leave_out": 2}, "leave_out was 2; it may be from 0 to 1"),
+        ({"size": 7}, "size was 7; it may be from 1 to 6, the model's width"),
+        ({"size": 10**12}, "size was 1000000000000; it may be from 1 to 6"),
     ],
 )
 def test_adapters_that_cannot_be_are_refused_and_the_model_stays_as_it_was(settings, message):

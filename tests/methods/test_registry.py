@@ -8,7 +8,16 @@ from methods.tiny import CONFIG, gradients_of, rng, same_bits, some_batch, tiny_
 from minilora.analysis import count_parameters
 from minilora.generation import generate
 from minilora.gradcheck import GradientError, check_model
-from minilora.methods import METHODS, LoRAConfig, TopKConfig, apply_method, load_adapter, method_of, save_adapter
+from minilora.methods import (
+    METHODS,
+    LoRAConfig,
+    TopKConfig,
+    apply_method,
+    load_adapter,
+    method_of,
+    save_adapter,
+    set_adapter,
+)
 from minilora.training import AdamW, ThreadedObjective, evaluate_loss, loss_and_backward
 
 each_method = pytest.mark.parametrize("config", EVERY.values(), ids=EVERY.keys())
@@ -146,14 +155,27 @@ def test_its_file_holds_what_it_trained(config, tmp_path):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_name_applies_its_configuration(name):
     model = tiny_gpt()
-    small = {"prefix-embedding": 16, "prefix-layer": 16, "lora": 8, "rslora": 8, "dora": 8, "pissa": 8}
-    if name in small:  # a rank of 8, or 16 tokens, is too much for the tiny model
-        with pytest.raises(ValueError, match=rf"was {small[name]}"):
-            apply_method(model, name)
-        assert trainable_names(model) == list(weights_of(tiny_gpt()))
-    else:
+    if name in ("full", "top-k", "bitfit"):
         apply_method(model, name)
         assert method_of(model) == METHODS[name]
+    else:  # a rank or size of 8, or 10 tokens, is too much for the tiny model
+        with pytest.raises(ValueError, match=r"(rank|size) was 8|before \+ after was 10"):
+            apply_method(model, name)
+        assert trainable_names(model) == list(weights_of(tiny_gpt())) and method_of(model) is None
+
+
+def test_the_methods_of_the_paper_and_the_variants_are_all_there():
+    papers = {"full", "top-k", "bitfit", "adapter-h", "adapter-l", "adapter-p", "adapter-d", "lora"}
+    assert METHODS.keys() == papers | {"prefix-embedding", "prefix-layer", "rslora", "dora", "pissa"}
+
+
+def test_switching_lora_off_does_not_forget_another_method():
+    model = tiny_adapted(EVERY["bitfit"])
+    set_adapter(model, None)
+    assert method_of(model) == EVERY["bitfit"]
+    model = tiny_adapted(EVERY["lora"])
+    set_adapter(model, None)
+    assert method_of(model) is None
 
 
 @pytest.mark.parametrize("method", ["magic", None, TopKConfig], ids=str)
