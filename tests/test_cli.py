@@ -19,7 +19,7 @@ from experiments.tiny import CONFIG, LORA, adapted, byte_gpt, csv_text, jsonl_te
 from methods.tiny import same_bits, weights_of
 from minilora.arguments import parser
 from minilora.backend import gpu_available
-from minilora.cli import main
+from minilora.cli import LEARNING_RATES, main
 from minilora.experiments.demo_report import report
 from minilora.experiments.pretrain import PretrainConfig
 from minilora.experiments.pretrain import run as run_pretraining
@@ -283,8 +283,8 @@ OTHER_METHODS = {
 }
 
 
-def test_every_method_is_tested():
-    assert {"lora", "full", *OTHER_METHODS} == minilora.METHODS.keys()
+def test_every_method_is_tested_and_has_a_learning_rate():
+    assert {"lora", "full", *OTHER_METHODS} == minilora.METHODS.keys() == LEARNING_RATES.keys()
 
 
 @pytest.mark.parametrize(("method", "options", "settings"), [(m, *of) for m, of in OTHER_METHODS.items()])
