@@ -8,7 +8,7 @@ cache, padding and the mask of the loss need to know nothing of it. What differs
 
 With lp tokens before and li after the prompt these are C (lp + li) numbers, or L C (lp + li), as in the paper
 (section 5.1). PreLayer's replacement stops at the input of the last block: nobody attends to what comes out of it, and
-it is there that the last prefix token predicts the first word of the answer.
+from what comes out of it, the last token of the prefix predicts the first word of the answer.
 """
 
 import numpy

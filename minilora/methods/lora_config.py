@@ -85,6 +85,7 @@ def _setting(kind, name):
 
 
 def fits(name, path):
+    """True if `name` is the path of a layer, or the end of it."""
     return path == name or path.endswith("." + name)
 
 

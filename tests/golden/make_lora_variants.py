@@ -49,4 +49,4 @@ if __name__ == "__main__":
     examples = {"dora": example(use_dora=True), "pissa": example(init_lora_weights="pissa")}
     about = {"peft": peft.__version__, "torch": torch.__version__, "scale": ALPHA / RANK}
     path = Path(__file__).with_name("lora_variants.json")
-    path.write_text(json.dumps(about | examples, indent=1) + "\n")
+    path.write_text(json.dumps(about | examples) + "\n")
