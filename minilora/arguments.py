@@ -53,18 +53,27 @@ def parser():
              "minilora finetune --rank 4 --alpha 8 --targets q_proj,v_proj --out runs/my-adapter")  # fmt: skip
     p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help=MODEL_HELP)
     task_options(p)
-    p.add_argument("--method", choices=("lora", "full"), default="lora", help="train A and B, or all weights")
-    p.add_argument("--rank", type=int, default=8, help="r, the rank of delta W")
-    p.add_argument("--alpha", type=float, default=16, help="delta W is scaled by alpha / r")
+    p.add_argument("--method", choices=tuple(minilora.METHODS), default="lora", help="what is trained; each of the "
+                   "following options says which methods it is for")  # fmt: skip
+    lora = "lora, rslora, dora, pissa"
+    p.add_argument("--rank", type=int, default=8, help=f"r, the rank of delta W ({lora})")
+    p.add_argument("--alpha", type=float, default=16, help=f"delta W is scaled by alpha / r ({lora})")
     p.add_argument("--targets", default="q_proj,v_proj", help="layers to adapt, with commas between: any of q_proj, "
-                   "k_proj, v_proj, o_proj, fc_in, fc_out, or whole paths")  # fmt: skip
-    p.add_argument("--dropout", type=float, default=0.0, help="probability with which an input of A is dropped")
-    p.add_argument("--rslora", action="store_true", help="scale by alpha / sqrt(r) instead")
+                   f"k_proj, v_proj, o_proj, fc_in, fc_out, or whole paths ({lora})")  # fmt: skip
+    p.add_argument("--dropout", type=float, default=0.0,
+                   help=f"probability with which an input of A is dropped ({lora})")  # fmt: skip
+    p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
+    p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")
+    p.add_argument("--size", type=int, default=16, help="r, the width of an adapter (adapter-h, -l, -p, -d)")
+    p.add_argument("--leave-out", type=int, default=1, help="first blocks without an adapter (adapter-d)")
+    p.add_argument("--before", type=int, default=5, help="tokens before the prompt (prefix-embedding, prefix-layer)")
+    p.add_argument("--after", type=int, default=5, help="tokens after the prompt (prefix-embedding, prefix-layer)")
+    p.add_argument("--blocks", type=int, default=2, help="how many of the last blocks are trained (top-k)")
     p.add_argument("--steps", type=int, default=300, help="training steps")
     p.add_argument("--batch-size", type=int, default=8, help="examples, or windows of text, in a step")
     p.add_argument("--accumulation", type=int, default=1, help="parts in which a batch is computed, to save memory")
     p.add_argument("--lr", type=float, default=argparse.SUPPRESS,
-                   help="learning rate (default: 1e-2 for lora, 2e-3 for full)")  # fmt: skip
+                   help="learning rate (default: one that suits the method)")  # fmt: skip
     p.add_argument("--lr-ratio-b", type=float, default=1.0, help="LoRA+: B's learning rate divided by A's")
     p.add_argument("--schedule", choices=("linear", "cosine", "constant"), default="linear",
                    help="how the learning rate falls after warming up")  # fmt: skip

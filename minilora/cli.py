@@ -9,6 +9,23 @@ import minilora
 from minilora.arguments import parse
 from minilora.backend import choose_device
 
+# If --lr is not given: found in short runs of the bundled decoder on mini-E2E, to a factor of two.
+LEARNING_RATES = {
+    "lora": 1e-2,
+    "rslora": 1e-2,
+    "dora": 1e-2,
+    "pissa": 5e-3,
+    "full": 2e-3,
+    "top-k": 5e-3,
+    "bitfit": 3e-2,
+    "adapter-h": 1e-2,
+    "adapter-l": 1e-2,
+    "adapter-p": 1e-2,
+    "adapter-d": 1e-2,
+    "prefix-embedding": 1e-1,
+    "prefix-layer": 1e-1,
+}
+
 
 def main(argv=None):
     """Run ``minilora VERB ...``; returns the exit status."""
@@ -42,13 +59,14 @@ def open_model(options, adapter=None):
     return model
 
 
-def open_task(options, model):
-    """The task that --task or --text names."""
+def open_task(options, model, reserved=0):
+    """The task that --task or --text names, for a model in which some positions are reserved for a prefix to come."""
     from minilora.data import load_task, text_task
 
+    length = model.longest_input - reserved
     if options.text is not None:
-        return text_task(options.text, length=model.config.n_positions)
-    return load_task(options.task, length=model.config.n_positions)
+        return text_task(options.text, length=length)
+    return load_task(options.task, length=length)
 
 
 def demo(options):
@@ -88,30 +106,48 @@ def finetune(options):
     from minilora.training import TrainConfig
 
     model = open_model(options)
-    task = open_task(options, model)
-    lora = minilora.LoRAConfig(
-        rank=options.rank,
-        alpha=options.alpha,
-        targets=tuple(name.strip() for name in options.targets.split(",") if name.strip()),
-        dropout=options.dropout,
-        rslora=options.rslora,
-    )
+    settings = method_settings(options)
+    is_prefix = isinstance(settings, minilora.PrefixConfig)
+    task = open_task(options, model, reserved=settings.before + settings.after if is_prefix else 0)
     train = TrainConfig(
         steps=options.steps,
         batch_size=options.batch_size,
-        lr=options.lr if options.lr is not None else {"lora": 1e-2, "full": 2e-3}[options.method],
+        lr=options.lr if options.lr is not None else LEARNING_RATES[options.method],
         lr_ratio_B=options.lr_ratio_b,
         schedule=options.schedule,
         accumulation=options.accumulation,
         threads=options.threads,
         seed=options.seed,
     )
-    config = experiment.FinetuneConfig(task.name, options.method, lora, train)
+    config = experiment.FinetuneConfig(task.name, options.method, settings, train)
     result, _ = experiment.run(model, task, config, options.out, command=options.command)
     print(f"{task.name}, test:")
     print_measures(result)
     print(f"{result['trainable']:,} parameters trained, {result['percent']:.2f} % of all")
     print(f"in {options.out}: {result['file']['name']} ({result['file']['bytes'] / 1e3:,.0f} KB), result.json")
+
+
+def method_settings(options):
+    """The configuration of --method, with those of its options that it has."""
+    settings = minilora.METHODS[options.method]
+    if isinstance(settings, minilora.LoRAConfig):
+        return replace(
+            settings,
+            rank=options.rank,
+            alpha=options.alpha,
+            targets=tuple(name.strip() for name in options.targets.split(",") if name.strip()),
+            dropout=options.dropout,
+            rslora=options.rslora or settings.rslora,
+            dora_exact=options.dora_exact,
+        )
+    if isinstance(settings, minilora.AdapterConfig):
+        leave_out = options.leave_out if options.method == "adapter-d" else 0
+        return replace(settings, size=options.size, leave_out=leave_out)
+    if isinstance(settings, minilora.PrefixConfig):
+        return replace(settings, before=options.before, after=options.after)
+    if isinstance(settings, minilora.TopKConfig):
+        return minilora.TopKConfig(options.blocks)
+    return settings
 
 
 def evaluate(options):

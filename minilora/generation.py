@@ -42,6 +42,7 @@ def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=N
         raise TypeError("prompts held text; each may be a sequence of token ids, such as a tokenizer's encode gives")
     prompts = [numpy.asarray(prompt) for prompt in prompts]
     _check(model, prompts, max_tokens, temperature, top_k, top_p, rng)
+    prompts = [model.prefix.insert_prompt(prompt) for prompt in prompts]
     limit = model.config.n_positions
     lengths = numpy.array([len(prompt) for prompt in prompts])  # (N,)
     ends = numpy.minimum(lengths + max_tokens, limit)  # (N,) where each sequence is full
@@ -86,7 +87,7 @@ def choose_tokens(logits, temperature, top_k, top_p, rng):
 def _check(model, prompts, max_tokens, temperature, top_k, top_p, rng):
     if not prompts:
         raise ValueError("prompts was empty; there must be at least one")
-    limit, V = model.config.n_positions, model.config.vocab_size
+    limit, V = model.longest_input, model.config.vocab_size
     for prompt in prompts:
         if prompt.ndim != 1 or not 1 <= len(prompt) < limit:
             raise ValueError(f"a prompt had shape {prompt.shape}; it may have 1 to {limit - 1} tokens")

@@ -19,7 +19,7 @@ from experiments.tiny import CONFIG, LORA, adapted, byte_gpt, csv_text, jsonl_te
 from methods.tiny import same_bits, weights_of
 from minilora.arguments import parser
 from minilora.backend import gpu_available
-from minilora.cli import main
+from minilora.cli import LEARNING_RATES, main
 from minilora.experiments.demo_report import report
 from minilora.experiments.pretrain import PretrainConfig
 from minilora.experiments.pretrain import run as run_pretraining
@@ -52,6 +52,9 @@ def folder(tmp_path_factory):
     minilora.save_adapter(wider, folder / "wider.safetensors")
     for name, text in TASK_FILES.items():
         (folder / name).write_text(text)
+    houlsby = byte_gpt()
+    minilora.apply_method(houlsby, "adapter-h")
+    minilora.save_adapter(houlsby, folder / "houlsby.safetensors")
     (folder / "empty.txt").write_text("")
     (folder / "latin1.txt").write_bytes(b"caf\xe9 " * 2000)
     (folder / "columns.csv").write_text("question,answer\na,b\n")
@@ -265,13 +268,58 @@ def test_finetune_then_evaluate_gives_the_same_numbers(tmp_path, task, method, f
     assert measures(minilora_prints("evaluate", *MODEL, "--task", task)) != measures(printed)
 
 
+OTHER_METHODS = {
+    "rslora": ("--rank 2 --targets q_proj", {"rank": 2, "targets": ["q_proj"], "rslora": True, "dora": False}),
+    "dora": ("--rank 2 --dora-exact", {"rank": 2, "alpha": 16, "dora": True, "dora_exact": True}),
+    "pissa": ("--rank 3 --alpha 3", {"rank": 3, "alpha": 3, "init": "pissa"}),
+    "top-k": ("--blocks 1", {"k": 1}),
+    "bitfit": ("", {}),
+    "adapter-h": ("--size 3", {"kind": "houlsby", "size": 3, "leave_out": 0}),
+    "adapter-l": ("", {"kind": "lin", "size": 16, "leave_out": 0}),
+    "adapter-p": ("--size 2", {"kind": "pfeiffer", "size": 2, "leave_out": 0}),
+    "adapter-d": ("--leave-out 0", {"kind": "pfeiffer", "size": 16, "leave_out": 0}),
+    "prefix-embedding": ("--before 3 --after 0", {"kind": "embedding", "before": 3, "after": 0}),
+    "prefix-layer": ("--before 2", {"kind": "layer", "before": 2, "after": 5}),
+}
+
+
+def test_every_method_is_tested_and_has_a_learning_rate():
+    assert {"lora", "full", *OTHER_METHODS} == minilora.METHODS.keys() == LEARNING_RATES.keys()
+
+
+@pytest.mark.parametrize(("method", "options", "settings"), [(m, *of) for m, of in OTHER_METHODS.items()])
+def test_finetune_by_every_other_method_then_evaluate_and_generate(tmp_path, method, options, settings):
+    arguments = [*MODEL, "--task", "sums.csv", "--method", method, *options.split(), *QUICK, "--out", tmp_path]
+    printed = minilora_prints("finetune", *arguments)
+    result = read(tmp_path / "result.json")
+    assert result["config"]["method"] == method and result["config"]["settings"].items() >= settings.items()
+    assert result["file"]["name"] == "adapter.safetensors" and 0 < result["trainable"] < 4000
+    adapted = [*MODEL, "--adapter", tmp_path]
+    assert measures(minilora_prints("evaluate", *adapted, "--task", "sums.csv")) == measures(printed)
+    assert minilora_prints("generate", "5 plus 1", *adapted, "--source", "--max-tokens", 5)
+
+
+def test_a_prefix_leaves_less_room_for_running_text(tmp_path):
+    prefix = ["--method", "prefix-layer", "--before", 100, "--after", 50]
+    printed = minilora_prints("finetune", *MODEL, "--text", "notes.txt", *prefix, *QUICK, "--out", tmp_path)
+    again = minilora_prints("evaluate", *MODEL, "--text", "notes.txt", "--adapter", tmp_path)
+    assert measures(again) == measures(printed)
+
+
+def test_what_bitfit_has_learned_merges_into_a_model(tmp_path):
+    minilora_prints("finetune", *MODEL, "--task", "sums.csv", "--method", "bitfit", *QUICK, "--out", tmp_path)
+    minilora_prints("merge", *MODEL, "--adapter", tmp_path, "--out", tmp_path / "merged.safetensors")
+    merged, base = weights_of(minilora.load_model(tmp_path / "merged.safetensors")), weights_of(byte_gpt())
+    assert {name for name in base if not same_bits(base[name], merged[name])} == {n for n in base if "bias" in n}
+
+
 def test_the_options_of_finetune_arrive(tmp_path):
     options = "--rank 3 --alpha 6 --targets q_proj,fc_in --dropout 0.25 --rslora --steps 3 --batch-size 4"
     options += " --accumulation 2 --lr 0.02 --lr-ratio-b 4 --schedule cosine --threads 1 --seed 5"
     minilora_prints("finetune", *MODEL, "--task", "sums.csv", *options.split(), "--out", tmp_path)
     config = read(tmp_path / "result.json")["config"]
     lora = {"rank": 3, "alpha": 6, "targets": ["q_proj", "fc_in"], "dropout": 0.25, "rslora": True}
-    assert config["lora"] | lora == config["lora"]
+    assert config["settings"] | lora == config["settings"]
     train = {"steps": 3, "batch_size": 4, "accumulation": 2, "lr": 0.02, "lr_ratio_B": 4.0, "schedule": "cosine"}
     assert config["train"] | train | {"threads": 1, "seed": 5} == config["train"]
     model = byte_gpt()
@@ -409,6 +457,12 @@ WRONG = {
     "unknown target": ([*FINETUNE, "--targets", "w_q"], r"targets named 'w_q', .* q_proj, k_proj, v_proj"),
     "no target": ([*FINETUNE, "--targets", ""], r"targets was \(\); .*q_proj"),
     "dropout 1": ([*FINETUNE, "--dropout", "1"], r"dropout was 1.0; .* < 1"),
+    "size 0": ([*FINETUNE, "--method", "adapter-h", "--size", "0"], r"size was 0; .* at least 1"),
+    "leave out all": ([*FINETUNE, "--method", "adapter-d"], r"leave_out was 1; it may be from 0 to 0"),
+    "blocks 2 of 1": ([*FINETUNE, "--method", "top-k"], r"k was 2; it may be from 1 to 1, the number of blocks"),
+    "before -1": ([*FINETUNE, "--method", "prefix-layer", "--before", "-1"], r"before was -1; .* at least 0"),
+    "dora-exact alone": ([*FINETUNE, "--dora-exact"], r"dora_exact was True, but dora was False"),
+    "merge adapters": ([*MERGE, "--adapter", "houlsby.safetensors"], r"what cannot be merged, adapters or a prefix"),
     "alpha nan": ([*FINETUNE, "--alpha", "nan"], r"alpha was nan; .* finite"),
     "steps 0": ([*FINETUNE, "--steps", "0"], r"steps was 0; .* at least 1"),
     "batch size 0": ([*FINETUNE, "--batch-size", "0"], r"batch.size was 0; .* at least 1"),

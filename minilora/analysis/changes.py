@@ -33,12 +33,20 @@ def adapter_factors(model):
     Raises
     ------
     ValueError
-        If no layer has an active adapter.
+        If no layer has an active adapter, or it is DoRA's, whose delta_W has no factors.
     """
+    adapted = {}
+    for path, layer in _adapted_layers(model).items():
+        B, A, scale = layer.factors.low_rank()
+        adapted[path] = Factors(as_matrix(f"{path}.B", B), as_matrix(f"{path}.A", A), scale)
+    return adapted
+
+
+def _adapted_layers(model):
     adapted = {
-        path: Factors(as_matrix(f"{path}.B", layer.B.data), as_matrix(f"{path}.A", layer.A.data), layer.scale)
+        path: layer
         for path, layer in model.named_modules()
-        if hasattr(layer, "delta_W") and layer.active is not None
+        if hasattr(layer, "adapters") and layer.active is not None
     }
     if not adapted:
         raise ValueError("the model has no active LoRA adapter: call apply_lora or set_adapter first")
@@ -55,8 +63,12 @@ def delta_weights(model):
     Returns
     -------
     dict of str to ndarray of shape (O, I)
-        By the path of the layer. The product is taken in float64, so that its rank is r to sixteen digits.
+        By the path of the layer. The product is taken in float64, so that its rank is r to sixteen digits. DoRA's
+        delta_W, which is no such product, comes in the model's own precision.
     """
+    adapted = _adapted_layers(model)
+    if any(hasattr(layer.factors, "m") for layer in adapted.values()):  # DoRA's lengths of rows
+        return {path: as_matrix(path, layer.delta_W()) for path, layer in adapted.items()}
     return {path: scale * (B @ A) for path, (B, A, scale) in adapter_factors(model).items()}
 
 

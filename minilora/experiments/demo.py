@@ -32,7 +32,7 @@ def configs(task_name, steps, seed):
     lora = LoRAConfig(rank=8, alpha=16, targets=ALL_LINEAR)
     return {
         "LoRA": FinetuneConfig(task_name, "lora", lora, TrainConfig(lr=5e-3, lr_ratio_B=4.0, **common)),
-        "full fine-tuning": FinetuneConfig(task_name, "full", lora, TrainConfig(lr=2e-3, **common)),
+        "full fine-tuning": FinetuneConfig(task_name, "full", None, TrainConfig(lr=2e-3, **common)),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -10,11 +11,9 @@ from minilora.analysis import count_parameters
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.methods import LoRAConfig, apply_full, apply_lora, save_adapter
+from minilora.methods import METHODS, apply_method, save_adapter
 from minilora.models import save_model
 from minilora.training import TrainConfig, Trainer, evaluate_loss
-
-METHODS = ("lora", "full")
 
 
 @dataclass(frozen=True)
@@ -25,20 +24,26 @@ class FinetuneConfig:
     ----------
     task : str
         See `minilora.data.load_task`.
-    method : {"lora", "full"}
-    lora : LoRAConfig
-        For method "lora".
+    method : str
+        A name in `minilora.methods.METHODS`.
+    settings : dataclass, optional
+        The method's configuration, such as a LoRAConfig; METHODS[method] if not given.
     train : TrainConfig
     """
 
     task: str = "mini-e2e"
     method: str = "lora"
-    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    settings: Any = None
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self):
         if self.method not in METHODS:
             raise ValueError(f"method was {self.method!r}; it may be one of {', '.join(map(repr, METHODS))}")
+        default = METHODS[self.method]
+        if self.settings is None:
+            object.__setattr__(self, "settings", default)
+        if type(self.settings) is not type(default):
+            raise ValueError(f"settings was {self.settings!r}; for {self.method} it may be a {type(default).__name__}")
 
 
 def run(model, task, config, folder, *, command=None, progress=True):
@@ -50,8 +55,8 @@ def run(model, task, config, folder, *, command=None, progress=True):
     task : PairTask or TextTask
     config : FinetuneConfig
     folder : str or Path
-        Gets the adapter (``adapter.safetensors``) or the whole model (``model.safetensors``), ``result.json``, and the
-        trainer's ``config.json`` and ``history.json``.
+        Gets what was learned (``adapter.safetensors``), or after full fine-tuning the whole model
+        (``model.safetensors``), ``result.json``, and the trainer's ``config.json`` and ``history.json``.
     command : str, optional
         The command line, for the record.
     progress : bool
@@ -64,29 +69,23 @@ def run(model, task, config, folder, *, command=None, progress=True):
     history : History
     """
     folder = Path(folder)
-    if config.method == "lora":
-        apply_lora(model, config.lora, rng=numpy.random.default_rng(config.train.seed))
-        lora = {"lora": asdict(config.lora)}
-    else:
-        lora = {}
-        apply_full(model)
-
+    apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
     trainer = Trainer(
         model,
         lambda rng: task.sample_batch(rng, config.train.batch_size),
         config.train,
         validate=lambda: evaluate_loss(model, task.batches("valid")),
         folder=folder,
-        about={"task": task.name, "task_id": task.id, "method": config.method, **lora},
+        about={"task": task.name, "task_id": task.id, "method": config.method, "settings": asdict(config.settings)},
     )
-    history = trainer.run({"lora": "LoRA", "full": "full fine-tuning"}[config.method], progress)
+    history = trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
     memory = step_memory(trainer)
 
-    path = folder / {"lora": "adapter.safetensors", "full": "model.safetensors"}[config.method]
-    if config.method == "lora":
-        save_adapter(model, path)
-    else:
+    path = folder / ("model.safetensors" if config.method == "full" else "adapter.safetensors")
+    if config.method == "full":
         save_model(model, path, command=command)
+    else:
+        save_adapter(model, path)
 
     count = count_parameters(model)
     result = {

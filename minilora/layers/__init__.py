@@ -1,22 +1,34 @@
 """Layers: Parameters with an op. ``y, cache = layer.forward(x)``; ``dx = layer.backward(dy, cache)``."""
 
+from minilora.layers.adapter import AdaptedSublayer, Adapter
 from minilora.layers.attention import KeyValueCache, SelfAttention
 from minilora.layers.block import Block
 from minilora.layers.embedding import Embedding
 from minilora.layers.layernorm import LayerNorm
 from minilora.layers.linear import Linear
 from minilora.layers.lora_linear import LoRAFactors, LoRALinear, lora_scale
+from minilora.layers.lora_variants import DoRAFactors, PiSSAFactors, dora_start, pissa_start
 from minilora.layers.mlp import MLP
+from minilora.layers.prefix import Prefix
+from minilora.layers.rows_linear import RowsLinear
 
 __all__ = [
     "MLP",
+    "AdaptedSublayer",
+    "Adapter",
     "Block",
+    "DoRAFactors",
     "Embedding",
     "KeyValueCache",
     "LayerNorm",
     "Linear",
     "LoRAFactors",
     "LoRALinear",
+    "PiSSAFactors",
+    "Prefix",
+    "RowsLinear",
     "SelfAttention",
+    "dora_start",
     "lora_scale",
+    "pissa_start",
 ]

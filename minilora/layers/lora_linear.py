@@ -16,8 +16,8 @@ from minilora.ops import (
 from minilora.parameter import Module, Parameter
 
 
-@dataclass
-class LoRAFactors:
+@dataclass(eq=False)
+class LoRAFactors(Module):
     """One adapter's share in one layer: delta_W = scale * B @ A.
 
     Parameters
@@ -36,6 +36,40 @@ class LoRAFactors:
     scale: float
     dropout: float = 0.0
     config: Any = None
+
+    def forward(self, x, base, rng=None):
+        """(..., I) -> (..., O): what the Linear `base` gives with delta_W added to its W."""
+        bias = None if base.bias is None else base.bias.data
+        return lora_linear_forward(x, base.W.data, bias, self.A.data, self.B.data, self.scale, self.mask(x, rng))
+
+    def mask(self, x, rng):
+        """Dropout's mask for x; None without an rng, or without dropout."""
+        return dropout_mask(x, self.dropout, rng) if rng is not None and self.dropout else None
+
+    def backward(self, dy, cache, need_dx=True):
+        """(..., O) -> (..., I)"""
+        if need_dx:
+            dx, dA, dB = lora_linear_backward(dy, cache)
+        else:
+            dx, (dA, dB) = None, lora_linear_dA_dB(dy, cache)
+        if self.A.trainable:
+            self.A.accumulate(dA)
+        if self.B.trainable:
+            self.B.accumulate(dB)
+        return dx
+
+    def arrays(self):
+        """What a file has to hold, by name."""
+        return {name: p.data for name, p in self.members()}
+
+    def low_rank(self):
+        """B, A and scale, arrays of which scale * B @ A is delta_W."""
+        return self.B.data, self.A.data, self.scale
+
+    def delta_W(self, W):
+        """scale * B @ A, (O, r) @ (r, I) -> (O, I), whatever the frozen W is."""
+        B, A, scale = self.low_rank()
+        return scale * (B @ A)
 
 
 class LoRALinear(Module):
@@ -61,8 +95,7 @@ class LoRALinear(Module):
     def members(self):
         yield "base", self.base
         if self.active is not None:
-            yield "A", self.A
-            yield "B", self.B
+            yield from self.factors.members()
 
     @property
     def factors(self):
@@ -93,9 +126,7 @@ class LoRALinear(Module):
         """(..., I) -> (..., O). With an rng, and an adapter that has it, dropout acts on what enters A."""
         if self.active is None or self.merged:
             return self.base.forward(x)
-        mask = dropout_mask(x, self.factors.dropout, rng) if rng is not None and self.factors.dropout else None
-        bias = None if self.base.bias is None else self.base.bias.data
-        return lora_linear_forward(x, self.base.W.data, bias, self.A.data, self.B.data, self.scale, mask)
+        return self.factors.forward(x, self.base, rng)
 
     def backward(self, dy, cache, need_dx=True):
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
@@ -103,30 +134,22 @@ class LoRALinear(Module):
             if self.merged and self.A.trainable:
                 raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
             return self.base.backward(dy, cache, need_dx)
-        if self.active is None or cache.A is not self.A.data:
+        if self.active is None or getattr(cache, "A", None) is not self.A.data:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
         bias = self.base.bias
         if bias is not None and bias.trainable:
             bias.accumulate(linear_dbias(dy, LinearCache(cache.x, cache.W, bias.data)))
-        if need_dx:
-            dx, dA, dB = lora_linear_backward(dy, cache)
-        else:
-            dx, (dA, dB) = None, lora_linear_dA_dB(dy, cache)
-        if self.A.trainable:
-            self.A.accumulate(dA)
-        if self.B.trainable:
-            self.B.accumulate(dB)
-        return dx
+        return self.factors.backward(dy, cache, need_dx)
 
     def delta_W(self):
-        """scale * B @ A, (O, r) @ (r, I) -> (O, I), for merging and for looking at; training never forms it."""
-        return self.scale * (self.B.data @ self.A.data)
+        """What the active adapter adds to W, (O, I), for merging and for looking at; training never forms it."""
+        return self.factors.delta_W(self._unmerged_W if self.merged else self.base.W.data)
 
     def merge(self):
         """W <- W + delta_W in a new array; the frozen one is put aside."""
         if self.active is not None and not self.merged:
-            self._unmerged_W = self.base.W.data
-            self.base.W.data = self._unmerged_W + self.delta_W()
+            W = self.base.W.data
+            self._unmerged_W, self.base.W.data = W, W + self.delta_W()
 
     def unmerge(self):
         """Put the frozen W back: the same array, and so the same bits. (W + D - D would not give them.)"""

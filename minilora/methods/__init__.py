@@ -1,9 +1,10 @@
 """How a model is adapted. A method chooses, and where needed adds, what is trained; training does the rest."""
 
+from minilora.methods.adapter import AdapterConfig, adapted_sublayers, apply_adapter
 from minilora.methods.adapter_file import load_adapter, save_adapter
-from minilora.methods.full import apply_full
+from minilora.methods.combining import combination_error, combine_adapters
+from minilora.methods.full import BitFitConfig, FullConfig, TopKConfig, apply_bitfit, apply_full, apply_top_k
 from minilora.methods.lora import (
-    LoRAConfig,
     adapter_names,
     apply_lora,
     lora_layers,
@@ -12,16 +13,37 @@ from minilora.methods.lora import (
     set_adapter,
     unmerge_lora,
 )
+from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.methods.registry import METHODS, apply_method
+from minilora.methods.rows import rows_use
+from minilora.methods.selection import method_of
 
 __all__ = [
+    "AdapterConfig",
+    "BitFitConfig",
+    "FullConfig",
     "LoRAConfig",
+    "METHODS",
+    "PrefixConfig",
+    "TopKConfig",
+    "adapted_sublayers",
     "adapter_names",
+    "apply_adapter",
+    "apply_bitfit",
     "apply_full",
     "apply_lora",
+    "apply_method",
+    "apply_prefix",
+    "apply_top_k",
+    "combination_error",
+    "combine_adapters",
     "load_adapter",
     "lora_layers",
     "merge_lora",
+    "method_of",
     "remove_lora",
+    "rows_use",
     "save_adapter",
     "set_adapter",
     "unmerge_lora",

@@ -1,68 +1,122 @@
-"""An adapter as a file of its own: A and B of every layer, and the configuration; a few kilobytes beside the model."""
+"""What a method has learned as a file of its own: its configuration and what it trained, and nothing of the base.
+
+For LoRA these are A and B of every layer (DoRA's m, and PiSSA's A0 and B0, from which its frozen weights follow); for
+any other method the trained parameters under their own names. A few kilobytes beside the model.
+"""
 
 from dataclasses import asdict
 
 from minilora.files import load_arrays, save_arrays
-from minilora.methods.lora import LoRAConfig, adapter_names, attach, lora_layers, make_factors, shape_of, target_layers
+from minilora.methods.lora import adapter_names, attach, lora_layers, make_factors, shape_of, target_layers
+from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.registry import KINDS, apply_method, kind_of
+from minilora.methods.selection import method_of, new_parameters
 
 
 def save_adapter(model, path, *, name=None):
-    """Write one adapter, and nothing of its base, to a safetensors file.
+    """Write what the model's method has learned, and nothing of the base, to a safetensors file.
 
     Parameters
     ----------
     model : Module
     path : str or Path
     name : str, optional
-        The active adapter, if not given.
+        A LoRA adapter; if not given, the active one, or what the model's other method has trained.
 
     Raises
     ------
     ValueError
-        If there is no such adapter.
+        If there is no such adapter, and no method.
     """
+    config = method_of(model)
+    if name is None and config is not None and not isinstance(config, LoRAConfig):
+        arrays = {parameter: p.data for parameter, p in model.named_parameters() if p.trainable}
+    else:
+        arrays, config = _lora_arrays(model, name)
+    save_arrays(path, arrays, {"kind": kind_of(config), "config": asdict(config)})
+
+
+def _lora_arrays(model, name):
     arrays, config = {}, None
     for layer_path, layer in lora_layers(model).items():
         factors = layer.adapters.get(name or layer.active)
         if factors is not None:
-            arrays |= {f"{layer_path}.A": factors.A.data, f"{layer_path}.B": factors.B.data}
+            arrays |= {f"{layer_path}.{letter}": array for letter, array in factors.arrays().items()}
             config = factors.config
     if config is None:
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
-    save_arrays(path, arrays, {"kind": "lora", "config": asdict(config)})
+    return arrays | {path: p.data for path, p in new_parameters(model).items()}, config
 
 
 def load_adapter(model, path, *, name="default"):
-    """Add the adapter in a file to a model, make it the active one, and freeze everything else.
+    """Put what is in a file into a model, make it what is active and trained, and freeze everything else.
+
+    LoRA comes beside the base, under a name. Adapters and a prefix come into the model; BitFit, FT-top-k and full
+    fine-tuning take the place of the base's own values.
 
     Parameters
     ----------
     model : Module
     path : str or Path
     name : str
+        For LoRA.
 
     Raises
     ------
     ValueError
         If the file does not fit the model; the message names file and parameter, and the model is unchanged.
     """
-    arrays, about = load_arrays(path, "lora")
+    arrays, about = load_arrays(path, *KINDS)
+    kind = about["kind"]
     try:
-        config = LoRAConfig(**about["config"])
-        layers = target_layers(model, config)
+        config = KINDS[kind][0](**about["config"])
+        if kind == "lora":
+            layers = target_layers(model, config)
+            expected = _lora_shapes(model, layers, config)
+        else:
+            expected = _trained_shapes(model, config)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} has no LoRA configuration that fits this model: {error}") from None
-    expected = {f"{p}.{letter}" for p in layers for letter in "AB"}
-    if arrays.keys() != expected:
-        odd = sorted(arrays.keys() ^ expected)
+        title = {"lora": "LoRA"}.get(kind, kind)
+        raise ValueError(f"{path} has no {title} configuration that fits this model: {error}") from None
+    _check_arrays(arrays, expected, path)
+    if kind == "lora":
+        factors = {}
+        for layer_path, layer in layers.items():
+            own = {letter: arrays[f"{layer_path}.{letter}"] for letter in _letters(config)}
+            factors[layer_path] = make_factors(layer_path, layer, config, **own)
+        attach(model, factors, name)
+        learned = new_parameters(model)
+    else:
+        apply_method(model, config)
+        learned = {p.name: p for p in model.trainable_parameters()}
+    for parameter, p in learned.items():
+        p.data[...] = model.xp.asarray(arrays[parameter].astype(p.data.dtype))
+
+
+def _letters(config):
+    """What a file holds of each LoRA layer."""
+    return ("A", "B", *(("m",) if config.dora else ()), *(("A0", "B0") if config.init == "pissa" else ()))
+
+
+def _lora_shapes(model, layers, config):
+    expected = {}
+    for path, layer in layers.items():
+        (O, I), r = shape_of(layer), config.rank_of(path)
+        shapes = {"A": (r, I), "B": (O, r), "m": (O,), "A0": (r, I), "B0": (O, r)}
+        expected |= {f"{path}.{letter}": shapes[letter] for letter in _letters(config)}
+    return expected | {path: p.data.shape for path, p in new_parameters(model).items()}
+
+
+def _trained_shapes(model, config):
+    trial = model.replica()  # on the model's own arrays; what is put into it is not put into the model
+    apply_method(trial, config)
+    return {path: p.data.shape for path, p in trial.named_parameters() if p.trainable}
+
+
+def _check_arrays(arrays, expected, path):
+    if arrays.keys() != expected.keys():
+        odd = sorted(arrays.keys() ^ expected.keys())
         raise ValueError(f"{path} does not fit the model: {odd[0]} is only in one of them")
-    factors = {}
-    for layer_path, layer in layers.items():
-        A, B = arrays[f"{layer_path}.A"], arrays[f"{layer_path}.B"]
-        (O, I), r = shape_of(layer), config.rank_of(layer_path)
-        if A.shape != (r, I) or B.shape != (O, r):
-            raise ValueError(
-                f"{path}: {layer_path} has A {A.shape} and B {B.shape}; model and rank want {(r, I)} and {(O, r)}"
-            )
-        factors[layer_path] = make_factors(layer_path, layer, config, A, B)
-    attach(model, factors, name)
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}; model and configuration want {shape}")

@@ -8,86 +8,22 @@
 """
 
 import math
-from dataclasses import dataclass, field
 
 import numpy
 
-from minilora.layers import Linear, LoRAFactors, LoRALinear, lora_scale
+from minilora.layers import (
+    DoRAFactors,
+    Linear,
+    LoRAFactors,
+    LoRALinear,
+    PiSSAFactors,
+    dora_start,
+    lora_scale,
+    pissa_start,
+)
+from minilora.methods.lora_config import LoRAConfig, fits
+from minilora.methods.selection import method_of, train_only
 from minilora.parameter import Parameter
-
-INITS = ("uniform", "gaussian")
-
-
-@dataclass(frozen=True)
-class LoRAConfig:
-    """What is adapted, and how.
-
-    Parameters
-    ----------
-    rank : int
-        r, from 1 to min(I, O) of every target.
-    alpha : float
-        delta_W is scaled by alpha / r, which reduces the need to tune the learning rate again when r changes (the
-        paper, section 4.1); for large r see `rslora`.
-    targets : sequence of str
-        Names of linear layers: the end of a path ("q_proj": in all blocks) or a whole one ("blocks.0.attn.q_proj").
-    dropout : float
-        The probability that an input of LoRA's branch is dropped in training.
-    rslora : bool
-        Scale by alpha / sqrt(r) instead.
-    init : {"uniform", "gaussian"}
-        How A is drawn: U(-1/sqrt(I), 1/sqrt(I)), as loralib and PEFT do, or N(0, 1/r^2), PEFT's reading of the paper's
-        "random Gaussian", for which the paper states no deviation. B is zero, so that delta_W starts as zero.
-    rank_pattern, alpha_pattern : dict of str to int or float
-        Exceptions, by the same kind of name as in `targets`; the longest name that fits wins.
-    """
-
-    rank: int = 8
-    alpha: float = 8
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
-    dropout: float = 0.0
-    rslora: bool = False
-    init: str = "uniform"
-    rank_pattern: dict[str, int] = field(default_factory=dict)
-    alpha_pattern: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self):
-        if isinstance(self.targets, str) or not self.targets:
-            raise ValueError(f"targets was {self.targets!r}; it may be several names, such as ('q_proj', 'v_proj')")
-        object.__setattr__(self, "targets", tuple(self.targets))
-        if not all(isinstance(target, str) for target in self.targets):
-            raise ValueError(f"targets was {self.targets!r}; each may be a name such as 'q_proj'")
-        for name, rank in {"rank": self.rank, **self.rank_pattern}.items():
-            if not isinstance(rank, (int, numpy.integer)) or isinstance(rank, bool) or rank < 1:
-                raise ValueError(f"{_setting('rank', name)} was {rank!r}; it may be an integer of at least 1")
-        for name, alpha in {"alpha": self.alpha, **self.alpha_pattern}.items():
-            if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
-                raise ValueError(f"{_setting('alpha', name)} was {alpha!r}; it may be a finite number")
-        if not isinstance(self.dropout, (int, float)) or not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout was {self.dropout!r}; it may be 0 <= dropout < 1")
-        if self.init not in INITS:
-            raise ValueError(f"init was {self.init!r}; it may be one of {', '.join(map(repr, INITS))}")
-
-    def rank_of(self, path):
-        """The rank for the layer at `path`."""
-        return _longest_match(self.rank_pattern, path, self.rank)
-
-    def alpha_of(self, path):
-        """The alpha for the layer at `path`."""
-        return _longest_match(self.alpha_pattern, path, self.alpha)
-
-
-def _setting(kind, name):
-    return kind if name == kind else f"{kind}_pattern[{name!r}]"
-
-
-def _fits(name, path):
-    return path == name or path.endswith("." + name)
-
-
-def _longest_match(pattern, path, default):
-    names = [name for name in pattern if _fits(name, path)]
-    return pattern[max(names, key=len)] if names else default
 
 
 def target_layers(model, config):
@@ -105,10 +41,10 @@ def target_layers(model, config):
     }
     for setting in ("targets", "rank_pattern", "alpha_pattern"):
         for name in getattr(config, setting):
-            if not any(_fits(name, path) for path in linear):
+            if not any(fits(name, path) for path in linear):
                 possible = ", ".join(dict.fromkeys(path.rsplit(".", 1)[-1] for path in linear))
                 raise ValueError(f"{setting} named {name!r}, which is no linear layer of this model; it has {possible}")
-    chosen = {path: layer for path, layer in linear.items() if any(_fits(name, path) for name in config.targets)}
+    chosen = {path: layer for path, layer in linear.items() if any(fits(name, path) for name in config.targets)}
     for path, layer in chosen.items():
         O, I = shape_of(layer)
         if config.rank_of(path) > min(O, I):
@@ -120,7 +56,12 @@ def target_layers(model, config):
 
 def shape_of(layer):
     """(O, I) of a Linear or LoRALinear."""
-    return (layer.base if isinstance(layer, LoRALinear) else layer).W.data.shape
+    return base_of(layer).W.data.shape
+
+
+def base_of(layer):
+    """The Linear that a LoRALinear holds; a Linear itself."""
+    return layer.base if isinstance(layer, LoRALinear) else layer
 
 
 def apply_lora(model, config, *, rng, name="default"):
@@ -147,30 +88,47 @@ def apply_lora(model, config, *, rng, name="default"):
 
 
 def _draw_factors(path, layer, config, rng):
-    I, r = shape_of(layer)[1], config.rank_of(path)
+    (O, I), r = shape_of(layer), config.rank_of(path)
+    if config.init == "pissa":
+        B0, A0 = pissa_start(base_of(layer), r, _scale(path, config))
+        return make_factors(path, layer, config, A=A0, B=B0, A0=A0, B0=B0)
     if config.init == "uniform":
         A = rng.uniform(-1.0 / math.sqrt(I), 1.0 / math.sqrt(I), (r, I))
     else:
         A = rng.standard_normal((r, I)) / r
-    return make_factors(path, layer, config, A, B=0.0)
+    m = dora_start(base_of(layer)) if config.dora else None
+    return make_factors(path, layer, config, A=A, B=numpy.zeros((O, r)), m=m)
 
 
-def make_factors(path, layer, config, A, B):
-    """LoRAFactors for one layer, in the dtype and on the device of its W, from host values of A and B."""
-    W = (layer.base if isinstance(layer, LoRALinear) else layer).W.data
-    (O, I), r = W.shape, config.rank_of(path)
-    xp = layer.xp
-    a = xp.empty((r, I), dtype=W.dtype)
-    b = xp.empty((O, r), dtype=W.dtype)
-    a[...] = xp.asarray(A)
-    b[...] = xp.asarray(B)
-    scale = lora_scale(config.alpha_of(path), r, config.rslora)
-    return LoRAFactors(Parameter(a), Parameter(b), scale, config.dropout, config)
+def make_factors(path, layer, config, A, B, m=None, A0=None, B0=None):
+    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), as the config says.
+
+    The arrays may be on the host or on the device of W; they are copied, in the dtype of W.
+    """
+    W, xp, scale = base_of(layer).W.data, layer.xp, _scale(path, config)
+
+    def copy(values):
+        array = xp.empty(values.shape, dtype=W.dtype)
+        array[...] = xp.asarray(values)
+        return array
+
+    shared = {"A": Parameter(copy(A)), "B": Parameter(copy(B))}
+    shared |= {"scale": scale, "dropout": config.dropout, "config": config}
+    if config.dora:
+        return DoRAFactors(**shared, m=Parameter(copy(m)), exact=config.dora_exact)
+    if config.init == "pissa":
+        A0, B0 = copy(A0), copy(B0)
+        return PiSSAFactors(**shared, A0=A0, B0=B0, W_res=W - scale * (B0 @ A0))
+    return LoRAFactors(**shared)
+
+
+def _scale(path, config):
+    return lora_scale(config.alpha_of(path), config.rank_of(path), config.rslora)
 
 
 def attach(model, factors, name):
     """Give the layers at the paths in `factors` an adapter called `name`, activate it, freeze everything else."""
-    _refuse_merged(model)
+    refuse_merged(model)
     if not isinstance(name, str) or not name:
         raise ValueError(f"name was {name!r}; it may be any text")
     if name in adapter_names(model):
@@ -191,7 +149,7 @@ def lora_layers(model):
 
 
 def adapter_names(model):
-    """The names of all adapters, in the order in which they came."""
+    """The names of all adapters, layer by layer; within a layer in the order in which they came."""
     return list(dict.fromkeys(name for layer in lora_layers(model).values() for name in layer.adapters))
 
 
@@ -205,20 +163,23 @@ def set_adapter(model, name):
     ValueError
         If there is no adapter of this name (the message lists them), or one is merged.
     """
-    _refuse_merged(model)
+    refuse_merged(model)
     if name is not None and name not in adapter_names(model):
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}")
-    if name is not None:
-        model.freeze()
-    for layer in lora_layers(model).values():
+    layers = lora_layers(model).values()
+    for layer in layers:
         layer.active = name if name in layer.adapters else None
-        for other, factors in layer.adapters.items():
-            for p in (factors.A, factors.B):
-                p.trainable, p.grad = other == name, None
-    model.name_parameters()
+        for factors in layer.adapters.values():
+            factors.freeze()
+    if name is None:
+        _forget_lora(model)
+    else:
+        chosen = [layer.factors for layer in layers if layer.active is not None]
+        train_only(model, [p for factors in chosen for p in factors.parameters()], chosen[0].config)
 
 
-def _refuse_merged(model):
+def refuse_merged(model):
+    """Raise a ValueError if an adapter is merged."""
     if any(layer.merged for layer in lora_layers(model).values()):
         raise ValueError("an adapter is merged into the model; call unmerge_lora(model) first")
 
@@ -239,4 +200,10 @@ def remove_lora(model):
     """Put each adapted layer's own Linear back in its place. What is merged stays merged: W + delta_W, for good."""
     for path, layer in lora_layers(model).items():
         model.replace(path, layer.base)
+    _forget_lora(model)
+
+
+def _forget_lora(model):
+    if isinstance(method_of(model), LoRAConfig):
+        model.method = None
     model.name_parameters()

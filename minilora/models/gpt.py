@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy
 
 from minilora.backend import choose_device, get_xp, on_host, to_device
-from minilora.layers import MLP, Block, Embedding, KeyValueCache, LayerNorm, Linear, SelfAttention
+from minilora.layers import MLP, Block, Embedding, KeyValueCache, LayerNorm, Linear, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.ops import (
     EmbeddingCache,
     LayerNormCache,
     LinearCache,
     LinearCrossEntropyCache,
+    PrefixCache,
     check_targets,
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
@@ -75,6 +76,7 @@ class GPTCache(NamedTuple):
     blocks: tuple[BlockCache, ...]
     ln_f: LayerNormCache
     head: LinearCache | None = None  # `hidden` has no head
+    prefix: tuple[PrefixCache | None, ...] = ()  # one a block; None where the prefix replaces nothing
 
 
 class GPTLossCache(NamedTuple):
@@ -93,6 +95,11 @@ class GPT(Module):
         Weights are N(0, 0.02^2), those that end in the residual stream N(0, 0.02^2 / 2L), as GPT-2's.
     dtype : str
     device : {"cpu", "gpu", "auto"}
+
+    Attributes
+    ----------
+    prefix : Prefix
+        Trainable tokens with ids from V upwards; at first there are none. `loss` and `generate` put them in.
     """
 
     def __init__(self, config, rng, *, dtype="float32", device="cpu"):
@@ -121,7 +128,13 @@ class GPT(Module):
         self.wpe = Embedding(normal(config.n_positions, C))
         self.blocks = [block() for _ in range(L)]
         self.ln_f = layernorm()
+        self.prefix = Prefix([], 0, 0, config.vocab_size)
         self.name_parameters()
+
+    @property
+    def longest_input(self):
+        """How many tokens a sequence may have: n_positions, less those of a prefix."""
+        return self.config.n_positions - self.prefix.length
 
     def forward(self, ids, rng=None, past=None):
         """Logits for the token after each position.
@@ -159,15 +172,19 @@ class GPT(Module):
         if past and past[0].keys.shape[0] != len(ids):
             raise ValueError(f"past was made for {past[0].keys.shape[0]} sequences; ids had {len(ids)}")
         positions = xp.arange(start, start + ids.shape[1])
-        tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
+        tokens, wte_cache = self.wte.forward(self.prefix.known_ids(ids))  # (N, T) -> (N, T, C)
+        tokens, prefix_cache = self.prefix.forward(tokens, ids, stage=0)
         places, wpe_cache = self.wpe.forward(positions)  # (T,) -> (T, C)
         x = tokens + places
-        block_caches = []
+        block_caches, prefix_caches = [], [prefix_cache]
         for i, block in enumerate(self.blocks):
+            if i > 0:
+                x, prefix_cache = self.prefix.forward(x, ids, stage=i)
+                prefix_caches.append(prefix_cache)
             x, block_cache = block.forward(x, rng, past[i] if past else None)  # (N, T, C)
             block_caches.append(block_cache)
         x, ln_f_cache = self.ln_f.forward(x)
-        return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache)
+        return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache, prefix=tuple(prefix_caches))
 
     def loss(self, ids, targets, mask, rng=None, need_grad=True):
         """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
@@ -194,6 +211,7 @@ class GPT(Module):
             if array.shape != ids.shape:
                 raise ValueError(f"{name} had shape {array.shape}; ids had {ids.shape}")
         check_targets(targets, self.config.vocab_size)
+        ids, targets, mask = self.prefix.insert(ids, targets, mask)
         x, cache = self.hidden(self.place_ids(ids), rng)  # (N, T, C)
         counted = None if mask.all() else self.xp.asarray(numpy.flatnonzero(mask))  # (M,)
         targets = self.xp.asarray(targets[mask])  # (M,)
@@ -223,18 +241,21 @@ class GPT(Module):
 
     def backward_hidden(self, dx, cache):
         """The same for the gradient of `hidden`'s result, (N, T, C)."""
-        stages = [self.wte.trainable or self.wpe.trainable, *(block.trainable for block in self.blocks)]
+        below_blocks = self.wte.trainable or self.wpe.trainable or self.prefix.trainable
+        stages = [below_blocks, *(block.trainable for block in self.blocks)]
         need = [any(stages[: i + 1]) for i in range(len(stages))]  # need[i]: block i must return dx
         dx = self.ln_f.backward(dx, cache.ln_f, need_dx=need[-1])
         for i in reversed(range(len(self.blocks))):
             if not need[i + 1]:
                 return
             dx = self.blocks[i].backward(dx, cache.blocks[i], need_dx=need[i])
+            if i > 0 and need[i]:
+                dx = self.prefix.backward(dx, cache.prefix[i], stage=i)
         if need[0]:
             # forward: x = wte[ids] + wpe[positions]   so   dx reaches both; positions are shared by all N sequences
-            self.wte.backward(dx, cache.wte)
             if self.wpe.trainable:
                 self.wpe.backward(dx.sum(axis=0), cache.wpe)
+            self.wte.backward(self.prefix.backward(dx, cache.prefix[0], stage=0), cache.wte)
 
     def new_past(self, N):
         """Empty memory for the keys and values of N sequences, one KeyValueCache a layer, for `forward`."""
@@ -254,12 +275,15 @@ class GPT(Module):
         return self.xp.asarray(ids)
 
     def _check_ids(self, ids, start):
-        V, limit = self.config.vocab_size, self.config.n_positions
+        limit, added = self.config.n_positions, self.prefix.length
+        V = self.config.vocab_size + added
         if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
             raise ValueError(
                 f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
             )
         if start + ids.shape[1] > limit:
-            raise ValueError(f"ids made a sequence of {start + ids.shape[1]} tokens; n_positions is {limit}")
+            of_prefix = f", {added} of them the prefix's" if added else ""
+            raise ValueError(f"ids made a sequence of {start + ids.shape[1]} tokens{of_prefix}; n_positions is {limit}")
         if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
             raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
+        self.prefix.check(ids, start)

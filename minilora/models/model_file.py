@@ -6,7 +6,7 @@ import numpy
 
 from minilora.backend import to_numpy
 from minilora.files import load_arrays, save_arrays
-from minilora.layers import LoRALinear
+from minilora.layers import Adapter, LoRALinear, Prefix
 from minilora.models.gpt import GPT, GPTConfig
 
 
@@ -29,6 +29,8 @@ def save_model(model, path, *, dtype=None, **about):
     """
     if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
         raise ValueError("the model holds adapters: save_adapter saves one; merge_lora and remove_lora make it plain")
+    if any(isinstance(m, Adapter) or (isinstance(m, Prefix) and m.length) for _, m in model.named_modules()):
+        raise ValueError("the model holds what cannot be merged, adapters or a prefix: save_adapter saves them")
     arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
     save_arrays(path, arrays, {**about, "kind": "gpt", "config": asdict(model.config)})
 

@@ -14,6 +14,14 @@ from minilora.ops.cross_entropy import (
     cross_entropy_backward,
     cross_entropy_forward,
 )
+from minilora.ops.dora_linear import (
+    DoRALinearCache,
+    dora_linear_backward,
+    dora_linear_dA_dB_dm,
+    dora_linear_forward,
+    dora_norm,
+    row_norm,
+)
 from minilora.ops.dropout import DropoutCache, dropout_backward, dropout_forward, dropout_mask
 from minilora.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from minilora.ops.gelu import (
@@ -50,6 +58,7 @@ from minilora.ops.lora_linear import (
     lora_linear_dA_dB,
     lora_linear_forward,
 )
+from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_dP, prefix_dx, prefix_forward
 from minilora.ops.rows import rows
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
@@ -57,6 +66,7 @@ from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 __all__ = [
     "AttentionCache",
     "CrossEntropyCache",
+    "DoRALinearCache",
     "DropoutCache",
     "EmbeddingCache",
     "GeluCache",
@@ -64,6 +74,7 @@ __all__ = [
     "LinearCache",
     "LinearCrossEntropyCache",
     "LoRALinearCache",
+    "PrefixCache",
     "SoftmaxCache",
     "TanhCache",
     "attention_backward",
@@ -71,6 +82,10 @@ __all__ = [
     "check_targets",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "dora_linear_backward",
+    "dora_linear_dA_dB_dm",
+    "dora_linear_forward",
+    "dora_norm",
     "dropout_backward",
     "dropout_forward",
     "dropout_mask",
@@ -95,6 +110,11 @@ __all__ = [
     "lora_linear_backward",
     "lora_linear_dA_dB",
     "lora_linear_forward",
+    "prefix_backward",
+    "prefix_dP",
+    "prefix_dx",
+    "prefix_forward",
+    "row_norm",
     "rows",
     "softmax_backward",
     "softmax_forward",

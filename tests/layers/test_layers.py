@@ -3,19 +3,35 @@
 import numpy as np
 import pytest
 
-from minilora.layers import MLP, Block, Embedding, LayerNorm, Linear, LoRAFactors, LoRALinear, SelfAttention
+from minilora.layers import (
+    MLP,
+    AdaptedSublayer,
+    Adapter,
+    Block,
+    DoRAFactors,
+    Embedding,
+    LayerNorm,
+    Linear,
+    LoRAFactors,
+    LoRALinear,
+    SelfAttention,
+)
 from minilora.parameter import Parameter
 
 N, T, C, F, H, R = 2, 5, 6, 7, 3, 2
 
 
-def lora_linear(normal, linear):
+def lora_linear(normal, linear, make=LoRAFactors, **more):
     base = linear(C, F)
     base.freeze()
     layer = LoRALinear(base)
-    layer.adapters["one"] = LoRAFactors(Parameter(normal((R, C))), Parameter(normal((F, R))), scale=1.7)
+    layer.adapters["one"] = make(Parameter(normal((R, C))), Parameter(normal((F, R))), scale=1.7, **more)
     layer.active = "one"
     return layer
+
+
+def dora_linear(normal, linear):
+    return lora_linear(normal, linear, DoRAFactors, m=Parameter(normal(F)), exact=True)
 
 
 def layernorm(normal):
@@ -26,15 +42,26 @@ def attention(linear):
     return SelfAttention(*(linear(C, C) for _ in range(4)), H)
 
 
+def mlp(linear):
+    return MLP(linear(C, F), linear(F, C))
+
+
 MAKE = {
     "Linear": lambda normal, linear: linear(C, F),
     "Linear without bias": lambda normal, linear: Linear(normal((F, C))),
     "LayerNorm": lambda normal, linear: layernorm(normal),
     "LoRALinear": lora_linear,
-    "MLP": lambda normal, linear: MLP(linear(C, F), linear(F, C)),
+    "DoRA": dora_linear,
+    "MLP": lambda normal, linear: mlp(linear),
+    "Adapter": lambda normal, linear: Adapter(linear(C, R), linear(R, C)),
+    "Adapter with a LayerNorm": lambda normal, linear: Adapter(linear(C, R), linear(R, C), layernorm(normal)),
+    "AdaptedSublayer, MLP": lambda normal, linear: AdaptedSublayer(mlp(linear), Adapter(linear(C, R), linear(R, C))),
+    "AdaptedSublayer, attention": lambda normal, linear: AdaptedSublayer(
+        attention(linear), Adapter(linear(C, R), linear(R, C), layernorm(normal))
+    ),
     "SelfAttention": lambda normal, linear: attention(linear),
     "Block": lambda normal, linear: Block(
-        layernorm(normal), attention(linear), layernorm(normal), MLP(linear(C, F), linear(F, C))
+        layernorm(normal), attention(linear), layernorm(normal), mlp(linear)
     ),
 }
 

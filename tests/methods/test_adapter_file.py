@@ -139,11 +139,11 @@ DAMAGE = {
     "a model": (lambda path: save_model(tiny_gpt(), path), "adapter.safetensors holds 'gpt'; expected 'lora'"),
     "A of another shape": (
         with_array("blocks.0.attn.q_proj.A", 3, 6),
-        r"blocks.0.attn.q_proj has A \(3, 6\) and B \(6, 2\); model and rank want \(2, 6\) and \(6, 2\)",
+        r"blocks.0.attn.q_proj.A has shape \(3, 6\); model and configuration want \(2, 6\)",
     ),
     "B of another shape": (
         with_array("blocks.1.mlp.fc_in.B", 2, 10),
-        r"blocks.1.mlp.fc_in has A \(2, 6\) and B \(2, 10\); model and rank want \(2, 6\) and \(10, 2\)",
+        r"blocks.1.mlp.fc_in.B has shape \(2, 10\); model and configuration want \(10, 2\)",
     ),
     "a tensor too few": (
         without("blocks.1.mlp.fc_in.B"),
@@ -156,7 +156,7 @@ DAMAGE = {
     "an unknown setting": (configured(magic=1), "no LoRA configuration that fits this model: .*'magic'"),
     "an impossible setting": (configured(rank=0), "rank was 0; it may be an integer of at least 1"),
     "a rank too large": (configured(rank=7), "rank was 7 for blocks.0.attn.q_proj, whose W is 6 x 6"),
-    "another rank": (configured(rank=3), r"blocks.0.attn.q_proj has A \(2, 6\) and B \(6, 2\); .* want \(3, 6\)"),
+    "another rank": (configured(rank=3), r"blocks.0.attn.q_proj.A has shape \(2, 6\); .* want \(3, 6\)"),
     "an unknown target": (configured(targets=["c_attn"]), "'c_attn', which is no linear layer of this model; it has"),
 }
 
@@ -181,7 +181,7 @@ def test_every_error_about_a_files_configuration_names_the_file(saved, path, set
 
 def test_an_adapter_of_a_wider_model_is_refused(saved, path):
     wider = tiny_gpt("float32", config=type(CONFIG)(**(asdict(CONFIG) | {"d_model": 8})))
-    with pytest.raises(ValueError, match=r"has A \(2, 6\) and B \(6, 2\); model and rank want \(2, 8\) and \(8, 2\)"):
+    with pytest.raises(ValueError, match=r"q_proj.A has shape \(2, 6\); model and configuration want \(2, 8\)"):
         load_adapter(wider, path)
     assert not lora_layers(wider)
 

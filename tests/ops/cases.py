@@ -75,9 +75,14 @@ def row_cases(*lead):
     ids, targets = rng.integers(0, 4, lead), rng.integers(0, 7, lead)
     counts = np.asarray(rng.random(lead) < 0.6)
     counts.flat[0] = True
+    slots = rng.integers(-1, 3, lead)
+    slots.flat[0] = 2
     lora = {"x": x, "W": W, "bias": bias, "A": A, "B": B}
+    dora, norm = lora | {"m": normal(4)}, 1.0 + rng.random(4)
+    dora_wrt = ("x", "A", "B", "m")
     wrt = ("x", "A", "B")
     linear, lora_linear = (ops.linear_forward, ops.linear_backward), (ops.lora_linear_forward, ops.lora_linear_backward)
+    dora_linear = ops.dora_linear_forward, ops.dora_linear_backward
     loss = ops.cross_entropy_forward, ops.cross_entropy_backward
     return {
         "linear": Case(*linear, {"x": x, "W": W, "bias": bias}),
@@ -86,6 +91,10 @@ def row_cases(*lead):
         "lora_linear, no bias": Case(
             lora_without_bias, ops.lora_linear_backward, {"x": x, "W": W, "A": A, "B": B}, (1.7,), wrt=wrt
         ),
+        "dora_linear": Case(*dora_linear, dora, (1.7, mask, norm), wrt=dora_wrt),
+        "dora_linear, exact": Case(*dora_linear, dora, (1.7,), wrt=dora_wrt),
+        "dora_linear, exact, mask": Case(*dora_linear, dora, (1.7, mask), wrt=dora_wrt),
+        "prefix": Case(ops.prefix_forward, ops.prefix_backward, {"x": x, "P": normal(3, 5)}, (slots,)),
         "layernorm": Case(
             ops.layernorm_forward, ops.layernorm_backward, {"x": x, "gain": normal(5), "bias": normal(5)}
         ),

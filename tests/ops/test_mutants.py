@@ -65,6 +65,8 @@ def changed(backward, *names):
 
 linear = changed(ops.linear_backward, "dx", "dW", "dbias")
 lora = changed(ops.lora_linear_backward, "dx", "dA", "dB")
+dora = changed(ops.dora_linear_backward, "dx", "dA", "dB", "dm")
+prefix = changed(ops.prefix_backward, "dx", "dP")
 layernorm = changed(ops.layernorm_backward, "dx", "dgain", "dbias")
 attention = changed(ops.attention_backward, "dq", "dk", "dv")
 
@@ -106,6 +108,17 @@ def embedding_that_overwrites(dy, cache):
     return dW
 
 
+def dora_of_a_constant_norm(dy, c):
+    """dA and dB."""
+    return ops.dora_linear_dA_dB_dm(dy, c._replace(V=None))[:2]
+
+
+def prefix_that_overwrites(dy, c):
+    dP = np.zeros_like(c.P)
+    dP[c.slots[c.slots >= 0]] = dy[c.slots >= 0]
+    return dP
+
+
 def attention_without_softmax_backward(dy, c, **_):
     dscores = dy @ c.v.swapaxes(-1, -2)
     return {"dq": dscores @ c.k / SQRT_K, "dk": dscores.swapaxes(-1, -2) @ c.q}
@@ -114,6 +127,7 @@ def attention_without_softmax_backward(dy, c, **_):
 SQRT_K = math.sqrt(4)
 LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
+DORA, DORA_EXACT = ROWS["dora_linear"], ROWS["dora_linear, exact"]
 HEAD = ROWS["linear_cross_entropy"]
 CAUSAL = attention_cases()["attention, causal"]
 
@@ -133,6 +147,36 @@ MUTANTS = {
         lora(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (dy @ c.B) @ c.A}),
     ),
     "lora: dropout masks the base too": (LORA_MASK, lora(lambda dx, c, **_: {"dx": dx * c.mask})),
+    "dora: dA and dB of a constant norm": (
+        DORA_EXACT,
+        dora(lambda dy, c, **_: dict(zip(("dA", "dB"), dora_of_a_constant_norm(dy, c)))),
+    ),
+    "dora: the norm differentiated in dB alone": (
+        DORA_EXACT,
+        dora(lambda dy, c, **_: {"dA": dora_of_a_constant_norm(dy, c)[0]}),
+    ),
+    "dora: the norm's sign": (
+        DORA_EXACT,
+        dora(lambda dy, c, dB, **_: {"dB": 2.0 * dora_of_a_constant_norm(dy, c)[1] - dB}),
+    ),
+    "dora: dm not divided by the norm": (DORA, dora(lambda dm, c, **_: {"dm": dm * c.norm})),
+    "dora: dm with the bias": (DORA, dora(lambda dy, c, dm, **_: {"dm": dm + rows(dy).sum(axis=0) / c.norm})),
+    "dora: the gain forgotten in dx": (DORA, dora(lambda dx, dy, c, **_: {"dx": dx - (dy * c.m / c.norm - dy) @ c.W})),
+    "dora: dA without scale": (DORA, dora(lambda dA, c, **_: {"dA": dA / c.scale})),
+    "dora: dropout not masked in dx": (
+        DORA,
+        dora(lambda dy, c, **_: {"dx": (dy * c.m / c.norm) @ (c.W + c.scale * c.B @ c.A)}),
+    ),
+    "prefix: dx flows through a slot": (ROWS["prefix"], prefix(lambda dy, **_: {"dx": dy})),
+    "prefix: dx at the slots alone": (ROWS["prefix"], prefix(lambda dx, dy, **_: {"dx": dy - dx})),
+    "prefix: repeated slots overwrite": (
+        ROWS["prefix"],
+        prefix(lambda dy, c, **_: {"dP": prefix_that_overwrites(dy, c)}),
+    ),
+    "prefix: dP takes what has no slot": (
+        ROWS["prefix"],
+        prefix(lambda dP, dy, c, **_: {"dP": dP + (dy * (c.slots < 0)[..., None]).sum(axis=(0, 1))}),
+    ),
     "layernorm: dx without the mean": (ROWS["layernorm"], layernorm(layernorm_without_the_mean)),
     "layernorm: dx without xhat": (ROWS["layernorm"], layernorm(layernorm_without_xhat)),
     "layernorm: mean and variance constant": (ROWS["layernorm"], layernorm(layernorm_of_constant_statistics)),

@@ -1,0 +1,85 @@
+"""Prefix tuning (Li and Liang, 2021; the paper's section 5.1): the model is frozen, words of no language are learned.
+
+    PreEmbed   |Theta| = d (lp + li)      the embeddings of lp tokens before the prompt and li tokens after it
+    PreLayer   |Theta| = L d (lp + li)    what enters each of the L blocks in these places
+
+`layers/prefix.py` has the mathematics. The tokens take room: a prompt may have n_positions - lp - li tokens, one of
+the two drawbacks that the paper names (section 3); the other is that they are hard to optimise.
+"""
+
+from dataclasses import dataclass
+
+from minilora.layers import Embedding, Prefix
+from minilora.methods.lora import set_adapter
+from minilora.methods.selection import check_integer, train_only
+from minilora.models import GPT
+
+KINDS = ("embedding", "layer")
+
+
+@dataclass(frozen=True)
+class PrefixConfig:
+    """Which prefix.
+
+    Parameters
+    ----------
+    kind : {"embedding", "layer"}
+        PreEmbed, or PreLayer.
+    before : int
+        lp, the number of tokens before the prompt.
+    after : int
+        li, the number of tokens after it.
+    """
+
+    kind: str = "embedding"
+    before: int = 5
+    after: int = 5
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"kind was {self.kind!r}; it may be one of {', '.join(map(repr, KINDS))}")
+        check_integer("before", self.before, least=0)
+        check_integer("after", self.after, least=0)
+        if self.before + self.after == 0:
+            raise ValueError("before and after were 0; at least one of them may be above")
+
+
+def apply_prefix(model, config, *, rng):
+    """Give a decoder a prefix, in place, and freeze everything else.
+
+    Parameters
+    ----------
+    model : GPT
+    config : PrefixConfig
+    rng : numpy.random.Generator
+        Draws tokens of the vocabulary, whose activations are those that the prefix starts with.
+
+    Raises
+    ------
+    ValueError
+        If the model is no GPT, has a prefix already, or has no room for it. The model is unchanged.
+    """
+    if not isinstance(model, GPT):
+        raise ValueError(f"model was a {type(model).__name__}; prefix tuning needs a decoder, a GPT")
+    n, limit = config.before + config.after, model.config.n_positions
+    if model.prefix.length:
+        raise ValueError("the model has a prefix already; apply one to a model that was loaded anew")
+    if n >= limit:
+        raise ValueError(f"before + after was {n}; it may be from 1 to {limit - 1}, for n_positions is {limit}")
+    set_adapter(model, None)
+    tables = _start(model, rng.integers(0, model.config.vocab_size, n))
+    tables = tables[:1] if config.kind == "embedding" else tables
+    model.prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
+    train_only(model, model.prefix.parameters(), config)
+
+
+def _start(model, ids):
+    """What some tokens, (T,), have for an embedding, and what enters blocks 1 to L - 1 there: L arrays (T, C)."""
+    xp = model.xp
+    tokens, _ = model.wte.forward(xp.asarray(ids))  # (T, C)
+    tables = [tokens]
+    x = (tokens + model.wpe.W.data[: len(ids)])[None]  # (1, T, C)
+    for block in model.blocks[:-1]:
+        x, _ = block.forward(x)
+        tables.append(x[0].copy())
+    return tables

@@ -1,0 +1,70 @@
+"""Every method by its name, and one way to apply them all.
+
+    apply_method(model, "bitfit")
+    apply_method(model, AdapterConfig("houlsby", size=16), rng=rng)
+    ...train, evaluate, count_parameters(model)...
+    save_adapter(model, path); load_adapter(other_model, path)
+"""
+
+import numpy
+
+from minilora.methods.adapter import AdapterConfig, apply_adapter
+from minilora.methods.full import BitFitConfig, FullConfig, TopKConfig, apply_bitfit, apply_full, apply_top_k
+from minilora.methods.lora import apply_lora
+from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.prefix import PrefixConfig, apply_prefix
+
+# LoRA and its variants, then the paper's baselines. LoRA+ is LoRA with another optimizer: TrainConfig.lr_ratio_B.
+METHODS = {
+    "lora": LoRAConfig(),
+    "rslora": LoRAConfig(rslora=True),
+    "dora": LoRAConfig(dora=True),
+    "pissa": LoRAConfig(init="pissa"),
+    "full": FullConfig(),
+    "top-k": TopKConfig(),
+    "bitfit": BitFitConfig(),
+    "adapter-h": AdapterConfig("houlsby"),
+    "adapter-l": AdapterConfig("lin"),
+    "adapter-p": AdapterConfig("pfeiffer"),
+    "adapter-d": AdapterConfig("pfeiffer", leave_out=1),
+    "prefix-embedding": PrefixConfig("embedding"),
+    "prefix-layer": PrefixConfig("layer"),
+}
+
+# The kinds of configuration, as a file names them, and what each is applied by.
+KINDS = {
+    "lora": (LoRAConfig, apply_lora),
+    "adapter": (AdapterConfig, apply_adapter),
+    "prefix": (PrefixConfig, apply_prefix),
+    "bitfit": (BitFitConfig, lambda model, config, rng: apply_bitfit(model)),
+    "top-k": (TopKConfig, lambda model, config, rng: apply_top_k(model, config.k)),
+    "full": (FullConfig, lambda model, config, rng: apply_full(model)),
+}
+
+
+def apply_method(model, method, *, rng=None):
+    """Adapt a model by any method, in place: what the method trains is trainable, and nothing else.
+
+    Parameters
+    ----------
+    model : Module
+    method : str or dataclass
+        A name in METHODS, or a configuration such as ``TopKConfig(k=3)``.
+    rng : numpy.random.Generator, optional
+        Draws what is new in the model; a generator of seed 0, if not given.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or it does not fit the model. The model is unchanged.
+    """
+    config = METHODS.get(method) if isinstance(method, str) else method
+    apply = {kind: apply for kind, apply in KINDS.values()}.get(type(config))
+    if apply is None:
+        raise ValueError(f"method was {method!r}; it may be a configuration, or one of {', '.join(map(repr, METHODS))}")
+    apply(model, config, rng=rng or numpy.random.default_rng(0))
+
+
+def kind_of(config):
+    """The name that a file has for a configuration: "lora", "adapter", ..."""
+    return next(kind for kind, (config_type, _) in KINDS.items() if config_type is type(config))

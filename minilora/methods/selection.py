@@ -1,0 +1,49 @@
+"""What every method ends with: these parameters are trained, and nothing else."""
+
+
+def train_only(model, parameters, method):
+    """Make `parameters` trainable, and the model's new parts; freeze everything else, and remember the method.
+
+    Parameters
+    ----------
+    model : Module
+        A model may have an attribute ``new_parts``, the names of members that no pretraining has seen, such as a
+        classification head. Every method trains them, and its file holds them.
+    parameters : iterable of Parameter
+    method : dataclass or None
+        The method's configuration: what `method_of` answers, and `save_adapter` writes.
+    """
+    model.freeze()
+    for p in (*parameters, *new_parameters(model).values()):
+        p.trainable = True
+    model.method = method
+    model.name_parameters()
+
+
+def new_parameters(model):
+    """The parameters of the model's new parts: a dict of path to Parameter, empty for most models."""
+    parts = tuple(f"{part}." for part in getattr(model, "new_parts", ()))
+    return {path: p for path, p in model.named_parameters() if path.startswith(parts)}
+
+
+def method_of(model):
+    """The configuration of the method by which the model is being adapted; None if there is none."""
+    return getattr(model, "method", None)
+
+
+def block_paths(model):
+    """Where the model's blocks are: the paths of all modules that have an `attn` and an `mlp`, in order."""
+    return [path for path, module in model.named_modules() if {"attn", "mlp"} <= dict(module.members()).keys()]
+
+
+def place(model, values):
+    """A new array of these host values, in the dtype and on the device of the model."""
+    array = model.xp.empty(values.shape, dtype=model.parameters()[0].data.dtype)
+    array[...] = model.xp.asarray(values)
+    return array
+
+
+def check_integer(name, value, least=1):
+    """Raise a ValueError, naming the argument, unless it is an integer of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} was {value!r}; it may be an integer of at least {least}")

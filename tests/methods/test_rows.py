@@ -1,0 +1,194 @@
+"""One batch whose rows use different adapters: each row as if alone, each adapter with the gradient of its own rows."""
+
+import numpy as np
+import pytest
+
+from methods.every import EVERY
+from methods.tiny import (
+    EVERYWHERE,
+    SMALL_LORA,
+    gradients_of,
+    logits_of,
+    rng,
+    same_bits,
+    some_batch,
+    tiny_gpt,
+    tiny_lora,
+    trainable_names,
+    weights_of,
+    with_B,
+)
+from minilora.data.batches import Batch
+from minilora.generation import generate
+from minilora.gradcheck import GradientError, check_model
+from minilora.layers import RowsLinear
+from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, rows_use, set_adapter
+from minilora.training import AdamW, ThreadedObjective, loss_and_backward
+
+NAMES = ["other", None, "default", "other", "dora"]
+BATCH = some_batch(N=5)
+
+
+@pytest.fixture
+def model():
+    """Three adapters, which do not all have a share in the same layers; "default" is active."""
+    model = tiny_lora(SMALL_LORA)
+    for name, config in (
+        ("other", LoRAConfig(rank=3, alpha=4, targets=("v_proj", "fc_out"))),
+        ("dora", LoRAConfig(rank=2, targets=EVERYWHERE, dora=True, dora_exact=True)),
+    ):
+        apply_lora(model, config, rng=rng(8), name=name)
+        with_B(model, seed=9)
+    set_adapter(model, "default")
+    return model
+
+
+def alone(model, name, function):
+    """What a function gives with one adapter for all rows."""
+    set_adapter(model, name)
+    result = function(model)
+    set_adapter(model, "default")
+    return result
+
+
+def test_each_row_gives_what_it_gives_with_its_adapter_alone(model):
+    with rows_use(model, NAMES):
+        together = logits_of(model, BATCH)
+    for n, name in enumerate(NAMES):
+        expected = alone(model, name, lambda model: logits_of(model, BATCH))[n]
+        assert np.allclose(together[n], expected, rtol=0, atol=1e-12), name
+
+
+def test_each_adapter_gets_the_gradient_of_its_own_rows(model):
+    with rows_use(model, NAMES):
+        found = gradients_of(model, BATCH)
+    for name in ("default", "other", "dora"):
+        mask = BATCH.mask & np.array([[owner == name] for owner in NAMES])
+        share = mask.sum() / BATCH.mask.sum()  # the loss is a mean over all counted targets
+        own = Batch(BATCH.ids, BATCH.targets, mask)
+        expected = alone(model, name, lambda model, own=own: gradients_of(model, own))
+        mine = {path: grad for path, grad in found.items() if f".{name}." in path}
+        assert len(mine) == len(expected) > 0
+        for path, grad in expected.items():
+            layer, letter = path.rsplit(".", 1)
+            assert np.allclose(mine[f"{layer}.{name}.{letter}"], share * grad, rtol=0, atol=1e-12), path
+
+
+def test_every_gradient_is_the_slope_of_the_loss(model):
+    with rows_use(model, NAMES):
+        slopes = check_model(model, *BATCH, rng=rng(4))
+    assert len(slopes) == 2 * (2 * 3 + 2 * 2 + 3 * 6)
+
+
+@pytest.mark.parametrize("group", [0, 1, 2])
+def test_a_row_of_dx_that_is_lost_fails(model, monkeypatch, group):
+    backward = RowsLinear.backward
+
+    def mutant(self, dy, cache, need_dx=True):
+        dx = backward(self, dy, cache, need_dx)
+        if dx is not None and group < len(self.groups):
+            dx[self.groups[group][1]] = 0.0
+        return dx
+
+    monkeypatch.setattr(RowsLinear, "backward", mutant)
+    with rows_use(model, NAMES), pytest.raises(GradientError):
+        check_model(model, *BATCH, rng=rng(4))
+
+
+def test_rows_of_one_adapter_train_together_and_the_others_stay(model):
+    before = alone(model, "dora", lambda model: weights_of(model))
+    base = alone(model, None, lambda model: logits_of(model))
+    with rows_use(model, ["default", "other", "default"]):
+        optimizer = AdamW(model.parameters(), lr=0.01)
+        losses = []
+        for _ in range(5):
+            model.zero_grad()
+            losses.append(float(loss_and_backward(model, some_batch())))
+            optimizer.step()
+    assert losses[-1] < losses[0]
+    after = alone(model, "dora", lambda model: weights_of(model))
+    assert same_bits(before, after)
+    assert same_bits(alone(model, None, lambda model: logits_of(model)), base)
+
+
+def test_generation_uses_each_rows_adapter(model):
+    prompts = [[3], [1, 4], [2, 6, 5], [7], [8]]
+    with rows_use(model, NAMES):
+        together = generate(model, prompts, max_tokens=5)
+    for n, name in enumerate(NAMES):
+        expected = alone(model, name, lambda model, n=n: generate(model, prompts[n : n + 1], max_tokens=5))
+        assert together[n] == expected[0]
+
+
+def test_afterwards_everything_is_as_it_was(model):
+    before, names, logits = weights_of(model), trainable_names(model), logits_of(model)
+    with pytest.raises(KeyError), rows_use(model, NAMES):
+        gradients_of(model, BATCH)
+        raise KeyError
+    assert same_bits(weights_of(model), before) and same_bits(logits_of(model), logits)
+    assert trainable_names(model) == names and [p.name for p in model.parameters()] == list(before)
+    others = [layer.adapters[name] for layer in lora_layers(model).values() for name in layer.adapters]
+    others = [p for factors in others for p in factors.parameters() if p.name not in names]
+    assert all(p.grad is None for p in (*others, *model.parameters()))
+    assert len(others) > len(names) and not any(p.trainable for p in others)
+
+
+def test_rows_of_the_base_alone_are_the_base_to_the_bit(model):
+    with rows_use(model, [None] * 3):
+        assert same_bits(logits_of(model), logits_of(tiny_gpt()))
+        assert not trainable_names(model)
+
+
+def test_pissa_rows_too():
+    model = tiny_lora(EVERY["pissa"])
+    expected = logits_of(model)
+    with rows_use(model, ["default", None, "default"]):
+        found = logits_of(model)
+    assert np.allclose(found[[0, 2]], expected[[0, 2]], rtol=0, atol=1e-12)
+    assert np.allclose(found[1], logits_of(tiny_gpt())[1], rtol=0, atol=1e-12)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "names was empty; there must be one for each row of a batch"),
+        (["default", "third"], r"names held 'third'; the model's adapters are \['default', 'dora', 'other'\]"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(model, names, message):
+    before = trainable_names(model)
+    with pytest.raises(ValueError, match=message), rows_use(model, names):
+        pass
+    assert trainable_names(model) == before
+
+
+def test_while_one_is_merged_it_is_refused(model):
+    merge_lora(model)
+    with pytest.raises(ValueError, match=r"call unmerge_lora\(model\) first"), rows_use(model, NAMES):
+        pass
+
+
+def test_a_batch_of_another_size_is_refused_also_from_threads(model):
+    with rows_use(model, NAMES):
+        with pytest.raises(ValueError, match="the batch had 3 rows; adapters were named for 5"):
+            logits_of(model, some_batch(N=3))
+        with (
+            ThreadedObjective(model, threads=2) as objective,
+            pytest.raises(ValueError, match="the batch had . rows; adapters were named for 5"),
+        ):
+            objective.loss_and_backward(BATCH)
+
+
+def test_a_cache_of_other_rows_or_of_one_adapter_is_refused(model):
+    _, single = model.forward(BATCH.ids)
+    with rows_use(model, NAMES):
+        logits, mixed = model.forward(BATCH.ids)
+        with pytest.raises(ValueError, match="cache was made with other adapters for its rows; run forward again"):
+            model.backward(logits, single)
+    with rows_use(model, NAMES[::-1]), pytest.raises(ValueError, match="cache was made with other adapters"):
+        model.backward(logits, mixed)
+    with pytest.raises(ValueError, match="cache was made by another adapter"):
+        model.backward(logits, mixed)
