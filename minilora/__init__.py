@@ -13,7 +13,17 @@ from minilora.methods import (
     set_adapter,
     unmerge_lora,
 )
-from minilora.models import GPT, GPTConfig, load_bundled, load_model, save_model
+from minilora.models import (
+    GPT,
+    GPTConfig,
+    Roberta,
+    RobertaConfig,
+    RobertaForClassification,
+    RobertaForMaskedLM,
+    load_bundled,
+    load_model,
+    save_model,
+)
 
 __version__ = "0.1.0"
 
@@ -21,6 +31,10 @@ __all__ = [
     "GPT",
     "GPTConfig",
     "LoRAConfig",
+    "Roberta",
+    "RobertaConfig",
+    "RobertaForClassification",
+    "RobertaForMaskedLM",
     "adapter_names",
     "apply_full",
     "apply_lora",

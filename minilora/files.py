@@ -46,14 +46,14 @@ def save_arrays(path, arrays, about):
     write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}))
 
 
-def load_arrays(path, kind):
+def load_arrays(path, *kinds):
     """Read what `save_arrays` wrote.
 
     Parameters
     ----------
     path : str or Path
-    kind : str
-        What the file's ``about["kind"]`` must be.
+    *kinds : str
+        What the file's ``about["kind"]`` may be.
 
     Returns
     -------
@@ -76,6 +76,7 @@ def load_arrays(path, kind):
         raise ValueError(f"{path} is not a file that minilora wrote, or it is damaged: {error}") from None
     if not isinstance(about, dict):
         raise ValueError(f"{path} is not a file that minilora wrote: its description is a {type(about).__name__}")
-    if about.get("kind") != kind:
-        raise ValueError(f"{path} holds {about.get('kind') or 'something unknown'!r}; expected {kind!r}")
+    if about.get("kind") not in kinds:
+        expected = " or ".join(map(repr, kinds))
+        raise ValueError(f"{path} holds {about.get('kind') or 'something unknown'!r}; expected {expected}")
     return arrays, about

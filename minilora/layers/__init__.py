@@ -7,6 +7,7 @@ from minilora.layers.layernorm import LayerNorm
 from minilora.layers.linear import Linear
 from minilora.layers.lora_linear import LoRAFactors, LoRALinear, lora_scale
 from minilora.layers.mlp import MLP
+from minilora.layers.post_ln_block import PostLNBlock
 
 __all__ = [
     "MLP",
@@ -17,6 +18,7 @@ __all__ = [
     "Linear",
     "LoRAFactors",
     "LoRALinear",
+    "PostLNBlock",
     "SelfAttention",
     "lora_scale",
 ]
