@@ -53,7 +53,7 @@ def load_gpt2(folder, *, dtype="float32", device="cpu"):
         d_mlp=4 * C if hf.config.get("n_inner") is None else hf.size("n_inner"),
         layer_norm_eps=hf.config.get("layer_norm_epsilon", 1e-5),
     )
-    hf.strip("transformer.")
+    hf.remove_prefix("transformer.")
     hf.drop_copy("lm_head.weight", of="wte.weight")
     layers = range(min(config.n_layer, len(hf.tensors)))
     hf.drop(*(f"h.{i}.{mask}" for i in layers for mask in MASKS))

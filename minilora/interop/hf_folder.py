@@ -95,7 +95,7 @@ class HFFolder:
         except ValueError as error:
             raise ValueError(f"{self.path / 'config.json'}: {error}") from None
 
-    def strip(self, prefix):
+    def remove_prefix(self, prefix):
         """Take `prefix` off the names of tensors: some checkpoints have it and some have not."""
         stripped = {}
         for name, tensor in self.tensors.items():

@@ -58,7 +58,7 @@ def load_roberta(folder, *, dtype="float32", device="cpu"):
         n_types=hf.size("type_vocab_size", 2),
         n_classes=count_classes(hf),
     )
-    hf.strip("roberta.")
+    hf.remove_prefix("roberta.")
     hf.drop("embeddings.position_ids", "embeddings.token_type_ids", "pooler.dense.weight", "pooler.dense.bias")
     if model_class is RobertaForMaskedLM:
         hf.require("tie_word_embeddings", True)

@@ -1,6 +1,6 @@
 """Which class is a sequence of? RoBERTa's head reads the first token: dense, tanh, out_proj."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minilora.backend import get_xp
 from minilora.models.encoder import EncoderCache, EncoderWithHead

@@ -181,7 +181,7 @@ class Roberta(Module):
         """
         for name, array in (("ids", ids), ("mask", mask)):
             if array is not None and not on_host(array):
-                raise ValueError(f"{name} lived on a device already; they must be NumPy arrays")
+                raise ValueError(f"{name} lived on a device already; it must be a NumPy array")
         self._check_inputs(ids, mask)
         return self.xp.asarray(ids), None if mask is None or mask.all() else self.xp.asarray(mask)
 
@@ -202,7 +202,7 @@ class Roberta(Module):
             raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
         if mask is not None and (mask.shape != ids.shape or mask.dtype.kind not in "biu"):
             raise ValueError(
-                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of the shape of ids, {ids.shape}"
+                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of ids' shape, {ids.shape}"
             )
 
 

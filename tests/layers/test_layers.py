@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from minilora.layers import MLP, Block, Embedding, LayerNorm, Linear, LoRAFactors, LoRALinear, SelfAttention
+from minilora.layers import (
+    MLP,
+    Block,
+    Embedding,
+    LayerNorm,
+    Linear,
+    LoRAFactors,
+    LoRALinear,
+    PostLNBlock,
+    SelfAttention,
+)
 from minilora.parameter import Parameter
 
 N, T, C, F, H, R = 2, 5, 6, 7, 3, 2
@@ -22,8 +32,8 @@ def layernorm(normal):
     return LayerNorm(normal(C), normal(C))
 
 
-def attention(linear):
-    return SelfAttention(*(linear(C, C) for _ in range(4)), H)
+def attention(linear, causal=True):
+    return SelfAttention(*(linear(C, C) for _ in range(4)), H, causal)
 
 
 MAKE = {
@@ -33,8 +43,12 @@ MAKE = {
     "LoRALinear": lora_linear,
     "MLP": lambda normal, linear: MLP(linear(C, F), linear(F, C)),
     "SelfAttention": lambda normal, linear: attention(linear),
+    "SelfAttention, not causal": lambda normal, linear: attention(linear, causal=False),
     "Block": lambda normal, linear: Block(
         layernorm(normal), attention(linear), layernorm(normal), MLP(linear(C, F), linear(F, C))
+    ),
+    "PostLNBlock": lambda normal, linear: PostLNBlock(
+        attention(linear, causal=False), layernorm(normal), MLP(linear(C, F), linear(F, C)), layernorm(normal)
     ),
 }
 
