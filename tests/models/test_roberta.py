@@ -1,4 +1,4 @@
-"""RoBERTa's forward (the golden files compare it with transformers): padding, positions, heads, and what users get wrong."""
+"""RoBERTa's forward, which golden files compare with transformers': padding, positions, heads, what users get wrong."""
 
 import re
 from dataclasses import replace
@@ -157,7 +157,8 @@ BLOCK = [
     "ln_2.gain",
     "ln_2.bias",
 ]
-ENCODER = ["wte.W", "wtt.W", "wpe.W", "ln_e.gain", "ln_e.bias", *(f"blocks.{i}.{name}" for i in range(2) for name in BLOCK)]
+EMBEDDINGS = ["wte.W", "wtt.W", "wpe.W", "ln_e.gain", "ln_e.bias"]
+ENCODER = EMBEDDINGS + [f"blocks.{i}.{name}" for i in range(2) for name in BLOCK]
 HEADS = {
     Roberta: [],
     RobertaForClassification: ["dense.W", "dense.bias", "out_proj.W", "out_proj.bias"],
@@ -247,7 +248,7 @@ WRONG_INPUTS = {
     "float ids": (np.array([[0.0, 1.0]]), None, "ids had shape (1, 2) and dtype float64"),
     "one axis": (np.array([1, 2]), None, "ids had shape (2,) and dtype int64"),
     "too long": (np.zeros((1, 10), int), None, "ids made a sequence of 10 tokens; n_positions is 9"),
-    "a mask of another shape": (IDS, MASK[:, :3], "mask had shape (3, 3) and dtype bool; it may be booleans of ids' sh"),
+    "a mask of another shape": (IDS, MASK[:, :3], "mask had shape (3, 3) and dtype bool; it may be booleans of ids'"),
     "a mask of floats": (IDS, MASK * 1.0, "mask had shape (3, 7) and dtype float64; it may be booleans of ids' shape"),
 }
 

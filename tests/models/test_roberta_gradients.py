@@ -1,4 +1,4 @@
-"""The gradients of RoBERTa's models: right with padding, for every choice of what is trained, and no more than asked."""
+"""The gradients of RoBERTa's models: right with padding, for every choice of what is trained, and no more."""
 
 from collections import Counter
 from importlib import import_module

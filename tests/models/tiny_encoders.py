@@ -8,7 +8,7 @@ CONFIG = RobertaConfig(
     vocab_size=13, n_positions=9, n_layer=2, d_model=12, n_head=3, d_mlp=20, pad_id=1, n_types=2, n_classes=5
 )
 PAD = CONFIG.pad_id
-IDS = np.array([[3, 7, 4, 0, 5, 9, 2], [6, 5, 3, 5, PAD, PAD, PAD], [8, 12, PAD, PAD, PAD, PAD, PAD]])  # (N, T) = (3, 7)
+IDS = np.array([[3, 7, 4, 0, 5, 9, 2], [6, 5, 3, 5, 1, 1, 1], [8, 12, 1, 1, 1, 1, 1]])  # (N, T) = (3, 7)
 MASK = IDS != PAD
 LABELS = np.array([4, 0, 2])
 TARGETS = np.array([[3, 7, 8, 0, 5, 9, 11], [6, 2, 3, 5, 0, 0, 0], [8, 10, 0, 0, 0, 0, 0]])
