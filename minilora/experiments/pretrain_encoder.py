@@ -1,8 +1,8 @@
 """Pretraining the bundled encoder: a byte-level RoBERTa, on masked bytes of the prose that the decoder reads.
 
-A seventh of the bytes are chosen, most of them hidden, and the model says what each was (`data/masked.py`). Its bits a
-byte are those of the chosen bytes, each told from what stands on both sides; beside them stands what a byte costs to
-one who only knows how frequent each is.
+Of the bytes, 15 % are chosen, most of them hidden, and the model says what each was (`data/masked.py`). Its bits a byte
+are those of the chosen bytes, each told from what stands on both sides; beside them stands what a byte costs to one who
+only knows how frequent each is.
 """
 
 import math

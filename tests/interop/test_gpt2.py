@@ -70,6 +70,11 @@ def test_another_gelu_of_the_same_formula_is_the_same(folder, logits):
     assert np.array_equal(load_gpt2(folder.path, dtype="float64").forward(IDS)[0], logits)
 
 
+def test_the_epsilon_has_the_default_of_transformers(folder):
+    folder.configure("layer_norm_epsilon")
+    assert load_gpt2(folder.path).config.layer_norm_eps == 1e-5
+
+
 def test_what_old_configurations_do_not_say_has_its_default(folder, logits):
     folder.configure("scale_attn_weights", "add_cross_attention", "tie_word_embeddings", "activation_function")
     assert np.array_equal(load_gpt2(folder.path, dtype="float64").forward(IDS)[0], logits)

@@ -74,6 +74,13 @@ def test_place_refuses_what_is_on_a_device_already():
 
 
 @pytest.mark.parametrize("model_class", HEADED)
+def test_a_target_out_of_range_is_found_on_the_host(model_class):
+    ids, mask, targets, *rest = BATCHES[model_class][0]
+    with pytest.raises(ValueError, match="targets ran from 99 to 99"):
+        make(model_class, True).loss(ids, mask, np.full_like(targets, 99), *rest)
+
+
+@pytest.mark.parametrize("model_class", HEADED)
 def test_a_model_of_the_device_goes_to_a_file(model_class, tmp_path):
     save_model(make(model_class, True), tmp_path / "model")
     loaded, expected = load_model(tmp_path / "model"), make(model_class, False)

@@ -235,25 +235,27 @@ def test_gradients_do_not_depend_on_what_else_is_trainable(model_class, chosen):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Count the calls of the functions that make gradients."""
+    """Count the calls of the functions that make gradients, by their place in minilora."""
     counts = Counter()
 
-    def count(place, label):
-        module, _, name = place.rpartition(".")
+    def count(place):
+        module, _, name = f"minilora.{place}".rpartition(".")
         function = getattr(import_module(module), name)
 
         def counted(*args, **options):
-            counts[label] += 1
+            counts[place] += 1
             return function(*args, **options)
 
-        monkeypatch.setattr(place, counted)
+        monkeypatch.setattr(f"minilora.{place}", counted)
 
     for name in ("linear_dW", "linear_dbias", "linear_dx"):
-        count(f"minilora.layers.linear.{name}", name)
+        count(f"layers.linear.{name}")
     for name in ("layernorm_dgain", "layernorm_dbias", "layernorm_dx"):
-        count(f"minilora.layers.layernorm.{name}", name)
-    count("minilora.layers.attention.attention_backward", "attention")
-    count("minilora.layers.embedding.embedding_backward", "embedding")
+        count(f"layers.layernorm.{name}")
+    for name in ("linear_dx", "gelu_exact_backward"):
+        count(f"models.masked_lm.{name}")
+    count("layers.attention.attention_backward")
+    count("layers.embedding.embedding_backward")
     return counts
 
 
@@ -278,26 +280,43 @@ def test_a_backward_computes_no_gradient_that_nobody_asked_for(calls, choice, ex
     model = tiny(RobertaForClassification)
     train_only(model, CHOICES[choice])
     gradients(model)
-    linear = calls["linear_dW"], calls["linear_dbias"], calls["linear_dx"]
-    layernorm = calls["layernorm_dgain"], calls["layernorm_dbias"], calls["layernorm_dx"]
-    assert (linear, layernorm, calls["attention"], calls["embedding"]) == expected
+    linear = tuple(calls[f"layers.linear.{name}"] for name in ("linear_dW", "linear_dbias", "linear_dx"))
+    layernorm = tuple(calls[f"layers.layernorm.layernorm_{name}"] for name in ("dgain", "dbias", "dx"))
+    attention = calls["layers.attention.attention_backward"]
+    assert (linear, layernorm, attention, calls["layers.embedding.embedding_backward"]) == expected
 
 
-@pytest.mark.parametrize(
-    ("trained", "expected"),
-    [("head.bias", (0, 0)), ("head.ln", (1, 0)), ("head.dense", (1, 1)), ("encoder.blocks.1.ln_2", (1, 1))],
-)
-def test_nor_does_the_masked_lm_head(monkeypatch, trained, expected):
-    calls = Counter()
-    for name, function in (("linear_dx", "decoder"), ("gelu_exact_backward", "gelu")):
-        original = getattr(import_module("minilora.models.masked_lm"), name)
+#                 the decoder's dx, gelu, dx of dense
+OF_THE_HEAD = {
+    "head.bias":             (0, 0, 0),
+    "head.ln":               (1, 0, 0),
+    "head.dense":            (1, 1, 0),
+    "encoder.blocks.1.ln_2": (1, 1, 1),
+}  # fmt: skip
 
-        def counted(*args, original=original, function=function):
-            calls[function] += 1
-            return original(*args)
 
-        monkeypatch.setattr(f"minilora.models.masked_lm.{name}", counted)
+@pytest.mark.parametrize(("trained", "expected"), OF_THE_HEAD.items(), ids=OF_THE_HEAD.keys())
+@pytest.mark.parametrize("by_loss", [False, True], ids=["backward", "backward_loss"])
+def test_nor_does_the_masked_lm_head(calls, trained, expected, by_loss):
     model = tiny(RobertaForMaskedLM)
     train_only(model, lambda name: name.startswith(trained))
+    if by_loss:
+        model.backward_loss(1.0, model.loss(*BATCHES[RobertaForMaskedLM][0])[1])
+    else:
+        gradients(model)
+    places = ("models.masked_lm.linear_dx", "models.masked_lm.gelu_exact_backward", "layers.linear.linear_dx")
+    assert tuple(calls[place] for place in places) == expected
+
+
+def test_nothing_below_the_lowest_trainable_parameter_runs(monkeypatch):
+    visited, original = [], PostLNBlock.backward
+
+    def backward_of_a_block(self, *args, **options):
+        visited.append(self)
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(PostLNBlock, "backward", backward_of_a_block)
+    model = tiny(RobertaForClassification)
+    train_only(model, CHOICES["the last block"])
     gradients(model)
-    assert (calls["decoder"], calls["gelu"]) == expected
+    assert visited == [model.encoder.blocks[1]]
