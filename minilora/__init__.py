@@ -28,7 +28,17 @@ from minilora.methods import (
     set_adapter,
     unmerge_lora,
 )
-from minilora.models import GPT, GPTConfig, load_bundled, load_model, save_model
+from minilora.models import (
+    GPT,
+    GPTConfig,
+    Roberta,
+    RobertaConfig,
+    RobertaForClassification,
+    RobertaForMaskedLM,
+    load_bundled,
+    load_model,
+    save_model,
+)
 
 __version__ = "0.1.0"
 
@@ -42,6 +52,10 @@ __all__ = [
     "LoRAConfig",
     "PrefixConfig",
     "TopKConfig",
+    "Roberta",
+    "RobertaConfig",
+    "RobertaForClassification",
+    "RobertaForMaskedLM",
     "adapter_names",
     "apply_adapter",
     "apply_bitfit",

@@ -53,6 +53,8 @@ def open_model(options, adapter=None):
         model = minilora.load_bundled("decoder", device=options.device)
     else:
         model = minilora.load_model(options.model, device=options.device)
+        if not isinstance(model, minilora.GPT):
+            raise ValueError(f"{options.model} holds a {type(model).__name__}; this command needs a GPT")
     if adapter is not None:
         path = Path(adapter)
         minilora.load_adapter(model, path / "adapter.safetensors" if path.is_dir() else path)

@@ -54,7 +54,6 @@ def run(config, folder, *, checkpoint_every=250, device="cpu", command=None):
     recipe : dict
         What ``decoder.json`` holds: configuration, corpus, loss curve, and bits a byte on held-out text beside gzip's.
     """
-    folder = Path(folder)
     tokenizer = ByteTokenizer()
     corpus = load_corpus(config.corpus)
     tokens = {split: encode_documents(corpus.texts(split), tokenizer) for split in ("train", "valid", "test")}
@@ -68,6 +67,48 @@ def run(config, folder, *, checkpoint_every=250, device="cpu", command=None):
     def loss_on(split):
         return evaluate_loss(model, windows(tokens[split], length=length, batch_size=16))
 
+    return train_and_record(
+        model,
+        config,
+        folder,
+        name="decoder",
+        sample_batch=sample_batch,
+        loss_on=loss_on,
+        corpus={"id": corpus.id, "bytes": {split: len(t) for split, t in tokens.items()}},
+        baseline={"gzip_bits_per_byte": {split: gzip_bits_per_byte(tokens[split]) for split in ("valid", "test")}},
+        checkpoint_every=checkpoint_every,
+        command=command,
+    )
+
+
+def train_and_record(
+    model, config, folder, *, name, sample_batch, loss_on, corpus, baseline, checkpoint_every, command
+):
+    """Train a new model, or go on where a run in `folder` stopped, and write it down.
+
+    Parameters
+    ----------
+    model : Module
+    config : PretrainConfig or EncoderPretrainConfig
+    folder : str or Path
+    name : str
+        Of the files: ``<name>.safetensors`` (float16), its recipe ``<name>.json``, its loss curve ``<name>.png``.
+    sample_batch : callable
+        ``sample_batch(rng)``, a new training batch at every call.
+    loss_on : callable
+        ``loss_on(split)``, the mean loss on "valid" or "test", in nats.
+    corpus : dict
+        What was read: its id, and how much.
+    baseline : dict
+        What stands beside the model's bits a byte.
+    checkpoint_every : int
+    command : str or None
+
+    Returns
+    -------
+    recipe : dict
+    """
+    folder = Path(folder)
     trainer = Trainer(
         model,
         sample_batch,
@@ -75,7 +116,7 @@ def run(config, folder, *, checkpoint_every=250, device="cpu", command=None):
         validate=lambda: loss_on("valid"),
         folder=folder,
         checkpoint_every=checkpoint_every,
-        about={**asdict(config.model), "corpus": config.corpus, "corpus_id": corpus.id},
+        about={**asdict(config.model), "corpus": config.corpus, "corpus_id": corpus["id"]},
     )
     if (folder / CHECKPOINT).exists():
         resume_run(trainer, folder / CHECKPOINT)
@@ -84,28 +125,28 @@ def run(config, folder, *, checkpoint_every=250, device="cpu", command=None):
     recipe = {
         "command": command,
         "config": asdict(config),
-        "corpus": {"id": corpus.id, "bytes": {split: len(t) for split, t in tokens.items()}},
+        "corpus": corpus,
         "tokens_seen": history.tokens,
         "seconds": round(history.seconds),
         "bits_per_byte": {split: loss_on(split) / math.log(2) for split in ("valid", "test")},
-        "gzip_bits_per_byte": {split: gzip_bits_per_byte(tokens[split]) for split in ("valid", "test")},
+        **baseline,
         "validation": [{"step": s, "bits_per_byte": loss / math.log(2)} for s, loss in history.validation],
         "train_bits_per_byte": mean_of_runs([loss / math.log(2) for loss in history.losses], 100),
         **provenance(),
     }
-    save_model(model, folder / "decoder.safetensors", dtype="float16", corpus=corpus.id, command=command)
-    write_json(folder / "decoder.json", recipe)
-    draw(history, folder / "decoder.png")
+    save_model(model, folder / f"{name}.safetensors", dtype="float16", corpus=corpus["id"], command=command)
+    write_json(folder / f"{name}.json", recipe)
+    draw(name, history, folder / f"{name}.png")
     return recipe
 
 
-def draw(history, path):
+def draw(name, history, path):
     """The loss curve."""
     from minilora import plots
 
     losses = numpy.array(history.losses) / math.log(2)
     validation = [(step, loss / math.log(2)) for step, loss in history.validation]
-    plots.save(plots.loss_curves({"decoder": (losses, validation)}), path)
+    plots.save(plots.loss_curves({name: (losses, validation)}), path)
 
 
 def gzip_bits_per_byte(tokens):

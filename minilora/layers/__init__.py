@@ -9,6 +9,7 @@ from minilora.layers.linear import Linear
 from minilora.layers.lora_linear import LoRAFactors, LoRALinear, lora_scale
 from minilora.layers.lora_variants import DoRAFactors, PiSSAFactors, dora_start, pissa_start
 from minilora.layers.mlp import MLP
+from minilora.layers.post_ln_block import PostLNBlock
 from minilora.layers.prefix import Prefix
 from minilora.layers.rows_linear import RowsLinear
 
@@ -27,6 +28,7 @@ __all__ = [
     "PiSSAFactors",
     "Prefix",
     "RowsLinear",
+    "PostLNBlock",
     "SelfAttention",
     "dora_start",
     "lora_scale",

@@ -1,21 +1,30 @@
-"""A model as one safetensors file, with its configuration."""
+"""A model as one safetensors file, with its configuration, and the kind of model that it is."""
 
 from dataclasses import asdict
-
-import numpy
 
 from minilora.backend import to_numpy
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
+from minilora.models.classification import RobertaForClassification
 from minilora.models.gpt import GPT, GPTConfig
+from minilora.models.initial import NoDraw
+from minilora.models.masked_lm import RobertaForMaskedLM
+from minilora.models.roberta import Roberta, RobertaConfig
+
+KINDS = {  # what a file may hold: the model and its configuration
+    "gpt": (GPT, GPTConfig),
+    "roberta": (Roberta, RobertaConfig),
+    "roberta-classification": (RobertaForClassification, RobertaConfig),
+    "roberta-masked-lm": (RobertaForMaskedLM, RobertaConfig),
+}
 
 
 def save_model(model, path, *, dtype=None, **about):
-    """Write a GPT with its configuration to one safetensors file.
+    """Write a model with its configuration to one safetensors file.
 
     Parameters
     ----------
-    model : GPT
+    model : GPT, Roberta, RobertaForClassification or RobertaForMaskedLM
     path : str or Path
     dtype : str, optional
         In which the file keeps the weights; the model's own, if not given.
@@ -26,29 +35,37 @@ def save_model(model, path, *, dtype=None, **about):
     ------
     ValueError
         If the model holds adapters, which have files of their own.
+    TypeError
+        If it is no model of these.
     """
+    kind = next((kind for kind, (model_class, _) in KINDS.items() if type(model) is model_class), None)
+    if kind is None:
+        possible = ", ".join(model_class.__name__ for model_class, _ in KINDS.values())
+        raise TypeError(f"model was a {type(model).__name__}; it may be one of {possible}")
     if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
         raise ValueError("the model holds adapters: save_adapter saves one; merge_lora and remove_lora make it plain")
     if any(isinstance(m, Adapter) or (isinstance(m, Prefix) and m.length) for _, m in model.named_modules()):
         raise ValueError("the model holds what cannot be merged, adapters or a prefix: save_adapter saves them")
     arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
-    save_arrays(path, arrays, {**about, "kind": "gpt", "config": asdict(model.config)})
+    save_arrays(path, arrays, {**about, "kind": kind, "config": asdict(model.config)})
 
 
 def load_model(path, *, dtype="float32", device="cpu"):
-    """Read a GPT that `save_model` wrote. Everything in it is trainable.
+    """Read a model that `save_model` wrote. Everything in it is trainable.
 
     Raises
     ------
     ValueError
         If the file is not such a model; the message names the file and the parameter.
     """
-    arrays, about = load_arrays(path, "gpt")
+    arrays, about = load_arrays(path, *KINDS)
+    model_class, config_class = KINDS[about["kind"]]
     try:
-        config = GPTConfig(**about["config"])
+        config = config_class(**about["config"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} has no configuration of a GPT that can be read: {error}") from None
-    model = GPT(config, numpy.random.default_rng(0), dtype=dtype, device=device)
+        name = model_class.__name__
+        raise ValueError(f"{path} has no configuration of a {name} that can be read: {error}") from None
+    model = model_class(config, NoDraw(), dtype=dtype, device=device)
     fill_parameters(model, arrays, path)
     return model
 

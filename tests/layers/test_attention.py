@@ -50,3 +50,21 @@ def test_the_bias_of_k_has_a_gradient_of_zero(layer, normal):
     layer.backward(normal((N, T, C)), cache)
     assert np.allclose(layer.k_proj.bias.grad, 0.0, rtol=0, atol=1e-13)
     assert np.abs(layer.q_proj.bias.grad).min() > 1e-3
+
+
+def test_in_a_decoder_a_position_sees_what_came_before_and_in_an_encoder_all(linear, normal):
+    projections, x = [linear(C, C) for _ in range(4)], normal((N, T, C))
+    for causal in (True, False):
+        _, cache = SelfAttention(*projections, H, causal).forward(x)
+        assert np.triu(cache.probs, k=1).any() != causal
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_what_the_key_mask_hides_changes_nothing_elsewhere(linear, normal, causal):
+    layer = SelfAttention(*(linear(C, C) for _ in range(4)), H, causal)
+    x, seen = normal((N, T, C)), np.array([[True] * 5, [True, False, True, True, False]])
+    y, cache = layer.forward(x, key_mask=seen)
+    assert not cache.probs[1][..., ~seen[1]].any()
+    other, _ = layer.forward(np.where(seen[..., None], x, normal((N, T, C))), key_mask=seen)
+    assert np.allclose(other[seen], y[seen], rtol=0, atol=1e-14)
+    assert not np.allclose(layer.forward(x)[0][1], y[1])

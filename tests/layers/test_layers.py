@@ -14,6 +14,7 @@ from minilora.layers import (
     Linear,
     LoRAFactors,
     LoRALinear,
+    PostLNBlock,
     SelfAttention,
 )
 from minilora.parameter import Parameter
@@ -38,8 +39,8 @@ def layernorm(normal):
     return LayerNorm(normal(C), normal(C))
 
 
-def attention(linear):
-    return SelfAttention(*(linear(C, C) for _ in range(4)), H)
+def attention(linear, causal=True):
+    return SelfAttention(*(linear(C, C) for _ in range(4)), H, causal)
 
 
 def mlp(linear):
@@ -60,8 +61,12 @@ MAKE = {
         attention(linear), Adapter(linear(C, R), linear(R, C), layernorm(normal))
     ),
     "SelfAttention": lambda normal, linear: attention(linear),
+    "SelfAttention, not causal": lambda normal, linear: attention(linear, causal=False),
     "Block": lambda normal, linear: Block(
         layernorm(normal), attention(linear), layernorm(normal), mlp(linear)
+    ),
+    "PostLNBlock": lambda normal, linear: PostLNBlock(
+        attention(linear, causal=False), layernorm(normal), MLP(linear(C, F), linear(F, C)), layernorm(normal)
     ),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from minilora.models import load_model, save_model
+from models.tiny_encoders import ALL, IDS, MASK, tiny
 
 
 @pytest.fixture
@@ -78,6 +79,22 @@ def test_a_failed_save_leaves_no_temporary_file(model, tmp_path):
     with pytest.raises(OSError):
         save_model(model, tmp_path / "folder")
     assert list(tmp_path.rglob("*")) == [tmp_path / "folder"]
+
+
+@pytest.mark.parametrize("model_class", ALL)
+def test_a_file_says_which_architecture_it_holds(model_class, path):
+    model = tiny(model_class, "float32")
+    save_model(model, path)
+    loaded = load_model(path)
+    assert type(loaded) is model_class and loaded.config == model.config
+    assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in model.named_parameters()]
+    assert np.array_equal(loaded.forward(IDS, MASK)[0], model.forward(IDS, MASK)[0])
+
+
+def test_what_is_no_model_is_not_saved(model, path):
+    with pytest.raises(TypeError, match="model was a Block; it may be one of GPT, Roberta, RobertaForClassification"):
+        save_model(model.blocks[0], path)
+    assert not path.exists()
 
 
 # ---- files that are something else
