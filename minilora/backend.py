@@ -220,8 +220,8 @@ def erf(x):
     """The error function, elementwise, which CuPy has and NumPy has not.
 
     With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through
-    values of the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. The absolute error is at
-    rounding.
+    values of the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. Its degree is such that the
+    absolute error is at rounding.
     """
     xp = get_xp(x=x)
     if xp.__name__ == "cupy":
@@ -230,16 +230,16 @@ def erf(x):
         return cupy_erf(x)
     z = xp.minimum(xp.abs(x), 6.0)
     s = (16.0 / (2.0 + z) - 5.0) / 3.0  # t from 1/4 to 1 -> s from -1 to 1
-    c = _erfc_coefficients()
-    b, b_next = 0.0, 0.0  # Clenshaw's recurrence for p = sum_k c_k T_k(s)
+    c = _erfc_coefficients(degree=24 if x.dtype.itemsize == 8 else 8)
+    two_s, b, b_next = 2.0 * s, 0.0, 0.0  # Clenshaw's recurrence for p = sum_k c_k T_k(s)
     for c_k in reversed(c[1:]):
-        b, b_next = 2.0 * s * b - b_next + c_k, b
+        b, b_next = two_s * b - b_next + c_k, b
     p = s * b - b_next + c[0]
     return xp.copysign(1.0 - xp.exp(-z * z) * p, x)
 
 
 @functools.cache
-def _erfc_coefficients(degree=24):
+def _erfc_coefficients(degree):
     def p(s):
         z = 16.0 / (3.0 * s + 5.0) - 2.0
         return [math.erfc(v) * math.exp(v * v) for v in z]

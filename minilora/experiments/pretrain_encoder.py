@@ -23,11 +23,11 @@ class EncoderPretrainConfig:
     """What is pretrained, and how."""
 
     model: RobertaConfig = RobertaConfig(
-        vocab_size=EncoderTokenizer.vocab_size, n_positions=256, n_layer=4, d_model=192, n_head=4, pad_id=PAD
+        vocab_size=EncoderTokenizer.vocab_size, n_positions=256, n_layer=4, d_model=128, n_head=4, pad_id=PAD
     )
     train: TrainConfig = TrainConfig(
         steps=12000,
-        batch_size=16,
+        batch_size=8,
         lr=1e-3,
         betas=(0.9, 0.98),
         weight_decay=0.01,
