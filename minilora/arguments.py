@@ -4,7 +4,7 @@ import argparse
 
 import minilora
 
-NOT_GIVEN = ("model", "adapter", "text", "lr", "threads", "top_k", "top_p")  # None unless given; help shows no default
+NOT_GIVEN = ("model", "adapter", "text", "lr", "threads", "top_k", "top_p", "length", "architecture")  # None unless given; help shows no default
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
 
 
@@ -91,6 +91,25 @@ def parser():
              "minilora merge --adapter runs/my-adapter/adapter.safetensors --out merged.safetensors")  # fmt: skip
     model_options(p)
     p.add_argument("--out", metavar="FILE", required=True, help="the merged model's file")
+
+    p = verb("count", "Parameters, bytes and operations of a method on an architecture, beside the paper's counts.",
+             "minilora count gpt3-175b --method lora --rank 4 --targets q_proj,v_proj")  # fmt: skip
+    p.add_argument("architecture", nargs="?", default=argparse.SUPPRESS,
+                   help="such as gpt2-medium; or: list, for all of them; or: published, for all counts of the paper")  # fmt: skip
+    p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help="count a model that minilora saved")
+    p.add_argument("--method", default="lora", help="full, top-k, bitfit, prefix-embed, prefix-layer, adapter-h, "
+                   "adapter-l, adapter-p, adapter-d, lora or dora")  # fmt: skip
+    p.add_argument("--rank", type=int, default=8, help="r of lora and dora")
+    p.add_argument("--targets", default="q_proj,v_proj", help="what lora and dora adapt, with commas between: any of "
+                   "q_proj, k_proj, v_proj, o_proj, fc_in, fc_out")  # fmt: skip
+    p.add_argument("--layers", type=int, default=2, help="k of top-k: the last blocks, which are trained")
+    p.add_argument("--bottleneck", type=int, default=64, help="r of the adapters")
+    p.add_argument("--dropped", type=int, default=0, help="the lowest blocks, which have no adapter in adapter-d")
+    p.add_argument("--prefix", type=int, default=16, help="positions that prefix tuning adds")
+    p.add_argument("--batch-size", type=int, default=8, help="sequences in a step")
+    p.add_argument("--length", type=int, default=argparse.SUPPRESS,
+                   help="tokens in a sequence (default: 512, or as many as the architecture takes)")  # fmt: skip
+    p.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw", help="whose state is counted")
     return top
 
 

@@ -91,7 +91,7 @@ def finetune(options):
     lora = minilora.LoRAConfig(
         rank=options.rank,
         alpha=options.alpha,
-        targets=tuple(name.strip() for name in options.targets.split(",") if name.strip()),
+        targets=target_names(options.targets),
         dropout=options.dropout,
         rslora=options.rslora,
     )
@@ -170,6 +170,44 @@ def merge(options):
     print(f"{options.out}: the merged model")
 
 
+def count(options):
+    from minilora.analysis import Settings, architecture_of, count_parameters, find_architecture
+    from minilora.experiments import count_report as report
+
+    if (options.architecture is None) == (options.model is None):
+        raise ValueError("count takes either an architecture (`minilora count list` names them) or --model FILE")
+    if options.architecture == "list":
+        print(report.list_report())
+        return
+    if options.architecture == "published":
+        print(report.published_report())
+        return
+    if options.model is None:
+        name, architecture = options.architecture, find_architecture(options.architecture)
+    else:
+        model = open_model(options)
+        name, architecture = options.model, architecture_of(model.config)
+        print(f"{name} holds {count_parameters(model).total:,} parameters")
+    settings = {key: getattr(options, key) for key in Settings.__dataclass_fields__}
+    settings["targets"] = target_names(options.targets)
+    print(
+        report.architecture_report(
+            name,
+            architecture,
+            options.method,
+            settings,
+            batch_size=options.batch_size,
+            length=options.length if options.length is not None else min(512, architecture.n_positions),
+            optimizer=options.optimizer,
+        )
+    )
+
+
+def target_names(text):
+    """The names in a list with commas between."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 VERBS = {
     "demo": demo,
     "pretrain": pretrain,
@@ -177,6 +215,7 @@ VERBS = {
     "evaluate": evaluate,
     "generate": generate,
     "merge": merge,
+    "count": count,
 }
 
 

@@ -1,0 +1,196 @@
+"""What each method of the paper trains, as numbers: the paper's section 5.1, on any Architecture, without a model.
+
+With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained parameters |Theta| are
+
+    full            every parameter
+    top-k           the last k blocks
+    bitfit          every bias, of linear maps and LayerNorms
+    prefix-embed    d (l_p + l_i)                         l_p + l_i new tokens before and inside the input
+    prefix-layer    L d (l_p + l_i)                       as many activations after every block
+    adapter-*       L_adapter (2 d r + r + d) + 2 L_LN d  a bottleneck d -> r -> d with its two biases
+        -h          two a block, L_LN = 0                 (Houlsby et al., 2019)
+        -l          one a block, with a LayerNorm each    (Lin et al., 2020)
+        -p          one a block, L_LN = 0                 (Pfeiffer et al., 2021)
+        -d          -p without those of the lowest blocks (AdapterDrop, Rueckle et al., 2020)
+    lora            the sum of r (O + I) over the adapted matrices, 2 d r for a square one
+    dora            lora, and a magnitude for each row, O (Liu et al., 2024)
+
+An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
+more each token leaves in memory; `analysis/costs.py` uses that.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from minilora.analysis.architectures import TARGETS, size
+
+
+class Adaptation(NamedTuple):
+    """What is trained, in numbers (not bytes)."""
+
+    own: int  # parameters of the model itself
+    added: int  # new parameters
+    own_matrices: int  # those of `own` that multiply activations: each has a dW
+    added_matrices: int  # those of `added` that do
+    depth: int  # blocks that the backward goes through, from the top
+    kept: int = 0  # values that each token keeps for the backward, beyond what the model itself keeps
+    prefix: int = 0  # positions that come in addition to the text's
+
+    @property
+    def trainable(self):
+        """|Theta|."""
+        return self.own + self.added
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of all methods; each uses its own.
+
+    Parameters
+    ----------
+    rank : int
+        r of lora and dora.
+    targets : sequence of str
+        The matrices that they adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out.
+    layers : int
+        k of top-k.
+    bottleneck : int
+        r of the adapters.
+    dropped : int
+        How many of the lowest blocks have no adapter in adapter-d.
+    prefix : int
+        l_p + l_i.
+    """
+
+    rank: int = 8
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    layers: int = 2
+    bottleneck: int = 64
+    dropped: int = 0
+    prefix: int = 16
+
+    def __post_init__(self):
+        object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
+        for name in ("rank", "layers", "bottleneck", "prefix"):
+            _check(name, getattr(self, name), 1)
+        if not self.targets or not set(self.targets) <= set(TARGETS):
+            raise ValueError(f"targets was {self.targets}; each may be one of {', '.join(TARGETS)}")
+
+
+def _check(name, value, least, most=None):
+    if not isinstance(value, int) or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} was {value!r}; it may be an integer {limits}")
+
+
+def adaptation(architecture, method, **settings):
+    """What a method trains on an architecture.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    method : str
+        One of METHODS.
+    **settings
+        Those of `Settings`.
+
+    Returns
+    -------
+    Adaptation
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, or a setting does not fit the architecture.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method was {method!r}; it may be one of {', '.join(METHODS)}")
+    return METHODS[method](architecture, Settings(**settings))
+
+
+def full(a, s):
+    """Every parameter."""
+    head = a.vocab_size * a.d_model if a.causal else 0  # tied: the embedding multiplies activations as the head
+    conv = 3 * a.d_model**2 if a.family == "deberta" else 0
+    return Adaptation(a.n_parameters, 0, a.n_layer * a.block_matrices + head + conv, 0, a.n_layer)
+
+
+def top_k(a, s):
+    """The last k blocks, 12 C^2 + 13 C each for F = 4 C; not the last LayerNorm, so that the paper's 25.19M comes out."""
+    _check("layers", s.layers, 1, a.n_layer)
+    return Adaptation(s.layers * size(a.block_shapes), 0, s.layers * a.block_matrices, 0, s.layers)
+
+
+def bitfit(a, s):
+    """Every bias. No matrix is trained, but the gradient of the lowest bias has come down through all of them."""
+    return Adaptation(a.n_biases, 0, 0, 0, a.n_layer)
+
+
+def prefix_embed(a, s):
+    """The paper: |Theta| = d (l_p + l_i)."""
+    return Adaptation(0, s.prefix * a.d_model, 0, 0, a.n_layer, prefix=s.prefix)
+
+
+def prefix_layer(a, s):
+    """The paper: |Theta| = L d (l_p + l_i)."""
+    return Adaptation(0, a.n_layer * s.prefix * a.d_model, 0, 0, a.n_layer, prefix=s.prefix)
+
+
+def _adapters(a, s, count, depth, layernorm=False):
+    """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values a token."""
+    C, r = a.d_model, s.bottleneck
+    added, kept = 2 * C * r + r + C, C + 2 * r
+    if layernorm:
+        added, kept = added + 2 * C, kept + C + 1  # gain and bias; xhat and the deviation
+    return Adaptation(0, count * added, 0, count * 2 * C * r, depth, kept=count * kept)
+
+
+def adapter_h(a, s):
+    """Houlsby: after the attention and after the MLP of each block."""
+    return _adapters(a, s, 2 * a.n_layer, a.n_layer)
+
+
+def adapter_l(a, s):
+    """Lin: after the MLP of each block, behind a LayerNorm of its own."""
+    return _adapters(a, s, a.n_layer, a.n_layer, layernorm=True)
+
+
+def adapter_p(a, s):
+    """Pfeiffer: after the MLP of each block."""
+    return _adapters(a, s, a.n_layer, a.n_layer)
+
+
+def adapter_d(a, s):
+    """AdapterDrop: Pfeiffer's, without those of the lowest blocks, through which nothing need go back."""
+    _check("dropped", s.dropped, 0, a.n_layer - 1)
+    return _adapters(a, s, a.n_layer - s.dropped, a.n_layer - s.dropped)
+
+
+def lora(a, s):
+    """r (O + I) for each adapted matrix; a token keeps the r values of x A^T for each."""
+    shapes = [a.linear_shapes[name] for name in s.targets]
+    _check("rank", s.rank, 1, min(min(shape) for shape in shapes))
+    added = a.n_layer * sum(s.rank * (O + I) for O, I in shapes)
+    return Adaptation(0, added, 0, added, a.n_layer, kept=a.n_layer * len(shapes) * s.rank)
+
+
+def dora(a, s):
+    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that are scaled by them."""
+    rows = a.n_layer * sum(a.linear_shapes[name][0] for name in s.targets)
+    of_lora = lora(a, s)
+    return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
+
+
+METHODS = {
+    "full": full,
+    "top-k": top_k,
+    "bitfit": bitfit,
+    "prefix-embed": prefix_embed,
+    "prefix-layer": prefix_layer,
+    "adapter-h": adapter_h,
+    "adapter-l": adapter_l,
+    "adapter-p": adapter_p,
+    "adapter-d": adapter_d,
+    "lora": lora,
+    "dora": dora,
+}
