@@ -4,7 +4,9 @@ import argparse
 
 import minilora
 
-NOT_GIVEN = ("model", "adapter", "text", "lr", "threads", "top_k", "top_p", "length", "architecture")  # None unless given; help shows no default
+NOT_GIVEN = (  # None unless given; help shows no default
+    "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "architecture", "length",
+)  # fmt: skip
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
 
 
@@ -95,7 +97,7 @@ def parser():
     p = verb("count", "Parameters, bytes and operations of a method on an architecture, beside the paper's counts.",
              "minilora count gpt3-175b --method lora --rank 4 --targets q_proj,v_proj")  # fmt: skip
     p.add_argument("architecture", nargs="?", default=argparse.SUPPRESS,
-                   help="such as gpt2-medium; or: list, for all of them; or: published, for all counts of the paper")  # fmt: skip
+                   help="such as gpt2-medium; or list: all of them; or published: all counts of the paper")  # fmt: skip
     p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help="count a model that minilora saved")
     p.add_argument("--method", default="lora", help="full, top-k, bitfit, prefix-embed, prefix-layer, adapter-h, "
                    "adapter-l, adapter-p, adapter-d, lora or dora")  # fmt: skip

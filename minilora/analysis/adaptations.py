@@ -111,12 +111,12 @@ def adaptation(architecture, method, **settings):
 def full(a, s):
     """Every parameter."""
     head = a.vocab_size * a.d_model if a.causal else 0  # tied: the embedding multiplies activations as the head
-    conv = 3 * a.d_model**2 if a.family == "deberta" else 0
+    conv = a.conv_width * a.d_model**2
     return Adaptation(a.n_parameters, 0, a.n_layer * a.block_matrices + head + conv, 0, a.n_layer)
 
 
 def top_k(a, s):
-    """The last k blocks, 12 C^2 + 13 C each for F = 4 C; not the last LayerNorm, so that the paper's 25.19M comes out."""
+    """The last k blocks, without the LayerNorm that follows: that is the paper's 25.19M."""
     _check("layers", s.layers, 1, a.n_layer)
     return Adaptation(s.layers * size(a.block_shapes), 0, s.layers * a.block_matrices, 0, s.layers)
 

@@ -10,8 +10,8 @@ and the families differ in what surrounds the blocks:
     gpt      token and position embeddings, a last LayerNorm; the head is the token embedding and counts once
              (Radford et al., 2019; GPT-3: Brown et al., 2020, table 2.1)
     roberta  token, position and type embeddings with a LayerNorm (Liu et al., 2019); no pooler
-    deberta  token embeddings with a LayerNorm; a table of 2k relative positions with a LayerNorm, shared by all
-             blocks; one convolution of width 3 with a LayerNorm (He et al., 2021, version 2)
+    deberta  token embeddings with a LayerNorm; a table of relative positions with a LayerNorm, shared by all
+             blocks; in version 2 a convolution of width S with a LayerNorm (He et al., 2021)
 
 Names are those of minilora's models. Sizes are those of the checkpoints' config.json.
 """
@@ -33,7 +33,7 @@ class Architecture:
     vocab_size : int
         V.
     n_positions : int
-        Rows of the table of positions; for "deberta" of relative ones, 2k.
+        Rows of the table of positions; for "deberta" of relative ones.
     n_layer : int
         L.
     d_model : int
@@ -42,6 +42,8 @@ class Architecture:
         H.
     d_mlp : int, optional
         F; 4 C if not given.
+    conv_width : int
+        S, of DeBERTa's convolution; 0 without one.
     """
 
     family: str
@@ -51,6 +53,7 @@ class Architecture:
     d_model: int
     n_head: int
     d_mlp: int | None = None
+    conv_width: int = 0
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -85,11 +88,11 @@ class Architecture:
         if self.family == "gpt":
             return {"wte.W": (V, C), "wpe.W": (P, C), **_layernorm("ln_f", C)}
         if self.family == "roberta":
-            return {"wte.W": (V, C), "wpe.W": (P, C), "wtt.W": (1, C), **_layernorm("ln", C)}
-        return {
-            **{"wte.W": (V, C), **_layernorm("ln", C), "relative.W": (P, C), **_layernorm("relative_ln", C)},
-            **{"conv.W": (C, C, 3), "conv.bias": (C,), **_layernorm("conv_ln", C)},
-        }
+            return {"wte.W": (V, C), "wtt.W": (1, C), "wpe.W": (P, C), **_layernorm("ln_e", C)}
+        shapes = {"wte.W": (V, C), **_layernorm("ln_e", C), "wre.W": (P, C), **_layernorm("ln_r", C)}
+        if self.conv_width:
+            shapes |= {"conv.W": (C, C, self.conv_width), "conv.bias": (C,), **_layernorm("conv.ln", C)}
+        return shapes
 
     @property
     def shapes(self):
@@ -139,7 +142,7 @@ def size(shapes):
 
 
 def architecture_of(config):
-    """The Architecture of a minilora model in memory, from its configuration (GPTConfig)."""
+    """The Architecture of a model in memory, from its GPTConfig."""
     return Architecture(
         "gpt", config.vocab_size, config.n_positions, config.n_layer, config.d_model, config.n_head, config.d_mlp
     )
@@ -152,7 +155,7 @@ ARCHITECTURES = {
     "gpt2-xl": Architecture("gpt", 50257, 1024, 48, 1600, 25),
     "roberta-base": Architecture("roberta", 50265, 514, 12, 768, 12),
     "roberta-large": Architecture("roberta", 50265, 514, 24, 1024, 16),
-    "deberta-v2-xxlarge": Architecture("deberta", 128100, 512, 48, 1536, 24),
+    "deberta-v2-xxlarge": Architecture("deberta", 128100, 512, 48, 1536, 24, conv_width=3),
     "gpt3-175b": Architecture("gpt", 50257, 2048, 96, 12288, 96),
 }
 

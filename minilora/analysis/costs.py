@@ -15,8 +15,8 @@ A frozen W needs no dW: LoRA costs 4 instead of 6 operations a weight and token,
 goes through every frozen W (https://github.com/microsoft/LoRA/issues/24). The lowest of those blocks is counted whole,
 although nothing below its lowest trained matrix is computed; that is less than 1 / L of dx.
 
-DeBERTa adds a convolution, 2 (3 C^2), and for its 2k relative positions two more products with the queries and keys
-of each block, 4 (2k) C, and their projections, 2 (2k) 2 C^2 a block and sequence (He et al., 2021, equation 4).
+DeBERTa adds a convolution, 2 S C^2, and in each block two products, of queries and of keys with the 2T distances
+(He et al., 2021, equation 4), 4 (2T) C; projecting its table of relative positions, once a batch, is not counted.
 
 Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
 
@@ -34,8 +34,8 @@ Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
                 2 F + 3 C values a token, the gradients on their way through an MLP
 
 minilora keeps a token's activations whether or not the weights beside them are trained, so that they are the same for
-every method, plus what it adds: where activations dominate, LoRA saves little (https://github.com/huggingface/peft/issues/1514).
-DeBERTa's scores of relative positions are not among them.
+every method, plus what it adds: where activations dominate, LoRA saves little
+(https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not among them.
 """
 
 from typing import NamedTuple
@@ -105,14 +105,12 @@ def flops_per_token(architecture, adaptation, length):
     attention = 4 * compared_keys(T, a.causal) * C
     maps = 2 * a.block_matrices
     head = 2 * V * C if a.causal else 0
-    around = 0.0
+    conv = 2 * a.conv_width * C * C
     if a.family == "deberta":
-        maps += 2 * a.n_positions * 2 * C * C / T
-        attention += 4 * a.n_positions * C
-        around = 2 * 3 * C * C
+        attention += 4 * 2 * T * C
     added = 2 * added_matrices
-    forward = L * (maps + attention) + head + around + added
-    dx = depth * (maps + 2 * attention) + head + (around if depth == L else 0.0) + added
+    forward = L * (maps + attention) + head + conv + added
+    dx = depth * (maps + 2 * attention) + head + (conv if depth == L else 0) + added
     times = T / length
     return Flops(times * forward, times * dx, times * 2 * (own_matrices + added_matrices))
 
