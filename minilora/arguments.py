@@ -5,7 +5,7 @@ import argparse
 import minilora
 
 NOT_GIVEN = (  # None unless given; help shows no default
-    "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "architecture", "length",
+    "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "base", "architecture", "length",
 )  # fmt: skip
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
 
@@ -93,6 +93,18 @@ def parser():
              "minilora merge --adapter runs/my-adapter/adapter.safetensors --out merged.safetensors")  # fmt: skip
     model_options(p)
     p.add_argument("--out", metavar="FILE", required=True, help="the merged model's file")
+
+    p = verb("import-peft", "Turn a LoRA adapter that PEFT saved into one of minilora's.",
+             "minilora import-peft their-adapter --out adapter.safetensors")  # fmt: skip
+    p.add_argument("folder", help="with adapter_config.json and adapter_model.safetensors")
+    p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help=MODEL_HELP)
+    p.add_argument("--out", metavar="FILE", required=True, help="the adapter's file")
+
+    p = verb("export-peft", "Write an adapter as a folder that PEFT loads.",
+             "minilora export-peft --adapter runs/my-adapter --out for-peft")  # fmt: skip
+    model_options(p)
+    p.add_argument("--base", metavar="NAME", default=argparse.SUPPRESS, help="where PEFT finds the base model")
+    p.add_argument("--out", metavar="DIR", required=True, help="the folder")
 
     p = verb("count", "Parameters, bytes and operations of a method on an architecture, beside the paper's counts.",
              "minilora count gpt3-175b --method lora --rank 4 --targets q_proj,v_proj")  # fmt: skip

@@ -170,6 +170,37 @@ def merge(options):
     print(f"{options.out}: the merged model")
 
 
+def import_peft(options):
+    from minilora.interop import load_peft
+
+    check_file(options.out)
+    model = open_model(options)
+    load_peft(model, options.folder)
+    besides = [p.name for p in model.trainable_parameters() if not p.name.endswith((".A", ".B"))]
+    if besides:
+        raise ValueError(
+            f"{options.folder} replaces {', '.join(besides)} too, for which an adapter's file has no place; "
+            "minilora.interop.load_peft does it in Python"
+        )
+    minilora.save_adapter(model, options.out)
+    print(f"{options.out}: the adapter")
+
+
+def export_peft(options):
+    from minilora.interop import save_peft
+
+    if options.adapter is None:
+        raise ValueError("--adapter was not given; it names the adapter to export")
+    save_peft(open_model(options, options.adapter), options.out, base=options.base)
+    print(f"{options.out}: the adapter for PEFT")
+
+
+def check_file(out):
+    """Raise a ValueError if --out names a folder."""
+    if Path(out).is_dir():
+        raise ValueError(f"--out was {out}, a folder; it may be a file, such as adapter.safetensors")
+
+
 def count(options):
     from minilora.analysis import Settings, architecture_of, count_parameters, find_architecture
     from minilora.experiments import count_report as report
@@ -215,6 +246,8 @@ VERBS = {
     "evaluate": evaluate,
     "generate": generate,
     "merge": merge,
+    "import-peft": import_peft,
+    "export-peft": export_peft,
     "count": count,
 }
 

@@ -22,6 +22,8 @@ def write_together(contents):
     try:
         for path, content in contents.items():
             path = Path(path)
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder; it may be a file")
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries[path] = path.with_name(f".{path.name}.{os.getpid()}")
             with open(temporaries[path], "wb") as file:

@@ -26,7 +26,7 @@ from minilora.experiments.pretrain import run as run_pretraining
 from minilora.files import load_arrays, save_arrays
 from minilora.methods import lora_layers
 
-VERBS = ("demo", "pretrain", "finetune", "evaluate", "generate", "merge")
+VERBS = ("demo", "pretrain", "finetune", "evaluate", "generate", "merge", "import-peft", "export-peft", "count")
 PNG = b"\x89PNG\r\n\x1a\n"
 MODEL = ("--model", "model.safetensors")
 QUICK = ("--steps", "2", "--batch-size", "2", "--threads", "1", "--lr", "0.05")

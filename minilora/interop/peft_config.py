@@ -158,8 +158,11 @@ def _rules(c, transposed):
     yield "layers_pattern", _are(str, as_list(c.layers_pattern)), names
     ambiguous = isinstance(c.target_modules, str) and c.layers_to_transform is not None
     yield "layers_to_transform", not ambiguous, "target_modules is a regular expression, and says which layers"
-    yield "rank_pattern", isinstance(c.rank_pattern, dict), "it may map names to ranks"
-    yield "alpha_pattern", isinstance(c.alpha_pattern, dict), "it may map names to numbers"
+    ranks, alphas = c.rank_pattern, c.alpha_pattern
+    right = isinstance(ranks, dict) and all(_is_number(r, int) and r >= 1 for r in ranks.values())
+    yield "rank_pattern", right, "each rank may be an integer of at least 1"
+    right = isinstance(alphas, dict) and all(_is_number(alpha, (int, float)) for alpha in alphas.values())
+    yield "alpha_pattern", right, "each alpha may be a finite number"
 
 
 def _is_number(value, types):

@@ -34,9 +34,10 @@ def save_peft(model, folder, *, name=None, base=None):
     ValueError
         If there is no such adapter, or PEFT's format has no place for what was trained.
     """
-    layout = ModelLayout(model)
-    held = {path: layer.adapters.get(name or layer.active) for path, layer in lora_layers(model).items()}
-    held = {path: factors for path, factors in held.items() if factors is not None}
+    layout, wrapped = ModelLayout(model), lora_layers(model)
+    active = next((layer.active for layer in wrapped.values() if layer.active is not None), None)
+    which = name or active
+    held = {path: layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
     if not held:
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     _check_adapted(held, layout)
@@ -44,14 +45,15 @@ def save_peft(model, folder, *, name=None, base=None):
     fused = {
         module: _join(layout, paths, held, ours) for module, paths in layout.linear.items() if held.keys() & set(paths)
     }
-    is_active = all(lora_layers(model)[path].factors is factors for path, factors in held.items())
-    saved, bias, whole = _trained_besides(model, layout, fused) if is_active else ([], "none", {})
+    saved, bias, whole = _trained_besides(model, layout, fused) if which == active else ([], "none", {})
     tensors = {f"{module}.lora_{letter}.weight": getattr(f, letter) for module, f in fused.items() for letter in "AB"}
     tensors |= {tensor: numpy.concatenate([to_numpy(p.data) for p in ps]) for tensor, ps in whole.items()}
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
+    # of a classifier's adapter, PEFT wants the classifier too
+    task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
     config = {
         "peft_type": "LORA",
-        "task_type": layout.task,
+        "task_type": task,
         "base_model_name_or_path": base,
         "inference_mode": True,
         "r": rank,
@@ -92,7 +94,8 @@ def _join(layout, paths, held, config):
 
 def _trained_besides(model, layout, adapted):
     """What is trainable and no A or B: modules_to_save, bias, and the parameters by the names of their tensors."""
-    factors = {id(p) for layer in lora_layers(model).values() if layer.active for p in (layer.A, layer.B)}
+    adapters = [layer for layer in lora_layers(model).values() if layer.active is not None]
+    factors = {id(p) for layer in adapters for p in (layer.A, layer.B)}
     rest = {id(p): p.name for p in model.trainable_parameters() if id(p) not in factors}
     saved = [module for module, ps in layout.whole.items() if all(id(p) in rest for p in ps.values())]
     whole = {tensor: [p] for module in saved for tensor, p in layout.whole[module].items()}

@@ -32,10 +32,10 @@ def read_tensors(path):
         found = f", only {pickles[0]}, which can run code and is not opened: save it as safetensors" if pickles else ""
         raise ValueError(f"there is no file {path}{found}")
     try:
-        entries = deserialize(path.read_bytes())
+        entries = dict(deserialize(path.read_bytes()))
     except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no safetensors file, or it is damaged: {error}") from None
-    return {name: _array(path, name, entry) for name, entry in entries}
+    return {name: _array(path, name, entries[name]) for name in sorted(entries)}
 
 
 def _array(path, name, entry):
