@@ -6,7 +6,7 @@ as 3), or if the figure is our count cut off instead of rounded; else "not recon
 `also` holds other counts that bear on it, computed as well.
 """
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
 from minilora.analysis.adaptations import adaptation
@@ -51,10 +51,10 @@ def compare(figure, count):
     printed = Decimal(figure.replace(",", ""))
     millions = Decimal(count) / 1_000_000
     short = printed.normalize()  # 3.0 -> 3, 1500 -> 15E+2
-    if millions.quantize(printed, ROUND_HALF_EVEN) == printed:
+    if millions.quantize(printed, ROUND_HALF_UP) == printed:
         return "agrees"
     cut, rounded, cut_short = (
-        millions.quantize(*how) for how in ((printed, ROUND_DOWN), (short, ROUND_HALF_EVEN), (short, ROUND_DOWN))
+        millions.quantize(*how) for how in ((printed, ROUND_DOWN), (short, ROUND_HALF_UP), (short, ROUND_DOWN))
     )
     return "rounding" if printed in (cut, rounded, cut_short) else "not reconcilable"
 

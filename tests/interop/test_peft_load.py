@@ -86,7 +86,8 @@ def test_c_attn_becomes_three_layers_with_one_A():
 def test_ranks_and_alphas_are_those_of_the_first_pattern_that_fits():
     model = gpt2()
     load_peft(model, GPT2 / "patterns")
-    found = {path: (len(layer.A.data), layer.factors.config.alpha_of(path)) for path, layer in lora_layers(model).items()}
+    layers = lora_layers(model)
+    found = {path: (len(layer.A.data), layer.factors.config.alpha_of(path)) for path, layer in layers.items()}
     attention = [f"attn.{letter}_proj" for letter in "qkv"]
     assert found == {
         **{f"blocks.0.{name}": (3, 5) for name in attention},
@@ -95,7 +96,7 @@ def test_ranks_and_alphas_are_those_of_the_first_pattern_that_fits():
         **{"blocks.0.mlp.fc_in": (3, 7), "blocks.1.mlp.fc_in": (3, 7)},
         **{"blocks.0.mlp.fc_out": (2, 1.5), "blocks.1.mlp.fc_out": (2, 5)},
     }
-    layer = lora_layers(model)["blocks.0.mlp.fc_out"]
+    layer = layers["blocks.0.mlp.fc_out"]
     assert layer.scale == pytest.approx(1.5 / np.sqrt(2)) and layer.factors.dropout == 0.1
 
 
@@ -106,9 +107,8 @@ def test_modules_and_biases_that_were_trained_too_are_trainable():
     layers = ("attn.q_proj", "attn.k_proj", "attn.v_proj", "mlp.fc_in")
     biases = [f"blocks.1.{layer}.base.bias" for layer in layers]
     assert besides == ["wpe.W", *biases, "ln_f.gain", "ln_f.bias"]
-    assert count_parameters(model).trainable == sum(a.size for a in load_file(GPT2 / "one_layer" / TENSORS).values()) + (
-        2 * 2 * 12  # the A of q, k and v is one there
-    )
+    in_the_file = sum(array.size for array in load_file(GPT2 / "one_layer" / TENSORS).values())
+    assert count_parameters(model).trainable == in_the_file + 2 * 2 * 12  # q, k and v have one A there, three here
 
 
 def test_an_untrained_adapter_keeps_its_rank(folder):
@@ -250,8 +250,8 @@ WRONG_FIELDS = {
     "a slow pattern": ({"rank_pattern": {".*.*.*.*.*x": 1}}, r"'\.\*\.\*.* is refused: it may repeat 4 times"),
     "dropout of 1": ({"lora_dropout": 1.0}, "dropout was 1.0"),
     "a rank of no number": ({"rank_pattern": {"c_attn": "4"}}, "rank_pattern was .*; each rank may be an integer"),
-    "a rank of zero": ({"rank_pattern": {"c_attn": 0}}, "rank_pattern was .*; each rank may be an integer of at least 1"),
-    "an infinite alpha": ({"alpha_pattern": {"c_attn": float("inf")}}, "alpha_pattern was .*; each alpha may be a finite"),
+    "a rank of zero": ({"rank_pattern": {"c_attn": 0}}, "rank_pattern was .*; each rank may be an integer"),
+    "an infinite alpha": ({"alpha_pattern": {"c_attn": float("inf")}}, "alpha_pattern was .*; each alpha may be"),
 }
 
 
@@ -305,7 +305,7 @@ DAMAGE = {
     "no tensors": (lambda folder: (folder / TENSORS).unlink(), f"there is no file .*{TENSORS}"),
     "only a pickle": (only_a_pickle, "adapter_model.bin, which can run code and is not opened"),
     "half a configuration": (lambda folder: (folder / CONFIG).write_text('{"r": '), f"{CONFIG} is no JSON"),
-    "a configuration in Latin-1": (lambda folder: (folder / CONFIG).write_bytes(b'{"r": "\xe9"}'), f"{CONFIG} is no JSON"),
+    "JSON in Latin-1": (lambda folder: (folder / CONFIG).write_bytes(b'{"r": "\xe9"}'), f"{CONFIG} is no JSON"),
     "a deep configuration": (lambda folder: (folder / CONFIG).write_text("[" * 100_000), f"{CONFIG} is no JSON"),
     "a list": (lambda folder: (folder / CONFIG).write_text("[1]"), f"{CONFIG} holds a list; it may hold a JSON object"),
     "empty": (lambda folder: (folder / TENSORS).write_bytes(b""), f"{TENSORS} is no safetensors file"),
@@ -331,7 +331,7 @@ DAMAGE = {
     "a name without the prefix": (with_tensor("transformer.wte.weight", 19, 12), "holds transformer.wte.weight, which"),
     "A of another rank": (with_tensor(A, 3, 12), rf"{A} has shape \(3, 12\); .* want \(4, 12\)"),
     "a transposed B": (with_tensor(B, 4, 36), rf"{B} has shape \(4, 36\); .* want \(36, 4\)"),
-    "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{TENSORS}: {A} is of type I64; it may be F64, F32, F16 or BF16"),
+    "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{A} is of type I64; it may be F64, F32, F16 or BF16"),
     "another rank": (lambda folder: change_config(folder, r=3), rf"{A} has shape \(4, 12\); .* want \(3, 12\)"),
     "another module": (
         lambda folder: change_config(folder, target_modules=["c_fc"]),
