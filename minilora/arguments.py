@@ -111,15 +111,16 @@ def parser():
     p.add_argument("architecture", nargs="?", default=argparse.SUPPRESS,
                    help="such as gpt2-medium; or list: all of them; or published: all counts of the paper")  # fmt: skip
     p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help="count a model that minilora saved")
-    p.add_argument("--method", default="lora", help="full, top-k, bitfit, prefix-embed, prefix-layer, adapter-h, "
-                   "adapter-l, adapter-p, adapter-d, lora or dora")  # fmt: skip
+    p.add_argument("--method", default="lora", help="full, top-k, bitfit, prefix-embedding, prefix-layer, "
+                   "adapter-h, adapter-l, adapter-p, adapter-d, lora or dora")  # fmt: skip
     p.add_argument("--rank", type=int, default=8, help="r of lora and dora")
     p.add_argument("--targets", default="q_proj,v_proj", help="what lora and dora adapt, with commas between: any of "
                    "q_proj, k_proj, v_proj, o_proj, fc_in, fc_out")  # fmt: skip
-    p.add_argument("--layers", type=int, default=2, help="k of top-k: the last blocks, which are trained")
-    p.add_argument("--bottleneck", type=int, default=64, help="r of the adapters")
-    p.add_argument("--dropped", type=int, default=0, help="the lowest blocks, which have no adapter in adapter-d")
-    p.add_argument("--prefix", type=int, default=16, help="positions that prefix tuning adds")
+    p.add_argument("--size", type=int, default=16, help="r, the width of an adapter (adapter-h, -l, -p, -d)")
+    p.add_argument("--leave-out", type=int, default=1, help="first blocks without an adapter (adapter-d)")
+    p.add_argument("--before", type=int, default=8, help="tokens before the prompt (prefix-embedding, prefix-layer)")
+    p.add_argument("--after", type=int, default=8, help="tokens after the prompt (prefix-embedding, prefix-layer)")
+    p.add_argument("--blocks", type=int, default=2, help="how many of the last blocks are trained (top-k)")
     p.add_argument("--batch-size", type=int, default=8, help="sequences in a step")
     p.add_argument("--length", type=int, default=argparse.SUPPRESS,
                    help="tokens in a sequence (default: 512, or as many as the architecture takes)")  # fmt: skip

@@ -32,11 +32,11 @@ def test_gpt3_of_the_paper(capsys):
 
 def test_memory_and_operations_are_those_of_the_formulas(capsys):
     a = ARCHITECTURES["gpt2"]
-    adapted = adaptation(a, "adapter-d", bottleneck=16, dropped=3)
+    adapted = adaptation(a, "adapter-d", size=24, leave_out=3)
     options = ("--batch-size", 4, "--length", 100, "--optimizer", "sgd")
-    text = printed(capsys, "gpt2", "--method", "adapter-d", "--bottleneck", 16, "--dropped", 3, *options)
+    text = printed(capsys, "gpt2", "--method", "adapter-d", "--size", 24, "--leave-out", 3, *options)
     memory = memory_estimate(a, adapted, batch_size=4, length=100, optimizer="sgd")
-    assert "a step of 4 x 100 tokens with sgd" in text and "adapter-d, bottleneck 16, dropped 3: " in text
+    assert "a step of 4 x 100 tokens with sgd" in text and "adapter-d, size 24, leave_out 3: " in text
     for part, value in (*memory._asdict().items(), ("total", memory.total)):
         assert number(text, part) == pytest.approx(value / 1e6, abs=0.006)
     flops = flops_per_token(a, adapted, 100)

@@ -2,18 +2,18 @@
 
 With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained parameters |Theta| are
 
-    full            every parameter
-    top-k           the last k blocks
-    bitfit          every bias, of linear maps and LayerNorms
-    prefix-embed    d (l_p + l_i)                         l_p + l_i new tokens before and inside the input
-    prefix-layer    L d (l_p + l_i)                       as many activations after every block
-    adapter-*       L_adapter (2 d r + r + d) + 2 L_LN d  a bottleneck d -> r -> d with its two biases
-        -h          two a block, L_LN = 0                 (Houlsby et al., 2019)
-        -l          one a block, with a LayerNorm each    (Lin et al., 2020)
-        -p          one a block, L_LN = 0                 (Pfeiffer et al., 2021)
-        -d          -p without those of the lowest blocks (AdapterDrop, Rueckle et al., 2020)
-    lora            the sum of r (O + I) over the adapted matrices, 2 d r for a square one
-    dora            lora, and a magnitude for each row, O (Liu et al., 2024)
+    full               every parameter
+    top-k              the last k blocks
+    bitfit             every bias, of linear maps and LayerNorms
+    prefix-embedding   d (l_p + l_i)                         l_p new tokens before the prompt, and l_i after it
+    prefix-layer       L d (l_p + l_i)                       as many activations for every block
+    adapter-*          L_adapter (2 d r + r + d) + 2 L_LN d  a bottleneck d -> r -> d with its two biases
+        -h             two a block, L_LN = 0                 (Houlsby et al., 2019)
+        -l             one a block, with a LayerNorm each    (Lin et al., 2020)
+        -p             one a block, L_LN = 0                 (Pfeiffer et al., 2021)
+        -d             -p without those of the first blocks  (AdapterDrop, Rücklé et al., 2021)
+    lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
+    dora               lora, and a magnitude for each row, O (Liu et al., 2024)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
 more each token leaves in memory; `analysis/costs.py` uses that.
@@ -52,27 +52,32 @@ class Settings:
         r of lora and dora.
     targets : sequence of str
         The matrices that they adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out.
-    layers : int
+    blocks : int
         k of top-k.
-    bottleneck : int
+    size : int
         r of the adapters.
-    dropped : int
+    leave_out : int
         How many of the lowest blocks have no adapter in adapter-d.
-    prefix : int
-        l_p + l_i.
+    before, after : int
+        l_p and l_i of the prefixes.
     """
 
     rank: int = 8
     targets: tuple[str, ...] = ("q_proj", "v_proj")
-    layers: int = 2
-    bottleneck: int = 64
-    dropped: int = 0
-    prefix: int = 16
+    blocks: int = 2
+    size: int = 16
+    leave_out: int = 1
+    before: int = 8
+    after: int = 8
 
     def __post_init__(self):
         object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
-        for name in ("rank", "layers", "bottleneck", "prefix"):
+        for name in ("rank", "blocks", "size"):
             _check(name, getattr(self, name), 1)
+        for name in ("leave_out", "before", "after"):
+            _check(name, getattr(self, name), 0)
+        if self.before + self.after == 0:
+            raise ValueError("before and after were 0; at least one of them may be above")
         if not self.targets or not set(self.targets) <= set(TARGETS):
             raise ValueError(f"targets was {self.targets}; each may be one of {', '.join(TARGETS)}")
 
@@ -117,8 +122,8 @@ def full(a, s):
 
 def top_k(a, s):
     """The last k blocks, without the LayerNorm that follows: that is the paper's 25.19M."""
-    _check("layers", s.layers, 1, a.n_layer)
-    return Adaptation(s.layers * size(a.block_shapes), 0, s.layers * a.block_matrices, 0, s.layers)
+    _check("blocks", s.blocks, 1, a.n_layer)
+    return Adaptation(s.blocks * size(a.block_shapes), 0, s.blocks * a.block_matrices, 0, s.blocks)
 
 
 def bitfit(a, s):
@@ -126,19 +131,21 @@ def bitfit(a, s):
     return Adaptation(a.n_biases, 0, 0, 0, a.n_layer)
 
 
-def prefix_embed(a, s):
-    """The paper: |Theta| = d (l_p + l_i)."""
-    return Adaptation(0, s.prefix * a.d_model, 0, 0, a.n_layer, prefix=s.prefix)
+def prefix_embedding(a, s):
+    """The paper's PreEmbed: |Theta| = d (l_p + l_i)."""
+    length = s.before + s.after
+    return Adaptation(0, length * a.d_model, 0, 0, a.n_layer, prefix=length)
 
 
 def prefix_layer(a, s):
-    """The paper: |Theta| = L d (l_p + l_i)."""
-    return Adaptation(0, a.n_layer * s.prefix * a.d_model, 0, 0, a.n_layer, prefix=s.prefix)
+    """The paper's PreLayer: |Theta| = L d (l_p + l_i)."""
+    length = s.before + s.after
+    return Adaptation(0, a.n_layer * length * a.d_model, 0, 0, a.n_layer, prefix=length)
 
 
 def _adapters(a, s, count, depth, layernorm=False):
     """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values a token."""
-    C, r = a.d_model, s.bottleneck
+    C, r = a.d_model, s.size
     added, kept = 2 * C * r + r + C, C + 2 * r
     if layernorm:
         added, kept = added + 2 * C, kept + C + 1  # gain and bias; xhat and the deviation
@@ -162,8 +169,8 @@ def adapter_p(a, s):
 
 def adapter_d(a, s):
     """AdapterDrop: Pfeiffer's, without those of the lowest blocks, through which nothing need go back."""
-    _check("dropped", s.dropped, 0, a.n_layer - 1)
-    return _adapters(a, s, a.n_layer - s.dropped, a.n_layer - s.dropped)
+    _check("leave_out", s.leave_out, 0, a.n_layer - 1)
+    return _adapters(a, s, a.n_layer - s.leave_out, a.n_layer - s.leave_out)
 
 
 def lora(a, s):
@@ -185,7 +192,7 @@ METHODS = {
     "full": full,
     "top-k": top_k,
     "bitfit": bitfit,
-    "prefix-embed": prefix_embed,
+    "prefix-embedding": prefix_embedding,
     "prefix-layer": prefix_layer,
     "adapter-h": adapter_h,
     "adapter-l": adapter_l,

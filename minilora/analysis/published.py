@@ -72,9 +72,9 @@ def _latency():
     reason = "the bottleneck is not stated; this one fits"
     for kind, small, large in (("adapter-l", 8, 224), ("adapter-h", 5, 112)):
         name = f"Adapter^{kind[-1].upper()}"
-        yield _row(1, f"{name}, batch 32", "0.5", "gpt2-medium", kind, reason, bottleneck=small)
+        yield _row(1, f"{name}, batch 32", "0.5", "gpt2-medium", kind, reason, size=small)
         for batch in (16, 1):
-            yield _row(1, f"{name}, batch {batch}", "11", "gpt2-medium", kind, reason, bottleneck=large)
+            yield _row(1, f"{name}, batch {batch}", "11", "gpt2-medium", kind, reason, size=large)
 
 
 def _glue():
@@ -84,15 +84,15 @@ def _glue():
     loose = "r = 64; the figure holds to whole millions only"
     yield _row(2, "RoBERTa base, FT", "125.0", base, "full", with_head, head=True)
     yield _row(2, "RoBERTa base, BitFit", "0.1", base, "bitfit")
-    yield _row(2, "RoBERTa base, Adapter^D", "0.3", base, "adapter-d", bottleneck=16)
-    yield _row(2, "RoBERTa base, Adapter^D", "0.9", base, "adapter-d", bottleneck=48)
+    yield _row(2, "RoBERTa base, Adapter^D", "0.3", base, "adapter-d", size=16, leave_out=0)
+    yield _row(2, "RoBERTa base, Adapter^D", "0.9", base, "adapter-d", size=48, leave_out=0)
     yield _row(2, "RoBERTa base, LoRA", "0.3", base, "lora", rank=8)
     yield _row(2, "RoBERTa large, FT", "355.0", large, "full", with_head, head=True)
     yield _row(2, "RoBERTa large, LoRA", "0.8", large, "lora", rank=8)
-    yield _row(2, "RoBERTa large, Adapter^P, dagger", "3.0", large, "adapter-p", loose, bottleneck=64)
-    yield _row(2, "RoBERTa large, Adapter^P, dagger", "0.8", large, "adapter-p", bottleneck=16)
-    yield _row(2, "RoBERTa large, Adapter^H, dagger", "6.0", large, "adapter-h", loose, bottleneck=64)
-    yield _row(2, "RoBERTa large, Adapter^H, dagger", "0.8", large, "adapter-h", bottleneck=8)
+    yield _row(2, "RoBERTa large, Adapter^P, dagger", "3.0", large, "adapter-p", loose, size=64)
+    yield _row(2, "RoBERTa large, Adapter^P, dagger", "0.8", large, "adapter-p", size=16)
+    yield _row(2, "RoBERTa large, Adapter^H, dagger", "6.0", large, "adapter-h", loose, size=64)
+    yield _row(2, "RoBERTa large, Adapter^H, dagger", "0.8", large, "adapter-h", size=8)
     yield _row(2, "RoBERTa large, LoRA, dagger", "0.8", large, "lora", rank=8)
     billion = "1.5 billion, cut off, is how the model's authors name its size"
     yield _row(2, "DeBERTa XXL, FT", "1500.0", xxl, "full", billion, head=True)
@@ -110,18 +110,18 @@ def _e2e():
     rank_4 = f"{label}; no rank gives it, and ours is that of appendix D.3, r = 4 on W_q and W_v"
     misprint = "more than the checkpoint's tensors have; perhaps a misprint"
     adapter_h = "Adapter^L's figure; no bottleneck of Adapter^H gives it, and this one comes closest"
-    norms = {"with a LayerNorm for each": _count(medium, "adapter-h", bottleneck=112) + 48 * 2 * 1024}
+    norms = {"with a LayerNorm for each": _count(medium, "adapter-h", size=112) + 48 * 2 * 1024}
     yield _row(3, "GPT-2 M, FT", "354.92", medium, "full", misprint)
-    yield _row(3, "GPT-2 M, Adapter^L", "0.37", medium, "adapter-l", bottleneck=6)
-    yield _row(3, "GPT-2 M, Adapter^L", "11.09", medium, "adapter-l", bottleneck=224)
-    yield _row(3, "GPT-2 M, Adapter^H", "11.09", medium, "adapter-h", adapter_h, norms, bottleneck=112)
-    yield _row(3, "GPT-2 M, FT^Top2", "25.19", medium, "top-k", layers=2)
-    yield _row(3, "GPT-2 M, PreLayer", "0.35", medium, "prefix-layer", no_length, thousandth[0], prefix=14)
+    yield _row(3, "GPT-2 M, Adapter^L", "0.37", medium, "adapter-l", size=6)
+    yield _row(3, "GPT-2 M, Adapter^L", "11.09", medium, "adapter-l", size=224)
+    yield _row(3, "GPT-2 M, Adapter^H", "11.09", medium, "adapter-h", adapter_h, norms, size=112)
+    yield _row(3, "GPT-2 M, FT^Top2", "25.19", medium, "top-k", blocks=2)
+    yield _row(3, "GPT-2 M, PreLayer", "0.35", medium, "prefix-layer", no_length, thousandth[0], before=14, after=0)
     yield _row(3, "GPT-2 M, LoRA", "0.35", medium, "lora", rank_4, thousandth[0], rank=4)
     yield _row(3, "GPT-2 L, FT", "774.03", large, "full")
-    yield _row(3, "GPT-2 L, Adapter^L", "0.88", large, "adapter-l", bottleneck=8)
-    yield _row(3, "GPT-2 L, Adapter^L", "23.00", large, "adapter-l", bottleneck=248)
-    yield _row(3, "GPT-2 L, PreLayer", "0.77", large, "prefix-layer", no_length, thousandth[1], prefix=17)
+    yield _row(3, "GPT-2 L, Adapter^L", "0.88", large, "adapter-l", size=8)
+    yield _row(3, "GPT-2 L, Adapter^L", "23.00", large, "adapter-l", size=248)
+    yield _row(3, "GPT-2 L, PreLayer", "0.77", large, "prefix-layer", no_length, thousandth[1], before=17, after=0)
     yield _row(3, "GPT-2 L, LoRA", "0.77", large, "lora", rank_4, thousandth[1], rank=4)
 
 
@@ -146,10 +146,10 @@ def _gpt3_main():
     biases = "linear maps and LayerNorms have 11 d biases a block, and the last LayerNorm d; only 12 d a block fits"
     yield _gpt3(4, "FT", "175,255.8", "full", "not the sum of the published shapes, with tied head or without", untied)
     yield _gpt3(4, "BitFit", "14.2", "bitfit", biases, twelve)
-    yield _gpt3(4, "PreEmbed", "3.2", "prefix-embed", prefix=264)
-    yield _gpt3(4, "PreLayer", "20.2", "prefix-layer", PRE_LAYER, prefix=16)
-    yield _gpt3(4, "Adapter^H, r = 1", "7.1", "adapter-h", bottleneck=1)
-    yield _gpt3(4, "Adapter^H, r = 8", "40.1", "adapter-h", bottleneck=8)
+    yield _gpt3(4, "PreEmbed", "3.2", "prefix-embedding", before=256, after=8)
+    yield _gpt3(4, "PreLayer", "20.2", "prefix-layer", PRE_LAYER, before=8, after=8)
+    yield _gpt3(4, "Adapter^H, r = 1", "7.1", "adapter-h", size=1)
+    yield _gpt3(4, "Adapter^H, r = 8", "40.1", "adapter-h", size=8)
     yield _gpt3(4, "LoRA", "4.7", "lora", rank=1)
     yield _gpt3(4, "LoRA", "37.7", "lora", rank=8)
 
@@ -162,13 +162,15 @@ def _gpt3_matrices():
 
 def _gpt3_sweeps():
     """Table 15."""
-    for length, figure in ((40, ".4"), (72, ".9"), (136, "1.7"), (264, "3.2"), (520, "6.4")):
+    for before, figure in ((32, ".4"), (64, ".9"), (128, "1.7"), (256, "3.2"), (512, "6.4")):
         reason = CUT if figure == ".4" else ""
-        yield _gpt3(15, f"PreEmbed, {length}", figure, "prefix-embed", reason, prefix=length)
-    for length, figure in ((4, "5.1"), (8, "10.1"), (16, "20.2"), (36, "44.1"), (64, "76.1")):
-        yield _gpt3(15, f"PreLayer, {length}", figure, "prefix-layer", PRE_LAYER, prefix=length)
+        name = f"PreEmbed, l_p = {before}, l_i = 8"
+        yield _gpt3(15, name, figure, "prefix-embedding", reason, before=before, after=8)
+    for before, after, figure in ((2, 2, "5.1"), (8, 0, "10.1"), (8, 8, "20.2"), (32, 4, "44.1"), (64, 0, "76.1")):
+        name = f"PreLayer, l_p = {before}, l_i = {after}"
+        yield _gpt3(15, name, figure, "prefix-layer", PRE_LAYER, before=before, after=after)
     for r, figure in ((1, "7.1"), (4, "21.2"), (8, "40.1"), (16, "77.9"), (64, "304.4")):
-        yield _gpt3(15, f"Adapter^H, r = {r}", figure, "adapter-h", bottleneck=r)
+        yield _gpt3(15, f"Adapter^H, r = {r}", figure, "adapter-h", size=r)
     for targets, rank, figure in (
         *((("v_proj",), 2, "4.7"), (TWO, 1, "4.7"), (TWO, 2, "9.4"), (FOUR, 1, "9.4"), (TWO, 4, "18.8")),
         *((FOUR, 2, "18.8"), (TWO, 8, "37.7"), (FOUR, 4, "37.7"), (TWO, 64, "301.9"), (FOUR, 64, "603.8")),

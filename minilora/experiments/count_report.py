@@ -12,11 +12,11 @@ from minilora.analysis import (
 from minilora.analysis import adaptation as adapt
 
 USED = {  # the settings that a method has
-    "top-k": ("layers",),
-    "prefix-embed": ("prefix",),
-    "prefix-layer": ("prefix",),
-    **dict.fromkeys(("adapter-h", "adapter-l", "adapter-p"), ("bottleneck",)),
-    "adapter-d": ("bottleneck", "dropped"),
+    "top-k": ("blocks",),
+    "prefix-embedding": ("before", "after"),
+    "prefix-layer": ("before", "after"),
+    **dict.fromkeys(("adapter-h", "adapter-l", "adapter-p"), ("size",)),
+    "adapter-d": ("size", "leave_out"),
     **dict.fromkeys(("lora", "dora"), ("rank", "targets")),
 }
 
@@ -66,10 +66,10 @@ def architecture_report(name, architecture, method, settings, *, batch_size, len
     memory = memory_estimate(a, adaptation, batch_size=batch_size, length=length, optimizer=optimizer)
     flops, flops_full = flops_per_token(a, adaptation, length), flops_per_token(a, full, length)
     percent = 100 * adaptation.trainable / a.n_parameters
-    size = f"L {a.n_layer}, C {a.d_model}, H {a.n_head}, F {a.d_mlp}, V {a.vocab_size}"
+    shape = f"L {a.n_layer}, C {a.d_model}, H {a.n_head}, F {a.d_mlp}, V {a.vocab_size}"
     single, half = (checkpoint_bytes(adaptation, each) / 1e6 for each in (4, 2))
     lines = [
-        f"{name}: {a.n_parameters:,} parameters ({size})",
+        f"{name}: {a.n_parameters:,} parameters ({shape})",
         f"{described}: {adaptation.trainable:,} trained, {percent:.4g} %",
         f"checkpoint: {single:,.2f} MB in float32, {half:,.2f} MB in float16",
         f"memory of a step of {batch_size} x {length} tokens with {optimizer}, in float32, MB:",

@@ -12,7 +12,8 @@ from minilora.interop.peft_config import read_config
 from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
 from minilora.interop.peft_tensors import read_tensors
-from minilora.methods.lora import LoRAConfig, attach, make_factors, target_layers
+from minilora.methods import LoRAConfig
+from minilora.methods.lora import attach, make_factors, target_layers
 
 PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
 

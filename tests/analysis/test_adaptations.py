@@ -28,17 +28,17 @@ def test_what_is_the_model_s_own_is_a_part_of_its_shapes():
     sizes = {name: int(np.prod(shape)) for name, shape in A.shapes.items()}
     assert adaptation(A, "full").trainable == sum(sizes.values())
     last_two = sum(size for name, size in sizes.items() if name.startswith(("blocks.1.", "blocks.2.")))
-    assert adaptation(A, "top-k", layers=2).trainable == last_two
+    assert adaptation(A, "top-k", blocks=2).trainable == last_two
     assert adaptation(A, "bitfit").trainable == sum(size for name, size in sizes.items() if name.endswith("bias"))
 
 
 ADDED = {
-    "prefix-embed": ({"prefix": 5}, C * 5),
-    "prefix-layer": ({"prefix": 5}, L * C * 5),
-    "adapter-h": ({"bottleneck": 4}, 2 * L * BOTTLENECK),
-    "adapter-l": ({"bottleneck": 4}, L * BOTTLENECK + 2 * L * C),
-    "adapter-p": ({"bottleneck": 4}, L * BOTTLENECK),
-    "adapter-d": ({"bottleneck": 4, "dropped": 1}, (L - 1) * BOTTLENECK),
+    "prefix-embedding": ({"before": 3, "after": 2}, C * 5),
+    "prefix-layer": ({"before": 0, "after": 5}, L * C * 5),
+    "adapter-h": ({"size": 4}, 2 * L * BOTTLENECK),
+    "adapter-l": ({"size": 4}, L * BOTTLENECK + 2 * L * C),
+    "adapter-p": ({"size": 4}, L * BOTTLENECK),
+    "adapter-d": ({"size": 4, "leave_out": 1}, (L - 1) * BOTTLENECK),
     "lora": ({"rank": 2, "targets": ("k_proj",)}, 2 * C * 2 * L),
     "dora": ({"rank": 2, "targets": ("k_proj", "fc_in")}, (2 * C * 2 + (C + 10) * 2 + C + 10) * L),
 }
@@ -55,8 +55,8 @@ def test_every_method_is_tested():
 
 
 def test_adapters_that_are_dropped_shorten_the_way_back():
-    assert adaptation(A, "adapter-d", dropped=1).depth == 2 and adaptation(A, "adapter-p").depth == 3
-    assert adaptation(A, "adapter-d") == adaptation(A, "adapter-p")
+    assert adaptation(A, "adapter-d").depth == 2 and adaptation(A, "adapter-p").depth == 3
+    assert adaptation(A, "adapter-d", leave_out=0) == adaptation(A, "adapter-p")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -70,10 +70,11 @@ WRONG = {
     "a rank too large": ("lora", {"rank": 7}, "rank was 7; it may be an integer from 1 to 6"),
     "an unknown target": ("lora", {"targets": ("c_attn",)}, r"targets was \('c_attn',\); each may be one of q_proj, "),
     "no target": ("dora", {"targets": ()}, r"targets was \(\); each may be one of q_proj"),
-    "more layers than there are": ("top-k", {"layers": 4}, "layers was 4; it may be an integer from 1 to 3"),
-    "no bottleneck": ("adapter-h", {"bottleneck": 0}, "bottleneck was 0; it may be an integer of at least 1"),
-    "every adapter dropped": ("adapter-d", {"dropped": 3}, "dropped was 3; it may be an integer from 0 to 2"),
-    "no prefix": ("prefix-layer", {"prefix": 0}, "prefix was 0; it may be an integer of at least 1"),
+    "more layers than there are": ("top-k", {"blocks": 4}, "blocks was 4; it may be an integer from 1 to 3"),
+    "no width": ("adapter-h", {"size": 0}, "size was 0; it may be an integer of at least 1"),
+    "every adapter dropped": ("adapter-d", {"leave_out": 3}, "leave_out was 3; it may be an integer from 0 to 2"),
+    "less than nothing": ("prefix-layer", {"before": -1}, "before was -1; it may be an integer of at least 0"),
+    "no prefix": ("prefix-layer", {"before": 0, "after": 0}, "before and after were 0; at least one of them may be"),
 }
 
 

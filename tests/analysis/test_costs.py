@@ -44,7 +44,7 @@ def adapt(model, method):
         for block in model.blocks[-2:]:
             for p in block.parameters():
                 p.trainable = True
-        return adaptation(architecture_of(model.config), "top-k", layers=2)
+        return adaptation(architecture_of(model.config), "top-k", blocks=2)
     if method == "bitfit":
         for p in model.parameters():
             p.trainable = p.name.endswith("bias")
@@ -92,7 +92,7 @@ def test_a_forward_takes_two_operations_a_parameter():
 
 def test_a_prefix_costs_as_much_as_text():
     a = ARCHITECTURES["gpt2"]
-    with_prefix = flops_per_token(a, adaptation(a, "prefix-embed", prefix=64), 64)
+    with_prefix = flops_per_token(a, adaptation(a, "prefix-embedding", before=60, after=4), 64)
     assert 64 * with_prefix.forward == pytest.approx(128 * flops_per_token(a, adaptation(a, "bitfit"), 128).forward)
 
 

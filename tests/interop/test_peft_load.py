@@ -11,8 +11,7 @@ from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
 from methods.tiny import same_bits, trainable_names, weights_of
 from minilora.analysis import count_parameters
 from minilora.interop import load_peft
-from minilora.methods import adapter_names, apply_lora, lora_layers, merge_lora, set_adapter
-from minilora.methods.lora import LoRAConfig
+from minilora.methods import LoRAConfig, adapter_names, apply_lora, lora_layers, merge_lora, set_adapter
 from minilora.models import GPT, GPTConfig
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
