@@ -33,7 +33,7 @@ class Adaptation(NamedTuple):
     own_matrices: int  # those of `own` that multiply activations: each has a dW
     added_matrices: int  # those of `added` that do
     depth: int  # blocks that the backward goes through, from the top
-    kept: int = 0  # values that each token keeps for the backward, beyond what the model itself keeps
+    kept: int = 0  # values that each token keeps for the gradients of what is trained
     prefix: int = 0  # positions that come in addition to the text's
 
     @property
@@ -113,17 +113,29 @@ def adaptation(architecture, method, **settings):
     return METHODS[method](architecture, Settings(**settings))
 
 
+def inputs(a, targets):
+    """The values that a token keeps in a block for the dW, or dA, of these linear maps: what they read.
+
+    q_proj, k_proj and v_proj read one array. o_proj reads what the attention keeps in any case.
+    """
+    C, F = a.d_model, a.d_mlp
+    of_attention = C if {"q_proj", "k_proj", "v_proj"} & set(targets) else 0
+    return of_attention + C * ("fc_in" in targets) + F * ("fc_out" in targets)
+
+
 def full(a, s):
     """Every parameter."""
     head = a.vocab_size * a.d_model if a.causal else 0  # tied: the embedding multiplies activations as the head
     conv = a.conv_width * a.d_model**2
-    return Adaptation(a.n_parameters, 0, a.n_layer * a.block_matrices + head + conv, 0, a.n_layer)
+    matrices, kept = (a.n_layer * each for each in (a.block_matrices, inputs(a, TARGETS)))
+    return Adaptation(a.n_parameters, 0, matrices + head + conv, 0, a.n_layer, kept)
 
 
 def top_k(a, s):
     """The last k blocks, without the LayerNorm that follows: that is the paper's 25.19M."""
     _check("blocks", s.blocks, 1, a.n_layer)
-    return Adaptation(s.blocks * size(a.block_shapes), 0, s.blocks * a.block_matrices, 0, s.blocks)
+    own, matrices, kept = (s.blocks * each for each in (size(a.block_shapes), a.block_matrices, inputs(a, TARGETS)))
+    return Adaptation(own, 0, matrices, 0, s.blocks, kept)
 
 
 def bitfit(a, s):
@@ -174,11 +186,12 @@ def adapter_d(a, s):
 
 
 def lora(a, s):
-    """r (O + I) for each adapted matrix; a token keeps the r values of x A^T for each."""
+    """r (O + I) for each adapted matrix; a token keeps what they read, and the r values of x A^T for each."""
     shapes = [a.linear_shapes[name] for name in s.targets]
     _check("rank", s.rank, 1, min(min(shape) for shape in shapes))
     added = a.n_layer * sum(s.rank * (O + I) for O, I in shapes)
-    return Adaptation(0, added, 0, added, a.n_layer, kept=a.n_layer * len(shapes) * s.rank)
+    kept = a.n_layer * (inputs(a, s.targets) + len(shapes) * s.rank)
+    return Adaptation(0, added, 0, added, a.n_layer, kept)
 
 
 def dora(a, s):

@@ -25,17 +25,18 @@ Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
     optimizer   two for each with AdamW, m and v; one with SGD, the velocity
     activations what the forward keeps for the backward, a token:
 
-        block   8 C + 2 F + H S + 2
-                xhat of two LayerNorms and 1 / deviation (2 C + 2), the inputs of q_proj, k_proj and v_proj (one array,
-                C), q, k and v (3 C), probs (H S), the inputs of o_proj (C), fc_in (C) and fc_out (F), GELU's slope (F)
+        block   6 C + F + H S + 2
+                xhat of two LayerNorms and 1 / deviation (2 C + 2), q, k and v (3 C), probs (H S), the attention's
+                output (C) and GELU's slope (F)
         around  C + 1 of the embeddings' or the last LayerNorm, and C between the blocks and the head
+        trained what a trained or adapted matrix reads, for its dW or dA: C for q_proj, k_proj and v_proj together, C
+                for fc_in, F for fc_out (what o_proj reads is there already); and what a method adds
 
     workspace   the largest temporary: a block of logits, at most LOGITS_BYTES, at the end of the forward; or
                 2 F + 3 C values a token, the gradients on their way through an MLP
 
-minilora keeps a token's activations whether or not the weights beside them are trained, so that they are the same for
-every method, plus what it adds: where activations dominate, LoRA saves little
-(https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not among them.
+Where activations dominate, LoRA saves but the last of these (https://github.com/huggingface/peft/issues/1514).
+DeBERTa's convolution and relative positions are not among them.
 """
 
 from typing import NamedTuple
@@ -149,7 +150,7 @@ def memory_estimate(architecture, adaptation, *, batch_size, length, optimizer="
         raise ValueError(f"optimizer was {optimizer!r}; it may be one of {', '.join(OPTIMIZER_VALUES)}")
     a, trainable = architecture, adaptation.trainable
     C, F, T = a.d_model, a.d_mlp, length + adaptation.prefix
-    block = 8 * C + 2 * F + 2 + a.n_head * compared_keys(T, a.causal)
+    block = 6 * C + F + 2 + a.n_head * compared_keys(T, a.causal)
     kept = a.n_layer * block + 2 * C + 1 + adaptation.kept
     logits = batch_size * length * a.vocab_size * bytes_each if a.causal else 0
     gradients_on_their_way = batch_size * T * (2 * F + 3 * C) * bytes_each
