@@ -60,9 +60,7 @@ def architecture_report(name, architecture, method, settings, *, batch_size, len
         raise ValueError(f"length was {length}; {name} takes at most {a.n_positions}")
     settings = {key: settings[key] for key in USED.get(method, ())}
     adaptation, full = adapt(a, method, **settings), adapt(a, "full")
-    described = ", ".join(
-        [method, *(f"{key} {value if isinstance(value, int) else ','.join(value)}" for key, value in settings.items())]
-    )
+    described = [f"{key} {value if isinstance(value, int) else ','.join(value)}" for key, value in settings.items()]
     memory = memory_estimate(a, adaptation, batch_size=batch_size, length=length, optimizer=optimizer)
     flops, flops_full = flops_per_token(a, adaptation, length), flops_per_token(a, full, length)
     percent = 100 * adaptation.trainable / a.n_parameters
@@ -70,7 +68,7 @@ def architecture_report(name, architecture, method, settings, *, batch_size, len
     single, half = (checkpoint_bytes(adaptation, each) / 1e6 for each in (4, 2))
     lines = [
         f"{name}: {a.n_parameters:,} parameters ({shape})",
-        f"{described}: {adaptation.trainable:,} trained, {percent:.4g} %",
+        f"{', '.join([method, *described])}: {adaptation.trainable:,} trained, {percent:.4g} %",
         f"checkpoint: {single:,.2f} MB in float32, {half:,.2f} MB in float16",
         f"memory of a step of {batch_size} x {length} tokens with {optimizer}, in float32, MB:",
         *(f"  {part:<12}{value / 1e6:>16,.2f}" for part, value in memory._asdict().items()),

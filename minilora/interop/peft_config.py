@@ -78,11 +78,10 @@ class PeftConfig:
         return any(fits(name, module) for name in names)
 
     def _is_in_layers(self, module):
-        container, number = re.match(r"(.*?)\.(\d+)\.", module).groups()
+        blocks, number = re.match(r"(.*?)\.(\d+)\.", module).groups()
         patterns = as_list(self.layers_pattern)
-        return (not patterns or any(fits(p, container) for p in patterns)) and int(number) in as_list(
-            self.layers_to_transform
-        )
+        in_pattern = not patterns or any(fits(pattern, blocks) for pattern in patterns)
+        return in_pattern and int(number) in as_list(self.layers_to_transform)
 
     def rank_and_alpha(self, module):
         """r and alpha of one module: those of the first pattern that fits, or the defaults."""

@@ -1,9 +1,9 @@
 """Make tests/golden/peft/: tiny models of transformers, adapters that peft saved for them, and their logits.
 
-    python tests/golden/make_peft.py
+    PYTHONHASHSEED=0 python tests/golden/make_peft.py        (peft writes sets in the order of their hashes)
 
-It needs torch, transformers and peft; `make test` only reads the files. Each model's folder holds, in float64 and at a
-generic point (no gain is 1, no bias 0, no B zero),
+It needs torch, transformers and peft (0.21); `make test` only reads the files. Each model's folder holds, in float64
+and at a generic point (no gain is 1, no bias 0, no B zero),
 
     config.json, model.safetensors       the base, as `save_pretrained` writes it
     c_attn/, patterns/, ...              adapters, as peft writes them

@@ -173,6 +173,10 @@ SAME = {  # fields that change nothing of what is computed
     "whole names": {"target_modules": ["transformer.h.0.attn.c_attn", "transformer.h.1.attn.c_attn"]},
     "both layers": {"layers_to_transform": [0, 1], "layers_pattern": "h"},
     "no layers": {"layers_to_transform": []},
+    "whole names, in whatever layers": {
+        "target_modules": ["transformer.h.0.attn.c_attn", "transformer.h.1.attn.c_attn"],
+        "layers_to_transform": [7],
+    },
     "all but the rest": {"target_modules": "all-linear", "exclude_modules": ["c_proj", "c_fc"]},
     "an exclusion": {"target_modules": ["c_attn", "c_fc"], "exclude_modules": r".*mlp\.c_fc"},
     "a pattern for others": {"rank_pattern": {"c_fc": 2}, "alpha_pattern": {"attn": 9}},
@@ -236,6 +240,8 @@ def test_a_field_that_is_not_supported_is_refused_by_its_name_and_value(folder, 
 
 
 WRONG_FIELDS = {
+    "no such layers": ({"layers_to_transform": [0, 1], "layers_pattern": "layer"}, "the model has no such module"),
+    "a regular expression for a part": ({"target_modules": r".*c_att"}, "the model has no such module"),
     "no such module": ({"target_modules": ["query"]}, r"target_modules was \['query'\]; the model has no such module"),
     "an embedding": ({"modules_to_save": ["wte"]}, "modules_to_save named 'wte'; minilora can replace wpe, .*ln_f"),
     "the head": ({"modules_to_save": ["lm_head"]}, "modules_to_save named 'lm_head'"),

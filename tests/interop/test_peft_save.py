@@ -7,6 +7,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from device_array import DeviceArray, to_fake_device
 from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
 from methods.tiny import EVERYWHERE, same_bits, with_B
 from minilora.interop import load_peft, save_peft
@@ -160,6 +161,17 @@ def test_saving_while_merged_saves_A_and_B(tmp_path):
     merge_lora(model)
     config, tensors = saved(model, tmp_path / "merged")
     assert config == before[0] and same_bits(tensors, before[1])
+
+
+@pytest.mark.parametrize("adapter", ["c_attn", "one_layer"])
+def test_from_a_device_to_a_device(adapter, tmp_path):
+    model = gpt2()
+    for p in model.parameters():
+        p.data = to_fake_device(p.data)
+    load_peft(model, GPT2 / adapter)
+    assert all(isinstance(p.data, DeviceArray) for p in model.parameters())
+    _, tensors = saved(model, tmp_path)
+    assert same_bits(tensors, load_file(GPT2 / adapter / TENSORS))
 
 
 # ---- what is trained besides
