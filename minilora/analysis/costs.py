@@ -35,8 +35,8 @@ Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
     workspace   the largest temporary: a block of logits, at most LOGITS_BYTES, at the end of the forward; or
                 2 F + 3 C values a token, the gradients on their way through an MLP
 
-Where activations dominate, LoRA saves a part of the last of these, and little else (https://github.com/huggingface/peft/issues/1514).
-DeBERTa's convolution and relative positions are not among them.
+Of the activations, LoRA saves no more than a part of the last kind; where they dominate, that is little
+(https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not among them.
 """
 
 from typing import NamedTuple
