@@ -4,8 +4,10 @@ import argparse
 
 import minilora
 
-# None unless given; help shows no default
-NOT_GIVEN = ("model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python")
+NOT_GIVEN = (  # None unless given; help shows no default
+    "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python", "base",
+    "architecture", "length",
+)  # fmt: skip
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
 
 
@@ -101,6 +103,7 @@ def parser():
              "minilora merge --adapter runs/my-adapter/adapter.safetensors --out merged.safetensors")  # fmt: skip
     model_options(p)
     p.add_argument("--out", metavar="FILE", required=True, help="the merged model's file")
+
     p = verb("bench", "Measure speed and memory on this machine, beside its matrix products and beside PyTorch.",
              "minilora bench train generate --shapes S1,S2 --against torch")  # fmt: skip
     p.add_argument("parts", nargs="*", metavar="PART", default=argparse.SUPPRESS,
@@ -115,6 +118,38 @@ def parser():
     p.add_argument("--peer-python", metavar="FILE", default=argparse.SUPPRESS,
                    help="the Python of that environment (default: the one in .venv-torch)")  # fmt: skip
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for bench.json and figures")
+
+    p = verb("import-peft", "Turn a LoRA adapter that PEFT saved into one of minilora's.",
+             "minilora import-peft their-adapter --out adapter.safetensors")  # fmt: skip
+    p.add_argument("folder", help="with adapter_config.json and adapter_model.safetensors")
+    p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help=MODEL_HELP)
+    p.add_argument("--out", metavar="FILE", required=True, help="the adapter's file")
+
+    p = verb("export-peft", "Write an adapter as a folder that PEFT loads.",
+             "minilora export-peft --adapter runs/my-adapter --out for-peft")  # fmt: skip
+    model_options(p)
+    p.add_argument("--base", metavar="NAME", default=argparse.SUPPRESS, help="where PEFT finds the base model")
+    p.add_argument("--out", metavar="DIR", required=True, help="the folder")
+
+    p = verb("count", "Parameters, bytes and operations of a method on an architecture, beside the paper's counts.",
+             "minilora count gpt3-175b --method lora --rank 4 --targets q_proj,v_proj")  # fmt: skip
+    p.add_argument("architecture", nargs="?", default=argparse.SUPPRESS,
+                   help="such as gpt2-medium; or list: all of them; or published: all counts of the paper")  # fmt: skip
+    p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help="count a model that minilora saved")
+    p.add_argument("--method", default="lora", help="full, top-k, bitfit, prefix-embedding, prefix-layer, "
+                   "adapter-h, adapter-l, adapter-p, adapter-d, lora or dora")  # fmt: skip
+    p.add_argument("--rank", type=int, default=8, help="r of lora and dora")
+    p.add_argument("--targets", default="q_proj,v_proj", help="what lora and dora adapt, with commas between: any of "
+                   "q_proj, k_proj, v_proj, o_proj, fc_in, fc_out")  # fmt: skip
+    p.add_argument("--size", type=int, default=16, help="r, the width of an adapter (adapter-h, -l, -p, -d)")
+    p.add_argument("--leave-out", type=int, default=1, help="first blocks without an adapter (adapter-d)")
+    p.add_argument("--before", type=int, default=8, help="tokens before the prompt (prefix-embedding, prefix-layer)")
+    p.add_argument("--after", type=int, default=8, help="tokens after the prompt (prefix-embedding, prefix-layer)")
+    p.add_argument("--blocks", type=int, default=2, help="how many of the last blocks are trained (top-k)")
+    p.add_argument("--batch-size", type=int, default=8, help="sequences in a step")
+    p.add_argument("--length", type=int, default=argparse.SUPPRESS,
+                   help="tokens in a sequence (default: 512, or as many as the architecture takes)")  # fmt: skip
+    p.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw", help="whose state is counted")
     return top
 
 

@@ -13,17 +13,28 @@ from minilora.backend import to_numpy
 
 def write_atomically(path, content):
     """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, no part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write_together({path: content})
+
+
+def write_together(contents):
+    """The same for several files, a dict of path to content: none takes its place before all are written."""
+    temporaries = {}
     try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for path, content in contents.items():
+            path = Path(path)
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder; it may be a file")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporaries[path] = path.with_name(f".{path.name}.{os.getpid()}")
+            with open(temporaries[path], "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path, content):

@@ -19,14 +19,17 @@ from experiments.tiny import CONFIG, LORA, adapted, byte_gpt, csv_text, jsonl_te
 from methods.tiny import same_bits, weights_of
 from minilora.arguments import parser
 from minilora.backend import gpu_available
-from minilora.cli import LEARNING_RATES, main
+from minilora.cli import main
 from minilora.experiments.demo_report import report
 from minilora.experiments.pretrain import PretrainConfig
 from minilora.experiments.pretrain import run as run_pretraining
 from minilora.files import load_arrays, save_arrays
 from minilora.methods import lora_layers
+from minilora.verbs.training import LEARNING_RATES
 
-VERBS = ("demo", "pretrain", "finetune", "evaluate", "generate", "merge", "bench")
+VERBS = (
+    "demo", "pretrain", "finetune", "evaluate", "generate", "merge", "bench", "import-peft", "export-peft", "count",
+)  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"
 MODEL = ("--model", "model.safetensors")
 QUICK = ("--steps", "2", "--batch-size", "2", "--threads", "1", "--lr", "0.05")

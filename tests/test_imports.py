@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
     "training":    (*BELOW_TRAINING, "data"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
-    "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "arguments"),
+    "verbs":       (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments"),
+    "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "verbs", "arguments"),
     # beside the row
     "files":       ("backend",),
     "analysis":    BELOW_LAYERS,

@@ -1,7 +1,9 @@
-"""Real checkpoints: Hugging Face's folders, and their tokenizers."""
+"""What other libraries write, read here, and the other way round: checkpoints, tokenizers, adapters."""
 
 from minilora.interop.gpt2 import load_gpt2
+from minilora.interop.peft_load import load_peft
+from minilora.interop.peft_save import save_peft
 from minilora.interop.roberta import load_roberta
 from minilora.interop.tokenizer import HFTokenizer, load_tokenizer
 
-__all__ = ["HFTokenizer", "load_gpt2", "load_roberta", "load_tokenizer"]
+__all__ = ["HFTokenizer", "load_gpt2", "load_peft", "load_roberta", "load_tokenizer", "save_peft"]

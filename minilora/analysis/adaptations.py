@@ -1,0 +1,216 @@
+"""What each method of the paper trains, as numbers: the paper's section 5.1, on any Architecture, without a model.
+
+With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained parameters |Theta| are
+
+    full               every parameter
+    top-k              the last k blocks
+    bitfit             every bias, of linear maps and LayerNorms
+    prefix-embedding   d (l_p + l_i)                         l_p new tokens before the prompt, and l_i after it
+    prefix-layer       L d (l_p + l_i)                       as many activations for every block
+    adapter-*          L_adapter (2 d r + r + d) + 2 L_LN d  a bottleneck d -> r -> d with its two biases
+        -h             two a block, L_LN = 0                 (Houlsby et al., 2019)
+        -l             one a block, with a LayerNorm each    (Lin et al., 2020)
+        -p             one a block, L_LN = 0                 (Pfeiffer et al., 2021)
+        -d             -p without those of the first blocks  (AdapterDrop, Rücklé et al., 2021)
+    lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
+    dora               lora, and a magnitude for each row, O (Liu et al., 2024)
+
+An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
+more each token leaves in memory; `analysis/costs.py` uses that.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from minilora.analysis.architectures import TARGETS, size
+
+
+class Adaptation(NamedTuple):
+    """What is trained, in numbers (not bytes)."""
+
+    own: int  # parameters of the model itself
+    added: int  # new parameters
+    own_matrices: int  # those of `own` that multiply activations: each has a dW
+    added_matrices: int  # those of `added` that do
+    depth: int  # blocks that the backward goes through, from the top
+    kept: int = 0  # values that each token keeps for the gradients of what is trained
+    prefix: int = 0  # positions that come in addition to the text's
+
+    @property
+    def trainable(self):
+        """|Theta|."""
+        return self.own + self.added
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of all methods; each uses its own.
+
+    Parameters
+    ----------
+    rank : int
+        r of lora and dora.
+    targets : sequence of str
+        The matrices that they adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out.
+    blocks : int
+        k of top-k.
+    size : int
+        r of the adapters.
+    leave_out : int
+        How many of the lowest blocks have no adapter in adapter-d.
+    before, after : int
+        l_p and l_i of the prefixes.
+    """
+
+    rank: int = 8
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    blocks: int = 2
+    size: int = 16
+    leave_out: int = 1
+    before: int = 8
+    after: int = 8
+
+    def __post_init__(self):
+        object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
+        for name in ("rank", "blocks", "size"):
+            _check(name, getattr(self, name), 1)
+        for name in ("leave_out", "before", "after"):
+            _check(name, getattr(self, name), 0)
+        if self.before + self.after == 0:
+            raise ValueError("before and after were 0; at least one of them may be above")
+        if not self.targets or not set(self.targets) <= set(TARGETS):
+            raise ValueError(f"targets was {self.targets}; each may be one of {', '.join(TARGETS)}")
+
+
+def _check(name, value, least, most=None):
+    if not isinstance(value, int) or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} was {value!r}; it may be an integer {limits}")
+
+
+def adaptation(architecture, method, **settings):
+    """What a method trains on an architecture.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    method : str
+        One of METHODS.
+    **settings
+        Those of `Settings`.
+
+    Returns
+    -------
+    Adaptation
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, or a setting does not fit the architecture.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method was {method!r}; it may be one of {', '.join(METHODS)}")
+    return METHODS[method](architecture, Settings(**settings))
+
+
+def inputs(a, targets):
+    """The values that a token keeps in a block for the dW, or dA, of these linear maps: what they read.
+
+    q_proj, k_proj and v_proj read one array. o_proj reads what the attention keeps in any case.
+    """
+    C, F = a.d_model, a.d_mlp
+    of_attention = C if {"q_proj", "k_proj", "v_proj"} & set(targets) else 0
+    return of_attention + C * ("fc_in" in targets) + F * ("fc_out" in targets)
+
+
+def full(a, s):
+    """Every parameter."""
+    head = a.vocab_size * a.d_model if a.causal else 0  # tied: the embedding multiplies activations as the head
+    conv = a.conv_width * a.d_model**2
+    matrices, kept = (a.n_layer * each for each in (a.block_matrices, inputs(a, TARGETS)))
+    return Adaptation(a.n_parameters, 0, matrices + head + conv, 0, a.n_layer, kept)
+
+
+def top_k(a, s):
+    """The last k blocks, without the LayerNorm that follows: that is the paper's 25.19M."""
+    _check("blocks", s.blocks, 1, a.n_layer)
+    own, matrices, kept = (s.blocks * each for each in (size(a.block_shapes), a.block_matrices, inputs(a, TARGETS)))
+    return Adaptation(own, 0, matrices, 0, s.blocks, kept)
+
+
+def bitfit(a, s):
+    """Every bias. No matrix is trained, but the gradient of the lowest bias has come down through all of them."""
+    return Adaptation(a.n_biases, 0, 0, 0, a.n_layer)
+
+
+def prefix_embedding(a, s):
+    """The paper's PreEmbed: |Theta| = d (l_p + l_i)."""
+    length = s.before + s.after
+    return Adaptation(0, length * a.d_model, 0, 0, a.n_layer, prefix=length)
+
+
+def prefix_layer(a, s):
+    """The paper's PreLayer: |Theta| = L d (l_p + l_i)."""
+    length = s.before + s.after
+    return Adaptation(0, a.n_layer * length * a.d_model, 0, 0, a.n_layer, prefix=length)
+
+
+def _adapters(a, s, count, depth, layernorm=False):
+    """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values a token."""
+    C, r = a.d_model, s.size
+    added, kept = 2 * C * r + r + C, C + 2 * r
+    if layernorm:
+        added, kept = added + 2 * C, kept + C + 1  # gain and bias; xhat and the deviation
+    return Adaptation(0, count * added, 0, count * 2 * C * r, depth, kept=count * kept)
+
+
+def adapter_h(a, s):
+    """Houlsby: after the attention and after the MLP of each block."""
+    return _adapters(a, s, 2 * a.n_layer, a.n_layer)
+
+
+def adapter_l(a, s):
+    """Lin: after the MLP of each block, behind a LayerNorm of its own."""
+    return _adapters(a, s, a.n_layer, a.n_layer, layernorm=True)
+
+
+def adapter_p(a, s):
+    """Pfeiffer: after the MLP of each block."""
+    return _adapters(a, s, a.n_layer, a.n_layer)
+
+
+def adapter_d(a, s):
+    """AdapterDrop: Pfeiffer's, without those of the lowest blocks, through which nothing need go back."""
+    _check("leave_out", s.leave_out, 0, a.n_layer - 1)
+    return _adapters(a, s, a.n_layer - s.leave_out, a.n_layer - s.leave_out)
+
+
+def lora(a, s):
+    """r (O + I) for each adapted matrix; a token keeps what they read, and the r values of x A^T for each."""
+    shapes = [a.linear_shapes[name] for name in s.targets]
+    _check("rank", s.rank, 1, min(min(shape) for shape in shapes))
+    added = a.n_layer * sum(s.rank * (O + I) for O, I in shapes)
+    kept = a.n_layer * (inputs(a, s.targets) + len(shapes) * s.rank)
+    return Adaptation(0, added, 0, added, a.n_layer, kept)
+
+
+def dora(a, s):
+    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that are scaled by them."""
+    rows = a.n_layer * sum(a.linear_shapes[name][0] for name in s.targets)
+    of_lora = lora(a, s)
+    return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
+
+
+METHODS = {
+    "full": full,
+    "top-k": top_k,
+    "bitfit": bitfit,
+    "prefix-embedding": prefix_embedding,
+    "prefix-layer": prefix_layer,
+    "adapter-h": adapter_h,
+    "adapter-l": adapter_l,
+    "adapter-p": adapter_p,
+    "adapter-d": adapter_d,
+    "lora": lora,
+    "dora": dora,
+}

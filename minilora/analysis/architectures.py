@@ -1,0 +1,173 @@
+"""The architectures of the paper as tables of shapes: every tensor by its name, and no tensor in memory.
+
+A transformer of L blocks has, in each block, six linear maps with a bias (W_q, W_k, W_v, W_o: C x C; the MLP's two:
+F x C and C x F) and two LayerNorms (gain and bias, C each), hence
+
+    block = 4 (C^2 + C) + (F C + F) + (C F + C) + 4 C        for F = 4 C:   12 C^2 + 13 C
+
+and the families differ in what surrounds the blocks:
+
+    gpt      token and position embeddings, a last LayerNorm; the head is the token embedding and counts once
+             (Radford et al., 2019; GPT-3: Brown et al., 2020, table 2.1)
+    roberta  token, position and type embeddings with a LayerNorm (Liu et al., 2019); no pooler
+    deberta  token embeddings with a LayerNorm; a table of relative positions with a LayerNorm, shared by all
+             blocks; in version 2 a convolution of width S with a LayerNorm (He et al., 2021)
+
+Names are those of minilora's models. Sizes are those of the checkpoints' config.json.
+"""
+
+import math
+from dataclasses import dataclass
+
+FAMILIES = ("gpt", "roberta", "deberta")
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a transformer.
+
+    Parameters
+    ----------
+    family : {"gpt", "roberta", "deberta"}
+    vocab_size : int
+        V.
+    n_positions : int
+        Rows of the table of positions; for "deberta" of relative ones.
+    n_layer : int
+        L.
+    d_model : int
+        C.
+    n_head : int
+        H.
+    d_mlp : int, optional
+        F; 4 C if not given.
+    conv_width : int
+        S, of DeBERTa's convolution; 0 without one.
+    """
+
+    family: str
+    vocab_size: int
+    n_positions: int
+    n_layer: int
+    d_model: int
+    n_head: int
+    d_mlp: int | None = None
+    conv_width: int = 0
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise ValueError(f"family was {self.family!r}; it may be one of {', '.join(map(repr, FAMILIES))}")
+        object.__setattr__(self, "d_mlp", self.d_mlp or 4 * self.d_model)
+
+    @property
+    def causal(self):
+        """True if a position sees itself and what came before only."""
+        return self.family == "gpt"
+
+    @property
+    def linear_shapes(self):
+        """(O, I) of the six linear maps of a block, by name."""
+        C, F = self.d_model, self.d_mlp
+        return {**dict.fromkeys(TARGETS[:4], (C, C)), "fc_in": (F, C), "fc_out": (C, F)}
+
+    @property
+    def block_shapes(self):
+        """The shape of each tensor of one block, by its path in the block."""
+        C = self.d_model
+        shapes = {}
+        for layer, (O, I) in self.linear_shapes.items():
+            path = f"{'mlp' if layer.startswith('fc') else 'attn'}.{layer}"
+            shapes |= {f"{path}.W": (O, I), f"{path}.bias": (O,)}
+        return shapes | _layernorm("ln_1", C) | _layernorm("ln_2", C)
+
+    @property
+    def outer_shapes(self):
+        """The shape of each tensor outside the blocks, by name. No task's head is among them."""
+        V, P, C = self.vocab_size, self.n_positions, self.d_model
+        if self.family == "gpt":
+            return {"wte.W": (V, C), "wpe.W": (P, C), **_layernorm("ln_f", C)}
+        if self.family == "roberta":
+            return {"wte.W": (V, C), "wtt.W": (1, C), "wpe.W": (P, C), **_layernorm("ln_e", C)}
+        shapes = {"wte.W": (V, C), **_layernorm("ln_e", C), "wre.W": (P, C), **_layernorm("ln_r", C)}
+        if self.conv_width:
+            shapes |= {"conv.W": (C, C, self.conv_width), "conv.bias": (C,), **_layernorm("conv.ln", C)}
+        return shapes
+
+    @property
+    def shapes(self):
+        """The shape of every tensor, by its path in the model."""
+        blocks = {f"blocks.{i}.{name}": s for i in range(self.n_layer) for name, s in self.block_shapes.items()}
+        return self.outer_shapes | blocks
+
+    @property
+    def n_parameters(self):
+        """All parameters: those outside the blocks, and L times a block's."""
+        return size(self.outer_shapes) + self.n_layer * size(self.block_shapes)
+
+    @property
+    def n_biases(self):
+        """Those of them that are a bias, of a linear map or of a LayerNorm."""
+        return sum(
+            times * size({name: shape for name, shape in shapes.items() if name.endswith("bias")})
+            for times, shapes in ((1, self.outer_shapes), (self.n_layer, self.block_shapes))
+        )
+
+    @property
+    def block_matrices(self):
+        """The elements of the six weight matrices of a block: 4 C^2 + 2 C F."""
+        return sum(O * I for O, I in self.linear_shapes.values())
+
+    def classifier_size(self, n_classes):
+        """The parameters of an encoder's classification head: a C x C map (DeBERTa's pooler), and one to the classes.
+
+        Raises
+        ------
+        ValueError
+            If the architecture is no encoder.
+        """
+        if self.causal:
+            raise ValueError(f"family was {self.family!r}; only encoders have a classification head")
+        C = self.d_model
+        return (C * C + C) + (n_classes * C + n_classes)
+
+
+def _layernorm(name, C):
+    return {f"{name}.gain": (C,), f"{name}.bias": (C,)}
+
+
+def size(shapes):
+    """The elements of all tensors in a dict of shapes."""
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def architecture_of(config):
+    """The Architecture of a model in memory, from its GPTConfig."""
+    return Architecture(
+        "gpt", config.vocab_size, config.n_positions, config.n_layer, config.d_model, config.n_head, config.d_mlp
+    )
+
+
+ARCHITECTURES = {
+    "gpt2": Architecture("gpt", 50257, 1024, 12, 768, 12),
+    "gpt2-medium": Architecture("gpt", 50257, 1024, 24, 1024, 16),
+    "gpt2-large": Architecture("gpt", 50257, 1024, 36, 1280, 20),
+    "gpt2-xl": Architecture("gpt", 50257, 1024, 48, 1600, 25),
+    "roberta-base": Architecture("roberta", 50265, 514, 12, 768, 12),
+    "roberta-large": Architecture("roberta", 50265, 514, 24, 1024, 16),
+    "deberta-v2-xxlarge": Architecture("deberta", 128100, 512, 48, 1536, 24, conv_width=3),
+    "gpt3-175b": Architecture("gpt", 50257, 2048, 96, 12288, 96),
+}
+
+
+def find_architecture(name):
+    """The Architecture called `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists them.
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"architecture was {name!r}; it may be one of {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]

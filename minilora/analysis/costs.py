@@ -1,0 +1,163 @@
+"""What training costs, by formula: floating-point operations a token, bytes of a checkpoint, bytes of memory.
+
+Operations. A product of (M, I) with (I, O) takes 2 M I O: a multiplication and an addition each. Only such products
+are counted, as is usual (Kaplan et al., 2020): the elementwise rest is lower by a factor of C. For a token of T,
+
+    forward     2 (4 C^2 + 2 C F) L      the six maps of each block
+                + 4 S C L                q k^T and probs v, with the S keys that a query is compared with
+                + 2 V C                  the head of a decoder
+                + 2 (added matrices)
+    dx          the same for the maps, the head and what is added, and 8 S C for the attention (both of its products
+                have two arguments), but only in the blocks that the backward goes through
+    dW          2 (trained matrix elements)
+
+A frozen W needs no dW: LoRA costs 4 instead of 6 operations a weight and token, two thirds, and no less, for dx still
+goes through every frozen W (https://github.com/microsoft/LoRA/issues/24). The lowest of those blocks is counted whole,
+although nothing below its lowest trained matrix is computed; that is less than 1 / L of dx.
+
+DeBERTa adds a convolution, 2 S C^2, and in each block two products, of queries and of keys with the 2T distances
+(He et al., 2021, equation 4), 4 (2T) C; projecting its table of relative positions, once a batch, is not counted.
+
+Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
+
+    weights     all of the model's, and what is added
+    gradients   one for each trained parameter
+    optimizer   two for each with AdamW, m and v; one with SGD, the velocity
+    activations what the forward keeps for the backward, a token:
+
+        block   6 C + F + H S + 2
+                xhat of two LayerNorms and 1 / deviation (2 C + 2), q, k and v (3 C), probs (H S), the attention's
+                output (C) and GELU's slope (F)
+        around  C + 1 of the embeddings' or the last LayerNorm, and C between the blocks and the head
+        trained what a trained or adapted matrix reads, for its dW or dA: C for q_proj, k_proj and v_proj together, C
+                for fc_in, F for fc_out (what o_proj reads is there already); and what a method adds
+
+    workspace   the largest temporary: a block of logits, at most LOGITS_BYTES, at the end of the forward; or
+                2 F + 3 C values a token, the gradients on their way through an MLP
+
+Of the activations, LoRA saves no more than a part of the last kind; where they dominate, that is little
+(https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not among them.
+"""
+
+from typing import NamedTuple
+
+from minilora.ops.attention import QUERIES
+from minilora.ops.linear_cross_entropy import LOGITS_BYTES
+
+OPTIMIZER_VALUES = {"sgd": 1, "adamw": 2}  # kept for each trained parameter
+
+
+class Flops(NamedTuple):
+    """Floating-point operations a token."""
+
+    forward: float
+    dx: float
+    dW: float
+
+    @property
+    def training(self):
+        """Of one training step."""
+        return self.forward + self.dx + self.dW
+
+
+class MemoryEstimate(NamedTuple):
+    """The memory of one training step, in bytes."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    workspace: int
+
+    @property
+    def total(self):
+        """The sum of all."""
+        return sum(self)
+
+
+def compared_keys(T, causal):
+    """S, the mean number of keys that a query is compared with.
+
+    All T, or with a causal mask, those up to the end of the tile of 64 queries that the query is in: `ops/attention.py`
+    computes no tile of scores above the diagonal on a CPU. (On a GPU, one tile holds all queries, and S = T.)
+    """
+    if not causal:
+        return float(T)
+    return sum(min(query - query % QUERIES + QUERIES, T) for query in range(T)) / T
+
+
+def flops_per_token(architecture, adaptation, length):
+    """The operations of a training step, for each token of the text; formulas and sources above.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    adaptation : Adaptation
+    length : int
+        T. Positions that a prefix adds are computed as well, and counted with the T tokens.
+
+    Returns
+    -------
+    Flops
+    """
+    a, (own_matrices, added_matrices, depth) = architecture, adaptation[2:5]
+    C, L, V = a.d_model, a.n_layer, a.vocab_size
+    T = length + adaptation.prefix
+    attention = 4 * compared_keys(T, a.causal) * C
+    maps = 2 * a.block_matrices
+    head = 2 * V * C if a.causal else 0
+    conv = 2 * a.conv_width * C * C
+    if a.family == "deberta":
+        attention += 4 * 2 * T * C
+    added = 2 * added_matrices
+    forward = L * (maps + attention) + head + conv + added
+    dx = depth * (maps + 2 * attention) + head + (conv if depth == L else 0) + added
+    times = T / length
+    return Flops(times * forward, times * dx, times * 2 * (own_matrices + added_matrices))
+
+
+def checkpoint_bytes(adaptation, bytes_each=4):
+    """The bytes of what was trained, in a file without its header; 4 a value for float32, 2 for float16."""
+    return adaptation.trainable * bytes_each
+
+
+def memory_estimate(architecture, adaptation, *, batch_size, length, optimizer="adamw", bytes_each=4):
+    """The memory of one training step; formulas and what they count above.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    adaptation : Adaptation
+    batch_size, length : int
+        N and T.
+    optimizer : {"adamw", "sgd"}
+    bytes_each : int
+        4 for float32, of which minilora's training consists; 8 for float64.
+
+    Returns
+    -------
+    MemoryEstimate
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, or the optimizer is unknown.
+    """
+    for name, value in (("batch_size", batch_size), ("length", length), ("bytes_each", bytes_each)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} was {value!r}; it may be an integer of at least 1")
+    if optimizer not in OPTIMIZER_VALUES:
+        raise ValueError(f"optimizer was {optimizer!r}; it may be one of {', '.join(OPTIMIZER_VALUES)}")
+    a, trainable = architecture, adaptation.trainable
+    C, F, T = a.d_model, a.d_mlp, length + adaptation.prefix
+    block = 6 * C + F + 2 + a.n_head * compared_keys(T, a.causal)
+    kept = a.n_layer * block + 2 * C + 1 + adaptation.kept
+    logits = batch_size * length * a.vocab_size * bytes_each if a.causal else 0
+    gradients_on_their_way = batch_size * T * (2 * F + 3 * C) * bytes_each
+    return MemoryEstimate(
+        weights=(a.n_parameters + adaptation.added) * bytes_each,
+        gradients=trainable * bytes_each,
+        optimizer=OPTIMIZER_VALUES[optimizer] * trainable * bytes_each,
+        activations=round(batch_size * T * kept * bytes_each),
+        workspace=max(min(logits, LOGITS_BYTES), gradients_on_their_way),
+    )

@@ -1,0 +1,198 @@
+"""adapter_config.json: which modules a PEFT adapter changes, and by how much, after PEFT's own rules.
+
+The fields are those of peft 0.21 (LoraConfig). What changes the computation and is not computed here is refused by its
+name; so is a field that is not known here, unless it is off.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from minilora.interop.peft_settings import fits
+
+# What says where an adapter came from, how it began, or what another field would need: none of it changes the output.
+NO_MATTER = (
+    "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type",
+    "runtime_config", "eva_config", "corda_config", "lora_ga_config", "loftq_config", "megatron_core",
+    "qalora_group_size",
+)  # fmt: skip
+OFF = (None, False, {}, [], "")
+# Those that leave W as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take away from W what they start with.
+INITS = (True, False, "gaussian", "orthogonal", "eva", "mica")
+BIASES = ("none", "all", "lora_only")
+MOST_REPEATS = 4  # in a regular expression: each may multiply the time that it takes by the length of a name
+
+
+@dataclass(frozen=True)
+class PeftConfig:
+    """The fields of adapter_config.json that are used, with PEFT's defaults. See `read_config`.
+
+    Names in `target_modules`, `exclude_modules` and `modules_to_save` are the ends of modules' names, or whole ones; a
+    string instead of a list is a regular expression for whole names. The keys of the two patterns are regular
+    expressions for the ends.
+    """
+
+    path: Path
+    peft_type: str | None = None
+    r: int = 8
+    lora_alpha: float = 8
+    lora_dropout: float = 0.0
+    use_rslora: bool = False
+    target_modules: list[str] | str | None = None
+    exclude_modules: list[str] | str | None = None
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
+    modules_to_save: list[str] | None = None
+    bias: str = "none"
+    fan_in_fan_out: bool | None = None
+    init_lora_weights: bool | str = True
+
+    def targets(self, modules, saved):
+        """Those of the linear modules that are adapted.
+
+        Parameters
+        ----------
+        modules : iterable of str
+        saved : iterable of str
+            Modules that are saved whole; what is in them is not adapted.
+        """
+        return [m for m in modules if self._is_target(m) and not any(f"{m}.".startswith(f"{s}.") for s in saved)]
+
+    def _is_target(self, module):
+        if self.exclude_modules and self._names(self.exclude_modules, module):
+            return False
+        if self.target_modules == "all-linear":
+            return True
+        if not self._names(self.target_modules, module):
+            return False
+        whole_name = isinstance(self.target_modules, str) or module in self.target_modules
+        return whole_name or self.layers_to_transform in (None, []) or self._is_in_layers(module)
+
+    def _names(self, names, module):
+        if isinstance(names, str):
+            return self.regex(names).fullmatch(module) is not None
+        return any(fits(name, module) for name in names)
+
+    def _is_in_layers(self, module):
+        blocks, number = re.match(r"(.*?)\.(\d+)\.", module).groups()
+        patterns = as_list(self.layers_pattern)
+        in_pattern = not patterns or any(fits(pattern, blocks) for pattern in patterns)
+        return in_pattern and int(number) in as_list(self.layers_to_transform)
+
+    def rank_and_alpha(self, module):
+        """r and alpha of one module: those of the first pattern that fits, or the defaults."""
+        return (
+            self._first_match(self.rank_pattern, module, self.r),
+            self._first_match(self.alpha_pattern, module, self.lora_alpha),
+        )
+
+    def _first_match(self, pattern, module, default):
+        for key, value in pattern.items():
+            if self.regex(rf"(.*\.)?({key})$").match(module):
+                return value
+        return default
+
+    def regex(self, pattern):
+        """The compiled expression, if it is one that cannot take forever: it was written by somebody else."""
+        repeats = re.findall(r"\)?[*+{]", pattern)
+        try:
+            if len(repeats) > MOST_REPEATS or any(repeat.startswith(")") for repeat in repeats):
+                raise ValueError(f"it may repeat {MOST_REPEATS} times, and no group")
+            return re.compile(pattern)
+        except (ValueError, OverflowError, RecursionError, re.error) as error:
+            raise ValueError(f"{self.path}: the regular expression {pattern!r} is refused: {error}") from None
+
+
+def read_config(path, transposed):
+    """A checked PeftConfig.
+
+    Parameters
+    ----------
+    path : str or Path
+    transposed : bool
+        Whether the model's linear modules have weights of shape (in, out): what fan_in_fan_out must say, if anything.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or damaged, or a field has a value that is not supported; the message names both.
+    """
+    path = Path(path)
+    content = read_json(path)
+    used = {f.name for f in fields(PeftConfig)} - {"path"}
+    for name, value in content.items():
+        if name not in used and name not in NO_MATTER and value not in OFF:
+            raise ValueError(f"{path}: {name} was {value!r}; minilora does not compute this")
+    config = PeftConfig(path, **{name: value for name, value in content.items() if name in used})
+    for name, allowed, says in _rules(config, transposed):
+        if not allowed:
+            raise ValueError(f"{path}: {name} was {getattr(config, name)!r}; {says}")
+    for pattern in (config.target_modules, config.exclude_modules, *config.rank_pattern, *config.alpha_pattern):
+        if isinstance(pattern, str):
+            config.regex(pattern)
+    return config
+
+
+def _rules(c, transposed):
+    """(field, whether its value is allowed, what it may be) for each field, cheapest first."""
+    layout = "(in, out)" if transposed else "(out, in)"
+    names = "it may be a list of names"
+    yield "peft_type", c.peft_type == "LORA", "it may be 'LORA'"
+    yield "r", _is_number(c.r, int) and c.r >= 1, "it may be an integer of at least 1"
+    yield "lora_alpha", _is_number(c.lora_alpha, (int, float)), "it may be a finite number"
+    yield "use_rslora", isinstance(c.use_rslora, bool), "it may be true or false"
+    yield "bias", c.bias in BIASES, f"it may be one of {', '.join(map(repr, BIASES))}"
+    yield "init_lora_weights", c.init_lora_weights in INITS, "it changes W itself, which minilora does not"
+    yield "fan_in_fan_out", c.fan_in_fan_out in (None, transposed), f"the model's weights are stored {layout}"
+    regex = f"{names}, or a regular expression"
+    yield "target_modules", isinstance(c.target_modules, str) or _are(str, c.target_modules), regex
+    excluded = c.exclude_modules
+    yield "exclude_modules", excluded is None or isinstance(excluded, str) or _are(str, excluded), regex
+    yield "modules_to_save", c.modules_to_save is None or _are(str, c.modules_to_save), names
+    yield "layers_to_transform", _are(int, as_list(c.layers_to_transform)), "it may be a list of numbers"
+    yield "layers_pattern", _are(str, as_list(c.layers_pattern)), names
+    ambiguous = isinstance(c.target_modules, str) and c.layers_to_transform is not None
+    yield "layers_to_transform", not ambiguous, "target_modules is a regular expression, and says which layers"
+    ranks, alphas = c.rank_pattern, c.alpha_pattern
+    right = isinstance(ranks, dict) and all(_is_number(r, int) and r >= 1 for r in ranks.values())
+    yield "rank_pattern", right, "each rank may be an integer of at least 1"
+    right = isinstance(alphas, dict) and all(_is_number(alpha, (int, float)) for alpha in alphas.values())
+    yield "alpha_pattern", right, "each alpha may be a finite number"
+
+
+def _is_number(value, types):
+    return isinstance(value, types) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are(kind, values):
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def as_list(value):
+    """The value in a list, unless it is one; nothing for None."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def read_json(path):
+    """The JSON object in a file.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, or holds something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON, or it is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}; it may hold a JSON object")
+    return content

@@ -1,0 +1,160 @@
+"""Where PEFT puts what: the modules of transformers' models by name, and what they are here.
+
+PEFT names its tensors after transformers' modules. A module that holds several of our layers side by side (GPT-2's
+c_attn: W_q, W_k and W_v) lists them in their order. One more architecture is one more `Layout`.
+"""
+
+from dataclasses import dataclass
+
+from minilora.layers import LoRALinear
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."  # of every tensor's name
+THEIR_NAMES = {"W": "weight", "gain": "weight", "bias": "bias"}  # of our parameters
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One of transformers' models. `{i}` in a name stands for the number of a block.
+
+    Parameters
+    ----------
+    linear : dict of str to tuple of str
+        Modules that LoRA can adapt, and the paths of our layers in them.
+    whole : dict of str to str
+        Other modules, which PEFT can train and save whole, and the paths of ours.
+    transposed : bool
+        Whether the linear modules have weights of shape (in, out): PEFT's fan_in_fan_out.
+    task : str, optional
+        PEFT's name for what the model does.
+    """
+
+    linear: dict[str, tuple[str, ...]]
+    whole: dict[str, str]
+    transposed: bool = False
+    task: str | None = None
+
+
+def _gpt2():
+    h, block = "transformer.h.{i}", "blocks.{i}"
+    linear = {
+        f"{h}.attn.c_attn": (f"{block}.attn.q_proj", f"{block}.attn.k_proj", f"{block}.attn.v_proj"),
+        f"{h}.attn.c_proj": (f"{block}.attn.o_proj",),
+        f"{h}.mlp.c_fc": (f"{block}.mlp.fc_in",),
+        f"{h}.mlp.c_proj": (f"{block}.mlp.fc_out",),
+    }
+    norms = {f"{h}.ln_1": f"{block}.ln_1", f"{h}.ln_2": f"{block}.ln_2", "transformer.ln_f": "ln_f"}
+    return Layout(linear, {"transformer.wpe": "wpe", **norms}, transposed=True, task="CAUSAL_LM")
+
+
+def _bert(model, encoder, qkv, whole, task=None):
+    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, qkv how they call W_q, W_k, W_v."""
+    layer, block = f"{model}encoder.layer.{{i}}", f"{encoder}blocks.{{i}}"
+    q, k, v = qkv
+    linear = {
+        f"{layer}.attention.self.{q}": (f"{block}.attn.q_proj",),
+        f"{layer}.attention.self.{k}": (f"{block}.attn.k_proj",),
+        f"{layer}.attention.self.{v}": (f"{block}.attn.v_proj",),
+        f"{layer}.attention.output.dense": (f"{block}.attn.o_proj",),
+        f"{layer}.intermediate.dense": (f"{block}.mlp.fc_in",),
+        f"{layer}.output.dense": (f"{block}.mlp.fc_out",),
+    }
+    norms = {
+        f"{model}embeddings.LayerNorm": f"{encoder}ln_e",
+        f"{layer}.attention.output.LayerNorm": f"{block}.ln_1",
+        f"{layer}.output.LayerNorm": f"{block}.ln_2",
+    }
+    return Layout(linear, {**norms, **whole}, task=task)
+
+
+ROBERTA, DEBERTA = ("query", "key", "value"), ("query_proj", "key_proj", "value_proj")
+LAYOUTS = {  # by the name of our class
+    "GPT": _gpt2(),
+    "Roberta": _bert("", "", ROBERTA, {}),
+    "RobertaForClassification": _bert("roberta.", "encoder.", ROBERTA, {"classifier": "head"}, "SEQ_CLS"),
+    "Deberta": _bert("", "", DEBERTA, {"encoder.LayerNorm": "ln_r"}),
+    "DebertaForClassification": _bert(
+        "deberta.",
+        "encoder.",
+        DEBERTA,
+        {"deberta.encoder.LayerNorm": "encoder.ln_r", "pooler.dense": "head.dense", "classifier": "head.out_proj"},
+        "SEQ_CLS",
+    ),
+}
+
+
+class ModelLayout:
+    """A Layout, filled in for one model.
+
+    Parameters
+    ----------
+    model : Module
+
+    Attributes
+    ----------
+    transposed, task
+        As in Layout.
+    linear : dict of str to tuple of str
+        As in Layout, for every block.
+    layers : dict of str to Module
+        By its path; of an adapted layer, the Linear below.
+    whole : dict of str to dict of str to Parameter
+        For each module of Layout's `whole`, its parameters by their full names there.
+
+    Raises
+    ------
+    ValueError
+        If there is no layout for this kind of model.
+    """
+
+    def __init__(self, model):
+        kind = type(model).__name__
+        if kind not in LAYOUTS:
+            raise ValueError(f"model was a {kind}; PEFT's names are known for {', '.join(LAYOUTS)}")
+        layout = LAYOUTS[kind]
+        self.transposed, self.task = layout.transposed, layout.task
+        numbers = range(model.config.n_layer)
+        self.linear = {
+            name.format(i=i): tuple(path.format(i=i) for path in paths)
+            for i in numbers
+            for name, paths in layout.linear.items()
+        }
+        self.layers = {p: m.base if isinstance(m, LoRALinear) else m for p, m in model.named_modules()}
+        modules = {name.format(i=i): path.format(i=i) for i in numbers for name, path in layout.whole.items()}
+        self.whole = {name: self._parameters(name, self.layers[path]) for name, path in modules.items()}
+
+    @staticmethod
+    def _parameters(name, module):
+        parameters = {}
+        for path, p in module.named_parameters():
+            *parents, last = path.split(".")
+            parameters[".".join((name, *parents, THEIR_NAMES[last]))] = p
+        return parameters
+
+    def shape(self, module):
+        """(O, I) of a linear module: all rows of its layers."""
+        shapes = [self.layers[path].W.data.shape for path in self.linear[module]]
+        return sum(O for O, _ in shapes), shapes[0][1]
+
+    def biases(self, adapted, which):
+        """What PEFT saves with bias="all" or "lora_only": the parameters side by side in each bias, by its full name.
+
+        Parameters
+        ----------
+        adapted : container of str
+            The linear modules that are adapted.
+        which : {"none", "all", "lora_only"}
+
+        Returns
+        -------
+        dict of str to list of Parameter
+        """
+        found = {}
+        for module, paths in self.linear.items():
+            if which == "all" or (which == "lora_only" and module in adapted):
+                name = f"{module}.base_layer.bias" if module in adapted else f"{module}.bias"
+                found[name] = [self.layers[path].bias for path in paths]
+        if which == "all":
+            for parameters in self.whole.values():
+                found |= {name: [p] for name, p in parameters.items() if name.endswith(".bias")}
+        return found

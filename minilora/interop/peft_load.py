@@ -1,0 +1,129 @@
+"""An adapter that PEFT saved: a folder with adapter_config.json and adapter_model.safetensors.
+
+A and B are (r, in) and (out, r) there too, also where the weight below is transposed. What differs are names
+(`peft_layouts.py`) and fused projections (`fused.py`). Where ranks or alphas differ, LoRAConfig's patterns hold them by
+the whole path of each layer, so that what comes in is an ordinary adapter.
+"""
+
+from pathlib import Path
+
+from minilora.interop.fused import Factors, split
+from minilora.interop.peft_config import read_config
+from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
+from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
+from minilora.interop.peft_tensors import read_tensors
+from minilora.methods import LoRAConfig
+from minilora.methods.lora import attach, make_factors, target_layers
+
+PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
+
+
+def load_peft(model, folder, *, name="default"):
+    """Add a LoRA adapter that PEFT saved to a model, make it the active one, and freeze everything else.
+
+    What the adapter holds besides A and B (modules_to_save, bias) takes the place of the model's own, and is trainable.
+
+    Parameters
+    ----------
+    model : GPT, Roberta, RobertaForClassification, Deberta or DebertaForClassification
+    folder : str or Path
+    name : str
+
+    Raises
+    ------
+    ValueError
+        If the adapter does something that minilora does not compute, does not fit the model, or a file is missing or
+        damaged. The message names the file, and the field or tensor; the model is unchanged.
+    """
+    folder, layout = Path(folder), ModelLayout(model)
+    config = read_config(folder / CONFIG, layout.transposed)
+    saved = _saved_modules(config, layout)
+    adapted = config.targets(layout.linear, saved)
+    if not adapted:
+        raise ValueError(f"{config.path}: target_modules was {config.target_modules!r}; the model has no such module")
+    whole = {tensor: [p] for module in saved for tensor, p in layout.whole[module].items()}
+    whole |= layout.biases(adapted, config.bias)
+    tensors = _read(folder / TENSORS, _shapes(config, layout, adapted, whole))
+    factors = _split_all(config, layout, adapted, tensors)
+    try:
+        ours = _our_config(config, layout, factors)
+        layers = target_layers(model, ours)
+    except ValueError as error:
+        raise ValueError(f"{config.path}: {error}") from None
+    made = {path: make_factors(path, layer, ours, factors[path].A, factors[path].B) for path, layer in layers.items()}
+    attach(model, made, name)
+    for tensor, parameters in whole.items():
+        _fill(parameters, tensors[tensor], model.xp)
+
+
+def _saved_modules(config, layout):
+    """The modules that modules_to_save names, by themselves or by what they are in."""
+    saved = []
+    for name in config.modules_to_save or []:
+        found = [module for module in layout.whole if any(fits(name, part) for part in _with_parents(module))]
+        if not found and name not in PEFTS_OWN:
+            possible = ", ".join(short_names(layout.whole, layout.whole, parts=1))
+            raise ValueError(f"{config.path}: modules_to_save named {name!r}; minilora can replace {possible}")
+        saved += found
+    return list(dict.fromkeys(saved))
+
+
+def _with_parents(module):
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+def _shapes(config, layout, adapted, whole):
+    """The shape of each tensor that the file must hold, by its name without PEFT's prefix."""
+    shapes = {tensor: (sum(len(p.data) for p in ps), *ps[0].data.shape[1:]) for tensor, ps in whole.items()}
+    for module in adapted:
+        (O, I), (r, _) = layout.shape(module), config.rank_and_alpha(module)
+        shapes |= {f"{module}.lora_A.weight": (r, I), f"{module}.lora_B.weight": (O, r)}
+    return shapes
+
+
+def _read(path, shapes):
+    """The tensors of a file, if they are exactly those in `shapes`."""
+    tensors = read_tensors(path)
+    expected = {PREFIX + tensor: shape for tensor, shape in shapes.items()}
+    for name, array in tensors.items():
+        if name not in expected:
+            raise ValueError(f"{path} holds {name}, which {CONFIG} does not ask for, or the model does not have")
+        if array.shape != expected[name]:
+            raise ValueError(f"{path}: {name} has shape {array.shape}; {CONFIG} and the model want {expected[name]}")
+    if missing := [name for name in expected if name not in tensors]:
+        raise ValueError(f"{path} lacks {missing[0]}")
+    return {name.removeprefix(PREFIX): array for name, array in tensors.items()}
+
+
+def _split_all(config, layout, adapted, tensors):
+    """Factors by the path of our layer."""
+    factors = {}
+    for module in adapted:
+        A, B = (tensors[f"{module}.lora_{letter}.weight"] for letter in "AB")
+        paths, (_, alpha) = layout.linear[module], config.rank_and_alpha(module)
+        parts = split(Factors(A, B, alpha), len(paths), config.use_rslora)
+        factors |= {path: part for path, part in zip(paths, parts, strict=True) if part is not None}
+    return factors
+
+
+def _our_config(config, layout, factors):
+    rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(factors)
+    return LoRAConfig(
+        rank=rank,
+        alpha=alpha,
+        targets=short_names(factors, [path for paths in layout.linear.values() for path in paths], parts=1),
+        dropout=config.lora_dropout,
+        rslora=config.use_rslora,
+        rank_pattern=rank_pattern,
+        alpha_pattern=alpha_pattern,
+    )
+
+
+def _fill(parameters, values, xp):
+    """Copy an array, the rows of several parameters one after the other, into them, and make them trainable."""
+    start = 0
+    for p in parameters:
+        stop = start + len(p.data)
+        p.data[...] = xp.asarray(values[start:stop].astype(p.data.dtype))
+        p.trainable, start = True, stop

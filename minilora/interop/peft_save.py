@@ -1,0 +1,111 @@
+"""An adapter for PEFT: a folder that ``PeftModel.from_pretrained(base, folder)`` reads."""
+
+import json
+from pathlib import Path
+
+import numpy
+from safetensors.numpy import save
+
+from minilora.backend import to_numpy
+from minilora.files import write_together
+from minilora.interop.fused import Factors, join
+from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
+from minilora.interop.peft_settings import ranks_and_alphas, short_names
+from minilora.layers import LoRAFactors
+from minilora.methods.lora import adapter_names, lora_layers
+
+
+def save_peft(model, folder, *, name=None, base=None):
+    """Write one adapter as PEFT does.
+
+    With the active adapter, what is trainable besides its A and B is saved too: as modules_to_save, or as bias.
+
+    Parameters
+    ----------
+    model : GPT, Roberta, RobertaForClassification, Deberta or DebertaForClassification
+    folder : str or Path
+    name : str, optional
+        The active adapter, if not given.
+    base : str, optional
+        Where PEFT finds the base model: base_model_name_or_path.
+
+    Raises
+    ------
+    ValueError
+        If there is no such adapter, or PEFT's format has no place for what was trained.
+    """
+    layout, wrapped = ModelLayout(model), lora_layers(model)
+    active = next((layer.active for layer in wrapped.values() if layer.active is not None), None)
+    which = name or active
+    held = {path: layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
+    if not held:
+        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
+    _check_adapted(held, layout)
+    ours = next(iter(held.values())).config
+    fused = {
+        module: _join(layout, paths, held, ours) for module, paths in layout.linear.items() if held.keys() & set(paths)
+    }
+    saved, bias, whole = _trained_besides(model, layout, fused) if which == active else ([], "none", {})
+    tensors = {f"{module}.lora_{letter}.weight": getattr(f, letter) for module, f in fused.items() for letter in "AB"}
+    tensors |= {tensor: numpy.concatenate([to_numpy(p.data) for p in ps]) for tensor, ps in whole.items()}
+    rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
+    # of a classifier's adapter, PEFT wants the classifier too
+    task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
+    config = {
+        "peft_type": "LORA",
+        "task_type": task,
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": rank_pattern,
+        "alpha_pattern": alpha_pattern,
+        "use_rslora": ours.rslora,
+        "lora_dropout": ours.dropout,
+        "init_lora_weights": ours.init if ours.init == "gaussian" else True,
+        "target_modules": short_names(fused, layout.linear, parts=2),  # attn.c_proj: the MLP has a c_proj too
+        "fan_in_fan_out": layout.transposed,
+        "modules_to_save": saved or None,
+        "bias": bias,
+    }
+    content = save({PREFIX + tensor: array for tensor, array in tensors.items()}, metadata={"format": "pt"})
+    write_together({Path(folder) / TENSORS: content, Path(folder) / CONFIG: json.dumps(config, indent=1) + "\n"})
+
+
+def _check_adapted(held, layout):
+    known = [path for paths in layout.linear.values() for path in paths]
+    for path, factors in held.items():
+        if path not in known:
+            names = ", ".join(short_names(known, known, parts=1))
+            raise ValueError(f"{path} is adapted; PEFT's format has names for {names}")
+        if type(factors) is not LoRAFactors:
+            raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes plain LoRA")
+
+
+def _join(layout, paths, held, config):
+    parts = [
+        Factors(to_numpy(held[path].A.data), to_numpy(held[path].B.data), config.alpha_of(path))
+        if path in held
+        else None
+        for path in paths
+    ]
+    return join(parts, [len(layout.layers[path].W.data) for path in paths], config.rslora)
+
+
+def _trained_besides(model, layout, adapted):
+    """What is trainable and no A or B: modules_to_save, bias, and the parameters by the names of their tensors."""
+    adapters = [layer for layer in lora_layers(model).values() if layer.active is not None]
+    factors = {id(p) for layer in adapters for p in (layer.A, layer.B)}
+    rest = {id(p): p.name for p in model.trainable_parameters() if id(p) not in factors}
+    saved = [module for module, ps in layout.whole.items() if all(id(p) in rest for p in ps.values())]
+    whole = {tensor: [p] for module in saved for tensor, p in layout.whole[module].items()}
+    for bias in ("none", "lora_only", "all"):
+        tensors = whole | layout.biases(adapted, bias)
+        if rest.keys() == {id(p) for ps in tensors.values() for p in ps}:
+            return saved, bias, tensors
+    in_whole = {id(p) for ps in whole.values() for p in ps}
+    names = ", ".join(name for key, name in rest.items() if key not in in_whole)
+    possible = ", ".join(short_names(layout.whole, layout.whole, parts=1))
+    raise ValueError(
+        f"{names} is trained; besides A and B, PEFT saves all biases, or those of adapted layers, or one of {possible}"
+    )

@@ -1,0 +1,19 @@
+"""What the command line does, one function for each verb; each takes the options that `arguments.parse` found."""
+
+from minilora.verbs.exchanging import export_peft, import_peft
+from minilora.verbs.measuring import bench, count
+from minilora.verbs.training import demo, finetune, pretrain
+from minilora.verbs.using import evaluate, generate, merge
+
+VERBS = {
+    "demo": demo,
+    "pretrain": pretrain,
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "generate": generate,
+    "merge": merge,
+    "bench": bench,
+    "import-peft": import_peft,
+    "export-peft": export_peft,
+    "count": count,
+}

@@ -1,0 +1,56 @@
+"""`minilora bench` and `count`."""
+
+from minilora.backend import choose_device
+from minilora.verbs.opening import names_in, open_model
+
+
+def bench(options):
+    from minilora.experiments.bench import report
+    from minilora.experiments.bench import run as experiment
+
+    peer = (options.peer_python or experiment.default_peer_python()) if options.against else None
+    config = experiment.BenchConfig(
+        parts=tuple(options.parts or experiment.PARTS),
+        shapes=names_in(options.shapes),
+        methods=names_in(options.methods),
+        rounds=options.rounds,
+        threads=options.threads or experiment.cores(),
+        device=choose_device(options.device),
+        peer_python=peer,
+    )
+    results = experiment.run(config, options.out, command=options.command)
+    report.draw(results, options.out)
+    print(report.report(results, options.out))
+
+
+def count(options):
+    from minilora.analysis import Settings, architecture_of, count_parameters, find_architecture
+    from minilora.experiments import count_report as report
+
+    if (options.architecture is None) == (options.model is None):
+        raise ValueError("count takes either an architecture (`minilora count list` names them) or --model FILE")
+    if options.architecture == "list":
+        print(report.list_report())
+        return
+    if options.architecture == "published":
+        print(report.published_report())
+        return
+    if options.model is None:
+        name, architecture = options.architecture, find_architecture(options.architecture)
+    else:
+        model = open_model(options)
+        name, architecture = options.model, architecture_of(model.config)
+        print(f"{name} holds {count_parameters(model).total:,} parameters")
+    settings = {key: getattr(options, key) for key in Settings.__dataclass_fields__}
+    settings["targets"] = names_in(options.targets)
+    print(
+        report.architecture_report(
+            name,
+            architecture,
+            options.method,
+            settings,
+            batch_size=options.batch_size,
+            length=options.length if options.length is not None else min(512, architecture.n_positions),
+            optimizer=options.optimizer,
+        )
+    )

@@ -1,0 +1,105 @@
+"""`minilora demo`, `pretrain` and `finetune`."""
+
+from dataclasses import replace
+
+import minilora
+from minilora.verbs.opening import names_in, open_model, open_task
+from minilora.verbs.using import print_measures
+
+# If --lr is not given: found in short runs of the bundled decoder on mini-E2E, to a factor of two.
+LEARNING_RATES = {
+    "lora": 1e-2,
+    "rslora": 1e-2,
+    "dora": 1e-2,
+    "pissa": 5e-3,
+    "full": 2e-3,
+    "top-k": 5e-3,
+    "bitfit": 3e-2,
+    "adapter-h": 1e-2,
+    "adapter-l": 1e-2,
+    "adapter-p": 1e-2,
+    "adapter-d": 1e-2,
+    "prefix-embedding": 1e-1,
+    "prefix-layer": 1e-1,
+}
+
+
+def demo(options):
+    from minilora.experiments import demo as experiment
+    from minilora.experiments.demo_report import report
+
+    results = experiment.run(
+        options.out,
+        options.runs,
+        text=options.text,
+        steps=options.steps,
+        device=options.device,
+        seed=options.seed,
+        command=options.command,
+    )
+    print(report(results, options.out))
+
+
+def pretrain(options):
+    from minilora.experiments import pretrain as experiment
+
+    config = experiment.PretrainConfig(corpus=options.corpus)
+    config = replace(
+        config,
+        model=replace(
+            config.model, n_layer=options.layers, d_model=options.width, n_head=options.heads, d_mlp=4 * options.width
+        ),
+        train=replace(config.train, steps=options.steps, seed=options.seed),
+    )
+    recipe = experiment.run(config, options.out, device=options.device, command=options.command)
+    ours, gzips = recipe["bits_per_byte"]["test"], recipe["gzip_bits_per_byte"]["test"]
+    print(f"{options.out}/decoder.safetensors: {ours:.3f} bits a byte on held-out text; gzip needs {gzips:.3f}")
+
+
+def finetune(options):
+    from minilora.experiments import finetune as experiment
+    from minilora.training import TrainConfig
+
+    model = open_model(options)
+    settings = method_settings(options)
+    is_prefix = isinstance(settings, minilora.PrefixConfig)
+    task = open_task(options, model, reserved=settings.before + settings.after if is_prefix else 0)
+    train = TrainConfig(
+        steps=options.steps,
+        batch_size=options.batch_size,
+        lr=options.lr if options.lr is not None else LEARNING_RATES[options.method],
+        lr_ratio_B=options.lr_ratio_b,
+        schedule=options.schedule,
+        accumulation=options.accumulation,
+        threads=options.threads,
+        seed=options.seed,
+    )
+    config = experiment.FinetuneConfig(task.name, options.method, settings, train)
+    result, _ = experiment.run(model, task, config, options.out, command=options.command)
+    print(f"{task.name}, test:")
+    print_measures(result)
+    print(f"{result['trainable']:,} parameters trained, {result['percent']:.2f} % of all")
+    print(f"in {options.out}: {result['file']['name']} ({result['file']['bytes'] / 1e3:,.0f} KB), result.json")
+
+
+def method_settings(options):
+    """The configuration of --method, with those of its options that it has."""
+    settings = minilora.METHODS[options.method]
+    if isinstance(settings, minilora.LoRAConfig):
+        return replace(
+            settings,
+            rank=options.rank,
+            alpha=options.alpha,
+            targets=names_in(options.targets),
+            dropout=options.dropout,
+            rslora=options.rslora or settings.rslora,
+            dora_exact=options.dora_exact,
+        )
+    if isinstance(settings, minilora.AdapterConfig):
+        leave_out = options.leave_out if options.method == "adapter-d" else 0
+        return replace(settings, size=options.size, leave_out=leave_out)
+    if isinstance(settings, minilora.PrefixConfig):
+        return replace(settings, before=options.before, after=options.after)
+    if isinstance(settings, minilora.TopKConfig):
+        return minilora.TopKConfig(options.blocks)
+    return settings

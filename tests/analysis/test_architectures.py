@@ -1,0 +1,73 @@
+"""Every tensor of the paper's architectures by formula: against a model in memory, and against known sizes."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minilora.analysis import ARCHITECTURES, Architecture, architecture_of, count_parameters, find_architecture
+from minilora.models import GPT, GPTConfig, load_bundled
+
+
+def test_the_shapes_are_those_of_a_gpt_in_memory():
+    config = GPTConfig(vocab_size=11, n_positions=7, n_layer=3, d_model=6, n_head=2, d_mlp=10)
+    model = GPT(config, np.random.default_rng(0))
+    architecture = architecture_of(model.config)
+    assert architecture.shapes == {name: p.data.shape for name, p in model.named_parameters()}
+    assert architecture.n_parameters == count_parameters(model).total
+    of_biases = sum(p.data.size for name, p in model.named_parameters() if name.endswith("bias"))
+    assert architecture.n_biases == of_biases
+
+
+def test_the_bundled_decoder_has_the_size_of_the_formula():
+    model = load_bundled()
+    assert architecture_of(model.config).n_parameters == count_parameters(model).total
+
+
+# Of the checkpoints on the Hugging Face hub, without the heads that are not tied.
+CHECKPOINTS = {
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+    "roberta-base": 124_055_040,
+    "roberta-large": 354_310_144,
+}
+
+
+@pytest.mark.parametrize(("name", "size"), CHECKPOINTS.items(), ids=CHECKPOINTS.keys())
+def test_the_sizes_of_checkpoints(name, size):
+    assert ARCHITECTURES[name].n_parameters == size
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_size_is_the_sum_of_the_shapes(name):
+    a = ARCHITECTURES[name]
+    assert a.n_parameters == sum(math.prod(shape) for shape in a.shapes.values())
+    assert a.n_biases == sum(math.prod(shape) for name, shape in a.shapes.items() if name.endswith("bias"))
+    block = sum(math.prod(shape) for shape in a.block_shapes.values())
+    assert block == 12 * a.d_model**2 + 13 * a.d_model
+    assert a.d_model % a.n_head == 0
+
+
+def test_deberta_has_a_convolution_and_relative_positions():
+    a, C = ARCHITECTURES["deberta-v2-xxlarge"], 1536
+    assert a.shapes["conv.W"] == (C, C, 3) and a.shapes["wre.W"] == (512, C) and "wpe.W" not in a.shapes
+    without = Architecture("deberta", 128100, 512, 48, C, 24)
+    assert a.n_parameters - without.n_parameters == 3 * C * C + C + 2 * C
+
+
+def test_a_classification_head_is_the_encoder_s():
+    a, C = ARCHITECTURES["roberta-base"], 768
+    assert a.classifier_size(3) == C * C + C + 3 * C + 3
+    lora = 8 * 2 * C * 2 * 12
+    assert lora + a.classifier_size(3) == 887_811  # https://github.com/microsoft/LoRA/issues/16
+    with pytest.raises(ValueError, match="family was 'gpt'; only encoders have a classification head"):
+        ARCHITECTURES["gpt2"].classifier_size(2)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="architecture was 'gpt5'; it may be one of gpt2, .*gpt3-175b"):
+        find_architecture("gpt5")
+    with pytest.raises(ValueError, match="family was 'rnn'; it may be one of 'gpt', 'roberta', 'deberta'"):
+        Architecture("rnn", 1, 1, 1, 1, 1)

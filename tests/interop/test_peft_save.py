@@ -1,0 +1,260 @@
+"""What is saved for peft: peft's own adapters come out as they came in, ours by the recipe for fused projections."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from device_array import DeviceArray, to_fake_device
+from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
+from methods.tiny import EVERYWHERE, same_bits, with_B
+from minilora.interop import load_peft, save_peft
+from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, set_adapter
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+C_ATTN = "base_model.model.transformer.h.{}.attn.c_attn.lora_{}.weight"
+D = 12  # the width of the golden model
+
+
+def adapted(**lora):
+    """The golden base, with an adapter of ours that has learned something."""
+    model = gpt2()
+    apply_lora(model, LoRAConfig(**{"rank": 2, "alpha": 3} | lora), rng=np.random.default_rng(1))
+    return with_B(model)
+
+
+def saved(model, folder, **options):
+    save_peft(model, folder, **options)
+    return json.loads((folder / CONFIG).read_text()), load_file(folder / TENSORS)
+
+
+def logits_after_loading(folder):
+    model = gpt2()
+    load_peft(model, folder)
+    return logits(model, expected()["ids"])
+
+
+# ---- peft's own
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_of_peft_is_saved_as_peft_saved_it(adapter, tmp_path):
+    """To the bit: the same tensors under the same names; so peft reads what save_peft writes."""
+    model, golden = gpt2(), expected()
+    load_peft(model, GPT2 / adapter)
+    config, tensors = saved(model, tmp_path)
+    assert same_bits(tensors, load_file(GPT2 / adapter / TENSORS))
+    theirs = json.loads((GPT2 / adapter / CONFIG).read_text())
+    same = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "fan_in_fan_out", "inference_mode")
+    assert {field: config[field] for field in same} == {field: theirs[field] for field in same}
+    assert config.keys() <= theirs.keys()
+    np.testing.assert_allclose(logits_after_loading(tmp_path), golden[adapter], rtol=0, atol=1e-10)
+
+
+def test_the_file_is_marked_as_torch_s(tmp_path):
+    save_peft(adapted(), tmp_path)
+    with safe_open(tmp_path / TENSORS, framework="numpy") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+# ---- ours
+
+OURS = {
+    "q and v": {"targets": ("q_proj", "v_proj")},
+    "k": {"targets": ("k_proj",)},
+    "everywhere": {"targets": EVERYWHERE, "dropout": 0.25, "init": "gaussian"},
+    "rsLoRA": {"targets": ("q_proj", "k_proj", "fc_out"), "rslora": True},
+    "ranks": {
+        "targets": ("q_proj", "v_proj", "o_proj"),
+        "rank_pattern": {"v_proj": 3, "blocks.1.attn.q_proj": 5},
+        "alpha_pattern": {"v_proj": 7, "blocks.0.attn.o_proj": 2},
+    },
+    "one layer": {"targets": ("blocks.1.attn.v_proj", "blocks.0.mlp.fc_in")},
+}
+
+
+@pytest.mark.parametrize("lora", OURS.values(), ids=OURS.keys())
+def test_what_is_saved_is_the_same_adapter(lora, tmp_path):
+    """Its tensors, taken by peft's formula alone, give our delta_W; and loading gives our logits."""
+    model = adapted(**lora)
+    config, tensors = saved(model, tmp_path)
+    deltas = {path: layer.delta_W() for path, layer in lora_layers(model).items()}
+    for name in tensors:
+        if "lora_A" not in name:
+            continue
+        module = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+        A, B = tensors[name], tensors[name.replace("lora_A", "lora_B")]
+        rank = config["rank_pattern"].get(module, config["r"])
+        alpha = config["alpha_pattern"].get(module, config["lora_alpha"])
+        assert A.shape[0] == rank == B.shape[1]
+        delta = alpha / (np.sqrt(rank) if config["use_rslora"] else rank) * (B @ A)
+        for path, rows in rows_of(module, len(B)).items():
+            want = deltas.pop(path, np.zeros((rows.stop - rows.start, A.shape[1])))
+            np.testing.assert_allclose(delta[rows], want, rtol=0, atol=1e-13)
+    assert not deltas
+    ids = expected()["ids"]
+    np.testing.assert_allclose(logits_after_loading(tmp_path), logits(model, ids), rtol=0, atol=1e-10)
+
+
+def rows_of(module, O):
+    """The rows of a module of GPT-2 that are each of our layers."""
+    _, _, i, part, name = module.split(".")
+    if name == "c_attn":
+        return {f"blocks.{i}.attn.{letter}_proj": slice(D * j, D * j + D) for j, letter in enumerate("qkv")}
+    ours = {"attn.c_proj": "attn.o_proj", "mlp.c_fc": "mlp.fc_in", "mlp.c_proj": "mlp.fc_out"}[f"{part}.{name}"]
+    return {f"blocks.{i}.{ours}": slice(0, O)}
+
+
+def test_q_and_v_become_one_adapter_of_twice_the_rank(tmp_path):
+    """A = (A_q; A_v), B = (B_q 0; 0 0; 0 B_v), and twice the alpha: the scale stays."""
+    model = adapted(targets=("q_proj", "v_proj"))
+    config, tensors = saved(model, tmp_path, base="openai-community/gpt2")
+    q, v = (lora_layers(model)[f"blocks.1.attn.{letter}_proj"] for letter in "qv")
+    zero = np.zeros((D, 2))
+    assert same_bits(tensors[C_ATTN.format(1, "A")], np.vstack((q.A.data, v.A.data)))
+    assert same_bits(tensors[C_ATTN.format(1, "B")], np.block([[q.B.data, zero], [zero, zero], [zero, v.B.data]]))
+    assert (config["r"], config["lora_alpha"]) == (4, 6)
+    assert (config["target_modules"], config["fan_in_fan_out"]) == (["attn.c_attn"], True)
+    assert config["base_model_name_or_path"] == "openai-community/gpt2" and config["task_type"] == "CAUSAL_LM"
+
+
+@pytest.mark.parametrize("lora", [OURS[name] for name in ("q and v", "everywhere", "one layer")])
+def test_what_was_saved_comes_back_as_it_was(lora, tmp_path):
+    """To the bit, with the same settings: also what was fused on the way."""
+    model, other = adapted(**lora), gpt2()
+    save_peft(model, tmp_path)
+    load_peft(other, tmp_path)
+    ours, theirs = (lora_layers(m) for m in (model, other))
+    assert ours.keys() == theirs.keys()
+    for path, layer in ours.items():
+        assert same_bits(theirs[path].A.data, layer.A.data) and same_bits(theirs[path].B.data, layer.B.data)
+        assert theirs[path].scale == layer.scale and theirs[path].factors.dropout == layer.factors.dropout
+        config = theirs[path].factors.config
+        assert (config.rank_of(path), config.alpha_of(path)) == (2, 3)
+
+
+def test_layers_of_another_scale_share_one_alpha(tmp_path):
+    """v's ratio to q's scale goes into its B."""
+    model = adapted(targets=("q_proj", "v_proj"), alpha_pattern={"v_proj": 12})
+    _, tensors = saved(model, tmp_path)
+    v = lora_layers(model)["blocks.0.attn.v_proj"]
+    np.testing.assert_array_equal(tensors[C_ATTN.format(0, "B")][2 * D :, 2:], 4 * v.B.data)
+
+
+def test_the_name_says_which_adapter(tmp_path):
+    model = adapted(targets=("q_proj",))
+    first = logits(model, expected()["ids"])
+    apply_lora(model, LoRAConfig(rank=3, targets=("o_proj",)), rng=np.random.default_rng(2), name="second")
+    assert saved(model, tmp_path / "active")[0]["target_modules"] == ["attn.c_proj"]
+    model.ln_f.gain.trainable = True  # of the second's training: no part of the first
+    save_peft(model, tmp_path / "named", name="default")
+    np.testing.assert_allclose(logits_after_loading(tmp_path / "named"), first, rtol=0, atol=1e-10)
+    with pytest.raises(ValueError, match=r"name was 'third'; the model's adapters are \['default', 'second'\]"):
+        save_peft(model, tmp_path, name="third")
+
+
+def test_saving_while_merged_saves_A_and_B(tmp_path):
+    model = adapted()
+    before = saved(model, tmp_path / "before")
+    merge_lora(model)
+    config, tensors = saved(model, tmp_path / "merged")
+    assert config == before[0] and same_bits(tensors, before[1])
+
+
+@pytest.mark.parametrize("adapter", ["c_attn", "one_layer"])
+def test_from_a_device_to_a_device(adapter, tmp_path):
+    model = gpt2()
+    for p in model.parameters():
+        p.data = to_fake_device(p.data)
+    load_peft(model, GPT2 / adapter)
+    assert all(isinstance(p.data, DeviceArray) for p in model.parameters())
+    _, tensors = saved(model, tmp_path)
+    assert same_bits(tensors, load_file(GPT2 / adapter / TENSORS))
+
+
+# ---- what is trained besides
+
+BESIDES = {
+    "LayerNorms": (["ln_1"], [f"transformer.h.{i}.ln_1" for i in range(2)], "none"),
+    "one module": (["blocks.1.ln_2"], ["transformer.h.1.ln_2"], "none"),
+    "positions and last": (["wpe", "ln_f"], ["transformer.wpe", "transformer.ln_f"], "none"),
+    "biases": (["bias"], None, "all"),
+    "biases and a module": (["bias", "ln_f"], ["transformer.ln_f"], "all"),
+    "biases of adapted layers": ([f"attn.{letter}_proj.bias" for letter in "qkv"], None, "lora_only"),
+}
+
+
+@pytest.mark.parametrize(("parts", "modules", "bias"), BESIDES.values(), ids=BESIDES.keys())
+def test_what_is_trained_besides_is_saved_too(parts, modules, bias, tmp_path):
+    model = adapted()
+    train_besides(model, parts)
+    config, _ = saved(model, tmp_path)
+    assert (config["modules_to_save"], config["bias"]) == (modules, bias)
+    np.testing.assert_allclose(logits_after_loading(tmp_path), logits(model, expected()["ids"]), rtol=0, atol=1e-10)
+
+
+def train_besides(model, parts):
+    """Give every parameter that has one of the parts in its name other values, and make it trainable."""
+    rng = np.random.default_rng(3)
+    for name, p in model.named_parameters():
+        if any(f".{part}." in f".{name.replace('.base', '')}." for part in parts):
+            p.trainable = True
+            p.data += rng.standard_normal(p.data.shape)
+
+
+NO_PLACE = {
+    "the token embedding": ["wte.W"],
+    "a frozen weight": ["blocks.0.mlp.fc_in.W"],
+    "half a LayerNorm": ["ln_f.gain"],
+    "a few biases": ["blocks.0.mlp.fc_in.bias", "blocks.0.attn.q_proj.base.bias"],
+}
+
+
+@pytest.mark.parametrize("names", NO_PLACE.values(), ids=NO_PLACE.keys())
+def test_what_peft_has_no_place_for_is_refused_by_name_and_nothing_is_written(names, tmp_path):
+    model = adapted()
+    for name, p in model.named_parameters():
+        p.trainable |= name in names
+    listed = ".*".join(sorted(names, key=[name for name, _ in model.named_parameters()].index))
+    with pytest.raises(ValueError, match=f"{listed} is trained; besides A and B, PEFT saves"):
+        save_peft(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- what is wrong
+
+
+def test_a_model_without_an_adapter_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"name was None; the model's adapters are \[\]"):
+        save_peft(gpt2(), tmp_path / "out")
+    model = adapted()
+    set_adapter(model, None)
+    with pytest.raises(ValueError, match=r"name was None; the model's adapters are \['default'\]"):
+        save_peft(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_adapter_of_another_kind_is_refused(tmp_path):
+    model = adapted()
+
+    class Doubled(type(lora_layers(model)["blocks.0.attn.q_proj"].factors)):
+        pass
+
+    lora_layers(model)["blocks.0.attn.q_proj"].factors.__class__ = Doubled
+    with pytest.raises(ValueError, match=r"blocks\.0\.attn\.q_proj has Doubled; save_peft writes plain LoRA"):
+        save_peft(model, tmp_path / "out")
+
+
+@pytest.mark.parametrize("in_the_way", [CONFIG, TENSORS])
+def test_both_files_are_written_or_none(tmp_path, in_the_way):
+    save_peft(adapted(), tmp_path)
+    other = ({CONFIG, TENSORS} - {in_the_way}).pop()
+    before = (tmp_path / other).read_bytes()
+    (tmp_path / in_the_way).unlink()
+    (tmp_path / in_the_way).mkdir()
+    with pytest.raises(OSError, match=in_the_way):
+        save_peft(adapted(rank=3), tmp_path)
+    assert (tmp_path / other).read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {CONFIG, TENSORS}

@@ -1,0 +1,105 @@
+"""`minilora count`: what is printed of an architecture, of a model file, and of the paper's tables."""
+
+import re
+
+import numpy as np
+import pytest
+
+import minilora
+from experiments.tiny import byte_gpt
+from minilora.analysis import ARCHITECTURES, METHODS, PUBLISHED, adaptation, flops_per_token, memory_estimate
+from minilora.cli import main
+
+
+def printed(capsys, *arguments):
+    assert main(["count", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def number(text, label):
+    """The number behind a label at the beginning of a line."""
+    return float(re.search(rf"^ *{label} +([\d,.]+)", text, re.M)[1].replace(",", ""))
+
+
+def test_gpt3_of_the_paper(capsys):
+    text = printed(capsys, "gpt3-175b", "--method", "lora", "--rank", "4", "--targets", "q_proj,v_proj")
+    assert text.startswith("gpt3-175b: 174,604,259,328 parameters (L 96, C 12288, H 96, F 49152, V 50257)\n")
+    assert "lora, rank 4, targets q_proj,v_proj: 18,874,368 trained, 0.01081 %\n" in text
+    assert "75.50 MB in float32, 37.75 MB in float16" in text
+    table_5 = r"^5 +GPT-3, LoRA on W_q, W_v, r = 4 +18M +18,874,368  rounding: cut off instead of rounded$"
+    assert re.search(table_5, text, re.M) and len(re.findall(r"^\d+ ", text, re.M)) == 2
+
+
+def test_memory_and_operations_are_those_of_the_formulas(capsys):
+    a = ARCHITECTURES["gpt2"]
+    adapted = adaptation(a, "adapter-d", size=24, leave_out=3)
+    options = ("--batch-size", 4, "--length", 100, "--optimizer", "sgd")
+    text = printed(capsys, "gpt2", "--method", "adapter-d", "--size", 24, "--leave-out", 3, *options)
+    memory = memory_estimate(a, adapted, batch_size=4, length=100, optimizer="sgd")
+    assert "a step of 4 x 100 tokens with sgd" in text and "adapter-d, size 24, leave_out 3: " in text
+    for part, value in (*memory._asdict().items(), ("total", memory.total)):
+        assert number(text, part) == pytest.approx(value / 1e6, abs=0.006)
+    flops = flops_per_token(a, adapted, 100)
+    for part, value in (*flops._asdict().items(), ("training", flops.training)):
+        assert number(text, part) == pytest.approx(value / 1e6, abs=0.006)
+    share = flops.training / flops_per_token(a, adaptation(a, "full"), 100).training
+    assert f"{share:.3f} of full's" in text
+    assert text.endswith("the paper prints no count for this\n")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["gpt2-medium", "roberta-large", "deberta-v2-xxlarge"])
+def test_every_method_on_every_kind_of_architecture(method, name, capsys):
+    text = printed(capsys, name, "--method", method)
+    assert f"{adaptation(ARCHITECTURES[name], method).trainable:,} trained" in text
+
+
+def test_only_what_the_method_uses_is_named(capsys):
+    assert "\nfull: 124,439,808 trained, 100 %\n" in printed(capsys, "gpt2", "--rank", 3, "--method", "full")
+
+
+def test_a_model_file(capsys, tmp_path):
+    minilora.save_model(byte_gpt(), tmp_path / "model.safetensors")
+    text = printed(capsys, "--model", tmp_path / "model.safetensors", "--rank", 2, "--device", "cpu")
+    holds, formula = re.findall(r"([\d,]+) parameters", text)
+    assert holds == formula
+    model = byte_gpt()
+    minilora.apply_lora(model, minilora.LoRAConfig(rank=2), rng=np.random.default_rng(0))
+    assert f"{sum(p.data.size for p in model.trainable_parameters()):,} trained" in text
+
+
+def test_the_list_has_all_architectures_and_methods(capsys):
+    text = printed(capsys, "list")
+    assert all(re.search(rf"^{name} .* {a.n_parameters:,}$", text, re.M) for name, a in ARCHITECTURES.items())
+    assert f"methods: {', '.join(METHODS)}\n" in text
+
+
+def test_published_prints_every_count_beside_ours_with_its_verdict(capsys):
+    lines = printed(capsys, "published").splitlines()
+    assert len(lines) == 1 + len(PUBLISHED)
+    for line, row in zip(lines[1:], PUBLISHED, strict=True):
+        cells = rf"{row.table} +{re.escape(row.row)} +{re.escape(row.figure)}M +{row.ours:,}  {row.verdict}"
+        assert re.match(cells, line) and row.reason in line
+        assert all(f"{label}: {count:,}" in line for label, count in row.also.items())
+    assert len({line.index(f"  {row.verdict}") for line, row in zip(lines[1:], PUBLISHED, strict=True)}) == 1
+
+
+WRONG = {
+    "nothing": ([], "count takes either an architecture .* or --model FILE"),
+    "both": (["gpt2", "--model", "model.safetensors"], "count takes either an architecture"),
+    "an unknown architecture": (["gpt5"], "architecture was 'gpt5'; it may be one of gpt2, .*gpt3-175b"),
+    "an unknown method": (["gpt2", "--method", "ia3"], "method was 'ia3'; it may be one of full, top-k, "),
+    "an unknown target": (["gpt2", "--targets", "c_attn"], r"targets was \('c_attn',\); each may be one of q_proj"),
+    "a rank too large": (["gpt2", "--rank", "1000"], "rank was 1000; it may be an integer from 1 to 768"),
+    "too long": (["gpt2", "--length", "1025"], "length was 1025; gpt2 takes at most 1024"),
+    "no batch": (["gpt2", "--batch-size", "0"], "batch_size was 0; it may be an integer of at least 1"),
+    "no such file": (["--model", "none"], "there is no file none"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_said_in_one_line(arguments, message, capsys):
+    assert main(["count", *arguments]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert said.out == "" and line.startswith("minilora count: ") and re.search(message, line)
