@@ -23,16 +23,11 @@ class ByteTokenizer:
         -------
         ids : ndarray of shape (T,), int64
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, not {type(text).__name__}")
-        if "\0" in text:
-            raise ValueError(f"text has a NUL character at position {text.index(chr(0))}; "
+        data = utf8(text)
+        if EOT in data:
+            raise ValueError(f"text has a NUL character at position {text.index(chr(EOT))}; "
                              "its byte, 0, is the end of text")
-        try:
-            encoded = text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"text cannot be written in UTF-8: {error.reason} at position {error.start}") from None
-        return np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)  # (T,)
+        return np.frombuffer(data, dtype=np.uint8).astype(np.int64)  # (T,)
 
     def decode(self, ids) -> str:
         """The text of some ids, up to the first EOT; bytes that are not UTF-8 become U+FFFD.
@@ -53,3 +48,13 @@ class ByteTokenizer:
             raise ValueError(f"ids must be from 0 to 255; they run from {ids.min()} to {ids.max()}")
         text, _, _ = ids.astype(np.uint8).tobytes().partition(bytes([EOT]))
         return text.decode("utf-8", errors="replace")
+
+
+def utf8(text: str) -> bytes:
+    """The UTF-8 bytes of a text, if it is one and has them (a lone surrogate has none)."""
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"text cannot be written in UTF-8: {error.reason} at position {error.start}") from None
