@@ -1,7 +1,8 @@
-"""What an adaptation has changed, and what it costs."""
+"""What an adaptation has changed, what it costs, and how right it is."""
 
 from minilora.analysis.accounting import ParameterCount, count_parameters
 from minilora.analysis.changes import Factors, adapter_factors, delta_weights, weight_changes
+from minilora.analysis.metrics import accuracy, macro_f1
 from minilora.analysis.subspace import (
     SVD,
     factored_svd,
@@ -17,6 +18,8 @@ __all__ = [
     "adapter_factors",
     "delta_weights",
     "weight_changes",
+    "accuracy",
+    "macro_f1",
     "SVD",
     "factored_svd",
     "subspace_similarity",

@@ -6,6 +6,7 @@ neither text alone, nor its length, nor the file says anything about the label: 
 """
 
 import random
+from collections import Counter
 
 from minilora.data.example import LabelledExample
 from minilora.data.pairs import Pair, load_pairs
@@ -36,19 +37,24 @@ def docstring_matches(seed: int = 0) -> dict[str, list[LabelledExample]]:
 
 
 def functions_by_file() -> dict[str, list[Pair]]:
-    """The functions of each file that has two or more: one for each name, and one for each docstring.
+    """The functions of each file that has two or more, by names that differ and docstrings that stand nowhere else.
 
-    Without that, the docstring of one close() beside the signature of another would be called wrong.
+    Otherwise some wrong pairs would be right: the signature of one close() with the docstring of another, or "Close the
+    file." with any of the functions that say so. Nor can a docstring be in two splits.
     """
-    files, seen = {}, set()
-    for pair in load_pairs():
-        name = pair.signature.partition("(")[0].split()[-1]
-        letters = "".join(filter(str.isalpha, pair.summary.lower()))  # the same but for signs: the same
-        marks = {(pair.key, "name", name), (pair.key, "docstring", letters)}
-        if not marks & seen:
-            seen |= marks
-            files.setdefault(pair.key, []).append(pair)
-    return {key: pairs for key, pairs in files.items() if len(pairs) > 1}
+    pairs = load_pairs()
+    times = Counter(map(letters, pairs))
+    files = {}
+    for pair in pairs:
+        if times[letters(pair)] == 1:
+            name = pair.signature.partition("(")[0].split()[-1]
+            files.setdefault(pair.key, {}).setdefault(name, pair)
+    return {key: list(by_name.values()) for key, by_name in files.items() if len(by_name) > 1}
+
+
+def letters(pair: Pair) -> str:
+    """The letters of a docstring: what differs in signs alone is the same."""
+    return "".join(filter(str.isalpha, pair.summary.lower()))
 
 
 def exchanged(pairs: list[Pair], rng: random.Random) -> list[tuple[Pair, Pair]]:

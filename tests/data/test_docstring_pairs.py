@@ -33,7 +33,7 @@ def test_labels_are_true(everything):
 
 def test_each_signature_and_each_docstring_comes_once_with_either_label(everything):
     """So neither alone, by whatever it says, tells the label."""
-    for text_of in (lambda e: (e.key, e.text), lambda e: (e.key, e.second)):
+    for text_of in (lambda e: (e.key, e.text), lambda e: e.second):
         true, false = (Counter(map(text_of, (e for e in everything if e.label == label))) for label in ("yes", "no"))
         assert true == false and set(true.values()) == {1}
 
@@ -45,9 +45,10 @@ def test_the_other_docstring_is_of_about_the_same_length(everything):
     assert sum(difference <= 20 for difference in differences) > 0.9 * len(differences)
 
 
-def test_no_function_is_in_two_splits(splits):
-    files = [{e.key for e in splits[split]} for split in SPLITS]
-    assert not files[0] & files[1] and not files[0] & files[2] and not files[1] & files[2]
+def test_no_file_and_no_docstring_is_in_two_splits(splits):
+    for text_of in (lambda e: e.key, lambda e: e.second):
+        of_split = [set(map(text_of, splits[split])) for split in SPLITS]
+        assert not of_split[0] & of_split[1] and not of_split[0] & of_split[2] and not of_split[1] & of_split[2]
 
 
 def test_the_pairs_follow_the_seed(splits):
@@ -67,12 +68,13 @@ def test_a_pair_does_not_change_when_other_files_do(everything, monkeypatch):
     assert {e for split in SPLITS for e in fewer[split]} == {e for e in everything if e.key in two}
 
 
-def test_a_file_gives_each_name_and_each_docstring_once(monkeypatch):
+def test_names_are_taken_once_a_file_and_docstrings_only_where_they_stand_nowhere_else(monkeypatch):
     pairs = (
         Pair("def close(self)", "Close the file.", "a.py"),
         Pair("async def close(self)", "Close the socket.", "a.py"),
-        Pair("def shut(self)", "close the file", "a.py"),
+        Pair("def read(self)", "Read a line.", "a.py"),
         Pair("def open(self)", "Open the file.", "a.py"),
+        Pair("def readline(self)", "read a line", "b.py"),
         Pair("def close(self)", "Close the pipe.", "b.py"),
     )
     monkeypatch.setattr("minilora.data.docstring_pairs.load_pairs", lambda: pairs)
