@@ -2,7 +2,7 @@
 
 from minilora.analysis.accounting import ParameterCount, count_parameters
 from minilora.analysis.changes import Factors, adapter_factors, delta_weights, weight_changes
-from minilora.analysis.metrics import accuracy, macro_f1
+from minilora.analysis.metrics import accuracy, classification_scores, macro_f1
 from minilora.analysis.subspace import (
     SVD,
     factored_svd,
@@ -20,6 +20,7 @@ __all__ = [
     "weight_changes",
     "accuracy",
     "macro_f1",
+    "classification_scores",
     "SVD",
     "factored_svd",
     "subspace_similarity",

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy
 
-from minilora.analysis import accuracy, macro_f1
+from minilora.analysis import accuracy, classification_scores
 
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")  # "getFullName_2" has get, Full, Name, 2
 LONGEST_NGRAM = 4  # bytes
@@ -110,5 +110,4 @@ def baselines(task):
     }
     if len(task.label_names) == 2 and all(example.second for example in task.splits["train"]):
         predictions["word overlap"] = word_overlap(task)
-    labels = task.labels["test"]
-    return {name: {"accuracy": accuracy(labels, p), "macro_f1": macro_f1(labels, p)} for name, p in predictions.items()}
+    return {name: classification_scores(task.labels["test"], p) for name, p in predictions.items()}
