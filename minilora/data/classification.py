@@ -57,6 +57,8 @@ class ClassificationTask:
         The classes; a label is the index of one of them.
     length : int
         The most tokens of an example, its special tokens included.
+    tokens : dict of str to list of ndarray of shape (T,), int64
+        The token ids of each split's examples.
     labels : dict of str to ndarray of shape (n,), int64
         The labels of each split.
     id : str
@@ -83,7 +85,7 @@ class ClassificationTask:
                 raise ValueError(f"{self.name} has the labels {sorted(unknown)} in {split}; "
                                  f"label_names are {', '.join(self.label_names)}")
         index = {label: i for i, label in enumerate(self.label_names)}
-        self.labels = {split: np.array([index[e.label] for e in self.splits[split]]) for split in SPLITS}
+        self.labels = {split: np.array([index[e.label] for e in self.splits[split]], np.int64) for split in SPLITS}
         self.id = corpus_id(f"{e.text}\n{e.second}\n{e.label}" for split in SPLITS for e in self.splits[split])
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LabelledBatch:

@@ -2,8 +2,8 @@
 
 Every method gets the same steps, batches and choice of learning rates. With the first seed it is trained at each rate,
 and the one with the best accuracy on valid is its own; with the other seeds it is trained at that rate alone. The head
-is new and is trained by every method; as in the paper, it is not counted as the method's. Test is never looked at
-before the end.
+is new and is trained by every method; as in the paper, it is not counted as the method's. Nothing is chosen by a score
+on test.
 """
 
 import copy
@@ -18,7 +18,9 @@ from minilora.analysis import classification_scores, count_parameters
 from minilora.backend import cores, one_blas_thread, to_numpy
 from minilora.data import load_classification_task
 from minilora.experiments.baselines import baselines
-from minilora.experiments.record import FinishedRuns, aligned, provenance, weights_id
+from minilora.experiments.finished_runs import FinishedRuns
+from minilora.experiments.record import provenance, weights_id
+from minilora.experiments.text_table import aligned
 from minilora.files import write_atomically, write_json
 from minilora.models import RobertaForClassification
 from minilora.training import TrainConfig, Trainer
@@ -80,7 +82,11 @@ def run(encoder, methods, config, folder, *, command=None, progress=True):
     """
     folder = Path(folder)
     task = load_classification_task(config.task, length=encoder.config.n_positions)
-    about = {"task": {"name": task.name, "id": task.id}, "encoder": weights_id(encoder), "config": asdict(config)}
+    about = {
+        "task": {"name": task.name, "id": task.id},
+        "encoder": {"weights": weights_id(encoder), **asdict(encoder.config)},
+        "config": asdict(config),
+    }
     finished = FinishedRuns(folder / "runs.jsonl", about)
 
     def trained(name, lr, seed):
@@ -185,13 +191,13 @@ def report(results):
         scores = (f"{100 * s[metric]['mean']:.1f} ± {100 * s[metric]['std']:4.1f}" for metric in METRICS)
         rows.append((name, f"{s['trainable']:,}", f"{s['lr']:g}", *scores, f"{s['seconds']['mean']:.0f}"))
     examples = {split: sum(counts.values()) for split, counts in results["examples"].items()}
-    n_seeds, heads = len(results["config"]["seeds"]), {s["head"] for s in results["methods"].values()}
+    n_seeds, head = len(results["config"]["seeds"]), max(s["head"] for s in results["methods"].values())
     return "\n".join(
         [
             *([f"$ {results['command']}", ""] if results["command"] else []),
             f"{results['task']['name']}: {examples['train']:,} examples in train, {examples['valid']:,} in valid, "
             f"{examples['test']:,} in test.",
-            f"Test scores as mean ± standard deviation of {n_seeds} seeds; the head's {max(heads):,} are not counted.",
+            f"Test scores as mean ± standard deviation of {n_seeds} seeds; the head's {head:,} are not counted.",
             "",
             *aligned(rows),
         ]

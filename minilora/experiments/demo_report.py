@@ -2,7 +2,7 @@
 
 import textwrap
 
-from minilora.experiments.record import aligned
+from minilora.experiments.text_table import aligned
 
 MODELS = ("base", "LoRA", "full fine-tuning")
 WIDTH = 100
