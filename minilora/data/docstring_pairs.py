@@ -12,7 +12,8 @@ from minilora.data.example import LabelledExample
 from minilora.data.pairs import Pair, load_pairs
 from minilora.data.splits import SPLITS, split_of
 
-NO, YES = ANSWERS = ("no", "yes")
+NO, YES = "no", "yes"
+ANSWERS = (NO, YES)  # the classes: labels 0 and 1
 GROUP = 4  # functions of a file whose docstrings are exchanged, at least, where the file has so many
 
 
