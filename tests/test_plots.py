@@ -12,10 +12,14 @@ RUNS = {
 SPECTRA = {"LoRA, rank 2": np.array([3.0, 1.0]), "full fine-tuning": 2.0 ** -np.arange(8)}
 PHI = np.linspace(0.1, 0.6, 15).reshape(3, 5)
 
+SCORES = {"LoRA": (7680, [93.5, 94.0, 95.0]), "full fine-tuning": (1_900_000, [94.5, 95.0, 97.0])}
+LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
+
 FIGURES = {
     "loss curves": lambda: plots.loss_curves(RUNS),
     "singular values": lambda: plots.singular_values(SPECTRA),
     "similarity": lambda: plots.similarity_heatmap(PHI, 0.5 * PHI),
+    "scores": lambda: plots.scores(SCORES, LEVELS),
     "picture": plots.lora_picture,
 }
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
@@ -152,6 +156,19 @@ def test_heat_maps_have_i_downwards_and_j_to_the_right_and_get_darker():
     assert axes.get_yticks().tolist() == [1, 2, 3]
     grey = image.get_cmap()(np.linspace(0, 1, 50))[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(grey) < 0).all()
+
+
+def test_scores_are_dots_of_seeds_above_baselines():
+    figure = plots.scores(SCORES, LEVELS)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["LoRA  (7,680)", "full fine-tuning  (1,900,000)"]
+    dots = [line.get_xydata().tolist() for line in axes.get_lines() if line.get_marker() == "o"]
+    assert dots == [[[93.5, 0], [94, 0], [95, 0]], [[94.5, 1], [95, 1], [97, 1]]]
+    means = [line.get_xydata().tolist() for line in axes.get_lines() if line.get_marker() == "|"]
+    assert means == [[[pytest.approx(94.1667, abs=1e-3), 0]], [[95.5, 1]]]
+    upright = {line.get_label(): line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() != "None"}
+    assert upright == {"majority class: 39.4": 39.4, "naive Bayes, words: 90.9": 90.9}
+    assert "accuracy (%)" in axes.get_xlabel() and figure.legends
 
 
 def test_the_users_own_settings_do_not_matter():

@@ -1,4 +1,4 @@
-"""Text that every Python already has, a task with exact scores, the user's own files, and their batches."""
+"""Text that every Python already has, tasks with exact scores, the user's own files, and their batches."""
 
 from minilora.data.batches import (
     SEPARATOR,
@@ -9,9 +9,18 @@ from minilora.data.batches import (
     window_batch,
     windows,
 )
+from minilora.data.classification import (
+    CLASSIFICATION_TASKS,
+    ClassificationTask,
+    LabelledBatch,
+    load_classification_task,
+)
 from minilora.data.corpora import Corpus, Document, load_corpus
-from minilora.data.example import Example
+from minilora.data.docstring_pairs import docstring_matches
+from minilora.data.encoder_tokenizer import EncoderTokenizer, pad_rows
+from minilora.data.example import Example, LabelledExample
 from minilora.data.files import load_task_file, load_text_file
+from minilora.data.masked import MaskedBatch, encode_text_rows, masked_window_batch, masked_windows
 from minilora.data.mini_e2e import examples, parse_source, realise, references, source_text
 from minilora.data.mini_e2e_grammar import SLOTS
 from minilora.data.mini_e2e_parser import Parsed, SlotErrors, parse, slot_errors
@@ -19,6 +28,7 @@ from minilora.data.pairs import Pair, load_pairs
 from minilora.data.splits import corpus_id, split_of
 from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
 from minilora.data.tokenizer import EOT, ByteTokenizer
+from minilora.data.unicode_names import CATEGORIES, character_names, names_by_first_word, names_by_hash
 
 __all__ = [
     "EOT", "SEPARATOR", "ByteTokenizer",
@@ -27,5 +37,9 @@ __all__ = [
     "SLOTS", "examples", "references", "source_text", "parse_source", "realise",
     "TASKS", "PairTask", "TextTask", "load_task", "text_task",
     "Parsed", "SlotErrors", "parse", "slot_errors",
+    "EncoderTokenizer", "pad_rows", "LabelledExample", "LabelledBatch",
+    "CATEGORIES", "character_names", "names_by_hash", "names_by_first_word", "docstring_matches",
+    "CLASSIFICATION_TASKS", "ClassificationTask", "load_classification_task",
+    "MaskedBatch", "encode_text_rows", "masked_window_batch", "masked_windows",
     "Batch", "encode_documents", "encode_example", "window_batch", "windows", "pair_batch",
 ]

@@ -1,4 +1,4 @@
-"""One example of a task: what is given, and what is to be written."""
+"""One example of a task: what is given, and what is to be written or said of it."""
 
 from dataclasses import dataclass
 
@@ -10,3 +10,13 @@ class Example:
     source: str
     target: str
     key: str
+
+
+@dataclass(frozen=True)
+class LabelledExample:
+    """A text, or a text and a second one, its label, and the key of the group that decides its split."""
+
+    text: str
+    label: str
+    key: str
+    second: str | None = None

@@ -2,6 +2,8 @@
 
 import textwrap
 
+from minilora.experiments.text_table import aligned
+
 MODELS = ("base", "LoRA", "full fine-tuning")
 WIDTH = 100
 
@@ -65,12 +67,7 @@ def table(results):
     row("training, tokens a second", lambda r: f"{r['tokens_per_second']:,.0f}")
     row("peak memory of a step, MB", lambda r: megabytes(r["memory"]["peak"]))
     row("file, KB", lambda r: f"{r['file']['bytes'] / 1e3:,.0f}")
-    widths = [max(len(cells[i]) for cells in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join([cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))])
-        for cells in rows
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+    return aligned(rows)
 
 
 def samples(results, n=2):

@@ -7,6 +7,7 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 from minilora.plots.analysis import similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder
 from minilora.plots.picture import lora_picture
+from minilora.plots.scores import scores
 from minilora.plots.style import save
 from minilora.plots.training import loss_curves
 
@@ -18,6 +19,7 @@ __all__ = [
     "lora_picture",
     "loss_curves",
     "save",
+    "scores",
     "similarity_heatmap",
     "singular_values",
 ]

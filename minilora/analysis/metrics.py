@@ -1,0 +1,58 @@
+"""How right a classifier is: accuracy, and macro-F1, which counts a rare class as much as a frequent one."""
+
+import numpy
+
+
+def accuracy(labels, predictions):
+    """The part of the predictions that are right.
+
+    Parameters
+    ----------
+    labels, predictions : integer array_like of shape (n,)
+        At least one each.
+
+    Returns
+    -------
+    float, from 0 to 1
+    """
+    labels, predictions = _checked(labels, predictions)
+    return float((labels == predictions).mean())
+
+
+def macro_f1(labels, predictions):
+    """The mean of the F1 of the classes: all those, and only those, that some label is.
+
+    F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision TP / (TP + FP) and recall TP / (TP + FN). Which classes
+    are in the mean depends on the labels alone, so that all methods are compared on the same ones; it is scikit-learn's
+    ``f1_score(labels, predictions, labels=unique(labels), average="macro")``.
+
+    Parameters
+    ----------
+    labels, predictions : integer array_like of shape (n,)
+        At least one each.
+
+    Returns
+    -------
+    float, from 0 to 1
+    """
+    labels, predictions = _checked(labels, predictions)
+    scores = []
+    for c in numpy.unique(labels):
+        true_positives = numpy.sum((labels == c) & (predictions == c))
+        # 2 TP + FP + FN = (TP + FP) + (TP + FN): how often c was said, and how often it was there
+        scores.append(2 * true_positives / (numpy.sum(predictions == c) + numpy.sum(labels == c)))
+    return float(numpy.mean(scores))
+
+
+def classification_scores(labels, predictions):
+    """A dict of accuracy and macro_f1, for JSON."""
+    return {"accuracy": accuracy(labels, predictions), "macro_f1": macro_f1(labels, predictions)}
+
+
+def _checked(labels, predictions):
+    labels, predictions = numpy.asarray(labels), numpy.asarray(predictions)
+    if labels.ndim != 1 or labels.shape != predictions.shape or labels.size == 0:
+        raise ValueError(
+            f"labels had shape {labels.shape} and predictions {predictions.shape}; both may be (n,), n at least 1"
+        )
+    return labels, predictions

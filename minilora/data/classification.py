@@ -1,0 +1,144 @@
+"""Tasks with labels: a text, or two, and one of a few classes; GLUE in small, from what every Python already has."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minilora.data.batches import check_at_least_one
+from minilora.data.docstring_pairs import ANSWERS, docstring_matches
+from minilora.data.encoder_tokenizer import EncoderTokenizer, pad_rows
+from minilora.data.example import LabelledExample
+from minilora.data.files import load_task_file
+from minilora.data.splits import SPLITS, check_split, corpus_id, split_of
+from minilora.data.unicode_names import CATEGORIES, names_by_first_word, names_by_hash
+
+CLASSIFICATION_TASKS = {
+    "unicode-names": (names_by_hash, tuple(CATEGORIES)),
+    "unicode-names-by-word": (names_by_first_word, tuple(CATEGORIES)),
+    "docstring-pairs": (docstring_matches, ANSWERS),
+}
+
+
+class LabelledBatch(NamedTuple):
+    """N texts, padded to the longest, and the class of each.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (N, T), int64
+    mask : ndarray of shape (N, T), bool
+        True at real tokens, False at padding.
+    labels : ndarray of shape (N,), int64
+    """
+
+    ids: np.ndarray
+    mask: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def n_targets(self) -> int:
+        """Over how many targets the loss is a mean."""
+        return len(self.labels)
+
+
+@dataclass
+class ClassificationTask:
+    """Texts and their classes.
+
+    Attributes
+    ----------
+    name : str
+    splits : dict of str to list of LabelledExample
+        By the names "train", "valid" and "test".
+    label_names : tuple of str
+        The classes; a label is the index of one of them.
+    length : int
+        The most tokens of an example, its special tokens included.
+    tokens : dict of str to list of ndarray of shape (T,), int64
+        The token ids of each split's examples.
+    labels : dict of str to ndarray of shape (n,), int64
+        The labels of each split.
+    id : str
+        Changes when any example changes.
+    """
+
+    name: str
+    splits: dict[str, list[LabelledExample]]
+    label_names: tuple[str, ...]
+    length: int
+
+    def __post_init__(self):
+        self.tokenizer = EncoderTokenizer()
+        self.tokens = {s: [self.tokenizer.encode(e.text, e.second) for e in self.splits[s]] for s in SPLITS}
+        empty = [split for split in SPLITS if not self.tokens[split]]
+        if empty:
+            raise ValueError(f"{self.name} has no example in {' or '.join(empty)}")
+        longest = max(len(ids) for split in SPLITS for ids in self.tokens[split])
+        if longest > self.length:
+            raise ValueError(f"{self.name} has examples of up to {longest} tokens; the model takes {self.length}")
+        for split in SPLITS:
+            unknown = {e.label for e in self.splits[split]}.difference(self.label_names)
+            if unknown:
+                raise ValueError(f"{self.name} has the labels {sorted(unknown)} in {split}; "
+                                 f"label_names are {', '.join(self.label_names)}")
+        index = {label: i for i, label in enumerate(self.label_names)}
+        self.labels = {split: np.array([index[e.label] for e in self.splits[split]], np.int64) for split in SPLITS}
+        self.id = corpus_id(f"{e.text}\n{e.second}\n{e.label}" for split in SPLITS for e in self.splits[split])
+
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LabelledBatch:
+        """Training examples of about the same length, so that little is padding; each is equally likely.
+
+        Four times as many as are needed are drawn and sorted by length, and one quarter of them is taken.
+        """
+        check_at_least_one(batch_size=batch_size)
+        tokens = self.tokens["train"]
+        drawn = sorted(rng.integers(0, len(tokens), 4 * batch_size), key=lambda i: len(tokens[i]))
+        start = batch_size * rng.integers(4)
+        return self._batch("train", drawn[start : start + batch_size])
+
+    def batches(self, split: str, batch_size: int = 16) -> Iterator[LabelledBatch]:
+        """All of a split, in order."""
+        check_split(split)
+        n = len(self.tokens[split])
+        for start in range(0, n, batch_size):
+            yield self._batch(split, range(start, min(start + batch_size, n)))
+
+    def class_counts(self, split: str) -> dict[str, int]:
+        """How many examples of a split each class has, in the order of label_names."""
+        check_split(split)
+        counts = Counter(e.label for e in self.splits[split])
+        return {label: counts[label] for label in self.label_names}
+
+    def _batch(self, split, chosen):
+        ids, mask = pad_rows([self.tokens[split][i] for i in chosen])
+        return LabelledBatch(ids, mask, self.labels[split][chosen])
+
+
+def load_classification_task(name: str | Path, *, length: int) -> ClassificationTask:
+    """A task with labels by its name, or from the user's own file.
+
+    Parameters
+    ----------
+    name : str or Path
+        "unicode-names" (name -> general category, a random split), "unicode-names-by-word" (the same, no first word in
+        two splits), "docstring-pairs" (does the second text, a docstring, belong to the first, a signature?), or the
+        path of a ``.csv`` or ``.jsonl`` file with columns source, the text, and target, its label.
+    length : int
+        The most tokens that a model takes.
+    """
+    if name in CLASSIFICATION_TASKS:
+        make_splits, label_names = CLASSIFICATION_TASKS[name]
+        return ClassificationTask(name, make_splits(), label_names, length)
+    path = Path(name)
+    if path.suffix.lower() not in (".csv", ".jsonl"):
+        raise ValueError(
+            f"the task was {str(name)!r}; it may be {', '.join(CLASSIFICATION_TASKS)}, or a .csv or .jsonl file"
+        )
+    splits = {split: [] for split in SPLITS}
+    for e in load_task_file(path):
+        splits[split_of(e.key, valid=0.1, test=0.1)].append(LabelledExample(e.source, e.target, e.key))
+    label_names = tuple(sorted({e.label for e in splits["train"]}))
+    return ClassificationTask(path.name, splits, label_names, length)

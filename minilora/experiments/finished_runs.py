@@ -1,0 +1,64 @@
+"""The runs of a long experiment, kept one by one, so that an interruption costs one run and not all."""
+
+import json
+from pathlib import Path
+
+from minilora.files import write_atomically
+
+
+class FinishedRuns:
+    """The results of an experiment's finished runs, a line of JSON each: what was interrupted goes on from there.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.jsonl`` file. Its first line is `about`, each further one the key and the result of a run.
+    about : dict
+        What all runs have in common, for JSON.
+
+    Raises
+    ------
+    ValueError
+        If the file is there and says something else about its runs, or is no such file.
+    """
+
+    def __init__(self, path, about):
+        self.path = Path(path)
+        self.lines = [as_json(about)]
+        if self.path.exists():
+            self.lines = self._read(self.lines[0])
+
+    def result(self, key, compute):
+        """The result of a run: the one that is kept, or else ``compute()``, kept from now on.
+
+        Parameters
+        ----------
+        key : dict
+            What makes it this run.
+        compute : callable
+            Takes nothing, and returns something for JSON.
+        """
+        for line in self.lines[1:]:
+            if line["run"] == key:
+                return line["result"]
+        self.lines.append(as_json({"run": key, "result": compute()}))
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        return self.lines[-1]["result"]
+
+    def _read(self, about):
+        try:
+            kept, *lines = [json.loads(line) for line in self.path.read_text().splitlines()]
+            readable = isinstance(kept, dict) and all(line.keys() == {"run", "result"} for line in lines)
+        except (ValueError, AttributeError):
+            readable = False
+        if not readable:
+            raise ValueError(f"{self.path} is not a file of finished runs, or it is damaged")
+        if kept != about:
+            differing = sorted(name for name in kept.keys() | about.keys() if kept.get(name) != about.get(name))
+            raise ValueError(f"{self.path} holds the runs of another experiment; these differ: {', '.join(differing)}")
+        return [kept, *lines]
+
+
+def as_json(content):
+    """`content` as it will be read from a file: JSON has no tuples."""
+    return json.loads(json.dumps(content))

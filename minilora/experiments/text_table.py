@@ -1,0 +1,20 @@
+"""A table as text."""
+
+
+def aligned(rows):
+    """A table as lines of text: the first row its head, the first column to the left, the others to the right.
+
+    Parameters
+    ----------
+    rows : list of tuple of str
+
+    Returns
+    -------
+    lines : list of str
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]

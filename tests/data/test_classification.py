@@ -1,0 +1,160 @@
+"""Tasks with labels, and their batches."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from experiments.tiny import csv_text
+from minilora.data import (
+    CLASSIFICATION_TASKS,
+    ClassificationTask,
+    EncoderTokenizer,
+    Example,
+    LabelledExample,
+    load_classification_task,
+)
+from minilora.training.objective import split_batch
+
+SPLITS = ("train", "valid", "test")
+tokenizer = EncoderTokenizer()
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def parity(n):
+    """Texts of n different lengths, labelled by whether their length is odd."""
+    return [LabelledExample("x" * i, "odd" if i % 2 else "even", str(i)) for i in range(1, n + 1)]
+
+
+def task(examples=None, length=64, **splits):
+    splits = dict.fromkeys(SPLITS, examples or parity(40)) | splits
+    return ClassificationTask("parity", splits, ("even", "odd"), length)
+
+
+def test_a_batch_is_padded_texts_and_their_labels():
+    examples = [LabelledExample("ab", "odd", "1"), LabelledExample("a", "even", "2", second="cd")]
+    (batch,) = task(examples).batches("test")
+    assert batch.ids.dtype == batch.labels.dtype == np.int64 and batch.mask.dtype == bool
+    assert batch.n_targets == 2
+    assert [row[mask].tolist() for row, mask in zip(batch.ids, batch.mask)] == [
+        tokenizer.encode("ab").tolist(), tokenizer.encode("a", "cd").tolist(),
+    ]
+    assert (batch.ids[~batch.mask] == 1).all() and batch.ids.shape == batch.mask.shape == (2, 7)
+    assert batch.labels.tolist() == [1, 0]
+
+
+def test_batches_hold_each_example_once_and_in_order():
+    batches = list(task().batches("test", batch_size=16))
+    assert [batch.n_targets for batch in batches] == [16, 16, 8]
+    texts = [tokenizer.decode(row) for batch in batches for row in batch.ids]
+    assert texts == [f"<s>{e.text}</s>" for e in parity(40)]
+    assert np.concatenate([batch.labels for batch in batches]).tolist() == [i % 2 for i in range(1, 41)]
+
+
+def test_a_batch_can_be_cut_into_parts():
+    (batch,) = task(parity(5)).batches("test")
+    parts = split_batch(batch, 2)
+    assert [part.n_targets for part in parts] == [2, 3]
+    assert np.concatenate([part.labels for part in parts]).tolist() == batch.labels.tolist()
+
+
+def test_drawn_batches_follow_the_seed():
+    one, same, other = (task().sample_batch(rng(seed), 8).ids.tobytes() for seed in (0, 0, 1))
+    assert one == same != other
+
+
+def test_drawn_labels_are_those_of_their_texts():
+    batch = task().sample_batch(rng(), 16)
+    assert batch.labels.tolist() == [(n - 2) % 2 for n in batch.mask.sum(axis=1)]
+
+
+def test_every_example_is_drawn_equally_often_and_beside_others_of_its_length():
+    drawn_from, draw, count, spread = task(parity(60)), rng(), np.zeros(61), []
+    for _ in range(4000):
+        lengths = drawn_from.sample_batch(draw, 6).mask.sum(axis=1) - 2
+        np.add.at(count, lengths, 1)
+        spread.append(lengths.max() - lengths.min())
+    assert np.abs(count[1:] / 400 - 1).max() < 0.25
+    assert np.mean(spread) < 20, "of six uniform draws out of 60, it would be 43"
+
+
+def test_batches_are_drawn_from_train():
+    some = [LabelledExample("train", "odd", "1"), LabelledExample("TRAIN", "even", "2")]
+    drawn = task(train=some).sample_batch(rng(), 50)
+    assert {tokenizer.decode(row) for row in drawn.ids} == {"<s>train</s>", "<s>TRAIN</s>"}
+
+
+def test_class_counts_are_in_the_order_of_the_names():
+    made = task(test=parity(3))
+    assert list(made.class_counts("test").items()) == [("even", 1), ("odd", 2)]
+    assert list(task(valid=parity(1)).class_counts("valid").items()) == [("even", 0), ("odd", 1)]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_id_changes_with_any_split(split):
+    changed = parity(40)
+    changed[-1] = LabelledExample(changed[-1].text, "odd", "40")
+    assert task().id == task().id != task(**{split: changed}).id
+
+
+def test_errors_at_the_door():
+    with pytest.raises(ValueError, match="parity has examples of up to 42 tokens; the model takes 41"):
+        task(length=41)
+    with pytest.raises(ValueError, match="parity has no example in valid"):
+        task(valid=[])
+    with pytest.raises(ValueError, match=r"parity has the labels \['prime'\] in test; label_names are even, odd"):
+        task(test=[LabelledExample("xx", "prime", "2")])
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        task().sample_batch(rng(), 0)
+    with pytest.raises(ValueError, match="split must be one of train, valid, test, not 'dev'"):
+        next(task().batches("dev"))
+
+
+# ---- by name, and from a file
+
+
+@pytest.mark.parametrize("name", CLASSIFICATION_TASKS)
+def test_tasks_by_name(name):
+    made = load_classification_task(name, length=256)
+    assert made.name == name and made.length == 256
+    batch = made.sample_batch(rng(), 32)
+    assert batch.ids.shape[1] <= 256 and len(batch.labels) == 32
+    for split in SPLITS:
+        counts = Counter(made.labels[split].tolist())
+        assert made.class_counts(split) == {label: counts[i] for i, label in enumerate(made.label_names)}
+
+
+def test_names_and_pairs_are_labelled_as_they_should_be():
+    names = load_classification_task("unicode-names", length=256)
+    i = next(i for i, e in enumerate(names.splits["train"]) if e.text == "LATIN SMALL LETTER B")
+    assert names.label_names[names.labels["train"][i]] == "Ll"
+    pairs = load_classification_task("docstring-pairs", length=256)
+    assert pairs.label_names == ("no", "yes")
+    assert pairs.labels["test"][:4].tolist() == [1, 0, 1, 0]
+    assert tokenizer.decode(pairs.tokens["test"][0]).count("</s>") == 3
+
+
+def test_a_task_from_a_file(tmp_path):
+    examples = [Example(f"number {i}", "odd" if i % 2 else "even", "") for i in range(80)]
+    (tmp_path / "numbers.csv").write_text(csv_text(examples))
+    made = load_classification_task(tmp_path / "numbers.csv", length=64)
+    assert made.name == "numbers.csv" and made.label_names == ("even", "odd")
+    found = [(e.text, e.label) for split in SPLITS for e in made.splits[split]]
+    assert sorted(found) == sorted((e.source, e.target) for e in examples)
+
+
+def test_a_file_whose_train_lacks_a_label(tmp_path):
+    examples = [Example(f"number {i}", str(i), "") for i in range(80)]
+    (tmp_path / "numbers.csv").write_text(csv_text(examples))
+    with pytest.raises(ValueError, match=r"numbers\.csv has the labels \[.*\] in valid; label_names are"):
+        load_classification_task(tmp_path / "numbers.csv", length=64)
+
+
+@pytest.mark.parametrize("name", ["glue", "notes.txt", ""])
+def test_an_unknown_task_lists_the_known_ones(name):
+    message = f"the task was '{name}'; it may be {', '.join(CLASSIFICATION_TASKS)}, or a .csv or .jsonl file"
+    with pytest.raises(ValueError, match=message):
+        load_classification_task(name, length=64)

@@ -1,0 +1,11 @@
+from minilora.experiments.text_table import aligned
+
+
+def test_tables_are_aligned():
+    rows = [("", "n", "score"), ("LoRA", "1,024", "9.5"), ("full fine-tuning", "7", "10.25")]
+    assert aligned(rows) == [
+        "                      n  score",
+        "------------------------------",
+        "LoRA              1,024    9.5",
+        "full fine-tuning      7  10.25",
+    ]
