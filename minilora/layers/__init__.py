@@ -2,21 +2,29 @@
 
 from minilora.layers.attention import KeyValueCache, SelfAttention
 from minilora.layers.block import Block
+from minilora.layers.conv_layer import ConvLayer
+from minilora.layers.deberta_block import DebertaBlock
+from minilora.layers.disentangled_attention import DisentangledSelfAttention
 from minilora.layers.embedding import Embedding
 from minilora.layers.layernorm import LayerNorm
 from minilora.layers.linear import Linear
 from minilora.layers.lora_linear import LoRAFactors, LoRALinear, lora_scale
 from minilora.layers.mlp import MLP
+from minilora.layers.post_ln_block import PostLNBlock
 
 __all__ = [
     "MLP",
     "Block",
+    "ConvLayer",
+    "DebertaBlock",
+    "DisentangledSelfAttention",
     "Embedding",
     "KeyValueCache",
     "LayerNorm",
     "Linear",
     "LoRAFactors",
     "LoRALinear",
+    "PostLNBlock",
     "SelfAttention",
     "lora_scale",
 ]

@@ -54,31 +54,38 @@ class SelfAttentionCache(NamedTuple):
 
 
 class SelfAttention(Module):
-    """y = o_proj(attention(q_proj(x), k_proj(x), v_proj(x))), causal.
+    """y = o_proj(attention(q_proj(x), k_proj(x), v_proj(x))).
 
     Parameters
     ----------
     q_proj, k_proj, v_proj, o_proj : Linear, C -> C
     n_head : int
         H, which divides C.
+    causal : bool
+        If True, as in a decoder, a position sees itself and what came before; in an encoder it sees all.
     """
 
-    def __init__(self, q_proj, k_proj, v_proj, o_proj, n_head):
+    def __init__(self, q_proj, k_proj, v_proj, o_proj, n_head, causal=True):
         self.q_proj = q_proj
         self.k_proj = k_proj
         self.v_proj = v_proj
         self.o_proj = o_proj
         self.n_head = n_head
+        self.causal = causal
 
-    def forward(self, x, rng=None, past=None):
-        """(N, T, C) -> (N, T, C). With `past`, a KeyValueCache, x continues the positions that it holds."""
+    def forward(self, x, rng=None, past=None, key_mask=None):
+        """(N, T, C) -> (N, T, C).
+
+        With `past`, a KeyValueCache, x continues the positions that it holds. Where `key_mask`, boolean (N, T), is
+        False, nobody sees a position.
+        """
         q, q_cache = self.q_proj.forward(x, rng)  # (N, T, C) -> (N, T, C), as k and v
         k, k_cache = self.k_proj.forward(x, rng)
         v, v_cache = self.v_proj.forward(x, rng)
         q, k, v = (split_heads(a, self.n_head) for a in (q, k, v))  # (N, T, C) -> (N, H, T, K)
         if past is not None:
             k, v = past.append(k, v)
-        y, core = attention_forward(q, k, v, causal=True)  # (N, H, T, K)
+        y, core = attention_forward(q, k, v, key_mask, causal=self.causal)  # (N, H, T, K)
         y, o_cache = self.o_proj.forward(merge_heads(y), rng)  # (N, T, C)
         return y, SelfAttentionCache(q_cache, k_cache, v_cache, core, o_cache)
 

@@ -2,7 +2,14 @@
 
 from typing import NamedTuple
 
-from minilora.ops import GeluCache, LinearCache, gelu_tanh_backward, gelu_tanh_forward
+from minilora.ops import (
+    GeluCache,
+    LinearCache,
+    gelu_exact_backward,
+    gelu_exact_forward,
+    gelu_tanh_backward,
+    gelu_tanh_forward,
+)
 from minilora.parameter import Module
 
 
@@ -19,16 +26,22 @@ class MLP(Module):
     ----------
     fc_in : Linear, C -> F
     fc_out : Linear, F -> C
+    gelu : {"tanh", "exact"}
+        GPT-2's form, or that of BERT and RoBERTa.
     """
 
-    def __init__(self, fc_in, fc_out):
+    def __init__(self, fc_in, fc_out, gelu="tanh"):
+        if gelu not in ("tanh", "exact"):
+            raise ValueError(f"gelu was {gelu!r}; it may be 'tanh' or 'exact'")
         self.fc_in = fc_in
         self.fc_out = fc_out
+        self.gelu = gelu
 
     def forward(self, x, rng=None):
         """(N, T, C) -> (N, T, C)"""
         h, fc_in_cache = self.fc_in.forward(x, rng)  # (N, T, C) -> (N, T, F)
-        h, gelu_cache = gelu_tanh_forward(h)
+        gelu_forward = gelu_tanh_forward if self.gelu == "tanh" else gelu_exact_forward
+        h, gelu_cache = gelu_forward(h)
         y, fc_out_cache = self.fc_out.forward(h, rng)  # (N, T, F) -> (N, T, C)
         return y, MLPCache(fc_in_cache, gelu_cache, fc_out_cache)
 
@@ -38,5 +51,6 @@ class MLP(Module):
         dh = self.fc_out.backward(dy, cache.fc_out, need_dx=below_gelu)
         if not below_gelu:
             return None
-        dh = gelu_tanh_backward(dh, cache.gelu)
+        gelu_backward = gelu_tanh_backward if self.gelu == "tanh" else gelu_exact_backward
+        dh = gelu_backward(dh, cache.gelu)
         return self.fc_in.backward(dh, cache.fc_in, need_dx)

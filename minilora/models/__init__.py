@@ -1,7 +1,29 @@
 """Models. None of them knows how it is adapted."""
 
 from minilora.models.bundled import bundled_recipe, load_bundled
+from minilora.models.classification import RobertaForClassification
+from minilora.models.deberta import Deberta, DebertaCache, DebertaConfig
+from minilora.models.deberta_classification import DebertaForClassification
 from minilora.models.gpt import GPT, GPTCache, GPTConfig
+from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.model_file import load_model, save_model
+from minilora.models.roberta import Roberta, RobertaCache, RobertaConfig
 
-__all__ = ["GPT", "GPTCache", "GPTConfig", "bundled_recipe", "load_bundled", "load_model", "save_model"]
+__all__ = [
+    "GPT",
+    "Deberta",
+    "DebertaCache",
+    "DebertaConfig",
+    "DebertaForClassification",
+    "GPTCache",
+    "GPTConfig",
+    "Roberta",
+    "RobertaCache",
+    "RobertaConfig",
+    "RobertaForClassification",
+    "RobertaForMaskedLM",
+    "bundled_recipe",
+    "load_bundled",
+    "load_model",
+    "save_model",
+]

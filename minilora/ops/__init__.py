@@ -8,11 +8,17 @@ single one is returned bare. Caches are NamedTuples. Nothing that is passed in i
 """
 
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
+from minilora.ops.conv1d import Conv1dCache, conv1d_backward, conv1d_dbias, conv1d_dW, conv1d_dx, conv1d_forward
 from minilora.ops.cross_entropy import (
     CrossEntropyCache,
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
+)
+from minilora.ops.disentangled_attention import (
+    DisentangledAttentionCache,
+    disentangled_attention_backward,
+    disentangled_attention_forward,
 )
 from minilora.ops.dropout import DropoutCache, dropout_backward, dropout_forward, dropout_mask
 from minilora.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
@@ -44,6 +50,7 @@ from minilora.ops.linear_cross_entropy import (
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
 )
+from minilora.ops.log_buckets import log_bucket, relative_rows
 from minilora.ops.lora_linear import (
     LoRALinearCache,
     lora_linear_backward,
@@ -56,7 +63,9 @@ from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 
 __all__ = [
     "AttentionCache",
+    "Conv1dCache",
     "CrossEntropyCache",
+    "DisentangledAttentionCache",
     "DropoutCache",
     "EmbeddingCache",
     "GeluCache",
@@ -69,8 +78,15 @@ __all__ = [
     "attention_backward",
     "attention_forward",
     "check_targets",
+    "conv1d_backward",
+    "conv1d_dW",
+    "conv1d_dbias",
+    "conv1d_dx",
+    "conv1d_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "disentangled_attention_backward",
+    "disentangled_attention_forward",
     "dropout_backward",
     "dropout_forward",
     "dropout_mask",
@@ -92,9 +108,11 @@ __all__ = [
     "linear_dbias",
     "linear_dx",
     "linear_forward",
+    "log_bucket",
     "lora_linear_backward",
     "lora_linear_dA_dB",
     "lora_linear_forward",
+    "relative_rows",
     "rows",
     "softmax_backward",
     "softmax_forward",

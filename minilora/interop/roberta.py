@@ -1,0 +1,124 @@
+"""RoBERTa from a Hugging Face folder. Its weights are (out, in) there too; only the names differ."""
+
+from minilora.interop.hf_folder import HFFolder, Source
+from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
+
+ARCHITECTURES = {
+    "RobertaModel": Roberta,
+    "RobertaForMaskedLM": RobertaForMaskedLM,
+    "RobertaForSequenceClassification": RobertaForClassification,
+}
+MASKED_LM_HEAD = ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm.bias", "bias")
+
+
+def load_roberta(folder, *, dtype="float32", device="cpu"):
+    """Read a RoBERTa from a Hugging Face folder. Everything in it is trainable.
+
+    Which model it becomes is what config.json's `architectures` says; if it says nothing, the tensors decide: with a
+    `classifier` it is a RobertaForClassification, else with an `lm_head` a RobertaForMaskedLM, else a Roberta. Heads
+    that this model does not use are left out (the pooler always), as are dropouts, which act in training alone.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With config.json, and model.safetensors or several files with model.safetensors.index.json.
+    dtype : {"float16", "float32", "float64"}
+        What the weights become; the files may hold float64, float32, float16 or bfloat16.
+    device : {"cpu", "gpu", "auto"}
+
+    Returns
+    -------
+    model : RobertaForClassification, RobertaForMaskedLM or Roberta
+
+    Raises
+    ------
+    ValueError
+        If the model is one that minilora does not compute, or a file or tensor is missing, damaged, unknown or of the
+        wrong shape; the message names it.
+    """
+    hf = HFFolder(folder, "roberta")
+    hf.require("hidden_act", "gelu")
+    hf.require("position_embedding_type", "absolute")
+    hf.require("is_decoder", False)
+    hf.require("add_cross_attention", False)
+    hf.require("pruned_heads", {}, None)
+    hf.require("quantization_config", None)
+    model_class = architecture(hf)
+    pad_id = hf.size("pad_token_id", 1, least=0)
+    config = hf.configure(
+        RobertaConfig,
+        vocab_size=hf.size("vocab_size"),
+        n_positions=hf.size("max_position_embeddings", least=pad_id + 2) - pad_id - 1,
+        n_layer=hf.size("num_hidden_layers"),
+        d_model=hf.size("hidden_size"),
+        n_head=hf.size("num_attention_heads"),
+        d_mlp=hf.size("intermediate_size"),
+        layer_norm_eps=hf.config.get("layer_norm_eps", 1e-12),
+        pad_id=pad_id,
+        n_types=hf.size("type_vocab_size", 2),
+        n_classes=count_classes(hf),
+    )
+    hf.remove_prefix("roberta.")
+    hf.drop("embeddings.position_ids", "embeddings.token_type_ids", "pooler.dense.weight", "pooler.dense.bias")
+    if model_class is RobertaForMaskedLM:
+        hf.require("tie_word_embeddings", True)
+        hf.drop_copy("lm_head.decoder.weight", of="embeddings.word_embeddings.weight")
+        hf.drop_copy("lm_head.decoder.bias", of="lm_head.bias")
+    else:
+        hf.drop(*(f"lm_head.{name}" for name in (*MASKED_LM_HEAD, "decoder.weight", "decoder.bias")))
+    return hf.load(model_class, config, lambda: roberta_sources(model_class, config), dtype=dtype, device=device)
+
+
+def architecture(hf):
+    """The class that the folder's model becomes."""
+    names = hf.config.get("architectures")
+    if names is None:
+        if any(name.startswith("classifier.") for name in hf.tensors):
+            return RobertaForClassification
+        return RobertaForMaskedLM if any(name.startswith("lm_head.") for name in hf.tensors) else Roberta
+    hf.require("architectures", *([name] for name in ARCHITECTURES))
+    return ARCHITECTURES[names[0]]
+
+
+def count_classes(hf):
+    """num_labels; where config.json only has names for them, their number; where it has neither, 2."""
+    labels = hf.config.get("id2label")
+    return hf.size("num_labels", len(labels) if isinstance(labels, dict) else 2)
+
+
+def roberta_sources(model_class, config):
+    """Yield a Source for every parameter of one of RoBERTa's models."""
+    C, F = config.d_model, config.d_mlp
+    encoder = "" if model_class is Roberta else "encoder."
+
+    def linear(path, name, I, O):
+        yield Source(f"{path}.W", f"{name}.weight", (O, I))
+        yield Source(f"{path}.bias", f"{name}.bias", (O,))
+
+    def layernorm(path, name):
+        yield Source(f"{path}.gain", f"{name}.weight", (C,))
+        yield Source(f"{path}.bias", f"{name}.bias", (C,))
+
+    def embedding(path, name, V):
+        yield Source(f"{encoder}{path}.W", f"embeddings.{name}_embeddings.weight", (V, C))
+
+    yield from embedding("wte", "word", config.vocab_size)
+    yield from embedding("wtt", "token_type", config.n_types)
+    yield from embedding("wpe", "position", config.n_positions + config.pad_id + 1)
+    yield from layernorm(f"{encoder}ln_e", "embeddings.LayerNorm")
+    for i in range(config.n_layer):
+        block, layer = f"{encoder}blocks.{i}", f"encoder.layer.{i}"
+        for letter, name in (("q", "query"), ("k", "key"), ("v", "value")):
+            yield from linear(f"{block}.attn.{letter}_proj", f"{layer}.attention.self.{name}", C, C)
+        yield from linear(f"{block}.attn.o_proj", f"{layer}.attention.output.dense", C, C)
+        yield from layernorm(f"{block}.ln_1", f"{layer}.attention.output.LayerNorm")
+        yield from linear(f"{block}.mlp.fc_in", f"{layer}.intermediate.dense", C, F)
+        yield from linear(f"{block}.mlp.fc_out", f"{layer}.output.dense", F, C)
+        yield from layernorm(f"{block}.ln_2", f"{layer}.output.LayerNorm")
+    if model_class is RobertaForClassification:
+        yield from linear("head.dense", "classifier.dense", C, C)
+        yield from linear("head.out_proj", "classifier.out_proj", C, config.n_classes)
+    if model_class is RobertaForMaskedLM:
+        yield from linear("head.dense", "lm_head.dense", C, C)
+        yield from layernorm("head.ln", "lm_head.layer_norm")
+        yield Source("head.bias", "lm_head.bias", (config.vocab_size,))

@@ -1,0 +1,63 @@
+"""One transformer block of BERT and RoBERTa: attend, add, normalise; MLP, add, normalise (post-LN).
+
+GPT-2's block (`layers/block.py`) has the same parts in another order: there, the sum x + ... runs through the network
+untouched, and only what a layer reads is normalised. Here the sum itself is normalised, twice a block, so that the
+gradient passes every LayerNorm on its way down.
+"""
+
+from typing import NamedTuple
+
+from minilora.layers.attention import SelfAttentionCache
+from minilora.layers.mlp import MLPCache
+from minilora.ops import LayerNormCache
+from minilora.parameter import Module
+
+
+class PostLNBlockCache(NamedTuple):
+    attn: SelfAttentionCache
+    ln_1: LayerNormCache
+    mlp: MLPCache
+    ln_2: LayerNormCache
+
+
+class PostLNBlock(Module):
+    """ln_1(x + attn(x)), then ln_2(x + mlp(x)).
+
+    Parameters
+    ----------
+    attn : SelfAttention
+    ln_1, ln_2 : LayerNorm
+    mlp : MLP
+    """
+
+    def __init__(self, attn, ln_1, mlp, ln_2):
+        self.attn = attn
+        self.ln_1 = ln_1
+        self.mlp = mlp
+        self.ln_2 = ln_2
+
+    def forward(self, x, rng=None, key_mask=None):
+        """(N, T, C) -> (N, T, C). Where `key_mask`, boolean (N, T), is False, nobody sees a position."""
+        h, attn_cache = self.attn.forward(x, rng, key_mask=key_mask)
+        x, ln_1_cache = self.ln_1.forward(x + h)
+        h, mlp_cache = self.mlp.forward(x, rng)
+        y, ln_2_cache = self.ln_2.forward(x + h)
+        return y, PostLNBlockCache(attn_cache, ln_1_cache, mlp_cache, ln_2_cache)
+
+    def backward(self, dy, cache, need_dx=True):
+        """(N, T, C) -> (N, T, C)"""
+        attn_half = need_dx or self.attn.trainable or self.ln_1.trainable
+        dx = self._backward_half(self.mlp, self.ln_2, dy, cache.mlp, cache.ln_2, attn_half)
+        if not attn_half:
+            return None
+        return self._backward_half(self.attn, self.ln_1, dx, cache.attn, cache.ln_1, need_dx)
+
+    @staticmethod
+    def _backward_half(layer, ln, dy, layer_cache, ln_cache, need_dx):
+        below_ln = need_dx or layer.trainable
+        dsum = ln.backward(dy, ln_cache, need_dx=below_ln)
+        if not below_ln:
+            return None
+        dx = layer.backward(dsum, layer_cache, need_dx)
+        # forward: y = ln(x + layer(x))   so   the sum's gradient reaches x both directly and through the layer
+        return dsum + dx if need_dx else None

@@ -1,0 +1,222 @@
+"""RoBERTa's encoder: every position sees every other; learned positions, post-LN blocks, exact GELU.
+
+    x_0     = ln_e(wte[ids] + wtt[0] + wpe[positions])
+    x_(i+1) = block_i(x_i)                                     (`layers/post_ln_block.py`)
+
+Positions count the tokens that are no padding, beginning after the padding's own id: with pad_id = 1, the first token
+has position 2, the next 3, and all padding has position 1. So a row's positions do not depend on where its padding is.
+The mask is another matter: where it is False, nobody sees a position. Where padding is, it has to be False.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from minilora.backend import get_xp, on_host
+from minilora.layers import MLP, PostLNBlock, SelfAttention
+from minilora.layers.post_ln_block import PostLNBlockCache
+from minilora.models.initial import NewLayers
+from minilora.models.shape import check_eps, check_heads, check_sizes
+from minilora.ops import EmbeddingCache, LayerNormCache, rows
+from minilora.parameter import Module
+
+
+@dataclass(frozen=True)
+class RobertaConfig:
+    """The shape of a RoBERTa.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V.
+    n_positions : int
+        The longest sequence, T. (The table has n_positions + pad_id + 1 rows; RoBERTa's 514 are for 512 tokens.)
+    n_layer : int
+        L.
+    d_model : int
+        C.
+    n_head : int
+        H, which divides C.
+    d_mlp : int, optional
+        F; 4 C if not given.
+    layer_norm_eps : float
+    pad_id : int
+        The token that is padding, and the position that it has.
+    n_types : int
+        Rows of the table of token types, of which the model only uses the first. RoBERTa has one.
+    n_classes : int
+        The classes that `RobertaForClassification` tells apart.
+    """
+
+    vocab_size: int
+    n_positions: int
+    n_layer: int
+    d_model: int
+    n_head: int
+    d_mlp: int | None = None
+    layer_norm_eps: float = 1e-5
+    pad_id: int = 1
+    n_types: int = 1
+    n_classes: int = 2
+
+    def __post_init__(self):
+        check_sizes(self, ("vocab_size", "n_positions", "n_layer", "d_model", "n_head", "n_types", "n_classes"))
+        if self.d_mlp is None:
+            object.__setattr__(self, "d_mlp", 4 * self.d_model)
+        check_sizes(self, ("d_mlp",))
+        check_sizes(self, ("pad_id",), least=0)
+        if self.pad_id >= self.vocab_size:
+            raise ValueError(f"pad_id was {self.pad_id}; it may be from 0 to vocab_size - 1 = {self.vocab_size - 1}")
+        check_eps(self)
+        check_heads(self)
+
+
+class RobertaCache(NamedTuple):
+    wte: EmbeddingCache
+    wtt: EmbeddingCache
+    wpe: EmbeddingCache
+    ln_e: LayerNormCache
+    blocks: tuple[PostLNBlockCache, ...]
+
+
+class Roberta(Module):
+    """An encoder: ``x, cache = model.hidden(ids, mask)``, then ``model.backward_hidden(dx, cache)``.
+
+    Parameters
+    ----------
+    config : RobertaConfig
+    rng : numpy.random.Generator
+        Weights are N(0, 0.02^2).
+    dtype : str
+    device : {"cpu", "gpu", "auto"}
+    """
+
+    def __init__(self, config, rng, *, dtype="float32", device="cpu"):
+        self.config = config
+        C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
+        new = NewLayers(rng, dtype, device)
+
+        def block():
+            attn = SelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head, causal=False)
+            mlp = MLP(new.linear(C, F), new.linear(F, C), gelu="exact")
+            return PostLNBlock(attn, new.layernorm(C, eps), mlp, new.layernorm(C, eps))
+
+        self.wte = new.embedding(config.vocab_size, C)
+        self.wtt = new.embedding(config.n_types, C)
+        self.wpe = new.embedding(config.n_positions + config.pad_id + 1, C)
+        self.ln_e = new.layernorm(C, eps)
+        self.blocks = [block() for _ in range(config.n_layer)]
+        self.name_parameters()
+
+    def hidden(self, ids, mask=None, rng=None):
+        """What a head reads: (N, T) -> (N, T, C).
+
+        Parameters
+        ----------
+        ids : integer ndarray of shape (N, T)
+        mask : boolean or integer ndarray of shape (N, T), optional
+            False, or 0, where nobody may see a position: padding. None hides nothing.
+        rng : numpy.random.Generator, optional
+            Draws dropout, where an adapter has it. Without one there is no dropout.
+
+        Returns
+        -------
+        x : ndarray of shape (N, T, C)
+            Means nothing where the mask is False.
+        cache : RobertaCache
+            Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
+
+        Raises
+        ------
+        ValueError
+            If an id is out of range, the sequence too long, the mask of another shape, or one of them on another
+            device than the model.
+        """
+        xp = get_xp(ids=ids, mask=mask, **{"the model": self.wte.W.data})
+        self._check_inputs(ids, mask)
+        key_mask = None if mask is None else mask.astype(bool)
+        tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
+        kind, wtt_cache = self.wtt.forward(xp.zeros(1, dtype="int64"))  # (1,) -> (1, C)
+        places, wpe_cache = self.wpe.forward(self._positions(ids))  # (N, T) -> (N, T, C)
+        x, ln_e_cache = self.ln_e.forward(tokens + kind + places)
+        block_caches = []
+        for block in self.blocks:
+            x, block_cache = block.forward(x, rng, key_mask)  # (N, T, C)
+            block_caches.append(block_cache)
+        return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
+
+    def backward_hidden(self, dx, cache):
+        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
+
+        It goes no deeper than the lowest trainable parameter.
+        """
+        tables = self.wte.trainable or self.wtt.trainable or self.wpe.trainable
+        stages = [tables or self.ln_e.trainable, *(block.trainable for block in self.blocks)]
+        for i in reversed(range(len(self.blocks))):
+            if not any(stages[: i + 2]):
+                return
+            dx = self.blocks[i].backward(dx, cache.blocks[i], need_dx=any(stages[: i + 1]))
+        if not stages[0]:
+            return
+        dx = self.ln_e.backward(dx, cache.ln_e, need_dx=tables)
+        if not tables:
+            return
+        # forward: sum = wte[ids] + wtt[0] + wpe[positions]   so   dx reaches all three; the type is that of every token
+        self.wte.backward(dx, cache.wte)
+        if self.wtt.trainable:
+            self.wtt.backward(rows(dx).sum(axis=0, keepdims=True), cache.wtt)
+        self.wpe.backward(dx, cache.wpe)
+
+    def forward(self, ids, mask=None, rng=None):
+        """Without a head, a model's result is what a head would read: `hidden`."""
+        return self.hidden(ids, mask, rng)
+
+    def backward(self, dx, cache):
+        """The same as `backward_hidden`."""
+        self.backward_hidden(dx, cache)
+
+    def place(self, ids, mask):
+        """ids and mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
+
+        They are looked at here because looking at them on a GPU would make every step wait for it.
+        """
+        for name, array in (("ids", ids), ("mask", mask)):
+            if array is not None and not on_host(array):
+                raise ValueError(f"{name} lived on a device already; they must be NumPy arrays")
+        self._check_inputs(ids, mask)
+        return self.xp.asarray(ids), None if mask is None or mask.all() else self.xp.asarray(mask)
+
+    def _positions(self, ids):
+        """pad_id where ids are padding; pad_id + 1, pad_id + 2, ... for the other tokens of a row.  (N, T)"""
+        token = (ids != self.config.pad_id).astype("int64")
+        return token.cumsum(axis=1) * token + self.config.pad_id
+
+    def _check_inputs(self, ids, mask):
+        V, limit = self.config.vocab_size, self.config.n_positions
+        if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
+            raise ValueError(
+                f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
+            )
+        if ids.shape[1] > limit:
+            raise ValueError(f"ids made a sequence of {ids.shape[1]} tokens; n_positions is {limit}")
+        if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
+            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
+        if mask is not None and (mask.shape != ids.shape or mask.dtype.kind not in "biu"):
+            raise ValueError(
+                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of ids' shape, {ids.shape}"
+            )
+
+
+def encoder_and_new_layers(config, rng, dtype, device, encoder):
+    """What a model with a head consists of: a Roberta, new unless one is given, and NewLayers for the head.
+
+    Raises
+    ------
+    ValueError
+        If the given encoder has another shape than `config` says.
+    """
+    if encoder is None:
+        encoder = Roberta(config, rng, dtype=dtype, device=device)
+    elif replace(encoder.config, n_classes=config.n_classes) != config:
+        raise ValueError(f"config was {config}; it may differ from the encoder's, {encoder.config}, in n_classes alone")
+    W = encoder.wte.W.data
+    return encoder, NewLayers(rng, W.dtype, "cpu" if on_host(W) else "gpu")
