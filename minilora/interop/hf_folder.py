@@ -52,6 +52,8 @@ class HFFolder:
     ----------
     config : dict
         What config.json holds.
+    weights : Path
+        The file that holds the tensors, or the index of the files that do.
     tensors : dict of str to StoredTensor
 
     Raises
@@ -68,6 +70,7 @@ class HFFolder:
         if self.config.get("model_type") != model_type:
             found = self.config.get("model_type")
             raise ValueError(f"{self.path / 'config.json'}: model_type was {found!r}; it may be {model_type!r}")
+        self.weights = next((self.path / name for name in (WEIGHTS, INDEX) if (self.path / name).is_file()), None)
         self.tensors = self._list_tensors()
 
     def require(self, key, *allowed):
@@ -159,7 +162,7 @@ class HFFolder:
             used.add(source.tensor)
             tensor = self.tensors.get(source.tensor)
             if tensor is None:
-                raise ValueError(f"{self.path} lacks the tensor {source.tensor}")
+                raise ValueError(f"{self.weights} lacks the tensor {source.tensor}")
             if tensor.shape != source.shape:
                 raise ValueError(
                     f"{tensor.file}: {tensor.name} has shape {tensor.shape}; config.json asks for {source.shape}"
@@ -171,10 +174,8 @@ class HFFolder:
             raise ValueError(f"{tensor.file} holds {tensor.name}, which the model has no place for")
 
     def _list_tensors(self):
-        if (self.path / WEIGHTS).is_file():
-            return tensors_in(self.path / WEIGHTS)
-        if (self.path / INDEX).is_file():
-            return self._list_shards()
+        if self.weights is not None:
+            return tensors_in(self.weights) if self.weights.name == WEIGHTS else self._list_shards()
         if others := sorted(self.path.glob("*.bin")) + sorted(self.path.glob("*.pt")):
             raise ValueError(
                 f"{others[0]} is a pickle, which can run code, so minilora does not open it; "
@@ -183,7 +184,7 @@ class HFFolder:
         raise ValueError(f"{self.path} has neither {WEIGHTS} nor {INDEX}")
 
     def _list_shards(self):
-        index = self.path / INDEX
+        index = self.weights
         places = read_json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
             raise ValueError(f"{index}: weight_map was no mapping of tensors to files")

@@ -1,9 +1,10 @@
 """DeBERTa-v2's convolution beside the first block: it reads what the block reads, and is added to what the block says.
 
-    y = mask * ln(residual + gelu(mask * conv1d(x)))
+    y = mask * ln(residual + gelu(conv1d(x)))
 
 with x the embeddings, residual the first block's result, and the mask 1 for tokens and 0 for padding. As x is zero
-where padding is, a token takes in from there what it takes in from beyond the end: nothing.
+where padding is, a token takes in from there what it takes in from beyond the end: nothing. (transformers masks what
+comes out of the convolution, too; that changes nothing, for what follows acts position by position.)
 """
 
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ class ConvLayerCache(NamedTuple):
 
 
 class ConvLayer(Module):
-    """y = mask * ln(residual + gelu(mask * conv1d(x))).
+    """y = mask * ln(residual + gelu(conv1d(x))).
 
     Parameters
     ----------
@@ -48,17 +49,19 @@ class ConvLayer(Module):
     def forward(self, x, residual, mask=None):
         """(N, T, C), (N, T, C) -> (N, T, C). The mask is (N, T, 1), of x's dtype; None is 1 everywhere."""
         h, conv_cache = conv1d_forward(x, self.W.data, self.bias.data)
-        h, gelu_cache = gelu_exact_forward(times(h, mask))
+        h, gelu_cache = gelu_exact_forward(h)
         y, ln_cache = self.ln.forward(residual + h)
         return times(y, mask), ConvLayerCache(conv_cache, gelu_cache, ln_cache, mask)
 
     def backward(self, dy, cache, need_dx=True, need_dresidual=True):
         """(N, T, C) -> (N, T, C), (N, T, C): dx and dresidual, each None if not needed."""
         below_gelu = need_dx or self.W.trainable or self.bias.trainable
+        # forward: y = mask * ln(sum)   so
         dsum = self.ln.backward(times(dy, cache.mask), cache.ln, need_dx=below_gelu or need_dresidual)
         dx = None
         if below_gelu:
-            dh = times(gelu_exact_backward(dsum, cache.gelu), cache.mask)
+            # forward: sum = residual + gelu(conv1d(x))   so   dsum is dresidual, and goes on through the GELU
+            dh = gelu_exact_backward(dsum, cache.gelu)
             if self.W.trainable:
                 self.W.accumulate(conv1d_dW(dh, cache.conv))
             if self.bias.trainable:

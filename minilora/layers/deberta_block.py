@@ -1,4 +1,4 @@
-"""One transformer block of DeBERTa: BERT's (`layers/post_ln_block.py`), whose attention sees relative embeddings too."""
+"""One transformer block of DeBERTa: BERT's (`layers/post_ln_block.py`), but attention sees relative embeddings too."""
 
 from minilora.layers.post_ln_block import PostLNBlock, PostLNBlockCache
 

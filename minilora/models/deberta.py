@@ -141,8 +141,7 @@ class Deberta(Module):
         Raises
         ------
         ValueError
-            If an id is out of range, the mask of another shape or False at a first token, or one of them on another
-            device than the model.
+            If an id is out of range, the mask of another shape, or one of them on another device than the model.
         """
         xp = get_xp(ids=ids, mask=mask, **{"the model": self.wte.W.data})
         self._check_inputs(ids, mask)
@@ -232,11 +231,7 @@ class Deberta(Module):
             )
         if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
             raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
-        if mask is None:
-            return
-        if mask.shape != ids.shape or mask.dtype.kind not in "biu":
+        if mask is not None and (mask.shape != ids.shape or mask.dtype.kind not in "biu"):
             raise ValueError(
-                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of the shape of ids, {ids.shape}"
+                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of ids' shape, {ids.shape}"
             )
-        if on_host(mask) and not mask[:, 0].all():
-            raise ValueError("mask was False at the first token of a sequence, which is the one that a head reads")

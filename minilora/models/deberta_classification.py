@@ -1,8 +1,9 @@
 """DeBERTa's classifier: the context pooler reads the first token, dense and GELU, and a linear map follows."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from minilora.backend import get_xp
+from minilora.backend import get_xp, on_host
 from minilora.models.classification import EncoderForClassification
 from minilora.models.deberta import Deberta
 from minilora.models.initial import NewLayers
@@ -63,9 +64,22 @@ class DebertaForClassification(EncoderForClassification):
         Weights are N(0, 0.02^2).
     dtype : str
     device : {"cpu", "gpu", "auto"}
+    encoder : Deberta, optional
+        A pretrained one, to get a new head. It is used as it is, not copied; dtype and device are its own then.
+
+    Raises
+    ------
+    ValueError
+        If the given encoder has another shape than `config` says.
     """
 
-    def __init__(self, config, rng, *, dtype="float32", device="cpu"):
-        encoder = Deberta(config, rng, dtype=dtype, device=device)
-        new, C = NewLayers(rng, dtype, device), config.d_model
+    def __init__(self, config, rng, *, dtype="float32", device="cpu", encoder=None):
+        if encoder is None:
+            encoder = Deberta(config, rng, dtype=dtype, device=device)
+        elif replace(encoder.config, n_classes=config.n_classes) != config:
+            raise ValueError(
+                f"config was {config}; it may differ from the encoder's, {encoder.config}, in n_classes alone"
+            )
+        W, C = encoder.wte.W.data, config.d_model
+        new = NewLayers(rng, W.dtype, "cpu" if on_host(W) else "gpu")
         super().__init__(config, encoder, PoolerHead(new.linear(C, C), new.linear(C, config.n_classes)))

@@ -181,7 +181,7 @@ class Roberta(Module):
         """
         for name, array in (("ids", ids), ("mask", mask)):
             if array is not None and not on_host(array):
-                raise ValueError(f"{name} lived on a device already; they must be NumPy arrays")
+                raise ValueError(f"{name} lived on a device already; it must be a NumPy array")
         self._check_inputs(ids, mask)
         return self.xp.asarray(ids), None if mask is None or mask.all() else self.xp.asarray(mask)
 

@@ -2,9 +2,9 @@
 
     python tests/golden/make_deberta.py
 
-It needs torch and transformers. Sequences are longer than the buckets are many, so that distances fall into logarithmic
-buckets and the farthest of them beyond the table. Padding lies behind the tokens and among them. A head has 3 channels, so that
-transformers' sqrt(3 K), which it takes in float32 whatever the model's dtype, is exact.
+It needs torch and transformers. The sequences are longer than the buckets are many, so that distances fall into
+logarithmic buckets, and the farthest of them beyond the table. Padding lies behind the tokens and among them. A head
+has K = 3 channels, so that sqrt(3 K) is exact: transformers takes this root in float32, whatever the model's dtype.
 """
 
 import shutil

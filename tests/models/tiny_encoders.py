@@ -1,0 +1,49 @@
+"""RoBERTa's models as small as can be, with no dimension twice, at a generic point: no gain is 1, no bias 0."""
+
+import numpy as np
+
+from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
+
+CONFIG = RobertaConfig(
+    vocab_size=13, n_positions=9, n_layer=2, d_model=12, n_head=3, d_mlp=20, pad_id=1, n_types=2, n_classes=5
+)
+PAD = CONFIG.pad_id
+IDS = np.array([[3, 7, 4, 0, 5, 9, 2], [6, 5, 3, 5, 1, 1, 1], [8, 12, 1, 1, 1, 1, 1]])  # (N, T) = (3, 7)
+MASK = IDS != PAD
+LABELS = np.array([4, 0, 2])
+TARGETS = np.array([[3, 7, 8, 0, 5, 9, 11], [6, 2, 3, 5, 0, 0, 0], [8, 10, 0, 0, 0, 0, 0]])
+COUNTED = MASK & np.array([[0, 0, 1, 0, 1, 0, 1], [0, 1, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0]], dtype=bool)
+
+# what `model.loss` takes, and what cross-entropy takes after `model.forward(IDS, MASK)`
+BATCHES = {
+    RobertaForClassification: ((IDS, MASK, LABELS), (LABELS, None)),
+    RobertaForMaskedLM: ((IDS, MASK, TARGETS, COUNTED), (TARGETS, COUNTED)),
+}
+HEADED = tuple(BATCHES)
+ALL = (Roberta, *HEADED)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def tiny(model_class, dtype="float64", config=CONFIG):
+    draw = rng()
+    model = model_class(config, draw, dtype=dtype)
+    for p in model.parameters():
+        p.data += (0.3 * draw.standard_normal(p.data.shape)).astype(dtype)
+    return model
+
+
+class WithPadding:
+    """A model that is always given the same padding mask: ``forward(ids)``, as `check_model` calls it."""
+
+    def __init__(self, model, mask):
+        self.model = model
+        self.mask = mask
+
+    def forward(self, ids):
+        return self.model.forward(ids, self.mask)
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
