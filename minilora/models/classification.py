@@ -69,6 +69,8 @@ class ClassificationLossCache(NamedTuple):
 class EncoderForClassification(EncoderWithHead):
     """An encoder whose head gives (N, n_classes) logits, and its loss."""
 
+    new_parts = ("head",)  # no pretraining has seen it: every method of adaptation trains it
+
     def loss(self, ids, mask, labels, rng=None, need_grad=True):
         """The mean over sequences of -log p(label).
 

@@ -1,17 +1,19 @@
-"""Make DeBERTa's golden folder, in the form that make.py describes.
+"""Make DeBERTa's golden folder, in the form that make.py describes, lora.safetensors included.
 
     python tests/golden/make_deberta.py
 
-It needs torch and transformers. The sequences are longer than the buckets are many, so that distances fall into
+It needs torch, transformers and peft. The sequences are longer than the buckets are many, so that distances fall into
 logarithmic buckets, and the farthest of them beyond the table. Padding lies behind the tokens and among them. A head
 has K = 3 channels, so that sqrt(3 K) is exact: transformers takes this root in float32, whatever the model's dtype.
 """
 
 import shutil
 
+import peft
 import torch
 import transformers
 from make import HERE, at_a_generic_point, save
+from safetensors.torch import save_file
 
 NAME = "deberta_classification"
 
@@ -34,7 +36,27 @@ def main():
     loss = torch.nn.functional.cross_entropy(logits, targets)
     shutil.rmtree(HERE / NAME, ignore_errors=True)
     save(HERE / NAME, model, loss, ids=ids, mask=mask, targets=targets, logits=logits)
+    save_lora(HERE / NAME, model, ids, mask, targets)
     print(f"{NAME}: {sum(file.stat().st_size for file in (HERE / NAME).rglob('*.*')):,} bytes")
+
+
+def save_lora(folder, model, ids, mask, targets):
+    """The same model with an adapter on query, key and value whose B is not zero."""
+    model.zero_grad()
+    modules = ["query_proj", "key_proj", "value_proj"]
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=3, target_modules=modules))
+    factors = {name: p for name, p in adapted.named_parameters() if "lora_" in name}
+    with torch.no_grad():
+        for p in factors.values():
+            p.copy_(0.3 * torch.randn_like(p))
+    logits = adapted(ids, mask).logits
+    torch.nn.functional.cross_entropy(logits, targets).backward()
+    arrays = {"logits": logits.detach()}
+    for name, p in factors.items():
+        # base_model.model.deberta.encoder.layer.0.attention.self.query_proj.lora_A.default.weight -> 0.query_proj.A
+        *_, layer, _, _, projection, letter, _, _ = name.split(".")
+        arrays |= {f"{layer}.{projection}.{letter[-1]}": p.detach(), f"{layer}.{projection}.d{letter[-1]}": p.grad}
+    save_file({name: array.contiguous() for name, array in arrays.items()}, folder / "lora.safetensors")
 
 
 if __name__ == "__main__":
