@@ -13,12 +13,24 @@ from minilora.methods import (
     set_adapter,
     unmerge_lora,
 )
-from minilora.models import GPT, GPTConfig, load_bundled, load_model, save_model
+from minilora.models import (
+    GPT,
+    Deberta,
+    DebertaConfig,
+    DebertaForClassification,
+    GPTConfig,
+    load_bundled,
+    load_model,
+    save_model,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "GPT",
+    "Deberta",
+    "DebertaConfig",
+    "DebertaForClassification",
     "GPTConfig",
     "LoRAConfig",
     "adapter_names",

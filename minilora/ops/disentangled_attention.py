@@ -4,8 +4,8 @@
     y            = softmax(scores) v                                                 (`ops/log_buckets.py`)
 
 The terms are content to content, content to position (c2p) and position to content (p2c). This is equation 4 of He et
-al. (2021), but for one index: the paper writes delta(j, i) in the last term; the checkpoints are made for the same m in
-both. A token sees a token: a padded query sees nothing, and gets y = 0.
+al. (2021), but for one index: the paper writes delta(j, i) in the last term; transformers, and so every checkpoint that
+it runs, has the same m in both. Only tokens see, and only tokens are seen: a padded query gets y = 0.
 
 Derivation. With s = 1 / sqrt(3 K), and dscores from softmax's backward as in `ops/attention.py`,
 
@@ -96,7 +96,7 @@ def disentangled_attention_backward(dy, cache):
         dscores_T = dscores.swapaxes(-1, -2)
         dc2p = _skew_backward(xp, dscores)  # (n, H, T, T) -> (n, H, T, 2T)
         dp2c = _skew_backward(xp, dscores_T)
-        # forward: scores = s q @ k.T + skew(s q @ k_pos.T) + skew(k @ q_pos.T).T, with q and q_pos scaled by s   so
+        # forward: scores = q @ k.T + skew(q @ k_pos.T) + skew(k @ q_pos.T).T, where q and q_pos are scaled   so
         dq[n] = dscores @ k[n] + dc2p @ k_pos
         dk[n] = dscores_T @ q[n] + dp2c @ q_pos
         dq_pos += (dp2c.swapaxes(-1, -2) @ k[n]).sum(axis=0)  # (n, H, 2T, T) @ (n, H, T, K) -> (H, 2T, K)

@@ -181,6 +181,7 @@ REFUSED = {
     "no term named": ({"pos_att_type": None}, "pos_att_type was None"),
     "p2p": ({"pos_att_type": "c2p|p2c|p2p"}, "pos_att_type was 'c2p|p2c|p2p'"),
     "no relative attention": ({"relative_attention": False}, "relative_attention was False"),
+    "no relative attention by default": ({"relative_attention": None}, "relative_attention was False"),
     "relative embeddings as they are": ({"norm_rel_ebd": None}, "norm_rel_ebd was 'none'; minilora supports"),
     "absolute positions": ({"position_biased_input": True}, "position_biased_input was True"),
     "absolute positions by default": ({"position_biased_input": None}, "position_biased_input was True"),

@@ -54,6 +54,18 @@ def test_without_a_mask_padding_is_seen():
     assert not np.allclose(without[1], model.forward(IDS, MASK)[0][1])
 
 
+def test_what_leaves_the_convolution_is_zero_where_padding_is():
+    x, _ = tiny_encoder(config=replace(CONFIG, n_layer=1)).forward(IDS, MASK)
+    assert not x[~MASK].any()
+
+
+def test_a_mask_that_hides_nothing_is_not_placed():
+    model = tiny_encoder()
+    assert model.place(IDS, np.ones_like(MASK))[1] is None
+    assert model.place(IDS, None)[1] is None
+    assert np.array_equal(model.place(IDS, MASK)[1], MASK)
+
+
 def test_a_mask_of_integers_is_a_mask():
     model = tiny_classifier()
     assert np.array_equal(model.forward(IDS, MASK.astype("int64"))[0], model.forward(IDS, MASK)[0])
