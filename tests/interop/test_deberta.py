@@ -202,6 +202,7 @@ REFUSED = {
         {"architectures": ["DebertaV2ForTokenClassification"]},
         "architectures was ['DebertaV2ForTokenClassification']; minilora supports ['DebertaV2Model'] or",
     ),
+    "pruned": ({"pruned_heads": {"0": [1]}}, "pruned_heads was {'0': [1]}; minilora supports {} or None alone"),
     "quantized": ({"quantization_config": {"bits": 4}}, "quantization_config was {'bits': 4}"),
 }
 
