@@ -172,7 +172,7 @@ class Deberta(Module):
         stages = [embeddings, first, self.conv is not None and self.conv.trainable, *rest]  # from below
 
         def learns(n):
-            """Something in the lowest n stages."""
+            """Whether one of the lowest n stages does. Block i > 0 has i + 2 below it."""
             return any(stages[:n])
 
         drelative = []  # one of each block
