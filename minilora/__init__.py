@@ -30,6 +30,9 @@ from minilora.methods import (
 )
 from minilora.models import (
     GPT,
+    Deberta,
+    DebertaConfig,
+    DebertaForClassification,
     GPTConfig,
     Roberta,
     RobertaConfig,
@@ -48,6 +51,9 @@ __all__ = [
     "AdapterConfig",
     "BitFitConfig",
     "FullConfig",
+    "Deberta",
+    "DebertaConfig",
+    "DebertaForClassification",
     "GPTConfig",
     "LoRAConfig",
     "PrefixConfig",

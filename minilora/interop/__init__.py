@@ -1,9 +1,18 @@
 """What other libraries write, read here, and the other way round: checkpoints, tokenizers, adapters."""
 
+from minilora.interop.deberta import load_deberta
 from minilora.interop.gpt2 import load_gpt2
 from minilora.interop.peft_load import load_peft
 from minilora.interop.peft_save import save_peft
 from minilora.interop.roberta import load_roberta
 from minilora.interop.tokenizer import HFTokenizer, load_tokenizer
 
-__all__ = ["HFTokenizer", "load_gpt2", "load_peft", "load_roberta", "load_tokenizer", "save_peft"]
+__all__ = [
+    "HFTokenizer",
+    "load_deberta",
+    "load_gpt2",
+    "load_peft",
+    "load_roberta",
+    "load_tokenizer",
+    "save_peft",
+]

@@ -3,6 +3,9 @@
 from minilora.layers.adapter import AdaptedSublayer, Adapter
 from minilora.layers.attention import KeyValueCache, SelfAttention
 from minilora.layers.block import Block
+from minilora.layers.conv_layer import ConvLayer
+from minilora.layers.deberta_block import DebertaBlock
+from minilora.layers.disentangled_attention import DisentangledSelfAttention
 from minilora.layers.embedding import Embedding
 from minilora.layers.layernorm import LayerNorm
 from minilora.layers.linear import Linear
@@ -19,6 +22,9 @@ __all__ = [
     "Adapter",
     "Block",
     "DoRAFactors",
+    "ConvLayer",
+    "DebertaBlock",
+    "DisentangledSelfAttention",
     "Embedding",
     "KeyValueCache",
     "LayerNorm",

@@ -2,6 +2,8 @@
 
 from minilora.models.bundled import bundled_recipe, load_bundled
 from minilora.models.classification import RobertaForClassification
+from minilora.models.deberta import Deberta, DebertaCache, DebertaConfig
+from minilora.models.deberta_classification import DebertaForClassification
 from minilora.models.gpt import GPT, GPTCache, GPTConfig
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.model_file import load_model, save_model
@@ -9,6 +11,10 @@ from minilora.models.roberta import Roberta, RobertaCache, RobertaConfig
 
 __all__ = [
     "GPT",
+    "Deberta",
+    "DebertaCache",
+    "DebertaConfig",
+    "DebertaForClassification",
     "GPTCache",
     "GPTConfig",
     "Roberta",

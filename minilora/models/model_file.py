@@ -6,12 +6,16 @@ from minilora.backend import to_numpy
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
 from minilora.models.classification import RobertaForClassification
+from minilora.models.deberta import Deberta, DebertaConfig
+from minilora.models.deberta_classification import DebertaForClassification
 from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import NoDraw
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
 
 KINDS = {  # what a file may hold: the model and its configuration
+    "deberta": (Deberta, DebertaConfig),
+    "deberta-classification": (DebertaForClassification, DebertaConfig),
     "gpt": (GPT, GPTConfig),
     "roberta": (Roberta, RobertaConfig),
     "roberta-classification": (RobertaForClassification, RobertaConfig),

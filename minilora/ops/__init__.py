@@ -8,11 +8,17 @@ single one is returned bare. Caches are NamedTuples. Nothing that is passed in i
 """
 
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
+from minilora.ops.conv1d import Conv1dCache, conv1d_backward, conv1d_dbias, conv1d_dW, conv1d_dx, conv1d_forward
 from minilora.ops.cross_entropy import (
     CrossEntropyCache,
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
+)
+from minilora.ops.disentangled_attention import (
+    DisentangledAttentionCache,
+    disentangled_attention_backward,
+    disentangled_attention_forward,
 )
 from minilora.ops.dora_linear import (
     DoRALinearCache,
@@ -52,6 +58,7 @@ from minilora.ops.linear_cross_entropy import (
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
 )
+from minilora.ops.log_buckets import log_bucket, relative_rows
 from minilora.ops.lora_linear import (
     LoRALinearCache,
     lora_linear_backward,
@@ -65,8 +72,10 @@ from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 
 __all__ = [
     "AttentionCache",
+    "Conv1dCache",
     "CrossEntropyCache",
     "DoRALinearCache",
+    "DisentangledAttentionCache",
     "DropoutCache",
     "EmbeddingCache",
     "GeluCache",
@@ -80,12 +89,19 @@ __all__ = [
     "attention_backward",
     "attention_forward",
     "check_targets",
+    "conv1d_backward",
+    "conv1d_dW",
+    "conv1d_dbias",
+    "conv1d_dx",
+    "conv1d_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dora_linear_backward",
     "dora_linear_dA_dB_dm",
     "dora_linear_forward",
     "dora_norm",
+    "disentangled_attention_backward",
+    "disentangled_attention_forward",
     "dropout_backward",
     "dropout_forward",
     "dropout_mask",
@@ -107,6 +123,7 @@ __all__ = [
     "linear_dbias",
     "linear_dx",
     "linear_forward",
+    "log_bucket",
     "lora_linear_backward",
     "lora_linear_dA_dB",
     "lora_linear_forward",
@@ -115,6 +132,7 @@ __all__ = [
     "prefix_dx",
     "prefix_forward",
     "row_norm",
+    "relative_rows",
     "rows",
     "softmax_backward",
     "softmax_forward",

@@ -140,6 +140,42 @@ def attention_cases():
     }
 
 
+def disentangled_attention_cases():
+    """(N, H, T, K) = (2, 3, 5, 4) and M = 8; distances of 3 and more share a row. Of the padding, 0 and 3 are in it."""
+    rng = np.random.default_rng(4)
+    q, k, v = (rng.standard_normal((2, 3, 5, 4)) for _ in range(3))
+    q_rel, k_rel = (rng.standard_normal((3, 8, 4)) for _ in range(2))
+    arrays = {"q": q, "k": k, "v": v, "q_rel": q_rel, "k_rel": k_rel}
+    padding = np.array([[True] * 5, [False, True, True, False, True]])
+    distance_rows = np.array(ops.relative_rows(5, n_buckets=4, max_distance=5))
+    return {
+        f"disentangled_attention{name}": Case(
+            ops.disentangled_attention_forward,
+            ops.disentangled_attention_backward,
+            arrays,
+            (distance_rows, mask),
+        )
+        for name, mask in ((", no mask", None), (", padding", padding))
+    }
+
+
+def conv1d_cases():
+    """(N, T, I) = (2, 6, 5), O = 4."""
+    rng = np.random.default_rng(5)
+    return {
+        f"conv1d, S = {S}": Case(
+            ops.conv1d_forward,
+            ops.conv1d_backward,
+            {
+                "x": rng.standard_normal((2, 6, 5)),
+                "W": rng.standard_normal((4, 5, S)),
+                "bias": rng.standard_normal(4),
+            },
+        )
+        for S in (1, 3, 7)
+    }
+
+
 def float32_case(case):
     """The same point in single precision."""
 
@@ -153,4 +189,4 @@ def float32_case(case):
 
 
 CASES = {f"{name} {lead}": case for lead in ((), (6,), (2, 3)) for name, case in row_cases(*lead).items()}
-CASES |= attention_cases()
+CASES |= attention_cases() | disentangled_attention_cases() | conv1d_cases()

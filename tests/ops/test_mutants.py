@@ -8,10 +8,10 @@ import pytest
 from minilora import ops
 from minilora.gradcheck import GradientError, check_op
 from minilora.ops.rows import row_dot, row_mean, rows
-from ops.cases import Case, attention_cases, row_cases
+from ops.cases import Case, attention_cases, conv1d_cases, disentangled_attention_cases, row_cases
 
 ROWS = row_cases(2, 3)
-POINTS = (ROWS | attention_cases()).items()
+POINTS = (ROWS | attention_cases() | disentangled_attention_cases() | conv1d_cases()).items()
 
 
 # ---- wrong in the same way for every op and every gradient
@@ -69,6 +69,8 @@ dora = changed(ops.dora_linear_backward, "dx", "dA", "dB", "dm")
 prefix = changed(ops.prefix_backward, "dx", "dP")
 layernorm = changed(ops.layernorm_backward, "dx", "dgain", "dbias")
 attention = changed(ops.attention_backward, "dq", "dk", "dv")
+disentangled = changed(ops.disentangled_attention_backward, "dq", "dk", "dv", "dq_rel", "dk_rel")
+conv1d = changed(ops.conv1d_backward, "dx", "dW", "dbias")
 
 
 def layernorm_without_the_mean(dy, c, **_):
@@ -124,12 +126,41 @@ def attention_without_softmax_backward(dy, c, **_):
     return {"dq": dscores @ c.k / SQRT_K, "dk": dscores.swapaxes(-1, -2) @ c.q}
 
 
-SQRT_K = math.sqrt(4)
+def dscores_of(dy, c):
+    return ops.softmax_backward(dy @ c.v.swapaxes(-1, -2), ops.SoftmaxCache(c.probs))
+
+
+def disentangled_rows_that_overwrite(dy, c, dk_rel, **_):
+    wrong, dscores, T = np.zeros_like(dk_rel), dscores_of(dy, c), dy.shape[2]
+    for i, j in np.ndindex(T, T):
+        wrong[:, c.distance_rows[i - j + T]] = (dscores[:, :, i, j, None] * c.q[:, :, i]).sum(axis=0)
+    return {"dk_rel": wrong}
+
+
+def disentangled_of_the_first_sequence(dy, c, **_):
+    first = c._replace(q=c.q[:1], k=c.k[:1], v=c.v[:1], probs=c.probs[:1])
+    return {"dk_rel": ops.disentangled_attention_backward(dy[:1], first)[4]}
+
+
+def disentangled_with_distances_turned(dy, c, **_):
+    """What delta(j, i) would give in p2c."""
+    turned = c._replace(distance_rows=c.distance_rows[::-1])
+    return {"dq_rel": ops.disentangled_attention_backward(dy, turned)[3]}
+
+
+def conv1d_with_the_kernel_as_it_stands(dy, c, **_):
+    """Where it has to be turned round."""
+    return {"dx": ops.conv1d_forward(dy, c.W.swapaxes(0, 1), np.zeros(c.W.shape[1]))[0]}
+
+
+SQRT_K, SQRT_3K = math.sqrt(4), math.sqrt(12)
 LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
 DORA, DORA_EXACT = ROWS["dora_linear"], ROWS["dora_linear, exact"]
 HEAD = ROWS["linear_cross_entropy"]
 CAUSAL = attention_cases()["attention, causal"]
+DISENTANGLED = disentangled_attention_cases()["disentangled_attention, padding"]
+CONV = conv1d_cases()["conv1d, S = 3"]
 
 MUTANTS = {
     "linear: dW transposed": (ROWS["linear"], linear(lambda dW, **_: {"dW": dW.T})),
@@ -202,6 +233,36 @@ MUTANTS = {
     "attention: dq and dk exchanged": (CAUSAL, attention(lambda dq, dk, **_: {"dq": dk, "dk": dq})),
     "attention: dv with probs not transposed": (CAUSAL, attention(lambda dy, c, **_: {"dv": c.probs @ dy})),
     "attention: softmax's backward left out": (CAUSAL, attention(attention_without_softmax_backward)),
+    "disentangled: dq without c2p": (
+        DISENTANGLED,
+        disentangled(lambda dy, c, **_: {"dq": dscores_of(dy, c) @ c.k / SQRT_3K}),
+    ),
+    "disentangled: dk without p2c": (
+        DISENTANGLED,
+        disentangled(lambda dy, c, **_: {"dk": dscores_of(dy, c).swapaxes(-1, -2) @ c.q}),
+    ),
+    "disentangled: dq with sqrt(K) for sqrt(3 K)": (
+        DISENTANGLED,
+        disentangled(lambda dq, **_: {"dq": dq * SQRT_3K / SQRT_K}),
+    ),
+    "disentangled: dq_rel without 1 / sqrt(3 K)": (
+        DISENTANGLED,
+        disentangled(lambda dq_rel, **_: {"dq_rel": dq_rel * SQRT_3K}),
+    ),
+    "disentangled: dq_rel and dk_rel exchanged": (
+        DISENTANGLED,
+        disentangled(lambda dq_rel, dk_rel, **_: {"dq_rel": dk_rel, "dk_rel": dq_rel}),
+    ),
+    "disentangled: distances turned": (DISENTANGLED, disentangled(disentangled_with_distances_turned)),
+    "disentangled: a shared row is overwritten": (DISENTANGLED, disentangled(disentangled_rows_that_overwrite)),
+    "disentangled: of the first sequence": (DISENTANGLED, disentangled(disentangled_of_the_first_sequence)),
+    "conv1d: the kernel not turned": (CONV, conv1d(conv1d_with_the_kernel_as_it_stands)),
+    "conv1d: dW turned": (CONV, conv1d(lambda dW, **_: {"dW": dW[:, :, ::-1]})),
+    "conv1d: dW of one sequence": (
+        CONV,
+        conv1d(lambda dy, c, **_: {"dW": ops.conv1d_backward(dy[:1], c._replace(padded=c.padded[:1]))[1]}),
+    ),
+    "conv1d: dbias once a tap": (CONV, conv1d(lambda dbias, **_: {"dbias": 3.0 * dbias})),
 }
 
 

@@ -1,0 +1,142 @@
+"""DeBERTa-v2 (and v3) from a Hugging Face folder. Its weights are (out, in) there too; only the names differ."""
+
+from minilora.interop.hf_folder import HFFolder, Source
+from minilora.interop.roberta import count_classes
+from minilora.models import Deberta, DebertaConfig, DebertaForClassification
+
+ARCHITECTURES = {
+    "DebertaV2Model": Deberta,
+    "DebertaV2ForMaskedLM": Deberta,
+    "DebertaV2ForSequenceClassification": DebertaForClassification,
+}
+# What transformers takes a key for that config.json does not have; most of it is not what any checkpoint is.
+DEFAULTS = {
+    "relative_attention": False,
+    "share_att_key": False,
+    "pos_att_type": None,
+    "norm_rel_ebd": "none",
+    "position_biased_input": True,
+    "position_buckets": -1,
+    "conv_act": "tanh",
+}
+C2P_AND_P2C = (["p2c", "c2p"], ["c2p", "p2c"], "p2c|c2p", "c2p|p2c")
+MASKED_LM_HEADS = ("lm_predictions.", "mask_predictions.", "cls.predictions.")
+
+
+def load_deberta(folder, *, dtype="float32", device="cpu"):
+    """Read a DeBERTa-v2 or v3 from a Hugging Face folder. Everything in it is trainable.
+
+    Which model it becomes is what config.json's `architectures` says; if it says nothing, the tensors decide: with a
+    `classifier` it is a DebertaForClassification, else a Deberta. The heads of pretraining are left out, as are
+    dropouts, which act in training alone. (transformers rounds sqrt(3 K) to float32, whatever the dtype; float64 logits
+    agree to rounding where 3 K is a square, and to about 1e-8 elsewhere.)
+
+    Parameters
+    ----------
+    folder : str or Path
+        With config.json, and model.safetensors or several files with model.safetensors.index.json.
+    dtype : {"float16", "float32", "float64"}
+        What the weights become; the files may hold float64, float32, float16 or bfloat16.
+    device : {"cpu", "gpu", "auto"}
+
+    Returns
+    -------
+    model : DebertaForClassification or Deberta
+
+    Raises
+    ------
+    ValueError
+        If the model is one that minilora does not compute, or a file or tensor is missing, damaged, unknown or of the
+        wrong shape; the message names it.
+    """
+    hf = HFFolder(folder, "deberta-v2")
+    hf.config = DEFAULTS | hf.config
+    hf.require("relative_attention", True)
+    hf.require("share_att_key", True)
+    hf.require("pos_att_type", *C2P_AND_P2C)
+    hf.require("norm_rel_ebd", "layer_norm")
+    hf.require("position_biased_input", False)
+    hf.require("type_vocab_size", 0)
+    hf.require("hidden_act", "gelu")
+    hf.require("pruned_heads", {}, None)
+    hf.require("quantization_config", None)
+    model_class = architecture(hf)
+    C, H = hf.size("hidden_size"), hf.size("num_attention_heads")
+    hf.require("embedding_size", C)
+    hf.require("attention_head_size", C // H)
+    S = hf.size("conv_kernel_size", 0, least=0)
+    if S:
+        hf.require("conv_act", "gelu")
+        hf.require("conv_groups", 1)
+    if model_class is DebertaForClassification:
+        hf.require("pooler_hidden_size", C)
+        hf.require("pooler_hidden_act", "gelu")
+    config = hf.configure(
+        DebertaConfig,
+        vocab_size=hf.size("vocab_size"),
+        n_layer=hf.size("num_hidden_layers"),
+        d_model=C,
+        n_head=H,
+        d_mlp=hf.size("intermediate_size"),
+        n_buckets=hf.size("position_buckets", least=2),
+        max_distance=max_distance(hf),
+        conv_kernel_size=S,
+        layer_norm_eps=hf.config.get("layer_norm_eps", 1e-7),
+        n_classes=count_classes(hf),
+    )
+    hf.remove_prefix("deberta.")
+    hf.drop("embeddings.position_ids", "embeddings.position_embeddings.weight")  # position_biased_input is false
+    hf.drop(*(name for name in hf.tensors if name.startswith(MASKED_LM_HEADS)))
+    return hf.load(model_class, config, lambda: deberta_sources(model_class, config), dtype=dtype, device=device)
+
+
+def architecture(hf):
+    """The class that the folder's model becomes."""
+    names = hf.config.get("architectures")
+    if names is None:
+        classifies = any(name.startswith("classifier.") for name in hf.tensors)
+        return DebertaForClassification if classifies else Deberta
+    hf.require("architectures", *([name] for name in ARCHITECTURES))
+    return ARCHITECTURES[names[0]]
+
+
+def max_distance(hf):
+    """max_relative_positions; where config.json has none, or one below 1, max_position_embeddings."""
+    if hf.size("max_relative_positions", -1, least=-1) >= 1:
+        return hf.size("max_relative_positions")
+    return hf.size("max_position_embeddings", 512)
+
+
+def deberta_sources(model_class, config):
+    """Yield a Source for every parameter of one of DeBERTa's models."""
+    C, F = config.d_model, config.d_mlp
+    encoder = "" if model_class is Deberta else "encoder."
+
+    def linear(path, name, I, O):
+        yield Source(f"{path}.W", f"{name}.weight", (O, I))
+        yield Source(f"{path}.bias", f"{name}.bias", (O,))
+
+    def layernorm(path, name):
+        yield Source(f"{path}.gain", f"{name}.weight", (C,))
+        yield Source(f"{path}.bias", f"{name}.bias", (C,))
+
+    yield Source(f"{encoder}wte.W", "embeddings.word_embeddings.weight", (config.vocab_size, C))
+    yield from layernorm(f"{encoder}ln_e", "embeddings.LayerNorm")
+    yield Source(f"{encoder}wre.W", "encoder.rel_embeddings.weight", (2 * config.n_buckets, C))
+    yield from layernorm(f"{encoder}ln_r", "encoder.LayerNorm")
+    for i in range(config.n_layer):
+        block, layer = f"{encoder}blocks.{i}", f"encoder.layer.{i}"
+        for letter, name in (("q", "query"), ("k", "key"), ("v", "value")):
+            yield from linear(f"{block}.attn.{letter}_proj", f"{layer}.attention.self.{name}_proj", C, C)
+        yield from linear(f"{block}.attn.o_proj", f"{layer}.attention.output.dense", C, C)
+        yield from layernorm(f"{block}.ln_1", f"{layer}.attention.output.LayerNorm")
+        yield from linear(f"{block}.mlp.fc_in", f"{layer}.intermediate.dense", C, F)
+        yield from linear(f"{block}.mlp.fc_out", f"{layer}.output.dense", F, C)
+        yield from layernorm(f"{block}.ln_2", f"{layer}.output.LayerNorm")
+    if config.conv_kernel_size:
+        yield Source(f"{encoder}conv.W", "encoder.conv.conv.weight", (C, C, config.conv_kernel_size))
+        yield Source(f"{encoder}conv.bias", "encoder.conv.conv.bias", (C,))
+        yield from layernorm(f"{encoder}conv.ln", "encoder.conv.LayerNorm")
+    if model_class is DebertaForClassification:
+        yield from linear("head.dense", "pooler.dense", C, C)
+        yield from linear("head.out_proj", "classifier", C, config.n_classes)

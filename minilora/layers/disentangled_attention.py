@@ -1,0 +1,102 @@
+"""DeBERTa's self-attention: the query and key projections act on tokens and on relative embeddings alike.
+
+    q, k, v      = q_proj(x), k_proj(x), v_proj(x)          (N, T, C)
+    q_rel, k_rel = q_proj(relative), k_proj(relative)       (M, C), shared by all sequences
+    y            = o_proj(disentangled_attention(q, k, v, q_rel, k_rel))
+
+A weight that is used twice gets the sum of two gradients: whatever q_proj and k_proj learn by, W and bias or LoRA's A
+and B, sums what the tokens and what the relative embeddings say. v_proj and o_proj act on tokens alone.
+"""
+
+from typing import Any, NamedTuple
+
+from minilora.layers.attention import merge_heads, split_heads
+from minilora.ops import (
+    DisentangledAttentionCache,
+    disentangled_attention_backward,
+    disentangled_attention_forward,
+)
+from minilora.parameter import Module
+
+
+class DisentangledSelfAttentionCache(NamedTuple):
+    q_proj: Any
+    k_proj: Any
+    v_proj: Any
+    q_proj_rel: Any
+    k_proj_rel: Any
+    core: DisentangledAttentionCache
+    o_proj: Any
+
+    @property
+    def probs(self):
+        """Who looks at whom: (N, H, T, T); each row sums to 1, and a padded query's to 0."""
+        return self.core.probs
+
+
+class DisentangledSelfAttention(Module):
+    """(N, T, C) -> (N, T, C), with (M, C) relative embeddings beside it.
+
+    Parameters
+    ----------
+    q_proj, k_proj, v_proj, o_proj : Linear, C -> C
+    n_head : int
+        H, which divides C.
+    """
+
+    def __init__(self, q_proj, k_proj, v_proj, o_proj, n_head):
+        self.q_proj = q_proj
+        self.k_proj = k_proj
+        self.v_proj = v_proj
+        self.o_proj = o_proj
+        self.n_head = n_head
+
+    def forward(self, x, relative, distance_rows, mask=None, rng=None):
+        """(N, T, C) -> (N, T, C).
+
+        Parameters
+        ----------
+        x : ndarray of shape (N, T, C)
+        relative : ndarray of shape (M, C)
+        distance_rows : integer ndarray of shape (2 T + 1,)
+            The row of `relative` for each distance from -T to T.
+        mask : boolean ndarray of shape (N, T), optional
+            False for padding.
+        rng : numpy.random.Generator, optional
+            Draws dropout, where an adapter has it.
+        """
+        q, q_cache = self.q_proj.forward(x, rng)  # (N, T, C) -> (N, T, C), as k and v
+        k, k_cache = self.k_proj.forward(x, rng)
+        v, v_cache = self.v_proj.forward(x, rng)
+        q_rel, q_rel_cache = self.q_proj.forward(relative, rng)  # (M, C) -> (M, C), as k_rel
+        k_rel, k_rel_cache = self.k_proj.forward(relative, rng)
+        q, k, v = (split_heads(a, self.n_head) for a in (q, k, v))  # (N, T, C) -> (N, H, T, K)
+        q_rel, k_rel = (split_heads(a[None], self.n_head)[0] for a in (q_rel, k_rel))  # (M, C) -> (H, M, K)
+        y, core = disentangled_attention_forward(q, k, v, q_rel, k_rel, distance_rows, mask)  # (N, H, T, K)
+        y, o_cache = self.o_proj.forward(merge_heads(y), rng)  # (N, T, C)
+        return y, DisentangledSelfAttentionCache(q_cache, k_cache, v_cache, q_rel_cache, k_rel_cache, core, o_cache)
+
+    def backward(self, dy, cache, need_dx=True, need_drelative=True):
+        """(N, T, C) -> (N, T, C), (M, C): dx and drelative, each None if not needed."""
+        learning = self.q_proj.trainable or self.k_proj.trainable or self.v_proj.trainable
+        below_core = need_dx or need_drelative or learning
+        dy = self.o_proj.backward(dy, cache.o_proj, need_dx=below_core)
+        if not below_core:
+            return None, None
+        dq, dk, dv, dq_rel, dk_rel = disentangled_attention_backward(split_heads(dy, self.n_head), cache.core)
+        dq, dk, dv = (merge_heads(d) for d in (dq, dk, dv))  # (N, H, T, K) -> (N, T, C)
+        dq_rel, dk_rel = (merge_heads(d[None])[0] for d in (dq_rel, dk_rel))  # (H, M, K) -> (M, C)
+        # forward: q, k and v are three functions of one x, q_rel and k_rel two of one relative   so   sums
+        of_tokens = (self.q_proj, cache.q_proj, dq), (self.k_proj, cache.k_proj, dk), (self.v_proj, cache.v_proj, dv)
+        of_relative = (self.q_proj, cache.q_proj_rel, dq_rel), (self.k_proj, cache.k_proj_rel, dk_rel)
+        return _sum_of_backwards(of_tokens, need_dx), _sum_of_backwards(of_relative, need_drelative)
+
+
+def _sum_of_backwards(uses, need_dx):
+    """The gradient of what several projections read: `uses` holds (layer, its cache, its dy)."""
+    dx = None
+    for layer, cache, dy in uses:
+        if need_dx or layer.trainable:
+            d = layer.backward(dy, cache, need_dx)
+            dx = d if dx is None or d is None else dx + d
+    return dx

@@ -1,0 +1,237 @@
+"""DeBERTa-v2's encoder: what a token says and how far away others stand are looked at apart; no absolute positions.
+
+    x_0      = mask * ln_e(wte[ids])
+    relative = ln_r(wre)                                    (M, C), the same for all blocks
+    x_1      = conv(x_0, block_0(x_0, relative))            (`layers/conv_layer.py`)
+    x_(i+1)  = block_i(x_i, relative)    for i = 1, 2, ...  (`layers/deberta_block.py`)
+
+He et al., "DeBERTa: decoding-enhanced BERT with disentangled attention" (2021), in the version of its second release:
+distances fall into logarithmic buckets, relative embeddings are normalised and projected by the projections of the
+tokens, and there is a convolution beside the first block. DeBERTa-v3's encoder is the same without the convolution.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from minilora.backend import get_xp, on_host
+from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
+from minilora.layers.conv_layer import ConvLayerCache, times
+from minilora.layers.post_ln_block import PostLNBlockCache
+from minilora.models.initial import NewLayers
+from minilora.models.shape import check_eps, check_heads, check_sizes
+from minilora.ops import EmbeddingCache, LayerNormCache, relative_rows
+from minilora.parameter import Module
+
+
+@dataclass(frozen=True)
+class DebertaConfig:
+    """The shape of a DeBERTa.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V.
+    n_layer : int
+        L.
+    d_model : int
+        C.
+    n_head : int
+        H, which divides C.
+    d_mlp : int, optional
+        F; 4 C if not given.
+    n_buckets : int
+        Buckets for distances, to either side, at least 2: there are M = 2 n_buckets relative embeddings.
+    max_distance : int
+        The distance from which on all are alike, more than n_buckets / 2 + 1. It does not limit T.
+    conv_kernel_size : int
+        S, which is odd; 0 for a model without the convolution.
+    layer_norm_eps : float
+    n_classes : int
+        The classes that `DebertaForClassification` tells apart.
+    """
+
+    vocab_size: int
+    n_layer: int
+    d_model: int
+    n_head: int
+    d_mlp: int | None = None
+    n_buckets: int = 256
+    max_distance: int = 512
+    conv_kernel_size: int = 3
+    layer_norm_eps: float = 1e-7
+    n_classes: int = 2
+
+    def __post_init__(self):
+        if self.d_mlp is None:
+            object.__setattr__(self, "d_mlp", 4 * self.d_model)
+        check_sizes(self, ("vocab_size", "n_layer", "d_model", "n_head", "d_mlp", "max_distance", "n_classes"))
+        check_sizes(self, ("n_buckets",), least=2)
+        check_sizes(self, ("conv_kernel_size",), least=0)
+        if self.max_distance <= self.n_buckets // 2 + 1:
+            raise ValueError(
+                f"max_distance was {self.max_distance}; with n_buckets = {self.n_buckets} "
+                f"it may be an integer of at least {self.n_buckets // 2 + 2}"
+            )
+        if self.conv_kernel_size and self.conv_kernel_size % 2 == 0:
+            raise ValueError(f"conv_kernel_size was {self.conv_kernel_size}; it may be odd, or 0 for no convolution")
+        check_eps(self)
+        check_heads(self)
+
+
+class DebertaCache(NamedTuple):
+    wte: EmbeddingCache
+    ln_e: LayerNormCache
+    mask: Any  # (N, T, 1) of the weights' dtype, or None
+    ln_r: LayerNormCache
+    blocks: tuple[PostLNBlockCache, ...]
+    conv: ConvLayerCache | None
+
+
+class Deberta(Module):
+    """An encoder: ``x, cache = model.hidden(ids, mask)``, then ``model.backward_hidden(dx, cache)``.
+
+    Parameters
+    ----------
+    config : DebertaConfig
+    rng : numpy.random.Generator
+        Weights are N(0, 0.02^2).
+    dtype : str
+    device : {"cpu", "gpu", "auto"}
+    """
+
+    def __init__(self, config, rng, *, dtype="float32", device="cpu"):
+        self.config = config
+        C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
+        new = NewLayers(rng, dtype, device)
+
+        def block():
+            attn = DisentangledSelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head)
+            mlp = MLP(new.linear(C, F), new.linear(F, C), gelu="exact")
+            return DebertaBlock(attn, new.layernorm(C, eps), mlp, new.layernorm(C, eps))
+
+        self.wte = new.embedding(config.vocab_size, C)
+        self.ln_e = new.layernorm(C, eps)
+        self.wre = new.embedding(2 * config.n_buckets, C)
+        self.ln_r = new.layernorm(C, eps)
+        self.blocks = [block() for _ in range(config.n_layer)]
+        self.conv = None
+        if config.conv_kernel_size:
+            W = new.normal(C, C, config.conv_kernel_size)
+            self.conv = ConvLayer(W, new.constant(0.0, C), new.layernorm(C, eps))
+        self.name_parameters()
+
+    def hidden(self, ids, mask=None, rng=None):
+        """What a head reads: (N, T) -> (N, T, C).
+
+        Parameters
+        ----------
+        ids : integer ndarray of shape (N, T)
+        mask : boolean or integer ndarray of shape (N, T), optional
+            False, or 0, for padding, which is seen by nobody and sees nobody. None hides nothing.
+        rng : numpy.random.Generator, optional
+            Draws dropout, where an adapter has it. Without one there is no dropout.
+
+        Returns
+        -------
+        x : ndarray of shape (N, T, C)
+            Means nothing where the mask is False.
+        cache : DebertaCache
+            Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
+
+        Raises
+        ------
+        ValueError
+            If an id is out of range, the mask of another shape, or one of them on another device than the model.
+        """
+        xp = get_xp(ids=ids, mask=mask, **{"the model": self.wte.W.data})
+        self._check_inputs(ids, mask)
+        c = self.config
+        tokens = None if mask is None else mask.astype(bool)  # (N, T)
+        factor = None if mask is None else tokens[:, :, None].astype(self.wte.W.data.dtype)  # (N, T, 1)
+        distance_rows = xp.asarray(relative_rows(ids.shape[1], c.n_buckets, c.max_distance))  # (2T + 1,)
+        relative, ln_r_cache = self.ln_r.forward(self.wre.W.data)  # (M, C)
+        x, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
+        x, ln_e_cache = self.ln_e.forward(x)
+        embedded = x = times(x, factor)
+        conv_cache, block_caches = None, []
+        for i, block in enumerate(self.blocks):
+            x, block_cache = block.forward(x, relative, distance_rows, tokens, rng)  # (N, T, C)
+            block_caches.append(block_cache)
+            if i == 0 and self.conv is not None:
+                x, conv_cache = self.conv.forward(embedded, x, factor)
+        return x, DebertaCache(wte_cache, ln_e_cache, factor, ln_r_cache, tuple(block_caches), conv_cache)
+
+    def backward_hidden(self, dx, cache):
+        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
+
+        It goes no deeper than the lowest trainable parameter. The relative embeddings enter every block, and so lie
+        below them all.
+        """
+        embeddings, relative = self.wte.trainable or self.ln_e.trainable, self.wre.trainable or self.ln_r.trainable
+        first, *rest = (relative or block.trainable for block in self.blocks)
+        stages = [embeddings, first, self.conv is not None and self.conv.trainable, *rest]  # from below
+
+        def learns(n):
+            """Whether one of the lowest n stages does. Block i > 0 has i + 2 below it."""
+            return any(stages[:n])
+
+        drelative = []  # one of each block
+        for i in reversed(range(1, len(self.blocks))):
+            if not learns(i + 3):
+                return
+            dx, d = self.blocks[i].backward(dx, cache.blocks[i], learns(i + 2), relative)
+            drelative.append(d)
+        dembedded = None
+        if self.conv is not None and learns(3):
+            dembedded, dx = self.conv.backward(dx, cache.conv, need_dx=embeddings, need_dresidual=learns(2))
+        if learns(2):
+            dx, d = self.blocks[0].backward(dx, cache.blocks[0], embeddings, relative)
+            drelative.append(d)
+        if relative:
+            self._backward_relative(sum(drelative[1:], drelative[0]), cache)
+        if embeddings:
+            # forward: embedded is read by block 0 and by the convolution   so   their gradients add up
+            self._backward_embeddings(dx if dembedded is None else dx + dembedded, cache)
+
+    def _backward_relative(self, drelative, cache):
+        d = self.ln_r.backward(drelative, cache.ln_r, need_dx=self.wre.trainable)
+        if self.wre.trainable:
+            self.wre.W.accumulate(d)
+
+    def _backward_embeddings(self, dembedded, cache):
+        # forward: embedded = mask * ln_e(wte[ids])   so
+        dx = self.ln_e.backward(times(dembedded, cache.mask), cache.ln_e, need_dx=self.wte.trainable)
+        if self.wte.trainable:
+            self.wte.backward(dx, cache.wte)
+
+    def forward(self, ids, mask=None, rng=None):
+        """Without a head, a model's result is what a head would read: `hidden`."""
+        return self.hidden(ids, mask, rng)
+
+    def backward(self, dx, cache):
+        """The same as `backward_hidden`."""
+        self.backward_hidden(dx, cache)
+
+    def place(self, ids, mask):
+        """ids and mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
+
+        They are looked at here because looking at them on a GPU would make every step wait for it.
+        """
+        for name, array in (("ids", ids), ("mask", mask)):
+            if array is not None and not on_host(array):
+                raise ValueError(f"{name} lived on a device already; they must be NumPy arrays")
+        self._check_inputs(ids, mask)
+        return self.xp.asarray(ids), None if mask is None or mask.all() else self.xp.asarray(mask)
+
+    def _check_inputs(self, ids, mask):
+        V = self.config.vocab_size
+        if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
+            raise ValueError(
+                f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
+            )
+        if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
+            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
+        if mask is not None and (mask.shape != ids.shape or mask.dtype.kind not in "biu"):
+            raise ValueError(
+                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of ids' shape, {ids.shape}"
+            )
