@@ -14,6 +14,7 @@ from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
 from minilora.interop.peft_tensors import read_tensors
 from minilora.methods import LoRAConfig
 from minilora.methods.lora import attach, make_factors, target_layers
+from minilora.methods.selection import new_parameters
 
 PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
 
@@ -52,6 +53,8 @@ def load_peft(model, folder, *, name="default"):
         raise ValueError(f"{config.path}: {error}") from None
     made = {path: make_factors(path, layer, ours, factors[path].A, factors[path].B) for path, layer in layers.items()}
     attach(model, made, name)
+    for p in new_parameters(model).values():
+        p.trainable = False  # unless the adapter holds it
     for tensor, parameters in whole.items():
         _fill(parameters, tensors[tensor], model.xp)
 

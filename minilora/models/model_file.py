@@ -14,12 +14,12 @@ from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
 
 KINDS = {  # what a file may hold: the model and its configuration
-    "deberta": (Deberta, DebertaConfig),
-    "deberta-classification": (DebertaForClassification, DebertaConfig),
     "gpt": (GPT, GPTConfig),
     "roberta": (Roberta, RobertaConfig),
     "roberta-classification": (RobertaForClassification, RobertaConfig),
     "roberta-masked-lm": (RobertaForMaskedLM, RobertaConfig),
+    "deberta": (Deberta, DebertaConfig),
+    "deberta-classification": (DebertaForClassification, DebertaConfig),
 }
 
 

@@ -22,7 +22,8 @@ gradient goes back through the same view, in which every entry has one place.
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import cache_blocks, get_xp, scatter_add
+from minilora.backend import get_xp, scatter_add
+from minilora.blocks import cache_blocks
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_inplace
 
 

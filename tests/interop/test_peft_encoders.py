@@ -13,8 +13,7 @@ from minilora.methods import LoRAConfig, apply_lora, lora_layers
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 CASES = [("roberta", "default"), ("roberta", "one_layer"), ("deberta", "default"), ("deberta", "pooler")]
-LOADERS = {kind: getattr(interop, f"load_{kind}", None) for kind in ("roberta", "deberta")}
-pytestmark = pytest.mark.skipif(None in LOADERS.values(), reason="the encoders' loaders are not there yet")
+LOADERS = {"roberta": interop.load_roberta, "deberta": interop.load_deberta}
 
 
 def base(kind):
@@ -44,6 +43,7 @@ def test_without_its_head_it_is_no_classifier_s_adapter(kind, tmp_path):
     """peft looks for the classifier in every adapter of the task SEQ_CLS."""
     model = base(kind)
     apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
+    model.head.freeze()
     interop.save_peft(model, tmp_path)
     config = json.loads((tmp_path / CONFIG).read_text())
     assert (config["modules_to_save"], config["task_type"]) == (None, None)
@@ -53,8 +53,6 @@ def test_without_its_head_it_is_no_classifier_s_adapter(kind, tmp_path):
 def test_the_head_is_saved_if_it_is_trained(kind, tmp_path):
     model = base(kind)
     apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
-    for name, p in model.named_parameters():
-        p.trainable |= name.startswith("head.")
     interop.save_peft(model, tmp_path)
     config = json.loads((tmp_path / CONFIG).read_text())
     assert config["modules_to_save"] == {"roberta": ["classifier"], "deberta": ["pooler.dense", "classifier"]}[kind]

@@ -153,7 +153,8 @@ def decoder_that_is_not_tied(self, dlogits, cache, need_dx=True):
 
 
 def attention_that_forgets_the_mask(dy, cache):
-    return attention_backward(dy, cache._replace(probs=np.full_like(cache.probs, 1.0 / cache.probs.shape[-1])))
+    tiles = tuple((n, i, j, np.full_like(probs, 1.0 / probs.shape[-1])) for n, i, j, probs in cache.tiles)
+    return attention_backward(dy, cache._replace(tiles=tiles))
 
 
 head_backward, masked_lm_backward = ClassificationHead.backward, MaskedLMHead.backward
