@@ -85,7 +85,8 @@ def fused(signature, body):
     """
 
     def decorate(formula):
-        kernel = Kernel(formula.__name__.strip("_"), signature, body)
+        name = f"{formula.__module__}.{formula.__name__}".rpartition("minilora.")[2]
+        kernel = Kernel(re.sub(r"\W+_?", "_", name), signature, body)
 
         @functools.wraps(formula)
         def either(*args):
@@ -202,7 +203,8 @@ class Kernel:
         if self._column:
             body = f"const long long row = blockIdx.x, columns = {self._column};{body}"
         else:
-            body = f"const long long i = (long long) blockIdx.x * blockDim.x + threadIdx.x;\nif (i < count) {{{body}\n}}"
+            body = f"if (i < count) {{{body}\n}}"
+            body = f"const long long i = (long long) blockIdx.x * blockDim.x + threadIdx.x;\n{body}"
         return name, (
             f"typedef {REALS[char]} real;\n"
             f"[[maybe_unused]] constexpr real LOWEST = {float(limits.min)!r}, TINY = {float(limits.tiny)!r};\n"

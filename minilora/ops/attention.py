@@ -62,7 +62,7 @@ def attention_forward(q, k, v, key_mask=None, *, causal=True):
     cache : AttentionCache
     """
     xp = get_xp(q=q, k=k, v=v, key_mask=key_mask)
-    T_q, T, K = q.shape[2], k.shape[2], q.shape[3]
+    T, K = k.shape[2], k.shape[3]
     q = q * (1.0 / math.sqrt(K))
     y = _empty_heads(xp, q)  # (N, H, T_q, K)
     tiles = []
@@ -81,14 +81,14 @@ def attention_backward(dy, cache):
     dq, dk, dv = _empty_heads(xp, q), _empty_heads(xp, k), _empty_heads(xp, v)
     dk[...] = dv[...] = 0.0
     for n, i, j, probs in tiles:
-        dy_i = dy[n, :, i]  # (n, H, i, K)
+        dy_i, dk_j, dv_j = dy[n, :, i], dk[n, :, j], dv[n, :, j]  # (n, H, i, K), (n, H, j, K), (n, H, j, K)
         # forward: y = probs @ v   so
-        dv[n, :, j] += transposed_times(probs, dy_i)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
+        dv_j += transposed_times(probs, dy_i)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
         dprobs = dy_i @ v[n, :, j].swapaxes(-1, -2)  # (n, H, i, j)
         # forward: probs = softmax(scores)   so
         dscores = _dscores(dprobs, probs, dy_i, y[n, :, i])
         # forward: scores = (q / sqrt(K)) @ k.T   so
-        dk[n, :, j] += transposed_times(dscores, q[n, :, i])  # q in the cache is scaled
+        dk_j += transposed_times(dscores, q[n, :, i])  # q in the cache is scaled
         xp.matmul(dscores, k[n, :, j], out=dq[n, :, i])
     dq *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv
@@ -106,7 +106,7 @@ def attention_backward(dy, cache):
     """,
 )
 def _softmax_of_seen(scores, key_mask, causal):
-    """Overwrite the scores of a tile, (n, H, i, j), with probs; of its keys, the last i are those of its own queries."""
+    """Overwrite a tile's scores, (n, H, i, j), with probs; its last i keys are at the positions of its queries."""
     xp = get_xp(scores=scores, key_mask=key_mask)
     I = scores.shape[2]
     if causal and I > 1:
