@@ -137,7 +137,7 @@ def cuda_kernel(name, source):
 
 @contextlib.contextmanager
 def tf32():
-    """A context in which this thread's float32 matrix products on the GPU may round their factors to TF32.
+    """A context in which float32 matrix products on the GPU may round their factors to TF32; for one thread.
 
     TF32 has float32's range with 10 bits of mantissa, and is what tensor cores multiply; sums are float32's. NVIDIA's
     GPUs have it from compute capability 8.0 (Ampere) on. Outside of this context, products are float32's own.
@@ -156,20 +156,19 @@ def tf32():
         cublas.setMathMode(handle, before[1])
 
 
-def gpu_memory():
-    """What the GPU's memory pool holds, in bytes; None where there is no GPU.
+def gpu_memory(release=False):
+    """A dict of what the GPU's memory pool holds, in bytes; None where there is no GPU.
 
-    Returns
-    -------
-    dict or None
-        used, by arrays that are alive; total, with the blocks that the pool keeps for the next arrays. It gives none
-        back by itself, so that total is the most that it has held.
+    used is held by arrays that are alive; total has the blocks that are kept for the next arrays, too. None is given
+    back by itself, so that total is the most that was ever held, or was since `release` gave back all that were free.
     """
     if not gpu_available():
         return None
     import cupy
 
     pool = cupy.get_default_memory_pool()
+    if release:
+        pool.free_all_blocks()
     return {"used": pool.used_bytes(), "total": pool.total_bytes()}
 
 

@@ -209,7 +209,8 @@ class Kernel:
             f"typedef {REALS[char]} real;\n"
             f"[[maybe_unused]] constexpr real LOWEST = {float(limits.min)!r}, TINY = {float(limits.tiny)!r};\n"
             f"{PRELUDE}\n"
-            f'extern "C" __global__ void {name}({", ".join(parameters)})\n{{\n{body}\n}}\n'
+            f'extern "C" __global__ void __launch_bounds__({MOST_THREADS})\n'
+            f"{name}({', '.join(parameters)})\n{{\n{body}\n}}\n"
         )
 
     def run(self, launch, args):
@@ -250,7 +251,7 @@ def _value(xp, dtype, value):
         return 0  # the null pointer
     if isinstance(value, (int, float)):
         return dtype.type(value) if isinstance(value, float) else int(value)
-    return xp.ascontiguousarray(value)
+    return value if value.flags.c_contiguous else xp.ascontiguousarray(value)
 
 
 def _operands(side):

@@ -10,6 +10,7 @@ import ctypes
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import numpy as np
 
 from device_array import DeviceArray
 
-GXX, NVCC = shutil.which("g++"), shutil.which("nvcc")
+GXX = shutil.which("g++") if sys.platform == "linux" else None  # elsewhere there is no ucontext.h to rely on
+NVCC = shutil.which("nvcc")
 
 SHIM = """
 #include <cmath>
@@ -26,6 +28,7 @@ SHIM = """
 using std::exp; using std::log; using std::sqrt; using std::tanh; using std::erf; using std::fmax;
 #define __global__
 #define __device__
+#define __launch_bounds__(threads)
 #define __shared__ static
 
 struct Index { unsigned x; };
@@ -107,7 +110,7 @@ def together(sources):
 
 def parameter_types(source):
     """The types of the kernel's parameters, in their order."""
-    parameters = re.search(r"__global__ void \w+\((.*)\)", source)[1]
+    parameters = re.search(r"__global__ void .*\n\w+\((.*)\)", source)[1]
     return [parameter.rpartition(" ")[0] for parameter in parameters.split(", ")]
 
 

@@ -12,12 +12,12 @@ from kernel_points import POINTS, SIZES, TOLERANCE, cast, normal
 from methods.tiny import rng
 from minilora import GPT, GPTConfig, LoRAConfig, apply_lora, kernels
 from minilora.kernels import fused
-from minilora.ops import gelu, softmax
+from minilora.ops import gelu, linear_cross_entropy, linear_cross_entropy_forward, softmax
 from minilora.training import AdamW, loss_and_backward
 from ops.cases import CASES, float32_case
 from test_device_discipline import BATCH, arrays, device_model, gradients, host_model, on_device
 
-needs_gxx = pytest.mark.skipif(GXX is None, reason="g++ is not installed: it plays the CUDA compiler here")
+needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++ on Linux, which plays the CUDA compiler")
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +266,17 @@ def test_an_op_and_its_gradients_agree(name, dtype, emulator):
     for a, b in zip((y, *gradients[0]), (device_y, *gradients[1]), strict=True):
         assert isinstance(b, DeviceArray) and b.dtype == a.dtype
         assert np.abs(a - to_host(b)).max() <= 10 * TOLERANCE[dtype] * max(np.abs(a).max(), 1.0)
+
+
+@needs_gxx
+def test_a_loss_in_blocks_of_rows_agrees(emulator, monkeypatch):
+    monkeypatch.setattr(linear_cross_entropy, "LOGITS_BYTES_ON_GPU", 2 * 7 * 8)  # two rows of V = 7
+    x, W, targets = normal(5, 3), normal(7, 3, seed=1), np.array([0, 6, 2, 2, 5])
+    loss, cache = linear_cross_entropy_forward(x, W, targets)
+    device_loss, device_cache = linear_cross_entropy_forward(*placed([x, W, targets]))
+    assert len(emulator.launched) == 3
+    for a, b in zip((loss, *cache), (device_loss, *device_cache), strict=True):
+        assert np.allclose(to_host(b), a, rtol=1e-12, atol=1e-12)
 
 
 @needs_gxx
