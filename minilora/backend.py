@@ -119,6 +119,59 @@ def to_numpy(array):
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
 
 
+def on_gpu(array):
+    """True if the array lives in CuPy, so that a CUDA kernel can be launched on it."""
+    return type(array) is not numpy.ndarray and getattr(_namespace(array), "__name__", None) == "cupy"
+
+
+@functools.cache
+def cuda_kernel(name, source):
+    """The kernel `name` of a CUDA source: ``kernel((blocks,), (threads,), arguments)`` launches it and does not wait.
+
+    It is compiled at its first launch, which takes a moment; CuPy keeps what was compiled, also from run to run.
+    """
+    import cupy
+
+    return cupy.RawKernel(source, name, options=("-std=c++17",))
+
+
+@contextlib.contextmanager
+def tf32():
+    """A context in which float32 matrix products on the GPU may round their factors to TF32; for one thread.
+
+    TF32 has float32's range with 10 bits of mantissa, and is what tensor cores multiply; sums are float32's. NVIDIA's
+    GPUs have it from compute capability 8.0 (Ampere) on. Outside of this context, products are float32's own.
+    """
+    import cupy
+    from cupy._core import _routines_linalg as linalg
+
+    handle, cublas = cupy.cuda.get_cublas_handle(), cupy.cuda.cublas
+    before = linalg.get_compute_type(numpy.float32), cublas.getMathMode(handle)
+    linalg.set_compute_type(numpy.float32, linalg.COMPUTE_TYPE_TF32)  # what CuPy asks for in a product of matrices
+    cublas.setMathMode(handle, cublas.CUBLAS_TF32_TENSOR_OP_MATH)  # in a product of stacks of them it asks for nothing
+    try:
+        yield
+    finally:
+        linalg.set_compute_type(numpy.float32, before[0])
+        cublas.setMathMode(handle, before[1])
+
+
+def gpu_memory(release=False):
+    """A dict of what the GPU's memory pool holds, in bytes; None where there is no GPU.
+
+    used is held by arrays that are alive; total has the blocks that are kept for the next arrays, too. None is given
+    back by itself, so that total is the most that was ever held, or was since `release` gave back all that were free.
+    """
+    if not gpu_available():
+        return None
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+    if release:
+        pool.free_all_blocks()
+    return {"used": pool.used_bytes(), "total": pool.total_bytes()}
+
+
 def cores():
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -217,17 +270,13 @@ def scatter_add(target, ids, updates):
 
 
 def erf(x):
-    """The error function, elementwise, which CuPy has and NumPy has not.
+    """The error function, elementwise, which NumPy has not.
 
     With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through
     values of the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. Its degree is such that the
     absolute error is at rounding.
     """
     xp = get_xp(x=x)
-    if xp.__name__ == "cupy":
-        from cupyx.scipy.special import erf as cupy_erf
-
-        return cupy_erf(x)
     z = xp.minimum(xp.abs(x), 6.0)
     s = (16.0 / (2.0 + z) - 5.0) / 3.0  # t from 1/4 to 1 -> s from -1 to 1
     c = _erfc_coefficients(degree=24 if x.dtype.itemsize == 8 else 8)

@@ -35,12 +35,12 @@ def cache_blocks(n, bytes_each, xp):
 
 
 def elementwise(formula, x):
-    """y, ... = formula(xp, x) for an x of any shape, a block of its elements at a time.
+    """y, ... = formula(x) for an x of any shape, a block of its elements at a time.
 
     Parameters
     ----------
     formula : callable
-        ``formula(xp, x)`` returns a tuple of arrays of x's shape and dtype; an element of theirs depends on that of x.
+        ``formula(x)`` returns a tuple of arrays of x's shape and dtype; an element of theirs depends on that of x.
     x : ndarray
 
     Returns
@@ -51,10 +51,10 @@ def elementwise(formula, x):
     flat = x.reshape(-1)
     blocks = cache_blocks(flat.size, flat.itemsize, xp)
     if len(blocks) <= 1:
-        return formula(xp, x)
+        return formula(x)
     wholes = None
     for block in blocks:
-        parts = formula(xp, flat[block])
+        parts = formula(flat[block])
         wholes = wholes or [xp.empty_like(flat) for _ in parts]
         for whole, part in zip(wholes, parts, strict=True):
             whole[block] = part

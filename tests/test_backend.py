@@ -1,4 +1,6 @@
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -6,7 +8,19 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from device_array import device_xp, to_fake_device
 from minilora import backend
-from minilora.backend import choose_device, erf, get_xp, on_host, one_blas_thread, scatter_add, to_device, to_numpy
+from minilora.backend import (
+    choose_device,
+    erf,
+    get_xp,
+    gpu_memory,
+    on_gpu,
+    on_host,
+    one_blas_thread,
+    scatter_add,
+    tf32,
+    to_device,
+    to_numpy,
+)
 
 HOST = np.ones(3)
 DEVICE = to_fake_device(HOST)
@@ -162,3 +176,41 @@ def test_blas_gets_its_threads_back_when_contexts_of_several_threads_overlap():
         assert threads() == {1}
         second.__exit__(None, None, None)
         assert threads() == {2}
+
+
+# ---- what only a GPU has
+
+
+def test_only_arrays_of_cupy_live_on_the_gpu():
+    assert not on_gpu(HOST)
+    assert not on_gpu(DEVICE)
+
+
+def test_without_a_gpu_there_is_no_memory_pool(no_gpu):
+    assert gpu_memory() is None
+
+
+class Cublas:
+    """What CuPy 14 offers to choose how products are computed, and what was chosen."""
+
+    COMPUTE_TYPE_TF32, CUBLAS_TF32_TENSOR_OP_MATH = 7, 3
+
+    def __init__(self):
+        self.compute_types, self.math_modes = {np.float32: 1}, {"a handle": 0}
+        self.get_compute_type, self.set_compute_type = self.compute_types.get, self.compute_types.__setitem__
+        self.getMathMode, self.setMathMode = self.math_modes.get, self.math_modes.__setitem__
+
+    @property
+    def chosen(self):
+        return self.compute_types[np.float32], self.math_modes["a handle"]
+
+
+def test_products_are_tf32_inside_the_context_only_also_after_an_error(monkeypatch):
+    cublas = Cublas()
+    cuda = types.SimpleNamespace(cublas=cublas, get_cublas_handle=lambda: "a handle")
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=cuda))
+    monkeypatch.setitem(sys.modules, "cupy._core", types.SimpleNamespace(_routines_linalg=cublas))
+    with pytest.raises(KeyError), tf32():
+        assert cublas.chosen == (7, 3)
+        raise KeyError
+    assert cublas.chosen == (1, 0)

@@ -15,14 +15,15 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 # ---- the rules
 
 # A file imports only from its left: itself, and what its row lists.
-BELOW_LAYERS = ("backend", "blocks", "parameter", "ops")
+BELOW_LAYERS = ("backend", "blocks", "kernels", "parameter", "ops")
 BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files")
 BELOW_EXPERIMENTS = (*BELOW_TRAINING, "training", "generation", "interop", "analysis", "gradcheck", "data")
 MAY_IMPORT = {
     "backend":     (),
     "blocks":      ("backend",),
+    "kernels":     ("backend",),
     "parameter":   ("backend",),
-    "ops":         ("backend", "blocks", "parameter"),
+    "ops":         ("backend", "blocks", "kernels", "parameter"),
     "layers":      BELOW_LAYERS,
     "models":      (*BELOW_LAYERS, "files", "layers"),  # never methods: a model knows not that it is adapted
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
@@ -303,7 +304,7 @@ def test_the_row_of_the_design():
     for i, name in enumerate(row):
         assert [other for other in row if other in MAY_IMPORT[name]] == row[:i]
     for name in ("analysis", "gradcheck", "data"):
-        assert set(MAY_IMPORT[name]) <= {*row[:3], "blocks"}
+        assert set(MAY_IMPORT[name]) <= {*row[:3], "blocks", "kernels"}
 
 
 # ---- the package itself

@@ -12,12 +12,14 @@ The bias is 0 where a query may see a key and -inf where it may not, a constant;
 zero, and so its dscores is zero without further care.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
 from minilora.backend import get_xp, on_host
 from minilora.blocks import cache_blocks
-from minilora.ops.rows import row_dot
+from minilora.kernels import fused
+from minilora.ops.rows import row_dot, transposed_times
 from minilora.ops.softmax import softmax_inplace
 
 
@@ -60,19 +62,13 @@ def attention_forward(q, k, v, key_mask=None, *, causal=True):
     cache : AttentionCache
     """
     xp = get_xp(q=q, k=k, v=v, key_mask=key_mask)
-    T_q, T, K = q.shape[2], k.shape[2], q.shape[3]
+    T, K = k.shape[2], k.shape[3]
     q = q * (1.0 / math.sqrt(K))
     y = _empty_heads(xp, q)  # (N, H, T_q, K)
-    later = _later_keys(xp, q) if causal and T_q > 1 else None
     tiles = []
     for n, i, j in _tiles(xp, q, T, causal):
         scores = q[n, :, i] @ k[n, :, j].swapaxes(-1, -2)  # (n, H, i, K) @ (n, H, K, j) -> (n, H, i, j)
-        if later is not None:
-            own = i.stop - i.start  # the last keys of a causal tile are those of its own queries
-            scores[..., -own:] += later[:own, :own]
-        if key_mask is not None:
-            scores += xp.where(key_mask[n, None, None, j], 0.0, -math.inf).astype(q.dtype)
-        probs = softmax_inplace(scores)
+        probs = _softmax_of_seen(scores, None if key_mask is None else key_mask[n, j], causal)
         xp.matmul(probs, v[n, :, j], out=y[n, :, i])  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
         tiles.append((n, i, j, probs))
     return y, AttentionCache(q, k, v, y, tuple(tiles))
@@ -84,30 +80,65 @@ def attention_backward(dy, cache):
     xp = get_xp(dy=dy, y=y)
     dq, dk, dv = _empty_heads(xp, q), _empty_heads(xp, k), _empty_heads(xp, v)
     dk[...] = dv[...] = 0.0
-    D = row_dot(dy, y)  # (N, H, T_q, 1)
     for n, i, j, probs in tiles:
-        dy_i = dy[n, :, i]  # (n, H, i, K)
+        dy_i, dk_j, dv_j = dy[n, :, i], dk[n, :, j], dv[n, :, j]  # (n, H, i, K), (n, H, j, K), (n, H, j, K)
         # forward: y = probs @ v   so
-        dv[n, :, j] += probs.swapaxes(-1, -2) @ dy_i
+        dv_j += transposed_times(probs, dy_i)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
         dprobs = dy_i @ v[n, :, j].swapaxes(-1, -2)  # (n, H, i, j)
         # forward: probs = softmax(scores)   so
-        dscores = xp.subtract(dprobs, D[n, :, i], out=dprobs)
-        dscores *= probs
+        dscores = _dscores(dprobs, probs, dy_i, y[n, :, i])
         # forward: scores = (q / sqrt(K)) @ k.T   so
-        dk[n, :, j] += dscores.swapaxes(-1, -2) @ q[n, :, i]  # q in the cache is scaled
+        dk_j += transposed_times(dscores, q[n, :, i])  # q in the cache is scaled
         xp.matmul(dscores, k[n, :, j], out=dq[n, :, i])
     dq *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv
+
+
+@fused(
+    "scores[N, H, I; J], key_mask[N, J], causal -> scores[N, H, I; J]",
+    """
+    const long long i = row % I, n = row / I / H;
+    auto seen = [&](long long j) { return (!causal || j <= J - I + i) && (!key_mask || key_mask[n * J + j]); };
+    const real largest = MAX(j, seen(j) ? scores[j] : LOWEST);
+    EACH(j) scores[j] = seen(j) ? exp(scores[j] - largest) : 0;
+    const real sum = SUM(j, scores[j]);
+    EACH(j) scores[j] /= fmax(sum, TINY);
+    """,
+)
+def _softmax_of_seen(scores, key_mask, causal):
+    """Overwrite a tile's scores, (n, H, i, j), with probs; its last i keys are at the positions of its queries."""
+    xp = get_xp(scores=scores, key_mask=key_mask)
+    I = scores.shape[2]
+    if causal and I > 1:
+        scores[..., -I:] += _later_keys(xp, I, scores.dtype)
+    if key_mask is not None:
+        scores += xp.where(key_mask[:, None, None], 0.0, -math.inf).astype(scores.dtype)
+    return softmax_inplace(scores)
+
+
+@fused(
+    "dprobs[...; J], probs[...; J], _, _ -> dprobs[...; J]",
+    """
+    const real D = SUM(j, dprobs[j] * probs[j]);
+    EACH(j) dprobs[j] = probs[j] * (dprobs[j] - D);
+    """,
+)
+def _dscores(dprobs, probs, dy, y):
+    """Overwrite dprobs with probs * (dprobs - D). (The kernel has the row of dprobs at hand, and sums it for D.)"""
+    D = row_dot(dy, y)  # (n, H, i, 1)
+    dprobs -= D
+    dprobs *= probs
+    return dprobs
 
 
 def _queries_of_a_tile(q):
     return min(QUERIES, q.shape[2]) if on_host(q) else q.shape[2]
 
 
-def _later_keys(xp, q):
-    """-inf where a key of a tile's own positions comes after the query, 0 elsewhere: (i, i)."""
-    block = _queries_of_a_tile(q)
-    return xp.triu(xp.full((block, block), -math.inf, dtype=q.dtype), k=1)
+@functools.lru_cache(maxsize=8)
+def _later_keys(xp, n, dtype):
+    """-inf where a key comes after the query, 0 elsewhere: (n, n). The same array each time, to be read only."""
+    return xp.triu(xp.full((n, n), -math.inf, dtype=dtype), k=1)
 
 
 def _tiles(xp, q, T, causal):

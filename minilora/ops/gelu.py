@@ -12,8 +12,9 @@ so that for the tanh form y' = Phi + 2 y (1 - Phi) u'. The forward keeps y' itse
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import erf
+from minilora.backend import erf, get_xp
 from minilora.blocks import elementwise
+from minilora.kernels import fused
 
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
 _CUBIC = 0.044715
@@ -29,8 +30,20 @@ def gelu_tanh_forward(x):
     return y, GeluCache(slope)
 
 
-def _gelu_tanh(xp, x):
+@fused(
+    "x[...] -> y[...], slope[...]",
+    f"""
+    const real a = {_SQRT_2_OVER_PI}, b = {_CUBIC};  // u = a (x + b x^3)
+    const real x2 = x[i] * x[i];
+    const real phi = (1 + tanh(a * x[i] * (1 + b * x2))) / 2;
+    const real du = a * (1 + 3 * b * x2);
+    y[i] = x[i] * phi;
+    slope[i] = phi + 2 * x[i] * phi * (1 - phi) * du;
+    """,
+)
+def _gelu_tanh(x):
     """y and y' of GELU's tanh form."""
+    xp = get_xp(x=x)
     x2 = x * x
     u = (_SQRT_2_OVER_PI * _CUBIC) * x2  # u = sqrt(2 / pi) (x + 0.044715 x^3), from the inside out
     u += _SQRT_2_OVER_PI
@@ -60,8 +73,19 @@ def gelu_exact_forward(x):
     return y, GeluCache(slope)
 
 
-def _gelu_exact(xp, x):
+@fused(
+    "x[...] -> y[...], slope[...]",
+    f"""
+    const real root_half = {math.sqrt(0.5)}, density_at_0 = {1.0 / math.sqrt(2.0 * math.pi)};
+    const real phi = (1 + erf(x[i] * root_half)) / 2;
+    const real density = density_at_0 * exp(-x[i] * x[i] / 2);
+    y[i] = x[i] * phi;
+    slope[i] = phi + x[i] * density;
+    """,
+)
+def _gelu_exact(x):
     """y and y' of the exact GELU."""
+    xp = get_xp(x=x)
     phi = 0.5 * (1.0 + erf(x * math.sqrt(0.5)))
     density = xp.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
     return x * phi, phi + x * density

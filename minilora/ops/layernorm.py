@@ -14,6 +14,7 @@ import math
 from typing import Any, NamedTuple
 
 from minilora.backend import get_xp
+from minilora.kernels import fused
 from minilora.ops.rows import row_dot, row_mean, rows
 
 
@@ -37,14 +38,34 @@ def layernorm_forward(x, gain, bias, eps=1e-5):
     y : ndarray of shape (..., C)
     cache : LayerNormCache
     """
-    xp = get_xp(x=x, gain=gain, bias=bias)
+    get_xp(x=x, gain=gain, bias=bias)
+    y, xhat, inv_std = _normalise(x, gain, bias, float(eps))
+    return y, LayerNormCache(xhat, inv_std, gain)
+
+
+@fused(
+    "x[...; C], gain[C], bias[C], eps -> y[...; C], xhat[...; C], inv_std[...; 1]",
+    """
+    const real mean = SUM(c, x[c]) / C;
+    const real var = SUM(c, (x[c] - mean) * (x[c] - mean)) / C;
+    const real s = 1 / sqrt(var + eps);
+    *inv_std = s;
+    EACH(c) {
+        xhat[c] = (x[c] - mean) * s;
+        y[c] = xhat[c] * gain[c] + bias[c];
+    }
+    """,
+)
+def _normalise(x, gain, bias, eps):
+    """y, xhat and inv_std."""
+    xp = get_xp(x=x)
     xc = x - row_mean(x)  # (..., C)
     var = row_dot(xc, xc) / x.shape[-1]  # (..., 1)
     inv_std = 1.0 / xp.sqrt(var + eps)
     xhat = xp.multiply(xc, inv_std, out=xc)
     y = xhat * gain
     y += bias
-    return y, LayerNormCache(xhat, inv_std, gain)
+    return y, xhat, inv_std
 
 
 def layernorm_backward(dy, cache):
@@ -54,7 +75,18 @@ def layernorm_backward(dy, cache):
 
 def layernorm_dx(dy, cache):
     """dx = inv_std * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat)),  (..., C)"""
-    xhat, inv_std, gain = cache
+    return _dx(dy, *cache)
+
+
+@fused(
+    "dy[...; C], xhat[...; C], inv_std[...; 1], gain[C] -> dx[...; C]",
+    """
+    const real mean_dxhat = SUM(c, dy[c] * gain[c]) / C;
+    const real mean_dxhat_xhat = SUM(c, dy[c] * gain[c] * xhat[c]) / C;
+    EACH(c) dx[c] = *inv_std * (dy[c] * gain[c] - mean_dxhat - xhat[c] * mean_dxhat_xhat);
+    """,
+)
+def _dx(dy, xhat, inv_std, gain):
     # forward: y = xhat * gain + bias   so
     dx = dy * gain  # this is dxhat, (..., C)
     mean_dxhat = row_mean(dx)  # (..., 1)

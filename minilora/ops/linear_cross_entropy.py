@@ -17,8 +17,9 @@ factor dloss; that is why the forward computes them, while the block is at hand,
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.backend import get_xp, on_host
 from minilora.blocks import row_blocks
+from minilora.kernels import fused
 from minilora.ops.cross_entropy import check_targets
 
 
@@ -28,6 +29,7 @@ class LinearCrossEntropyCache(NamedTuple):
 
 
 LOGITS_BYTES = 16 * 1024 * 1024  # of one block: many rows, for W is read once a block
+LOGITS_BYTES_ON_GPU = 512 * 1024 * 1024  # products of a few rows would leave most of it idle
 
 
 def linear_cross_entropy_forward(x, W, targets, need_dx=True, need_dW=True):
@@ -57,28 +59,49 @@ def linear_cross_entropy_forward(x, W, targets, need_dx=True, need_dW=True):
     if targets.shape != (M,):
         raise ValueError(f"targets had shape {targets.shape}; x has {M} rows")
     check_targets(targets, V)
-    loss = xp.zeros((), dtype=x.dtype)
+    losses = xp.empty((M, 1), dtype=x.dtype)
     dx = xp.empty_like(x) if need_dx else None
     dW = xp.zeros_like(W) if need_dW else None
-    for block in row_blocks(M, V * x.itemsize, LOGITS_BYTES):
-        at_target = xp.arange(block.stop - block.start), targets[block]
+    need_dlogits = need_dx or need_dW
+    for block in row_blocks(M, V * x.itemsize, LOGITS_BYTES if on_host(x) else LOGITS_BYTES_ON_GPU):
         logits = x[block] @ W.T  # (m, C) @ (C, V) -> (m, V)
-        logits -= logits.max(axis=-1, keepdims=True)
-        z_target = logits[at_target]  # (m,)
-        exps = xp.exp(logits, out=logits)
-        sums = exps.sum(axis=-1)  # (m,)
-        # forward: loss = mean(log(sums) - z_target)   so
-        loss += (xp.log(sums) - z_target).sum() / M
-        if not (need_dx or need_dW):
+        losses[block], dlogits = _losses_and_dlogits(logits, targets[block], 1.0 / M, need_dlogits)
+        if not need_dlogits:
             continue
-        dlogits = xp.multiply(exps, (1.0 / M) / sums[:, None], out=exps)  # (m, V)
-        dlogits[at_target] -= 1.0 / M
         # forward: logits = x @ W.T   so
         if need_dx:
             xp.matmul(dlogits, W, out=dx[block])  # (m, V) @ (V, C) -> (m, C)
         if need_dW:
             dW += dlogits.T @ x[block]  # (V, m) @ (m, C) -> (V, C)
-    return loss, LinearCrossEntropyCache(dx, dW)
+    return losses.sum() / max(M, 1), LinearCrossEntropyCache(dx, dW)
+
+
+@fused(
+    "logits[m; V], targets[m], weight, need_dlogits -> loss[m; 1], logits[m; V]",
+    """
+    const long long target = targets[row];
+    const real z_target = 0 <= target && target < V ? logits[target] : LOWEST;
+    const real largest = MAX(v, logits[v]);
+    EACH(v) logits[v] = exp(logits[v] - largest);
+    const real sum = SUM(v, logits[v]);
+    *loss = log(sum) - (z_target - largest);
+    if (need_dlogits) EACH(v) logits[v] = weight * (logits[v] / sum - (v == target));
+    """,
+)
+def _losses_and_dlogits(logits, targets, weight, need_dlogits):
+    """The loss of each row, (m, 1), and weight * (probs - onehot(targets)), in the memory of the logits."""
+    xp = get_xp(logits=logits)
+    at_target = xp.arange(len(logits)), targets
+    logits -= logits.max(axis=-1, keepdims=True)
+    z_target = logits[at_target]  # (m,)
+    exps = xp.exp(logits, out=logits)
+    sums = exps.sum(axis=-1)  # (m,)
+    losses = xp.log(sums) - z_target
+    # forward: loss = log(sum) - z_target   so
+    if need_dlogits:
+        dlogits = xp.multiply(exps, weight / sums[:, None], out=exps)  # (m, V)
+        dlogits[at_target] -= weight
+    return losses[:, None], logits
 
 
 def linear_cross_entropy_backward(dloss, cache):

@@ -4,7 +4,7 @@ A product of a (N, T, I) array with a matrix is one matrix product over N T rows
 separate ones, at a third of the speed, and ``dy.swapaxes(-1, -2) @ x`` makes a temporary that is N times too large.
 """
 
-from minilora.backend import constant_vector, get_xp, vecdot
+from minilora.backend import constant_vector, get_xp, on_host, vecdot
 
 
 def rows(x):
@@ -18,11 +18,21 @@ def unrows(y, shape):
 
 
 def rows_times_transposed(x, W):
-    """x W^T, (M, I), (O, I) -> (M, O). A single row, as when a token is generated, goes as O dot products.
+    """x W^T, (M, I), (O, I) -> (M, O). On a CPU, a single row, as when a token is generated, goes as O dot products.
 
     That product is as fast as W can be read. BLAS's kernel for it waits for memory; vecdot has taken half its time.
     """
-    return vecdot(W, x)[None] if len(x) == 1 else x @ W.T
+    return vecdot(W, x)[None] if len(x) == 1 and on_host(x) else x @ W.T
+
+
+def transposed_times(a, b):
+    """a^T b of the last two axes, (..., M, I), (..., M, O) -> (..., I, O), where a is the larger one.
+
+    CuPy copies what is transposed, in a product of stacks of matrices; (b^T a)^T lets it copy the smaller one.
+    """
+    if on_host(a):
+        return a.swapaxes(-1, -2) @ b
+    return (b.swapaxes(-1, -2) @ a).swapaxes(-1, -2)
 
 
 def row_mean(x):

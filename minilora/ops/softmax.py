@@ -11,6 +11,7 @@ Entries of -inf get probability zero; a row of nothing but -inf, which has nothi
 from typing import Any, NamedTuple
 
 from minilora.backend import get_xp
+from minilora.kernels import fused
 from minilora.ops.rows import row_dot, row_sum
 
 
@@ -24,6 +25,15 @@ def softmax_forward(x):
     return probs, SoftmaxCache(probs)
 
 
+@fused(
+    "x[...; V] -> x[...; V]",
+    """
+    const real largest = MAX(v, x[v]);
+    EACH(v) x[v] = exp(x[v] - largest);
+    const real sum = SUM(v, x[v]);
+    EACH(v) x[v] /= fmax(sum, TINY);
+    """,
+)
 def softmax_inplace(x):
     """Overwrite x, an array that the caller has made itself, with softmax(x) over the last axis."""
     xp = get_xp(x=x)
@@ -36,7 +46,17 @@ def softmax_inplace(x):
 
 def softmax_backward(dprobs, cache):
     """dx = probs * (dprobs - sum(dprobs * probs)),  (..., V)"""
-    probs = cache.probs
+    return _dx(dprobs, cache.probs)
+
+
+@fused(
+    "dprobs[...; V], probs[...; V] -> dx[...; V]",
+    """
+    const real sum = SUM(v, dprobs[v] * probs[v]);
+    EACH(v) dx[v] = probs[v] * (dprobs[v] - sum);
+    """,
+)
+def _dx(dprobs, probs):
     dx = dprobs - row_dot(dprobs, probs)
     dx *= probs
     return dx

@@ -3,6 +3,7 @@
 import math
 
 from minilora.backend import get_xp
+from minilora.kernels import fused
 
 
 class Optimizer:
@@ -85,19 +86,34 @@ class AdamW(Optimizer):
         self.eps = eps
 
     def update(self, p, state, lr):
-        xp = get_xp(p.data)
-        (beta1, beta2), m, v = self.betas, state["m"], state["v"]
-        m *= beta1
-        m += (1.0 - beta1) * p.grad
-        v *= beta2
-        v += (1.0 - beta2) * (p.grad * p.grad)
-        # sqrt(v / (1 - beta2^t)) + eps, in place
-        denominator = xp.sqrt(v)
-        denominator *= 1.0 / math.sqrt(1.0 - beta2**self.steps)
-        denominator += self.eps
-        change = m / denominator
-        change *= lr / (1.0 - beta1**self.steps)
-        p.data -= change
+        get_xp(data=p.data, grad=p.grad)
+        beta1, beta2 = self.betas
+        unbias_m, unbias_v = (1.0 / (1.0 - beta**self.steps) for beta in self.betas)
+        averages = beta1, 1.0 - beta1, beta2, 1.0 - beta2
+        _adamw(p.data, p.grad, state["m"], state["v"], *averages, lr * unbias_m, math.sqrt(unbias_v), float(self.eps))
+
+
+@fused(
+    """data[...], grad[...], m[...], v[...], keep_m, take_m, keep_v, take_v, lr, root_unbias_v, eps
+    -> data[...], m[...], v[...]""",
+    """
+    m[i] = keep_m * m[i] + take_m * grad[i];
+    v[i] = keep_v * v[i] + take_v * grad[i] * grad[i];
+    data[i] -= lr * m[i] / (root_unbias_v * sqrt(v[i]) + eps);
+    """,
+)
+def _adamw(data, grad, m, v, keep_m, take_m, keep_v, take_v, lr, root_unbias_v, eps):
+    """AdamW's three lines, in place; `lr` holds 1 / (1 - beta1^t), and `root_unbias_v` is sqrt(1 / (1 - beta2^t))."""
+    m *= keep_m
+    m += take_m * grad
+    v *= keep_v
+    v += take_v * (grad * grad)
+    denominator = get_xp(v).sqrt(v)
+    denominator *= root_unbias_v
+    denominator += eps
+    change = m / denominator
+    change *= lr
+    data -= change
 
 
 def clip_gradients(parameters, max_norm):

@@ -1,10 +1,14 @@
 """On a GPU, everything gives what it gives on the CPU: logits to 1e-4, gradients to 1e-3 of their norm, in float32."""
 
+import gc
+
 import numpy as np
 import pytest
 
+from kernel_points import POINTS as KERNELS
+from kernel_points import SIZES, TOLERANCE, cast
 from methods.tiny import EVERYWHERE, rng
-from minilora.backend import get_xp, scatter_add, to_device, to_numpy
+from minilora.backend import get_xp, gpu_memory, scatter_add, tf32, to_device, to_numpy
 from minilora.data.batches import Batch
 from minilora.generation import generate
 from minilora.methods import (
@@ -19,7 +23,7 @@ from minilora.methods import (
     unmerge_lora,
 )
 from minilora.models import GPT, GPTConfig, load_model, save_model
-from minilora.ops import cross_entropy_forward
+from minilora.ops import cross_entropy_forward, softmax_forward
 from minilora.training import AdamW, ThreadedObjective, clip_gradients, evaluate_loss, loss_and_backward, resume_run
 from ops.cases import CASES, float32_case, row_cases
 from training.runs import run, trainer
@@ -101,6 +105,63 @@ def test_an_op_and_its_gradients_agree(case, dtype, logits, gradients):
         host.names, host.gradients(dy, cache), device.gradients(on_gpu(dy), device_cache), strict=True
     ):
         assert distance(a, b) <= gradients, name
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_kernel_gives_what_its_formula_gives(name, dtype):
+    function, point = KERNELS[name]
+    for C in SIZES:
+        host = cast(point(C), dtype)
+        device = [on_gpu(a) for a in host]
+        assert function.kernel.launch_for(device) is not None
+        made = function(*device)
+        expected = function.formula(*host)
+        pairs = [(a, b) for a, b in zip(host, device, strict=True) if isinstance(a, np.ndarray)]
+        if expected is not None:  # None: the formula works in place
+            pairs += zip(*(r if isinstance(r, tuple) else (r,) for r in (expected, made)), strict=True)
+        for a, b in pairs:
+            assert get_xp(b) is not np and (a.shape, a.dtype) == (b.shape, b.dtype)
+            assert np.abs(to_numpy(b) - a).max() <= TOLERANCE[dtype] * max(np.abs(a).max(), 1.0), C
+
+
+def test_a_kernel_takes_more_rows_than_a_grid_has_in_its_other_directions():
+    x = rng(1).standard_normal((70000, 33))
+    assert distance(softmax_forward(x)[0], softmax_forward(on_gpu(x))[0]) <= 1e-12
+
+
+def test_a_kernel_runs_in_the_stream_of_the_moment():
+    x = on_gpu(rng(1).standard_normal((5, 7)))
+    xp = get_xp(x)
+    with xp.cuda.Stream(non_blocking=True) as stream:
+        probs, _ = softmax_forward(xp.cumsum(x, axis=-1))
+        stream.synchronize()
+    assert distance(softmax_forward(np.cumsum(to_numpy(x), axis=-1))[0], probs) <= 1e-12
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (4, 512, 512)], ids=["matrices", "stacks of them"])
+def test_tf32_rounds_the_factors_of_a_product_and_is_left_behind(shape):
+    a, b = (rng(seed).standard_normal(shape).astype("float32") for seed in (1, 2))
+    exact = a.astype("float64") @ b.astype("float64")
+
+    def error():
+        return np.linalg.norm(to_numpy(on_gpu(a) @ on_gpu(b)) - exact) / np.linalg.norm(exact)
+
+    assert error() < 1e-5
+    with tf32():
+        assert 3e-5 < error() < 2e-3  # of a factor, 2^-11 at most
+    assert error() < 1e-5
+
+
+def test_the_memory_pool_is_measured():
+    gc.collect()  # what earlier tests have left
+    before = gpu_memory()
+    x = on_gpu(np.ones(1 << 20))
+    assert gpu_memory()["used"] == before["used"] + x.nbytes
+    del x
+    assert gpu_memory()["used"] == before["used"]
+    kept = gpu_memory()["total"]
+    assert gpu_memory(release=True)["total"] <= kept - (8 << 20)
 
 
 def test_repeated_ids_are_all_added():
