@@ -93,7 +93,7 @@ def test_a_kernel_gives_what_its_formula_gives(name, dtype, emulator):
 MUTANTS = [
     ("softmax", "x[v] - largest", "x[v]"),
     ("softmax", "fmax(sum, TINY)", "sum"),
-    ("softmax, backward", "dprobs[v] - mean_dprobs", "dprobs[v]"),
+    ("softmax, backward", "dprobs[v] - sum", "dprobs[v]"),
     ("layernorm", "(x[c] - mean) * (x[c] - mean)", "x[c] * x[c]"),
     ("layernorm", "var + eps", "var"),
     ("layernorm", " + bias[c]", ""),
