@@ -80,7 +80,7 @@ def linear_cross_entropy_forward(x, W, targets, need_dx=True, need_dW=True):
     "logits[m; V], targets[m], weight, need_dlogits -> loss[m; 1], logits[m; V]",
     """
     const long long target = targets[row];
-    const real z_target = 0 <= target && target < V ? logits[target] : LOWEST;
+    const real z_target = 0 <= target && target < V ? logits[target] : LOWEST;  // read before it is overwritten
     const real largest = MAX(v, logits[v]);
     EACH(v) logits[v] = exp(logits[v] - largest);
     const real sum = SUM(v, logits[v]);
