@@ -36,6 +36,15 @@ def test_the_example_prints_what_is_shown():
     assert printed.getvalue() == shown
 
 
+def test_the_checkpoints_code_runs(tmp_path):
+    golden = ROOT / "tests" / "golden" / "peft" / "gpt2"
+    example = blocks("python")[2]
+    for shown, path in {"gpt2": golden, "adapter": golden / "c_attn", "ours": tmp_path}.items():
+        example = example.replace(f"path/to/{shown}", str(path))
+    exec(compile(example, "README.md", "exec"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+
+
 def test_the_demonstrations_numbers_are_those_of_the_committed_results():
     results = json.loads((ROOT / "figures" / "demo" / "demo.json").read_text())
     assert blocks("text")[0] == "\n".join([*table(results), "", *samples(results)]).rstrip() + "\n"
