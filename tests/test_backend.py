@@ -1,4 +1,5 @@
 import math
+import subprocess
 import sys
 import types
 
@@ -6,13 +7,15 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from device_array import device_xp, to_fake_device
+from device_array import device_xp, to_fake_device, to_host
 from minilora import backend
 from minilora.backend import (
     choose_device,
+    constant_vector,
     erf,
     get_xp,
     gpu_memory,
+    keep_freed_memory,
     on_gpu,
     on_host,
     one_blas_thread,
@@ -20,6 +23,7 @@ from minilora.backend import (
     tf32,
     to_device,
     to_numpy,
+    vecdot,
 )
 
 HOST = np.ones(3)
@@ -214,3 +218,49 @@ def test_products_are_tf32_inside_the_context_only_also_after_an_error(monkeypat
         assert cublas.chosen == (7, 3)
         raise KeyError
     assert cublas.chosen == (1, 0)
+
+
+# ---- what is faster
+
+
+def test_vecdot_is_a_sum_of_products_on_host_and_device():
+    a, b = np.random.default_rng(0).standard_normal((2, 3, 4))
+    assert np.allclose(vecdot(a, b), (a * b).sum(axis=-1))
+    assert np.allclose(to_host(vecdot(to_fake_device(a), to_fake_device(b))), (a * b).sum(axis=-1))
+
+
+def test_vecdot_conjugates_nothing():
+    """The complex step needs a function that stays the same formula for complex numbers."""
+    assert vecdot(np.array([1.0 + 2.0j]), np.array([1.0j])) == 1.0j - 2.0
+
+
+def test_a_constant_vector_of_the_host_is_one_array_that_nobody_can_write():
+    vector = constant_vector(np, 3, 0.5, np.dtype("float32"))
+    assert vector is constant_vector(np, 3, 0.5, np.dtype("float32")) and vector.dtype == np.float32
+    assert vector.tolist() == [0.5] * 3
+    with pytest.raises(ValueError, match="read-only"):
+        vector[0] = 1.0
+    assert to_host(constant_vector(device_xp, 2, 1.0, np.dtype("float64"))).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is Linux's")
+def test_memory_that_is_kept_is_used_again():
+    code = """
+import resource, numpy
+from minilora.backend import keep_freed_memory
+keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    numpy.ones(4_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+first = faults()
+print(first, faults())
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    first, second = map(int, printed.split())
+    assert second < first / 10 or first < 100  # where pages are huge, there are few faults to begin with
+
+
+def test_where_there_is_no_mallopt_nothing_is_done(monkeypatch):
+    monkeypatch.setattr(backend.ctypes, "CDLL", lambda name: types.SimpleNamespace())
+    keep_freed_memory.__wrapped__()

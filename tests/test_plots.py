@@ -13,6 +13,10 @@ SPECTRA = {"LoRA, rank 2": np.array([3.0, 1.0]), "full fine-tuning": 2.0 ** -np.
 PHI = np.linspace(0.1, 0.6, 15).reshape(3, 5)
 
 SCORES = {"LoRA": (7680, [93.5, 94.0, 95.0]), "full fine-tuning": (1_900_000, [94.5, 95.0, 97.0])}
+RATIOS = {"training": {"S1": (1.6, 1.5, 1.8), "S2": (1.4, 0.9, 14.0)}, "generating": {"S1": (2.9, 2.5, 3.0)}}
+MEMORY = {"S1": {"ours": (40e6, 50e6, 90e6), "theirs": (360e6, 370e6, 490e6)}}
+GROWTH = {"L": ([2, 4, 8], [0.1, 0.2, 0.4], [1e9, 2e9, 4e9], [3e7, 6e7, 12e7], [3e7, 6e7, 12e7])}
+RUNGS = {"S1": {"plain": (1.0, 1.0, 1.0), "better": (2.0, 1.8, 2.3)}, "S2": {"plain": (1, 1, 1), "better": (3, 2, 4)}}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
 FIGURES = {
@@ -21,6 +25,10 @@ FIGURES = {
     "similarity": lambda: plots.similarity_heatmap(PHI, 0.5 * PHI),
     "scores": lambda: plots.scores(SCORES, LEVELS),
     "picture": plots.lora_picture,
+    "ratios": lambda: plots.bench_ratios(RATIOS),
+    "memory": lambda: plots.bench_memory(MEMORY),
+    "growth": lambda: plots.bench_scaling(GROWTH),
+    "ladder": lambda: plots.ladder(RUNGS),
 }
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 
@@ -177,3 +185,26 @@ def test_the_users_own_settings_do_not_matter():
         assert matplotlib.rcParams["font.size"] == 5
     assert figure.axes[0].xaxis.label.get_size() == 16
     assert figure.get_facecolor() == (1, 1, 1, 1)
+
+
+def test_a_ratio_is_a_bar_and_a_round_far_off_does_not_flatten_the_others():
+    training, generating = plots.bench_ratios(RATIOS).axes
+    assert [bar.get_height() for bar in training.patches] == [1.6, 1.4]
+    assert 1.6 < training.get_ylim()[1] < 3.0 and generating.get_title() == "generating"
+
+
+def test_memory_is_stacked_stage_on_stage():
+    (axes,) = plots.bench_memory(MEMORY).axes
+    ours = [bar for bar in axes.patches if bar.get_x() < 0.5]
+    assert [(bar.get_y(), bar.get_height()) for bar in ours] == [(0, 40), (40, 10), (50, 40)]
+
+
+def test_the_formulas_time_meets_the_measured_one_in_the_middle():
+    time, _ = plots.bench_scaling(GROWTH).axes
+    drawn = lines(time)
+    assert np.allclose(drawn["formula"].get_ydata(), [100, 200, 400]) and drawn["measured"].get_ydata()[1] == 200
+
+
+def test_the_ladder_begins_at_the_top():
+    first, _ = plots.ladder(RUNGS).axes
+    assert first.yaxis_inverted() and [bar.get_width() for bar in first.patches] == [1.0, 2.0]

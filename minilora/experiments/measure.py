@@ -7,6 +7,7 @@ from statistics import median
 
 import numpy
 
+from minilora.backend import gpu_memory
 from minilora.data import EOT, parse_source, slot_errors
 from minilora.generation import generate
 from minilora.training import ThreadedObjective, evaluate_loss
@@ -70,21 +71,22 @@ def slot_scores(samples):
 def step_memory(trainer):
     """The memory of a training step in bytes: what stays (weights, optimizer state) and the step's own peak above it.
 
-    The step is computed once more, without changing a weight, while Python's tracemalloc follows every array. On a
-    GPU, arrays are not Python's, and the peak is None.
+    The step is computed once more, without changing a weight, while Python's tracemalloc follows every array, or on a
+    GPU, CuPy's memory pool.
     """
     model, optimizer = trainer.model, trainer.optimizer
     staying = sum(p.data.nbytes for p in model.parameters())
     staying += sum(array.nbytes for state in optimizer.state for array in state.values())
-    if trainer.device == "gpu":
-        return {"staying": staying, "peak": None}
     batch = trainer.sample_batch(numpy.random.default_rng(0))  # the same for every method
     model.zero_grad()
+    pool = gpu_memory(release=True)
     with ThreadedObjective(model, trainer.threads, trainer.config.accumulation) as objective:
         tracemalloc.start()
         objective.loss_and_backward(batch, numpy.random.default_rng(0))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+    if trainer.device == "gpu":
+        peak = gpu_memory()["total"] - pool["used"]
     model.zero_grad()
     return {"staying": staying, "peak": staying + peak}
 

@@ -25,8 +25,8 @@ def bench_ratios(panels):
         medians, low, high = (numpy.array(column) for column in zip(*bars.values()))
         places = numpy.arange(len(bars))
         axes.bar(places, medians, width=0.6, color=OURS)
-        # a peer's thread that lost its core for a while can make one round many times as slow: cut the whisker there
-        top = max(1.0, 1.35 * medians.max())
+        # a thread that lost its core for a while can make one round many times as slow: cut the whisker there
+        top = max(1.05, min(1.05 * high.max(), 1.6 * medians.max()))
         axes.errorbar(
             places, medians, (medians - low, numpy.minimum(high, top) - medians), fmt="none", color="black", capsize=6
         )
@@ -52,7 +52,8 @@ def bench_memory(panels):
     -------
     Figure
     """
-    figure = new_figure(4.4 * len(panels) + 0.6, 5.2)
+    figure = new_figure(4.4 * len(panels) + 0.6, 5.6)
+    most = max(peaks[-1] for bars in panels.values() for peaks in bars.values()) / 1e6
     stages = {"imports": "0.8", "model and optimizer": "#56B4E9", "steps": "#0072B2"}
     for axes, (shape, bars) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
         places = numpy.arange(len(bars))
@@ -63,12 +64,11 @@ def bench_memory(panels):
             before = peak
         for place, peak in zip(places, peaks[-1]):
             axes.annotate(f"{peak:,.0f}", (place, peak), (0, 4), textcoords="offset points", ha="center", size=13)
-        axes.set(title=shape, xticks=places, ylim=(0, None))
+        axes.set(title=shape, xticks=places, ylim=(0, 1.08 * most))
         axes.set_xticklabels(bars, size=13)
         axes.grid(axis="x", visible=False)
     figure.axes[0].set_ylabel("most memory held (MB)")
-    figure.axes[0].legend(loc="upper left", fontsize=12)
-    figure.axes[0].margins(y=0.3)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(stages))
     return figure
 
 
@@ -94,13 +94,14 @@ def bench_scaling(letters):
             (rows[1, column], numpy.array(held) / 1e6, numpy.array(held_formula) / 1e6),
         )
         for axes, measured, formula in panels:
-            axes.plot(values, formula, color="black", linestyle="--", linewidth=1.6, label="formula")
+            axes.plot(values, formula, color="0.72", linewidth=8, solid_capstyle="round", label="formula")
             axes.plot(values, measured, label="measured", **LINES[1] | {"linestyle": "-"})
             axes.set_xscale("log", base=2)
             axes.set_yscale("log", base=2)
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.yaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
+            axes.margins(y=0.1)
         rows[1, column].set_xlabel(f"${letter}$")
     rows[0, 0].set_ylabel("a step (ms)")
     rows[1, 0].set_ylabel("kept activations (MB)")
@@ -128,9 +129,11 @@ def ladder(rungs):
         places = numpy.arange(len(bars))
         axes.barh(places, medians, color=OURS, height=0.62)
         axes.errorbar(medians, places, xerr=(medians - low, high - medians), fmt="none", color="black", capsize=4)
+        right = 1.5 * medians.max()  # a round in which the first rung stalled would flatten the others
         for place, median in zip(places, medians):
-            axes.annotate(f"{median:.2f}", (0, place), (6, 0), textcoords="offset points", va="center", color="white")
-        axes.set(title=shape, yticks=places, yticklabels=names, xlabel="times the first")
+            axes.annotate(f"{median:.2f}", (right, place), (-4, 0), textcoords="offset points", va="center", ha="right",
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+        axes.set(title=shape, yticks=places, yticklabels=names, xlabel="times the first", xlim=(0, right))
         axes.grid(axis="y", visible=False)
     figure.axes[0].invert_yaxis()
     return figure

@@ -81,7 +81,13 @@ class Peer:
         self.model = self.model.merge_and_unload()
 
     def memory(self):
-        """Nothing: every answer tells the most that the process has held."""
+        """Nothing: every answer tells the most that was held."""
+
+    def peak_bytes(self):
+        """The most that the process has held so far; on a GPU, the most that tensors have."""
+        if getattr(self, "device", "cpu") == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def versions(self):
         """Of what is compared."""
@@ -96,7 +102,7 @@ def main():
         started = time.perf_counter()
         answer = getattr(peer, command.pop("do"))(**command) or {}
         answer["seconds"] = time.perf_counter() - started
-        answer["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        answer["peak_bytes"] = peer.peak_bytes()
         print(json.dumps(answer), flush=True)
 
 

@@ -18,6 +18,12 @@ from minilora.models import GPTConfig
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "docs" / "speed.md", ROOT / "README.md")
 RESULTS = ROOT / "figures" / "bench"
+TARGETS = {  # times as fast as the peer, LoRA's step and generation; and the step's part of the floor, %
+    "S1": (2.5, 5.0, 50),
+    "S2": (2.0, 4.0, 60),
+    "S3": (1.6, 2.5, 65),
+    "gpt2-small": (1.3, 1.8, 70),
+}
 
 
 def read(name):
@@ -33,7 +39,8 @@ def machine(results):
 
 def blocks():
     """The text of each block, by the name in its comment."""
-    bench, gpt2, ladder, where = map(read, ("bench.json", "gpt2-small/bench.json", "ladder.json", "where.json"))
+    names = ("bench.json", "gpt2-small/bench.json", "ladder.json", "where.json", "processes.json")
+    bench, gpt2, ladder, where, ways = map(read, names)
     return {
         "bench": [*aligned(training(bench["train"])), "", *aligned(generation(bench["generate"])), "", machine(bench)],
         "gpt2": [
@@ -45,6 +52,8 @@ def blocks():
         "scaling": aligned(scaling(bench["scaling"])),
         "ladder": aligned(rungs(ladder["rungs"])),
         "where": aligned(kinds(where["ms"])),
+        "targets": aligned(targets(bench, gpt2)),
+        "processes": aligned(processes(ways["seconds"])),
         "speed": aligned(summary(bench, gpt2)),
     }  # fmt: skip
 
@@ -78,6 +87,42 @@ def kinds(shapes):
     rows = [("ms (%) of a step", *shapes)]
     for kind in next(iter(shapes.values())):
         rows.append((kind, *(f"{ms[kind]:.1f} ({100 * ms[kind] / sum(ms.values()):.0f})" for ms in shapes.values())))
+    return rows
+
+
+def targets(bench, gpt2):
+    """What was aimed at, what was reached, and what part of the floor the first aim would have been."""
+    rows = [("aim", "aimed at", "reached", "", "the aim as % of the floor")]
+    for results in (bench, gpt2):
+        for shape, methods in results["train"].items():
+            step, generating, floor = TARGETS[shape]
+            ratio, part = methods["lora"]["ratio"]["median"], methods["lora"]["floor_percent"]["median"]
+            made = results["generate"][shape]["lora"]["ratio"]["median"]
+            rows.append((f"{shape}, LoRA step, times the peer", f"{step:.1f}", f"{ratio:.2f}", met(ratio, step),
+                         f"{part * step / ratio:.0f}"))  # fmt: skip
+            rows.append((f"{shape}, LoRA step, % of the floor", f"{floor}", f"{part:.0f}", met(part, floor), ""))
+            rows.append((f"{shape}, generating, times the peer", f"{generating:.1f}", f"{made:.2f}",
+                         met(made, generating), ""))  # fmt: skip
+            if "full" in methods:
+                full = methods["full"]["ratio"]["median"]
+                rows.append((f"{shape}, full step, times the peer", "1.0", f"{full:.2f}", met(full, 1.0), ""))
+            held = results["memory"][shape]["lora"]
+            part, most = 100 * held["minilora"]["step"] / held["torch"]["step"], 100 if shape == "gpt2-small" else 50
+            rows.append((f"{shape}, memory, % of the peer's", f"{most}", f"{part:.0f}", met(-part, -most), ""))
+    return rows
+
+
+def met(value, aim):
+    """ "met" or "missed"."""
+    return "met" if value >= aim else "missed"
+
+
+def processes(shapes):
+    """Milliseconds of each way, by shape."""
+    rows = [("ms", *shapes)]
+    for way in next(iter(shapes.values())):
+        cells = ({name: 1e3 * s for name, s in of[way].items()} for of in shapes.values())
+        rows.append((way, *(spread(cell, ".0f") for cell in cells)))
     return rows
 
 

@@ -163,3 +163,20 @@ def test_embedding_has_a_gradient_for_W_and_none_for_ids(normal):
     layer.freeze()
     layer.backward(dy, cache)
     assert layer.W.grad is None
+
+
+def test_a_frozen_linear_keeps_no_input_and_a_trained_one_does():
+    layer, x = Linear(np.ones((4, 3))), np.ones((2, 3))
+    assert layer.forward(x)[1].x is x
+    layer.freeze()
+    y, cache = layer.forward(x)
+    assert cache.x is None and layer.backward(y, cache).shape == x.shape
+
+
+def test_a_cache_of_a_frozen_linear_gives_no_dW():
+    layer = Linear(np.ones((4, 3)))
+    layer.freeze()
+    y, cache = layer.forward(np.ones((2, 3)))
+    layer.W.trainable = True
+    with pytest.raises(ValueError, match="cache was made while W was frozen: run forward again"):
+        layer.backward(y, cache)

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from minilora.ops import attention_backward, attention_forward
+from minilora import blocks
+from minilora.ops import attention, attention_backward, attention_forward
 
 N, H, T, K = 2, 3, 5, 4
 RNG = np.random.default_rng(0)
@@ -82,3 +83,27 @@ def test_extreme_scores_stay_finite():
     y, cache = attention_forward(1e2 * Q, 1e2 * KEYS, V)
     assert np.isfinite(y).all()
     assert all(np.isfinite(grad).all() for grad in attention_backward(DY, cache))
+
+
+@pytest.mark.parametrize("queries", [1, 2, 3, 4])
+@pytest.mark.parametrize("padding", [None, PADDING], ids=["all keys", "padding"])
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "not causal"])
+@pytest.mark.parametrize("T_q", [T, 3])
+def test_tiles_change_no_result(T_q, causal, padding, queries, monkeypatch):
+    q, dy = Q[:, :, T - T_q :], DY[:, :, T - T_q :]
+    y, cache = attention_forward(q, KEYS, V, padding, causal=causal)
+    grads = attention_backward(dy, cache)
+    monkeypatch.setattr(attention, "QUERIES", queries)
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 1)  # a sequence a tile
+    y_tiles, cache_tiles = attention_forward(q, KEYS, V, padding, causal=causal)
+    assert len(cache_tiles.tiles) == N * math.ceil(T_q / queries)
+    assert np.allclose(y_tiles, y, rtol=0, atol=1e-14)
+    assert np.allclose(cache_tiles.probs, cache.probs, rtol=0, atol=1e-14)
+    for grad_tiles, grad in zip(attention_backward(dy, cache_tiles), grads, strict=True):
+        assert np.allclose(grad_tiles, grad, rtol=0, atol=1e-14)
+
+
+def test_causal_tiles_leave_out_what_nobody_sees(monkeypatch):
+    monkeypatch.setattr(attention, "QUERIES", 2)
+    _, cache = attention_forward(Q, KEYS, V)
+    assert [tile[3].shape[2:] for tile in cache.tiles] == [(2, 2), (2, 4), (1, 5)]

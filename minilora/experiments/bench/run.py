@@ -34,7 +34,7 @@ class BenchConfig:
         Of "lora" and "full", for training and memory.
     rounds : int
     threads : int
-        For each side.
+        For each side; a GPU is driven by one.
     device : {"cpu", "gpu"}
     peer_python : str, optional
         A Python that has torch, transformers and peft; without one, there is no comparison.
@@ -57,6 +57,8 @@ class BenchConfig:
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{field} was {value!r}; it may be an integer of at least 1")
+        if self.device == "gpu":
+            object.__setattr__(self, "threads", 1)
 
 
 def run(config, out, *, command="", progress=True):
@@ -76,7 +78,7 @@ def run(config, out, *, command="", progress=True):
     jobs = [(part, shape) for part in config.parts if part in parts for shape in config.shapes]
     for part, shape in tqdm(jobs, desc="bench", disable=not progress):
         results.setdefault(part, {})[shape] = parts[part](config, commands, shape)
-    if "scaling" in config.parts:
+    if "scaling" in config.parts and config.device == "cpu":
         with sides({"minilora": commands["minilora"]}) as started:
             results["scaling"] = measure_scaling(started["minilora"], config.threads, config.rounds)
     write_json(Path(out) / "bench.json", results)
@@ -115,7 +117,7 @@ def measure_training(config, commands, shape_name):
             turns, steps = {}, {}
             for name, side in started.items():
                 do = "floor" if name == "floor" else "train"
-                side.ask(do, n=1)
+                side.ask(do, n=2)  # the first step of a GPU compiles its kernels
                 steps[name] = max(1, round(TURN_SECONDS / side.ask(do, n=1)["seconds"]))
 
                 def turn(side=side, do=do, n=steps[name]):

@@ -12,10 +12,11 @@ import sys
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy
 
-from minilora.backend import one_blas_thread, to_numpy
+from minilora.backend import gpu_memory, one_blas_thread, tf32, to_numpy
 from minilora.data import Batch
 from minilora.experiments.bench.shapes import Shape, products_of_step
 from minilora.generation import generate
@@ -28,7 +29,7 @@ class Worker:
     """A model with its optimizer and a batch, and what can be timed with them."""
 
     def make(self, shape, method, threads, rank=8, device="cpu"):
-        shape = Shape(**shape)
+        shape, self.device = Shape(**shape), device
         rng = numpy.random.default_rng(0)
         config = GPTConfig(shape.V, max(shape.T, 256), shape.L, shape.C, shape.H)
         self.model = GPT(config, rng, device=device)
@@ -47,12 +48,14 @@ class Worker:
         self.arrays = None
 
     def train(self, n):
-        """n steps: forward, loss, backward, AdamW. Returns the last loss, for which a GPU has to finish."""
-        with ThreadedObjective(self.model, self.threads) as objective:
+        """n steps: forward, loss, backward, AdamW. Returns the last loss."""
+        products = tf32() if self.device == "gpu" else nullcontext()
+        with products, ThreadedObjective(self.model, self.threads) as objective:
             for _ in range(n):
                 self.model.zero_grad()
                 loss = objective.loss_and_backward(self.batch)
                 self.optimizer.step()
+        to_numpy(self.optimizer.parameters[-1].data)  # a GPU has to finish the last step
         return {"loss": float(to_numpy(loss))}
 
     def generate(self, n):
@@ -74,7 +77,13 @@ class Worker:
         return {"bytes": kept}
 
     def memory(self):
-        """Nothing: every answer tells the most that the process has held."""
+        """Nothing: every answer tells the most that was held."""
+
+    def peak_bytes(self):
+        """The most that the process has held so far; on a GPU, the most that its memory pool has."""
+        if getattr(self, "device", "cpu") == "gpu":
+            return gpu_memory()["total"]
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
     def floor(self, n):
         """The matrix products of n steps, each thread with its share of them, into memory that is there already."""
@@ -113,7 +122,7 @@ def main():
         started = time.perf_counter()
         answer = getattr(worker, command.pop("do"))(**command) or {}
         answer["seconds"] = time.perf_counter() - started
-        answer["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+        answer["peak_bytes"] = worker.peak_bytes()
         print(json.dumps(answer), flush=True)
 
 
