@@ -9,6 +9,7 @@ import numpy
 from minilora.backend import choose_device, get_xp, on_host, to_device
 from minilora.layers import MLP, Block, Embedding, KeyValueCache, LayerNorm, Linear, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
+from minilora.models.shape import check_ids
 from minilora.ops import (
     EmbeddingCache,
     LayerNormCache,
@@ -276,14 +277,8 @@ class GPT(Module):
 
     def _check_ids(self, ids, start):
         limit, added = self.config.n_positions, self.prefix.length
-        V = self.config.vocab_size + added
-        if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
-            )
+        check_ids(ids, self.config.vocab_size + added)
         if start + ids.shape[1] > limit:
             of_prefix = f", {added} of them the prefix's" if added else ""
             raise ValueError(f"ids made a sequence of {start + ids.shape[1]} tokens{of_prefix}; n_positions is {limit}")
-        if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
-            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
         self.prefix.check(ids, start)
