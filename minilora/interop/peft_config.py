@@ -4,12 +4,12 @@ The fields are those of peft 0.21 (LoraConfig). What changes the computation and
 name; so is a field that is not known here, unless it is off.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from minilora.interop.foreign_files import read_json
 from minilora.interop.peft_settings import fits
 
 # What says where an adapter came from, how it began, or what another field would need: none of it changes the output.
@@ -177,22 +177,3 @@ def as_list(value):
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def read_json(path):
-    """The JSON object in a file.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, or holds something else.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON, or it is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}; it may hold a JSON object")
-    return content

@@ -7,11 +7,11 @@ the whole path of each layer, so that what comes in is an ordinary adapter.
 
 from pathlib import Path
 
+from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
 from minilora.interop.fused import Factors, split
 from minilora.interop.peft_config import read_config
 from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
-from minilora.interop.peft_tensors import read_tensors
 from minilora.methods import LoRAConfig
 from minilora.methods.lora import attach, make_factors, target_layers
 from minilora.methods.selection import new_parameters
@@ -87,16 +87,22 @@ def _shapes(config, layout, adapted, whole):
 
 def _read(path, shapes):
     """The tensors of a file, if they are exactly those in `shapes`."""
-    tensors = read_tensors(path)
+    pickles = sorted(file.name for file in path.parent.glob("adapter_model.*") if file != path)
+    if pickles and not path.is_file():
+        raise ValueError(
+            f"there is no file {path}, only {pickles[0]}, which can run code and is not opened: save it as safetensors"
+        )
+    stored = tensors_in(path)
     expected = {PREFIX + tensor: shape for tensor, shape in shapes.items()}
-    for name, array in tensors.items():
+    for name, tensor in stored.items():
         if name not in expected:
             raise ValueError(f"{path} holds {name}, which {CONFIG} does not ask for, or the model does not have")
-        if array.shape != expected[name]:
-            raise ValueError(f"{path}: {name} has shape {array.shape}; {CONFIG} and the model want {expected[name]}")
-    if missing := [name for name in expected if name not in tensors]:
+        if tensor.shape != expected[name]:
+            raise ValueError(f"{path}: {name} has shape {tensor.shape}; {CONFIG} and the model want {expected[name]}")
+        check_dtype(tensor)
+    if missing := [name for name in expected if name not in stored]:
         raise ValueError(f"{path} lacks {missing[0]}")
-    return {name.removeprefix(PREFIX): array for name, array in tensors.items()}
+    return {name.removeprefix(PREFIX): read_tensor(tensor) for name, tensor in stored.items()}
 
 
 def _split_all(config, layout, adapted, tensors):

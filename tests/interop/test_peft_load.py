@@ -336,7 +336,7 @@ DAMAGE = {
     "a name without the prefix": (with_tensor("transformer.wte.weight", 19, 12), "holds transformer.wte.weight, which"),
     "A of another rank": (with_tensor(A, 3, 12), rf"{A} has shape \(3, 12\); .* want \(4, 12\)"),
     "a transposed B": (with_tensor(B, 4, 36), rf"{B} has shape \(4, 36\); .* want \(36, 4\)"),
-    "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{A} is of type I64; it may be F64, F32, F16 or BF16"),
+    "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{A} is I64; it may be one of F64, F32, F16, BF16"),
     "another rank": (lambda folder: change_config(folder, r=3), rf"{A} has shape \(4, 12\); .* want \(3, 12\)"),
     "another module": (
         lambda folder: change_config(folder, target_modules=["c_fc"]),
