@@ -40,6 +40,7 @@ class PeftConfig:
     lora_alpha: float = 8
     lora_dropout: float = 0.0
     use_rslora: bool = False
+    use_dora: bool = False
     target_modules: list[str] | str | None = None
     exclude_modules: list[str] | str | None = None
     layers_to_transform: list[int] | int | None = None
@@ -145,6 +146,7 @@ def _rules(c, transposed):
     yield "r", _is_number(c.r, int) and c.r >= 1, "it may be an integer of at least 1"
     yield "lora_alpha", _is_number(c.lora_alpha, (int, float)), "it may be a finite number"
     yield "use_rslora", isinstance(c.use_rslora, bool), "it may be true or false"
+    yield "use_dora", isinstance(c.use_dora, bool), "it may be true or false"
     yield "bias", c.bias in BIASES, f"it may be one of {', '.join(map(repr, BIASES))}"
     yield "init_lora_weights", c.init_lora_weights in INITS, "it changes W itself, which minilora does not"
     yield "fan_in_fan_out", c.fan_in_fan_out in (None, transposed), f"the model's weights are stored {layout}"
