@@ -4,7 +4,7 @@ import argparse
 
 import minilora
 
-NOT_GIVEN = (  # None unless given; help shows no default
+NOT_GIVEN = (  # None unless given, by a verb in whose help they have no default of their own
     "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python", "base",
     "architecture", "length", "steps", "width", "out",
 )  # fmt: skip

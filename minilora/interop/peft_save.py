@@ -19,6 +19,7 @@ def save_peft(model, folder, *, name=None, base=None):
     """Write one adapter, of LoRA or DoRA, as PEFT does.
 
     With the active adapter, what is trainable besides is saved too: as modules_to_save, or as bias.
+    How DoRA is differentiated (`dora_exact`) is not: PEFT has one way.
 
     Parameters
     ----------

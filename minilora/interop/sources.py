@@ -14,19 +14,19 @@ class Source(NamedTuple):
 
 
 def linear_sources(path, name, I, O):
-    """Of a linear map, stored (out, in) as here."""
+    """Yield the Sources of a linear map, whose W is stored (out, in), as here."""
     yield Source(f"{path}.W", f"{name}.weight", (O, I))
     yield Source(f"{path}.bias", f"{name}.bias", (O,))
 
 
 def layernorm_sources(path, name, C):
-    """Of a LayerNorm."""
+    """Yield the Sources of a LayerNorm."""
     yield Source(f"{path}.gain", f"{name}.weight", (C,))
     yield Source(f"{path}.bias", f"{name}.bias", (C,))
 
 
 def bert_block_sources(block, layer, qkv, config):
-    """Of one of BERT's blocks, which are RoBERTa's and DeBERTa's too.
+    """Yield the Sources of one of BERT's blocks, which are RoBERTa's and DeBERTa's too.
 
     Parameters
     ----------
