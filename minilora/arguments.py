@@ -4,9 +4,9 @@ import argparse
 
 import minilora
 
-NOT_GIVEN = (  # None unless given; help shows no default
+NOT_GIVEN = (  # None unless given, by a verb in whose help they have no default of their own
     "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python", "base",
-    "architecture", "length",
+    "architecture", "length", "steps", "width", "out",
 )  # fmt: skip
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
 
@@ -42,13 +42,18 @@ def parser():
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
     p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
 
-    p = verb("pretrain", "Pretrain a byte-level decoder; continues if DIR holds a run.",
-             "minilora pretrain --out runs/decoder")  # fmt: skip
-    p.add_argument("--out", metavar="DIR", default="runs/decoder", help="the run's folder")
+    p = verb("pretrain", "Pretrain a byte-level decoder or encoder; continues if DIR holds a run.",
+             "minilora pretrain --kind encoder --out runs/encoder")  # fmt: skip
+    p.add_argument("--kind", choices=("decoder", "encoder"), default="decoder",
+                   help="a GPT, which says what comes next, or a RoBERTa, which says what is hidden")  # fmt: skip
+    p.add_argument("--out", metavar="DIR", default=argparse.SUPPRESS,
+                   help="the run's folder (default: runs/decoder or runs/encoder)")  # fmt: skip
     p.add_argument("--corpus", choices=("prose", "code"), default="prose", help="what it reads")
-    p.add_argument("--steps", type=int, default=8000, help="training steps")
+    p.add_argument("--steps", type=int, default=argparse.SUPPRESS,
+                   help="training steps (default: 8000; 12000 of an encoder)")  # fmt: skip
     p.add_argument("--layers", type=int, default=4, help="number of blocks, L")
-    p.add_argument("--width", type=int, default=192, help="width of the model, C")
+    p.add_argument("--width", type=int, default=argparse.SUPPRESS,
+                   help="width of the model, C (default: 192; 128 of an encoder)")  # fmt: skip
     p.add_argument("--heads", type=int, default=4, help="attention heads, H")
 
     p = verb("finetune", "Adapt a model to a task, and keep the adapter in a run folder.",

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,12 @@ from minilora.arguments import parser
 from minilora.backend import gpu_available
 from minilora.cli import main
 from minilora.experiments.demo_report import report
-from minilora.experiments.pretrain import PretrainConfig
 from minilora.experiments.pretrain import run as run_pretraining
+from minilora.experiments.pretrain_decoder import DECODER
+from minilora.experiments.pretrain_encoder import ENCODER
 from minilora.files import load_arrays, save_arrays
 from minilora.methods import lora_layers
+from minilora.models import RobertaForMaskedLM, load_model
 from minilora.verbs.training import LEARNING_RATES
 
 VERBS = (
@@ -182,11 +184,11 @@ TINY = ("--steps", "2", "--layers", "1", "--width", "16", "--heads", "2")
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
     """The folder of a run of three steps, with the checkpoint that it made after two."""
-    config = PretrainConfig()
+    config = DECODER.config
     shape = {"n_layer": 1, "d_model": 16, "n_head": 2, "d_mlp": 64}
     config = replace(config, model=replace(config.model, **shape), train=replace(config.train, steps=3))
     folder = tmp_path_factory.mktemp("pretrained")
-    run_pretraining(config, folder, checkpoint_every=2)
+    run_pretraining(DECODER, config, folder, checkpoint_every=2)
     return folder
 
 
@@ -206,6 +208,38 @@ def test_pretrain(tmp_path, pretrained):
     assert {a.dtype for a in arrays.values()} == {np.dtype("float16")}
     assert about["corpus"] == recipe["corpus"]["id"] and about["command"] == recipe["command"]
     assert minilora_prints("generate", "A", "--model", tmp_path / "decoder.safetensors", "--max-tokens", 2)
+
+
+def test_pretrain_an_encoder(tmp_path):
+    printed = minilora_prints("pretrain", "--kind", "encoder", *TINY, "--out", tmp_path)
+    recipe = read(tmp_path / "encoder.json")
+    shape = {"n_layer": 1, "d_model": 16, "n_head": 2, "d_mlp": 64, "vocab_size": 260, "n_positions": 256}
+    assert recipe["config"]["model"] | shape == recipe["config"]["model"]
+    assert recipe["config"]["train"] == json.loads(json.dumps(asdict(replace(ENCODER.config.train, steps=2))))
+    assert recipe["tokens_seen"] == 2 * 8 * 256 and recipe["command"].startswith("minilora pretrain --kind encoder ")
+    assert 7 < recipe["bits_per_byte"]["test"] < 9 and 4 < recipe["unigram_bits_per_byte"]["test"] < 5
+    unigram = recipe["unigram_bits_per_byte"]["test"]
+    assert f"{recipe['bits_per_byte']['test']:.3f} bits a byte on held-out text; unigram: {unigram:.3f}" in printed
+    assert (tmp_path / "encoder.png").read_bytes().startswith(PNG)
+    assert type(load_model(tmp_path / "encoder.safetensors")) is RobertaForMaskedLM
+
+
+@pytest.mark.parametrize(("arguments", "kind"), [((), DECODER), (("--kind", "encoder"), ENCODER)])
+def test_pretrain_s_defaults_are_those_of_the_bundled_model(arguments, kind, monkeypatch, capsys):
+    ran = []
+
+    def spy(*given, **options):
+        ran.append(given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minilora.experiments.pretrain.run", spy)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(["pretrain", *arguments])
+    assert ran == [(kind, kind.config, f"runs/{kind.name}")]
+    with pytest.raises(SystemExit):
+        main(["pretrain", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(str(n) in text for n in (kind.config.train.steps, kind.config.model.d_model))
 
 
 def test_pretrain_goes_on_where_it_stopped(tmp_path, pretrained):
@@ -230,6 +264,7 @@ def test_pretrain_goes_on_where_it_stopped(tmp_path, pretrained):
         (("--width", "32"), "width|d_model"),
         (("--heads", "4"), "head"),
         (("--corpus", "code"), "corpus"),
+        (("--kind", "encoder"), "pad_id"),
     ],
 )
 def test_pretrain_does_not_go_on_with_other_options(pretrained, change, names, capsys):
@@ -501,6 +536,8 @@ WRONG = {
     "merge another shape": ([*MERGE, "--adapter", "wider.safetensors"], r"wider.safetensors: "),
     "pretrain steps 0": ([*PRETRAIN, "--steps", "0"], r"steps was 0; .* at least 1"),
     "pretrain layers 0": ([*PRETRAIN, "--layers", "0"], r"layer.* was 0; .* at least 1"),
+    "pretrain steps 0, encoder": ([*PRETRAIN, "--kind", "encoder", "--steps", "0"], r"steps was 0; .* at least 1"),
+    "pretrain width 0": ([*PRETRAIN, "--kind", "encoder", "--width", "0"], r"d_model was 0; .* at least 1"),
     "pretrain heads 5": ([*PRETRAIN, "--width", "16", "--heads", "5"], r"head.* was 5; .* divide .* 16"),
     "demo steps 0": ([*DEMO, "--text", "notes.txt", "--steps", "0"], r"steps was 0; "),
     "demo, no such text": ([*DEMO, "--text", "none.txt"], r"there is no file none.txt"),
@@ -542,6 +579,7 @@ def test_a_gpu_that_is_not_there(arguments, folder, capsys):
         (["finetune", "--device", "tpu"], "--device: .*'tpu'.*auto.*cpu.*gpu"),
         (["finetune", "--method", "magic"], "--method: .*'magic'.*lora.*full"),
         (["evaluate", "--split", "train"], "--split: .*'train'.*valid.*test"),
+        (["pretrain", "--kind", "both"], "--kind: .*'both'.*decoder.*encoder"),
         (["pretrain", "--corpus", "poems"], "--corpus: .*'poems'.*prose.*code"),
         (["merge", "--adapter", "adapter.safetensors"], "--out"),
         (["generate"], "prompt"),

@@ -9,6 +9,10 @@ import minilora
 from experiments.tiny import byte_gpt
 from minilora.analysis import ARCHITECTURES, METHODS, PUBLISHED, adaptation, flops_per_token, memory_estimate
 from minilora.cli import main
+from minilora.models import Deberta, DebertaForClassification
+from models.tiny_deberta import CONFIG as DEBERTA
+from models.tiny_encoders import ALL as ENCODERS
+from models.tiny_encoders import CONFIG, tiny
 
 
 def printed(capsys, *arguments):
@@ -66,6 +70,22 @@ def test_a_model_file(capsys, tmp_path):
     model = byte_gpt()
     minilora.apply_lora(model, minilora.LoRAConfig(rank=2), rng=np.random.default_rng(0))
     assert f"{sum(p.data.size for p in model.trainable_parameters()):,} trained" in text
+
+
+@pytest.mark.parametrize("model_class", [*ENCODERS, Deberta, DebertaForClassification])
+def test_a_model_file_of_an_encoder(capsys, tmp_path, model_class):
+    model = tiny(model_class, config=CONFIG if model_class in ENCODERS else DEBERTA)
+    minilora.save_model(model, tmp_path / "model.safetensors")
+    lines = printed(capsys, "--model", tmp_path / "model.safetensors", "--rank", 2, "--device", "cpu").splitlines()
+    encoder = sum(p.data.size for p in getattr(model, "encoder", model).parameters())
+    head = sum(p.data.size for p in model.parameters()) - encoder
+    assert lines[0].endswith(f"{encoder + head:,} parameters" + (f", {head:,} of them in its head" if head else ""))
+    assert f": {encoder:,} parameters (L {model.config.n_layer}, " in lines[1]
+    length = 9 if model_class in ENCODERS else 14
+    assert any(f"a step of 8 x {length} tokens" in line for line in lines)
+    minilora.apply_lora(model, minilora.LoRAConfig(rank=2), rng=np.random.default_rng(0))
+    factors = sum(p.data.size for name, p in model.named_parameters() if name.endswith((".A", ".B")))
+    assert f"{factors:,} trained" in lines[2]
 
 
 def test_the_list_has_all_architectures_and_methods(capsys):

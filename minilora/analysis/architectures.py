@@ -44,6 +44,8 @@ class Architecture:
         F; 4 C if not given.
     conv_width : int
         S, of DeBERTa's convolution; 0 without one.
+    n_types : int
+        Rows of RoBERTa's table of token types.
     """
 
     family: str
@@ -54,6 +56,7 @@ class Architecture:
     n_head: int
     d_mlp: int | None = None
     conv_width: int = 0
+    n_types: int = 1
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -88,7 +91,7 @@ class Architecture:
         if self.family == "gpt":
             return {"wte.W": (V, C), "wpe.W": (P, C), **_layernorm("ln_f", C)}
         if self.family == "roberta":
-            return {"wte.W": (V, C), "wtt.W": (1, C), "wpe.W": (P, C), **_layernorm("ln_e", C)}
+            return {"wte.W": (V, C), "wtt.W": (self.n_types, C), "wpe.W": (P, C), **_layernorm("ln_e", C)}
         shapes = {"wte.W": (V, C), **_layernorm("ln_e", C), "wre.W": (P, C), **_layernorm("ln_r", C)}
         if self.conv_width:
             shapes |= {"conv.W": (C, C, self.conv_width), "conv.bias": (C,), **_layernorm("conv.ln", C)}
@@ -142,10 +145,13 @@ def size(shapes):
 
 
 def architecture_of(config):
-    """The Architecture of a model in memory, from its GPTConfig."""
-    return Architecture(
-        "gpt", config.vocab_size, config.n_positions, config.n_layer, config.d_model, config.n_head, config.d_mlp
-    )
+    """The Architecture of a model in memory, from its GPTConfig, RobertaConfig or DebertaConfig."""
+    c, sizes = config, (config.n_layer, config.d_model, config.n_head, config.d_mlp)
+    if hasattr(c, "n_buckets"):
+        return Architecture("deberta", c.vocab_size, 2 * c.n_buckets, *sizes, conv_width=c.conv_kernel_size)
+    if hasattr(c, "pad_id"):  # the first token's position is behind the padding's
+        return Architecture("roberta", c.vocab_size, c.n_positions + c.pad_id + 1, *sizes, n_types=c.n_types)
+    return Architecture("gpt", c.vocab_size, c.n_positions, *sizes)
 
 
 ARCHITECTURES = {

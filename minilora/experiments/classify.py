@@ -163,7 +163,7 @@ def predict(model, batches):
     """The class with the largest logit for each example of the batches, in their order: (n,), on the host."""
 
     def classes(batch):
-        logits, _ = model.forward(*model.encoder.place(batch.ids, batch.mask))  # (N, n_classes)
+        logits, _ = model.forward(*model.place(batch.ids, batch.mask))  # (N, n_classes)
         return to_numpy(logits.argmax(axis=1))
 
     with one_blas_thread(), ThreadPoolExecutor(cores() if model.xp is numpy else 1) as pool:

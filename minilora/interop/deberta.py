@@ -1,7 +1,7 @@
 """DeBERTa-v2 (and v3) from a Hugging Face folder. Its weights are (out, in) there too; only the names differ."""
 
-from minilora.interop.hf_folder import HFFolder, Source
-from minilora.interop.roberta import count_classes
+from minilora.interop.hf_folder import HFFolder
+from minilora.interop.sources import Source, bert_block_sources, layernorm_sources, linear_sources
 from minilora.models import Deberta, DebertaConfig, DebertaForClassification
 
 ARCHITECTURES = {
@@ -9,6 +9,7 @@ ARCHITECTURES = {
     "DebertaV2ForMaskedLM": Deberta,
     "DebertaV2ForSequenceClassification": DebertaForClassification,
 }
+QKV = ("query_proj", "key_proj", "value_proj")
 # What transformers takes a key for that config.json does not have; most of it is not what any checkpoint is.
 DEFAULTS = {
     "relative_attention": False,
@@ -60,7 +61,9 @@ def load_deberta(folder, *, dtype="float32", device="cpu"):
     hf.require("hidden_act", "gelu")
     hf.require("pruned_heads", {}, None)
     hf.require("quantization_config", None)
-    model_class = architecture(hf)
+    model_class = hf.architecture(ARCHITECTURES)
+    if model_class is None:
+        model_class = DebertaForClassification if hf.has("classifier.") else Deberta
     C, H = hf.size("hidden_size"), hf.size("num_attention_heads")
     hf.require("embedding_size", C)
     hf.require("attention_head_size", C // H)
@@ -82,22 +85,12 @@ def load_deberta(folder, *, dtype="float32", device="cpu"):
         max_distance=max_distance(hf),
         conv_kernel_size=S,
         layer_norm_eps=hf.config.get("layer_norm_eps", 1e-7),
-        n_classes=count_classes(hf),
+        n_classes=hf.n_labels(),
     )
     hf.remove_prefix("deberta.")
     hf.drop("embeddings.position_ids", "embeddings.position_embeddings.weight")  # position_biased_input is false
     hf.drop(*(name for name in hf.tensors if name.startswith(MASKED_LM_HEADS)))
     return hf.load(model_class, config, lambda: deberta_sources(model_class, config), dtype=dtype, device=device)
-
-
-def architecture(hf):
-    """The class that the folder's model becomes."""
-    names = hf.config.get("architectures")
-    if names is None:
-        classifies = any(name.startswith("classifier.") for name in hf.tensors)
-        return DebertaForClassification if classifies else Deberta
-    hf.require("architectures", *([name] for name in ARCHITECTURES))
-    return ARCHITECTURES[names[0]]
 
 
 def max_distance(hf):
@@ -109,34 +102,20 @@ def max_distance(hf):
 
 def deberta_sources(model_class, config):
     """Yield a Source for every parameter of one of DeBERTa's models."""
-    C, F = config.d_model, config.d_mlp
+    C = config.d_model
     encoder = "" if model_class is Deberta else "encoder."
 
-    def linear(path, name, I, O):
-        yield Source(f"{path}.W", f"{name}.weight", (O, I))
-        yield Source(f"{path}.bias", f"{name}.bias", (O,))
-
-    def layernorm(path, name):
-        yield Source(f"{path}.gain", f"{name}.weight", (C,))
-        yield Source(f"{path}.bias", f"{name}.bias", (C,))
-
     yield Source(f"{encoder}wte.W", "embeddings.word_embeddings.weight", (config.vocab_size, C))
-    yield from layernorm(f"{encoder}ln_e", "embeddings.LayerNorm")
+    yield from layernorm_sources(f"{encoder}ln_e", "embeddings.LayerNorm", C)
     yield Source(f"{encoder}wre.W", "encoder.rel_embeddings.weight", (2 * config.n_buckets, C))
-    yield from layernorm(f"{encoder}ln_r", "encoder.LayerNorm")
+    yield from layernorm_sources(f"{encoder}ln_r", "encoder.LayerNorm", C)
     for i in range(config.n_layer):
         block, layer = f"{encoder}blocks.{i}", f"encoder.layer.{i}"
-        for letter, name in (("q", "query"), ("k", "key"), ("v", "value")):
-            yield from linear(f"{block}.attn.{letter}_proj", f"{layer}.attention.self.{name}_proj", C, C)
-        yield from linear(f"{block}.attn.o_proj", f"{layer}.attention.output.dense", C, C)
-        yield from layernorm(f"{block}.ln_1", f"{layer}.attention.output.LayerNorm")
-        yield from linear(f"{block}.mlp.fc_in", f"{layer}.intermediate.dense", C, F)
-        yield from linear(f"{block}.mlp.fc_out", f"{layer}.output.dense", F, C)
-        yield from layernorm(f"{block}.ln_2", f"{layer}.output.LayerNorm")
+        yield from bert_block_sources(block, layer, QKV, config)
     if config.conv_kernel_size:
         yield Source(f"{encoder}conv.W", "encoder.conv.conv.weight", (C, C, config.conv_kernel_size))
         yield Source(f"{encoder}conv.bias", "encoder.conv.conv.bias", (C,))
-        yield from layernorm(f"{encoder}conv.ln", "encoder.conv.LayerNorm")
+        yield from layernorm_sources(f"{encoder}conv.ln", "encoder.conv.LayerNorm", C)
     if model_class is DebertaForClassification:
-        yield from linear("head.dense", "pooler.dense", C, C)
-        yield from linear("head.out_proj", "classifier", C, config.n_classes)
+        yield from linear_sources("head.dense", "pooler.dense", C, C)
+        yield from linear_sources("head.out_proj", "classifier", C, config.n_classes)

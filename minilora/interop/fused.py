@@ -6,6 +6,7 @@ Split. With the rows of B for q, k and v, one LoRA is three with the same A:
 
 Where a column of B_q is zero, its row of A adds nothing to q; such pairs are left out, and a layer whose part of B is
 all zero is not adapted. (All of B is zero in an adapter that has learned nothing: then everything is kept.)
+DoRA's m has one number for each row of W, and is cut like B; a layer with an m is always adapted.
 
 Join. Three LoRAs with an A of their own are one of rank 3 r, with B in blocks and zero elsewhere:
 
@@ -26,11 +27,12 @@ from minilora.layers import lora_scale
 
 
 class Factors(NamedTuple):
-    """delta_W = scale * B @ A of one layer, on the host; scale is that of alpha and the rank of A."""
+    """delta_W = scale * B @ A of one layer, or DoRA, on the host; scale is that of alpha and the rank of A."""
 
     A: numpy.ndarray  # (r, I)
     B: numpy.ndarray  # (O, r)
     alpha: float
+    m: numpy.ndarray | None = None  # (O,) DoRA's
 
     @property
     def rank(self):
@@ -44,7 +46,7 @@ def split(fused, n, rslora):
     Parameters
     ----------
     fused : Factors
-        B of shape (n O, r).
+        B of shape (n O, r), and m, if there is one, of shape (n O,).
     n : int
     rslora : bool
         Whether scale is alpha / sqrt(r).
@@ -54,20 +56,23 @@ def split(fused, n, rslora):
     list of Factors or None
         None for a layer that is not adapted.
     """
-    parts = numpy.split(fused.B, n)  # n of (O, r)
+    ms = [None] * n if fused.m is None else numpy.split(fused.m, n)  # n of (O,)
+    parts = [fused._replace(B=B, m=m) for B, m in zip(numpy.split(fused.B, n), ms, strict=True)]  # B: (O, r)
     if n == 1 or not fused.B.any():
-        return [fused._replace(B=B) for B in parts]
-    return [_without_zeros(fused, B, rslora) for B in parts]
+        return parts
+    return [_without_zeros(part, rslora) for part in parts]
 
 
-def _without_zeros(fused, B, rslora):
-    used = B.any(axis=0)  # (r,)
+def _without_zeros(part, rslora):
+    used = part.B.any(axis=0)  # (r,)
     rank = int(used.sum())
-    return Factors(fused.A[used], B[:, used], _alpha(fused, rank, rslora)) if rank else None
+    if not rank:
+        return None if part.m is None else part
+    return Factors(part.A[used], part.B[:, used], _alpha(part, rank, rslora), part.m)
 
 
 def join(parts, rows, rslora):
-    """One Factors for layers side by side.
+    """One Factors for layers side by side, without DoRA's m: where a layer is not adapted, m is what W says.
 
     Parameters
     ----------

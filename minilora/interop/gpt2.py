@@ -5,7 +5,8 @@ Here they are three Linears, and W is (out, in): each W is a run of c_attn's col
 W_q and c_proj are square, so a forgotten transpose would raise no error.
 """
 
-from minilora.interop.hf_folder import HFFolder, Source
+from minilora.interop.hf_folder import HFFolder
+from minilora.interop.sources import Source, layernorm_sources
 from minilora.models import GPT, GPTConfig
 
 MASKS = ("attn.bias", "attn.masked_bias")  # buffers of old checkpoints: the causal mask, and what it filled in
@@ -68,22 +69,18 @@ def gpt2_sources(config):
         yield Source(f"{path}.W", f"{name}.weight", (I, O), lambda W: W.T)
         yield Source(f"{path}.bias", f"{name}.bias", (O,))
 
-    def layernorm(path, name):
-        yield Source(f"{path}.gain", f"{name}.weight", (C,))
-        yield Source(f"{path}.bias", f"{name}.bias", (C,))
-
     yield Source("wte.W", "wte.weight", (config.vocab_size, C))
     yield Source("wpe.W", "wpe.weight", (config.n_positions, C))
     for i in range(config.n_layer):
         block, h = f"blocks.{i}", f"h.{i}"
-        yield from layernorm(f"{block}.ln_1", f"{h}.ln_1")
+        yield from layernorm_sources(f"{block}.ln_1", f"{h}.ln_1", C)
         for j, letter in enumerate("qkv"):
             columns = slice(j * C, (j + 1) * C)
             path, name = f"{block}.attn.{letter}_proj", f"{h}.attn.c_attn"
             yield Source(f"{path}.W", f"{name}.weight", (C, 3 * C), lambda W, columns=columns: W[:, columns].T)
             yield Source(f"{path}.bias", f"{name}.bias", (3 * C,), lambda bias, columns=columns: bias[columns])
         yield from conv1d(f"{block}.attn.o_proj", f"{h}.attn.c_proj", C, C)
-        yield from layernorm(f"{block}.ln_2", f"{h}.ln_2")
+        yield from layernorm_sources(f"{block}.ln_2", f"{h}.ln_2", C)
         yield from conv1d(f"{block}.mlp.fc_in", f"{h}.mlp.c_fc", C, F)
         yield from conv1d(f"{block}.mlp.fc_out", f"{h}.mlp.c_proj", F, C)
-    yield from layernorm("ln_f", "ln_f")
+    yield from layernorm_sources("ln_f", "ln_f", C)

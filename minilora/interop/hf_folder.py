@@ -5,38 +5,15 @@ can run code), no name leads out of the folder, and every name and shape is comp
 for, from the files' headers, before a model is made or a tensor read.
 """
 
-import json
-import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy
-from safetensors import SafetensorError, safe_open
 
+from minilora.interop.foreign_files import check_dtype, read_json, read_tensor, tensors_in
 from minilora.models.initial import NoDraw
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-DTYPES = ("F64", "F32", "F16", "BF16")  # what a weight may be stored as
-
-
-class StoredTensor(NamedTuple):
-    """Where a tensor is, and what its file's header says of it."""
-
-    file: Path
-    name: str
-    dtype: str
-    shape: tuple
-
-
-class Source(NamedTuple):
-    """Where a parameter of ours comes from."""
-
-    parameter: str  # its path in the model
-    tensor: str  # the tensor's name
-    shape: tuple  # the tensor's shape
-    convert: Callable = lambda array: array  # what of the tensor becomes the parameter
 
 
 class HFFolder:
@@ -82,6 +59,23 @@ class HFFolder:
         if value not in allowed:
             possible = " or ".join(map(repr, allowed))
             raise ValueError(f"{self.path / 'config.json'}: {key} was {value!r}; minilora supports {possible} alone")
+
+    def architecture(self, classes):
+        """Which of the classes, by the names of transformers', config.json says that the model is; None if nothing."""
+        names = self.config.get("architectures")
+        if names is None:
+            return None
+        self.require("architectures", *([name] for name in classes))
+        return classes[names[0]]
+
+    def has(self, start):
+        """Whether the name of a tensor starts so."""
+        return any(name.startswith(start) for name in self.tensors)
+
+    def n_labels(self):
+        """num_labels; where config.json only has names for them, their number; where it has neither, 2."""
+        labels = self.config.get("id2label")
+        return self.size("num_labels", len(labels) if isinstance(labels, dict) else 2)
 
     def size(self, key, default=None, least=1):
         """An integer of the configuration."""
@@ -150,11 +144,7 @@ class HFFolder:
 
     def read(self, name):
         """A tensor's values."""
-        tensor = self.tensors[name]
-        if tensor.dtype == "BF16":
-            return read_bfloat16(tensor)
-        with open_safetensors(tensor.file) as file:
-            return file.get_tensor(tensor.name)
+        return read_tensor(self.tensors[name])
 
     def _check(self, sources):
         used = set()
@@ -167,8 +157,7 @@ class HFFolder:
                 raise ValueError(
                     f"{tensor.file}: {tensor.name} has shape {tensor.shape}; config.json asks for {source.shape}"
                 )
-            if tensor.dtype not in DTYPES:
-                raise ValueError(f"{tensor.file}: {tensor.name} is {tensor.dtype}; it may be one of {DTYPES}")
+            check_dtype(tensor)
         if unknown := sorted(self.tensors.keys() - used):
             tensor = self.tensors[unknown[0]]
             raise ValueError(f"{tensor.file} holds {tensor.name}, which the model has no place for")
@@ -199,43 +188,3 @@ class HFFolder:
                 raise ValueError(f"{self.path / file} and {INDEX} differ: {odd[0]} is only in one of them")
             tensors |= found
         return tensors
-
-
-def read_json(path):
-    """The JSON object in a file."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON, or it is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}; it may hold a JSON object")
-    return content
-
-
-def open_safetensors(path):
-    """An open safetensors file, whose header has been checked against its length."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        return safe_open(path, framework="numpy")
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is no safetensors file, or it is damaged: {error}") from None
-
-
-def tensors_in(path):
-    """What a safetensors file's header lists: a dict of name to StoredTensor."""
-    with open_safetensors(path) as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}
-        return {name: StoredTensor(path, name, s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
-
-
-def read_bfloat16(tensor):
-    """The values of a bfloat16 tensor, a type that NumPy does not have: they are the upper halves of float32s."""
-    with open(tensor.file, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        start, stop = json.loads(file.read(length))[tensor.name]["data_offsets"]
-        file.seek(8 + length + start)
-        upper = numpy.frombuffer(file.read(stop - start), dtype="<u2")
-    return (upper.astype("uint32") << 16).view("float32").reshape(tensor.shape)

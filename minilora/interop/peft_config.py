@@ -4,12 +4,12 @@ The fields are those of peft 0.21 (LoraConfig). What changes the computation and
 name; so is a field that is not known here, unless it is off.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from minilora.interop.foreign_files import read_json
 from minilora.interop.peft_settings import fits
 
 # What says where an adapter came from, how it began, or what another field would need: none of it changes the output.
@@ -40,6 +40,7 @@ class PeftConfig:
     lora_alpha: float = 8
     lora_dropout: float = 0.0
     use_rslora: bool = False
+    use_dora: bool = False
     target_modules: list[str] | str | None = None
     exclude_modules: list[str] | str | None = None
     layers_to_transform: list[int] | int | None = None
@@ -145,6 +146,7 @@ def _rules(c, transposed):
     yield "r", _is_number(c.r, int) and c.r >= 1, "it may be an integer of at least 1"
     yield "lora_alpha", _is_number(c.lora_alpha, (int, float)), "it may be a finite number"
     yield "use_rslora", isinstance(c.use_rslora, bool), "it may be true or false"
+    yield "use_dora", isinstance(c.use_dora, bool), "it may be true or false"
     yield "bias", c.bias in BIASES, f"it may be one of {', '.join(map(repr, BIASES))}"
     yield "init_lora_weights", c.init_lora_weights in INITS, "it changes W itself, which minilora does not"
     yield "fan_in_fan_out", c.fan_in_fan_out in (None, transposed), f"the model's weights are stored {layout}"
@@ -177,22 +179,3 @@ def as_list(value):
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def read_json(path):
-    """The JSON object in a file.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, or holds something else.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON, or it is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}; it may hold a JSON object")
-    return content

@@ -10,6 +10,7 @@ from minilora.layers import LoRALinear
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every tensor's name
+MAGNITUDE = ".lora_magnitude_vector"  # ends the name of DoRA's m
 THEIR_NAMES = {"W": "weight", "gain": "weight", "bias": "bias"}  # of our parameters
 
 

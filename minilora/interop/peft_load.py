@@ -7,11 +7,11 @@ the whole path of each layer, so that what comes in is an ordinary adapter.
 
 from pathlib import Path
 
+from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
 from minilora.interop.fused import Factors, split
 from minilora.interop.peft_config import read_config
-from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
+from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
-from minilora.interop.peft_tensors import read_tensors
 from minilora.methods import LoRAConfig
 from minilora.methods.lora import attach, make_factors, target_layers
 from minilora.methods.selection import new_parameters
@@ -20,7 +20,7 @@ PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a cl
 
 
 def load_peft(model, folder, *, name="default"):
-    """Add a LoRA adapter that PEFT saved to a model, make it the active one, and freeze everything else.
+    """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
 
     What the adapter holds besides A and B (modules_to_save, bias) takes the place of the model's own, and is trainable.
 
@@ -51,7 +51,10 @@ def load_peft(model, folder, *, name="default"):
         layers = target_layers(model, ours)
     except ValueError as error:
         raise ValueError(f"{config.path}: {error}") from None
-    made = {path: make_factors(path, layer, ours, factors[path].A, factors[path].B) for path, layer in layers.items()}
+    made = {}
+    for path, layer in layers.items():
+        A, B, _, m = factors[path]
+        made[path] = make_factors(path, layer, ours, A, B, m)
     attach(model, made, name)
     for p in new_parameters(model).values():
         p.trainable = False  # unless the adapter holds it
@@ -82,21 +85,29 @@ def _shapes(config, layout, adapted, whole):
     for module in adapted:
         (O, I), (r, _) = layout.shape(module), config.rank_and_alpha(module)
         shapes |= {f"{module}.lora_A.weight": (r, I), f"{module}.lora_B.weight": (O, r)}
+        if config.use_dora:
+            shapes[module + MAGNITUDE] = (O,)
     return shapes
 
 
 def _read(path, shapes):
     """The tensors of a file, if they are exactly those in `shapes`."""
-    tensors = read_tensors(path)
+    pickles = sorted(file.name for file in path.parent.glob("adapter_model.*") if file != path)
+    if pickles and not path.is_file():
+        raise ValueError(
+            f"there is no file {path}, only {pickles[0]}, which can run code and is not opened: save it as safetensors"
+        )
+    stored = tensors_in(path)
     expected = {PREFIX + tensor: shape for tensor, shape in shapes.items()}
-    for name, array in tensors.items():
+    for name, tensor in stored.items():
         if name not in expected:
             raise ValueError(f"{path} holds {name}, which {CONFIG} does not ask for, or the model does not have")
-        if array.shape != expected[name]:
-            raise ValueError(f"{path}: {name} has shape {array.shape}; {CONFIG} and the model want {expected[name]}")
-    if missing := [name for name in expected if name not in tensors]:
+        if tensor.shape != expected[name]:
+            raise ValueError(f"{path}: {name} has shape {tensor.shape}; {CONFIG} and the model want {expected[name]}")
+        check_dtype(tensor)
+    if missing := [name for name in expected if name not in stored]:
         raise ValueError(f"{path} lacks {missing[0]}")
-    return {name.removeprefix(PREFIX): array for name, array in tensors.items()}
+    return {name.removeprefix(PREFIX): read_tensor(tensor) for name, tensor in stored.items()}
 
 
 def _split_all(config, layout, adapted, tensors):
@@ -104,8 +115,9 @@ def _split_all(config, layout, adapted, tensors):
     factors = {}
     for module in adapted:
         A, B = (tensors[f"{module}.lora_{letter}.weight"] for letter in "AB")
+        m = tensors.get(module + MAGNITUDE)
         paths, (_, alpha) = layout.linear[module], config.rank_and_alpha(module)
-        parts = split(Factors(A, B, alpha), len(paths), config.use_rslora)
+        parts = split(Factors(A, B, alpha, m), len(paths), config.use_rslora)
         factors |= {path: part for path, part in zip(paths, parts, strict=True) if part is not None}
     return factors
 
@@ -118,6 +130,7 @@ def _our_config(config, layout, factors):
         targets=short_names(factors, [path for paths in layout.linear.values() for path in paths], parts=1),
         dropout=config.lora_dropout,
         rslora=config.use_rslora,
+        dora=config.use_dora,
         rank_pattern=rank_pattern,
         alpha_pattern=alpha_pattern,
     )

@@ -9,16 +9,17 @@ from safetensors.numpy import save
 from minilora.backend import to_numpy
 from minilora.files import write_together
 from minilora.interop.fused import Factors, join
-from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
+from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
-from minilora.layers import LoRAFactors
+from minilora.layers import DoRAFactors, LoRAFactors, dora_start
 from minilora.methods.lora import adapter_names, lora_layers
 
 
 def save_peft(model, folder, *, name=None, base=None):
-    """Write one adapter as PEFT does.
+    """Write one adapter, of LoRA or DoRA, as PEFT does.
 
-    With the active adapter, what is trainable besides its A and B is saved too: as modules_to_save, or as bias.
+    With the active adapter, what is trainable besides is saved too: as modules_to_save, or as bias.
+    How DoRA is differentiated (`dora_exact`) is not: PEFT has one way.
 
     Parameters
     ----------
@@ -47,6 +48,7 @@ def save_peft(model, folder, *, name=None, base=None):
     }
     saved, bias, whole = _trained_besides(model, layout, fused) if which == active else ([], "none", {})
     tensors = {f"{module}.lora_{letter}.weight": getattr(f, letter) for module, f in fused.items() for letter in "AB"}
+    tensors |= {module + MAGNITUDE: f.m for module, f in fused.items() if f.m is not None}
     tensors |= {tensor: numpy.concatenate([to_numpy(p.data) for p in ps]) for tensor, ps in whole.items()}
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
     # of a classifier's adapter, PEFT wants the classifier too
@@ -61,6 +63,7 @@ def save_peft(model, folder, *, name=None, base=None):
         "rank_pattern": rank_pattern,
         "alpha_pattern": alpha_pattern,
         "use_rslora": ours.rslora,
+        "use_dora": ours.dora,
         "lora_dropout": ours.dropout,
         "init_lora_weights": ours.init if ours.init == "gaussian" else True,
         "target_modules": short_names(fused, layout.linear, parts=2),  # attn.c_proj: the MLP has a c_proj too
@@ -78,8 +81,8 @@ def _check_adapted(held, layout):
         if path not in known:
             names = ", ".join(short_names(known, known, parts=1))
             raise ValueError(f"{path} is adapted; PEFT's format has names for {names}")
-        if type(factors) is not LoRAFactors:
-            raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes plain LoRA")
+        if type(factors) not in (LoRAFactors, DoRAFactors):
+            raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes LoRA and DoRA")
 
 
 def _join(layout, paths, held, config):
@@ -89,13 +92,17 @@ def _join(layout, paths, held, config):
         else None
         for path in paths
     ]
-    return join(parts, [len(layout.layers[path].W.data) for path in paths], config.rslora)
+    joined = join(parts, [len(layout.layers[path].W.data) for path in paths], config.rslora)
+    if not config.dora:
+        return joined
+    ms = [held[path].m.data if path in held else dora_start(layout.layers[path]) for path in paths]
+    return joined._replace(m=numpy.concatenate([to_numpy(m) for m in ms]))
 
 
 def _trained_besides(model, layout, adapted):
-    """What is trainable and no A or B: modules_to_save, bias, and the parameters by the names of their tensors."""
-    adapters = [layer for layer in lora_layers(model).values() if layer.active is not None]
-    factors = {id(p) for layer in adapters for p in (layer.A, layer.B)}
+    """What is trainable beside the adapter: modules_to_save, bias, and the parameters by the names of their tensors."""
+    adapters = [layer.factors for layer in lora_layers(model).values() if layer.active is not None]
+    factors = {id(p) for adapter in adapters for p in adapter.parameters()}
     rest = {id(p): p.name for p in model.trainable_parameters() if id(p) not in factors}
     saved = [module for module, ps in layout.whole.items() if all(id(p) in rest for p in ps.values())]
     whole = {tensor: [p] for module in saved for tensor, p in layout.whole[module].items()}

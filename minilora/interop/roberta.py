@@ -1,6 +1,7 @@
 """RoBERTa from a Hugging Face folder. Its weights are (out, in) there too; only the names differ."""
 
-from minilora.interop.hf_folder import HFFolder, Source
+from minilora.interop.hf_folder import HFFolder
+from minilora.interop.sources import Source, bert_block_sources, layernorm_sources, linear_sources
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
 
 ARCHITECTURES = {
@@ -8,6 +9,7 @@ ARCHITECTURES = {
     "RobertaForMaskedLM": RobertaForMaskedLM,
     "RobertaForSequenceClassification": RobertaForClassification,
 }
+QKV = ("query", "key", "value")
 MASKED_LM_HEAD = ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm.bias", "bias")
 
 
@@ -43,7 +45,11 @@ def load_roberta(folder, *, dtype="float32", device="cpu"):
     hf.require("add_cross_attention", False)
     hf.require("pruned_heads", {}, None)
     hf.require("quantization_config", None)
-    model_class = architecture(hf)
+    model_class = hf.architecture(ARCHITECTURES)
+    if model_class is None and hf.has("classifier."):
+        model_class = RobertaForClassification
+    elif model_class is None:
+        model_class = RobertaForMaskedLM if hf.has("lm_head.") else Roberta
     pad_id = hf.size("pad_token_id", 1, least=0)
     config = hf.configure(
         RobertaConfig,
@@ -56,7 +62,7 @@ def load_roberta(folder, *, dtype="float32", device="cpu"):
         layer_norm_eps=hf.config.get("layer_norm_eps", 1e-12),
         pad_id=pad_id,
         n_types=hf.size("type_vocab_size", 2),
-        n_classes=count_classes(hf),
+        n_classes=hf.n_labels(),
     )
     hf.remove_prefix("roberta.")
     hf.drop("embeddings.position_ids", "embeddings.token_type_ids", "pooler.dense.weight", "pooler.dense.bias")
@@ -69,35 +75,10 @@ def load_roberta(folder, *, dtype="float32", device="cpu"):
     return hf.load(model_class, config, lambda: roberta_sources(model_class, config), dtype=dtype, device=device)
 
 
-def architecture(hf):
-    """The class that the folder's model becomes."""
-    names = hf.config.get("architectures")
-    if names is None:
-        if any(name.startswith("classifier.") for name in hf.tensors):
-            return RobertaForClassification
-        return RobertaForMaskedLM if any(name.startswith("lm_head.") for name in hf.tensors) else Roberta
-    hf.require("architectures", *([name] for name in ARCHITECTURES))
-    return ARCHITECTURES[names[0]]
-
-
-def count_classes(hf):
-    """num_labels; where config.json only has names for them, their number; where it has neither, 2."""
-    labels = hf.config.get("id2label")
-    return hf.size("num_labels", len(labels) if isinstance(labels, dict) else 2)
-
-
 def roberta_sources(model_class, config):
     """Yield a Source for every parameter of one of RoBERTa's models."""
-    C, F = config.d_model, config.d_mlp
+    C = config.d_model
     encoder = "" if model_class is Roberta else "encoder."
-
-    def linear(path, name, I, O):
-        yield Source(f"{path}.W", f"{name}.weight", (O, I))
-        yield Source(f"{path}.bias", f"{name}.bias", (O,))
-
-    def layernorm(path, name):
-        yield Source(f"{path}.gain", f"{name}.weight", (C,))
-        yield Source(f"{path}.bias", f"{name}.bias", (C,))
 
     def embedding(path, name, V):
         yield Source(f"{encoder}{path}.W", f"embeddings.{name}_embeddings.weight", (V, C))
@@ -105,20 +86,14 @@ def roberta_sources(model_class, config):
     yield from embedding("wte", "word", config.vocab_size)
     yield from embedding("wtt", "token_type", config.n_types)
     yield from embedding("wpe", "position", config.n_positions + config.pad_id + 1)
-    yield from layernorm(f"{encoder}ln_e", "embeddings.LayerNorm")
+    yield from layernorm_sources(f"{encoder}ln_e", "embeddings.LayerNorm", C)
     for i in range(config.n_layer):
         block, layer = f"{encoder}blocks.{i}", f"encoder.layer.{i}"
-        for letter, name in (("q", "query"), ("k", "key"), ("v", "value")):
-            yield from linear(f"{block}.attn.{letter}_proj", f"{layer}.attention.self.{name}", C, C)
-        yield from linear(f"{block}.attn.o_proj", f"{layer}.attention.output.dense", C, C)
-        yield from layernorm(f"{block}.ln_1", f"{layer}.attention.output.LayerNorm")
-        yield from linear(f"{block}.mlp.fc_in", f"{layer}.intermediate.dense", C, F)
-        yield from linear(f"{block}.mlp.fc_out", f"{layer}.output.dense", F, C)
-        yield from layernorm(f"{block}.ln_2", f"{layer}.output.LayerNorm")
+        yield from bert_block_sources(block, layer, QKV, config)
     if model_class is RobertaForClassification:
-        yield from linear("head.dense", "classifier.dense", C, C)
-        yield from linear("head.out_proj", "classifier.out_proj", C, config.n_classes)
+        yield from linear_sources("head.dense", "classifier.dense", C, C)
+        yield from linear_sources("head.out_proj", "classifier.out_proj", C, config.n_classes)
     if model_class is RobertaForMaskedLM:
-        yield from linear("head.dense", "lm_head.dense", C, C)
-        yield from layernorm("head.ln", "lm_head.layer_norm")
+        yield from linear_sources("head.dense", "lm_head.dense", C, C)
+        yield from layernorm_sources("head.ln", "lm_head.layer_norm", C)
         yield Source("head.bias", "lm_head.bias", (config.vocab_size,))

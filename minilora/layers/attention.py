@@ -93,23 +93,25 @@ class SelfAttention(Module):
         """(N, T, C) -> (N, T, C)"""
         if cache.core.k.shape[2] != dy.shape[1]:
             raise ValueError("cache was made with past; only a whole sequence can be differentiated")
-        projections = (
-            (self.q_proj, cache.q_proj),
-            (self.k_proj, cache.k_proj),
-            (self.v_proj, cache.v_proj),
-        )
-        below_core = need_dx or any(layer.trainable for layer, _ in projections)
+        below_core = need_dx or self.q_proj.trainable or self.k_proj.trainable or self.v_proj.trainable
         dy = self.o_proj.backward(dy, cache.o_proj, need_dx=below_core)
         if not below_core:
             return None
         dqkv = attention_backward(split_heads(dy, self.n_head), cache.core)  # each (N, H, T, K)
+        dq, dk, dv = (merge_heads(d) for d in dqkv)  # (N, H, T, K) -> (N, T, C)
         # forward: q, k and v are three functions of one x   so   dx is the sum of three
-        dx = None
-        for (layer, layer_cache), d in zip(projections, dqkv, strict=True):
-            if need_dx or layer.trainable:
-                d = layer.backward(merge_heads(d), layer_cache, need_dx)
-                if dx is None:
-                    dx = d
-                elif need_dx:
-                    dx += d
-        return dx if need_dx else None
+        uses = (self.q_proj, cache.q_proj, dq), (self.k_proj, cache.k_proj, dk), (self.v_proj, cache.v_proj, dv)
+        return sum_of_backwards(uses, need_dx)
+
+
+def sum_of_backwards(uses, need_dx):
+    """The gradient of what several projections read, or None if not needed: `uses` holds (layer, its cache, its dy)."""
+    dx = None
+    for layer, cache, dy in uses:
+        if need_dx or layer.trainable:
+            d = layer.backward(dy, cache, need_dx)
+            if dx is None:
+                dx = d
+            elif need_dx:
+                dx += d
+    return dx if need_dx else None

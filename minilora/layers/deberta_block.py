@@ -1,6 +1,6 @@
 """One transformer block of DeBERTa: BERT's (`layers/post_ln_block.py`), but attention sees relative embeddings too."""
 
-from minilora.layers.post_ln_block import PostLNBlock, PostLNBlockCache
+from minilora.layers.post_ln_block import PostLNBlock
 
 
 class DebertaBlock(PostLNBlock):
@@ -12,14 +12,6 @@ class DebertaBlock(PostLNBlock):
     ln_1, ln_2 : LayerNorm
     mlp : MLP
     """
-
-    def forward(self, x, relative, distance_rows, mask=None, rng=None):
-        """(N, T, C) -> (N, T, C); arguments are those of `DisentangledSelfAttention.forward`."""
-        h, attn_cache = self.attn.forward(x, relative, distance_rows, mask, rng)
-        x, ln_1_cache = self.ln_1.forward(x + h)
-        h, mlp_cache = self.mlp.forward(x, rng)
-        y, ln_2_cache = self.ln_2.forward(x + h)
-        return y, PostLNBlockCache(attn_cache, ln_1_cache, mlp_cache, ln_2_cache)
 
     def backward(self, dy, cache, need_dx=True, need_drelative=True):
         """(N, T, C) -> (N, T, C), (M, C): dx and drelative, each None if not needed."""

@@ -10,7 +10,7 @@ and B, sums what the tokens and what the relative embeddings say. v_proj and o_p
 
 from typing import Any, NamedTuple
 
-from minilora.layers.attention import merge_heads, split_heads
+from minilora.layers.attention import merge_heads, split_heads, sum_of_backwards
 from minilora.ops import (
     DisentangledAttentionCache,
     disentangled_attention_backward,
@@ -89,14 +89,4 @@ class DisentangledSelfAttention(Module):
         # forward: q, k and v are three functions of one x, q_rel and k_rel two of one relative   so   sums
         of_tokens = (self.q_proj, cache.q_proj, dq), (self.k_proj, cache.k_proj, dk), (self.v_proj, cache.v_proj, dv)
         of_relative = (self.q_proj, cache.q_proj_rel, dq_rel), (self.k_proj, cache.k_proj_rel, dk_rel)
-        return _sum_of_backwards(of_tokens, need_dx), _sum_of_backwards(of_relative, need_drelative)
-
-
-def _sum_of_backwards(uses, need_dx):
-    """The gradient of what several projections read: `uses` holds (layer, its cache, its dy)."""
-    dx = None
-    for layer, cache, dy in uses:
-        if need_dx or layer.trainable:
-            d = layer.backward(dy, cache, need_dx)
-            dx = d if dx is None or d is None else dx + d
-    return dx
+        return sum_of_backwards(of_tokens, need_dx), sum_of_backwards(of_relative, need_drelative)

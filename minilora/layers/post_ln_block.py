@@ -36,9 +36,9 @@ class PostLNBlock(Module):
         self.mlp = mlp
         self.ln_2 = ln_2
 
-    def forward(self, x, rng=None, key_mask=None):
-        """(N, T, C) -> (N, T, C). Where `key_mask`, boolean (N, T), is False, nobody sees a position."""
-        h, attn_cache = self.attn.forward(x, rng, key_mask=key_mask)
+    def forward(self, x, rng=None, **attention):
+        """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes beside x and rng, such as key_mask."""
+        h, attn_cache = self.attn.forward(x, rng=rng, **attention)
         x, ln_1_cache = self.ln_1.forward(x + h)
         h, mlp_cache = self.mlp.forward(x, rng)
         y, ln_2_cache = self.ln_2.forward(x + h)

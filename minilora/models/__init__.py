@@ -1,9 +1,8 @@
 """Models. None of them knows how it is adapted."""
 
 from minilora.models.bundled import bundled_recipe, load_bundled
-from minilora.models.classification import RobertaForClassification
+from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaCache, DebertaConfig
-from minilora.models.deberta_classification import DebertaForClassification
 from minilora.models.gpt import GPT, GPTCache, GPTConfig
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.model_file import load_model, save_model

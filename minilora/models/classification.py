@@ -1,17 +1,24 @@
-"""Which class is a sequence of? RoBERTa's head reads the first token: dense, tanh, out_proj."""
+"""Which class is a sequence of? The head reads the first token: dense, an activation, out_proj.
+
+RoBERTa's activation is tanh. DeBERTa calls dense and its activation, the exact GELU, the context pooler.
+"""
 
 from typing import NamedTuple
 
-from minilora.backend import get_xp
+from minilora.backend import get_xp, on_host
+from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
-from minilora.models.roberta import encoder_and_new_layers
+from minilora.models.roberta import Roberta
 from minilora.ops import (
     CrossEntropyCache,
+    GeluCache,
     LinearCache,
     TanhCache,
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
+    gelu_exact_backward,
+    gelu_exact_forward,
     tanh_backward,
     tanh_forward,
 )
@@ -21,37 +28,42 @@ from minilora.parameter import Module
 class ClassificationHeadCache(NamedTuple):
     shape: tuple  # (N, T, C)
     dense: LinearCache
-    tanh: TanhCache
+    activation: TanhCache | GeluCache
     out_proj: LinearCache
 
 
 class ClassificationHead(Module):
-    """logits = out_proj(tanh(dense(x[:, 0]))): (N, T, C) -> (N, n_classes).
+    """logits = out_proj(activation(dense(x[:, 0]))): (N, T, C) -> (N, n_classes).
 
     Parameters
     ----------
     dense : Linear, C -> C
     out_proj : Linear, C -> n_classes
+    activation : {"tanh", "gelu"}
+        RoBERTa's, or DeBERTa's: the exact GELU.
     """
 
-    def __init__(self, dense, out_proj):
+    def __init__(self, dense, out_proj, activation):
         self.dense = dense
         self.out_proj = out_proj
+        self.activation = activation
 
     def forward(self, x, rng=None):
         """(N, T, C) -> (N, n_classes)"""
         h, dense_cache = self.dense.forward(x[:, 0], rng)  # (N, T, C) -> (N, C)
-        h, tanh_cache = tanh_forward(h)
+        activation_forward = tanh_forward if self.activation == "tanh" else gelu_exact_forward
+        h, activation_cache = activation_forward(h)
         logits, out_cache = self.out_proj.forward(h, rng)  # (N, C) -> (N, n_classes)
-        return logits, ClassificationHeadCache(x.shape, dense_cache, tanh_cache, out_cache)
+        return logits, ClassificationHeadCache(x.shape, dense_cache, activation_cache, out_cache)
 
     def backward(self, dlogits, cache, need_dx=True):
         """(N, n_classes) -> (N, T, C)"""
-        below_tanh = need_dx or self.dense.trainable
-        dh = self.out_proj.backward(dlogits, cache.out_proj, need_dx=below_tanh)
-        if not below_tanh:
+        below_activation = need_dx or self.dense.trainable
+        dh = self.out_proj.backward(dlogits, cache.out_proj, need_dx=below_activation)
+        if not below_activation:
             return None
-        dh = tanh_backward(dh, cache.tanh)
+        activation_backward = tanh_backward if self.activation == "tanh" else gelu_exact_backward
+        dh = activation_backward(dh, cache.activation)
         dh = self.dense.backward(dh, cache.dense, need_dx)
         if not need_dx:
             return None
@@ -71,6 +83,23 @@ class EncoderForClassification(EncoderWithHead):
 
     new_parts = ("head",)  # no pretraining has seen it: every method of adaptation trains it
 
+    def new_head(self, new):
+        """The head, of new layers."""
+        C = self.config.d_model
+        return ClassificationHead(new.linear(C, C), new.linear(C, self.config.n_classes), self.activation)
+
+    def place(self, ids, mask):
+        """Like the encoder's `place`; a mask that hides a row's first position, which the head reads, is refused."""
+        placed = super().place(ids, mask)
+        check_first_position(mask)
+        return placed
+
+    def hidden(self, ids, mask=None, rng=None):
+        """Like the encoder's `hidden`; on the host, a mask that hides a row's first position is refused."""
+        x_and_cache = super().hidden(ids, mask, rng)
+        check_first_position(mask)
+        return x_and_cache
+
     def loss(self, ids, mask, labels, rng=None, need_grad=True):
         """The mean over sequences of -log p(label).
 
@@ -78,7 +107,7 @@ class EncoderForClassification(EncoderWithHead):
         ----------
         ids : integer ndarray of shape (N, T), on the host
         mask : boolean ndarray of shape (N, T), on the host
-            False where there is padding.
+            False where there is padding, which stands behind the tokens.
         labels : integer ndarray of shape (N,), on the host
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it.
@@ -93,7 +122,7 @@ class EncoderForClassification(EncoderWithHead):
         if labels.shape != ids.shape[:1]:
             raise ValueError(f"labels had shape {labels.shape}; ids had {len(ids)} rows")
         check_targets(labels, self.config.n_classes)
-        logits, cache = self.forward(*self.encoder.place(ids, mask), rng)  # (N, n_classes)
+        logits, cache = self.forward(*self.place(ids, mask), rng)  # (N, n_classes)
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(labels))
         return loss, ClassificationLossCache(cache, loss_cache)
 
@@ -103,20 +132,21 @@ class EncoderForClassification(EncoderWithHead):
 
 
 class RobertaForClassification(EncoderForClassification):
-    """RoBERTa with a classification head for `config.n_classes` classes.
+    """RoBERTa with a head for `config.n_classes` classes; arguments are those of `EncoderWithHead`."""
 
-    Parameters
-    ----------
-    config : RobertaConfig
-    rng : numpy.random.Generator
-        Weights are N(0, 0.02^2).
-    dtype : str
-    device : {"cpu", "gpu", "auto"}
-    encoder : Roberta, optional
-        A pretrained one, to get a new head. It is used as it is, not copied; dtype and device are its own then.
-    """
+    encoder_class = Roberta
+    activation = "tanh"
 
-    def __init__(self, config, rng, *, dtype="float32", device="cpu", encoder=None):
-        encoder, new = encoder_and_new_layers(config, rng, dtype, device, encoder)
-        C = config.d_model
-        super().__init__(config, encoder, ClassificationHead(new.linear(C, C), new.linear(C, config.n_classes)))
+
+class DebertaForClassification(EncoderForClassification):
+    """DeBERTa with its pooler and a classifier for `config.n_classes` classes; arguments: `EncoderWithHead`."""
+
+    encoder_class = Deberta
+    activation = "gelu"
+
+
+def check_first_position(mask):
+    """Raise a ValueError if a mask on the host hides the first position of a row."""
+    if mask is not None and on_host(mask) and not mask[:, 0].all():
+        row = int(mask[:, 0].argmin())
+        raise ValueError(f"mask hid position 0 of row {row}, which the head reads; padding may stand behind the tokens")

@@ -13,14 +13,14 @@ tokens, and there is a convolution beside the first block. DeBERTa-v3's encoder 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, on_host
+from minilora.backend import get_xp
 from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
 from minilora.layers.conv_layer import ConvLayerCache, times
 from minilora.layers.post_ln_block import PostLNBlockCache
+from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.shape import check_eps, check_heads, check_sizes
 from minilora.ops import EmbeddingCache, LayerNormCache, relative_rows
-from minilora.parameter import Module
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class DebertaCache(NamedTuple):
     conv: ConvLayerCache | None
 
 
-class Deberta(Module):
+class Deberta(Encoder):
     """An encoder: ``x, cache = model.hidden(ids, mask)``, then ``model.backward_hidden(dx, cache)``.
 
     Parameters
@@ -155,7 +155,9 @@ class Deberta(Module):
         embedded = x = times(x, factor)
         conv_cache, block_caches = None, []
         for i, block in enumerate(self.blocks):
-            x, block_cache = block.forward(x, relative, distance_rows, tokens, rng)  # (N, T, C)
+            x, block_cache = block.forward(  # (N, T, C)
+                x, rng, relative=relative, distance_rows=distance_rows, mask=tokens
+            )
             block_caches.append(block_cache)
             if i == 0 and self.conv is not None:
                 x, conv_cache = self.conv.forward(embedded, x, factor)
@@ -203,35 +205,3 @@ class Deberta(Module):
         dx = self.ln_e.backward(times(dembedded, cache.mask), cache.ln_e, need_dx=self.wte.trainable)
         if self.wte.trainable:
             self.wte.backward(dx, cache.wte)
-
-    def forward(self, ids, mask=None, rng=None):
-        """Without a head, a model's result is what a head would read: `hidden`."""
-        return self.hidden(ids, mask, rng)
-
-    def backward(self, dx, cache):
-        """The same as `backward_hidden`."""
-        self.backward_hidden(dx, cache)
-
-    def place(self, ids, mask):
-        """ids and mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
-
-        They are looked at here because looking at them on a GPU would make every step wait for it.
-        """
-        for name, array in (("ids", ids), ("mask", mask)):
-            if array is not None and not on_host(array):
-                raise ValueError(f"{name} lived on a device already; they must be NumPy arrays")
-        self._check_inputs(ids, mask)
-        return self.xp.asarray(ids), None if mask is None or mask.all() else self.xp.asarray(mask)
-
-    def _check_inputs(self, ids, mask):
-        V = self.config.vocab_size
-        if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
-            )
-        if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
-            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
-        if mask is not None and (mask.shape != ids.shape or mask.dtype.kind not in "biu"):
-            raise ValueError(
-                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of ids' shape, {ids.shape}"
-            )

@@ -9,6 +9,7 @@ import numpy
 from minilora.backend import choose_device, get_xp, on_host, to_device
 from minilora.layers import MLP, Block, Embedding, KeyValueCache, LayerNorm, Linear, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
+from minilora.models.shape import check_eps, check_heads, check_ids, check_sizes
 from minilora.ops import (
     EmbeddingCache,
     LayerNormCache,
@@ -56,18 +57,12 @@ class GPTConfig:
     layer_norm_eps: float = 1e-5
 
     def __post_init__(self):
-        for name in ("vocab_size", "n_positions", "n_layer", "d_model", "n_head", "d_mlp"):
-            value = getattr(self, name)
-            if name == "d_mlp" and value is None:
-                value = 4 * self.d_model
-            if not isinstance(value, (int, numpy.integer)) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} was {value!r}; it may be an integer of at least 1")
-            object.__setattr__(self, name, int(value))
-        eps = self.layer_norm_eps
-        if not isinstance(eps, (int, float)) or not 0.0 <= eps < math.inf:
-            raise ValueError(f"layer_norm_eps was {eps!r}; it may be a finite number of at least 0")
-        if self.d_model % self.n_head:
-            raise ValueError(f"n_head was {self.n_head}; it must divide d_model = {self.d_model}")
+        check_sizes(self, ("vocab_size", "n_positions", "n_layer", "d_model", "n_head"))
+        if self.d_mlp is None:
+            object.__setattr__(self, "d_mlp", 4 * self.d_model)
+        check_sizes(self, ("d_mlp",))
+        check_eps(self)
+        check_heads(self)
 
 
 class GPTCache(NamedTuple):
@@ -276,14 +271,8 @@ class GPT(Module):
 
     def _check_ids(self, ids, start):
         limit, added = self.config.n_positions, self.prefix.length
-        V = self.config.vocab_size + added
-        if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
-            )
+        check_ids(ids, self.config.vocab_size + added)
         if start + ids.shape[1] > limit:
             of_prefix = f", {added} of them the prefix's" if added else ""
             raise ValueError(f"ids made a sequence of {start + ids.shape[1]} tokens{of_prefix}; n_positions is {limit}")
-        if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
-            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
         self.prefix.check(ids, start)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from minilora.models.encoder import EncoderWithHead
-from minilora.models.roberta import RobertaCache, encoder_and_new_layers
+from minilora.models.roberta import Roberta, RobertaCache
 from minilora.ops import (
     CrossEntropyCache,
     GeluCache,
@@ -87,25 +87,15 @@ class MaskedLMLossCache(NamedTuple):
 
 
 class RobertaForMaskedLM(EncoderWithHead):
-    """RoBERTa with its masked-language-model head.
+    """RoBERTa with its masked-language-model head; arguments are those of `EncoderWithHead`."""
 
-    Parameters
-    ----------
-    config : RobertaConfig
-    rng : numpy.random.Generator
-        Weights are N(0, 0.02^2).
-    dtype : str
-    device : {"cpu", "gpu", "auto"}
-    encoder : Roberta, optional
-        A pretrained one, to get a new head. It is used as it is, not copied; dtype and device are its own then.
-    """
+    encoder_class = Roberta
 
-    def __init__(self, config, rng, *, dtype="float32", device="cpu", encoder=None):
-        encoder, new = encoder_and_new_layers(config, rng, dtype, device, encoder)
-        C = config.d_model
-        dense, ln = new.linear(C, C), new.layernorm(C, config.layer_norm_eps)
-        head = MaskedLMHead(dense, ln, encoder.wte.W, new.constant(0.0, config.vocab_size))
-        super().__init__(config, encoder, head)
+    def new_head(self, new):
+        """The head, of new layers."""
+        C = self.config.d_model
+        dense, ln = new.linear(C, C), new.layernorm(C, self.config.layer_norm_eps)
+        return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
     def loss(self, ids, mask, targets, counted, rng=None, need_grad=True):
         """The mean of -log p(target) over the positions that count. The head works at those positions alone.
@@ -134,7 +124,7 @@ class RobertaForMaskedLM(EncoderWithHead):
             if array.shape != ids.shape:
                 raise ValueError(f"{name} had shape {array.shape}; ids had {ids.shape}")
         check_targets(targets, self.config.vocab_size)
-        x, encoder_cache = self.hidden(*self.encoder.place(ids, mask), rng)  # (N, T, C)
+        x, encoder_cache = self.hidden(*self.place(ids, mask), rng)  # (N, T, C)
         counted = numpy.flatnonzero(counted)  # (M,)
         targets = self.xp.asarray(targets.reshape(-1)[counted])
         counted = self.xp.asarray(counted)

@@ -5,9 +5,8 @@ from dataclasses import asdict
 from minilora.backend import to_numpy
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
-from minilora.models.classification import RobertaForClassification
+from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaConfig
-from minilora.models.deberta_classification import DebertaForClassification
 from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import NoDraw
 from minilora.models.masked_lm import RobertaForMaskedLM

@@ -8,16 +8,16 @@ has position 2, the next 3, and all padding has position 1. So a row's positions
 The mask is another matter: where it is False, nobody sees a position. Where padding is, it has to be False.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from minilora.backend import get_xp, on_host
+from minilora.backend import get_xp
 from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
+from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.shape import check_eps, check_heads, check_sizes
 from minilora.ops import EmbeddingCache, LayerNormCache, rows
-from minilora.parameter import Module
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class RobertaCache(NamedTuple):
     blocks: tuple[PostLNBlockCache, ...]
 
 
-class Roberta(Module):
+class Roberta(Encoder):
     """An encoder: ``x, cache = model.hidden(ids, mask)``, then ``model.backward_hidden(dx, cache)``.
 
     Parameters
@@ -140,7 +140,7 @@ class Roberta(Module):
         x, ln_e_cache = self.ln_e.forward(tokens + kind + places)
         block_caches = []
         for block in self.blocks:
-            x, block_cache = block.forward(x, rng, key_mask)  # (N, T, C)
+            x, block_cache = block.forward(x, rng, key_mask=key_mask)  # (N, T, C)
             block_caches.append(block_cache)
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 
@@ -166,57 +166,14 @@ class Roberta(Module):
             self.wtt.backward(rows(dx).sum(axis=0, keepdims=True), cache.wtt)
         self.wpe.backward(dx, cache.wpe)
 
-    def forward(self, ids, mask=None, rng=None):
-        """Without a head, a model's result is what a head would read: `hidden`."""
-        return self.hidden(ids, mask, rng)
-
-    def backward(self, dx, cache):
-        """The same as `backward_hidden`."""
-        self.backward_hidden(dx, cache)
-
-    def place(self, ids, mask):
-        """ids and mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
-
-        They are looked at here because looking at them on a GPU would make every step wait for it.
-        """
-        for name, array in (("ids", ids), ("mask", mask)):
-            if array is not None and not on_host(array):
-                raise ValueError(f"{name} lived on a device already; it must be a NumPy array")
-        self._check_inputs(ids, mask)
-        return self.xp.asarray(ids), None if mask is None or mask.all() else self.xp.asarray(mask)
-
     def _positions(self, ids):
         """pad_id where ids are padding; pad_id + 1, pad_id + 2, ... for the other tokens of a row.  (N, T)"""
         token = (ids != self.config.pad_id).astype("int64")
         return token.cumsum(axis=1) * token + self.config.pad_id
 
     def _check_inputs(self, ids, mask):
-        V, limit = self.config.vocab_size, self.config.n_positions
-        if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
+        super()._check_inputs(ids, mask)
+        if ids.shape[1] > self.config.n_positions:
             raise ValueError(
-                f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
+                f"ids made a sequence of {ids.shape[1]} tokens; n_positions is {self.config.n_positions}"
             )
-        if ids.shape[1] > limit:
-            raise ValueError(f"ids made a sequence of {ids.shape[1]} tokens; n_positions is {limit}")
-        if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
-            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
-        if mask is not None and (mask.shape != ids.shape or mask.dtype.kind not in "biu"):
-            raise ValueError(
-                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of ids' shape, {ids.shape}"
-            )
-
-
-def encoder_and_new_layers(config, rng, dtype, device, encoder):
-    """What a model with a head consists of: a Roberta, new unless one is given, and NewLayers for the head.
-
-    Raises
-    ------
-    ValueError
-        If the given encoder has another shape than `config` says.
-    """
-    if encoder is None:
-        encoder = Roberta(config, rng, dtype=dtype, device=device)
-    elif replace(encoder.config, n_classes=config.n_classes) != config:
-        raise ValueError(f"config was {config}; it may differ from the encoder's, {encoder.config}, in n_classes alone")
-    W = encoder.wte.W.data
-    return encoder, NewLayers(rng, W.dtype, "cpu" if on_host(W) else "gpu")

@@ -1,8 +1,10 @@
-"""Checks that the configurations of all models share: sizes are integers, heads divide channels."""
+"""Checks that all models share: sizes are integers, heads divide channels, ids are rows of the embedding."""
 
 import math
 
 import numpy
+
+from minilora.backend import on_host
 
 
 def check_sizes(config, names, least=1):
@@ -25,3 +27,13 @@ def check_heads(config):
     """Raise a ValueError unless the heads divide the channels."""
     if config.d_model % config.n_head:
         raise ValueError(f"n_head was {config.n_head}; it must divide d_model = {config.d_model}")
+
+
+def check_ids(ids, V):
+    """Raise a ValueError unless ids are integers of shape (N, T); on the host also unless each is from 0 to V - 1."""
+    if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
+        raise ValueError(
+            f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
+        )
+    if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
+        raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")

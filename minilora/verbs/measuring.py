@@ -1,7 +1,8 @@
 """`minilora bench` and `count`."""
 
+import minilora
 from minilora.backend import choose_device
-from minilora.verbs.opening import names_in, open_model
+from minilora.verbs.opening import names_in
 
 
 def bench(options):
@@ -37,10 +38,14 @@ def count(options):
         return
     if options.model is None:
         name, architecture = options.architecture, find_architecture(options.architecture)
+        longest = architecture.n_positions
     else:
-        model = open_model(options)
+        model = minilora.load_model(options.model, device=options.device)
         name, architecture = options.model, architecture_of(model.config)
-        print(f"{name} holds {count_parameters(model).total:,} parameters")
+        longest = getattr(model.config, "n_positions", architecture.n_positions)
+        holds = count_parameters(model).total
+        head = holds - count_parameters(getattr(model, "encoder", model)).total
+        print(f"{name} holds {holds:,} parameters" + (f", {head:,} of them in its head" if head else ""))
     settings = {key: getattr(options, key) for key in Settings.__dataclass_fields__}
     settings["targets"] = names_in(options.targets)
     print(
@@ -50,7 +55,7 @@ def count(options):
             options.method,
             settings,
             batch_size=options.batch_size,
-            length=options.length if options.length is not None else min(512, architecture.n_positions),
+            length=options.length if options.length is not None else min(512, longest),
             optimizer=options.optimizer,
         )
     )

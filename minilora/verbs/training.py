@@ -41,19 +41,23 @@ def demo(options):
 
 
 def pretrain(options):
-    from minilora.experiments import pretrain as experiment
+    from minilora.experiments.pretrain import run
+    from minilora.experiments.pretrain_decoder import DECODER
+    from minilora.experiments.pretrain_encoder import ENCODER
 
-    config = experiment.PretrainConfig(corpus=options.corpus)
+    kind = {"decoder": DECODER, "encoder": ENCODER}[options.kind]
+    model, train = kind.config.model, kind.config.train
+    width = options.width if options.width is not None else model.d_model
     config = replace(
-        config,
-        model=replace(
-            config.model, n_layer=options.layers, d_model=options.width, n_head=options.heads, d_mlp=4 * options.width
-        ),
-        train=replace(config.train, steps=options.steps, seed=options.seed),
+        kind.config,
+        corpus=options.corpus,
+        model=replace(model, n_layer=options.layers, d_model=width, n_head=options.heads, d_mlp=4 * width),
+        train=replace(train, steps=options.steps if options.steps is not None else train.steps, seed=options.seed),
     )
-    recipe = experiment.run(config, options.out, device=options.device, command=options.command)
-    ours, gzips = recipe["bits_per_byte"]["test"], recipe["gzip_bits_per_byte"]["test"]
-    print(f"{options.out}/decoder.safetensors: {ours:.3f} bits a byte on held-out text; gzip needs {gzips:.3f}")
+    out = options.out if options.out is not None else f"runs/{options.kind}"
+    recipe = run(kind, config, out, device=options.device, command=options.command)
+    ours, rivals = recipe["bits_per_byte"]["test"], recipe[f"{kind.rival}_bits_per_byte"]["test"]
+    print(f"{out}/{kind.name}.safetensors: {ours:.3f} bits a byte on held-out text; {kind.rival}: {rivals:.3f}")
 
 
 def finetune(options):

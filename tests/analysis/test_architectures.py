@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from minilora.analysis import ARCHITECTURES, Architecture, architecture_of, count_parameters, find_architecture
-from minilora.models import GPT, GPTConfig, load_bundled
+from minilora.models import GPT, GPTConfig, Roberta, load_bundled
+from models.tiny_deberta import WITHOUT_CONV
+from models.tiny_deberta import tiny_encoder as tiny_deberta
+from models.tiny_encoders import tiny
 
 
 def test_the_shapes_are_those_of_a_gpt_in_memory():
@@ -17,6 +20,15 @@ def test_the_shapes_are_those_of_a_gpt_in_memory():
     assert architecture.n_parameters == count_parameters(model).total
     of_biases = sum(p.data.size for name, p in model.named_parameters() if name.endswith("bias"))
     assert architecture.n_biases == of_biases
+
+
+@pytest.mark.parametrize(
+    "encoder", [tiny(Roberta), tiny_deberta(), tiny_deberta(config=WITHOUT_CONV)], ids=["RoBERTa", "DeBERTa", "v3"]
+)
+def test_the_shapes_are_those_of_an_encoder_in_memory(encoder):
+    architecture = architecture_of(encoder.config)
+    assert architecture.shapes == {name: p.data.shape for name, p in encoder.named_parameters()}
+    assert architecture.n_parameters == count_parameters(encoder).total
 
 
 def test_the_bundled_decoder_has_the_size_of_the_formula():

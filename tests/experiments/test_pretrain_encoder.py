@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from minilora.data.encoder_tokenizer import END, FIRST_BYTE
-from minilora.experiments.pretrain_encoder import EncoderPretrainConfig, run, unigram_bits_per_byte
+from minilora.experiments.pretrain import run
+from minilora.experiments.pretrain_encoder import ENCODER, unigram_bits_per_byte
 from minilora.files import load_arrays, save_arrays
 from minilora.models import RobertaForMaskedLM, load_model
 
-TINY = EncoderPretrainConfig()
+TINY = ENCODER.config
 TINY = replace(
     TINY,
     model=replace(TINY.model, n_layer=1, d_model=16, n_head=2, d_mlp=24, n_positions=64),
@@ -24,7 +25,7 @@ TINY = replace(
 def pretrained(tmp_path_factory):
     """The folder of a run of three steps, with the checkpoint that it made after two, and its recipe."""
     folder = tmp_path_factory.mktemp("encoder")
-    return folder, run(TINY, folder, checkpoint_every=2, command="the command")
+    return folder, run(ENCODER, TINY, folder, checkpoint_every=2, command="the command")
 
 
 def test_the_recipe_says_how_it_was_made(pretrained):
@@ -53,7 +54,7 @@ def test_it_goes_on_where_it_stopped(tmp_path, pretrained):
     assert about["step"] == 2
     about["history"]["losses"][0] = 100.0
     save_arrays(tmp_path / "checkpoint.safetensors", arrays, about)
-    run(TINY, tmp_path)
+    run(ENCODER, TINY, tmp_path)
     assert json.loads((tmp_path / "history.json").read_text())["losses"][0] == 100.0
     ours, theirs = (load_arrays(run / "encoder.safetensors", "roberta-masked-lm")[0] for run in (tmp_path, folder))
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
@@ -62,7 +63,7 @@ def test_it_goes_on_where_it_stopped(tmp_path, pretrained):
 @pytest.mark.slow
 def test_it_learns_more_than_frequencies(tmp_path):
     train = replace(TINY.train, steps=600, lr=1e-2, warmup=0.05)
-    recipe = run(replace(TINY, train=train), tmp_path)
+    recipe = run(ENCODER, replace(TINY, train=train), tmp_path)
     assert recipe["bits_per_byte"]["test"] < recipe["unigram_bits_per_byte"]["test"]
 
 

@@ -48,6 +48,10 @@ ADAPTERS = {
             "r": 2, "target_modules": r".*\.c_(proj|fc)", "exclude_modules": ["h.0.mlp.c_proj"],
             "init_lora_weights": "gaussian", "bias": "all",
         },
+        "dora": {
+            "r": 3, "lora_alpha": 5, "use_dora": True, "target_modules": ["c_attn", "mlp.c_proj"],
+            "rank_pattern": {"mlp.c_proj": 2},
+        },
     },
     "roberta": {
         "default": {"r": 2, "lora_alpha": 3, "task_type": "SEQ_CLS"},
@@ -55,10 +59,12 @@ ADAPTERS = {
             "r": 3, "target_modules": ["query", "key", "value", "attention.output.dense", "intermediate.dense"],
             "rank_pattern": {"intermediate.dense": 2}, "layers_to_transform": [0], "layers_pattern": "layer",
         },
+        "dora": {"r": 2, "lora_alpha": 3, "use_dora": True, "use_rslora": True, "task_type": "SEQ_CLS"},
     },
     "deberta": {
         "default": {"r": 2, "lora_alpha": 3, "task_type": "SEQ_CLS"},
         "pooler": {"r": 2, "target_modules": ["output.dense"], "modules_to_save": ["classifier", "pooler"]},
+        "dora": {"r": 2, "lora_alpha": 3, "use_dora": True, "target_modules": ["query_proj", "output.dense"]},
     },
 }  # fmt: skip
 MODELS = {

@@ -9,7 +9,7 @@ from minilora.models import GPT, GPTConfig
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "peft"
 GPT2 = GOLDEN / "gpt2"
-ADAPTERS = ("c_attn", "patterns", "one_layer", "regex")
+ADAPTERS = ("c_attn", "patterns", "one_layer", "regex", "dora")
 CONFIG = GPTConfig(vocab_size=19, n_positions=9, n_layer=2, d_model=12, n_head=4, d_mlp=20)
 
 

@@ -122,7 +122,7 @@ def test_a_bfloat16_checkpoint_is_read_to_the_bit(load, folder):
 def test_weights_that_are_no_floating_point_numbers_are_refused(load, folder, dtype):
     name = sorted(folder.tensors)[-1]
     folder.change(**{name: folder.tensors[name].astype(dtype)})
-    refused(load, folder, folder.weights, name, "it may be one of ('F64', 'F32', 'F16', 'BF16')")
+    refused(load, folder, folder.weights, name, "it may be one of F64, F32, F16, BF16")
 
 
 # ---- tensors that do not fit

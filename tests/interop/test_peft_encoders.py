@@ -12,7 +12,10 @@ from minilora import interop
 from minilora.methods import LoRAConfig, apply_lora, lora_layers
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
-CASES = [("roberta", "default"), ("roberta", "one_layer"), ("deberta", "default"), ("deberta", "pooler")]
+CASES = [
+    *(("roberta", name) for name in ("default", "one_layer", "dora")),
+    *(("deberta", name) for name in ("default", "pooler", "dora")),
+]
 LOADERS = {"roberta": interop.load_roberta, "deberta": interop.load_deberta}
 
 

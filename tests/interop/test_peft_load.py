@@ -11,6 +11,7 @@ from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
 from methods.tiny import same_bits, trainable_names, weights_of
 from minilora.analysis import count_parameters
 from minilora.interop import load_peft
+from minilora.layers import DoRAFactors
 from minilora.methods import LoRAConfig, adapter_names, apply_lora, lora_layers, merge_lora, set_adapter
 from minilora.models import GPT, GPTConfig
 
@@ -123,6 +124,34 @@ def test_an_untrained_adapter_keeps_its_rank(folder):
     assert same_bits(logits(model, golden["ids"]), logits(gpt2(), golden["ids"]))
 
 
+def test_dora_s_lengths_are_cut_like_the_rows_of_B():
+    """Also where B is zero: a length may have changed alone."""
+    model, tensors = gpt2(), load_file(GPT2 / "dora" / TENSORS)
+    load_peft(model, GPT2 / "dora")
+    m = tensors[f"{C_ATTN_0}.lora_magnitude_vector"]
+    for i, letter in enumerate("qkv"):
+        factors = lora_layers(model)[f"blocks.0.attn.{letter}_proj"].factors
+        assert type(factors) is DoRAFactors and same_bits(factors.m.data, m[12 * i : 12 * i + 12])
+    assert {name.rsplit(".", 1)[1] for name in trainable_names(model)} == {"A", "B", "m"}
+
+
+def test_a_layer_whose_part_of_B_is_zero_is_adapted_by_dora(tmp_path):
+    folder = shutil.copytree(GPT2 / "dora", tmp_path / "adapter")
+
+    def no_k(tensors):
+        for name in tensors:
+            if "attn.c_attn.lora_B" in name:
+                tensors[name][12:24] = 0
+
+    change_tensors(folder, no_k)
+    model = gpt2()
+    load_peft(model, folder)
+    layer = lora_layers(model)["blocks.0.attn.k_proj"]
+    assert len(layer.A.data) == 3 and not layer.B.data.any()
+    m = load_file(folder / TENSORS)[f"{C_ATTN_0}.lora_magnitude_vector"][12:24]
+    np.testing.assert_allclose(np.linalg.norm(layer.base.W.data + layer.delta_W(), axis=1), np.abs(m), rtol=1e-12)
+
+
 def test_a_layer_whose_part_of_B_is_zero_is_not_adapted(folder):
     def no_k(tensors):
         for name in tensors:
@@ -202,7 +231,7 @@ def test_the_fields_that_peft_needs_are_enough(folder):
 
 UNSUPPORTED = {
     "peft_type": "IA3",
-    "use_dora": True,
+    "use_dora": 1,
     "layer_replication": [[0, 2]],
     "lora_bias": True,
     "alora_invocation_tokens": [1],
@@ -330,13 +359,21 @@ DAMAGE = {
         header(A={"dtype": "F32", "shape": [1 << 40, 8], "data_offsets": [0, 64]}),
         f"{TENSORS} is no safetensors file",
     ),
+    "DoRA without its lengths": (
+        lambda folder: change_config(folder, use_dora=True),
+        rf"{TENSORS} lacks {C_ATTN_0}.lora_magnitude_vector",
+    ),
+    "lengths without DoRA": (
+        with_tensor(f"{C_ATTN_0}.lora_magnitude_vector", 36),
+        rf"{TENSORS} holds {C_ATTN_0}.lora_magnitude_vector, which {CONFIG} does not ask for",
+    ),
     "a missing tensor": (without(B), f"{TENSORS} lacks {B}"),
     "an extra tensor": (with_tensor(f"{C_ATTN_0}.lora_C", 2), rf"{TENSORS} holds {C_ATTN_0}.lora_C, which"),
     "an extra layer": (with_tensor(A.replace("h.0", "h.2"), 4, 12), r"holds .*h\.2\.attn.*, which .* does not have"),
     "a name without the prefix": (with_tensor("transformer.wte.weight", 19, 12), "holds transformer.wte.weight, which"),
     "A of another rank": (with_tensor(A, 3, 12), rf"{A} has shape \(3, 12\); .* want \(4, 12\)"),
     "a transposed B": (with_tensor(B, 4, 36), rf"{B} has shape \(4, 36\); .* want \(36, 4\)"),
-    "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{A} is of type I64; it may be F64, F32, F16 or BF16"),
+    "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{A} is I64; it may be one of F64, F32, F16, BF16"),
     "another rank": (lambda folder: change_config(folder, r=3), rf"{A} has shape \(4, 12\); .* want \(3, 12\)"),
     "another module": (
         lambda folder: change_config(folder, target_modules=["c_fc"]),

@@ -22,6 +22,9 @@ def adapted(**lora):
     """The golden base, with an adapter of ours that has learned something."""
     model = gpt2()
     apply_lora(model, LoRAConfig(**{"rank": 2, "alpha": 3} | lora), rng=np.random.default_rng(1))
+    for name, p in model.named_parameters():
+        if name.endswith(".m"):
+            p.data[...] *= 1.5
     return with_B(model)
 
 
@@ -71,6 +74,7 @@ OURS = {
         "rank_pattern": {"v_proj": 3, "blocks.1.attn.q_proj": 5},
         "alpha_pattern": {"v_proj": 7, "blocks.0.attn.o_proj": 2},
     },
+    "DoRA": {"targets": ("q_proj", "v_proj", "fc_out"), "dora": True, "rank_pattern": {"v_proj": 3}},
     "one layer": {"targets": ("blocks.1.attn.v_proj", "blocks.0.mlp.fc_in")},
 }
 
@@ -80,6 +84,7 @@ def test_what_is_saved_is_the_same_adapter(lora, tmp_path):
     """Its tensors, taken by peft's formula alone, give our delta_W; and loading gives our logits."""
     model = adapted(**lora)
     config, tensors = saved(model, tmp_path)
+    base = dict(gpt2().named_parameters())
     deltas = {path: layer.delta_W() for path, layer in lora_layers(model).items()}
     for name in tensors:
         if "lora_A" not in name:
@@ -92,7 +97,11 @@ def test_what_is_saved_is_the_same_adapter(lora, tmp_path):
         delta = alpha / (np.sqrt(rank) if config["use_rslora"] else rank) * (B @ A)
         for path, rows in rows_of(module, len(B)).items():
             want = deltas.pop(path, np.zeros((rows.stop - rows.start, A.shape[1])))
-            np.testing.assert_allclose(delta[rows], want, rtol=0, atol=1e-13)
+            got = delta[rows]
+            if config["use_dora"]:
+                W, m = base[f"{path}.W"].data, tensors[name.replace("lora_A.weight", "lora_magnitude_vector")][rows]
+                got = m[:, None] * (W + got) / np.linalg.norm(W + got, axis=1, keepdims=True) - W
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)
     assert not deltas
     ids = expected()["ids"]
     np.testing.assert_allclose(logits_after_loading(tmp_path), logits(model, ids), rtol=0, atol=1e-10)
@@ -129,7 +138,7 @@ def test_what_was_saved_comes_back_as_it_was(lora, tmp_path):
     ours, theirs = (lora_layers(m) for m in (model, other))
     assert ours.keys() == theirs.keys()
     for path, layer in ours.items():
-        assert same_bits(theirs[path].A.data, layer.A.data) and same_bits(theirs[path].B.data, layer.B.data)
+        assert same_bits(theirs[path].factors.arrays(), layer.factors.arrays())
         assert theirs[path].scale == layer.scale and theirs[path].factors.dropout == layer.factors.dropout
         config = theirs[path].factors.config
         assert (config.rank_of(path), config.alpha_of(path)) == (2, 3)
@@ -243,7 +252,7 @@ def test_an_adapter_of_another_kind_is_refused(tmp_path):
         pass
 
     lora_layers(model)["blocks.0.attn.q_proj"].factors.__class__ = Doubled
-    with pytest.raises(ValueError, match=r"blocks\.0\.attn\.q_proj has Doubled; save_peft writes plain LoRA"):
+    with pytest.raises(ValueError, match=r"blocks\.0\.attn\.q_proj has Doubled; save_peft writes LoRA and DoRA"):
         save_peft(model, tmp_path / "out")
 
 

@@ -252,7 +252,7 @@ MUTANTS = {
     ),
     "embeddings forget their mask": (Deberta, "_backward_embeddings", embeddings_without_their_mask, "encoder.ln_e"),
     "a head with the slope of another gelu": (
-        "minilora.models.deberta_classification",
+        "minilora.models.classification",
         "gelu_exact_backward",
         lambda dy, cache: dy,
         "head.dense.W",

@@ -8,6 +8,7 @@ import pytest
 
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
+from models.tiny_deberta import tiny_classifier as tiny_deberta
 from models.tiny_encoders import (
     ALL,
     BATCHES,
@@ -101,6 +102,19 @@ def test_the_longest_sequence_fits_the_table_of_positions(model):
 
 
 # ---- the heads, and their losses
+
+
+@pytest.mark.parametrize("make", [lambda: tiny(RobertaForClassification), tiny_deberta], ids=["RoBERTa", "DeBERTa"])
+@pytest.mark.parametrize("dtype", [bool, int])
+def test_a_classifier_refuses_a_mask_that_hides_the_position_that_it_reads(make, dtype):
+    model, (ids, mask) = make(), padded(1, 1)
+    mask = mask.astype(dtype)
+    mask[0, 0] = True
+    for call in (model.forward, model.place, lambda ids, mask: model.loss(ids, mask, LABELS)):
+        with pytest.raises(ValueError, match="mask hid position 0 of row 1, which the head reads; padding may "):
+            call(ids, mask)
+    mask[:, 0] = True
+    assert model.forward(ids, mask)[0].shape == (3, model.config.n_classes)
 
 
 def test_a_classifier_reads_the_first_position_alone():

@@ -1,0 +1,74 @@
+"""Files that somebody else wrote: JSON and safetensors, neither of which can run code."""
+
+import json
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy
+from safetensors import SafetensorError, safe_open
+
+DTYPES = ("F64", "F32", "F16", "BF16")  # what a weight may be stored as
+
+
+class StoredTensor(NamedTuple):
+    """Where a tensor is, and what its file's header says of it."""
+
+    file: Path
+    name: str
+    dtype: str
+    shape: tuple
+
+
+def read_json(path):
+    """The JSON object in a file."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON, or it is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}; it may hold a JSON object")
+    return content
+
+
+def open_safetensors(path):
+    """An open safetensors file, whose header has been checked against its length."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        return safe_open(path, framework="numpy")
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is no safetensors file, or it is damaged: {error}") from None
+
+
+def tensors_in(path):
+    """What a safetensors file's header lists: a dict of name to StoredTensor."""
+    with open_safetensors(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}
+        return {name: StoredTensor(path, name, s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
+
+
+def check_dtype(tensor):
+    """Raise a ValueError unless a StoredTensor holds floating-point numbers."""
+    if tensor.dtype not in DTYPES:
+        raise ValueError(f"{tensor.file}: {tensor.name} is {tensor.dtype}; it may be one of {', '.join(DTYPES)}")
+
+
+def read_tensor(tensor):
+    """The values of a StoredTensor: float64, float32 or float16 as in the file; bfloat16 becomes float32."""
+    if tensor.dtype == "BF16":
+        return _read_bfloat16(tensor)
+    with open_safetensors(tensor.file) as file:
+        return file.get_tensor(tensor.name)
+
+
+def _read_bfloat16(tensor):
+    """The values of a bfloat16 tensor, a type that NumPy does not have: they are the upper halves of float32s."""
+    with open(tensor.file, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        start, stop = json.loads(file.read(length))[tensor.name]["data_offsets"]
+        file.seek(8 + length + start)
+        upper = numpy.frombuffer(file.read(stop - start), dtype="<u2")
+    return (upper.astype("uint32") << 16).view("float32").reshape(tensor.shape)
