@@ -1,6 +1,7 @@
 """Every tensor of the paper's architectures by formula: against a model in memory, and against known sizes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from minilora.analysis import ARCHITECTURES, Architecture, architecture_of, coun
 from minilora.models import GPT, GPTConfig, Roberta, load_bundled
 from models.tiny_deberta import WITHOUT_CONV
 from models.tiny_deberta import tiny_encoder as tiny_deberta
-from models.tiny_encoders import tiny
+from models.tiny_encoders import CONFIG, tiny
 
 
 def test_the_shapes_are_those_of_a_gpt_in_memory():
@@ -23,7 +24,9 @@ def test_the_shapes_are_those_of_a_gpt_in_memory():
 
 
 @pytest.mark.parametrize(
-    "encoder", [tiny(Roberta), tiny_deberta(), tiny_deberta(config=WITHOUT_CONV)], ids=["RoBERTa", "DeBERTa", "v3"]
+    "encoder",
+    [tiny(Roberta, config=replace(CONFIG, pad_id=4)), tiny_deberta(), tiny_deberta(config=WITHOUT_CONV)],
+    ids=["RoBERTa", "DeBERTa", "v3"],
 )
 def test_the_shapes_are_those_of_an_encoder_in_memory(encoder):
     architecture = architecture_of(encoder.config)
