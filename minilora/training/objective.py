@@ -81,6 +81,8 @@ class ThreadedObjective:
 
     def loss_and_backward(self, batch, rng=None):
         """The mean loss of the batch; its gradients are added into the model's. See the function of this name."""
+        for replica in self.replicas[1:]:
+            replica.zero_grad()  # of a batch that ended in an error
         count = max(batch.n_targets, 1)
         loss = 0.0
         for turn in split_batch(batch, self.accumulation):

@@ -100,6 +100,16 @@ def test_a_second_batch_starts_from_nothing(threads):
     assert not same_bits(second, first)
 
 
+def test_a_batch_that_fails_in_one_thread_leaves_nothing_to_the_next():
+    model, batch = tiny_lora(), some_batch(4)
+    wrong = Batch(np.where(np.arange(4)[:, None] < 2, 10**6, batch.ids), batch.targets, batch.mask)  # the first shard
+    with ThreadedObjective(model, threads=2) as objective:
+        with pytest.raises(ValueError, match="ids ran from"):
+            objective.loss_and_backward(wrong)
+        after = gradients_of(model, batch, lambda _, batch: objective.loss_and_backward(batch))
+    assert same_bits(after, gradients_of(model, batch, threaded(2)))
+
+
 def test_threads_see_what_the_optimizer_changed_in_place():
     model, batch = tiny_lora(), some_batch()
     with ThreadedObjective(model, 2) as objective:
