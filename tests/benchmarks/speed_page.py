@@ -13,7 +13,6 @@ from pathlib import Path
 from minilora.analysis import adaptation, architecture_of, memory_estimate
 from minilora.experiments.bench.report import METHODS, aligned, generation, memory, scaling, spread, training
 from minilora.experiments.bench.shapes import RANK, SHAPES
-from minilora.models import GPTConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "docs" / "speed.md", ROOT / "README.md")
@@ -63,7 +62,7 @@ def estimates(results):
     rows = [("MB", "weights", "gradients, AdamW", "activations", "workspace", "sum", "measured")]
     for name, methods in results.items():
         shape = SHAPES[name]
-        architecture = architecture_of(GPTConfig(shape.V, max(shape.T, 256), shape.L, shape.C, shape.H))
+        architecture = architecture_of(shape.config)
         for method, sides in methods.items():
             settings = {"rank": RANK, "targets": ("q_proj", "v_proj")} if method == "lora" else {}
             e = memory_estimate(architecture, adaptation(architecture, method, **settings),

@@ -3,7 +3,8 @@
 import math
 from dataclasses import asdict, replace
 
-from minilora.experiments.bench.shapes import QUERIES, RANK, Shape, flops_of_step
+from minilora.analysis import adaptation, architecture_of, memory_estimate
+from minilora.experiments.bench.shapes import RANK, Shape, flops_of_step
 from minilora.experiments.measure import median_and_range
 
 BASE = Shape(L=4, C=256, T=128, N=8, V=256, H=4)
@@ -61,15 +62,7 @@ def slopes(points):
 
 
 def activation_bytes(shape, rank=RANK):
-    """What a LoRA step on q_proj and v_proj keeps from its forward for its backward, in float32.
-
-    For each of the M = N T positions of a layer, C numbers each of: ln_1's xhat and its y, which A reads; q, k and v;
-    attention's y; ln_2's xhat; and 4 C of GELU's slope. Besides, h of two adapters (r each), two inv_std, and the
-    probabilities of all tiles. The inputs of frozen W are not kept. At the end ln_f's xhat, and the gradient that the
-    head has computed already.
-    """
-    L, C, T, N, H = (getattr(shape, letter) for letter in "LCTNH")
-    M = N * T
-    seen = sum(min(QUERIES, T - start) * min(start + QUERIES, T) for start in range(0, T, QUERIES))
-    layer = M * (7 * C + 4 * C + 2 * rank + 2) + N * H * seen
-    return 4 * (L * layer + M * (C + 1) + M * C)
+    """What a LoRA step on q_proj and v_proj keeps from its forward for its backward; see `analysis/costs.py`."""
+    architecture = architecture_of(shape.config)
+    lora = adaptation(architecture, "lora", rank=rank, targets=("q_proj", "v_proj"))
+    return memory_estimate(architecture, lora, batch_size=shape.N, length=shape.T).activations

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from minilora.models import GPTConfig
+
 RANK = 8  # LoRA's, on W_q and W_v
 QUERIES = 64  # of one tile of attention on a CPU
 
@@ -17,6 +19,11 @@ class Shape:
     N: int
     V: int
     H: int
+
+    @property
+    def config(self):
+        """The GPTConfig of this shape."""
+        return GPTConfig(self.V, max(self.T, 256), self.L, self.C, self.H)
 
 
 SHAPES = {

@@ -21,7 +21,7 @@ from minilora.data import Batch
 from minilora.experiments.bench.shapes import Shape, products_of_step
 from minilora.generation import generate
 from minilora.methods import LoRAConfig, apply_full, apply_lora, merge_lora
-from minilora.models import GPT, GPTConfig
+from minilora.models import GPT
 from minilora.training import AdamW, ThreadedObjective
 
 
@@ -31,8 +31,7 @@ class Worker:
     def make(self, shape, method, threads, rank=8, device="cpu"):
         shape, self.device = Shape(**shape), device
         rng = numpy.random.default_rng(0)
-        config = GPTConfig(shape.V, max(shape.T, 256), shape.L, shape.C, shape.H)
-        self.model = GPT(config, rng, device=device)
+        self.model = GPT(shape.config, rng, device=device)
         if method == "lora":
             apply_lora(self.model, LoRAConfig(rank=rank, alpha=rank), rng=rng)
             for name, p in self.model.named_parameters():
