@@ -30,10 +30,12 @@ def bench_ratios(panels):
         axes.errorbar(
             places, medians, (medians - low, numpy.minimum(high, top) - medians), fmt="none", color="black", capsize=6
         )
-        for place, median in zip(places, medians):
+        for place, median, most in zip(places, medians, high):
             axes.annotate(f"{median:.2f}", (place, 0), (0, 6), textcoords="offset points", ha="center", color="white")
+            if most > top:
+                axes.annotate(f"to {most:.1f}", (place, top), (8, -16), textcoords="offset points", size=13)
         axes.axhline(1.0, color="black", linewidth=1.4, linestyle="--")
-        axes.set(title=title, xticks=places, xticklabels=bars, ylim=(0, top))
+        axes.set(title=title, xticks=places, xticklabels=bars, xlim=(-0.7, len(bars) - 0.3), ylim=(0, top))
         axes.grid(axis="x", visible=False)
     figure.axes[0].set_ylabel("times as fast as PyTorch + PEFT")
     return figure
@@ -52,7 +54,7 @@ def bench_memory(panels):
     -------
     Figure
     """
-    figure = new_figure(4.4 * len(panels) + 0.6, 5.6)
+    figure = new_figure(max(4.4 * len(panels) + 0.6, 8.4), 5.6)
     most = max(peaks[-1] for bars in panels.values() for peaks in bars.values()) / 1e6
     stages = {"imports": "0.8", "model and optimizer": "#56B4E9", "steps": "#0072B2"}
     for axes, (shape, bars) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
