@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 from datetime import date
+from pathlib import Path
 
 import numpy
 
@@ -17,9 +18,20 @@ def provenance():
         "minilora": minilora.__version__,
         "python": platform.python_version(),
         "numpy": numpy.__version__,
+        "processor": processor(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "date": date.today().isoformat(),
     }
+
+
+def processor():
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown"
 
 
 def weights_id(model):

@@ -131,10 +131,6 @@ def _dscores(dprobs, probs, dy, y):
     return dprobs
 
 
-def _queries_of_a_tile(q):
-    return min(QUERIES, q.shape[2]) if on_host(q) else q.shape[2]
-
-
 @functools.lru_cache(maxsize=8)
 def _later_keys(xp, n, dtype):
     """-inf where a key comes after the query, 0 elsewhere: (n, n). The same array each time, to be read only."""
@@ -148,7 +144,7 @@ def _tiles(xp, q, T, causal):
     many sequences as fit the cache. On a GPU, one tile covers all.
     """
     N, H, T_q, _ = q.shape
-    block = max(_queries_of_a_tile(q), 1)
+    block = QUERIES if on_host(q) else max(T_q, 1)
     for n in cache_blocks(N, H * block * T * q.itemsize, xp):
         for start in range(0, T_q, block):
             stop = min(start + block, T_q)

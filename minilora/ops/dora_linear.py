@@ -17,8 +17,8 @@ The paper (section 4.3) treats norm as a constant in the backward, to save memor
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
-from minilora.ops.rows import rows, unrows
+from minilora.backend import get_xp, vecdot
+from minilora.ops.rows import rows, rows_times_transposed, unrows
 
 
 class DoRALinearCache(NamedTuple):
@@ -67,7 +67,7 @@ def dora_linear_forward(x, W, bias, A, B, m, scale, mask=None, norm=None):
     if norm is None:
         V = W + scale * (B @ A)  # (O, I)
         norm = row_norm(V)  # (O,)
-    u = rows(x) @ W.T  # (M, I) @ (I, O) -> (M, O)
+    u = rows_times_transposed(rows(x), W)  # x W^T, (M, I), (O, I) -> (M, O)
     if mask is not None:
         x = x * mask
     h = rows(x) @ A.T  # (M, I) @ (I, r) -> (M, r)
@@ -87,7 +87,7 @@ def dora_norm(W, A, B, scale):
 def row_norm(V):
     """The Euclidean norm of each row, (O, I) -> (O,)."""
     xp = get_xp(V=V)
-    return xp.sqrt(xp.einsum("oi,oi->o", V, V))
+    return xp.sqrt(vecdot(V, V))
 
 
 def dora_linear_backward(dy, cache):

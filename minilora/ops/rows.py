@@ -20,7 +20,7 @@ def unrows(y, shape):
 def rows_times_transposed(x, W):
     """x W^T, (M, I), (O, I) -> (M, O). On a CPU, a single row, as when a token is generated, goes as O dot products.
 
-    That product is as fast as W can be read. BLAS's kernel for it waits for memory; vecdot has taken half its time.
+    That product is as fast as W can be read, and vecdot reads faster than BLAS's kernel (docs/speed.md has both times).
     """
     return vecdot(W, x)[None] if len(x) == 1 and on_host(x) else x @ W.T
 

@@ -1,7 +1,7 @@
 """`minilora bench` and `count`."""
 
 import minilora
-from minilora.backend import choose_device
+from minilora.backend import choose_device, cores
 from minilora.verbs.opening import names_in
 
 
@@ -9,14 +9,17 @@ def bench(options):
     from minilora.experiments.bench import report
     from minilora.experiments.bench import run as experiment
 
+    device = choose_device(options.device)
+    parts = options.parts or [part for part in experiment.PARTS if device == "cpu" or part != "scaling"]
     peer = (options.peer_python or experiment.default_peer_python()) if options.against else None
     config = experiment.BenchConfig(
-        parts=tuple(options.parts or experiment.PARTS),
+        parts=tuple(parts),
         shapes=names_in(options.shapes),
         methods=names_in(options.methods),
         rounds=options.rounds,
-        threads=options.threads or experiment.cores(),
-        device=choose_device(options.device),
+        threads=options.threads or cores(),
+        device=device,
+        seed=options.seed,
         peer_python=peer,
     )
     results = experiment.run(config, options.out, command=options.command)

@@ -25,9 +25,9 @@ transformers.logging.set_verbosity_error()
 class Peer:
     """A model with its optimizer and a batch, and what can be timed with them."""
 
-    def make(self, shape, method, threads, rank=8, device="cpu"):
+    def make(self, shape, method, threads, rank=8, device="cpu", seed=0):
         torch.set_num_threads(threads)
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.device = "cuda" if device == "gpu" else "cpu"
         torch.backends.cuda.matmul.allow_tf32 = True
         config = transformers.GPT2Config(

@@ -11,8 +11,9 @@ import re
 from pathlib import Path
 
 from minilora.analysis import adaptation, architecture_of, memory_estimate
-from minilora.experiments.bench.report import METHODS, aligned, generation, memory, scaling, spread, training
+from minilora.experiments.bench.report import METHODS, generation, memory, scaling, spread, training
 from minilora.experiments.bench.shapes import RANK, SHAPES
+from minilora.experiments.text_table import aligned
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "docs" / "speed.md", ROOT / "README.md")

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FunctionType
 
-from minilora import layers, models
 from minilora.backend import keep_freed_memory, one_blas_thread
 from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.bench.worker import Worker
@@ -45,7 +44,7 @@ def timed(function, seconds):
 
 def watch(seconds):
     """Let every layer and model call `timed` ops."""
-    for module in (attention, layernorm, linear, lora_linear, mlp, layers.embedding, models.gpt, gpt):
+    for module in (attention, layernorm, linear, lora_linear, mlp, gpt):
         for name, value in list(vars(module).items()):
             if isinstance(value, FunctionType) and value.__module__.startswith("minilora.ops."):
                 setattr(module, name, timed(value, seconds))

@@ -85,6 +85,19 @@ def test_the_floor_makes_every_product_once_in_shares(method, threads):
     assert flops == flops_of_step(TINY, method)
 
 
+def test_the_seed_draws_weights_and_ids():
+    one, other = Worker(), Worker()
+    one.make(asdict(TINY), "lora", 1, seed=1)
+    other.make(asdict(TINY), "lora", 1, seed=2)
+    assert not np.array_equal(one.batch.ids, other.batch.ids)
+    assert one.train(1)["loss"] != other.train(1)["loss"]
+
+
+def test_scaling_is_refused_on_a_gpu():
+    with pytest.raises(ValueError, match="parts held 'scaling'; on a GPU each may be one of train, generate, memory"):
+        bench.BenchConfig(parts=("train", "scaling"), device="gpu")
+
+
 # ---- what is compared
 
 
@@ -117,7 +130,8 @@ def test_the_verb_measures_prints_and_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(SHAPES, "tiny", TINY)
     monkeypatch.setattr(scaling, "BASE", TINY)
     monkeypatch.setattr(bench, "TURN_SECONDS", 0.01)
-    assert main(["bench", "--shapes", "tiny", "--rounds", "2", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    arguments = ["--shapes", "tiny", "--rounds", "2", "--device", "cpu", "--seed", "3", "--out", str(tmp_path)]
+    assert main(["bench", *arguments]) == 0
     printed = capsys.readouterr().out
     results = json.loads((tmp_path / "bench.json").read_text())
     lora = results["train"]["tiny"]["lora"]
@@ -125,6 +139,7 @@ def test_the_verb_measures_prints_and_draws(tmp_path, monkeypatch, capsys):
     assert 0 < lora["seconds"]["minilora"]["min"] <= lora["seconds"]["minilora"]["median"]
     memory = results["memory"]["tiny"]["lora"]["minilora"]
     assert memory["imports"] <= memory["model"] <= memory["step"]
+    assert results["config"]["seed"] == 3
     assert set(results["scaling"]) == {"L", "C", "T", "N", "r"}
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "memory.png", "scaling.png"}
 

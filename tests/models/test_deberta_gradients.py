@@ -1,8 +1,6 @@
 """The gradients of a whole DeBERTa: right, for every choice of trainable parameters, and no more than was asked for."""
 
-from collections import Counter
 from dataclasses import replace
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from minilora.layers import ConvLayer, DebertaBlock
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Deberta
 from minilora.ops import cross_entropy_backward, cross_entropy_forward, disentangled_attention_backward
+from models.calls import count_calls
 from models.tiny_deberta import CONFIG, IDS, LABELS, MASK, WITHOUT_CONV, tiny_classifier
 from models.tiny_encoders import WithPadding, rng
 
@@ -290,27 +289,11 @@ def test_an_adapter_on_q_that_forgets_one_of_its_uses_fails(monkeypatch, mutant)
 @pytest.fixture
 def calls(monkeypatch):
     """Count the calls of the functions that make gradients."""
-    counts = Counter()
-
-    def count(place, label):
-        module, _, name = place.rpartition(".")
-        function = getattr(import_module(module), name)
-
-        def counted(*args, **options):
-            counts[label] += 1
-            return function(*args, **options)
-
-        monkeypatch.setattr(place, counted)
-
-    for name in ("linear_dW", "linear_dbias", "linear_dx"):
-        count(f"minilora.layers.linear.{name}", name)
-    for name in ("layernorm_dgain", "layernorm_dbias", "layernorm_dx"):
-        count(f"minilora.layers.layernorm.{name}", name)
-    for name in ("conv1d_dW", "conv1d_dbias", "conv1d_dx"):
-        count(f"minilora.layers.conv_layer.{name}", name)
-    count("minilora.layers.disentangled_attention.disentangled_attention_backward", "attention")
-    count("minilora.layers.embedding.embedding_backward", "embedding")
-    return counts
+    places = {f"layers.linear.{name}": name for name in ("linear_dW", "linear_dbias", "linear_dx")}
+    places |= {f"layers.layernorm.{name}": name for name in ("layernorm_dgain", "layernorm_dbias", "layernorm_dx")}
+    places |= {f"layers.conv_layer.{name}": name for name in ("conv1d_dW", "conv1d_dbias", "conv1d_dx")}
+    places["layers.disentangled_attention.disentangled_attention_backward"] = "attention"
+    return count_calls(monkeypatch, places | {"layers.embedding.embedding_backward": "embedding"})
 
 
 #                                   linear          layernorm       conv1d

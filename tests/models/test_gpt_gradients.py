@@ -1,7 +1,5 @@
 """The gradients of a whole GPT: right, for every choice of trainable parameters, and no more than was asked for."""
 
-from collections import Counter
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import Block, Embedding
 from minilora.ops import attention_backward, cross_entropy_backward, cross_entropy_forward
+from models.calls import count_calls
 from ops.cases import array_leaves
 
 
@@ -232,26 +231,10 @@ def test_float32_is_refused_by_name(make_model, ids, targets):
 @pytest.fixture
 def calls(monkeypatch):
     """Count the calls of the functions that make gradients."""
-    counts = Counter()
-
-    def count(place, label):
-        module, _, name = place.rpartition(".")
-        function = getattr(import_module(module), name)
-
-        def counted(*args, **options):
-            counts[label] += 1
-            return function(*args, **options)
-
-        monkeypatch.setattr(place, counted)
-
-    for name in ("linear_dW", "linear_dbias", "linear_dx"):
-        count(f"minilora.layers.linear.{name}", name)
-    for name in ("layernorm_dgain", "layernorm_dbias", "layernorm_dx"):
-        count(f"minilora.layers.layernorm.{name}", name)
-    count("minilora.layers.attention.attention_backward", "attention")
-    count("minilora.layers.embedding.embedding_backward", "embedding")
-    count("minilora.models.gpt.linear_dW", "head dW")
-    return counts
+    places = {f"layers.linear.{name}": name for name in ("linear_dW", "linear_dbias", "linear_dx")}
+    places |= {f"layers.layernorm.{name}": name for name in ("layernorm_dgain", "layernorm_dbias", "layernorm_dx")}
+    places |= {"layers.attention.attention_backward": "attention", "layers.embedding.embedding_backward": "embedding"}
+    return count_calls(monkeypatch, places | {"models.gpt.linear_dW": "head dW"})
 
 
 #                         linear              layernorm

@@ -1,7 +1,5 @@
 """The gradients of RoBERTa's models: right with padding, for every choice of what is trained, and no more."""
 
-from collections import Counter
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from minilora.models import Roberta, RobertaForClassification, RobertaForMaskedL
 from minilora.models.classification import ClassificationHead
 from minilora.models.masked_lm import MaskedLMHead
 from minilora.ops import attention_backward, cross_entropy_backward, cross_entropy_forward, gelu_tanh_forward
+from models.calls import count_calls
 from models.tiny_encoders import ALL, BATCHES, COUNTED, HEADED, IDS, MASK, TARGETS, WithPadding, rng, tiny
 
 EVERYWHERE = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
@@ -237,27 +236,15 @@ def test_gradients_do_not_depend_on_what_else_is_trainable(model_class, chosen):
 @pytest.fixture
 def calls(monkeypatch):
     """Count the calls of the functions that make gradients, by their place in minilora."""
-    counts = Counter()
-
-    def count(place):
-        module, _, name = f"minilora.{place}".rpartition(".")
-        function = getattr(import_module(module), name)
-
-        def counted(*args, **options):
-            counts[place] += 1
-            return function(*args, **options)
-
-        monkeypatch.setattr(f"minilora.{place}", counted)
-
-    for name in ("linear_dW", "linear_dbias", "linear_dx"):
-        count(f"layers.linear.{name}")
-    for name in ("layernorm_dgain", "layernorm_dbias", "layernorm_dx"):
-        count(f"layers.layernorm.{name}")
-    for name in ("linear_dx", "gelu_exact_backward"):
-        count(f"models.masked_lm.{name}")
-    count("layers.attention.attention_backward")
-    count("layers.embedding.embedding_backward")
-    return counts
+    functions = {
+        "layers.linear": ("linear_dW", "linear_dbias", "linear_dx"),
+        "layers.layernorm": ("layernorm_dgain", "layernorm_dbias", "layernorm_dx"),
+        "models.masked_lm": ("linear_dx", "gelu_exact_backward"),
+        "layers.attention": ("attention_backward",),
+        "layers.embedding": ("embedding_backward",),
+    }
+    places = [f"{module}.{name}" for module, names in functions.items() for name in names]
+    return count_calls(monkeypatch, dict(zip(places, places, strict=True)))
 
 
 #                        linear            layernorm

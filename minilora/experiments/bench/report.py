@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from minilora.experiments.text_table import aligned
+
 STATES = {"lora": "LoRA beside W", "merged": "LoRA merged", "base": "base model"}
 METHODS = {"lora": "LoRA", "full": "full fine-tuning"}
 
@@ -80,18 +82,6 @@ def scaling(results):
 def spread(value, form):
     """A median with its range, or nothing."""
     return "" if value is None else f"{value['median']:{form}} [{value['min']:{form}}, {value['max']:{form}}]"
-
-
-def aligned(rows):
-    """Rows of text as columns: the first to the left, the others to the right; a rule below the first row."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for i, (first, *others) in enumerate(rows):
-        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-        if i == 0:
-            lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
-    return lines
 
 
 def draw(results, folder):

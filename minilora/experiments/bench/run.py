@@ -36,6 +36,9 @@ class BenchConfig:
     threads : int
         For each side; a GPU is driven by one.
     device : {"cpu", "gpu"}
+        Scaling is measured on a CPU only.
+    seed : int
+        Of weights and token ids.
     peer_python : str, optional
         A Python that has torch, transformers and peft; without one, there is no comparison.
     """
@@ -46,6 +49,7 @@ class BenchConfig:
     rounds: int = 7
     threads: int = cores()
     device: str = "cpu"
+    seed: int = 0
     peer_python: str | None = None
 
     def __post_init__(self):
@@ -57,6 +61,8 @@ class BenchConfig:
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{field} was {value!r}; it may be an integer of at least 1")
+        if self.device == "gpu" and "scaling" in self.parts:
+            raise ValueError("parts held 'scaling'; on a GPU each may be one of train, generate, memory")
         if self.device == "gpu":
             object.__setattr__(self, "threads", 1)
 
@@ -78,16 +84,16 @@ def run(config, out, *, command="", progress=True):
     jobs = [(part, shape) for part in config.parts if part in parts for shape in config.shapes]
     for part, shape in tqdm(jobs, desc="bench", disable=not progress):
         results.setdefault(part, {})[shape] = parts[part](config, commands, shape)
-    if "scaling" in config.parts and config.device == "cpu":
+    if "scaling" in config.parts:
         with sides({"minilora": commands["minilora"]}) as started:
-            results["scaling"] = measure_scaling(started["minilora"], config.threads, config.rounds)
+            results["scaling"] = measure_scaling(started["minilora"], config.threads, config.rounds, config.seed)
     write_json(Path(out) / "bench.json", results)
     return results
 
 
 def about(commands):
-    """Versions, machine and date; the processor, and the peer's versions."""
-    record = {"provenance": {**provenance(), "processor": processor()}}
+    """Versions, machine and date, those of the peer too."""
+    record = {"provenance": provenance()}
     if "torch" in commands:
         with sides({"torch": commands["torch"]}) as started:
             answer = started["torch"].ask("versions")
@@ -95,14 +101,11 @@ def about(commands):
     return record
 
 
-def processor():
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "unknown"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown"
+def make(side, config, shape_name, method):
+    """Let a side make its model."""
+    shape = asdict(SHAPES[shape_name])
+    options = {"threads": config.threads, "device": config.device, "seed": config.seed}
+    return side.ask("make", shape=shape, method=method, **options)
 
 
 def measure_training(config, commands, shape_name):
@@ -113,7 +116,7 @@ def measure_training(config, commands, shape_name):
         made = {**commands, "floor": commands["minilora"]} if config.device == "cpu" else commands
         with sides(made) as started:
             for side in started.values():
-                side.ask("make", shape=asdict(shape), method=method, threads=config.threads, device=config.device)
+                make(side, config, shape_name, method)
             turns, steps = {}, {}
             for name, side in started.items():
                 do = "floor" if name == "floor" else "train"
@@ -136,9 +139,7 @@ def measure_generation(config, commands, shape_name):
     made = {(name, state): command for name, command in commands.items() for state in ("lora", "merged", "base")}
     with sides(made) as started:
         for (_, state), side in started.items():
-            method = "base" if state == "base" else "lora"
-            shape = asdict(SHAPES[shape_name])
-            side.ask("make", shape=shape, method=method, threads=config.threads, device=config.device)
+            make(side, config, shape_name, "base" if state == "base" else "lora")
             if state == "merged":
                 side.ask("merge")
             side.ask("generate", n=8)
@@ -174,9 +175,7 @@ def measure_memory(config, commands, shape_name):
         for name, command in commands.items():
             with closing(Side(command)) as side:
                 peaks = [side.ask("memory")["peak_bytes"]]
-                shape = asdict(SHAPES[shape_name])
-                made = side.ask("make", shape=shape, method=method, threads=config.threads, device=config.device)
-                peaks += [made["peak_bytes"], side.ask("train", n=3)["peak_bytes"]]
+                peaks += [make(side, config, shape_name, method)["peak_bytes"], side.ask("train", n=3)["peak_bytes"]]
             results[method][name] = dict(zip(("imports", "model", "step"), peaks, strict=True))
     return results
 

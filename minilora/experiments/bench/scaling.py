@@ -11,15 +11,15 @@ BASE = Shape(L=4, C=256, T=128, N=8, V=256, H=4)
 FACTORS = (0.5, 1, 2)
 
 
-def measure_scaling(side, threads, count):
+def measure_scaling(side, threads, count, seed=0):
     """Change one letter at a time by factors of two around S2, and fit the slope of log cost over log letter.
 
     Parameters
     ----------
     side : Side
         Of minilora.
-    threads, count : int
-        Threads, and rounds for each point.
+    threads, count, seed : int
+        Threads, and rounds for each point; the seed of weights and token ids.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def measure_scaling(side, threads, count):
         for factor in FACTORS:
             value = int(factor * (RANK if letter == "r" else getattr(BASE, letter)))
             shape, rank = (BASE, value) if letter == "r" else (replace(BASE, **{letter: value}), RANK)
-            side.ask("make", shape=asdict(shape), method="lora", threads=threads, rank=rank)
+            side.ask("make", shape=asdict(shape), method="lora", threads=threads, rank=rank, seed=seed)
             side.ask("train", n=1)
             points.append(
                 {

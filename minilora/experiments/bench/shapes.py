@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minilora.models import GPTConfig
+from minilora.ops.attention import QUERIES
 
 RANK = 8  # LoRA's, on W_q and W_v
-QUERIES = 64  # of one tile of attention on a CPU
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from minilora.training import AdamW, ThreadedObjective
 class Worker:
     """A model with its optimizer and a batch, and what can be timed with them."""
 
-    def make(self, shape, method, threads, rank=8, device="cpu"):
+    def make(self, shape, method, threads, rank=8, device="cpu", seed=0):
         shape, self.device = Shape(**shape), device
-        rng = numpy.random.default_rng(0)
+        rng = numpy.random.default_rng(seed)
         self.model = GPT(shape.config, rng, device=device)
         if method == "lora":
             apply_lora(self.model, LoRAConfig(rank=rank, alpha=rank), rng=rng)
