@@ -1,6 +1,7 @@
 """`minilora bench`: what it counts is what is computed, and what it compares takes turns."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -147,16 +148,45 @@ def test_the_verb_measures_prints_and_draws(tmp_path, monkeypatch, capsys):
 # ---- the ladder
 
 
-@pytest.mark.parametrize("rung", [0, 5, 9])
-def test_every_rung_of_the_ladder_computes_the_same_loss(rung):
-    commands = [{"do": "make", "shape": asdict(TINY), "method": "lora", "threads": 1}, {"do": "train", "n": 3}]
+GRADIENTS = """
+import json, sys
+import numpy as np
+import {module}
+from minilora import LoRAConfig, apply_lora
+from minilora.data import Batch
+from minilora.experiments.bench.shapes import Shape
+from minilora.models import GPT
+from minilora.training import objective
+
+{undo}
+rng = np.random.default_rng(0)
+model = GPT(Shape(L=2, C=16, T=80, N=3, V=32, H=2).config, rng, dtype="float64")
+apply_lora(model, LoRAConfig(rank=2, alpha=3), rng=rng)
+for p in model.parameters():
+    p.data += 0.2 * rng.standard_normal(p.data.shape)  # a generic point
+ids = rng.integers(0, 32, (3, 81))
+loss = objective.loss_and_backward(model, Batch(ids[:, :-1], ids[:, 1:], np.ones((3, 80), bool)))
+print(json.dumps([float(loss), *np.concatenate([p.grad.ravel() for p in model.trainable_parameters()]).tolist()]))
+"""
+
+
+def loss_and_gradients(undo="", module="minilora"):
     process = subprocess.run(
-        [sys.executable, LADDER, "--worker", str(rung)],
-        input="\n".join(map(json.dumps, commands)),
+        [sys.executable, "-c", GRADIENTS.format(module=module, undo=undo)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(LADDER.parent), str(LADDER.parents[2])])},
         capture_output=True,
         text=True,
         check=True,
     )
-    loss = json.loads(process.stdout.splitlines()[-1])["loss"]
-    assert loss == pytest.approx(worker().train(3)["loss"], rel=1e-5)
-    assert np.isfinite(loss)
+    return np.array(json.loads(process.stdout))
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return loss_and_gradients()
+
+
+@pytest.mark.parametrize("rung", [0, 3, 6, 9])
+def test_every_rung_of_the_ladder_computes_the_same_loss_and_gradients(rung, ours):
+    undone = loss_and_gradients(f"ladder.undo_after({rung})", "ladder")
+    assert np.linalg.norm(undone - ours) < 1e-12 * np.linalg.norm(ours)
