@@ -50,7 +50,7 @@ def parser():
                    help="the run's folder (default: runs/decoder or runs/encoder)")  # fmt: skip
     p.add_argument("--corpus", choices=("prose", "code"), default="prose", help="what it reads")
     p.add_argument("--steps", type=int, default=argparse.SUPPRESS,
-                   help="training steps (default: 8000; 12000 of an encoder)")  # fmt: skip
+                   help="training steps (default: 8000)")  # fmt: skip
     p.add_argument("--layers", type=int, default=4, help="number of blocks, L")
     p.add_argument("--width", type=int, default=argparse.SUPPRESS,
                    help="width of the model, C (default: 192; 128 of an encoder)")  # fmt: skip

@@ -34,7 +34,7 @@ class Kind(NamedTuple):
 
     name: str  # of the files
     config: PretrainConfig  # the bundled model's
-    model_class: type
+    new_model: Callable  # new_model(config, rng, device=)
     encode: Callable  # encode(texts): all their tokens in one row
     sample: Callable  # sample(tokens, rng, batch_size=, length=): a training batch
     held_out: Callable  # held_out(tokens, length=, batch_size=): batches that cover the tokens
@@ -66,7 +66,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     folder, corpus = Path(folder), load_corpus(config.corpus)
     tokens = {split: kind.encode(corpus.texts(split)) for split in ("train", "valid", "test")}
     length = config.model.n_positions
-    model = kind.model_class(config.model, numpy.random.default_rng(config.train.seed), device=device)
+    model = kind.new_model(config.model, numpy.random.default_rng(config.train.seed), device=device)
 
     def sample_batch(rng):
         return kind.sample(tokens["train"], rng, batch_size=config.train.batch_size, length=length)

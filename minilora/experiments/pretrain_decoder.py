@@ -32,7 +32,7 @@ DECODER = Kind(
             eval_every=500,
         ),
     ),
-    model_class=GPT,
+    new_model=GPT,
     encode=lambda texts: encode_documents(texts, ByteTokenizer()),
     sample=window_batch,
     held_out=windows,
