@@ -6,7 +6,7 @@ import minilora
 
 NOT_GIVEN = (  # None unless given, by a verb in whose help they have no default of their own
     "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python", "base",
-    "architecture", "length", "steps", "width", "out",
+    "architecture", "length", "steps", "width", "out", "workers", "runs",
 )  # fmt: skip
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
 
@@ -123,6 +123,17 @@ def parser():
     p.add_argument("--peer-python", metavar="FILE", default=argparse.SUPPRESS,
                    help="the Python of that environment (default: the one in .venv-torch)")  # fmt: skip
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for bench.json and figures")
+
+    p = verb("reproduce", "The paper's tables and figures in small; goes on where it was interrupted.",
+             "minilora reproduce table6 --quick")  # fmt: skip
+    p.add_argument("names", nargs="+", metavar="NAME", help="such as table6; or list: what there is; or all")
+    p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then say nothing")
+    p.add_argument("--workers", type=int, default=argparse.SUPPRESS,
+                   help="runs at a time (default: one for each core)")  # fmt: skip
+    p.add_argument("--out", metavar="DIR", default=argparse.SUPPRESS,
+                   help="for results, figures and their page (default: figures/latest)")  # fmt: skip
+    p.add_argument("--runs", metavar="DIR", default=argparse.SUPPRESS,
+                   help="where finished runs are kept (default: runs/reproduce)")  # fmt: skip
 
     p = verb("import-peft", "Turn a LoRA adapter that PEFT saved into one of minilora's.",
              "minilora import-peft their-adapter --out adapter.safetensors")  # fmt: skip

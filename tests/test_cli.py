@@ -30,7 +30,8 @@ from minilora.models import RobertaForMaskedLM, load_model
 from minilora.verbs.training import LEARNING_RATES
 
 VERBS = (
-    "demo", "pretrain", "finetune", "evaluate", "generate", "merge", "bench", "import-peft", "export-peft", "count",
+    "demo", "pretrain", "finetune", "evaluate", "generate", "merge", "bench", "reproduce", "import-peft",
+    "export-peft", "count",
 )  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"
 MODEL = ("--model", "model.safetensors")

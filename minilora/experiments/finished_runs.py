@@ -33,17 +33,27 @@ class FinishedRuns:
 
         Parameters
         ----------
-        key : dict
+        key : dict or str
             What makes it this run.
         compute : callable
             Takes nothing, and returns something for JSON.
         """
-        for line in self.lines[1:]:
-            if line["run"] == key:
-                return line["result"]
-        self.lines.append(as_json({"run": key, "result": compute()}))
+        if not self.has(key):
+            self.keep(key, compute())
+        return self.kept(key)
+
+    def has(self, key):
+        """Whether the result of a run is kept."""
+        return any(line["run"] == as_json(key) for line in self.lines[1:])
+
+    def kept(self, key):
+        """The result that is kept of a run."""
+        return next(line["result"] for line in self.lines[1:] if line["run"] == as_json(key))
+
+    def keep(self, key, result):
+        """Keep the result of a run from now on."""
+        self.lines.append(as_json({"run": key, "result": result}))
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
-        return self.lines[-1]["result"]
 
     def _read(self, about):
         try:

@@ -7,7 +7,7 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 from minilora.plots.analysis import similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder
 from minilora.plots.picture import lora_picture
-from minilora.plots.scores import scores
+from minilora.plots.scores import parameters_against_score, scores
 from minilora.plots.style import save
 from minilora.plots.training import loss_curves
 
@@ -18,6 +18,7 @@ __all__ = [
     "ladder",
     "lora_picture",
     "loss_curves",
+    "parameters_against_score",
     "save",
     "scores",
     "similarity_heatmap",

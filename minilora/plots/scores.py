@@ -34,3 +34,37 @@ def scores(methods, levels):
     axes.set(xlabel="test accuracy (%); beside each method, its trainable parameters", ylim=(-0.6, len(rows) - 0.4))
     figure.legend(loc="outside upper right", ncols=2)
     return figure
+
+
+@styled
+def parameters_against_score(methods, *, ylabel, levels=None):
+    """The score of each method against how many parameters it trains, as in the paper's figure 2.
+
+    Parameters
+    ----------
+    methods : dict of str to list of (n, values)
+        By label: for each size of the method, the trainable parameters and the score of each seed. Sizes are joined by
+        a line through their means; a bar spans the seeds.
+    ylabel : str
+    levels : dict of str to float, optional
+        By label: the score of a baseline, drawn as a line across.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = new_figure(12, 7)
+    axes = figure.subplots()
+    for k, (label, sizes) in enumerate(methods.items()):
+        n, values = zip(*sizes)
+        means = numpy.array([numpy.mean(v) for v in values])
+        spans = numpy.array([(m - numpy.min(v), numpy.max(v) - m) for m, v in zip(means, values)]).T
+        line = LINES[k % len(LINES)]
+        fill = "white" if k // len(LINES) % 2 else line["color"]  # the second five of ten are hollow
+        axes.errorbar(n, means, spans, label=label, capsize=4, markerfacecolor=fill, **line)
+    for (label, level), dash in zip((levels or {}).items(), ((0, (1, 1)), (0, (6, 2)), (0, (3, 1, 1, 1)))):
+        axes.axhline(level, color="0.45", linewidth=1.6, linestyle=dash, label=label)
+    axes.set_xscale("log")
+    axes.set(xlabel="trainable parameters", ylabel=ylabel)
+    figure.legend(loc="outside right upper")
+    return figure

@@ -2,6 +2,7 @@
 
 from minilora.verbs.exchanging import export_peft, import_peft
 from minilora.verbs.measuring import bench, count
+from minilora.verbs.reproducing import reproduce
 from minilora.verbs.training import demo, finetune, pretrain
 from minilora.verbs.using import evaluate, generate, merge
 
@@ -16,4 +17,5 @@ VERBS = {
     "import-peft": import_peft,
     "export-peft": export_peft,
     "count": count,
+    "reproduce": reproduce,
 }

@@ -1,0 +1,58 @@
+"""One adaptation of the bundled decoder, trained and measured: what the sweeps over the decoder's tasks are made of."""
+
+import functools
+import math
+from statistics import mean
+
+import numpy
+
+from minilora.analysis import count_parameters
+from minilora.data import load_task
+from minilora.experiments.measure import measure
+from minilora.methods import apply_method
+from minilora.models import load_bundled
+from minilora.training import Diverged, Trainer, evaluate_loss
+
+HELD_OUT = 96  # examples in valid, and in test
+task_of = functools.cache(load_task)  # a process adapts to the same task again and again
+
+
+def adapt_decoder(config):
+    """Adapt the bundled decoder, and measure it on valid and test.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+
+    Returns
+    -------
+    dict
+        trainable; seconds and tokens of training; loss, the mean of the last tenth of the steps; valid, the loss there;
+        and test, what `measure` says of it. Losses are in nats a byte. Where training diverged, these three are None.
+    """
+    model, _, task, trainer = decoder_trainer(config)
+    loss = valid = test = None
+    try:
+        losses = trainer.run(progress=False).losses
+        valid = evaluate_loss(model, task.batches("valid"))
+        if math.isfinite(valid):
+            loss, test = mean(losses[-max(1, len(losses) // 10) :]), measure(model, task, n_prompts=HELD_OUT)
+    except Diverged:
+        pass
+    return {
+        "trainable": count_parameters(model).trainable,
+        "seconds": trainer.history.seconds,
+        "tokens": trainer.history.tokens,
+        "loss": loss,
+        "valid": valid if loss is not None else None,
+        "test": test,
+    }
+
+
+def decoder_trainer(config):
+    """What a FinetuneConfig needs: the bundled decoder with the method applied, another as it is, task and Trainer."""
+    model, base = load_bundled("decoder"), load_bundled("decoder")
+    task = task_of(config.task, length=model.longest_input, n_held_out=HELD_OUT)
+    apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
+    trainer = Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
+    return model, base, task, trainer

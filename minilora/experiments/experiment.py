@@ -1,0 +1,118 @@
+"""What an experiment of the paper is here, and how it is run."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minilora.experiments.record import provenance
+from minilora.files import write_json
+
+
+class Claim(NamedTuple):
+    """A sentence of the paper, and whether it holds in our results.
+
+    Attributes
+    ----------
+    text : str
+        What the paper says.
+    holds : bool
+    seen : str
+        Our numbers, in a clause: "r = 1 reaches 91.2 ± 0.3 %, the best rank, 8, 91.9 ± 0.2 %".
+    why : str
+        Where it does not hold: what may be the reason. Otherwise unused.
+    """
+
+    text: str
+    holds: bool
+    seen: str
+    why: str = ""
+
+
+class Experiment(NamedTuple):
+    """A table or figure of the paper in small; or one that the paper does not have.
+
+    Attributes
+    ----------
+    name : str
+        Such as "table6".
+    title : str
+    about : str
+        In a few sentences: what the paper did, and what is done here instead.
+    config : dataclass
+        Of the full run: everything that its results depend on.
+    quick : dataclass
+        The same for a run of a minute, to see it work; its numbers say nothing.
+    run : callable
+        ``run(config, sweep) -> results``, a dict for JSON. `sweep` is a `Sweep`.
+    table : callable
+        ``table(results) -> list of str``: lines of text, the paper's numbers beside ours.
+    plot : callable
+        ``plot(results) -> Figure``.
+    claims : callable
+        ``claims(results) -> list of Claim``.
+    """
+
+    name: str
+    title: str
+    about: str
+    config: Any
+    quick: Any
+    run: Callable
+    table: Callable
+    plot: Callable
+    claims: Callable
+
+
+def reproduce(experiment, folder, sweep, *, quick=False, command=None):
+    """Run an experiment, or take its runs from where they are kept, and write what came of it.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    folder : str or Path
+        Gets ``<name>.json`` and ``<name>.png``.
+    sweep : Sweep
+    quick : bool
+        With `experiment.quick`.
+    command : str, optional
+        The command line, for the record.
+
+    Returns
+    -------
+    record : dict
+        What the JSON file holds; the experiment's own under "results".
+    """
+    from minilora import plots
+
+    folder, config, started = Path(folder), experiment.quick if quick else experiment.config, time.perf_counter()
+    results = json.loads(json.dumps(experiment.run(config, sweep)))
+    record = {
+        "experiment": experiment.name,
+        "command": command,
+        "quick": quick,
+        "config": asdict(config),
+        "results": results,
+        "seconds": round(time.perf_counter() - started, 1),  # those of runs that were kept from before are not in it
+        **provenance(),
+    }
+    plots.save(experiment.plot(results), folder / f"{experiment.name}.png")
+    write_json(folder / f"{experiment.name}.json", record)
+    return record
+
+
+def report(experiment, record):
+    """An experiment's table and what became of the paper's claims, as text."""
+    head = f"{experiment.name}: {experiment.title}"
+    return "\n".join([head, "", *experiment.table(record["results"]), "", claim_lines(experiment, record)])
+
+
+def claim_lines(experiment, record):
+    """What became of the paper's claims, a line each."""
+    lines = []
+    for claim in experiment.claims(record["results"]):
+        verdict, why = ("holds", "") if claim.holds else ("does not hold here", f" {claim.why}")
+        lines.append(f"- {claim.text}: **{verdict}** ({claim.seen}).{why}".rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""figures/README.md: every figure and table with the command that made it, ours beside the paper's."""
+
+import json
+from pathlib import Path
+
+import minilora
+from minilora.experiments.experiment import claim_lines
+from minilora.experiments.paper import EXPERIMENTS
+from minilora.files import write_atomically
+
+OTHERS = Path("others.md")  # in the folder: what is not an experiment of the paper, written by hand
+
+
+def write_page(folder):
+    """Write ``README.md`` from the experiments' JSON files in a folder; only full runs have a place in it.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Raises
+    ------
+    ValueError
+        If a file is not an experiment's, or is damaged.
+    """
+    folder = Path(folder)
+    sections = [section(name, folder) for name in EXPERIMENTS if (folder / f"{name}.json").exists()]
+    others = (folder / OTHERS).read_text() if (folder / OTHERS).exists() else ""
+    head = (
+        "# Figures\n\n`minilora reproduce` writes this page. Each experiment is the paper's in small: another model, "
+        "another task, the same question. Where seeds are compared, ± is the standard deviation over them."
+    )
+    write_atomically(folder / "README.md", "\n\n".join([head, *sections, others.rstrip()]).rstrip() + "\n")
+
+
+def section(name, folder):
+    """One experiment, as Markdown."""
+    experiment, record = EXPERIMENTS[name], read_record(folder / f"{name}.json", name)
+    if record["quick"]:
+        raise ValueError(f"{folder / name}.json is of a quick run; its numbers say nothing, and have no place here")
+    version = "" if record["minilora"] == minilora.__version__ else f" by minilora {record['minilora']}"
+    made = f"Made{version} with `{record['command']}`, Python {record['python']}, NumPy {record['numpy']}, "
+    return "\n\n".join(
+        [
+            f"## {name}: {experiment.title}",
+            experiment.about,
+            f"![{experiment.title}]({name}.png)",
+            "```text\n" + "\n".join(experiment.table(record["results"])) + "\n```",
+            claim_lines(experiment, record),
+            made + f"{record['processor']}, {record['date']}; numbers in [{name}.json]({name}.json).",
+        ]
+    )
+
+
+def read_record(path, name):
+    """What `reproduce` wrote; ValueError if it did not."""
+    try:
+        record = json.loads(Path(path).read_text())
+        known = record["experiment"] == name and {"results", "quick", "command", "minilora"} <= record.keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise ValueError(f"{path} is not a result of `minilora reproduce {name}`, or it is damaged")
+    return record

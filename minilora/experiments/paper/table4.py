@@ -1,0 +1,113 @@
+"""Table 4: GPT-3 175B, by formula. Nobody here trains it; what can be checked is what each row trains and keeps."""
+
+from dataclasses import dataclass
+
+from minilora.analysis import (
+    ARCHITECTURES,
+    PUBLISHED,
+    adaptation,
+    checkpoint_bytes,
+    flops_per_token,
+    memory_estimate,
+)
+from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.text_table import aligned
+
+GPT3 = "gpt3-175b"
+SCORES = {  # the paper's: WikiSQL, MNLI-m, SAMSum R1
+    "FT": (73.8, 89.5, 52.0),
+    "BitFit": (71.3, 91.0, 51.3),
+    "PreEmbed": (63.1, 88.6, 48.3),
+    "PreLayer": (70.1, 89.5, 50.8),
+    "Adapter^H, r = 1": (71.9, 89.8, 53.0),
+    "Adapter^H, r = 8": (73.2, 91.5, 53.2),
+    "LoRA, r = 1": (73.4, 91.7, 53.8),
+    "LoRA, r = 8": (74.0, 91.6, 53.4),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The training step whose memory and operations are counted: N sequences of T tokens; the paper used T <= 2048."""
+
+    batch_size: int = 1
+    length: int = 2048
+    optimizer: str = "adamw"
+
+
+def run(config, sweep):
+    """Every row, counted; arguments and result are those of `Experiment.run`. There is nothing to sweep."""
+    architecture = ARCHITECTURES[GPT3]
+    shape = {"batch_size": config.batch_size, "length": config.length, "optimizer": config.optimizer}
+    full = adaptation(architecture, "full")
+    rows = {}
+    for name, row in zip(SCORES, (row for row in PUBLISHED if row.table == 4), strict=True):
+        rows[name] = {
+            "published_millions": row.figure,
+            "trainable": row.ours,
+            "verdict": row.verdict,
+            "reason": row.reason,
+            "checkpoint_bytes_float16": checkpoint_bytes(row.adaptation, 2),
+            "memory_bytes": memory_estimate(architecture, row.adaptation, **shape)._asdict(),
+            "training_flops": flops_per_token(architecture, row.adaptation, config.length).training
+            / flops_per_token(architecture, full, config.length).training,
+        }
+    return {"rows": rows}
+
+
+def table(results):
+    """Parameters beside the paper's, what is kept and held, and the paper's scores, which nothing here can check."""
+    lines = [("", "paper, M", "ours", "verdict", "file, MB", "memory, GB", "operations", "WikiSQL", "MNLI", "R1")]
+    for name, row in results["rows"].items():
+        memory = sum(row["memory_bytes"].values()) / 1e9
+        numbers = (f"{row['checkpoint_bytes_float16'] / 1e6:,.1f}", f"{memory:,.0f}", f"{row['training_flops']:.2f}")
+        scores = (f"{score:.1f}" for score in SCORES[name])
+        lines.append((name, row["published_millions"], f"{row['trainable']:,}", row["verdict"], *numbers, *scores))
+    return [
+        *aligned(lines),
+        "",
+        "file: in float16. memory: of a step with Adam in float32, with activations. operations: as a part of full's.",
+        "The three scores are the paper's.",
+    ]
+
+
+def claims(results):
+    rows = results["rows"]
+    full, lora, small = rows["FT"], rows["LoRA, r = 8"], rows["LoRA, r = 1"]
+    fewer = full["trainable"] / small["trainable"]
+    memory = sum(full["memory_bytes"].values()) / sum(lora["memory_bytes"].values())
+    reconciled = [name for name, row in rows.items() if row["verdict"] != "not reconcilable"]
+    others = [name for name in rows if name not in reconciled]
+    return [
+        Claim("LoRA trains 10,000 times fewer parameters", fewer >= 10_000, f"{fewer:,.0f} times, with r = 1"),
+        Claim(
+            "and needs 3 times less memory",
+            memory >= 3,
+            f"{memory:.2f} times less in float32, with activations",
+        ),
+        Claim("Every count follows from the shapes", not others, f"it does for {len(reconciled)} of {len(rows)} rows",
+              f"Not for {', '.join(others)}: see `minilora count published`."),
+    ]  # fmt: skip
+
+
+def plot(results):
+    from minilora import plots
+
+    methods = {}
+    for name, row in results["rows"].items():  # "LoRA, r = 1" and "LoRA, r = 8" are two sizes of LoRA
+        methods.setdefault(name.split(",")[0], []).append((row["trainable"], [SCORES[name][0]]))
+    return plots.parameters_against_score(methods, ylabel="WikiSQL accuracy (%), as the paper prints it")
+
+
+EXPERIMENT = Experiment(
+    name="table4",
+    title="GPT-3 175B, by formula",
+    about="The paper adapts GPT-3 175B by six methods. Here every row is counted: parameters, file, memory and "
+    "operations of a step. The scores are the paper's own.",
+    config=Config(),
+    quick=Config(),
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)

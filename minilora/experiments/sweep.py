@@ -1,0 +1,94 @@
+"""Many runs side by side, each kept as it finishes: what was interrupted goes on from there."""
+
+import platform
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy
+from tqdm import tqdm
+
+import minilora
+from minilora.experiments.finished_runs import FinishedRuns
+from minilora.experiments.record import weights_id
+from minilora.models import load_bundled
+
+
+class Sweep:
+    """Calls a function with many settings, and returns its results in their order.
+
+        sweep = Sweep("runs/reproduce", executor)
+        results = sweep(adapt_decoder, [settings(seed) for seed in (0, 1, 2)], model="decoder")
+
+    A run is known by its function and its settings, so that experiments which need the same run share it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Gets a file of finished runs for each function.
+    executor : concurrent.futures.Executor, optional
+        Any; see `processes`. Without one, the runs are done one after another, here.
+    progress : bool
+        Show a progress bar.
+    """
+
+    def __init__(self, folder, executor=None, *, progress=True):
+        self.folder = Path(folder)
+        self.executor = executor
+        self.progress = progress
+
+    def __call__(self, function, settings, *, model):
+        """The result of ``function(s)`` for each s of `settings`.
+
+        Parameters
+        ----------
+        function : callable
+            At the top of its module, so that another process finds it; returns something for JSON.
+        settings : list of dataclass
+            With numbers, text and tuples in them: all that a result depends on.
+        model : str
+            The bundled model that the function takes, on which a result depends as well.
+
+        Raises
+        ------
+        ValueError
+            If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model.
+        """
+        name = function.__name__
+        finished = FinishedRuns(self.folder / f"{name}.jsonl", surroundings(model))
+        keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
+        missing = [s for key, s in keys.items() if not finished.has(key)]
+        with tqdm(total=len(missing), desc=name, unit="run", disable=not (self.progress and missing)) as bar:
+            for s, result in self._results(function, missing):
+                finished.keep(repr(s), result)
+                bar.update()
+        return [finished.kept(repr(s)) for s in settings]
+
+    def _results(self, function, settings):
+        """(s, function(s)) for each s, in the order in which they finish."""
+        if self.executor is None:
+            yield from ((s, function(s)) for s in settings)
+            return
+        futures = {self.executor.submit(function, s): s for s in settings}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:  # after an error, or Ctrl-C, no run begins any more
+            for future in futures:
+                future.cancel()
+
+
+def surroundings(model):
+    """What a result depends on beside its settings, as a dict for JSON: versions, and the bundled model's weights."""
+    return {
+        "minilora": minilora.__version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "model": model,
+        "model_id": weights_id(load_bundled(model)),
+    }
+
+
+def processes(n):
+    """An executor of n new processes; they share no threads and no memory with this one."""
+    return ProcessPoolExecutor(n, mp_context=get_context("spawn"))

@@ -1,0 +1,96 @@
+"""What all experiments of the paper have in common: a quick run, a table, a figure, claims, and their page."""
+
+import json
+
+import pytest
+
+from minilora.cli import main
+from minilora.experiments.experiment import Claim, claim_lines, reproduce
+from minilora.experiments.figures_page import read_record, write_page
+from minilora.experiments.paper import EXPERIMENTS, find_experiment
+from minilora.experiments.sweep import Sweep
+
+
+@pytest.fixture
+def folder(tmp_path):
+    reproduce(find_experiment("table4"), tmp_path, Sweep(tmp_path, progress=False), command="the command")
+    return tmp_path
+
+
+def test_a_record_says_how_it_was_made(folder):
+    record = json.loads((folder / "table4.json").read_text())
+    assert record["command"] == "the command" and record["config"] == {
+        "batch_size": 1, "length": 2048, "optimizer": "adamw",
+    }  # fmt: skip
+    assert {"minilora", "python", "numpy", "processor", "date", "seconds"} <= record.keys() and not record["quick"]
+    assert (folder / "table4.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_has_the_table_the_picture_the_claims_and_what_is_written_by_hand(folder):
+    (folder / "others.md").write_text("## The others\n\n| a | b |\n")
+    write_page(folder)
+    page = (folder / "README.md").read_text()
+    for part in ("## table4: GPT-3 175B", "](table4.png)", "37,748,736", "**holds**", "`the command`", "## The others"):
+        assert part in page
+
+
+def test_a_claim_that_does_not_hold_says_why(folder):
+    claims = [Claim("It is so", False, "it is not", "A reason."), Claim("And so", True, "1 of 1", "No.")]
+    experiment = find_experiment("table4")._replace(claims=lambda results: claims)
+    record = json.loads((folder / "table4.json").read_text())
+    assert claim_lines(experiment, record).splitlines() == [
+        "- It is so: **does not hold here** (it is not). A reason.",
+        "- And so: **holds** (1 of 1).",
+    ]
+
+
+def test_a_quick_run_has_no_place_on_the_page(folder):
+    record = json.loads((folder / "table4.json").read_text())
+    (folder / "table4.json").write_text(json.dumps(record | {"quick": True}))
+    with pytest.raises(ValueError, match=r"table4\.json is of a quick run"):
+        write_page(folder)
+
+
+def test_a_result_of_another_version_says_so(folder):
+    record = json.loads((folder / "table4.json").read_text())
+    (folder / "table4.json").write_text(json.dumps(record | {"minilora": "0.0.1"}))
+    write_page(folder)
+    assert "Made by minilora 0.0.1 with `the command`" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"experiment": "table5"}', '{"experiment": "table4"}', "nul\0"])
+def test_another_file_is_refused(tmp_path, content):
+    (tmp_path / "table4.json").write_text(content)
+    with pytest.raises(ValueError, match=r"table4\.json is not a result of `minilora reproduce table4`"):
+        read_record(tmp_path / "table4.json", "table4")
+
+
+def test_every_experiment_is_listed(capsys):
+    assert main(["reproduce", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == list(EXPERIMENTS)
+
+
+def test_an_unknown_experiment_gets_the_names(capsys):
+    assert main(["reproduce", "table4", "table99"]) == 2
+    assert "there is no experiment 'table99'; there are table4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--workers=0", "--workers was 0; it may be an integer of at least 1"),
+        ("--seed=3", "--seed was 3; each experiment has seeds of its own, and says which"),
+        ("--device=gpu", "--device was gpu; experiments run on the CPU, one run on each core"),
+    ],
+)
+def test_an_option_that_cannot_be_followed_is_refused(tmp_path, capsys, option, message):
+    assert main(["reproduce", "table4", "--out", str(tmp_path), option]) == 2
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_the_verb_writes_results_and_page(tmp_path, capsys):
+    out, runs = str(tmp_path), str(tmp_path / "runs")
+    assert main(["reproduce", "table4", "--out", out, "--runs", runs, "--workers", "1"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"table4.json", "table4.png", "README.md"}
+    assert "table4: GPT-3 175B" in capsys.readouterr().out

@@ -1,0 +1,72 @@
+"""A sweep does each run once, on any executor, and goes on where it was interrupted."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from minilora.experiments.sweep import Sweep, processes
+
+calls = []
+
+
+@dataclass(frozen=True)
+class Settings:
+    seed: int
+    lr: float = 0.5
+
+
+def square(settings):
+    calls.append(settings)
+    return {"square": settings.seed**2, "pair": (settings.seed, settings.lr)}
+
+
+def square_but_not_of_two(settings):
+    if settings.seed == 2:
+        raise KeyboardInterrupt
+    return square(settings)
+
+
+@pytest.fixture(autouse=True)
+def no_calls():
+    calls.clear()
+
+
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(2)], ids=["here", "threads"])
+def test_results_come_in_the_order_of_the_settings(tmp_path, executor):
+    settings = [Settings(3), Settings(1), Settings(3), Settings(2)]
+    results = Sweep(tmp_path, executor, progress=False)(square, settings, model="decoder")
+    assert [r["square"] for r in results] == [9, 1, 9, 4]
+    assert results[0]["pair"] == [3, 0.5], "as it is read from a file"
+    assert len(calls) == 3, "the same run is done once"
+
+
+def test_processes_do_the_runs(tmp_path):
+    with processes(2) as executor:
+        results = Sweep(tmp_path, executor, progress=False)(square, [Settings(4), Settings(5)], model="decoder")
+    assert [r["square"] for r in results] == [16, 25] and not calls
+
+
+def test_a_finished_run_is_not_done_again(tmp_path):
+    first = Sweep(tmp_path, progress=False)(square, [Settings(1), Settings(2)], model="decoder")
+    again = Sweep(tmp_path, progress=False)(square, [Settings(2), Settings(1), Settings(7)], model="decoder")
+    assert again[:2] == first[::-1] and calls == [Settings(1), Settings(2), Settings(7)]
+
+
+def test_an_interruption_costs_one_run(tmp_path):
+    settings = [Settings(seed) for seed in range(4)]
+    with pytest.raises(KeyboardInterrupt):
+        Sweep(tmp_path, progress=False)(square_but_not_of_two, settings, model="decoder")
+    kept = (tmp_path / "square_but_not_of_two.jsonl").read_text().splitlines()
+    assert [json.loads(line)["result"]["square"] for line in kept[1:]] == [0, 1]
+
+
+@pytest.mark.parametrize("field", ["minilora", "python", "numpy", "model_id"])
+def test_the_runs_of_another_version_are_refused(tmp_path, field):
+    Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")
+    path = tmp_path / "square.jsonl"
+    about, *runs = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(about) | {field: "another"}), *runs]) + "\n")
+    with pytest.raises(ValueError, match=rf"square\.jsonl holds the runs of another experiment; these differ: {field}"):
+        Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")
