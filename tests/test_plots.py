@@ -17,6 +17,7 @@ RATIOS = {"training": {"S1": (1.6, 1.5, 1.8), "S2": (1.4, 0.9, 14.0)}, "generati
 MEMORY = {"S1": {"ours": (40e6, 50e6, 90e6), "theirs": (360e6, 370e6, 490e6)}}
 GROWTH = {"L": ([2, 4, 8], [0.1, 0.2, 0.4], [1e9, 2e9, 4e9], [3e7, 6e7, 12e7], [3e7, 6e7, 12e7])}
 RUNGS = {"S1": {"plain": (1.0, 1.0, 1.0), "better": (2.0, 1.8, 2.3)}, "S2": {"plain": (1, 1, 1), "better": (3, 2, 4)}}
+SIZES = {"LoRA": [(100, [70.0, 72.0]), (400, [75.0, 77.0])], "full": [(10_000, [74.0])], "BitFit": [(50, [60.0, 61.0])]}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
 FIGURES = {
@@ -24,6 +25,7 @@ FIGURES = {
     "singular values": lambda: plots.singular_values(SPECTRA),
     "similarity": lambda: plots.similarity_heatmap(PHI, 0.5 * PHI),
     "scores": lambda: plots.scores(SCORES, LEVELS),
+    "sizes": lambda: plots.parameters_against_score(SIZES, ylabel="accuracy (%)", levels=LEVELS),
     "picture": plots.lora_picture,
     "ratios": lambda: plots.bench_ratios(RATIOS),
     "memory": lambda: plots.bench_memory(MEMORY),
@@ -177,6 +179,18 @@ def test_scores_are_dots_of_seeds_above_baselines():
     upright = {line.get_label(): line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() != "None"}
     assert upright == {"majority class: 39.4": 39.4, "naive Bayes, words: 90.9": 90.9}
     assert "accuracy (%)" in axes.get_xlabel() and figure.legends
+
+
+def test_a_methods_sizes_are_joined_and_the_seeds_are_spanned():
+    (axes,) = plots.parameters_against_score(SIZES, ylabel="accuracy (%)", levels=LEVELS).axes
+    for bars, (label, sizes) in zip(axes.containers, SIZES.items(), strict=True):
+        points, _, (stems,) = bars.lines
+        n, values = zip(*sizes, strict=True)
+        np.testing.assert_allclose(points.get_xydata(), [(x, np.mean(v)) for x, v in zip(n, values, strict=True)])
+        spans = [segment[:, 1] for segment in stems.get_segments()]
+        np.testing.assert_allclose(spans, [(min(v), max(v)) for v in values])
+        assert bars.get_label() == label
+    assert axes.get_xscale() == "log" and axes.get_ylabel() == "accuracy (%)"
 
 
 def test_the_users_own_settings_do_not_matter():
