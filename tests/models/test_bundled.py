@@ -1,4 +1,4 @@
-"""The decoder that comes with minilora, and its recipe."""
+"""The two models that come with minilora, and their recipes."""
 
 import math
 from itertools import pairwise
@@ -7,68 +7,101 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from minilora.data import ByteTokenizer, load_corpus, windows
-from minilora.data.batches import encode_documents
-from minilora.models import load_bundled
+from minilora.data import ByteTokenizer, EncoderTokenizer, MaskedBatch, load_corpus
+from minilora.data.masked import masked_batch
+from minilora.experiments.pretrain_decoder import DECODER
+from minilora.experiments.pretrain_encoder import ENCODER
+from minilora.models import GPT, RobertaForMaskedLM, load_bundled
 from minilora.models.bundled import ASSETS, bundled_recipe
 from minilora.training import evaluate_loss
 
-FILE = ASSETS / "decoder.safetensors"
+KINDS = {kind.name: kind for kind in (DECODER, ENCODER)}
 TEXT = "The function returns a new list that holds the values of the arguments in the same order. " * 2
 FROM_FLOAT16 = 0.005  # bits a byte: the recipe's numbers are those before the weights were rounded
 
 
-@pytest.fixture(scope="module")
-def model():
-    return load_bundled()
+@pytest.fixture(scope="module", params=KINDS)
+def name(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def recipe():
-    return bundled_recipe()
+def model(name):
+    return load_bundled(name)
 
 
-def bits_per_byte(model, tokens):
-    return evaluate_loss(model, windows(tokens, length=model.config.n_positions, batch_size=16)) / math.log(2)
+@pytest.fixture(scope="module")
+def recipe(name):
+    return bundled_recipe(name)
+
+
+def bits_per_byte(model, kind, tokens):
+    held_out = kind.held_out(tokens, length=model.config.n_positions, batch_size=16)
+    return evaluate_loss(model, held_out) / math.log(2)
 
 
 # ---- the file
 
 
-def test_it_is_small_and_in_float16():
-    assert FILE.stat().st_size <= 8_000_000
-    with safe_open(FILE, framework="numpy") as file:
+def test_it_is_small_and_in_float16(name):
+    file = ASSETS / f"{name}.safetensors"
+    assert file.stat().st_size <= 8_000_000
+    with safe_open(file, framework="numpy") as file:
         assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}
 
 
-def test_it_loads_and_is_finite(model):
-    ids = ByteTokenizer().encode(TEXT)[None, :]
+def test_it_loads_and_is_finite(name, model):
+    assert type(model) is {"decoder": GPT, "encoder": RobertaForMaskedLM}[name]
+    tokenizer, V = {"decoder": (ByteTokenizer(), 256), "encoder": (EncoderTokenizer(), 260)}[name]
+    ids = np.array(tokenizer.encode(TEXT))[None, :]
     logits = model.forward(ids)[0]
-    assert logits.shape == (1, len(TEXT), 256) and logits.dtype == np.float32
+    assert logits.shape == (*ids.shape, V) and logits.dtype == np.float32
     assert np.isfinite(logits).all()
 
 
-def test_it_reads_english(model):
-    tokens = ByteTokenizer().encode(TEXT[: len(TEXT) // 2])
-    assert bits_per_byte(model, tokens) < 3.0
-    assert bits_per_byte(model, np.random.default_rng(0).permutation(tokens)) > 4.0
+def test_the_decoder_reads_english():
+    decoder, tokens = load_bundled("decoder"), ByteTokenizer().encode(TEXT[: len(TEXT) // 2])
+    assert bits_per_byte(decoder, DECODER, tokens) < 3.0
+    assert bits_per_byte(decoder, DECODER, np.random.default_rng(0).permutation(tokens)) > 4.0
 
 
-def test_each_load_is_a_model_of_its_own(model):
-    other = load_bundled(dtype="float64")
-    assert other.wte.W.data.dtype == np.float64
-    np.testing.assert_array_equal(other.wte.W.data, model.wte.W.data)
-    other.wte.W.data[...] = 0.0
-    assert model.wte.W.data.any()
+def test_the_encoder_fills_gaps_from_both_sides():
+    """It needs the text, and what follows a gap as much as what comes before it."""
+    encoder, rng = load_bundled("encoder"), np.random.default_rng(0)
+    window = ENCODER.encode([TEXT[:60]])[:-1]
+    batch = masked_batch([window] * 64, rng)
+
+    def bits(ids):
+        return float(encoder.loss(*MaskedBatch(ids, batch.mask, batch.targets, batch.counted))[0]) / math.log(2)
+
+    def shuffled(keep):
+        """All that is not hidden, in random order, but for what `keep` keeps of a row."""
+        ids = batch.ids.copy()
+        for row, hidden in zip(ids, batch.counted, strict=True):
+            places = np.flatnonzero(~hidden & ~keep)
+            row[places] = row[rng.permutation(places)]
+        return ids
+
+    half = np.arange(batch.ids.shape[1]) < batch.ids.shape[1] // 2
+    none = np.zeros_like(half)
+    assert bits(batch.ids) < 2.0 < bits(shuffled(half)) < bits(shuffled(none))
+    assert bits(batch.ids) + 1.0 < bits(shuffled(~half))
 
 
-@pytest.mark.parametrize("name", ["encoder", "../decoder", ""])
-def test_an_unknown_name_lists_the_known_ones(name):
-    if (ASSETS / f"{name}.safetensors").is_file() and ".." not in name:
-        pytest.skip(f"there is a bundled {name}")
+def test_each_load_is_a_model_of_its_own(name, model):
+    other = load_bundled(name, dtype="float64")
+    for theirs, ours in zip(other.parameters(), model.parameters(), strict=True):
+        assert theirs.data.dtype == np.float64
+        np.testing.assert_array_equal(theirs.data, ours.data)
+        theirs.data[...] = 0.0
+    assert all(p.data.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("unknown", ["gpt2", "../decoder", ""])
+def test_an_unknown_name_lists_the_known_ones(unknown):
     for load in (load_bundled, bundled_recipe):
-        with pytest.raises(ValueError, match=f"name was '{name}'; the bundled models are .*decoder"):
-            load(name)
+        with pytest.raises(ValueError, match=f"name was '{unknown}'; the bundled models are decoder, encoder"):
+            load(unknown)
 
 
 # ---- the recipe
@@ -86,16 +119,22 @@ def test_the_recipe_says_how_it_was_made(recipe, model):
     assert all(recipe[name] for name in ("minilora", "python", "numpy", "machine", "date", "seconds"))
 
 
-def test_the_file_names_the_same_corpus(recipe):
+def test_the_encoder_is_what_the_command_makes():
+    config = bundled_recipe("encoder")["config"]["train"]
+    train = ENCODER.config.train
+    assert {key: getattr(train, key) for key in config} == config | {"betas": tuple(config["betas"])}
+
+
+def test_the_file_names_the_same_corpus(name, recipe):
     assert len(recipe["corpus"]["id"]) == 12
-    with safe_open(FILE, framework="numpy") as file:
+    with safe_open(ASSETS / f"{name}.safetensors", framework="numpy") as file:
         assert f'"corpus": "{recipe["corpus"]["id"]}"' in file.metadata()["minilora"]
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
-def test_it_beats_gzip_by_a_clear_margin(recipe, split):
-    assert recipe["bits_per_byte"][split] < 2.0
-    assert recipe["bits_per_byte"][split] < recipe["gzip_bits_per_byte"][split] - 0.4
+def test_it_beats_its_rival_by_a_clear_margin(name, recipe, split):
+    margin = {"decoder": 0.4, "encoder": 2.0}[name]  # bits; gzip knows more than how frequent each byte is
+    assert recipe["bits_per_byte"][split] < recipe[f"{KINDS[name].rival}_bits_per_byte"][split] - margin
 
 
 def test_its_validation_loss_fell(recipe):
@@ -110,10 +149,11 @@ def test_its_validation_loss_fell(recipe):
 
 
 @pytest.mark.slow
-def test_the_recorded_bits_come_out_again(recipe, model):
+def test_the_recorded_bits_come_out_again(name, recipe, model):
     corpus = load_corpus("prose")
     if corpus.id != recipe["corpus"]["id"]:
         pytest.skip(f"made from the prose of Python {recipe['python']}; this is {corpus.python}, whose prose differs")
-    tokens = encode_documents(corpus.texts("valid"), ByteTokenizer())
+    tokens = KINDS[name].encode(corpus.texts("valid"))
     assert len(tokens) == recipe["corpus"]["bytes"]["valid"]
-    assert bits_per_byte(model, tokens) == pytest.approx(recipe["bits_per_byte"]["valid"], abs=FROM_FLOAT16)
+    ours, expected = bits_per_byte(model, KINDS[name], tokens), recipe["bits_per_byte"]["valid"]
+    assert ours == pytest.approx(expected, abs=FROM_FLOAT16)
