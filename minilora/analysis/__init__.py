@@ -5,15 +5,21 @@ from minilora.analysis.adaptations import METHODS, Adaptation, Settings, adaptat
 from minilora.analysis.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture
 from minilora.analysis.changes import Factors, adapter_factors, delta_weights, weight_changes
 from minilora.analysis.costs import Flops, MemoryEstimate, checkpoint_bytes, flops_per_token, memory_estimate
+from minilora.analysis.low_rank import LowRank, LowRankErrors, low_rank_approximation, low_rank_errors
 from minilora.analysis.metrics import accuracy, classification_scores, macro_f1
 from minilora.analysis.published import PUBLISHED, Published
-from minilora.analysis.subspace import (
-    SVD,
-    factored_svd,
-    random_control,
-    similarity_of_bases,
-    subspace_similarity,
+from minilora.analysis.rank import Elimination, Step, matrix_rank_steps
+from minilora.analysis.spectrum import (
+    RankMeasures,
+    directions_for,
+    effective_rank,
+    numerical_rank,
+    rank_measures,
+    singular_values,
+    stable_rank,
 )
+from minilora.analysis.subspace import random_control, similarity_of_bases, subspace_similarity
+from minilora.analysis.svd import SVD, factored_svd, svd_of
 
 __all__ = [
     "ParameterCount",
@@ -40,7 +46,22 @@ __all__ = [
     "accuracy",
     "macro_f1",
     "classification_scores",
+    "Step",
+    "Elimination",
+    "matrix_rank_steps",
+    "singular_values",
+    "numerical_rank",
+    "stable_rank",
+    "effective_rank",
+    "directions_for",
+    "RankMeasures",
+    "rank_measures",
+    "LowRank",
+    "low_rank_approximation",
+    "LowRankErrors",
+    "low_rank_errors",
     "SVD",
+    "svd_of",
     "factored_svd",
     "subspace_similarity",
     "similarity_of_bases",

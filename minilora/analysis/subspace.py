@@ -8,50 +8,10 @@
 All of it happens on the host, in float64.
 """
 
-from typing import NamedTuple
-
 import numpy
 
 from minilora.analysis.changes import as_matrix
-
-
-class SVD(NamedTuple):
-    """M = U @ diag(S) @ Vt, with S from large to small."""
-
-    U: numpy.ndarray  # (O, r), orthonormal columns: directions of the output
-    S: numpy.ndarray  # (r,)
-    Vt: numpy.ndarray  # (r, I), orthonormal rows: directions of the input
-
-
-def factored_svd(B, A, scale=1.0):
-    """Singular values and vectors of scale * B @ A, without the (O, I) product.
-
-    With B = Q_B R_B and A^T = Q_A R_A, the columns of Q_B (O, r) and Q_A (I, r) being orthonormal,
-
-        scale B A = Q_B (scale R_B R_A^T) Q_A^T.
-
-    The bracket is only r x r. If U' S V'^T is its singular value decomposition, that of the product is
-    (Q_B U') S (Q_A V')^T, for a product of matrices with orthonormal columns has orthonormal columns. The time is
-    (O + I) r^2, not O I min(O, I).
-
-    Parameters
-    ----------
-    B : ndarray of shape (O, r)
-    A : ndarray of shape (r, I)
-    scale : float
-
-    Returns
-    -------
-    SVD
-        U (O, r), S (r,) and Vt (r, I). Vectors whose singular value is zero are arbitrary.
-    """
-    B, A = as_matrix("B", B), as_matrix("A", A)
-    if B.shape[1] != A.shape[0]:
-        raise ValueError(f"B had shape {B.shape} and A {A.shape}; they must be (O, r) and (r, I)")
-    Q_B, R_B = numpy.linalg.qr(B)  # (O, r), (r, r)
-    Q_A, R_A = numpy.linalg.qr(A.T)  # (I, r), (r, r)
-    U, S, Vt = numpy.linalg.svd(scale * (R_B @ R_A.T), full_matrices=False)  # (r, r), (r,), (r, r)
-    return SVD(Q_B @ U, S, Vt @ Q_A.T)
+from minilora.analysis.svd import rank_of_spectrum
 
 
 def subspace_similarity(A1, A2):
@@ -137,7 +97,7 @@ def random_control(r1, r2, I):
 def _right_singular_vectors(name, A):
     A = as_matrix(name, A)
     _, S, Vt = numpy.linalg.svd(A, full_matrices=False)  # (r, I) -> (r, r), (r,), (r, I)
-    rank = numpy.count_nonzero(S > S[0] * max(A.shape) * numpy.finfo(A.dtype).eps)
+    rank = rank_of_spectrum(S, A.shape, numpy.finfo(A.dtype).eps)
     if rank < len(A):
         raise ValueError(f"{name} had {len(A)} rows but rank {rank}; directions beyond the rank would be arbitrary")
     return Vt
