@@ -2,9 +2,20 @@
 
 from minilora.analysis.accounting import ParameterCount, count_parameters
 from minilora.analysis.adaptations import METHODS, Adaptation, Settings, adaptation
+from minilora.analysis.amplification import (
+    Amplification,
+    amplification_factor,
+    amplification_table,
+    projection_norm,
+    random_directions,
+    random_projection_norm,
+    weight_similarity,
+)
 from minilora.analysis.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture
 from minilora.analysis.changes import Factors, adapter_factors, delta_weights, weight_changes
 from minilora.analysis.costs import Flops, MemoryEstimate, checkpoint_bytes, flops_per_token, memory_estimate
+from minilora.analysis.intruders import Intruders, intruder_dimensions
+from minilora.analysis.lanczos import truncated_svd
 from minilora.analysis.low_rank import LowRank, LowRankErrors, low_rank_approximation, low_rank_errors
 from minilora.analysis.metrics import accuracy, classification_scores, macro_f1
 from minilora.analysis.published import PUBLISHED, Published
@@ -18,7 +29,14 @@ from minilora.analysis.spectrum import (
     singular_values,
     stable_rank,
 )
-from minilora.analysis.subspace import random_control, similarity_of_bases, subspace_similarity
+from minilora.analysis.subspace import (
+    left_subspace_similarity,
+    principal_angles,
+    random_control,
+    similarity_of_bases,
+    simulated_control,
+    subspace_similarity,
+)
 from minilora.analysis.svd import SVD, factored_svd, svd_of
 
 __all__ = [
@@ -63,7 +81,20 @@ __all__ = [
     "SVD",
     "svd_of",
     "factored_svd",
+    "truncated_svd",
     "subspace_similarity",
+    "left_subspace_similarity",
     "similarity_of_bases",
     "random_control",
+    "simulated_control",
+    "principal_angles",
+    "Amplification",
+    "amplification_factor",
+    "amplification_table",
+    "projection_norm",
+    "random_directions",
+    "random_projection_norm",
+    "weight_similarity",
+    "Intruders",
+    "intruder_dimensions",
 ]
