@@ -5,7 +5,7 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 """
 
 from minilora.plots.analysis import similarity_heatmap, singular_values
-from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder
+from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder, overheads
 from minilora.plots.curves import curves
 from minilora.plots.picture import lora_picture
 from minilora.plots.scores import parameters_against_score, scores
@@ -20,6 +20,7 @@ __all__ = [
     "ladder",
     "lora_picture",
     "loss_curves",
+    "overheads",
     "parameters_against_score",
     "save",
     "scores",

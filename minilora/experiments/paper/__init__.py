@@ -1,8 +1,8 @@
 """The tables and figures of the paper in small, one module each, and three that it does not have."""
 
-from minilora.experiments.paper import learning_rates, table3, table4, table18
+from minilora.experiments.paper import learning_rates, table1, table3, table4, table18
 
-MODULES = (table3, table4, table18, learning_rates)
+MODULES = (table1, table3, table4, table18, learning_rates)
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 
 
