@@ -21,8 +21,16 @@ def test_a_product_is_the_sum_of_its_terms():
     assert all(np.linalg.matrix_rank(term) == 1 for term in terms)
     scales = {image.get_clim() for image in list(drawn.values())[2:]}
     assert len(scales) == 1 and sum(*scales) == 0
-    with pytest.raises(ValueError, match="r was 5; from 1 to 4 terms"):
-        plots.rank_picture(np.ones((6, 5)), np.ones((5, 6)))
+    with pytest.raises(ValueError, match="r was 4; from 1 to 3 terms"):
+        plots.rank_picture(np.ones((6, 4)), np.ones((4, 6)))
+
+
+def test_integers_are_written_into_their_cells():
+    figure = plots.rank_picture(np.array([[1], [-2]]), np.array([[3, 0, 7]]))
+    written = [[text.get_text() for text in axes.texts] for axes in figure.axes if axes.get_images()]
+    product = ["3", "0", "7", "-6", "0", "-14"]
+    assert written == [["1", "-2"], ["3", "0", "7"], product, product]
+    assert not any(axes.texts for axes in plots.rank_picture(B, A).axes if axes.get_images())
 
 
 def test_the_cut_says_what_is_left_out():

@@ -14,22 +14,23 @@ def rank_picture(B, A):
     """B A has rank r at most: each of its rows is a mixture of A's r rows, each of its columns one of B's r columns.
 
     Above, the product; below, the same as a sum of r matrices b_k a_k, column k of B times row k of A, each of which
-    has one row only, taken several times. Dark is negative, light positive; product and terms share one scale. Small
-    integers show it best.
+    has one row only, taken several times. Dark is negative, light positive; product and terms share one scale. The
+    entries are written into the cells if they are integers, and show it best if they are small.
 
     Parameters
     ----------
     B : ndarray of shape (O, r)
     A : ndarray of shape (r, I)
-        An r of 1 to 4, with up to ten rows and columns, can be read.
+        An r of 1 to 3, with up to ten rows and columns, can be read.
 
     Returns
     -------
     Figure
     """
     (O, r), I = B.shape, A.shape[1]
-    if not 1 <= r <= 4:
-        raise ValueError(f"r was {r}; from 1 to 4 terms can be drawn")
+    if not 1 <= r <= 3:
+        raise ValueError(f"r was {r}; from 1 to 3 terms can be drawn")
+    whole = numpy.issubdtype(numpy.result_type(B, A), numpy.integer)
     terms = [numpy.outer(B[:, k], A[k]) for k in range(r)]  # each (O, I)
     common = max(numpy.abs(M).max() for M in (B @ A, *terms))
     above = [(f"$B$\n${O} \\times {r}$", B, numpy.abs(B).max()),
@@ -48,9 +49,9 @@ def rank_picture(B, A):
                 axes.text(0.5, 0.5, title, size=34, ha="center", va="center")
                 continue
             axes.imshow(M, cmap="cividis", vmin=-largest, vmax=largest)
-            for (row, column), entry in numpy.ndenumerate(M):
+            for (row, column), entry in numpy.ndenumerate(M) if whole else ():
                 color = "black" if entry > 0 else "white"
-                axes.text(column, row, f"{entry:.2g}", size=11, ha="center", va="center", color=color)
+                axes.text(column, row, entry, size=11 if r == 3 else 15, ha="center", va="center", color=color)
             axes.set(title=title, xticks=[], yticks=[])
     part.suptitle("in each of these, all rows are multiples of one row, and all columns of one column")
     return figure
