@@ -1,12 +1,12 @@
 """The learning rate against the method: LoRA's best is about ten times that of full fine-tuning."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import geometric_mean, mean, stdev
 
 from minilora.experiments.adapt import adapt_and_keep
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.paper.mini_e2e import QUICK, Training
+from minilora.experiments.paper.mini_e2e import QUICK, Training, at
 from minilora.experiments.text_table import aligned
 
 FULL, LORA = "full fine-tuning", "LoRA"
@@ -31,7 +31,7 @@ def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
     training, losses = config.training, {}
     settings = {
-        (label, lr, seed): replace(of_method, train=replace(of_method.train, lr=lr, seed=seed))
+        (label, lr, seed): at(of_method, lr, seed)
         for label, of_method, lrs in ((FULL, training.of("full"), config.full), (LORA, training.lora(), config.lora))
         for lr in lrs
         for seed in training.seeds

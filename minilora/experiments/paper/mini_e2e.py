@@ -1,6 +1,6 @@
 """What the experiments on mini-E2E have in common: one way to train, so that they share runs, and one way to sum up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 from minilora.experiments.adapt import adapt_and_keep
@@ -40,6 +40,11 @@ class Training:
     def lora(self, rank=4):
         """That of LoRA on W_q and W_v."""
         return self.of("lora", LoRAConfig(rank=rank, alpha=ALPHA))
+
+
+def at(config, lr, seed):
+    """A FinetuneConfig with another learning rate and seed."""
+    return replace(config, train=replace(config.train, lr=lr, seed=seed))
 
 
 QUICK = Training(steps=3, batch_size=2, seeds=(0, 1))
@@ -83,13 +88,3 @@ def summary(found):
         "samples": tests[0]["samples"][:EXAMPLES],
     }
 
-
-def rate(row):
-    """A row's learning rate as text, with a mark where a better one may lie beyond those that were tried."""
-    tried = [lr for lr, _ in row["valid_by_lr"]]
-    return f"{row['lr']:g}" + ("*" if len(tried) > 1 and row["lr"] in (min(tried), max(tried)) else " ")
-
-
-def plus_minus(score, digits, factor=1):
-    """A mean and its spread as text."""
-    return f"{factor * score['mean']:.{digits}f} ± {factor * score['std']:.{digits}f}"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from minilora.experiments.comparison import above
+from minilora.experiments.comparison import above, plus_minus, rate
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.paper.mini_e2e import QUICK, Training, plus_minus, rate, summary, train_all
+from minilora.experiments.paper.mini_e2e import QUICK, Training, summary, train_all
 from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
 
