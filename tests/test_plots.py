@@ -4,6 +4,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from minilora import plots
+from minilora.analysis import Amplification, low_rank_approximation, low_rank_errors
 
 RUNS = {
     "LoRA": (list(np.linspace(4, 2, 100)), [(50, 3.1), (100, 2.2)]),
@@ -20,6 +21,11 @@ RUNGS = {"S1": {"plain": (1.0, 1.0, 1.0), "better": (2.0, 1.8, 2.3)}, "S2": {"pl
 SIZES = {"LoRA": [(100, [70.0, 72.0]), (400, [75.0, 77.0])], "full": [(10_000, [74.0])], "BitFit": [(50, [60.0, 61.0])]}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
+WORD = plots.word_image("BA", (20, 30))
+B, A = np.random.default_rng(0).standard_normal((6, 2)), np.random.default_rng(1).standard_normal((2, 9))
+COUNTS = {"LoRA": {"blocks.0": 2, "blocks.1": 3}, "full": {"blocks.0": 60, "blocks.1": 71, "head": 9}}
+TABLE_7 = {"r = 4": Amplification(4, 0.32, 21.67, 0.02, 0.0202, 61.95, 6.91)}
+
 FIGURES = {
     "loss curves": lambda: plots.loss_curves(RUNS),
     "singular values": lambda: plots.singular_values(SPECTRA),
@@ -31,6 +37,13 @@ FIGURES = {
     "memory": lambda: plots.bench_memory(MEMORY),
     "growth": lambda: plots.bench_scaling(GROWTH),
     "ladder": lambda: plots.ladder(RUNGS),
+    "grid": lambda: plots.similarity_grid({"one": PHI, "two": PHI, "random": 0.2 * PHI}, columns=2),
+    "amplification": lambda: plots.amplification_bars(TABLE_7),
+    "rank": lambda: plots.rank_picture(B, A),
+    "cut": lambda: plots.spectrum_cut(SPECTRA["full fine-tuning"], 3),
+    "images": lambda: plots.low_rank_images(WORD, [low_rank_approximation(WORD, r) for r in (1, 2, 8)]),
+    "errors": lambda: plots.error_against_parameters({"word": low_rank_errors(WORD)}, WORD.size),
+    "directions": lambda: plots.directions_bars(COUNTS),
 }
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 
@@ -69,7 +82,8 @@ def test_every_text_lies_inside_the_figure(draw):
     FigureCanvasAgg(figure).draw()
     width, height = figure.bbox.size
     texts = [t for axes in figure.axes for t in axes.texts if t.get_text()]
-    texts += [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label) if label.get_text()]
+    labels = [label for axes in figure.axes for label in (axes.title, axes.xaxis.label, axes.yaxis.label)]
+    texts += [label for label in labels if label.get_text()]
     assert texts
     for text in texts:
         box = text.get_window_extent()

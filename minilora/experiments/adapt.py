@@ -9,7 +9,8 @@ import numpy
 from minilora.analysis import count_parameters
 from minilora.data import load_task
 from minilora.experiments.measure import measure
-from minilora.methods import apply_method
+from minilora.experiments.sweep import leaves_file
+from minilora.methods import apply_method, save_adapter
 from minilora.models import load_bundled
 from minilora.training import Diverged, Trainer, evaluate_loss
 
@@ -30,6 +31,29 @@ def adapt_decoder(config):
         trainable; seconds and tokens of training; loss, the mean of the last tenth of the steps; valid, the loss there;
         and test, what `measure` says of it. Losses are in nats a byte. Where training diverged, these three are None.
     """
+    return _adapted(config)[1]
+
+
+@leaves_file(".safetensors")
+def adapt_and_keep(config, path):
+    """The same, and write what was learned to a file, for `load_adapter`.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+    path : Path
+
+    Returns
+    -------
+    dict
+    """
+    model, result = _adapted(config)
+    save_adapter(model, path)
+    return result
+
+
+def _adapted(config):
+    """The bundled decoder after adaptation, and the result of `adapt_decoder`."""
     model, _, task, trainer = decoder_trainer(config)
     loss = valid = test = None
     try:
@@ -39,7 +63,7 @@ def adapt_decoder(config):
             loss, test = mean(losses[-max(1, len(losses) // 10) :]), measure(model, task, n_prompts=HELD_OUT)
     except Diverged:
         pass
-    return {
+    return model, {
         "trainable": count_parameters(model).trainable,
         "seconds": trainer.history.seconds,
         "tokens": trainer.history.tokens,

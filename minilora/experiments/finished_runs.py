@@ -51,8 +51,10 @@ class FinishedRuns:
         return next(line["result"] for line in self.lines[1:] if line["run"] == as_json(key))
 
     def keep(self, key, result):
-        """Keep the result of a run from now on."""
-        self.lines.append(as_json({"run": key, "result": result}))
+        """Keep the result of a run from now on, in the place of one that it had before."""
+        about, *runs = self.lines
+        others = [line for line in runs if line["run"] != as_json(key)]
+        self.lines = [about, *others, as_json({"run": key, "result": result})]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
 
     def _read(self, about):

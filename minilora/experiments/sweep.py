@@ -1,5 +1,6 @@
 """Many runs side by side, each kept as it finishes: what was interrupted goes on from there."""
 
+import hashlib
 import platform
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -20,7 +21,9 @@ class Sweep:
         sweep = Sweep("runs/reproduce", executor)
         results = sweep(adapt_decoder, [settings(seed) for seed in (0, 1, 2)], model="decoder")
 
-    A run is known by its function and its settings, so that experiments which need the same run share it.
+    A run is known by its function and its settings, so that experiments which need the same run share it. A function
+    that is marked by `leaves_file` is called as ``function(s, path)``, and what it writes there is kept too; `file_of`
+    finds it. The only run of a sweep is done here, with nothing beside it.
 
     Parameters
     ----------
@@ -57,25 +60,46 @@ class Sweep:
         name = function.__name__
         finished = FinishedRuns(self.folder / f"{name}.jsonl", surroundings(model))
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
-        missing = [s for key, s in keys.items() if not finished.has(key)]
+        missing = [s for key, s in keys.items() if not (finished.has(key) and self._has_file(function, s))]
         with tqdm(total=len(missing), desc=name, unit="run", disable=not (self.progress and missing)) as bar:
             for s, result in self._results(function, missing):
                 finished.keep(repr(s), result)
                 bar.update()
         return [finished.kept(repr(s)) for s in settings]
 
+    def file_of(self, function, s):
+        """The path of the file that the run of `function` with the settings `s` leaves."""
+        name = hashlib.sha256(repr(s).encode()).hexdigest()[:16]
+        return self.folder / function.__name__ / f"{name}{function.suffix}"
+
+    def _has_file(self, function, s):
+        return not hasattr(function, "suffix") or self.file_of(function, s).exists()
+
+    def _arguments(self, function, s):
+        return (s, self.file_of(function, s)) if hasattr(function, "suffix") else (s,)
+
     def _results(self, function, settings):
-        """(s, function(s)) for each s, in the order in which they finish."""
-        if self.executor is None:
-            yield from ((s, function(s)) for s in settings)
+        """(s, the function's result) for each s, in the order in which they finish."""
+        if self.executor is None or len(settings) == 1:
+            yield from ((s, function(*self._arguments(function, s))) for s in settings)
             return
-        futures = {self.executor.submit(function, s): s for s in settings}
+        futures = {self.executor.submit(function, *self._arguments(function, s)): s for s in settings}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:  # after an error, or Ctrl-C, no run begins any more
             for future in futures:
                 future.cancel()
+
+
+def leaves_file(suffix):
+    """Mark a function as one that a `Sweep` calls with a path as well: it writes a file there, whose name ends so."""
+
+    def mark(function):
+        function.suffix = suffix
+        return function
+
+    return mark
 
 
 def surroundings(model):

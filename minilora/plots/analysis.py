@@ -70,16 +70,85 @@ def similarity_heatmap(phi, control=None, *, first="$A_1$", second="$A_2$"):
     panels = {"measured": phi}
     if control is not None:
         panels["random subspaces (expected)"] = control
-    figure = new_figure(1.8 + 5.2 * len(panels), 5.4)
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, grid) in zip(all_axes, panels.items()):
+    return similarity_grid(panels, first=first, second=second)
+
+
+@styled
+def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest=1.0):
+    """Several grids of phi(i, j) beside each other, in the same colours, as in the paper's figures 3, 4 and 8.
+
+    Parameters
+    ----------
+    panels : dict of str to ndarray of shape (r1, r2)
+        By title; a random control among them shows what to compare with.
+    first, second : str
+        Whose directions i and j count.
+    columns : int
+        Panels in a row.
+    largest : float
+        The phi of the darkest colour, above 0 and at most 1: less, where all are small, as in figure 8.
+
+    Returns
+    -------
+    Figure
+    """
+    if not 0 < largest <= 1:
+        raise ValueError(f"largest was {largest}; it may be a number above 0, up to 1")
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(1.8 + (5.2 if columns < 3 else 4.0) * columns, 0.6 + 4.8 * rows)
+    all_axes = figure.subplots(rows, columns, squeeze=False)
+    for axes in all_axes.flat[len(panels) :]:
+        axes.axis("off")
+    for n, (axes, (title, grid)) in enumerate(zip(all_axes.flat, panels.items())):
         r1, r2 = grid.shape
         edges = (0.5, r2 + 0.5, r1 + 0.5, 0.5)
-        image = axes.imshow(grid, cmap="magma_r", vmin=0, vmax=1, aspect="auto", extent=edges)
-        axes.set(title=title, xlabel=f"$j$: directions of {second}", xticks=_counts(r2), yticks=_counts(r1))
+        image = axes.imshow(grid, cmap="magma_r", vmin=0, vmax=largest, aspect="auto", extent=edges)
+        axes.set(title=title, xticks=_counts(r2), yticks=_counts(r1))
+        if n + columns >= len(panels):  # the lowest of its column
+            axes.set_xlabel(f"$j$: directions of {second}")
+        if n % columns == 0:
+            axes.set_ylabel(f"$i$: directions of {first}")
         axes.grid(False)
-    all_axes[0].set_ylabel(f"$i$: directions of {first}")
-    figure.colorbar(image, ax=all_axes, label=r"$\varphi(i, j)$   (0: orthogonal, 1: contained)")
+    meaning = "0: orthogonal, 1: contained" if largest == 1 else "0: orthogonal"
+    figure.colorbar(image, ax=all_axes, pad=0.02, label=rf"$\varphi(i, j)$   ({meaning})")
+    return figure
+
+
+@styled
+def amplification_bars(tables):
+    """Table 7 as bars: how much of W lies in the directions of delta_W, in its own, and in random ones; and how large
+    delta_W is there.
+
+    Parameters
+    ----------
+    tables : dict of str to Amplification
+        By label, from `amplification_table`.
+
+    Returns
+    -------
+    Figure
+    """
+    kinds = {
+        r"$W$ in its own directions": ("weight", "0.8", ""),
+        r"$W$ in those of $\Delta W$": ("delta", LINES[1]["color"], "//"),
+        r"$W$ in random ones": ("random_expected", "white", ".."),
+        r"$\Delta W$": ("norm_delta", LINES[0]["color"], ""),
+    }
+    figure = new_figure(max(9.0, 2.4 + 3.2 * len(tables)), 6.2)
+    axes = figure.subplots()
+    places = numpy.arange(len(tables))
+    for k, (kind, (field, color, hatch)) in enumerate(kinds.items()):
+        values = [getattr(table, field) for table in tables.values()]
+        bars = axes.bar(
+            places + 0.21 * (k - 1.5), values, 0.2, color=color, hatch=hatch, edgecolor="black", label=kind
+        )
+        axes.bar_label(bars, fmt="%.3g", padding=3, size=13)
+    titles = [f"{label}\namplification {table.factor:.3g}" for label, table in tables.items()]
+    axes.set(yscale="log", ylabel="Frobenius norm", xticks=places, xticklabels=titles)
+    axes.margins(y=0.12)
+    axes.grid(axis="x", visible=False)
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 

@@ -1,5 +1,7 @@
 """How fast: ratios to the peer, memory, how cost grows, and what each optimisation gave."""
 
+from itertools import cycle
+
 import numpy
 
 from minilora.plots.style import LINES, new_figure, styled
@@ -138,4 +140,33 @@ def ladder(rungs):
         axes.set(title=shape, yticks=places, yticklabels=names, xlabel="times the first", xlim=(0, right))
         axes.grid(axis="y", visible=False)
     figure.axes[0].invert_yaxis()
+    return figure
+
+
+@styled
+def overheads(panels, *, ylabel):
+    """How much slower each variant is: a panel for each shape, a bar at the median, a stroke between the quartiles.
+
+    Parameters
+    ----------
+    panels : dict of str to dict of str to (low, median, high)
+        By shape and variant; percent.
+    ylabel : str
+
+    Returns
+    -------
+    Figure
+    """
+    figure = new_figure(4.4 * len(panels) + 1.4, 6.2)
+    for axes, (shape, bars) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
+        low, medians, high = (numpy.array(column) for column in zip(*bars.values()))
+        places = numpy.arange(len(bars))
+        for place, median, (line, hatch) in zip(places, medians, cycle(zip(LINES, ("", "//", "xx", "..", "\\\\")))):
+            axes.bar(place, median, width=0.7, color=line["color"], edgecolor="white", hatch=hatch)
+        axes.errorbar(places, medians, (medians - low, high - medians), fmt="none", color="black", capsize=5)
+        axes.axhline(0.0, color="black", linewidth=1.4)
+        axes.set(title=shape)
+        axes.set_xticks(places, bars, rotation=50, ha="right", rotation_mode="anchor", size=13)
+        axes.grid(axis="x", visible=False)
+    figure.axes[0].set_ylabel(ylabel)
     return figure

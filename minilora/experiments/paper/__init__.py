@@ -1,8 +1,21 @@
 """The tables and figures of the paper in small, one module each, and three that it does not have."""
 
-from minilora.experiments.paper import table4
+from minilora.experiments.paper import (
+    figure3,
+    figure4,
+    figure8,
+    forgetting,
+    gradients,
+    learning_rates,
+    table1,
+    table3,
+    table4,
+    table7,
+    table18,
+)
 
-EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (table4,)}
+MODULES = (table1, table3, table4, table18, figure3, figure4, table7, figure8, gradients, forgetting, learning_rates)
+EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 
 
 def find_experiment(name):

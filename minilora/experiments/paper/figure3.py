@@ -1,0 +1,103 @@
+"""Figure 3: the directions that an adapter of rank 8 and one of rank 64 have in common."""
+
+import numpy
+
+from minilora.analysis import random_control, similarity_of_bases, subspace_similarity, svd_of
+from minilora.experiments.comparison import mean_and_spread, plus_minus
+from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.subspaces import (
+    SubspaceConfig,
+    as_grid,
+    as_text,
+    middle_layer,
+    symbol,
+    trained_adapters,
+)
+from minilora.experiments.text_table import aligned
+
+FULL = SubspaceConfig(ranks=(8, 64))
+
+
+def run(config, sweep):
+    """Arguments and result are those of `Experiment.run`.
+
+    An adapter of the lower rank is compared with that of the higher one of the next seed: with the same seed, the first
+    A of the two would start from the same random numbers, and have them in common whatever they learn.
+    """
+    low, high = config.ranks
+    adapters = trained_adapters(config, sweep)
+    pairs = [(first, adapters[high][(s + 1) % len(adapters[high])]) for s, first in enumerate(adapters[low])]
+    layers = {}
+    for path in adapters[low][0]:
+        of_A = [subspace_similarity(first[path].A, second[path].A) for first, second in pairs]
+        of_delta = [similarity_of_bases(svd_of(first[path]).Vt, svd_of(second[path]).Vt) for first, second in pairs]
+        layers[path] = {
+            "grid_A": as_text(numpy.mean(of_A, axis=0)),
+            "grid_delta": as_text(numpy.mean(of_delta, axis=0)),
+            "first_A": mean_and_spread([float(phi[0, 0]) for phi in of_A]),
+            "first_delta": mean_and_spread([float(phi[0, 0]) for phi in of_delta]),
+            "all": mean_and_spread([float(phi[-1, -1]) for phi in of_delta]),
+        }
+    I = adapters[low][0][path].A.shape[1]
+    return {"ranks": [low, high], "I": I, "layers": layers}
+
+
+def table(results):
+    (low, high), I = results["ranks"], results["I"]
+    lines = [("", "phi(1, 1) of A", "of delta W", f"phi({low}, {high})")]
+    for path, row in results["layers"].items():
+        lines.append((path, *(plus_minus(row[name], 3) for name in ("first_A", "first_delta", "all"))))
+    lines.append(("random subspaces", f"{1 / I:.3f}", f"{1 / I:.3f}", f"{high / I:.3f}"))
+    return [
+        *aligned(lines),
+        "",
+        f"r = {low} against r = {high} of another seed. The paper: phi(1, 1) of A is above 0.5 in W_q and W_v.",
+    ]
+
+
+def claims(results):
+    middle = [middle_layer(results["layers"], projection) for projection in ("q_proj", "v_proj")]
+    found = []
+    for name, of in (("first_A", "A"), ("first_delta", "delta W")):
+        shared = [path for path, row in results["layers"].items() if row[name]["mean"] > 0.5]
+        seen = ", ".join(f"{path} {plus_minus(results['layers'][path][name], 2)}" for path in middle)
+        found.append(
+            Claim(
+                f"The top direction is shared, with phi(1, 1) > 0.5, in W_q and W_v of the middle layer; by {of}",
+                set(middle) <= set(shared),
+                f"{seen}; above 0.5 in {len(shared)} of {len(results['layers'])} matrices",
+                "A begins as random numbers, and a few hundred steps turn it less than the paper's thousands do; "
+                "delta W, where B weighs its rows, shows what was learned."
+                if name == "first_A"
+                else "What the steps have made of so few examples differs from seed to seed.",
+            )
+        )
+    return found
+
+
+def plot(results):
+    from minilora import plots
+
+    low, high = results["ranks"]
+    panels = {}
+    for projection in ("q_proj", "v_proj"):
+        path = middle_layer(results["layers"], projection)
+        panels[f"{symbol(path)}: of $A$"] = as_grid(results["layers"][path]["grid_A"])
+        panels[rf"{symbol(path)}: of $\Delta W$"] = as_grid(results["layers"][path]["grid_delta"])
+    panels["random (expected)"] = random_control(low, high, results["I"])
+    return plots.similarity_grid(panels, first=f"$r = {low}$", second=f"$r = {high}$", columns=3)
+
+
+EXPERIMENT = Experiment(
+    name="figure3",
+    title="Directions that rank 8 and rank 64 have in common",
+    about="The paper compares the right-singular vectors of A of two adapters of GPT-3, of ranks 8 and 64. Here they "
+    "are of table 18's adapters, whose seeds differ as well; beside those of A, which depend on how delta W is split "
+    "into B and A, stand those of delta W.",
+    config=FULL,
+    quick=FULL.quick(),
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)

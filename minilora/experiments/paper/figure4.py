@@ -1,0 +1,139 @@
+"""Figure 4: the directions that two adapters of rank 64, of two random seeds, have in common."""
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import mean
+
+import numpy
+
+from minilora.analysis import simulated_control, subspace_similarity
+from minilora.experiments.comparison import above, mean_and_spread, plus_minus
+from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.mini_e2e import QUICK
+from minilora.experiments.paper.subspaces import (
+    QUICK_RATES,
+    SubspaceConfig,
+    as_grid,
+    as_text,
+    middle_layer,
+    symbol,
+    trained_adapters,
+)
+from minilora.experiments.text_table import aligned
+
+RANDOM = "random Gaussian"
+
+
+@dataclass(frozen=True)
+class Config(SubspaceConfig):
+    """One rank, and at least three seeds: three pairs."""
+
+    ranks: tuple[int, ...] = (64,)
+
+    def __post_init__(self):
+        if len(self.ranks) != 1:
+            raise ValueError(f"ranks was {self.ranks}; it may be one rank")
+        if len(self.training.seeds) < 3:
+            raise ValueError(f"seeds was {self.training.seeds}; it may be at least 3 different numbers, for 3 pairs")
+
+
+def run(config, sweep):
+    """Arguments and result are those of `Experiment.run`. Every two seeds are a pair."""
+    (rank,) = config.ranks
+    adapters = trained_adapters(config, sweep)[rank]
+    pairs = list(combinations(adapters, 2))
+    phi = {path: numpy.array([subspace_similarity(a[path].A, b[path].A) for a, b in pairs]) for path in adapters[0]}
+    shown = [middle_layer(phi, projection) for projection in ("q_proj", "v_proj")]
+    I = adapters[0][shown[0]].A.shape[1]
+    phi[RANDOM] = simulated_control(rank, rank, I, rng=numpy.random.default_rng(0), samples=len(pairs))
+    return {
+        "rank": rank,
+        "I": I,
+        "pairs": len(pairs),
+        "common": {name: mean_and_spread([common_directions(grid, I) for grid in phi[name]]) for name in phi},
+        "grids": {name: as_text(phi[name].mean(axis=0)) for name in [*shown, RANDOM]},
+    }
+
+
+def common_directions(phi, I):
+    """How many directions two subspaces of R^I have in common beyond chance: the most of i phi(i, i) - i^2 / I.
+
+    i phi(i, i) is the sum of the squared cosines between the first i directions of the two. It is i where they span the
+    same space, and i^2 / I on average for random ones, see `random_control`.
+
+    Parameters
+    ----------
+    phi : ndarray of shape (r, r)
+    I : int
+
+    Returns
+    -------
+    float
+    """
+    i = numpy.arange(1, len(phi) + 1)
+    return float((i * phi.diagonal() - i**2 / I).max())
+
+
+def of_projection(results, projection):
+    """The common directions of a projection: of each pair of seeds, the mean over the blocks."""
+    rows = [row["values"] for path, row in results["common"].items() if path.endswith(projection)]
+    return mean_and_spread([mean(values) for values in zip(*rows, strict=True)])
+
+
+def table(results):
+    lines = [("", "common directions beyond chance")]
+    lines += [(name, plus_minus(row, 2)) for name, row in results["common"].items()]
+    return [
+        *aligned(lines),
+        "",
+        f"Of A, r = {results['rank']}, in R^{results['I']}: the most of i phi(i, i) - i^2 / I over i, of "
+        f"{results['pairs']} pairs of seeds (or of random matrices).",
+        "The paper has pictures, and no number.",
+    ]
+
+
+def claims(results):
+    q, v = of_projection(results, "q_proj"), of_projection(results, "v_proj")
+    chance = results["common"][RANDOM]
+    seen = f"W_q {plus_minus(q, 2)}, W_v {plus_minus(v, 2)}, random {plus_minus(chance, 2)} common directions"
+    return [
+        Claim(
+            "Two seeds find common directions, and random matrices have none",
+            above(q, chance) and above(v, chance),
+            seen,
+            "A begins as random numbers, different ones for each seed, and a few hundred steps have not turned enough "
+            "of its 64 rows.",
+        ),
+        Claim(
+            "W_q has more of them than W_v: its delta W has the higher intrinsic rank",
+            above(q, v),
+            seen,
+            "The paper's model knows its language, and its queries are what a task changes; this decoder has to learn "
+            "what to write as well, which is what W_v carries.",
+        ),
+    ]
+
+
+def plot(results):
+    from minilora import plots
+
+    panels = {
+        RANDOM if name == RANDOM else symbol(name): as_grid(lines) for name, lines in results["grids"].items()
+    }
+    names = {"first": "one seed's $A$", "second": "another's"}
+    return plots.similarity_grid(panels, columns=3, **names)
+
+
+EXPERIMENT = Experiment(
+    name="figure4",
+    title="Directions that two random seeds have in common",
+    about="The paper compares the right-singular vectors of A of two runs of rank 64 that differ in the seed, and of "
+    "two random Gaussian matrices. Here every two seeds of table 18's adapters of rank 64 are compared, and as many "
+    "random matrices.",
+    config=Config(),
+    quick=Config(replace(QUICK, seeds=(0, 1, 2)), rates=QUICK_RATES),
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)

@@ -1,0 +1,219 @@
+"""The gradients of A and B are projections of the full gradient, along training."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy
+
+from minilora.analysis import numerical_rank
+from minilora.backend import to_numpy
+from minilora.experiments.adapt import decoder_trainer
+from minilora.experiments.comparison import above, mean_and_spread, plus_minus
+from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.paper.mini_e2e import QUICK, Training, at
+from minilora.experiments.text_table import aligned
+from minilora.methods import lora_layers, merge_lora, remove_lora
+
+NAMES = ("error", "share", "expected", "cosine")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One rank and learning rate, those of table 3's LoRA; and before which steps the gradients are looked at."""
+
+    training: Training = field(default_factory=Training)
+    rank: int = 4
+    lr: float = 1e-2
+    steps: tuple[int, ...] = (0, 1, 2, 5, 10, 25, 50, 100, 150, 200, 249)
+
+    def __post_init__(self):
+        if not self.steps or not 0 <= min(self.steps) <= max(self.steps) < self.training.steps:
+            raise ValueError(f"steps was {self.steps}; each may be from 0 to {self.training.steps - 1}")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One training run, and before which steps the gradients are looked at."""
+
+    finetune: FinetuneConfig
+    steps: tuple[int, ...]
+
+
+def run(config, sweep):
+    """Arguments and result are those of `Experiment.run`."""
+    lora = config.training.lora(config.rank)
+    settings = [Watched(at(lora, config.lr, seed), config.steps) for seed in config.training.seeds]
+    seeds = sweep(watch_gradients, settings, model="decoder")
+    return {
+        "rank": config.rank,
+        "steps": {
+            str(step): {name: mean_and_spread([seed[i][name] for seed in seeds]) for name in NAMES}
+            for i, step in enumerate(config.steps)
+        },
+    }
+
+
+def watch_gradients(watched):
+    """Train, and compare the gradients of A and B with the full gradient before some of the steps, on their batch.
+
+    Parameters
+    ----------
+    watched : Watched
+
+    Returns
+    -------
+    list of dict
+        Of `look`, for each of the steps.
+    """
+    model, _, _, trainer = decoder_trainer(watched.finetune)
+    looks, sample = [], trainer.sample_batch
+
+    def sample_and_look(rng):
+        batch = sample(rng)
+        if trainer.step in watched.steps:
+            looks.append(look(model, batch))
+        return batch
+
+    trainer.sample_batch = sample_and_look
+    trainer.run(progress=False)
+    return looks
+
+
+def look(model, batch):
+    """The gradients of A and B beside dW, that of the whole matrix in a copy of the model where it is not frozen.
+
+    With delta_W = scale B A, dA = scale B^T dW and dB = scale dW A^T. A step of A and B changes delta_W by
+    scale (dB A + B dA) = scale^2 (dW A^T A + B B^T dW). Whatever step they take, it is a matrix whose rows lie in the
+    row space of A, or whose columns lie in the column space of B: of dW they can follow the projection
+
+        dW - (1 - P_B) dW (1 - P_A),
+
+    P_A and P_B being the orthogonal projections onto these spaces. What is left out is dW seen from the other I - r and
+    O - r directions alone. Of random ones it is (1 - r / I) (1 - rank B / O) of ||dW||_F^2 on average.
+
+    Parameters
+    ----------
+    model : GPT
+        With a LoRA adapter.
+    batch : Batch
+
+    Returns
+    -------
+    dict
+        error, the largest distance of dA and dB from these formulas in any layer, as a part of their norm; and means
+        over the layers: share of ||dW||_F^2 that A and B can follow; expected, the same for random A and B; cosine,
+        between dW and what one step of gradient descent changes.
+    """
+    full = model.replica()
+    merge_lora(full)  # a new W + delta_W in the copy; the model keeps its own
+    remove_lora(full)
+    weights = {path: dict(full.named_modules())[path].W for path in lora_layers(model)}
+    full.freeze()
+    for W in weights.values():
+        W.trainable = True
+    for each in (model, full):
+        each.zero_grad()
+        each.backward_loss(1.0, each.loss(*batch)[1])
+    looks = [compare(layer, weights[path].grad) for path, layer in lora_layers(model).items()]
+    model.zero_grad()
+    errors, *others = zip(*looks, strict=True)
+    return dict(zip(NAMES, (max(errors), *(float(numpy.mean(values)) for values in others)), strict=True))
+
+
+def compare(layer, dW):
+    """error, share, expected and cosine of one LoRALinear, see `look`; in float64."""
+    A, B, dA, dB, dW = (
+        to_numpy(array).astype(numpy.float64)
+        for array in (layer.A.data, layer.B.data, layer.A.grad, layer.B.grad, dW)
+    )
+    O, I = dW.shape
+    by_formula = layer.scale * B.T @ dW, layer.scale * dW @ A.T  # (r, I), (O, r)
+    error = joint_norm(dA - by_formula[0], dB - by_formula[1]) / joint_norm(*by_formula)
+    P_A, rank_A = projection(A.T)
+    P_B, rank_B = projection(B)
+    left_out = (numpy.eye(O) - P_B) @ dW @ (numpy.eye(I) - P_A)  # (O, I)
+    norm = numpy.linalg.norm(dW)
+    step = layer.scale * (dB @ A + B @ dA)  # (O, I)
+    return (
+        float(error),
+        float(1 - (numpy.linalg.norm(left_out) / norm) ** 2),
+        1 - (1 - rank_A / I) * (1 - rank_B / O),
+        float((step * dW).sum() / (numpy.linalg.norm(step) * norm)),
+    )
+
+
+def projection(M):
+    """The orthogonal projection onto the column space of M, (n, n), and its rank."""
+    if not M.any():
+        return numpy.zeros((len(M), len(M))), 0
+    rank = numerical_rank(M)
+    U = numpy.linalg.svd(M, full_matrices=False)[0][:, :rank]
+    return U @ U.T, rank
+
+
+def joint_norm(*arrays):
+    """The norm of all numbers of several arrays."""
+    return numpy.sqrt(sum((array**2).sum() for array in arrays))
+
+
+def table(results):
+    lines = [("step", "error", "share of ||dW||^2, %", "random, %", "cosine")]
+    for step, row in results["steps"].items():
+        numbers = (plus_minus(row["share"], 1, 100), plus_minus(row["expected"], 1, 100), plus_minus(row["cosine"], 3))
+        lines.append((step, f"{row['error']['mean']:.1e}", *numbers))
+    return [
+        *aligned(lines),
+        "",
+        "error: dA against scale B^T dW and dB against scale dW A^T, relative, in the worst layer, in float32.",
+        f"share: what A and B, r = {results['rank']}, can follow of dW; random: what random A and B could.",
+        "cosine: between dW and what one step of gradient descent makes of delta W. Means over all layers.",
+        "There is no such table in the paper.",
+    ]
+
+
+def claims(results):
+    rows = list(results["steps"].values())
+    worst = max(max(row["error"]["values"]) for row in rows)
+    last, step = rows[-1], list(results["steps"])[-1]
+    return [
+        Claim(
+            "The gradients of A and B are scale B^T dW and scale dW A^T",
+            worst < 1e-3,
+            f"to {worst:.0e} at every step, layer and seed",
+            "The rounding of float32 is larger than that.",
+        ),
+        Claim(
+            "Trained A and B can follow more of the full gradient than random ones could",
+            above(last["share"], last["expected"]),
+            f"before step {int(step) + 1}: {plus_minus(last['share'], 1, 100)} % of ||dW||^2, and "
+            f"{plus_minus(last['expected'], 1, 100)} % of random ones",
+            "What they can follow they have followed, and what is left of dW lies elsewhere.",
+        ),
+    ]
+
+
+def plot(results):
+    from minilora import plots
+
+    def line(name, factor=1):
+        return [(int(s), [factor * v for v in row[name]["values"]]) for s, row in results["steps"].items()]
+
+    panels = {
+        r"share of $\|dW\|_F^2$ (%)": {"A and B": line("share", 100), "random A and B": line("expected", 100)},
+        "cosine of the step and $dW$": {"A and B": line("cosine")},
+    }
+    return plots.curves(panels, xlabel="training step")
+
+
+EXPERIMENT = Experiment(
+    name="gradients",
+    title="The gradients of A and B as projections of the full gradient",
+    about="Not in the paper: along the training of LoRA on mini-E2E, the gradients of A and B are compared with that "
+    "of the whole matrix in a copy of the model, and what A and B can follow of it with what random ones could.",
+    config=Config(),
+    quick=Config(replace(QUICK, steps=5), steps=(0, 1, 4)),
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)

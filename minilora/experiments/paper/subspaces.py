@@ -1,0 +1,86 @@
+"""What the paper's section 7 is made of here: the adapters that table 18 trains, read back from where they are kept."""
+
+from dataclasses import dataclass, field
+
+import numpy
+
+from minilora.analysis import adapter_factors
+from minilora.experiments.adapt import adapt_and_keep
+from minilora.experiments.paper.mini_e2e import QUICK, Training, at, train_all
+from minilora.methods import load_adapter
+from minilora.models import load_bundled
+
+QUICK_RATES = (1e-2,)
+
+
+@dataclass(frozen=True)
+class SubspaceConfig:
+    """Which adapters are compared, and how they are trained.
+
+    Parameters
+    ----------
+    training : Training
+    ranks : sequence of int
+    rates : sequence of float
+        The learning rates that each rank is tried at.
+    """
+
+    training: Training = field(default_factory=Training)
+    ranks: tuple[int, ...] = (8, 64)
+    rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
+
+    def quick(self):
+        """The same for a run of a minute."""
+        return SubspaceConfig(QUICK, self.ranks, QUICK_RATES)
+
+
+def trained_adapters(config, sweep):
+    """The adapters of each rank and seed, at the best learning rate of each rank.
+
+    Parameters
+    ----------
+    config : SubspaceConfig
+    sweep : Sweep
+
+    Returns
+    -------
+    dict of int to list of dict of str to Factors
+        By rank, then for each seed in its order, by the path of the layer.
+    """
+    settings = {rank: config.training.lora(rank) for rank in config.ranks}
+    found = train_all(sweep, settings, dict.fromkeys(settings, config.rates), config.training.seeds)
+    adapters = {}
+    for rank in config.ranks:
+        adapters[rank] = []
+        for seed in config.training.seeds:
+            model = load_bundled("decoder")
+            load_adapter(model, sweep.file_of(adapt_and_keep, at(settings[rank], found[rank]["lr"], seed)))
+            adapters[rank].append(adapter_factors(model))
+    return adapters
+
+
+def base_weight(model, path):
+    """W of a layer of a decoder, in float64."""
+    return dict(model.named_modules())[path].W.data.astype(numpy.float64)
+
+
+def middle_layer(paths, projection="q_proj"):
+    """The path of a projection in the middle block; the paper takes the 48th of 96."""
+    of_projection = [path for path in paths if path.endswith(projection)]
+    return of_projection[len(of_projection) // 2]
+
+
+def symbol(path):
+    """A layer's path as a label: "blocks.2.attn.q_proj" is W_q of block 2."""
+    _, block, _, projection = path.split(".")
+    return f"$W_{projection[0]}$, block {block}"
+
+
+def as_text(grid):
+    """A grid of numbers from 0 to 1 as a line of text a row: a file of JSON that puts each number on a line is long."""
+    return [" ".join(f"{value:.3f}" for value in row) for row in grid]
+
+
+def as_grid(lines):
+    """The grid that `as_text` wrote."""
+    return numpy.array([line.split() for line in lines], dtype=float)

@@ -1,0 +1,170 @@
+"""Table 1: what adapters cost in latency, and what LoRA does not."""
+
+import time
+from dataclasses import dataclass
+
+import numpy
+
+from minilora.backend import one_blas_thread
+from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.text_table import aligned
+from minilora.methods import AdapterConfig, LoRAConfig, apply_method, merge_lora
+from minilora.models import load_bundled
+
+BASE = "base"
+VARIANTS = {  # by label: what is put into the model
+    BASE: None,
+    "LoRA, merged": LoRAConfig(rank=4),
+    "LoRA, beside W": LoRAConfig(rank=4),
+    "Adapter^L, small": AdapterConfig("lin", size=4),
+    "Adapter^H, small": AdapterConfig("houlsby", size=2),
+    "Adapter^L, large": AdapterConfig("lin", size=64),
+    "Adapter^H, large": AdapterConfig("houlsby", size=32),
+}
+PAPER = {  # GPT-2 medium, percent above the base: 32 x 512 with 0.5M in the adapters; 16 x 256 and 1 x 128 with 11M
+    "Adapter^L, small": (2.2, None, None),
+    "Adapter^H, small": (3.0, None, None),
+    "Adapter^L, large": (None, 5.0, 20.7),
+    "Adapter^H, large": (None, 8.4, 30.3),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Batch and length of each forward, from the largest to the smallest, and how often it is timed."""
+
+    shapes: tuple[tuple[int, int], ...] = ((32, 256), (16, 128), (1, 64))
+    rounds: tuple[int, ...] = (9, 25, 150)
+    seed: int = 0
+
+    def __post_init__(self):
+        if len(self.shapes) != len(self.rounds) or not self.shapes or min(self.rounds) < 3:
+            raise ValueError(f"rounds was {self.rounds}; it may be a number of at least 3 for each of {self.shapes}")
+
+
+def run(config, sweep):
+    """All is timed in one run, so that nothing of this sweep runs beside it."""
+    return sweep(time_forwards, [config], model="decoder")[0]
+
+
+def time_forwards(config):
+    """Seconds of one forward of each variant at each shape, interleaved: each round takes all variants in turn.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    dict
+        added: by variant, its parameters beside the base's; seconds: by shape and variant, a list over the rounds.
+    """
+    rng = numpy.random.default_rng(config.seed)
+    models = {label: _variant(label, rng) for label in VARIANTS}
+    sizes = {label: sum(p.data.size for p in model.parameters()) for label, model in models.items()}
+    seconds = {}
+    with one_blas_thread():
+        for (N, T), rounds in zip(config.shapes, config.rounds, strict=True):
+            ids = rng.integers(0, 256, (N, T))
+            times = {label: [] for label in models}
+            for i in range(rounds + 1):  # the first warms up
+                for label in rng.permutation(list(models)):  # nobody is always behind the same other
+                    started = time.perf_counter()
+                    models[label].forward(ids)
+                    if i > 0:
+                        times[str(label)].append(time.perf_counter() - started)
+            seconds[f"{N} x {T}"] = times
+    return {"added": {label: sizes[label] - sizes[BASE] for label in models}, "seconds": seconds}
+
+
+def _variant(label, rng):
+    model = load_bundled("decoder")
+    if VARIANTS[label] is not None:
+        apply_method(model, VARIANTS[label], rng=rng)
+    if label == "LoRA, merged":
+        merge_lora(model)
+    return model
+
+
+def overheads(results):
+    """By shape and variant: quartiles of the percent above the base, each round's own."""
+    percent = {}
+    for shape, times in results["seconds"].items():
+        base = numpy.array(times[BASE])
+        ratios = {label: 100 * (numpy.array(row) / base - 1) for label, row in times.items() if label != BASE}
+        percent[shape] = {label: numpy.percentile(row, (25, 50, 75)).tolist() for label, row in ratios.items()}
+    return percent
+
+
+def table(results):
+    percent, shapes = overheads(results), list(results["seconds"])
+    lines = [("", "added", *(f"{shape}, ms" for shape in shapes), *(["above base, %"] * len(shapes)), "paper, %")]
+    for label, added in results["added"].items():
+        medians = (f"{1e3 * numpy.median(results['seconds'][shape][label]):.2f}" for shape in shapes)
+        above = ["-"] * len(shapes)
+        if label != BASE:
+            above = [f"{q[1]:+.1f} ({q[0]:+.1f} to {q[2]:+.1f})" for q in (percent[shape][label] for shape in shapes)]
+        paper = " / ".join("-" if p is None else f"{p:+.1f}" for p in PAPER.get(label, (None,) * 3))
+        lines.append((label, f"{added:,}", *medians, *above, paper))
+    return [
+        *aligned(lines),
+        "",
+        "Batch x length of one forward on one core, without a cache; the median over the rounds, and the quartiles.",
+        "The paper's are of GPT-2 medium on a GPU, at 32 x 512, 16 x 256 and 1 x 128; its LoRA is merged: the base.",
+    ]
+
+
+def claims(results):
+    percent = overheads(results)
+    shapes = list(percent)
+    large = [label for label in ("Adapter^L, large", "Adapter^H, large") if label in percent[shapes[0]]]
+
+    def middle(label):
+        return [percent[shape][label][1] for shape in shapes]
+
+    def listed(label):
+        return f"{label}: {', '.join(f'{p:+.1f} %' for p in middle(label))}"
+
+    merged = {shape: percent[shape]["LoRA, merged"] for shape in shapes}
+    return [
+        Claim(
+            "Merged LoRA adds no latency",
+            all(low <= 0 <= high or abs(median) < 1 for low, median, high in merged.values()),
+            f"{listed('LoRA, merged')}, at {', '.join(shapes)}",
+            "Merged, it is the base's own operations on other numbers: what is left is the noise of the timing.",
+        ),
+        Claim(
+            "Adapters do at every shape",
+            all(percent[shape][label][0] > 0 for shape in shapes for label in large),
+            "; ".join(map(listed, large)),
+            "A core has no parallelism to waste: the few operations that an adapter adds cost what they are.",
+        ),
+        Claim(
+            "and the more, the fewer tokens there are at once",
+            all(middle(label)[-1] > middle(label)[0] for label in large),
+            "; ".join(map(listed, large)),
+            "On a GPU a small batch leaves most of the chip idle while the adapters wait in line; on one core each "
+            "operation takes its time at any batch.",
+        ),
+    ]
+
+
+def plot(results):
+    from minilora import plots
+
+    return plots.overheads(overheads(results), ylabel="latency above the base (%)")
+
+
+EXPERIMENT = Experiment(
+    name="table1",
+    title="The latency of adapters, and of LoRA",
+    about="The paper times one forward of GPT-2 medium on a GPU. Here it is the bundled decoder on one core, at the "
+    "lengths that it takes, with LoRA also unmerged. Timings need a quiet machine: all variants take turns in one run, "
+    "with nothing of this package beside it.",
+    config=Config(),
+    quick=Config(rounds=(3, 3, 9)),
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)

@@ -1,0 +1,63 @@
+"""Sentences against references: BLEU, NIST and chrF, by the packages of the extra minilora[metrics].
+
+METEOR, which the paper has too, needs WordNet, a download of its own, and is left out.
+"""
+
+from importlib.util import find_spec
+
+from minilora.data import parse_source, references
+
+LONGEST_NGRAM = 5  # of NIST, in words
+
+
+def need_text_scores():
+    """RuntimeError if the packages are not installed: to be called before hours of training."""
+    missing = [package for package in ("sacrebleu", "nltk") if find_spec(package) is None]
+    if missing:
+        needed = " and ".join(missing)
+        raise RuntimeError(f"BLEU and NIST need {needed}, which is not installed: pip install 'minilora[metrics]'")
+
+
+def text_scores(answers, references_of):
+    """Scores of a corpus of sentences, each beside several references.
+
+    Parameters
+    ----------
+    answers : list of str
+    references_of : list of list of str
+        As many for each answer.
+
+    Returns
+    -------
+    dict
+        bleu (Papineni et al., 2002), from 0 to 100; nist (Doddington, 2002), which counts rare words for more, from 0;
+        chrf (Popović, 2015), of characters, from 0 to 100.
+    """
+    import sacrebleu
+    from nltk.translate.nist_score import corpus_nist
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    split = Tokenizer13a()  # "cheap, Thai" has three tokens, as in BLEU's own script
+    tokens = [split(answer).split() for answer in answers]
+    streams = list(map(list, zip(*references_of, strict=True)))  # the first reference of each, the second, ...
+    has_ngrams = any(len(words) >= LONGEST_NGRAM for words in tokens)  # without one, NLTK divides by zero
+    nist = corpus_nist([[split(r).split() for r in of_one] for of_one in references_of], tokens) if has_ngrams else 0.0
+    return {
+        "bleu": sacrebleu.corpus_bleu(answers, streams).score,
+        "nist": nist,
+        "chrf": sacrebleu.corpus_chrf(answers, streams).score,
+    }
+
+
+def mini_e2e_scores(samples, n_references=8):
+    """`text_scores` of mini-E2E's answers, beside references that its grammar draws.
+
+    Parameters
+    ----------
+    samples : list of dict
+        With prompt and answer, see `measure`.
+    n_references : int
+        For each prompt.
+    """
+    asked = [parse_source(sample["prompt"].strip()) for sample in samples]
+    return text_scores([sample["answer"] for sample in samples], [references(mr, n_references) for mr in asked])
