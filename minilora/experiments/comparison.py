@@ -1,0 +1,109 @@
+"""Settings compared on equal terms: the same number of learning rates for each to choose from, and the same seeds.
+
+With the first seed each is trained at each of its rates, and the one with the best score on valid is its own; with the
+other seeds it is trained at that rate alone. A rate at which training diverges is no choice. Nothing is chosen by a
+score on test.
+"""
+
+import math
+from dataclasses import replace
+from statistics import mean, stdev
+
+
+def best_of_rates(sweep, function, settings, rates, *, seeds, score, model):
+    """Train with each of the settings, at the best of its learning rates.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    function : callable
+        One run, see `Sweep`.
+    settings : dict of str to dataclass
+        By label. Each has a TrainConfig as its field `train`, whose lr and seed give way to those below.
+    rates : dict of str to sequence of float
+        By the same labels: the learning rates that are tried, as many for each.
+    seeds : sequence of int
+        At least two.
+    score : callable
+        ``score(run) -> float or None``: how good a run is on valid, larger is better; None if it diverged.
+    model : str
+        The bundled model that the function takes.
+
+    Returns
+    -------
+    dict of str to dict
+        By label: lr, the best of the rates; valid_by_lr, pairs of a rate and its score with the first seed; and runs,
+        the result of each seed at the best rate.
+
+    Raises
+    ------
+    ValueError
+        If seeds or rates are not as above; or if training diverged at every rate, or at the best one with another seed.
+    """
+    first, *others = check_seeds(seeds)
+    if len({len(set(rates[label])) for label in settings}) > 1 or not all(rates[label] for label in settings):
+        raise ValueError(f"rates was {rates}; for each it may be as many different numbers as for the others")
+
+    def at(label, lr, seed):
+        return replace(settings[label], train=replace(settings[label].train, lr=lr, seed=seed))
+
+    def runs_of(keys):
+        return dict(zip(keys, sweep(function, [at(*key) for key in keys], model=model), strict=True))
+
+    runs = runs_of([(label, lr, first) for label in settings for lr in rates[label]])
+    scores = {label: {lr: score(runs[label, lr, first]) for lr in rates[label]} for label in settings}
+    best = {label: best_rate(label, of_label) for label, of_label in scores.items()}
+    runs |= runs_of([(label, best[label], seed) for label in settings for seed in others])
+    for (label, lr, seed), run in runs.items():
+        if lr == best[label] and score(run) is None:
+            raise ValueError(f"{label}: training diverged at {lr:g} with seed {seed}; its rates may be lower")
+    return {
+        label: {
+            "lr": lr,
+            "valid_by_lr": list(scores[label].items()),
+            "runs": [runs[label, lr, seed] for seed in (first, *others)],
+        }
+        for label, lr in best.items()
+    }
+
+
+def best_rate(label, scores):
+    """The learning rate with the largest of the scores, a dict; None is no score."""
+    finite = {lr: score for lr, score in scores.items() if score is not None}
+    if not finite:
+        raise ValueError(f"{label}: training diverged at every rate: {', '.join(f'{lr:g}' for lr in scores)}")
+    return max(finite, key=finite.get)
+
+
+def check_seeds(seeds):
+    """`seeds`, if they are two or more, none of them twice; otherwise there is no spread, and a ValueError."""
+    if len(set(seeds)) < max(2, len(seeds)):
+        raise ValueError(f"seeds was {seeds!r}; it may be at least 2 different numbers")
+    return seeds
+
+
+def mean_and_spread(values):
+    """A dict of mean, standard deviation (of a sample: n - 1) and the values, for JSON; ValueError if less than two."""
+    if len(values) < 2:
+        raise ValueError(f"values was {values!r}; a spread needs at least 2")
+    return {"mean": mean(values), "std": stdev(values), "values": values}
+
+
+def above(first, second):
+    """True if one score is above another by more than chance makes of it.
+
+    The difference of the means is compared with the standard deviation of the difference of two runs, the root of
+    s1^2 + s2^2. If there were no difference, the means of three seeds each would differ by so much, in this direction,
+    in one case of thirteen.
+
+    Parameters
+    ----------
+    first, second : dict
+        From `mean_and_spread`.
+    """
+    return first["mean"] - second["mean"] > math.hypot(first["std"], second["std"])
+
+
+def percent(score):
+    """A score from `mean_and_spread`, a part of one, as text in percent."""
+    return f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
