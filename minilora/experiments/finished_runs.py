@@ -38,6 +38,7 @@ class FinishedRuns:
         compute : callable
             Takes nothing, and returns something for JSON.
         """
+        key = as_json(key)
         for line in self.lines[1:]:
             if line["run"] == key:
                 return line["result"]

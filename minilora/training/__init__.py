@@ -2,7 +2,7 @@
 
 from minilora.training.checkpoint import resume_run, save_run
 from minilora.training.evaluation import evaluate_loss
-from minilora.training.loop import History, TrainConfig, Trainer
+from minilora.training.loop import Diverged, History, TrainConfig, Trainer
 from minilora.training.objective import ThreadedObjective, loss_and_backward
 from minilora.training.optimizers import SGD, AdamW, clip_gradients
 from minilora.training.schedules import schedule_factor
@@ -10,6 +10,7 @@ from minilora.training.schedules import schedule_factor
 __all__ = [
     "SGD",
     "AdamW",
+    "Diverged",
     "History",
     "ThreadedObjective",
     "TrainConfig",

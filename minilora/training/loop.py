@@ -16,6 +16,10 @@ from minilora.training.optimizers import AdamW, clip_gradients
 from minilora.training.schedules import SCHEDULES, schedule_factor
 
 
+class Diverged(ValueError):
+    """The loss became infinite or no number at all: the learning rate was too high, most often."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train.
@@ -182,7 +186,7 @@ class Trainer:
         dropout_rng = numpy.random.default_rng([config.seed, self.step])  # of this step, also after a resume
         loss = float(to_numpy(objective.loss_and_backward(batch, dropout_rng)))
         if not math.isfinite(loss):
-            raise ValueError(f"the loss became {loss} at step {self.step + 1}; a lower lr than {config.lr} may help")
+            raise Diverged(f"the loss became {loss} at step {self.step + 1}; a lower lr than {config.lr} may help")
         norm = float(to_numpy(clip_gradients(self.optimizer.parameters, config.max_norm)))
         self.optimizer.lr = config.lr * factor
         self.optimizer.step()
