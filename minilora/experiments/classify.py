@@ -1,14 +1,11 @@
-"""Methods compared on a classification task, as in the paper's table 2: one encoder, and the same budget for each.
+"""One method on a classification task: an encoder with a new head, adapted, trained, and measured.
 
-Every method gets the same steps, batches and choice of learning rates. With the first seed it is trained at each rate,
-and the one with the best accuracy on valid is its own; with the other seeds it is trained at that rate alone. A rate at
-which the loss becomes infinite is no choice. The head is new and is trained by every method; as in the paper, it is not
-counted as the method's. Nothing is chosen by a score on test.
+The head is new and is trained by every method; as in the paper, it is not counted as the method's.
 """
 
+import functools
 import math
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
@@ -16,44 +13,12 @@ import numpy
 
 from minilora.analysis import count_parameters
 from minilora.data import load_classification_task
-from minilora.experiments.baselines import baselines
-from minilora.experiments.classify_report import METRICS, draw, report
-from minilora.experiments.finished_runs import FinishedRuns
-from minilora.experiments.measure import mean_and_spread, measure_classes
-from minilora.experiments.record import provenance, weights_id
-from minilora.files import write_atomically, write_json
-from minilora.methods import apply_method, described
+from minilora.experiments.measure import measure_classes
+from minilora.methods import apply_method
 from minilora.models import load_bundled, load_model, new_classifier
 from minilora.training import Diverged, TrainConfig, Trainer
 
-
-@dataclass(frozen=True)
-class ClassifyConfig:
-    """What all methods have in common.
-
-    Parameters
-    ----------
-    task : str
-        See `minilora.data.load_classification_task`.
-    train : TrainConfig
-        Its lr and seed give way to those below.
-    lrs : sequence of float
-        The learning rates that each method is tried at.
-    seeds : sequence of int
-        At least two; each draws the head, what a method adds, and the batches.
-    """
-
-    task: str = "unicode-names"
-    train: TrainConfig = TrainConfig(steps=600, batch_size=32)
-    lrs: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)
-    seeds: tuple[int, ...] = (0, 1, 2)
-
-    def __post_init__(self):
-        for name, least in (("lrs", 1), ("seeds", 2)):
-            values = tuple(getattr(self, name))
-            if len(set(values)) < max(least, len(values)):
-                raise ValueError(f"{name} was {values}; it may be at least {least} different numbers")
-            object.__setattr__(self, name, values)
+task_of = functools.cache(load_classification_task)  # a process learns the same task again and again
 
 
 @dataclass(frozen=True)
@@ -117,7 +82,7 @@ def train_and_measure(settings, bar=None):
 def adapted_classifier(settings):
     """The model of a ClassifyRun, ready to be trained, and its task."""
     encoder = open_encoder(settings.encoder, settings.device)
-    task = load_classification_task(settings.task, length=encoder.longest_input)
+    task = task_of(settings.task, length=encoder.longest_input)
     rng = numpy.random.default_rng(settings.train.seed)
     model = new_classifier(encoder, len(task.label_names), rng)
     apply_method(model, settings.method, rng=rng)
@@ -136,110 +101,3 @@ def finite_scores(model, task):
         if not math.isfinite(of_split["loss"]):
             raise Diverged(f"the loss on {split} was {of_split['loss']} after the last step")
     return scores
-
-
-def run(methods, config, folder, *, encoder=None, device="cpu", command=None, progress=True):
-    """Train and measure all methods. Finished runs are kept, and are not done again when this is run again.
-
-    Parameters
-    ----------
-    methods : dict of str to (str or dataclass)
-        By the label that it has in the table: a name in METHODS, or a configuration.
-    config : ClassifyConfig
-    folder : str or Path
-        Gets ``runs.jsonl`` on the way; at the end ``classify.json``, ``classify.txt`` and ``classify.png``.
-    encoder : str or Path, optional
-        The file of a pretrained one; the bundled one, if not given.
-    device : {"cpu", "gpu", "auto"}
-    command : str, optional
-        The command line, for the record.
-    progress : bool
-        Show a progress bar for each run.
-
-    Returns
-    -------
-    results : dict
-        What ``classify.json`` holds.
-
-    Raises
-    ------
-    ValueError
-        If a method does not fit the encoder; nothing has been trained then.
-    """
-    folder, file = Path(folder), None if encoder is None else str(encoder)
-
-    def settings(method, lr, seed):
-        return ClassifyRun(config.task, method, replace(config.train, lr=lr, seed=seed), file, device)
-
-    for method in methods.values():  # what does not fit is to be known before hours of training
-        _, task = adapted_classifier(settings(method, config.lrs[0], config.seeds[0]))
-    model = open_encoder(file, device)
-    about = {
-        "task": {"name": task.name, "id": task.id},
-        "encoder": {"weights": weights_id(model), **asdict(model.config)},
-        "config": asdict(config),
-    }
-    finished = FinishedRuns(folder / "runs.jsonl", about)
-
-    def result(label, lr, seed):
-        bar = f"{label}, lr {lr:g}, seed {seed}" if progress else None
-        key = {"method": described(methods[label]), "lr": lr, "seed": seed}
-        return finished.result(key, lambda: train_and_measure(settings(methods[label], lr, seed), bar))
-
-    summaries = {}
-    for label, method in methods.items():
-        at = {lr: result(label, lr, config.seeds[0]) for lr in config.lrs}
-        lr = best_rate(at)
-        others = [] if lr is None else [result(label, lr, seed) for seed in config.seeds[1:]]
-        summaries[label] = {"method": described(method), **summary(at, lr, others)}
-    results = {
-        "command": command,
-        **about,
-        "examples": {split: task.class_counts(split) for split in ("train", "valid", "test")},
-        "baselines": baselines(task),
-        "methods": summaries,
-        **provenance(),
-    }
-    write_json(folder / "classify.json", results)
-    write_atomically(folder / "classify.txt", report(results) + "\n")
-    draw(results, folder / "classify.png")
-    return results
-
-
-def best_rate(at):
-    """The learning rate with the best accuracy on valid; None if all runs diverged.
-
-    Parameters
-    ----------
-    at : dict of float to dict
-        By learning rate: what `train_and_measure` returned.
-    """
-    finite = {lr: run["valid"]["accuracy"] for lr, run in at.items() if run["diverged"] is None}
-    return max(finite, key=finite.get) if finite else None
-
-
-def summary(at, lr, others):
-    """What a method's runs come to.
-
-    Parameters
-    ----------
-    at : dict of float to dict
-        By learning rate: the run with the first seed.
-    lr : float or None
-        The chosen one of these rates.
-    others : list of dict
-        The runs at this rate with the other seeds.
-    """
-    runs = [] if lr is None else [at[lr], *others]
-    finite = [run for run in runs if run["diverged"] is None]
-    first = next(iter(at.values()))
-    return {
-        "trainable": first["trainable"],
-        "head": first["head"],
-        "lr": lr,
-        "valid_accuracy_by_lr": [(lr, None if run["diverged"] else run["valid"]["accuracy"]) for lr, run in at.items()],
-        "seeds": len(runs),
-        "seeds_diverged": len(runs) - len(finite),
-        **{metric: mean_and_spread([run["test"][metric] for run in finite]) for metric in METRICS},
-        "seconds": mean_and_spread([run["seconds"] for run in finite]),
-    }

@@ -4,7 +4,7 @@ import math
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from statistics import mean, median, stdev
+from statistics import median
 
 import numpy
 
@@ -152,12 +152,3 @@ def generation_speed(variants, prompt, *, tokens=128, rounds=5):
 def median_and_range(values):
     """A dict of median, min and max, for JSON."""
     return {"median": median(values), "min": min(values), "max": max(values)}
-
-
-def mean_and_spread(values):
-    """A dict of mean, standard deviation (of a sample: n - 1) and values, for JSON; None where there are too few."""
-    return {
-        "mean": mean(values) if values else None,
-        "std": stdev(values) if len(values) > 1 else None,
-        "values": values,
-    }

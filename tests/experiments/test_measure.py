@@ -12,7 +12,6 @@ from minilora.data import ClassificationTask, LabelledExample, PairTask, example
 from minilora.experiments.measure import (
     class_logits,
     generation_speed,
-    mean_and_spread,
     measure,
     measure_classes,
     median_and_range,
@@ -147,12 +146,6 @@ def test_median_and_range():
 def test_lora_and_its_base_are_measured_as_different_models():
     task = sum_task()
     assert measure(adapted(), task)["loss"] != measure(byte_gpt(), task)["loss"]
-
-
-def test_mean_and_spread():
-    assert mean_and_spread([1.0, 2.0, 3.0]) == {"mean": 2.0, "std": 1.0, "values": [1.0, 2.0, 3.0]}
-    assert mean_and_spread([1.0]) == {"mean": 1.0, "std": None, "values": [1.0]}
-    assert mean_and_spread([]) == {"mean": None, "std": None, "values": []}
 
 
 # ---- classes
