@@ -5,7 +5,7 @@ The head is new and is trained by every method; as in the paper, it is not count
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
@@ -17,8 +17,6 @@ from minilora.experiments.measure import measure_classes
 from minilora.methods import apply_method
 from minilora.models import load_bundled, load_model, new_classifier
 from minilora.training import Diverged, TrainConfig, Trainer
-
-task_of = functools.cache(load_classification_task)  # a process learns the same task again and again
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,8 @@ class ClassifyRun:
     encoder : str, optional
         The file of an encoder, whatever head it has; the bundled one, if not given.
     device : {"cpu", "gpu", "auto"}
+    n_held_out : int, optional
+        How many examples of valid, and of test, are measured at most; all, if not given.
     """
 
     task: str
@@ -42,6 +42,7 @@ class ClassifyRun:
     train: TrainConfig
     encoder: str | None = None
     device: str = "cpu"
+    n_held_out: int | None = None
 
 
 def train_and_measure(settings, bar=None):
@@ -82,11 +83,26 @@ def train_and_measure(settings, bar=None):
 def adapted_classifier(settings):
     """The model of a ClassifyRun, ready to be trained, and its task."""
     encoder = open_encoder(settings.encoder, settings.device)
-    task = task_of(settings.task, length=encoder.longest_input)
+    task = task_of(settings.task, encoder.longest_input, settings.n_held_out)
     rng = numpy.random.default_rng(settings.train.seed)
     model = new_classifier(encoder, len(task.label_names), rng)
     apply_method(model, settings.method, rng=rng)
     return model, task
+
+
+@functools.cache  # a process learns the same task again and again
+def task_of(name, length, n_held_out=None):
+    """The task of a name, measured on at most so many examples of valid and of test, spread over all of them.
+
+    They are sorted by length, so that little of a batch is padding.
+    """
+    task = load_classification_task(name, length=length)
+    measured = {}
+    for split in ("valid", "test"):
+        examples = task.splits[split]
+        every = 1 if n_held_out is None else math.ceil(len(examples) / n_held_out)
+        measured[split] = sorted(examples[::every], key=lambda e: len(e.text) + len(e.second or ""))
+    return replace(task, splits={**task.splits, **measured})
 
 
 def open_encoder(file, device):

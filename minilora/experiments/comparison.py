@@ -104,6 +104,12 @@ def above(first, second):
     return first["mean"] - second["mean"] > math.hypot(first["std"], second["std"])
 
 
-def percent(score):
-    """A score from `mean_and_spread`, a part of one, as text in percent."""
-    return f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
+def plus_minus(score, digits=1, factor=1):
+    """A score from `mean_and_spread` as text; a factor of 100 makes percent of a part."""
+    return f"{factor * score['mean']:.{digits}f} ± {factor * score['std']:.{digits}f}"
+
+
+def rate(row):
+    """The learning rate `lr` of a row as text, with a mark where a better one may lie beyond those of `valid_by_lr`."""
+    tried = [lr for lr, _ in row["valid_by_lr"]]
+    return f"{row['lr']:g}" + ("*" if len(tried) > 1 and row["lr"] in (min(tried), max(tried)) else " ")

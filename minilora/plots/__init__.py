@@ -6,6 +6,7 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 
 from minilora.plots.analysis import similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder
+from minilora.plots.curves import curves
 from minilora.plots.picture import lora_picture
 from minilora.plots.scores import parameters_against_score, scores
 from minilora.plots.style import save
@@ -15,6 +16,7 @@ __all__ = [
     "bench_memory",
     "bench_ratios",
     "bench_scaling",
+    "curves",
     "ladder",
     "lora_picture",
     "loss_curves",

@@ -6,7 +6,7 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 
-from minilora.experiments.comparison import above, best_of_rates, mean_and_spread, percent
+from minilora.experiments.comparison import above, best_of_rates, mean_and_spread, plus_minus, rate
 from minilora.experiments.sweep import Sweep
 from minilora.training import TrainConfig
 
@@ -80,7 +80,7 @@ def test_fewer_than_two_seeds_are_refused(tmp_path, seeds):
 
 def test_mean_and_spread_are_those_of_a_sample():
     assert mean_and_spread([1.0, 2.0, 6.0]) == {"mean": 3.0, "std": pytest.approx(7**0.5), "values": [1.0, 2.0, 6.0]}
-    assert percent(mean_and_spread([0.9, 0.92, 0.94])) == "92.0 ± 2.0"
+    assert plus_minus(mean_and_spread([0.9, 0.92, 0.94]), factor=100) == "92.0 ± 2.0"
     with pytest.raises(ValueError, match=r"values was \[0\.5\]; a spread needs at least 2"):
         mean_and_spread([0.5])
 
@@ -95,3 +95,9 @@ def test_equal_methods_are_told_apart_in_one_case_of_thirteen():
     draws = np.random.default_rng(0).standard_normal((4000, 2, 3))
     scores = [[{"mean": mean(v), "std": stdev(v)} for v in pair.tolist()] for pair in draws]
     assert 11 < len(scores) / sum(above(*pair) for pair in scores) < 15
+
+
+def test_a_rate_at_the_edge_of_those_that_were_tried_is_marked():
+    tried = [(0.1, 0.5), (0.01, None), (1.0, 0.4)]
+    assert [rate({"lr": lr, "valid_by_lr": tried}) for lr, _ in tried] == ["0.1 ", "0.01*", "1*"]
+    assert rate({"lr": 0.1, "valid_by_lr": tried[:1]}) == "0.1 ", "there was no other"

@@ -1,0 +1,48 @@
+"""A score against a number that was chosen: a rank, a learning rate, a step."""
+
+from itertools import cycle
+
+import numpy
+
+from minilora.plots.style import LINES, new_figure, styled
+
+
+@styled
+def curves(panels, *, xlabel, xscale=None, levels=None):
+    """A curve through the means of the seeds for each label, with a bar from the lowest to the highest.
+
+    Parameters
+    ----------
+    panels : dict of str to dict of str to list of (x, values)
+        By what is on the panel's y axis, and by the curve's label: the scores of the seeds at each x. Values that are
+        None are left out, as is an x without others.
+    xlabel : str
+    xscale : {"log", "log2"}, optional
+        "log2" has a tick at each x.
+    levels : dict of str to float, optional
+        By label: lines across the first panel.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = new_figure(max(9, 6.6 * len(panels)), 5.8)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (ylabel, lines) in zip(all_axes, panels.items()):
+        for (label, points), line in zip(lines.items(), cycle(LINES)):
+            known = [(x, [v for v in values if v is not None]) for x, values in points]
+            x, values = zip(*((x, numpy.array(v)) for x, v in known if v))
+            means = numpy.array([v.mean() for v in values])
+            spans = [(m - v.min(), v.max() - m) for m, v in zip(means, values)]
+            axes.errorbar(x, means, numpy.array(spans).T, label=label, capsize=4, markeredgecolor="black", **line)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        if xscale is not None:
+            axes.set_xscale("log", base=2 if xscale == "log2" else 10)
+        if xscale == "log2":
+            ticks = sorted({x for points in lines.values() for x, _ in points})
+            axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    for label, level in (levels or {}).items():
+        all_axes[0].axhline(level, color="0.45", linewidth=1.6, linestyle=(0, (1, 1)), label=label)
+    if len(all_axes[0].get_legend_handles_labels()[0]) > 1:
+        all_axes[0].legend()
+    return figure
