@@ -1,8 +1,12 @@
 """How well several methods do a task."""
 
+from itertools import cycle
+
 import numpy
 
 from minilora.plots.style import LINES, new_figure, styled
+
+DASHES = ((0, (1, 1)), (0, (6, 2)), (0, (3, 1, 1, 1)), "solid")  # of the lines across
 
 
 @styled
@@ -69,7 +73,7 @@ def parameters_against_score(methods, *, ylabel, levels=None):
         line = LINES[k % len(LINES)]
         fill = "white" if k // len(LINES) % 2 else line["color"]  # the second five of ten are hollow
         axes.errorbar(n, means, spans, label=label, capsize=4, markerfacecolor=fill, **line)
-    for (label, level), dash in zip((levels or {}).items(), ((0, (1, 1)), (0, (6, 2)), (0, (3, 1, 1, 1)))):
+    for (label, level), dash in zip((levels or {}).items(), cycle(DASHES)):
         axes.axhline(level, color="0.45", linewidth=1.6, linestyle=dash, label=label)
     axes.set_xscale("log")
     axes.set(xlabel="trainable parameters", ylabel=ylabel)

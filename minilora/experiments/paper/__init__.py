@@ -1,8 +1,8 @@
 """The tables and figures of the paper in small, one module each, and three that it does not have."""
 
-from minilora.experiments.paper import table2, table4, table5, table6
+from minilora.experiments.paper import figure2, table2, table4, table5, table6
 
-EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (table2, table4, table5, table6)}
+EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (table2, table4, table5, table6, figure2)}
 
 
 def find_experiment(name):

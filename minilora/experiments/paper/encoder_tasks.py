@@ -58,8 +58,8 @@ class Training:
     """
 
     tasks: tuple[str, ...] = ("unicode-names",)
-    steps: int = 200
-    batch_size: int = 16
+    steps: int = 350
+    batch_size: int = 8
     seeds: tuple[int, ...] = (0, 1, 2)
     n_rates: int = 3
     n_held_out: int | None = None
@@ -166,8 +166,10 @@ def baseline_row(of_label):
 
 
 def heading(task, of_task):
-    """What stands above a task's table."""
-    return f"{task}: " + ", ".join(f"{n:,} examples in {split}" for split, n in of_task["examples"].items())
+    """The lines above a task's table."""
+    levels = (f"{label} {100 * of_label['accuracy']:.1f}" for label, of_label in of_task["baselines"].items())
+    sizes = (f"{n:,} examples in {split}" for split, n in of_task["examples"].items())
+    return [f"{task}: {', '.join(sizes)}", f"accuracy without a network: {'; '.join(levels)}", ""]
 
 
 def footnotes(results):

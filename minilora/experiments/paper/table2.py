@@ -1,7 +1,5 @@
 """Table 2: every method for encoders, on tasks with labels."""
 
-from dataclasses import dataclass, field
-
 from minilora.experiments.comparison import above, rate
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.paper.encoder_tasks import (
@@ -55,16 +53,9 @@ PAPER = {  # the mean over GLUE's eight tasks: RoBERTa base, RoBERTa large
 ADAPTERS = tuple(label for label in TRIALS if label.startswith("Adapter"))
 
 
-@dataclass(frozen=True)
-class Config:
-    """How each method is trained, and on which tasks."""
-
-    training: Training = field(default_factory=Training)
-
-
 def run(config, sweep):
-    """Arguments and result are those of `Experiment.run`."""
-    return {"tasks": compare(sweep, config.training, TRIALS)}
+    """Arguments and result are those of `Experiment.run`; the config is a Training."""
+    return {"tasks": compare(sweep, config, TRIALS)}
 
 
 def table(results):
@@ -77,7 +68,7 @@ def table(results):
             seconds = f"{row['seconds']['mean']:.0f}"
             paper = PAPER.get(label, ("-", "-"))
             rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), seconds, *paper))
-        lines += [heading(task, of_task), "", *aligned(rows), ""]
+        lines += [*heading(task, of_task), *aligned(rows), ""]
     return [
         *lines,
         *footnotes(results),
@@ -142,8 +133,8 @@ EXPERIMENT = Experiment(
     "by byte, tells the general category of a character by its Unicode name; each method with the same steps, batches "
     "and number of learning rates. Beside them stand the most frequent class, naive Bayes, and the head alone, with "
     "all that was pretrained frozen.",
-    config=Config(),
-    quick=Config(QUICK),
+    config=Training(),
+    quick=QUICK,
     run=run,
     table=table,
     plot=plot,

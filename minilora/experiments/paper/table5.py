@@ -1,7 +1,5 @@
 """Table 5: which of W_q, W_k, W_v and W_o to adapt, with the same number of parameters."""
 
-from dataclasses import dataclass, field
-
 from minilora.experiments.comparison import above, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.encoder_tasks import (
@@ -35,16 +33,9 @@ SEVERAL = tuple(label for label in PLACES if label not in ONE)
 QK = ("W_q, r = 8", "W_k, r = 8")
 
 
-@dataclass(frozen=True)
-class Config:
-    """How each is trained, and on which tasks."""
-
-    training: Training = field(default_factory=lambda: Training(n_rates=2))
-
-
 def run(config, sweep):
-    """Arguments and result are those of `Experiment.run`."""
-    return {"tasks": compare(sweep, config.training, {p: lora(r, targets) for p, (r, targets, _) in PLACES.items()})}
+    """Arguments and result are those of `Experiment.run`; the config is a Training."""
+    return {"tasks": compare(sweep, config, {p: lora(r, targets) for p, (r, targets, _) in PLACES.items()})}
 
 
 def table(results):
@@ -53,7 +44,7 @@ def table(results):
         rows = [("", "trainable", "lr", "accuracy", "macro-F1", "paper: WikiSQL", "MNLI")]
         for label, row in of_task["methods"].items():
             rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), *PLACES[label][-1]))
-        lines += [heading(task, of_task), "", *aligned(rows), ""]
+        lines += [*heading(task, of_task), *aligned(rows), ""]
     return [*lines, *footnotes(results), "The paper's scores are those of GPT-3 175B; ± 0.5 on WikiSQL, ± 0.1 on MNLI."]
 
 
@@ -101,8 +92,8 @@ EXPERIMENT = Experiment(
     title="Which of W_q, W_k, W_v and W_o, with the same number of parameters",
     about="The paper spends 18 million parameters of GPT-3 on one, two or all four kinds of attention matrices. Here "
     "LoRA spends as many on each choice in the bundled encoder: rank 8 on one kind, 4 on two, 2 on four.",
-    config=Config(),
-    quick=Config(QUICK),
+    config=Training(),
+    quick=QUICK,
     run=run,
     table=table,
     plot=plot,

@@ -1,7 +1,5 @@
 """Table 6: the rank, on W_q, on W_q and W_v, and on all four attention matrices."""
 
-from dataclasses import dataclass, field
-
 from minilora.experiments.comparison import above, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.encoder_tasks import (
@@ -30,22 +28,15 @@ PAPER = {  # GPT-3 on WikiSQL, and on MNLI, by rank
 RANKS = tuple(PAPER[QV])
 
 
-@dataclass(frozen=True)
-class Config:
-    """How each is trained, and on which tasks."""
-
-    training: Training = field(default_factory=lambda: Training(n_rates=2))
-
-
 def label_of(where, rank):
     """How a row is called."""
     return f"{where}, r = {rank}"
 
 
 def run(config, sweep):
-    """Arguments and result are those of `Experiment.run`."""
+    """Arguments and result are those of `Experiment.run`; the config is a Training."""
     trials = {label_of(where, rank): lora(rank, TARGETS[where]) for where in TARGETS for rank in RANKS}
-    return {"tasks": compare(sweep, config.training, trials)}
+    return {"tasks": compare(sweep, config, trials)}
 
 
 def table(results):
@@ -59,7 +50,7 @@ def table(results):
                 rows.append(
                     (label_of(where, rank), f"{row['trainable']:,}", rate(row), *scores(row), *paper)
                 )  # fmt: skip
-        lines += [heading(task, of_task), "", *aligned(rows), ""]
+        lines += [*heading(task, of_task), *aligned(rows), ""]
     return [
         *lines,
         *footnotes(results),
@@ -138,8 +129,8 @@ EXPERIMENT = Experiment(
     title="The rank: 1, 2, 4, 8 and 64",
     about="The paper adapts GPT-3 at ranks from 1 to 64, on W_q, on W_q and W_v, and on all four attention matrices. "
     "Here the bundled encoder is adapted at the same ranks, of 128 at most.",
-    config=Config(),
-    quick=Config(QUICK),
+    config=Training(),
+    quick=QUICK,
     run=run,
     table=table,
     plot=plot,
