@@ -30,7 +30,8 @@ FIGURES = {
     "loss curves": lambda: plots.loss_curves(RUNS),
     "singular values": lambda: plots.singular_values(SPECTRA),
     "similarity": lambda: plots.similarity_heatmap(PHI, 0.5 * PHI),
-    "scores": lambda: plots.scores(SCORES, LEVELS),
+    "scores": lambda: plots.scores({"names": (SCORES, LEVELS)}, xlabel="accuracy (%)"),
+    "scores of two": lambda: plots.scores({"names": (SCORES, LEVELS), "pairs": (SCORES, {})}, xlabel="accuracy (%)"),
     "sizes": lambda: plots.parameters_against_score(SIZES, ylabel="accuracy (%)", levels=LEVELS),
     "picture": plots.lora_picture,
     "ratios": lambda: plots.bench_ratios(RATIOS),
@@ -183,7 +184,7 @@ def test_heat_maps_have_i_downwards_and_j_to_the_right_and_get_darker():
 
 
 def test_scores_are_dots_of_seeds_above_baselines():
-    figure = plots.scores(SCORES, LEVELS)
+    figure = FIGURES["scores"]()
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["LoRA  (7,680)", "full fine-tuning  (1,900,000)"]
     dots = [line.get_xydata().tolist() for line in axes.get_lines() if line.get_marker() == "o"]
@@ -191,7 +192,7 @@ def test_scores_are_dots_of_seeds_above_baselines():
     means = [line.get_xydata().tolist() for line in axes.get_lines() if line.get_marker() == "|"]
     assert means == [[[pytest.approx(94.1667, abs=1e-3), 0]], [[95.5, 1]]]
     upright = {line.get_label(): line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() != "None"}
-    assert upright == {"majority class: 39.4": 39.4, "naive Bayes, words: 90.9": 90.9}
+    assert upright == LEVELS
     assert "accuracy (%)" in axes.get_xlabel() and figure.legends
 
 
@@ -205,6 +206,17 @@ def test_a_methods_sizes_are_joined_and_the_seeds_are_spanned():
         np.testing.assert_allclose(spans, [(min(v), max(v)) for v in values])
         assert bars.get_label() == label
     assert axes.get_xscale() == "log" and axes.get_ylabel() == "accuracy (%)"
+
+
+def test_a_panel_for_each_task_has_the_methods_in_the_same_rows():
+    worse = {"LoRA": (7680, [50.0, 60.0]), "full fine-tuning": (1_900_000, [1.0, 2.0])}
+    left, right = plots.scores({"names": (SCORES, LEVELS), "pairs": (worse, {"majority class": 49})}, xlabel="%").axes
+    assert [axes.get_title() for axes in (left, right)] == ["names", "pairs"]
+    dots = [line.get_xydata().tolist() for line in right.get_lines() if line.get_marker() == "o"]
+    assert dots == [[[50, 0], [60, 0]], [[1, 1], [2, 1]]], "LoRA below, as it is on the left"
+    majority = [line.get_color() for axes in (left, right) for line in axes.get_lines() if line.get_label() in LEVELS]
+    assert majority[0] == majority[2] != majority[1], "a baseline has one colour"
+    assert [text.get_text() for text in left.figure.legends[0].get_texts()] == list(LEVELS)
 
 
 def test_the_users_own_settings_do_not_matter():

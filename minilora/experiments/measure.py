@@ -3,14 +3,47 @@
 import math
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import numpy
 
-from minilora.backend import gpu_memory
+from minilora.analysis import classification_scores
+from minilora.backend import cores, gpu_memory, one_blas_thread, to_numpy
 from minilora.data import EOT, parse_source, slot_errors
 from minilora.generation import generate
+from minilora.ops import cross_entropy_forward
 from minilora.training import ThreadedObjective, evaluate_loss
+
+
+def measure_classes(model, task, *, split="test"):
+    """How well a classifier tells a task's classes apart.
+
+    Parameters
+    ----------
+    model : RobertaForClassification or DebertaForClassification
+    task : ClassificationTask
+    split : str
+
+    Returns
+    -------
+    dict
+        loss (nats a text), accuracy and macro_f1.
+    """
+    logits, labels = class_logits(model, task.batches(split, 32)), task.labels[split]
+    loss, _ = cross_entropy_forward(logits, labels)
+    return {"loss": float(loss), **classification_scores(labels, logits.argmax(axis=1))}
+
+
+def class_logits(model, batches):
+    """The logits of each example of the batches, in their order: (n, n_classes), on the host."""
+
+    def logits_of(batch):
+        logits, _ = model.forward(*model.place(batch.ids, batch.mask))  # (N, n_classes)
+        return to_numpy(logits)
+
+    with one_blas_thread(), ThreadPoolExecutor(cores() if model.xp is numpy else 1) as pool:
+        return numpy.concatenate(list(pool.map(logits_of, batches)))
 
 
 def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):

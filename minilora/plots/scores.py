@@ -6,33 +6,44 @@ import numpy
 
 from minilora.plots.style import LINES, new_figure, styled
 
+DASHES = ((0, (1, 1)), (0, (6, 2)), (0, (3, 1, 1, 1)), "solid")  # of the lines across
+
 
 @styled
-def scores(methods, levels):
-    """A row for each method, best on top: a dot a seed and a stroke at their mean; a line for each baseline.
+def scores(panels, *, xlabel):
+    """A row for each method: a dot a seed, and a stroke at their mean; a line for each baseline.
+
+    On top is the method that is best in the first panel.
 
     Parameters
     ----------
-    methods : dict of str to (n, values)
-        By label: the trainable parameters, and the accuracy of each seed in percent.
-    levels : dict of str to float
-        By label: the accuracy of a baseline in percent.
+    panels : dict of str to (methods, levels)
+        By title. `methods` is a dict of label to (n, values), the trainable parameters and the score of each seed, with
+        the same labels and numbers in each panel; `levels` a dict of label to the score of a baseline.
+    xlabel : str
 
     Returns
     -------
     Figure
     """
-    rows = sorted(methods.items(), key=lambda row: numpy.mean(row[1][1]))
-    figure = new_figure(12, 2.6 + 0.6 * len(rows))
-    axes = figure.subplots()
-    for (label, level), line in zip(levels.items(), cycle(LINES[1:])):
-        axes.axvline(level, color=line["color"], linestyle=line["linestyle"], label=f"{label}: {level:.1f}")
-    for y, (_, (_, values)) in enumerate(rows):
-        axes.plot(numpy.mean(values), y, "|", markersize=26, markeredgewidth=3, color="black")
-        axes.plot(values, numpy.full(len(values), y), "o", color=LINES[0]["color"], markeredgecolor="black")
-    axes.set_yticks(range(len(rows)), [f"{label}  ({n:,})" for label, (n, _) in rows])
-    axes.set(xlabel="test accuracy (%); beside each method, its trainable parameters", ylim=(-0.6, len(rows) - 0.4))
-    figure.legend(loc="outside upper right", ncols=2)
+    methods, _ = next(iter(panels.values()))
+    rows = sorted(methods, key=lambda label: numpy.mean(methods[label][1]))
+    names = list(dict.fromkeys(name for _, levels in panels.values() for name in levels))
+    figure = new_figure(5.5 + 6 * len(panels), 2.6 + 0.5 * len(rows))
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, (of_panel, levels)) in zip(all_axes, panels.items()):
+        for y, label in enumerate(rows):
+            values = of_panel[label][1]
+            axes.plot(numpy.mean(values), y, "|", markersize=24, markeredgewidth=3, color="black")
+            axes.plot(values, numpy.full(len(values), y), "o", color=LINES[0]["color"], markeredgecolor="black")
+        for name, level in levels.items():
+            line = LINES[1:][names.index(name) % len(LINES[1:])]
+            axes.axvline(level, color=line["color"], linestyle=line["linestyle"], label=name)
+        axes.set(title=title, xlabel=xlabel, ylim=(-0.6, len(rows) - 0.4))
+    all_axes[0].set_yticks(range(len(rows)), [f"{label}  ({methods[label][0]:,})" for label in rows])
+    handles = {h.get_label(): h for axes in all_axes for h in axes.get_legend_handles_labels()[0]}
+    if handles:
+        figure.legend(handles=handles.values(), loc="outside upper right", ncols=2)
     return figure
 
 
@@ -62,7 +73,7 @@ def parameters_against_score(methods, *, ylabel, levels=None):
         line = LINES[k % len(LINES)]
         fill = "white" if k // len(LINES) % 2 else line["color"]  # the second five of ten are hollow
         axes.errorbar(n, means, spans, label=label, capsize=4, markerfacecolor=fill, **line)
-    for (label, level), dash in zip((levels or {}).items(), ((0, (1, 1)), (0, (6, 2)), (0, (3, 1, 1, 1)))):
+    for (label, level), dash in zip((levels or {}).items(), cycle(DASHES)):
         axes.axhline(level, color="0.45", linewidth=1.6, linestyle=dash, label=label)
     axes.set_xscale("log")
     axes.set(xlabel="trainable parameters", ylabel=ylabel)

@@ -1,58 +1,49 @@
-"""Methods compared on a classification task: equal budgets, no choice by test, no run done twice."""
+"""One method on a classification task: the head is trained, a run repeats to the bit, one that diverges says so."""
 
 import json
+import math
+import re
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 
-import numpy as np
 import pytest
 
-from device_array import to_fake_device
-from experiments.tiny import csv_text
-from methods.tiny import same_bits, weights_of
-from minilora.data import EncoderTokenizer, Example, load_classification_task
-from minilora.experiments import classify
-from minilora.experiments.classify import ClassifyConfig, adapt_and_measure, mean_and_spread, predict, report, run
-from minilora.experiments.record import weights_id
-from minilora.methods import LoRAConfig, apply_full, apply_lora
-from minilora.models import Roberta, RobertaConfig, RobertaForClassification
+from experiments.tiny import ENCODERS, byte_encoder, csv_text, words
+from methods.tiny import same_bits
+from minilora.data import Example, load_classification_task
+from minilora.experiments.classify import ClassifyRun, adapted_classifier, train_and_measure
+from minilora.methods import METHODS as ALL_METHODS
+from minilora.methods import AdapterConfig, HeadConfig, LoRAConfig, PrefixConfig
+from minilora.models import DebertaForClassification, RobertaForClassification, load_model, save_model
 from minilora.training import TrainConfig
 
-SHAPE = RobertaConfig(vocab_size=EncoderTokenizer.vocab_size, n_positions=32, n_layer=1, d_model=16, n_head=2)
 HEAD = 16 * 16 + 16 + 2 * 16 + 2
 QUICK = TrainConfig(steps=2, batch_size=4, threads=1)
-CONFIG = {"train": QUICK, "lrs": (1e-3, 1e-2), "seeds": (3, 4, 5)}
+LORA = LoRAConfig(rank=2, targets=("q_proj", "v_proj"))
+TOO_HIGH = 1e30
+overflows = pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
 
 
-def full(model, rng):
-    apply_full(model)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A file of each kind of encoder, at a generic point."""
+    folder = tmp_path_factory.mktemp("encoders")
+    for kind in ENCODERS:
+        save_model(byte_encoder(kind), folder / kind)
+    return folder
 
 
-def lora(model, rng):
-    apply_lora(model, LoRAConfig(rank=2, targets=("q_proj", "v_proj")), rng=rng)
-
-
-def head_only(model, rng):
-    model.freeze()
-
-
-METHODS = {"head only": head_only, "LoRA": lora, "full": full}
-
-
-def encoder(seed=0):
-    """A Roberta at a generic point."""
-    draw = np.random.default_rng(seed)
-    model = Roberta(SHAPE, draw)
-    for p in model.parameters():
-        p.data += (0.2 * draw.standard_normal(p.data.shape)).astype(p.data.dtype)
-    return model
+@pytest.fixture(scope="module")
+def encoder(folder):
+    return str(folder / "roberta")
 
 
 @pytest.fixture(scope="module")
 def task_file(tmp_path_factory):
     """Words of which those that begin with a vowel are to be told from the others."""
-    draw = np.random.default_rng(0)
-    words = {"".join(draw.choice(list("aeioubcdfg"), draw.integers(2, 6))) for _ in range(300)}
     path = tmp_path_factory.mktemp("task") / "words.csv"
-    path.write_text(csv_text([Example(w, "vowel" if w[0] in "aeiou" else "other", w) for w in sorted(words)]))
+    path.write_text(csv_text([Example(word, label, word) for word, label in words()]))
     return str(path)
 
 
@@ -61,173 +52,79 @@ def task(task_file):
     return load_classification_task(task_file, length=32)
 
 
-def quick_run(task_file, folder, methods=METHODS, **settings):
-    return run(encoder(), methods, ClassifyConfig(task_file, **(CONFIG | settings)), folder, progress=False)
-
-
-@pytest.fixture(scope="module")
-def results(task_file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    return quick_run(task_file, folder), folder
-
-
-# ---- one run
-
-
-def test_the_head_is_trained_and_not_counted(task):
-    everything = sum(p.data.size for p in encoder().parameters())
-    for method, trainable in (head_only, 0), (lora, 2 * 2 * (16 + 16)), (full, everything):
-        result = adapt_and_measure(encoder(), task, method, QUICK)
+def test_the_head_is_trained_and_not_counted(task_file, encoder):
+    everything = sum(p.data.size for p in load_model(encoder).parameters())
+    for method, trainable in (HeadConfig(), 0), (LORA, 2 * 2 * 2 * (16 + 16)), ("full", everything):
+        result = train_and_measure(ClassifyRun(task_file, method, QUICK, encoder))
         assert (result["trainable"], result["head"]) == (trainable, HEAD)
 
 
-def test_the_encoder_stays_as_it_is(task):
-    base = encoder()
-    before = weights_of(base)
-    adapt_and_measure(base, task, full, QUICK)
-    adapt_and_measure(base, task, lora, QUICK)
-    assert same_bits(weights_of(base), before) and base.config == SHAPE
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_every_kind_of_encoder_gets_a_new_head_and_keeps_its_weights(task_file, folder, kind):
+    settings = ClassifyRun(task_file, LORA, QUICK, str(folder / kind))
+    model, _ = adapted_classifier(settings)
+    assert type(model) is (RobertaForClassification if kind.startswith("roberta") else DebertaForClassification)
+    assert model.head.out_proj.bias.data.shape == (2,)
+    assert not model.head.dense.bias.data.any(), "new, and not the file's, where no bias is zero"
+    loaded = load_model(folder / kind)
+    assert same_bits(model.encoder.wte.W.data, getattr(loaded, "encoder", loaded).wte.W.data)
+    result = train_and_measure(settings)
+    assert result["trainable"] == 2 * 2 * 2 * (16 + 16) and math.isfinite(result["loss"])
 
 
-def test_a_run_repeats_to_the_bit_and_follows_its_seed(task):
-    def losses(seed):
-        return adapt_and_measure(encoder(), task, lora, TrainConfig(steps=3, threads=1, seed=seed))["loss"]
+@pytest.mark.parametrize("method", [name for name in ALL_METHODS if not name.startswith("prefix")])
+def test_every_method_for_encoders_trains_the_head_too(task_file, folder, method):
+    for kind in ("roberta", "deberta"):
+        settings = ClassifyRun(task_file, method, replace(QUICK, lr=1e-2), str(folder / kind))
+        model, _ = adapted_classifier(settings)
+        assert all(p.trainable for p in model.head.parameters())
+        result = train_and_measure(settings)
+        assert result["diverged"] is None and result["trainable"] > 0 and result["head"] == HEAD
+        assert result["valid"].keys() == result["test"].keys() == {"loss", "accuracy", "macro_f1"}
 
-    assert losses(0) == losses(0) != losses(1)
+
+def test_a_run_repeats_to_the_bit_and_follows_its_seed(task_file, encoder):
+    def loss(seed):
+        return train_and_measure(ClassifyRun(task_file, LORA, replace(QUICK, seed=seed), encoder))["loss"]
+
+    assert loss(0) == loss(0) != loss(1)
 
 
-def test_training_learns_what_the_labels_are(task):
-    result = adapt_and_measure(encoder(), task, full, TrainConfig(steps=150, batch_size=16, lr=1e-2))
+def test_a_run_can_be_done_in_another_process(task_file, encoder):
+    settings = [ClassifyRun(task_file, method, QUICK, encoder) for method in (LORA, "bitfit")]
+    here = [train_and_measure(s) for s in settings]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        there = list(pool.map(train_and_measure, settings))
+    assert [{**r, "seconds": 0} for r in there] == [{**r, "seconds": 0} for r in here]
+    assert json.loads(json.dumps(here)) == here and here[0] != here[1]
+
+
+def test_training_learns_what_the_labels_are(task, task_file, encoder):
+    train = TrainConfig(steps=200, batch_size=16, lr=3e-3)
+    result = train_and_measure(ClassifyRun(task_file, "full", train, encoder))
     majority = max(task.class_counts("test").values()) / len(task.labels["test"])
     assert result["test"]["accuracy"] > 0.9 > majority + 0.2
     assert result["valid"]["accuracy"] > 0.9 and result["loss"] < 0.3
 
 
-def test_predictions_are_in_the_order_of_the_examples_and_do_not_depend_on_the_batch(task):
-    model = RobertaForClassification(SHAPE, np.random.default_rng(1), encoder=encoder())
-    logits = np.concatenate([model.forward(b.ids, b.mask)[0] for b in task.batches("test", 1)])  # (n, n_classes)
-    model.head.out_proj.bias.data[1] = np.median(logits[:, 0] - logits[:, 1])  # so that it says one as often as two
-    by_tens = predict(model, task.batches("test", 10))
-    one_by_one = [int(model.forward(batch.ids, batch.mask)[0].argmax()) for batch in task.batches("test", 1)]
-    assert by_tens.tolist() == one_by_one and 0.4 < np.mean(one_by_one) < 0.6
+@overflows
+@pytest.mark.parametrize(("steps", "when"), [(20, r"the loss became (nan|inf) at step \d+; a lower lr than 1e\+30"),
+                                             (1, "the loss on valid was nan after the last step")])  # fmt: skip
+def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps, when):
+    train = replace(QUICK, steps=steps, lr=TOO_HIGH, warmup=0.0, schedule="constant")
+    result = train_and_measure(ClassifyRun(task_file, "full", train, encoder))
+    assert re.match(when, result["diverged"])
+    assert result["loss"] is result["valid"] is result["test"] is None
+    assert result["head"] == HEAD and result["trainable"] > 0
 
 
-def test_predictions_on_a_device_are_those_of_the_host(task):
-    model = RobertaForClassification(SHAPE, np.random.default_rng(1), encoder=encoder())
-    host = predict(model, task.batches("test", 10))
-    for p in model.parameters():
-        p.data = to_fake_device(p.data)
-    assert predict(model, task.batches("test", 10)).tolist() == host.tolist()
-
-
-# ---- the comparison
-
-
-def test_every_method_has_the_same_number_of_runs(results):
-    _, folder = results
-    _, *lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
-    for name in METHODS:
-        runs = [line["run"] for line in lines if line["run"]["method"] == name]
-        assert [(r["lr"], r["seed"]) for r in runs[:2]] == [(1e-3, 3), (1e-2, 3)]
-        assert [r["seed"] for r in runs[2:]] == [4, 5] and len({r["lr"] for r in runs[2:]}) == 1
-
-
-def test_the_learning_rate_is_chosen_on_valid_whatever_test_says(task_file, tmp_path, monkeypatch):
-    def made_up(encoder, task, method, train, description):
-        right = {1e-3: 0.7, 1e-2: 0.9, 1e-1: 0.8}[train.lr]
-        test = {"accuracy": 1 - right + 0.01 * train.seed, "macro_f1": 0.5}
-        return {"trainable": 1, "head": 2, "seconds": 1.0, "valid": {"accuracy": right}, "test": test}
-
-    monkeypatch.setattr(classify, "adapt_and_measure", made_up)
-    chosen = quick_run(task_file, tmp_path, {"a": None}, lrs=(1e-3, 1e-2, 1e-1))["methods"]["a"]
-    assert chosen["lr"] == 1e-2
-    assert chosen["valid_accuracy_by_lr"] == [(1e-3, 0.7), (1e-2, 0.9), (1e-1, 0.8)]
-    assert chosen["accuracy"]["values"] == pytest.approx([0.13, 0.14, 0.15])
-    assert chosen["accuracy"]["mean"] == pytest.approx(0.14) and chosen["accuracy"]["std"] == pytest.approx(0.01)
-
-
-def test_results_say_everything_that_is_needed_to_make_them_again(results):
-    made, folder = results
-    assert made["encoder"]["weights"] == weights_id(encoder()) and made["encoder"]["n_head"] == 2
-    assert made["config"]["seeds"] == (3, 4, 5) and made["config"]["train"]["steps"] == 2
-    assert made["baselines"].keys() == {"majority class", "naive Bayes, words", "naive Bayes, bytes"}
-    assert sum(made["examples"]["train"].values()) > 100
-    assert json.loads((folder / "classify.json").read_text()) == json.loads(json.dumps(made))
-    assert (folder / "classify.png").read_bytes().startswith(b"\x89PNG")
-    assert (folder / "classify.txt").read_text() == report(made) + "\n"
-
-
-def test_what_is_finished_is_not_done_again(results, task_file, monkeypatch):
-    made, folder = results
-
-    def never(*_):
-        raise AssertionError("trained again")
-
-    again = quick_run(task_file, folder, dict.fromkeys(METHODS, never))
-    assert {**again, "methods": None} == {**made, "methods": None}
-    assert json.dumps(again["methods"]) == json.dumps(made["methods"])
-
-
-def test_an_interrupted_comparison_goes_on_where_it_stopped(results, task_file, tmp_path):
-    """A run that was cut short gives the same numbers as one that was not."""
-    calls = []
-
-    def stopping(model, rng):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        lora(model, rng)
-
-    with pytest.raises(KeyboardInterrupt):
-        quick_run(task_file, tmp_path, {"LoRA": stopping})
-    assert not (tmp_path / "classify.json").exists()
-    resumed = quick_run(task_file, tmp_path, {"LoRA": stopping})["methods"]["LoRA"]
-    assert len(calls) == 3 + 2
-    assert resumed["accuracy"] == results[0]["methods"]["LoRA"]["accuracy"]
-
-
-def test_a_folder_with_runs_of_another_budget_is_refused(results, task_file):
-    with pytest.raises(ValueError, match=r"holds the runs of another experiment; these differ: config"):
-        quick_run(task_file, results[1], train=TrainConfig(steps=3))
-
-
-# ---- what is said of it
-
-
-def test_the_report_is_a_table_under_its_command():
-    def scores(*values):
-        return mean_and_spread([value / 100 for value in values])
-
-    method = {"trainable": 1024, "head": 50, "lr": 3e-3, "accuracy": scores(90, 92, 94), "macro_f1": scores(70, 70, 73)}
-    worse = {"trainable": 0, "head": 50, "lr": 1e-3, "accuracy": scores(50, 51, 52), "macro_f1": scores(40, 42, 41)}
-    seconds = {"seconds": {"mean": 12.4}}
-    text = report({
-        "command": "minilora classify",
-        "task": {"name": "words"},
-        "config": {"seeds": (0, 1, 2)},
-        "examples": {"train": {"a": 900, "b": 200}, "valid": {"a": 10}, "test": {"a": 20}},
-        "baselines": {"majority class": {"accuracy": 0.5, "macro_f1": 1 / 3}},
-        "methods": {"LoRA": method | seconds, "head only": worse | seconds},
-    })
-    assert text.splitlines() == [
-        "$ minilora classify",
-        "",
-        "words: 1,100 examples in train, 10 in valid, 20 in test.",
-        "Test scores as mean ± standard deviation of 3 seeds; the head's 50 are not counted.",
-        "",
-        "                trainable     lr  accuracy, %  macro-F1, %  seconds",
-        "-------------------------------------------------------------------",
-        "majority class          -      -  50.0         33.3               -",
-        "head only               0  0.001  51.0 ±  1.0  41.0 ±  1.0       12",
-        "LoRA                1,024  0.003  92.0 ±  2.0  71.0 ±  1.7       12",
-    ]
-
-
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"seeds": (1,)}, r"seeds was \(1,\); it may be at least 2 different numbers"),
-    ({"seeds": (1, 2, 1)}, r"seeds was \(1, 2, 1\); it may be at least 2 different numbers"),
-    ({"lrs": ()}, r"lrs was \(\); it may be at least 1 different numbers"),
+@pytest.mark.parametrize(("method", "message"), [
+    ("magic", r"method was 'magic'; it may be a configuration, or one of 'lora'"),
+    (max, r"method was <built-in function max>; it may be a configuration"),
+    (PrefixConfig(), r"model was a RobertaForClassification; prefix tuning needs a decoder"),
+    (LoRAConfig(rank=17), r"rank was 17 for .* from 1 to 16"),
+    (AdapterConfig(leave_out=2), r"leave_out was 2; it may be from 0 to 1"),
 ])  # fmt: skip
-def test_errors_at_the_door(settings, message):
+def test_a_method_that_does_not_fit_is_refused(task_file, encoder, method, message):
     with pytest.raises(ValueError, match=message):
-        ClassifyConfig(**settings)
+        train_and_measure(ClassifyRun(task_file, method, QUICK, encoder))

@@ -1,6 +1,7 @@
 """The tables and figures of the paper in small, one module each, and three that it does not have."""
 
 from minilora.experiments.paper import (
+    figure2,
     figure3,
     figure4,
     figure8,
@@ -8,13 +9,19 @@ from minilora.experiments.paper import (
     gradients,
     learning_rates,
     table1,
+    table2,
     table3,
     table4,
+    table5,
+    table6,
     table7,
     table18,
 )
 
-MODULES = (table1, table3, table4, table18, figure3, figure4, table7, figure8, gradients, forgetting, learning_rates)
+MODULES = (
+    table1, table2, table3, table4, table5, table6, table18, figure2, figure3, figure4, table7, figure8,
+    gradients, forgetting, learning_rates,
+)  # fmt: skip
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 
 

@@ -1,0 +1,223 @@
+"""What the experiments on the encoder's tasks have in common: one way to train, so that they share runs."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from minilora.data import load_classification_task
+from minilora.experiments.baselines import baselines
+from minilora.experiments.classify import ClassifyRun, train_and_measure
+from minilora.experiments.comparison import best_of_rates, check_seeds, mean_and_spread, plus_minus
+from minilora.experiments.experiment import Claim
+from minilora.methods import LoRAConfig
+from minilora.models import load_bundled
+from minilora.training import TrainConfig
+
+METRICS = ("accuracy", "macro_f1")
+
+# Learning rates, the usual one first: where the pretrained matrices themselves are changed, and where what is changed
+# is new, or small.
+FOR_MATRICES = (1e-3, 3e-4, 3e-3)
+FOR_NEW = (3e-3, 1e-2, 1e-3)
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+ALPHA = 8  # at every rank, as the paper's RoBERTa base has it
+
+
+class Trial(NamedTuple):
+    """A method, and the learning rates that it is tried at, the usual one first.
+
+    Attributes
+    ----------
+    method : dataclass
+        A configuration, such as a LoRAConfig.
+    rates : tuple of float
+    lr_ratio_B : float
+        LoRA+; see TrainConfig.
+    """
+
+    method: Any
+    rates: tuple[float, ...]
+    lr_ratio_B: float = 1.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How each method is trained on each task.
+
+    Parameters
+    ----------
+    tasks : sequence of str
+        See `minilora.data.load_classification_task`.
+    steps, batch_size : int
+    seeds : sequence of int
+        At least two; each draws the head, what a method adds, and the batches.
+    n_rates : int
+        How many of its learning rates each method is tried at.
+    n_held_out : int, optional
+        How many examples of valid, and of test, are measured at most; all, if not given.
+    """
+
+    tasks: tuple[str, ...] = ("unicode-names",)
+    steps: int = 350
+    batch_size: int = 8
+    seeds: tuple[int, ...] = (0, 1, 2)
+    n_rates: int = 3
+    n_held_out: int | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "seeds", check_seeds(tuple(self.seeds)))
+        if not self.tasks or isinstance(self.tasks, str):
+            raise ValueError(f"tasks was {self.tasks!r}; it may be several names, such as ('unicode-names',)")
+        if self.n_rates not in (1, 2, 3):
+            raise ValueError(f"n_rates was {self.n_rates!r}; it may be 1, 2 or 3")
+
+    def run_of(self, task, trial):
+        """The settings of a trial's runs on a task, but for lr and seed."""
+        train = TrainConfig(self.steps, self.batch_size, lr_ratio_B=trial.lr_ratio_B, threads=1)
+        return ClassifyRun(task, trial.method, train, n_held_out=self.n_held_out)
+
+
+QUICK = Training(steps=3, batch_size=2, seeds=(0, 1), n_rates=1, n_held_out=16)
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """Which task; see `minilora.data.load_classification_task`."""
+
+    task: str
+
+
+def describe_task(settings):
+    """How many examples of a task are in each split, the corpus's id, and what the baselines reach on test."""
+    task = load_classification_task(settings.task, length=load_bundled("encoder").longest_input)
+    examples = {split: len(labels) for split, labels in task.labels.items()}
+    return {"examples": examples, "id": task.id, "baselines": baselines(task)}
+
+
+def lora(rank, targets, rates=FOR_NEW):
+    """LoRA as a Trial."""
+    return Trial(LoRAConfig(rank=rank, alpha=ALPHA, targets=targets), rates)
+
+
+def compare(sweep, training, trials):
+    """Each trial on each task, at the best of its rates.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    training : Training
+    trials : dict of str to Trial
+        By label.
+
+    Returns
+    -------
+    dict, for JSON
+        By task: what `describe_task` says of it, and under "methods" by label what `summary` says.
+    """
+    keys = {f"{label}, {task}": (task, label) for task in training.tasks for label in trials}
+    settings = {key: training.run_of(task, trials[label]) for key, (task, label) in keys.items()}
+    rates = {key: trials[label].rates[: training.n_rates] for key, (_, label) in keys.items()}
+    found = best_of_rates(
+        sweep, train_and_measure, settings, rates, seeds=training.seeds, score=valid_accuracy, model="encoder"
+    )
+    about = sweep(describe_task, list(map(TaskSettings, training.tasks)), model="encoder")
+    results = {task: {**of_task, "methods": {}} for task, of_task in zip(training.tasks, about, strict=True)}
+    for key, (task, label) in keys.items():
+        results[task]["methods"][label] = summary(found[key])
+    return results
+
+
+def valid_accuracy(run):
+    """A run's score on valid; None if it diverged."""
+    return None if run["diverged"] else run["valid"]["accuracy"]
+
+
+def summary(found):
+    """What came of a method on a task, for JSON.
+
+    Parameters
+    ----------
+    found : dict
+        Of `best_of_rates`.
+
+    Returns
+    -------
+    dict
+        trainable and head, what the method and the head train; lr and valid_by_lr; mean and spread over the seeds of
+        accuracy and macro_f1 on test, and of seconds of training.
+    """
+    runs = found["runs"]
+    return {
+        **{key: runs[0][key] for key in ("trainable", "head")},
+        **{key: found[key] for key in ("lr", "valid_by_lr")},
+        **{metric: mean_and_spread([run["test"][metric] for run in runs]) for metric in METRICS},
+        "seconds": mean_and_spread([run["seconds"] for run in runs]),
+    }
+
+
+def scores(row):
+    """Accuracy and macro-F1 of a row, as text in percent."""
+    return tuple(plus_minus(row[metric], factor=100) for metric in METRICS)
+
+
+def baseline_row(of_label):
+    """The same of a baseline, which has no seeds: in line with the others' means."""
+    return tuple(f"{100 * of_label[metric]:.1f}      " for metric in METRICS)
+
+
+def heading(task, of_task):
+    """The lines above a task's table."""
+    levels = (f"{label} {100 * of_label['accuracy']:.1f}" for label, of_label in of_task["baselines"].items())
+    sizes = (f"{n:,} examples in {split}" for split, n in of_task["examples"].items())
+    return [f"{task}: {', '.join(sizes)}", f"accuracy without a network: {'; '.join(levels)}", ""]
+
+
+def footnotes(results):
+    """What every table says of its numbers."""
+    firsts = [next(iter(of_task["methods"].values())) for of_task in results["tasks"].values()]
+    n_rates, n_seeds = len(firsts[0]["valid_by_lr"]), len(firsts[0]["accuracy"]["values"])
+    heads = " and ".join(f"{row['head']:,}" for row in firsts)
+    tried = f"the best of {n_rates} on valid, with the first seed (*: the lowest or highest of them)"
+    return [
+        f"Scores on test, in percent: mean ± standard deviation of {n_seeds} seeds. The head's {heads} parameters,",
+        "which every method trains, are not counted.",
+        f"lr: {tried}." if n_rates > 1 else "lr: no other was tried.",
+    ]
+
+
+def claim_of_tasks(results, text, holds, seen, why):
+    """A claim that holds if it does on every task.
+
+    Parameters
+    ----------
+    results : dict
+    text, why : str
+    holds, seen : callable
+        ``holds(rows) -> bool`` and ``seen(rows) -> str`` from a task's rows by label.
+    """
+    rows = {task: of_task["methods"] for task, of_task in results["tasks"].items()}
+    numbers = "; ".join(f"{task}: {seen(of_task)}" for task, of_task in rows.items())
+    return Claim(text, all(map(holds, rows.values())), numbers, why)
+
+
+def percent(row):
+    """A row's accuracy, as text."""
+    return plus_minus(row["accuracy"], factor=100) + " %"
+
+
+def best(rows, labels=None):
+    """The label of the row with the highest mean accuracy."""
+    return max(labels or rows, key=lambda label: rows[label]["accuracy"]["mean"])
+
+
+def score_panels(results, levels=True):
+    """The accuracies in percent for `plots.scores`, a panel for each task, with or without the baselines' lines."""
+    panels = {}
+    for task, of_task in results["tasks"].items():
+        methods = {
+            label: (row["trainable"], [100 * value for value in row["accuracy"]["values"]])
+            for label, row in of_task["methods"].items()
+        }
+        lines = {label: 100 * of_label["accuracy"] for label, of_label in of_task["baselines"].items()}
+        panels[task] = (methods, lines if levels else {})
+    return panels

@@ -1,0 +1,142 @@
+"""Table 2: every method for encoders, on tasks with labels."""
+
+from minilora.experiments.comparison import above, rate
+from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.encoder_tasks import (
+    ALPHA,
+    ATTENTION,
+    FOR_MATRICES,
+    FOR_NEW,
+    QUICK,
+    Training,
+    Trial,
+    baseline_row,
+    best,
+    claim_of_tasks,
+    compare,
+    footnotes,
+    heading,
+    lora,
+    percent,
+    score_panels,
+    scores,
+)
+from minilora.experiments.text_table import aligned
+from minilora.methods import AdapterConfig, BitFitConfig, FullConfig, HeadConfig, LoRAConfig, TopKConfig
+
+QV = ("q_proj", "v_proj")
+FULL, LORA, BITFIT = "full fine-tuning", "LoRA", "BitFit"
+TRIALS = {
+    FULL: Trial(FullConfig(), FOR_MATRICES),
+    "FT-top-2": Trial(TopKConfig(k=2), FOR_MATRICES),
+    BITFIT: Trial(BitFitConfig(), FOR_NEW),
+    "Adapter^H": Trial(AdapterConfig("houlsby", size=8), FOR_NEW),
+    "Adapter^L": Trial(AdapterConfig("lin", size=8), FOR_NEW),
+    "Adapter^P": Trial(AdapterConfig("pfeiffer", size=8), FOR_NEW),
+    "Adapter^D": Trial(AdapterConfig("pfeiffer", size=8, leave_out=1), FOR_NEW),
+    LORA: lora(8, QV),
+    "LoRA, all linear": lora(8, (*ATTENTION, "fc_in", "fc_out")),
+    "rsLoRA": Trial(LoRAConfig(rank=8, alpha=ALPHA, targets=QV, rslora=True), FOR_NEW),
+    "LoRA+": Trial(LoRAConfig(rank=8, alpha=ALPHA, targets=QV), FOR_MATRICES, lr_ratio_B=16.0),
+    "DoRA": Trial(LoRAConfig(rank=8, alpha=ALPHA, targets=QV, dora=True), FOR_NEW),
+    "PiSSA": Trial(LoRAConfig(rank=8, alpha=ALPHA, targets=QV, init="pissa"), FOR_MATRICES),
+    "the head alone": Trial(HeadConfig(), FOR_NEW),
+}
+PAPER = {  # the mean over GLUE's eight tasks: RoBERTa base, RoBERTa large
+    FULL: ("86.4", "88.9"),
+    BITFIT: ("85.2", "-"),
+    "Adapter^H": ("-", "86.4"),
+    "Adapter^P": ("-", "87.9"),
+    "Adapter^D": ("84.4", "-"),
+    LORA: ("87.2", "89.0"),
+}
+ADAPTERS = tuple(label for label in TRIALS if label.startswith("Adapter"))
+
+
+def run(config, sweep):
+    """Arguments and result are those of `Experiment.run`; the config is a Training."""
+    return {"tasks": compare(sweep, config, TRIALS)}
+
+
+def table(results):
+    lines = []
+    for task, of_task in results["tasks"].items():
+        rows = [("", "trainable", "lr", "accuracy", "macro-F1", "seconds", "GLUE, base", "GLUE, large")]
+        for label, of_label in of_task["baselines"].items():
+            rows.append((label, "-", "-", *baseline_row(of_label), "-", "-", "-"))
+        for label, row in of_task["methods"].items():
+            seconds = f"{row['seconds']['mean']:.0f}"
+            paper = PAPER.get(label, ("-", "-"))
+            rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), seconds, *paper))
+        lines += [*heading(task, of_task), *aligned(rows), ""]
+    return [
+        *lines,
+        *footnotes(results),
+        "seconds: of training on one core, with other runs beside it. GLUE: the paper's means over eight tasks, with",
+        "RoBERTa base and large; of its two adapters of a kind, the smaller.",
+    ]
+
+
+def claims(results):
+    def seen(*labels):
+        return lambda rows: ", ".join(f"{label} {percent(rows[label])}" for label in labels)
+
+    def seen_adapters(rows):
+        label = best(rows, ADAPTERS)
+        return f"{LORA} {percent(rows[LORA])}, the best of them, {label}, {percent(rows[label])}"
+
+    first = next(iter(results["tasks"].values()))["methods"]
+    part = first[LORA]["trainable"] / first[FULL]["trainable"]
+    return [
+        claim_of_tasks(
+            results,
+            "LoRA is no worse than full fine-tuning",
+            lambda rows: not above(rows[FULL]["accuracy"], rows[LORA]["accuracy"]),
+            seen(LORA, FULL),
+            "The bundled encoder is small and has read little, so that more has to change in it than in RoBERTa: these "
+            "tasks are learned here, rather than drawn out of what the model knows.",
+        ),
+        claim_of_tasks(
+            results,
+            "LoRA is no worse than any of the adapters",
+            lambda rows: not any(above(rows[label]["accuracy"], rows[LORA]["accuracy"]) for label in ADAPTERS),
+            seen_adapters,
+            "Adapters stand behind the MLP, or change what it gives; LoRA on W_q and W_v leaves it as it is, and in a "
+            "model of four layers the attention alone may not reach as far.",
+        ),
+        claim_of_tasks(
+            results,
+            "LoRA is no worse than BitFit",
+            lambda rows: not above(rows[BITFIT]["accuracy"], rows[LORA]["accuracy"]),
+            seen(LORA, BITFIT),
+            "BitFit moves every layer's biases, those of the MLP and the LayerNorms too.",
+        ),
+        Claim(
+            "with less than 1 % of its parameters (0.3M of 125M for RoBERTa base)",
+            part < 0.01,
+            f"{first[LORA]['trainable']:,} of {first[FULL]['trainable']:,}, {100 * part:.1f} %",
+            "The part that rank r trains of a square matrix is 2 r / C, and C is 128 here, not 768.",
+        ),
+    ]
+
+
+def plot(results):
+    from minilora import plots
+
+    return plots.scores(score_panels(results), xlabel="accuracy on test (%)")
+
+
+EXPERIMENT = Experiment(
+    name="table2",
+    title="Every method for encoders, on tasks with labels",
+    about="The paper adapts RoBERTa and DeBERTa to GLUE. Here the bundled encoder, which has read English prose byte "
+    "by byte, tells the general category of a character by its Unicode name; each method with the same steps, batches "
+    "and number of learning rates. Beside them stand the most frequent class, naive Bayes, and the head alone, with "
+    "all that was pretrained frozen.",
+    config=Training(),
+    quick=QUICK,
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)

@@ -1,0 +1,101 @@
+"""Table 5: which of W_q, W_k, W_v and W_o to adapt, with the same number of parameters."""
+
+from minilora.experiments.comparison import above, rate
+from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper.encoder_tasks import (
+    ATTENTION,
+    QUICK,
+    Training,
+    best,
+    claim_of_tasks,
+    compare,
+    footnotes,
+    heading,
+    lora,
+    percent,
+    score_panels,
+    scores,
+)
+from minilora.experiments.text_table import aligned
+
+BOTH, ALL = "W_q, W_v, r = 4", "all four, r = 2"
+PLACES = {  # rank and targets; the paper's GPT-3 on WikiSQL and MNLI, each with 18 million parameters
+    "W_q, r = 8": (8, ("q_proj",), ("70.4", "91.0")),
+    "W_k, r = 8": (8, ("k_proj",), ("70.0", "90.8")),
+    "W_v, r = 8": (8, ("v_proj",), ("73.0", "91.0")),
+    "W_o, r = 8": (8, ("o_proj",), ("73.2", "91.3")),
+    "W_q, W_k, r = 4": (4, ("q_proj", "k_proj"), ("71.4", "91.3")),
+    BOTH: (4, ("q_proj", "v_proj"), ("73.7", "91.3")),
+    ALL: (2, ATTENTION, ("73.7", "91.7")),
+}
+ONE = tuple(label for label, (_, targets, _) in PLACES.items() if len(targets) == 1)
+SEVERAL = tuple(label for label in PLACES if label not in ONE)
+QK = ("W_q, r = 8", "W_k, r = 8")
+
+
+def run(config, sweep):
+    """Arguments and result are those of `Experiment.run`; the config is a Training."""
+    return {"tasks": compare(sweep, config, {p: lora(r, targets) for p, (r, targets, _) in PLACES.items()})}
+
+
+def table(results):
+    lines = []
+    for task, of_task in results["tasks"].items():
+        rows = [("", "trainable", "lr", "accuracy", "macro-F1", "paper: WikiSQL", "MNLI")]
+        for label, row in of_task["methods"].items():
+            rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), *PLACES[label][-1]))
+        lines += [*heading(task, of_task), *aligned(rows), ""]
+    return [*lines, *footnotes(results), "The paper's scores are those of GPT-3 175B; ± 0.5 on WikiSQL, ± 0.1 on MNLI."]
+
+
+def claims(results):
+    def seen(*labels):
+        return lambda rows: ", ".join(f"{label}: {percent(rows[label])}" for label in labels)
+
+    def seen_best(rows):
+        return seen(*dict.fromkeys((BOTH, best(rows))))(rows)
+
+    return [
+        claim_of_tasks(
+            results,
+            "To adapt W_q and W_v is best, alone or with W_k and W_o",
+            lambda rows: not any(above(rows[p]["accuracy"], rows[b]["accuracy"]) for b in (BOTH, ALL) for p in ONE),
+            lambda rows: seen(BOTH, ALL, best(rows, ONE))(rows),
+            "Where all that has to be learned is which bytes to add up, the matrix through which they are added may be "
+            "the one that counts, and a part of the parameters for W_q is a part too many.",
+        ),
+        claim_of_tasks(
+            results,
+            "W_q alone, or W_k alone, is clearly worse than both W_q and W_v",
+            lambda rows: all(above(rows[BOTH]["accuracy"], rows[p]["accuracy"]) for p in QK),
+            seen(*QK, BOTH),
+            "The difference is not larger than the spread of the seeds.",
+        ),
+        claim_of_tasks(
+            results,
+            "More matrices at a smaller rank are better than one at a larger",
+            lambda rows: above(rows[best(rows, SEVERAL)]["accuracy"], rows[best(rows, ONE)]["accuracy"]),
+            lambda rows: seen(best(rows, SEVERAL), best(rows, ONE))(rows),
+            "The best of one kind is as good, within the spread of the seeds, or better.",
+        ),
+    ]
+
+
+def plot(results):
+    from minilora import plots
+
+    return plots.scores(score_panels(results, levels=False), xlabel="accuracy on test (%)")
+
+
+EXPERIMENT = Experiment(
+    name="table5",
+    title="Which of W_q, W_k, W_v and W_o, with the same number of parameters",
+    about="The paper spends 18 million parameters of GPT-3 on one, two or all four kinds of attention matrices. Here "
+    "LoRA spends as many on each choice in the bundled encoder: rank 8 on one kind, 4 on two, 2 on four.",
+    config=Training(),
+    quick=QUICK,
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)

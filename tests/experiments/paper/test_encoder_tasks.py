@@ -1,0 +1,237 @@
+"""Tables 2, 5, 6 and figure 2: equal terms, runs that are shared, claims that flip, the paper's numbers beside ours."""
+
+import json
+
+import pytest
+
+from experiments.tiny import byte_encoder, csv_text, words
+from minilora.data import Example
+from minilora.experiments.comparison import mean_and_spread
+from minilora.experiments.paper import encoder_tasks, figure2, find_experiment, table2, table5, table6
+from minilora.experiments.paper.encoder_tasks import Training, Trial, compare
+from minilora.experiments.sweep import Sweep
+from minilora.methods import FullConfig, HeadConfig
+from minilora.models import bundled, save_model
+
+LABELS = {
+    "table2": list(table2.TRIALS),
+    "table5": list(table5.PLACES),
+    "table6": [table6.label_of(where, rank) for where in table6.TARGETS for rank in table6.RANKS],
+    "figure2": [figure2.label_of(method, size) for method, sizes in figure2.METHODS.items() for size in sizes],
+}
+each_experiment = pytest.mark.parametrize("name", LABELS)
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    """A task of words, to be learned by an encoder wide enough for rank 64, in the place of the bundled one."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "words.csv").write_text(csv_text([Example(word, label, word) for word, label in words()]))
+    save_model(byte_encoder(d_model=64, n_layer=4), folder / "encoder.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundled, "ASSETS", folder)
+        yield Training((str(folder / "words.csv"),), steps=1, batch_size=2, seeds=(0, 1), n_rates=1, n_held_out=8)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+def kept(runs):
+    """The names of the runs that are kept, most of which say all settings."""
+    return [json.loads(line)["run"] for line in (runs / "train_and_measure.jsonl").read_text().splitlines()[1:]]
+
+
+@each_experiment
+def test_it_runs_and_says_what_it_found(name, training, runs):
+    experiment = find_experiment(name)
+    results = json.loads(json.dumps(experiment.run(training, Sweep(runs, progress=False))))
+    (of_task,) = results["tasks"].values()
+    assert list(of_task["methods"]) == LABELS[name]
+    assert of_task["examples"]["valid"] > 8 and "naive Bayes, bytes" in of_task["baselines"]
+    lines = experiment.table(results)
+    for label, row in of_task["methods"].items():
+        (line,) = (line for line in lines if line.startswith(f"{label}  ") and f"  {row['trainable']:,}  " in line)
+        assert f"{100 * row['macro_f1']['mean']:.1f} ± " in line
+    assert all(claim.seen and claim.why for claim in experiment.claims(results))
+    assert experiment.plot(results).axes[0].get_ylabel() or experiment.plot(results).axes[0].get_xlabel()
+
+
+def test_experiments_share_their_runs(training, runs):
+    for name in ("table2", "table6"):
+        find_experiment(name).run(training, Sweep(runs, progress=False))
+    before = kept(runs)
+    find_experiment("table5").run(training, Sweep(runs, progress=False))
+    find_experiment("figure2").run(training, Sweep(runs, progress=False))
+    new = [run for run in kept(runs) if run not in before]
+    assert len(set(kept(runs))) == len(kept(runs)) and len(new) in (0, 2 * (4 + 7))
+
+
+def test_the_same_number_of_parameters_is_spent_on_each_choice_of_table_5(training, runs):
+    (of_task,) = find_experiment("table5").run(training, Sweep(runs, progress=False))["tasks"].values()
+    assert {row["trainable"] for row in of_task["methods"].values()} == {4 * 8 * 2 * 64}
+
+
+def test_the_head_alone_trains_nothing_that_was_pretrained(training, runs):
+    rows = compare(Sweep(runs, progress=False), training, {"a": Trial(HeadConfig(), (1e-3,))})
+    (row,) = (of_task["methods"]["a"] for of_task in rows.values())
+    assert row["trainable"] == 0 and row["head"] == 64 * 64 + 64 + 2 * 64 + 2
+
+
+def test_the_rate_is_chosen_on_valid_whatever_test_says(training, tmp_path, monkeypatch):
+    def made_up(settings):
+        lr, seed = settings.train.lr, settings.train.seed
+        right = {1e-3: 0.7, 1e-2: 0.9, 1e-1: None}[lr]
+        if right is None:
+            return {"diverged": "the loss became nan", "valid": None, "test": None, "trainable": 1, "head": 2}
+        scores = {"valid": {"accuracy": right}, "test": {"accuracy": 1 - right + 0.1 * seed, "macro_f1": 0.5}}
+        return {"diverged": None, "trainable": 1, "head": 2, "seconds": 1.0, **scores}
+
+    monkeypatch.setattr(encoder_tasks, "train_and_measure", made_up)
+    settings = Training(training.tasks, seeds=(0, 1), n_rates=3)
+    trials = {"a": Trial(FullConfig(), (1e-3, 1e-2, 1e-1))}
+    (of_task,) = compare(Sweep(tmp_path, progress=False), settings, trials).values()
+    row = of_task["methods"]["a"]
+    assert row["lr"] == 1e-2 and row["accuracy"]["values"] == pytest.approx([0.1, 0.2])
+    assert row["valid_by_lr"] == [(1e-3, 0.7), (1e-2, 0.9), (1e-1, None)]
+
+
+def test_every_method_has_as_many_rates_and_the_usual_one_is_between_the_others():
+    trials = [*table2.TRIALS.values(), *(t for sizes in figure2.METHODS.values() for t in sizes.values())]
+    for trial in trials:
+        usual, *others = trial.rates
+        assert len(others) == 2 and min(others) < usual < max(others)
+
+
+# ---- what is said of results that are made up
+
+
+def made(name, accuracies, trainable=None, also=None):
+    """Results in which every label of an experiment has an accuracy of 0.8 +- 0.01, but for those that are given."""
+
+    def task(accuracies):
+        values = {label: accuracies.get(label, 0.8) for label in LABELS[name]}
+        rows = {
+            label: {
+                "trainable": (trainable or {}).get(label, 1000),
+                "head": 50,
+                "lr": 1e-3,
+                "valid_by_lr": [(1e-3, 0.8), (3e-3, 0.7)],
+                "seconds": mean_and_spread([1.0, 1.0]),
+                "accuracy": mean_and_spread([value - 0.01, value, value + 0.01]),
+                "macro_f1": mean_and_spread([0.5, 0.5, 0.5]),
+            }
+            for label, value in values.items()
+        }
+        levels = {"majority class": {"accuracy": 0.4, "macro_f1": 0.04}}
+        return {"examples": {"train": 1000, "valid": 10, "test": 10}, "id": "", "baselines": levels, "methods": rows}
+
+    return {"tasks": {"names": task(accuracies)} | ({"pairs": task(also)} if also is not None else {})}
+
+
+QV1, Q1, Q64 = "W_q, W_v, r = 1", "W_q, r = 1", "W_q, r = 64"
+FLIPS = [  # experiment, which claim, accuracies with which it holds, and with which it does not
+    ("table2", 0, {"full fine-tuning": 0.81}, {"full fine-tuning": 0.82}),
+    ("table2", 1, {"Adapter^P": 0.81}, {"Adapter^P": 0.82}),
+    ("table2", 1, {"Adapter^D": 0.7}, {"Adapter^D": 0.9}),
+    ("table2", 2, {"LoRA": 0.79}, {"LoRA": 0.78}),
+    ("table5", 0, {"W_v, r = 8": 0.81}, {"W_v, r = 8": 0.82}),
+    ("table5", 0, {"W_o, r = 8": 0.7}, {"all four, r = 2": 0.7}),
+    ("table5", 1, {"W_q, r = 8": 0.7, "W_k, r = 8": 0.7}, {"W_q, r = 8": 0.7}),
+    ("table5", 2, {"all four, r = 2": 0.82}, {"all four, r = 2": 0.81}),
+    ("table6", 0, {QV1: 0.79}, {QV1: 0.78}),
+    ("table6", 1, {Q1: 0.79}, {QV1: 0.79}),
+    ("table6", 2, {Q64: 0.7}, {"all four, r = 64": 0.82}),
+    ("table6", 3, {Q64: 0.78}, {Q64: 0.79}),
+    ("figure2", 0, {"BitFit, all": 0.81}, {"BitFit, all": 0.82}),
+    ("figure2", 1, {"LoRA, W_q and W_v, r = 2": 0.81}, {"LoRA, W_q and W_v, r = 2": 0.82}),
+    ("figure2", 2, {"FT-top-k, k = 1": 0.82}, {"FT-top-k, k = 4": 0.82}),
+]
+
+
+@pytest.mark.parametrize(("name", "which", "holds", "fails"), FLIPS)
+def test_a_claim_holds_or_does_not_as_the_results_say(name, which, holds, fails):
+    claims = find_experiment(name).claims
+    assert claims(made(name, holds))[which].holds
+    assert not claims(made(name, fails))[which].holds
+
+
+def test_a_claim_holds_if_it_does_on_every_task():
+    better = {"full fine-tuning": 0.9}
+    for results in made("table2", {}, also=better), made("table2", better, also={}):
+        claim = find_experiment("table2").claims(results)[0]
+        assert not claim.holds and "LoRA 80.0 ± 1.0 %, full fine-tuning 90.0 ± 1.0 %" in claim.seen
+
+
+def test_the_part_that_lora_trains_is_counted():
+    few, many = ({"LoRA": n, "full fine-tuning": 100_000} for n in (999, 1000))
+    assert find_experiment("table2").claims(made("table2", {}, few))[-1].holds
+    assert not find_experiment("table2").claims(made("table2", {}, many))[-1].holds
+
+
+def test_a_method_with_more_parameters_than_lora_is_not_held_against_it():
+    large = {"full fine-tuning, all": 100_000}
+    claims = find_experiment("figure2").claims
+    assert claims(made("figure2", {"full fine-tuning, all": 0.9}, large))[0].holds
+    assert not claims(made("figure2", {"full fine-tuning, all": 0.9}))[0].holds
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "paper"),
+    [
+        ("table2", "full fine-tuning", "86.4         88.9"),
+        ("table2", "LoRA", "87.2         89.0"),
+        ("table2", "Adapter^D", "84.4            -"),
+        ("table5", "W_k, r = 8", "70.0  90.8"),
+        ("table5", "all four, r = 2", "73.7  91.7"),
+        ("table6", Q64, "70.0  90.7"),
+        ("table6", QV1, "73.4  91.3"),
+    ],
+)
+def test_the_papers_numbers_stand_beside_ours(name, label, paper):
+    lines = find_experiment(name).table(made(name, {label: 0.912}))
+    (line,) = (line for line in lines if line.startswith(f"{label}  "))
+    assert line.endswith(paper) and "91.2 ± 1.0" in line and "0.001*" in line
+
+
+@each_experiment
+def test_each_table_says_how_it_was_made(name):
+    text = "\n".join(find_experiment(name).table(made(name, {})))
+    for part in ("names: 1,000 examples in train", "majority class 40.0", "of 3 seeds", "The head's 50 parameters",
+                 "lr: the best of 2 on valid"):  # fmt: skip
+        assert part in text
+
+
+def test_both_tasks_are_in_the_table_and_in_the_figure():
+    results = made("table2", {}, also={})
+    assert sum(line.startswith("LoRA, all linear") for line in find_experiment("table2").table(results)) == 2
+    assert [axes.get_title() for axes in find_experiment("table2").plot(results).axes] == ["names", "pairs"]
+
+
+def test_figure_2_draws_each_size_against_its_parameters():
+    sizes = {figure2.label_of(figure2.LORA, f"r = {r}"): 100 * r for r in (1, 2, 4, 8, 64)}
+    axes = find_experiment("figure2").plot(made("figure2", {}, sizes)).axes[0]
+    (drawn,) = (c for c in axes.containers if c.get_label() == figure2.LORA)
+    assert drawn.lines[0].get_xdata().tolist() == list(sizes.values()) and axes.get_xscale() == "log"
+    across = {line.get_label() for line in axes.get_lines()}
+    assert {figure2.HEAD, "majority class"} <= across, "what trains no parameter is a line"
+
+
+# ---- the door
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"seeds": (1,)}, r"seeds was \(1,\); it may be at least 2 different numbers"),
+    ({"tasks": ()}, r"tasks was \(\); it may be several names"),
+    ({"tasks": "unicode-names"}, "tasks was 'unicode-names'; it may be several names"),
+    ({"n_rates": 4}, "n_rates was 4; it may be 1, 2 or 3"),
+])  # fmt: skip
+def test_errors_at_the_door(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Training(**settings)
+
+
+def test_figure_2_is_of_one_task(tmp_path):
+    with pytest.raises(ValueError, match="it may be one task, which is what the figure shows"):
+        find_experiment("figure2").run(Training(("unicode-names", "docstring-pairs")), Sweep(tmp_path))
