@@ -9,10 +9,11 @@ from statistics import mean, median, stdev
 import numpy
 
 from minilora.analysis import classification_scores
-from minilora.backend import cores, gpu_memory, one_blas_thread, to_numpy
+from minilora.backend import gpu_memory, to_numpy
 from minilora.data import EOT, parse_source, slot_errors
 from minilora.generation import generate
 from minilora.ops import cross_entropy_forward
+from minilora.threads import cores, one_blas_thread
 from minilora.training import ThreadedObjective, evaluate_loss
 
 
