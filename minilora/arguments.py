@@ -8,7 +8,7 @@ NOT_GIVEN = (  # None unless given, by a verb in whose help they have no default
     "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python", "base",
     "architecture", "length", "steps", "width", "out", "workers", "runs",
 )  # fmt: skip
-MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
+MODEL_HELP = "a model that minilora saved (default: the bundled decoder, or for classes the bundled encoder)"
 
 
 def parse(arguments):
@@ -153,7 +153,8 @@ def parser():
                    help="such as gpt2-medium; or list: all of them; or published: all counts of the paper")  # fmt: skip
     p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help="count a model that minilora saved")
     p.add_argument("--method", default="lora", help="full, top-k, bitfit, prefix-embedding, prefix-layer, "
-                   "adapter-h, adapter-l, adapter-p, adapter-d, lora or dora")  # fmt: skip
+                   "adapter-h, adapter-l, adapter-p, adapter-d, lora, dora, lora+prefix-embedding or "
+                   "lora+prefix-layer")  # fmt: skip
     p.add_argument("--rank", type=int, default=8, help="r of lora and dora")
     p.add_argument("--targets", default="q_proj,v_proj", help="what lora and dora adapt, with commas between: any of "
                    "q_proj, k_proj, v_proj, o_proj, fc_in, fc_out")  # fmt: skip
@@ -178,5 +179,7 @@ def model_options(p):
 def task_options(p):
     """Which task."""
     tasks = p.add_mutually_exclusive_group()
-    tasks.add_argument("--task", default="mini-e2e", help="mini-e2e, pairs, prose, code, or a .txt, .csv, .jsonl file")
+    tasks.add_argument("--task", default="mini-e2e", help="of texts: mini-e2e, pairs, prose, code, a .txt file, or a "
+                       ".csv or .jsonl file with source and target; of classes: unicode-names, unicode-names-by-word, "
+                       "docstring-pairs, or a file with text, label and, for pairs of texts, second")  # fmt: skip
     tasks.add_argument("--text", metavar="FILE", default=argparse.SUPPRESS, help="running text in UTF-8, any file")

@@ -9,9 +9,9 @@ from multiprocessing import get_context
 
 import pytest
 
-from experiments.tiny import ENCODERS, byte_encoder, csv_text, words
+from experiments.tiny import ENCODERS, byte_encoder, words_csv
 from methods.tiny import same_bits
-from minilora.data import Example, load_classification_task
+from minilora.data import load_classification_task
 from minilora.experiments.classify import ClassifyRun, adapted_classifier, train_and_measure
 from minilora.methods import METHODS as ALL_METHODS
 from minilora.methods import AdapterConfig, HeadConfig, LoRAConfig, PrefixConfig
@@ -43,7 +43,7 @@ def encoder(folder):
 def task_file(tmp_path_factory):
     """Words of which those that begin with a vowel are to be told from the others."""
     path = tmp_path_factory.mktemp("task") / "words.csv"
-    path.write_text(csv_text([Example(word, label, word) for word, label in words()]))
+    path.write_text(words_csv())
     return str(path)
 
 

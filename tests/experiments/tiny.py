@@ -83,6 +83,10 @@ def sum_task():
     return PairTask("sums", {"train": examples[:40], "valid": examples[40:60], "test": examples[60:]}, 64)
 
 
+def words_csv(n=300):
+    return "text,label\n" + "".join(f"{word},{label}\n" for word, label in words(n))
+
+
 def csv_text(examples):
     return "source,target\n" + "".join(f"{e.source},{e.target}\n" for e in examples)
 
