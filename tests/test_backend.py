@@ -1,11 +1,9 @@
 import math
-import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from device_array import device_xp, to_fake_device, to_host
 from minilora import backend
@@ -15,10 +13,8 @@ from minilora.backend import (
     erf,
     get_xp,
     gpu_memory,
-    keep_freed_memory,
     on_gpu,
     on_host,
-    one_blas_thread,
     scatter_add,
     tf32,
     to_device,
@@ -168,20 +164,6 @@ def test_scatter_add_refuses_mixed_devices_by_name():
         scatter_add(to_fake_device(np.zeros((2, 3))), np.array([1]), np.ones((1, 3)))
 
 
-def test_blas_gets_its_threads_back_when_contexts_of_several_threads_overlap():
-    def threads():
-        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
-
-    with threadpool_limits(2, user_api="blas"):
-        first, second = one_blas_thread(), one_blas_thread()
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
-        assert threads() == {1}
-        second.__exit__(None, None, None)
-        assert threads() == {2}
-
-
 # ---- what only a GPU has
 
 
@@ -241,26 +223,3 @@ def test_a_constant_vector_of_the_host_is_one_array_that_nobody_can_write():
     with pytest.raises(ValueError, match="read-only"):
         vector[0] = 1.0
     assert to_host(constant_vector(device_xp, 2, 1.0, np.dtype("float64"))).tolist() == [1.0, 1.0]
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is Linux's")
-def test_memory_that_is_kept_is_used_again():
-    code = """
-import resource, numpy
-from minilora.backend import keep_freed_memory
-keep_freed_memory()
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    numpy.ones(4_000_000)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-first = faults()
-print(first, faults())
-"""
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    first, second = map(int, printed.split())
-    assert second < first / 10 or first < 100  # where pages are huge, there are few faults to begin with
-
-
-def test_where_there_is_no_mallopt_nothing_is_done(monkeypatch):
-    monkeypatch.setattr(backend.ctypes, "CDLL", lambda name: types.SimpleNamespace())
-    keep_freed_memory.__wrapped__()

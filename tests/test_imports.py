@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 # A file imports only from its left: itself, and what its row lists.
 BELOW_LAYERS = ("backend", "blocks", "kernels", "parameter", "ops")
 BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files")
-BELOW_EXPERIMENTS = (*BELOW_TRAINING, "training", "generation", "interop", "analysis", "gradcheck", "data")
+BELOW_EXPERIMENTS = (*BELOW_TRAINING, "threads", "training", "generation", "interop", "analysis", "gradcheck", "data")
 MAY_IMPORT = {
     "backend":     (),
     "blocks":      ("backend",),
@@ -27,16 +27,17 @@ MAY_IMPORT = {
     "layers":      BELOW_LAYERS,
     "models":      (*BELOW_LAYERS, "files", "layers"),  # never methods: a model knows not that it is adapted
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
-    "training":    (*BELOW_TRAINING, "data"),
+    "training":    (*BELOW_TRAINING, "threads", "data"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
     "verbs":       (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments"),
     "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "verbs", "arguments"),
     # beside the row
+    "threads":     (),
     "files":       ("backend",),
     "analysis":    BELOW_LAYERS,
     "gradcheck":   BELOW_LAYERS,
     "data":        BELOW_LAYERS,
-    "generation":  (*BELOW_LAYERS, "layers", "models", "data"),
+    "generation":  (*BELOW_LAYERS, "threads", "layers", "models", "data"),
     "interop":     (*BELOW_TRAINING, "data"),
     "plots":       (),                                  # host arrays in, figures out
     "__init__":    BELOW_EXPERIMENTS,                   # the public names: from minilora import GPT
@@ -217,6 +218,7 @@ BAD = [
     ("generation.py", "from minilora.methods import apply_lora", "generation imports methods"),
     ("interop/peft.py", "from minilora.training import AdamW", "interop imports training"),
     ("plots/bench.py", "from minilora.backend import to_numpy", "plots imports backend"),
+    ("ops/linear.py", "from minilora.threads import cores", "ops imports threads"),
     ("files.py", "from minilora.models import GPT", "files imports models"),
     ("layers/linear.py", "from minilora import Linear", "say which module"),
     ("layers/linear.py", "import minilora", "say which module"),

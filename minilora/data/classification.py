@@ -12,8 +12,8 @@ from minilora.data.batches import check_at_least_one
 from minilora.data.docstring_pairs import ANSWERS, docstring_matches
 from minilora.data.encoder_tokenizer import EncoderTokenizer, pad_rows
 from minilora.data.example import LabelledExample
-from minilora.data.files import load_task_file
-from minilora.data.splits import SPLITS, check_split, corpus_id, split_of
+from minilora.data.files import column_names, load_labelled_file
+from minilora.data.splits import SPLITS, check_split, corpus_id, split_fitting
 from minilora.data.unicode_names import CATEGORIES, names_by_first_word, names_by_hash
 
 CLASSIFICATION_TASKS = {
@@ -21,6 +21,7 @@ CLASSIFICATION_TASKS = {
     "unicode-names-by-word": (names_by_first_word, tuple(CATEGORIES)),
     "docstring-pairs": (docstring_matches, ANSWERS),
 }
+TASK_FILES = (".csv", ".jsonl")
 
 
 class LabelledBatch(NamedTuple):
@@ -55,8 +56,10 @@ class ClassificationTask:
         By the names "train", "valid" and "test".
     label_names : tuple of str
         The classes; a label is the index of one of them.
-    length : int
+    length : int, or infinity
         The most tokens of an example, its special tokens included.
+    left_out : int
+        How many examples were longer, and are in no split.
     tokens : dict of str to list of ndarray of shape (T,), int64
         The token ids of each split's examples.
     labels : dict of str to ndarray of shape (n,), int64
@@ -68,7 +71,8 @@ class ClassificationTask:
     name: str
     splits: dict[str, list[LabelledExample]]
     label_names: tuple[str, ...]
-    length: int
+    length: float
+    left_out: int = 0
 
     def __post_init__(self):
         self.tokenizer = EncoderTokenizer()
@@ -79,6 +83,8 @@ class ClassificationTask:
         longest = max(len(ids) for split in SPLITS for ids in self.tokens[split])
         if longest > self.length:
             raise ValueError(f"{self.name} has examples of up to {longest} tokens; the model takes {self.length}")
+        if len(self.label_names) < 2:
+            raise ValueError(f"{self.name} has one class alone, {self.label_names[0]!r}; a task has two or more")
         for split in SPLITS:
             unknown = {e.label for e in self.splits[split]}.difference(self.label_names)
             if unknown:
@@ -117,7 +123,7 @@ class ClassificationTask:
         return LabelledBatch(ids, mask, self.labels[split][chosen])
 
 
-def load_classification_task(name: str | Path, *, length: int) -> ClassificationTask:
+def load_classification_task(name: str | Path, *, length: float) -> ClassificationTask:
     """A task with labels by its name, or from the user's own file.
 
     Parameters
@@ -125,20 +131,32 @@ def load_classification_task(name: str | Path, *, length: int) -> Classification
     name : str or Path
         "unicode-names" (name -> general category, a random split), "unicode-names-by-word" (the same, no first word in
         two splits), "docstring-pairs" (does the second text, a docstring, belong to the first, a signature?), or the
-        path of a ``.csv`` or ``.jsonl`` file with columns source, the text, and target, its label.
-    length : int
-        The most tokens that a model takes.
+        path of a ``.csv`` or ``.jsonl`` file with columns text, label and, if the task is about two texts, second.
+    length : int, or infinity
+        The most tokens that a model takes. In a file, an example that has more is left out.
     """
     if name in CLASSIFICATION_TASKS:
         make_splits, label_names = CLASSIFICATION_TASKS[name]
         return ClassificationTask(name, make_splits(), label_names, length)
     path = Path(name)
-    if path.suffix.lower() not in (".csv", ".jsonl"):
+    if path.suffix.lower() not in TASK_FILES:
         raise ValueError(
             f"the task was {str(name)!r}; it may be {', '.join(CLASSIFICATION_TASKS)}, or a .csv or .jsonl file"
         )
-    splits = {split: [] for split in SPLITS}
-    for e in load_task_file(path):
-        splits[split_of(e.key, valid=0.1, test=0.1)].append(LabelledExample(e.source, e.target, e.key))
+    tokenizer = EncoderTokenizer()
+    splits, left_out = split_fitting(
+        load_labelled_file(path), lambda e: len(tokenizer.encode(e.text, e.second)), length, path.name
+    )
     label_names = tuple(sorted({e.label for e in splits["train"]}))
-    return ClassificationTask(path.name, splits, label_names, length)
+    for split in ("valid", "test"):
+        if only := sorted({e.label for e in splits[split]}.difference(label_names)):
+            raise ValueError(f"{path.name} has the labels {only} in {split} and not in train; give more of each")
+    return ClassificationTask(path.name, splits, label_names, length, left_out)
+
+
+def has_classes(name: str | Path) -> bool:
+    """Whether a task is one of classes: by its name, or as a file with a column label and none called target."""
+    if Path(name).suffix.lower() not in TASK_FILES:
+        return name in CLASSIFICATION_TASKS
+    columns = column_names(name)
+    return "label" in columns and "target" not in columns

@@ -7,14 +7,16 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from minilora.data.corpora import Corpus, Document, make_corpus
-from minilora.data.example import Example
+from minilora.data.example import Example, LabelledExample
 
 DOCUMENT_SIZE = 1000  # characters, about
-COLUMNS = ("source", "target")
+TASK_COLUMNS = ("source", "target")
+LABELLED_COLUMNS = ("text", "label")
 
 
 def load_text_file(path: str | Path) -> Corpus:
@@ -71,36 +73,67 @@ def load_task_file(path: str | Path) -> list[Example]:
         Its columns, or keys, are source and target; others are ignored. The group key is the source, so that
         the answers to one question stay in one split.
     """
+    rows = read_rows(path, TASK_COLUMNS)
+    return [Example(row["source"], row["target"], key=row["source"]) for row in rows]
+
+
+def load_labelled_file(path: str | Path) -> list[LabelledExample]:
+    """The labelled examples of a .csv file with a header, or of a .jsonl file with one object a line.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its columns, or keys, are text, label and, if the task is about two texts, second; others are ignored. The
+        group key is the text, so that all that is said of one text stays in one split.
+    """
+    rows = read_rows(path, LABELLED_COLUMNS, optional=("second",))
+    return [LabelledExample(row["text"], row["label"], key=row["text"], second=row.get("second")) for row in rows]
+
+
+def column_names(path: str | Path) -> tuple[str, ...]:
+    """The columns of a .csv file, or the keys of the first object of a .jsonl file; none if there are no such."""
+    path = Path(path)
+    text = read_text(path)
+    if path.suffix.lower() == ".csv":
+        return tuple(next(csv.reader(io.StringIO(text, newline="")), ()))
+    try:
+        first = json.loads(next(line for line in text.split("\n") if line.strip()))
+    except json.JSONDecodeError:
+        return ()
+    return tuple(first) if isinstance(first, dict) else ()
+
+
+def read_rows(path: str | Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, str]]:
+    """The rows of a .csv or .jsonl file as dicts that have these columns, and may have the optional ones."""
     path = Path(path)
     readers = {".csv": csv_rows, ".jsonl": jsonl_rows}
     if path.suffix.lower() not in readers:
         raise ValueError(f"path: a task file ends in {' or '.join(readers)}, and {path} does not")
-    rows = readers[path.suffix.lower()](read_text(path), path)
+    rows = []
+    for number, row in readers[path.suffix.lower()](read_text(path), path, columns):
+        check_row(row, (*columns, *(name for name in optional if row.get(name) is not None)), path, number)
+        rows.append(row)
     if not rows:
         raise ValueError(f"path: {path} has no rows")
-    return [Example(row["source"], row["target"], key=row["source"]) for row in rows]
+    return rows
 
 
-def csv_rows(text: str, path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV text as dicts with source and target."""
+def csv_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV text that has these columns, as dicts, each with the number of its line."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    rows = []
     try:
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(f"path: {path} lacks the column {' and '.join(missing)}; its header has "
                              f"{', '.join(reader.fieldnames or ())}")
         for row in reader:
-            check_row(row, path, reader.line_num)
-            rows.append(row)
+            yield reader.line_num, row
     except csv.Error as error:
         raise ValueError(f"path: {path}, after line {reader.line_num}: not CSV: {error}") from error
-    return rows
 
 
-def jsonl_rows(text: str, path: Path) -> list[dict[str, str]]:
-    """The objects of a text with one JSON object a line; blank lines are skipped."""
-    rows = []
+def jsonl_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The objects of a text with one JSON object a line, each with the number of its line; blank ones are skipped."""
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -109,15 +142,13 @@ def jsonl_rows(text: str, path: Path) -> list[dict[str, str]]:
         except json.JSONDecodeError as error:
             raise ValueError(f"path: {path}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"path: {path}, line {number}: not a JSON object with source and target")
-        check_row(row, path, number)
-        rows.append(row)
-    return rows
+            raise ValueError(f"path: {path}, line {number}: not a JSON object with {' and '.join(columns)}")
+        yield number, row
 
 
-def check_row(row: dict, path: Path, number: int) -> None:
-    """Raise ValueError, naming the line, unless source and target are texts, not empty and without NUL."""
-    for column in COLUMNS:
+def check_row(row: dict, columns: tuple[str, ...], path: Path, number: int) -> None:
+    """Raise ValueError, naming the line, unless these columns are texts, not empty and without NUL."""
+    for column in columns:
         value = row.get(column)
         where = f"path: {path}, line {number}"
         if not isinstance(value, str) or not value.strip():

@@ -5,7 +5,8 @@ hashed. So they fall on the same side, on every machine, whatever is added to th
 """
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 SPLITS = ("train", "valid", "test")
 
@@ -30,6 +31,46 @@ def split_of(key: str, *, valid: float = 0.05, test: float = 0.05) -> str:
     if position < valid + test:
         return "test"
     return "train"
+
+
+def split_fitting(
+    examples: Iterable, n_tokens: Callable, length: float, name: str
+) -> tuple[dict[str, list], int]:
+    """Examples by the hash of their keys, without those that are too long.
+
+    Parameters
+    ----------
+    examples : iterable of Example or LabelledExample
+    n_tokens : callable
+        ``n_tokens(example)``: how many tokens it has.
+    length : int, or infinity
+        How many it may have.
+    name : str
+        What the examples are, for the error.
+
+    Returns
+    -------
+    splits : dict of str to list
+        By the names in SPLITS; a tenth of the keys is valid, and a tenth is test.
+    left_out : int
+        How many examples were too long.
+
+    Raises
+    ------
+    ValueError
+        If a split is empty.
+    """
+    examples = list(examples)
+    fitting = [example for example in examples if n_tokens(example) <= length]
+    splits = {split: [e for e in fitting if split_of(e.key, valid=0.1, test=0.1) == split] for split in SPLITS}
+    empty = [split for split in SPLITS if not splits[split]]
+    if empty:
+        limit = "" if length == math.inf else f" of at most {length} tokens"
+        raise ValueError(
+            f"{name} has {len(fitting)} examples{limit}, and none of them falls into {' or '.join(empty)}; "
+            "give more of them, or shorter ones"
+        )
+    return splits, len(examples) - len(fitting)
 
 
 def check_split(split: str) -> None:

@@ -14,7 +14,7 @@ from minilora.data.example import Example
 from minilora.data.files import load_task_file, load_text_file
 from minilora.data.mini_e2e import examples
 from minilora.data.pairs import load_pairs
-from minilora.data.splits import SPLITS, corpus_id, split_of
+from minilora.data.splits import SPLITS, corpus_id, split_fitting
 from minilora.data.tokenizer import ByteTokenizer
 
 TASKS = ("mini-e2e", "pairs", *READERS)
@@ -31,6 +31,8 @@ class PairTask:
         By the names "train", "valid" and "test".
     length : int
         The most tokens of an example, its EOT included.
+    left_out : int
+        How many examples were longer, and are in no split.
     id : str
         Changes when any example changes.
     """
@@ -38,6 +40,7 @@ class PairTask:
     name: str
     splits: dict[str, list[Example]]
     length: int
+    left_out: int = 0
 
     def __post_init__(self):
         self.tokenizer = ByteTokenizer()
@@ -88,6 +91,7 @@ class TextTask:
     name: str
     texts: dict[str, list[str]]
     length: int
+    left_out = 0  # whatever its length, a text is read in windows
 
     def __post_init__(self):
         self.tokenizer = ByteTokenizer()
@@ -133,12 +137,12 @@ def load_task(name, *, length, n_train=4000, n_held_out=200):
         sizes = {"train": n_train, "valid": n_held_out, "test": n_held_out}
         return PairTask(name, {split: examples(split, n) for split, n in sizes.items()}, length)
     if name == "pairs":
-        return PairTask(name, _split([pair.as_example() for pair in load_pairs()], length, name), length)
+        return _pair_task([pair.as_example() for pair in load_pairs()], length, name)
     if name in READERS:
         corpus = load_corpus(name)
         return TextTask(name, {split: corpus.texts(split) for split in SPLITS}, length)
     if path.suffix.lower() in (".csv", ".jsonl"):
-        return PairTask(path.name, _split(load_task_file(path), length, name), length)
+        return _pair_task(load_task_file(path), length, path.name)
     if path.suffix.lower() == ".txt":
         return text_task(path, length=length)
     raise ValueError(f"the task was {str(name)!r}; it may be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file")
@@ -161,16 +165,7 @@ def text_task(path, *, length):
     return TextTask(corpus.name, {split: corpus.texts(split) for split in SPLITS}, length)
 
 
-def _split(of_all, length, name):
-    """Examples by the hash of their keys, without those that are too long."""
+def _pair_task(examples, length, name):
     tokenizer = ByteTokenizer()
-    fitting = [e for e in of_all if len(encode_example(e, tokenizer)[0]) <= length]
-    splits = {split: [e for e in fitting if split_of(e.key, valid=0.1, test=0.1) == split] for split in SPLITS}
-    empty = [split for split in SPLITS if not splits[split]]
-    if empty:
-        raise ValueError(
-            f"{name} has {len(fitting)} examples of at most {length} bytes, and none of them falls into "
-            f"{' or '.join(empty)}; give more of them, or shorter ones"
-        )
-    return splits
-
+    splits, left_out = split_fitting(examples, lambda e: len(encode_example(e, tokenizer)[0]), length, name)
+    return PairTask(name, splits, length, left_out)

@@ -65,15 +65,15 @@ def byte_ngram_counts(example):
     return counts
 
 
-def majority(task):
-    """The most frequent class of train, for every test example."""
-    return numpy.full(len(task.labels["test"]), numpy.bincount(task.labels["train"]).argmax())
+def majority(task, split="test"):
+    """The most frequent class of train, for every example of a split."""
+    return numpy.full(len(task.labels[split]), numpy.bincount(task.labels["train"]).argmax())
 
 
-def naive_bayes(task, count):
-    """The classes that naive Bayes predicts for test, from the features that ``count(example)`` counts."""
-    features = {split: [count(example) for example in task.splits[split]] for split in ("train", "test")}
-    return NaiveBayes(features["train"], task.labels["train"], len(task.label_names)).predict(features["test"])
+def naive_bayes(task, count, split="test"):
+    """The classes that naive Bayes predicts for a split, from the features that ``count(example)`` counts."""
+    train, asked = ([count(example) for example in task.splits[name]] for name in ("train", split))
+    return NaiveBayes(train, task.labels["train"], len(task.label_names)).predict(asked)
 
 
 def overlap(example):
@@ -82,21 +82,22 @@ def overlap(example):
     return len(first & second) / max(len(first | second), 1)
 
 
-def word_overlap(task):
-    """Class 1 for a pair of test whose overlap is at least a threshold, that with the best accuracy on train."""
-    overlaps = {split: numpy.array([overlap(e) for e in task.splits[split]]) for split in ("train", "test")}
-    labels = task.labels["train"]
-    thresholds = numpy.append(numpy.unique(overlaps["train"]), numpy.inf)
-    best = max(thresholds, key=lambda threshold: accuracy(labels, overlaps["train"] >= threshold))
-    return (overlaps["test"] >= best).astype(numpy.int64)
+def word_overlap(task, split="test"):
+    """Class 1 for a pair of a split whose overlap is at least a threshold, that with the best accuracy on train."""
+    train, asked = (numpy.array([overlap(e) for e in task.splits[name]]) for name in ("train", split))
+    thresholds = numpy.append(numpy.unique(train), numpy.inf)
+    best = max(thresholds, key=lambda threshold: accuracy(task.labels["train"], train >= threshold))
+    return (asked >= best).astype(numpy.int64)
 
 
-def baselines(task):
-    """The test scores of all baselines.
+def baselines(task, split="test"):
+    """The scores of all baselines, which learn from train.
 
     Parameters
     ----------
     task : ClassificationTask
+    split : str
+        What they are measured on.
 
     Returns
     -------
@@ -104,10 +105,10 @@ def baselines(task):
         By the baseline's name: accuracy and macro_f1. Word overlap is for two classes of pairs of texts.
     """
     predictions = {
-        "majority class": majority(task),
-        "naive Bayes, words": naive_bayes(task, word_counts),
-        "naive Bayes, bytes": naive_bayes(task, byte_ngram_counts),
+        "majority class": majority(task, split),
+        "naive Bayes, words": naive_bayes(task, word_counts, split),
+        "naive Bayes, bytes": naive_bayes(task, byte_ngram_counts, split),
     }
-    if len(task.label_names) == 2 and all(example.second for example in task.splits["train"]):
-        predictions["word overlap"] = word_overlap(task)
-    return {name: classification_scores(task.labels["test"], p) for name, p in predictions.items()}
+    if len(task.label_names) == 2 and all(example.second for examples in task.splits.values() for example in examples):
+        predictions["word overlap"] = word_overlap(task, split)
+    return {name: classification_scores(task.labels[split], p) for name, p in predictions.items()}

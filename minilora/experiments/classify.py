@@ -1,31 +1,30 @@
 """Methods compared on a classification task, as in the paper's table 2: one encoder, and the same budget for each.
 
 Every method gets the same steps, batches and choice of learning rates. With the first seed it is trained at each rate,
-and the one with the best accuracy on valid is its own; with the other seeds it is trained at that rate alone. The head
-is new and is trained by every method; as in the paper, it is not counted as the method's. Nothing is chosen by a score
-on test.
+and the one with the best accuracy on valid is its own; with the other seeds it is trained at that rate alone. A rate at
+which the loss becomes infinite is no choice. The head is new and is trained by every method; as in the paper, it is not
+counted as the method's. Nothing is chosen by a score on test.
 """
 
-import copy
-from concurrent.futures import ThreadPoolExecutor
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
+from typing import Any
 
 import numpy
 
-from minilora.analysis import classification_scores, count_parameters
-from minilora.backend import cores, one_blas_thread, to_numpy
+from minilora.analysis import count_parameters
 from minilora.data import load_classification_task
 from minilora.experiments.baselines import baselines
+from minilora.experiments.classify_report import METRICS, draw, report
 from minilora.experiments.finished_runs import FinishedRuns
+from minilora.experiments.measure import mean_and_spread, measure_classes
 from minilora.experiments.record import provenance, weights_id
-from minilora.experiments.text_table import aligned
 from minilora.files import write_atomically, write_json
-from minilora.models import RobertaForClassification
-from minilora.training import TrainConfig, Trainer
-
-METRICS = ("accuracy", "macro_f1")
+from minilora.methods import apply_method, described
+from minilora.models import load_bundled, load_model, new_classifier
+from minilora.training import Diverged, TrainConfig, Trainer
 
 
 @dataclass(frozen=True)
@@ -57,19 +56,101 @@ class ClassifyConfig:
             object.__setattr__(self, name, values)
 
 
-def run(encoder, methods, config, folder, *, command=None, progress=True):
+@dataclass(frozen=True)
+class ClassifyRun:
+    """One training of one method: all that makes it this run and no other, so that any process can do it.
+
+    Parameters
+    ----------
+    task : str
+        See `minilora.data.load_classification_task`.
+    method : str or dataclass
+        A name in `minilora.methods.METHODS`, or a configuration such as a LoRAConfig.
+    train : TrainConfig
+    encoder : str, optional
+        The file of an encoder, whatever head it has; the bundled one, if not given.
+    device : {"cpu", "gpu", "auto"}
+    """
+
+    task: str
+    method: Any
+    train: TrainConfig
+    encoder: str | None = None
+    device: str = "cpu"
+
+
+def train_and_measure(settings, bar=None):
+    """One run: the encoder with a new head, adapted, trained, and measured on valid and test.
+
+    Parameters
+    ----------
+    settings : ClassifyRun
+    bar : str, optional
+        What stands beside a progress bar; without it there is none.
+
+    Returns
+    -------
+    dict, for JSON
+        trainable and head, the numbers that the method and the head train; seconds of training; diverged, which is None
+        or says how the loss became infinite. Of a run that has not: loss, the mean of the last tenth of the steps;
+        valid and test, see `measure_classes`. Of one that has, these three are None.
+    """
+    model, task = adapted_classifier(settings)
+    head, train = sum(p.data.size for p in model.head.parameters()), settings.train
+    trainer = Trainer(model, lambda rng: task.sample_batch(rng, train.batch_size), train)
+    diverged, loss, scores = None, None, {"valid": None, "test": None}
+    try:
+        losses = trainer.run(bar, progress=bar is not None).losses
+        loss, scores = mean(losses[-max(1, train.steps // 10) :]), finite_scores(model, task)
+    except Diverged as error:
+        diverged, loss = str(error), None
+    return {
+        "trainable": count_parameters(model).trainable - head,
+        "head": head,
+        "seconds": trainer.history.seconds,
+        "diverged": diverged,
+        "loss": loss,
+        **scores,
+    }
+
+
+def adapted_classifier(settings):
+    """The model of a ClassifyRun, ready to be trained, and its task."""
+    encoder = open_encoder(settings.encoder, settings.device)
+    task = load_classification_task(settings.task, length=encoder.longest_input)
+    rng = numpy.random.default_rng(settings.train.seed)
+    model = new_classifier(encoder, len(task.label_names), rng)
+    apply_method(model, settings.method, rng=rng)
+    return model, task
+
+
+def open_encoder(file, device):
+    """The model in a file, or the bundled encoder."""
+    return load_bundled("encoder", device=device) if file is None else load_model(file, device=device)
+
+
+def finite_scores(model, task):
+    """The scores on valid and test; `Diverged` is raised if what the last step left is no longer finite."""
+    scores = {split: measure_classes(model, task, split=split) for split in ("valid", "test")}
+    for split, of_split in scores.items():
+        if not math.isfinite(of_split["loss"]):
+            raise Diverged(f"the loss on {split} was {of_split['loss']} after the last step")
+    return scores
+
+
+def run(methods, config, folder, *, encoder=None, device="cpu", command=None, progress=True):
     """Train and measure all methods. Finished runs are kept, and are not done again when this is run again.
 
     Parameters
     ----------
-    encoder : Roberta
-        Pretrained; it is copied for each run, and stays as it is.
-    methods : dict of str to callable
-        By its name: ``method(model, rng)`` adapts a RobertaForClassification in place. A method that changes needs
-        another name, or another folder.
+    methods : dict of str to (str or dataclass)
+        By the label that it has in the table: a name in METHODS, or a configuration.
     config : ClassifyConfig
     folder : str or Path
         Gets ``runs.jsonl`` on the way; at the end ``classify.json``, ``classify.txt`` and ``classify.png``.
+    encoder : str or Path, optional
+        The file of a pretrained one; the bundled one, if not given.
+    device : {"cpu", "gpu", "auto"}
     command : str, optional
         The command line, for the record.
     progress : bool
@@ -79,36 +160,38 @@ def run(encoder, methods, config, folder, *, command=None, progress=True):
     -------
     results : dict
         What ``classify.json`` holds.
+
+    Raises
+    ------
+    ValueError
+        If a method does not fit the encoder; nothing has been trained then.
     """
-    folder = Path(folder)
-    task = load_classification_task(config.task, length=encoder.config.n_positions)
+    folder, file = Path(folder), None if encoder is None else str(encoder)
+
+    def settings(method, lr, seed):
+        return ClassifyRun(config.task, method, replace(config.train, lr=lr, seed=seed), file, device)
+
+    for method in methods.values():  # what does not fit is to be known before hours of training
+        _, task = adapted_classifier(settings(method, config.lrs[0], config.seeds[0]))
+    model = open_encoder(file, device)
     about = {
         "task": {"name": task.name, "id": task.id},
-        "encoder": {"weights": weights_id(encoder), **asdict(encoder.config)},
+        "encoder": {"weights": weights_id(model), **asdict(model.config)},
         "config": asdict(config),
     }
     finished = FinishedRuns(folder / "runs.jsonl", about)
 
-    def trained(name, lr, seed):
-        train = replace(config.train, lr=lr, seed=seed)
-        bar = f"{name}, lr {lr:g}, seed {seed}" if progress else None
-        return finished.result(
-            {"method": name, "lr": lr, "seed": seed},
-            lambda: adapt_and_measure(encoder, task, methods[name], train, bar),
-        )
+    def result(label, lr, seed):
+        bar = f"{label}, lr {lr:g}, seed {seed}" if progress else None
+        key = {"method": described(methods[label]), "lr": lr, "seed": seed}
+        return finished.result(key, lambda: train_and_measure(settings(methods[label], lr, seed), bar))
 
     summaries = {}
-    for name in methods:
-        at = {lr: trained(name, lr, config.seeds[0]) for lr in config.lrs}
-        lr = max(at, key=lambda lr: at[lr]["valid"]["accuracy"])
-        runs = [at[lr], *(trained(name, lr, seed) for seed in config.seeds[1:])]
-        summaries[name] = {
-            **{key: runs[0][key] for key in ("trainable", "head")},
-            "lr": lr,
-            "valid_accuracy_by_lr": [(lr, at[lr]["valid"]["accuracy"]) for lr in at],
-            **{metric: mean_and_spread([r["test"][metric] for r in runs]) for metric in METRICS},
-            "seconds": mean_and_spread([r["seconds"] for r in runs]),
-        }
+    for label, method in methods.items():
+        at = {lr: result(label, lr, config.seeds[0]) for lr in config.lrs}
+        lr = best_rate(at)
+        others = [] if lr is None else [result(label, lr, seed) for seed in config.seeds[1:]]
+        summaries[label] = {"method": described(method), **summary(at, lr, others)}
     results = {
         "command": command,
         **about,
@@ -123,94 +206,40 @@ def run(encoder, methods, config, folder, *, command=None, progress=True):
     return results
 
 
-def adapt_and_measure(encoder, task, method, train, bar=None):
-    """One run: a copy of the encoder with a new head, adapted, trained, and measured on valid and test.
+def best_rate(at):
+    """The learning rate with the best accuracy on valid; None if all runs diverged.
 
     Parameters
     ----------
-    encoder : Roberta
-    task : ClassificationTask
-    method : callable
-    train : TrainConfig
-    bar : str, optional
-        What stands beside a progress bar; without it there is none.
-
-    Returns
-    -------
-    dict
-        trainable and head, the numbers that the method and the head train; seconds of training; loss, the mean of the
-        last tenth of the steps; valid and test, see `classification_scores`.
+    at : dict of float to dict
+        By learning rate: what `train_and_measure` returned.
     """
-    rng = numpy.random.default_rng(train.seed)
-    shape = replace(encoder.config, n_classes=len(task.label_names))
-    model = RobertaForClassification(shape, rng, encoder=copy.deepcopy(encoder))
-    method(model, rng)
-    for p in model.head.parameters():
-        p.trainable = True
-    head = sum(p.data.size for p in model.head.parameters())
-    trainer = Trainer(model, lambda rng: task.sample_batch(rng, train.batch_size), train)
-    history = trainer.run(bar, progress=bar is not None)
+    finite = {lr: run["valid"]["accuracy"] for lr, run in at.items() if run["diverged"] is None}
+    return max(finite, key=finite.get) if finite else None
+
+
+def summary(at, lr, others):
+    """What a method's runs come to.
+
+    Parameters
+    ----------
+    at : dict of float to dict
+        By learning rate: the run with the first seed.
+    lr : float or None
+        The chosen one of these rates.
+    others : list of dict
+        The runs at this rate with the other seeds.
+    """
+    runs = [] if lr is None else [at[lr], *others]
+    finite = [run for run in runs if run["diverged"] is None]
+    first = next(iter(at.values()))
     return {
-        "trainable": count_parameters(model).trainable - head,
-        "head": head,
-        "seconds": history.seconds,
-        "loss": mean(history.losses[-max(1, train.steps // 10) :]),
-        **{s: classification_scores(task.labels[s], predict(model, task.batches(s, 32))) for s in ("valid", "test")},
+        "trainable": first["trainable"],
+        "head": first["head"],
+        "lr": lr,
+        "valid_accuracy_by_lr": [(lr, None if run["diverged"] else run["valid"]["accuracy"]) for lr, run in at.items()],
+        "seeds": len(runs),
+        "seeds_diverged": len(runs) - len(finite),
+        **{metric: mean_and_spread([run["test"][metric] for run in finite]) for metric in METRICS},
+        "seconds": mean_and_spread([run["seconds"] for run in finite]),
     }
-
-
-def predict(model, batches):
-    """The class with the largest logit for each example of the batches, in their order: (n,), on the host."""
-
-    def classes(batch):
-        logits, _ = model.forward(*model.place(batch.ids, batch.mask))  # (N, n_classes)
-        return to_numpy(logits.argmax(axis=1))
-
-    with one_blas_thread(), ThreadPoolExecutor(cores() if model.xp is numpy else 1) as pool:
-        return numpy.concatenate(list(pool.map(classes, batches)))
-
-
-def mean_and_spread(values):
-    """A dict of mean, standard deviation (of a sample: n - 1) and the values, for JSON."""
-    return {"mean": mean(values), "std": stdev(values), "values": values}
-
-
-def report(results):
-    """The results as a table in text, best method last, under the command that made them.
-
-    Parameters
-    ----------
-    results : dict
-        From `run`.
-    """
-    rows = [("", "trainable", "lr", "accuracy, %", "macro-F1, %", "seconds")]
-    for name, s in results["baselines"].items():
-        scores = (f"{100 * s[metric]:.1f}       " for metric in METRICS)
-        rows.append((name, "-", "-", *scores, "-"))
-    for name, s in sorted(results["methods"].items(), key=lambda item: item[1]["accuracy"]["mean"]):
-        scores = (f"{100 * s[metric]['mean']:.1f} ± {100 * s[metric]['std']:4.1f}" for metric in METRICS)
-        rows.append((name, f"{s['trainable']:,}", f"{s['lr']:g}", *scores, f"{s['seconds']['mean']:.0f}"))
-    examples = {split: sum(counts.values()) for split, counts in results["examples"].items()}
-    n_seeds, head = len(results["config"]["seeds"]), max(s["head"] for s in results["methods"].values())
-    return "\n".join(
-        [
-            *([f"$ {results['command']}", ""] if results["command"] else []),
-            f"{results['task']['name']}: {examples['train']:,} examples in train, {examples['valid']:,} in valid, "
-            f"{examples['test']:,} in test.",
-            f"Test scores as mean ± standard deviation of {n_seeds} seeds; the head's {head:,} are not counted.",
-            "",
-            *aligned(rows),
-        ]
-    )
-
-
-def draw(results, path):
-    """Accuracy against trainable parameters, beside the baselines."""
-    from minilora import plots
-
-    methods = {
-        name: (s["trainable"], [100 * value for value in s["accuracy"]["values"]])
-        for name, s in results["methods"].items()
-    }
-    levels = {name: 100 * scores["accuracy"] for name, scores in results["baselines"].items()}
-    plots.save(plots.scores(methods, levels), path)

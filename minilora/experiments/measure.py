@@ -3,14 +3,48 @@
 import math
 import time
 import tracemalloc
-from statistics import median
+from concurrent.futures import ThreadPoolExecutor
+from statistics import mean, median, stdev
 
 import numpy
 
-from minilora.backend import gpu_memory
+from minilora.analysis import classification_scores
+from minilora.backend import gpu_memory, to_numpy
 from minilora.data import EOT, parse_source, slot_errors
 from minilora.generation import generate
+from minilora.ops import cross_entropy_forward
+from minilora.threads import cores, one_blas_thread
 from minilora.training import ThreadedObjective, evaluate_loss
+
+
+def measure_classes(model, task, *, split="test"):
+    """How well a classifier tells a task's classes apart.
+
+    Parameters
+    ----------
+    model : RobertaForClassification or DebertaForClassification
+    task : ClassificationTask
+    split : str
+
+    Returns
+    -------
+    dict
+        loss (nats a text), accuracy and macro_f1.
+    """
+    logits, labels = class_logits(model, task.batches(split, 32)), task.labels[split]
+    loss, _ = cross_entropy_forward(logits, labels)
+    return {"loss": float(loss), **classification_scores(labels, logits.argmax(axis=1))}
+
+
+def class_logits(model, batches):
+    """The logits of each example of the batches, in their order: (n, n_classes), on the host."""
+
+    def logits_of(batch):
+        logits, _ = model.forward(*model.place(batch.ids, batch.mask))  # (N, n_classes)
+        return to_numpy(logits)
+
+    with one_blas_thread(), ThreadPoolExecutor(cores() if model.xp is numpy else 1) as pool:
+        return numpy.concatenate(list(pool.map(logits_of, batches)))
 
 
 def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
@@ -119,3 +153,12 @@ def generation_speed(variants, prompt, *, tokens=128, rounds=5):
 def median_and_range(values):
     """A dict of median, min and max, for JSON."""
     return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def mean_and_spread(values):
+    """A dict of mean, standard deviation (of a sample: n - 1) and values, for JSON; None where there are too few."""
+    return {
+        "mean": mean(values) if values else None,
+        "std": stdev(values) if len(values) > 1 else None,
+        "values": values,
+    }

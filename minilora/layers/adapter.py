@@ -89,11 +89,11 @@ class AdaptedSublayer(Module):
         added, adapter_cache = self.adapter.forward(h)
         return h + added, AdaptedSublayerCache(base_cache, adapter_cache)
 
-    def backward(self, dy, cache, need_dx=True):
-        """(N, T, C) -> (N, T, C)"""
-        below_adapter = need_dx or self.base.trainable
+    def backward(self, dy, cache, need_dx=True, *need_others):
+        """(N, T, C) -> (N, T, C); and what else the base's backward can be asked for, such as DeBERTa's drelative."""
+        below_adapter = need_dx or any(need_others) or self.base.trainable
         dh = self.adapter.backward(dy, cache.adapter, need_dx=below_adapter)
         if not below_adapter:
-            return None
+            return (None, *(None for _ in need_others)) if need_others else None
         # forward: y = h + adapter(h)   so   dy reaches h both directly and through the adapter
-        return self.base.backward(dy + dh, cache.base, need_dx)
+        return self.base.backward(dy + dh, cache.base, need_dx, *need_others)

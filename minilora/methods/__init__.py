@@ -3,7 +3,16 @@
 from minilora.methods.adapter import AdapterConfig, adapted_sublayers, apply_adapter
 from minilora.methods.adapter_file import load_adapter, save_adapter
 from minilora.methods.combining import combination_error, combine_adapters
-from minilora.methods.full import BitFitConfig, FullConfig, TopKConfig, apply_bitfit, apply_full, apply_top_k
+from minilora.methods.full import (
+    BitFitConfig,
+    FullConfig,
+    HeadConfig,
+    TopKConfig,
+    apply_bitfit,
+    apply_full,
+    apply_head,
+    apply_top_k,
+)
 from minilora.methods.lora import (
     adapter_names,
     apply_lora,
@@ -15,7 +24,7 @@ from minilora.methods.lora import (
 )
 from minilora.methods.lora_config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
-from minilora.methods.registry import METHODS, apply_method
+from minilora.methods.registry import METHODS, apply_method, described
 from minilora.methods.rows import rows_use
 from minilora.methods.selection import method_of
 
@@ -23,6 +32,7 @@ __all__ = [
     "AdapterConfig",
     "BitFitConfig",
     "FullConfig",
+    "HeadConfig",
     "LoRAConfig",
     "METHODS",
     "PrefixConfig",
@@ -32,12 +42,14 @@ __all__ = [
     "apply_adapter",
     "apply_bitfit",
     "apply_full",
+    "apply_head",
     "apply_lora",
     "apply_method",
     "apply_prefix",
     "apply_top_k",
     "combination_error",
     "combine_adapters",
+    "described",
     "load_adapter",
     "lora_layers",
     "merge_lora",

@@ -4,12 +4,10 @@ For LoRA these are A and B of every layer (DoRA's m, and PiSSA's A0 and B0, from
 any other method the trained parameters under their own names. A few kilobytes beside the model.
 """
 
-from dataclasses import asdict
-
 from minilora.files import load_arrays, save_arrays
 from minilora.methods.lora import adapter_names, attach, lora_layers, make_factors, shape_of, target_layers
 from minilora.methods.lora_config import LoRAConfig
-from minilora.methods.registry import KINDS, apply_method, kind_of
+from minilora.methods.registry import KINDS, apply_method, described
 from minilora.methods.selection import method_of, new_parameters
 
 
@@ -33,7 +31,7 @@ def save_adapter(model, path, *, name=None):
         arrays = {parameter: p.data for parameter, p in model.named_parameters() if p.trainable}
     else:
         arrays, config = _lora_arrays(model, name)
-    save_arrays(path, arrays, {"kind": kind_of(config), "config": asdict(config)})
+    save_arrays(path, arrays, described(config))
 
 
 def _lora_arrays(model, name):

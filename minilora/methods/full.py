@@ -1,9 +1,12 @@
-"""Fine-tuning of what the model has: all of it, its last blocks, or its bias vectors. What LoRA is compared with."""
+"""Fine-tuning of what the model has: all of it, its last blocks, or its bias vectors. What LoRA is compared with.
+
+And, as the control for them all, of nothing that was pretrained: the new head alone.
+"""
 
 from dataclasses import dataclass
 
 from minilora.methods.lora import set_adapter
-from minilora.methods.selection import block_paths, check_integer, train_only
+from minilora.methods.selection import block_paths, check_integer, new_parameters, train_only
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class BitFitConfig:
     """BitFit (Ben Zaken et al., 2022): every bias vector is trained, those of LayerNorms too, and nothing else."""
 
 
+@dataclass(frozen=True)
+class HeadConfig:
+    """Nothing that was pretrained is trained: only the new head, which every other method trains too."""
+
+
 def apply_full(model):
     """Make every parameter of a model trainable, in place. An adapter, if there is one, is switched off."""
     set_adapter(model, None)
@@ -62,3 +70,17 @@ def apply_bitfit(model):
     set_adapter(model, None)
     biases = [p for path, p in model.named_parameters() if path.rsplit(".", 1)[-1] == "bias"]
     train_only(model, biases, BitFitConfig())
+
+
+def apply_head(model):
+    """Freeze a model, in place, but for its new parts. An adapter is switched off.
+
+    Raises
+    ------
+    ValueError
+        If it has none: only a classifier has a head that no pretraining has seen.
+    """
+    if not new_parameters(model):
+        raise ValueError(f"model was a {type(model).__name__}, which has no new head; it may be a classifier")
+    set_adapter(model, None)
+    train_only(model, [], HeadConfig())

@@ -6,10 +6,21 @@
     save_adapter(model, path); load_adapter(other_model, path)
 """
 
+from dataclasses import asdict
+
 import numpy
 
 from minilora.methods.adapter import AdapterConfig, apply_adapter
-from minilora.methods.full import BitFitConfig, FullConfig, TopKConfig, apply_bitfit, apply_full, apply_top_k
+from minilora.methods.full import (
+    BitFitConfig,
+    FullConfig,
+    HeadConfig,
+    TopKConfig,
+    apply_bitfit,
+    apply_full,
+    apply_head,
+    apply_top_k,
+)
 from minilora.methods.lora import apply_lora
 from minilora.methods.lora_config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
@@ -39,6 +50,7 @@ KINDS = {
     "bitfit": (BitFitConfig, lambda model, config, rng: apply_bitfit(model)),
     "top-k": (TopKConfig, lambda model, config, rng: apply_top_k(model, config.k)),
     "full": (FullConfig, lambda model, config, rng: apply_full(model)),
+    "head": (HeadConfig, lambda model, config, rng: apply_head(model)),  # the control, no method: not in METHODS
 }
 
 
@@ -58,11 +70,29 @@ def apply_method(model, method, *, rng=None):
     ValueError
         If there is no such method, or it does not fit the model. The model is unchanged.
     """
-    config = METHODS.get(method) if isinstance(method, str) else method
-    apply = {kind: apply for kind, apply in KINDS.values()}.get(type(config))
-    if apply is None:
-        raise ValueError(f"method was {method!r}; it may be a configuration, or one of {', '.join(map(repr, METHODS))}")
+    config = configuration(method)
+    _, apply = KINDS[kind_of(config)]
     apply(model, config, rng=rng or numpy.random.default_rng(0))
+
+
+def configuration(method):
+    """A method's configuration: that of its name in METHODS, or the one that is given.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+    """
+    config = METHODS.get(method) if isinstance(method, str) else method
+    if type(config) not in {config_type for config_type, _ in KINDS.values()}:
+        raise ValueError(f"method was {method!r}; it may be a configuration, or one of {', '.join(map(repr, METHODS))}")
+    return config
+
+
+def described(method):
+    """A method, by its name or as a configuration, as a dict for JSON: its kind, and all its settings."""
+    config = configuration(method)
+    return {"kind": kind_of(config), "config": asdict(config)}
 
 
 def kind_of(config):

@@ -1,7 +1,7 @@
 """Models. None of them knows how it is adapted."""
 
 from minilora.models.bundled import bundled_recipe, load_bundled
-from minilora.models.classification import DebertaForClassification, RobertaForClassification
+from minilora.models.classification import DebertaForClassification, RobertaForClassification, new_classifier
 from minilora.models.deberta import Deberta, DebertaCache, DebertaConfig
 from minilora.models.gpt import GPT, GPTCache, GPTConfig
 from minilora.models.masked_lm import RobertaForMaskedLM
@@ -24,5 +24,6 @@ __all__ = [
     "bundled_recipe",
     "load_bundled",
     "load_model",
+    "new_classifier",
     "save_model",
 ]

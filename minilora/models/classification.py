@@ -3,6 +3,7 @@
 RoBERTa's activation is tanh. DeBERTa calls dense and its activation, the exact GELU, the context pooler.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from minilora.backend import get_xp, on_host
@@ -143,6 +144,36 @@ class DebertaForClassification(EncoderForClassification):
 
     encoder_class = Deberta
     activation = "gelu"
+
+
+CLASSIFIERS = {kind.encoder_class: kind for kind in (RobertaForClassification, DebertaForClassification)}
+
+
+def new_classifier(model, n_classes, rng):
+    """A classifier with a new head on a pretrained encoder, which is used as it is, not copied.
+
+    Parameters
+    ----------
+    model : Roberta, Deberta, or a model with a head on one of them
+        Its own head, if it has one, is left behind.
+    n_classes : int
+    rng : numpy.random.Generator
+        Draws the head's weights.
+
+    Returns
+    -------
+    RobertaForClassification or DebertaForClassification
+
+    Raises
+    ------
+    ValueError
+        If the model is no encoder.
+    """
+    encoder = getattr(model, "encoder", model)
+    if type(encoder) not in CLASSIFIERS:
+        possible = " or ".join(encoder_class.__name__ for encoder_class in CLASSIFIERS)
+        raise ValueError(f"model was a {type(model).__name__}; a classifier needs an encoder, a {possible}")
+    return CLASSIFIERS[type(encoder)](replace(encoder.config, n_classes=n_classes), rng, encoder=encoder)
 
 
 def check_first_position(mask):

@@ -1,5 +1,6 @@
 """Encoders, which see a whole sequence at once, and models that have a head on top of one."""
 
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,6 +20,11 @@ class Encoder(Module):
     def backward(self, dx, cache):
         """The same as `backward_hidden`."""
         self.backward_hidden(dx, cache)
+
+    @property
+    def longest_input(self):
+        """The longest sequence that the model takes: infinite, if no position has an embedding of its own."""
+        return getattr(self.config, "n_positions", math.inf)
 
     def place(self, ids, mask):
         """ids and mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
@@ -79,6 +85,11 @@ class EncoderWithHead(Module):
         self.encoder = encoder
         self.head = self.new_head(NewLayers(rng, W.dtype, "cpu" if on_host(W) else "gpu"))
         self.name_parameters()
+
+    @property
+    def longest_input(self):
+        """The encoder's own."""
+        return self.encoder.longest_input
 
     def place(self, ids, mask):
         """ids and mask from the host, checked, where the model lives: those of the encoder's `place`."""

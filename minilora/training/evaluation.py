@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 
-from minilora.backend import cores, one_blas_thread, to_numpy
+from minilora.backend import to_numpy
+from minilora.threads import cores, one_blas_thread
 
 
 def evaluate_loss(model, batches):

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy
 from tqdm import tqdm
 
-from minilora.backend import cores, to_numpy
+from minilora.backend import to_numpy
 from minilora.files import write_json
+from minilora.threads import cores
 from minilora.training.checkpoint import CHECKPOINT, save_run
 from minilora.training.objective import ThreadedObjective
 from minilora.training.optimizers import AdamW, clip_gradients

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import pairwise
 
-from minilora.backend import keep_freed_memory, one_blas_thread
+from minilora.threads import keep_freed_memory, one_blas_thread
 
 
 def loss_and_backward(model, batch, weight=1.0, rng=None):

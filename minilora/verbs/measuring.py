@@ -1,7 +1,8 @@
 """`minilora bench` and `count`."""
 
 import minilora
-from minilora.backend import choose_device, cores
+from minilora.backend import choose_device
+from minilora.threads import cores
 from minilora.verbs.opening import names_in
 
 

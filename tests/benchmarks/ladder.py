@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy
 
-from minilora import backend, blocks, plots
+from minilora import blocks, plots, threads
 from minilora.experiments.bench import worker
 from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.bench.sides import rounds, sides
@@ -134,7 +134,7 @@ def new_memory():
 
 def one_thread():
     """The whole batch in one thread; BLAS has all cores."""
-    for module in (backend, worker, objective, evaluation):
+    for module in (threads, worker, objective, evaluation):
         module.one_blas_thread = contextlib.nullcontext
     original = worker.Worker.make
     worker.Worker.make = lambda self, threads, **arguments: original(self, threads=1, **arguments)
@@ -168,7 +168,7 @@ def measure(shape_name, count):
     with sides(commands) as started:
         turns = {}
         for name, side in started.items():
-            side.ask("make", shape=asdict(SHAPES[shape_name]), method="lora", threads=backend.cores())
+            side.ask("make", shape=asdict(SHAPES[shape_name]), method="lora", threads=threads.cores())
             side.ask("train", n=1)
             n = max(1, round(0.4 / side.ask("train", n=1)["seconds"]))
             turns[name] = lambda side=side, n=n: side.ask("train", n=n)["seconds"] / n

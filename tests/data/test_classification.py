@@ -1,17 +1,19 @@
 """Tasks with labels, and their batches."""
 
+import json
+import math
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from experiments.tiny import csv_text
 from minilora.data import (
     CLASSIFICATION_TASKS,
+    TASKS,
     ClassificationTask,
     EncoderTokenizer,
-    Example,
     LabelledExample,
+    has_classes,
     load_classification_task,
 )
 from minilora.training.objective import split_batch
@@ -107,6 +109,8 @@ def test_errors_at_the_door():
         task(valid=[])
     with pytest.raises(ValueError, match=r"parity has the labels \['prime'\] in test; label_names are even, odd"):
         task(test=[LabelledExample("xx", "prime", "2")])
+    with pytest.raises(ValueError, match="parity has one class alone, 'even'; a task has two or more"):
+        ClassificationTask("parity", dict.fromkeys(SPLITS, parity(3)[1:2]), ("even",), 64)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         task().sample_batch(rng(), 0)
     with pytest.raises(ValueError, match="split must be one of train, valid, test, not 'dev'"):
@@ -137,20 +141,82 @@ def test_names_and_pairs_are_labelled_as_they_should_be():
     assert tokenizer.decode(pairs.tokens["test"][0]).count("</s>") == 3
 
 
-def test_a_task_from_a_file(tmp_path):
-    examples = [Example(f"number {i}", "odd" if i % 2 else "even", "") for i in range(80)]
-    (tmp_path / "numbers.csv").write_text(csv_text(examples))
-    made = load_classification_task(tmp_path / "numbers.csv", length=64)
-    assert made.name == "numbers.csv" and made.label_names == ("even", "odd")
-    found = [(e.text, e.label) for split in SPLITS for e in made.splits[split]]
-    assert sorted(found) == sorted((e.source, e.target) for e in examples)
+def numbers(n=80, label=lambda i: "odd" if i % 2 else "even"):
+    """Rows of which, by the hashes of their texts, all three splits get some."""
+    return [{"text": f"number {i}", "label": label(i)} for i in range(n)]
 
 
-def test_a_file_whose_train_lacks_a_label(tmp_path):
-    examples = [Example(f"number {i}", str(i), "") for i in range(80)]
-    (tmp_path / "numbers.csv").write_text(csv_text(examples))
-    with pytest.raises(ValueError, match=r"numbers\.csv has the labels \[.*\] in valid; label_names are"):
-        load_classification_task(tmp_path / "numbers.csv", length=64)
+def write(folder, rows, name="numbers.csv"):
+    if name.endswith(".csv"):
+        lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    else:
+        lines = [json.dumps(row) for row in rows]
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["numbers.csv", "numbers.jsonl"])
+def test_a_task_from_a_file(tmp_path, name):
+    made = load_classification_task(write(tmp_path, numbers(), name), length=64)
+    assert made.name == name and made.label_names == ("even", "odd") and made.left_out == 0
+    found = [{"text": e.text, "label": e.label} for split in SPLITS for e in made.splits[split]]
+    assert sorted(found, key=str) == sorted(numbers(), key=str)
+    assert all(e.second is None for e in made.splits["train"])
+
+
+def test_a_file_of_two_texts(tmp_path):
+    rows = [row | {"second": f"is it {i}?"} for i, row in enumerate(numbers())]
+    made = load_classification_task(write(tmp_path, rows), length=64)
+    example, ids = made.splits["test"][0], made.tokens["test"][0]
+    assert example.second.startswith("is it ")
+    assert ids.tolist() == tokenizer.encode(example.text, example.second).tolist()
+
+
+def test_what_is_too_long_is_left_out_and_counted(tmp_path):
+    rows = [*numbers(), {"text": "x" * 62, "label": "odd"}, {"text": "x" * 63, "label": "odd"}]
+    assert load_classification_task(write(tmp_path, rows), length=64).left_out == 1
+    assert load_classification_task(write(tmp_path, rows), length=math.inf).left_out == 0
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    (numbers(label=str), r"numbers\.csv has the labels \[.*\] in valid and not in train; give more of each"),
+    (numbers(label=lambda i: "same"), r"numbers\.csv has one class alone, 'same'; a task has two or more"),
+    (numbers(2), r"numbers\.csv has 2 examples of at most 64 tokens, and none .* falls into .*; give more"),
+    ([{"text": "a", "label": "b"}, {"text": " ", "label": "b"}], "line 3: text must be a text .*, not ' '"),
+    ([{"text": "a", "label": ""}], "line 2: label must be a text that is not empty, not ''"),
+    ([{"text": "a", "label": "b", "second": ""}], "line 2: second must be a text that is not empty, not ''"),
+    ([{"text": "a", "answer": "b"}], "lacks the column label; its header has text, answer"),
+    ([{"source": "a", "target": "b"}], "lacks the column text and label; its header has source, target"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_file(tmp_path, rows, message):
+    with pytest.raises(ValueError, match=message):
+        load_classification_task(write(tmp_path, rows), length=64)
+
+
+def test_a_label_that_is_a_number_is_refused_by_line(tmp_path):
+    with pytest.raises(ValueError, match=r"line 1: label must be a text that is not empty, not 1"):
+        load_classification_task(write(tmp_path, [{"text": "a", "label": 1}], "n.jsonl"), length=64)
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), [
+    ("a.csv", "id,text,label\n", True),
+    ("a.csv", "label,source,target\n", False),
+    ("a.csv", "source,target\n", False),
+    ("a.jsonl", '\n{"text": "a", "label": "b"}\n{', True),
+    ("a.jsonl", '{"source": "a", "target": "b"}\n', False),
+    ("a.jsonl", "no JSON", False),
+    ("a.jsonl", "[1]", False),
+])  # fmt: skip
+def test_a_file_with_labels_is_a_task_of_classes(tmp_path, name, content, expected):
+    (tmp_path / name).write_text(content)
+    assert has_classes(tmp_path / name) is expected
+
+
+def test_tasks_of_classes_by_name():
+    assert all(has_classes(name) for name in CLASSIFICATION_TASKS)
+    assert not any(has_classes(name) for name in (*TASKS, "notes.txt", "glue"))
+    with pytest.raises(ValueError, match=r"there is no file none\.csv"):
+        has_classes("none.csv")
 
 
 @pytest.mark.parametrize("name", ["glue", "notes.txt", ""])

@@ -170,12 +170,13 @@ def test_examples_that_are_too_long_are_left_out(tmp_path):
     task = load_task(tmp_path / "sums.csv", length=32)  # source, line break, target and EOT
     kept = {e.source for split in SPLITS for e in task.splits[split]}
     assert "fits" in kept and "does not fit" not in kept
+    assert task.left_out == 1 and load_task(tmp_path / "sums.csv", length=64).left_out == 0
 
 
 @pytest.mark.parametrize(("n", "length"), [(1, 64), (80, 8)])
 def test_a_file_must_fill_all_splits(tmp_path, n, length):
     (tmp_path / "few.csv").write_text(csv_text(sums(n)))
-    message = rf"few.csv has \d+ examples of at most {length} bytes, and none of them falls into .*(valid|test)"
+    message = rf"few.csv has \d+ examples of at most {length} tokens, and none of them falls into .*(valid|test)"
     with pytest.raises(ValueError, match=message):
         load_task(tmp_path / "few.csv", length=length)
 

@@ -125,3 +125,17 @@ def test_word_overlap_is_only_for_pairs_and_two_classes():
     assert "word overlap" not in baselines(task(single, single))
     pairs = [example("red", "a", second="red"), example("blue", "b", second="red"), example("no", "c", second="x")]
     assert "word overlap" not in baselines(task(pairs, pairs, ("a", "b", "c")))
+
+
+def test_baselines_of_another_split_learn_from_train_too():
+    train = [example("red", "a", second="red"), example("blue", "b", second="sea"), example("green", "b", second="x")]
+    valid = [example("red", "a", second="red"), example("blue", "b", second="sky")]
+    test = [example("red", "b", second="red"), example("blue", "a", second="sky")]
+    made = ClassificationTask("task", {"train": train, "valid": valid, "test": test}, ("b", "a"), 64)
+    right, wrong = baselines(made, "valid"), baselines(made)
+    assert right == baselines(made, split="valid") and right.keys() == wrong.keys() == {
+        "majority class", "naive Bayes, words", "naive Bayes, bytes", "word overlap",
+    }  # fmt: skip
+    for name in ("naive Bayes, words", "naive Bayes, bytes", "word overlap"):
+        assert (right[name]["accuracy"], wrong[name]["accuracy"]) == (1.0, 0.0)
+    assert right["majority class"]["accuracy"] == wrong["majority class"]["accuracy"] == 0.5

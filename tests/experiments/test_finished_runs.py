@@ -25,6 +25,12 @@ def test_a_finished_run_is_not_computed_again(tmp_path):
     assert len(calls) == 2
 
 
+def test_a_key_with_a_tuple_is_found_again(tmp_path):
+    runs = FinishedRuns(tmp_path / "runs.jsonl", ABOUT)
+    assert runs.result({"targets": ("q_proj", "v_proj")}, lambda: 1) == 1
+    assert runs.result({"targets": ("q_proj", "v_proj")}, lambda: 2) == 1
+
+
 def test_each_run_is_a_line_of_json(tmp_path):
     FinishedRuns(tmp_path / "runs.jsonl", ABOUT).result({"seed": 3}, lambda: 0.5)
     lines = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]

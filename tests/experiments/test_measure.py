@@ -5,10 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from experiments.tiny import LORA, adapted, byte_gpt, sum_task, trainer
+from device_array import to_fake_device
+from experiments.tiny import LORA, adapted, byte_encoder, byte_gpt, sum_task, trainer, words
 from methods.tiny import same_bits, weights_of
-from minilora.data import PairTask, examples, parse_source
-from minilora.experiments.measure import generation_speed, measure, median_and_range, slot_scores, step_memory
+from minilora.data import ClassificationTask, LabelledExample, PairTask, examples, parse_source
+from minilora.experiments.measure import (
+    class_logits,
+    generation_speed,
+    mean_and_spread,
+    measure,
+    measure_classes,
+    median_and_range,
+    slot_scores,
+    step_memory,
+)
 from minilora.methods import apply_full, apply_lora
 from minilora.models import GPT, GPTConfig
 from minilora.training import evaluate_loss
@@ -137,3 +147,51 @@ def test_median_and_range():
 def test_lora_and_its_base_are_measured_as_different_models():
     task = sum_task()
     assert measure(adapted(), task)["loss"] != measure(byte_gpt(), task)["loss"]
+
+
+def test_mean_and_spread():
+    assert mean_and_spread([1.0, 2.0, 3.0]) == {"mean": 2.0, "std": 1.0, "values": [1.0, 2.0, 3.0]}
+    assert mean_and_spread([1.0]) == {"mean": 1.0, "std": None, "values": [1.0]}
+    assert mean_and_spread([]) == {"mean": None, "std": None, "values": []}
+
+
+# ---- classes
+
+
+def word_task():
+    """Half of the words in test, the others in train and in valid."""
+    examples = [LabelledExample(word, label, word) for word, label in words()]
+    splits = {"train": examples[::2], "valid": examples[::2], "test": examples[1::2]}
+    return ClassificationTask("words", splits, ("other", "vowel"), 32)
+
+
+def undecided(kind, task):
+    """A classifier that says one class about as often as the other."""
+    model = byte_encoder(kind)
+    logits = class_logits(model, task.batches("test"))
+    model.head.out_proj.bias.data[1] += np.median(logits[:, 0] - logits[:, 1])
+    return model
+
+
+@pytest.mark.parametrize("kind", ["roberta-classification", "deberta-classification"])
+def test_measures_of_classes_are_those_of_one_example_at_a_time(kind):
+    task = word_task()
+    model = undecided(kind, task)
+    found, losses, right = measure_classes(model, task), [], []
+    for batch in task.batches("test", 1):
+        logits = model.forward(batch.ids, batch.mask)[0][0].astype(float)
+        losses.append(np.log(np.exp(logits).sum()) - logits[batch.labels[0]])
+        right.append(logits.argmax() == batch.labels[0])
+    assert 0.2 < np.mean(right) < 0.8 and found["accuracy"] == np.mean(right)
+    assert found["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert found["loss"] == pytest.approx(evaluate_loss(model, task.batches("test")), rel=1e-5)
+    assert measure_classes(model, task, split="valid") != found
+
+
+def test_logits_on_a_device_are_those_of_the_host():
+    task = word_task()
+    model = byte_encoder("roberta-classification")
+    host = class_logits(model, task.batches("test", 10))
+    for p in model.parameters():
+        p.data = to_fake_device(p.data)
+    np.testing.assert_allclose(class_logits(model, task.batches("test", 10)), host, rtol=1e-5, atol=1e-5)

@@ -1,25 +1,64 @@
-"""A decoder small enough to train in a moment, and tasks for it; the vocabulary is the bytes, as the bundled one's."""
+"""A decoder and encoders small enough to train in a moment, and tasks for them; the vocabulary is the bytes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
-from minilora.data import Example, PairTask
+from minilora.data import EncoderTokenizer, Example, PairTask
 from minilora.methods import LoRAConfig, apply_lora
-from minilora.models import GPT, GPTConfig
+from minilora.models import (
+    GPT,
+    Deberta,
+    DebertaConfig,
+    DebertaForClassification,
+    GPTConfig,
+    Roberta,
+    RobertaConfig,
+    RobertaForClassification,
+    RobertaForMaskedLM,
+)
 from minilora.training import TrainConfig, Trainer
 
 CONFIG = GPTConfig(vocab_size=256, n_positions=256, n_layer=1, d_model=16, n_head=2)
 LORA = LoRAConfig(rank=2, alpha=4, targets=("q_proj", "v_proj", "fc_in"))
 
+V = EncoderTokenizer.vocab_size
+ROBERTA = RobertaConfig(vocab_size=V, n_positions=32, n_layer=2, d_model=16, n_head=2)
+DEBERTA = DebertaConfig(vocab_size=V, n_layer=2, d_model=16, n_head=2, n_buckets=4, max_distance=8)
+ENCODERS = {  # by the kind that a file of it has
+    "roberta": (Roberta, ROBERTA),
+    "roberta-masked-lm": (RobertaForMaskedLM, ROBERTA),
+    "roberta-classification": (RobertaForClassification, ROBERTA),
+    "deberta": (Deberta, DEBERTA),
+    "deberta-classification": (DebertaForClassification, DEBERTA),
+}
+
 
 def byte_gpt(seed=0, config=CONFIG):
     """A GPT at a generic point, which says various things."""
+    return at_a_generic_point(GPT, config, seed)
+
+
+def byte_encoder(kind="roberta", seed=0, **settings):
+    """An encoder, or one with a head, at a generic point."""
+    model_class, config = ENCODERS[kind]
+    return at_a_generic_point(model_class, replace(config, **settings), seed)
+
+
+def at_a_generic_point(model_class, config, seed):
     draw = np.random.default_rng(seed)
-    model = GPT(config, draw)
+    model = model_class(config, draw)
     for p in model.parameters():
         p.data += (0.2 * draw.standard_normal(p.data.shape)).astype(p.data.dtype)
     return model
+
+
+def words(n=300):
+    """Made-up words, each with its label: does it begin with a vowel?"""
+    draw = np.random.default_rng(0)
+    made = {"".join(draw.choice(list("aeioubcdfg"), draw.integers(2, 6))) for _ in range(n)}
+    return [(word, "vowel" if word[0] in "aeiou" else "other") for word in sorted(made)]
 
 
 def adapted(config=LORA, B=0.3):
@@ -42,6 +81,10 @@ def sum_task():
     """The sums as a task, 20 of them in valid and in test."""
     examples = sums()
     return PairTask("sums", {"train": examples[:40], "valid": examples[40:60], "test": examples[60:]}, 64)
+
+
+def words_csv(n=300):
+    return "text,label\n" + "".join(f"{word},{label}\n" for word, label in words(n))
 
 
 def csv_text(examples):

@@ -1,0 +1,121 @@
+"""What holds for every method on both kinds of classifiers: gradients, the new head, the file, what stays frozen."""
+
+import numpy as np
+import pytest
+
+from methods.every import EVERY
+from methods.tiny import gradients_of, rng, same_bits, trainable_names, weights_of
+from minilora.gradcheck import GradientError, check_model
+from minilora.layers import AdaptedSublayer
+from minilora.methods import HeadConfig, apply_method, load_adapter, method_of, save_adapter
+from minilora.models import DebertaForClassification, RobertaForClassification
+from minilora.training import AdamW, loss_and_backward
+from models import tiny_deberta, tiny_encoders
+from models.tiny_encoders import WithPadding, tiny
+
+METHODS = {"head": HeadConfig(), **{name: config for name, config in EVERY.items() if not name.startswith("prefix")}}
+MODELS = {
+    "roberta": (RobertaForClassification, tiny_encoders.CONFIG, tiny_encoders),
+    "deberta": (DebertaForClassification, tiny_deberta.CONFIG, tiny_deberta),
+}
+each_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
+each_model = pytest.mark.parametrize("kind", MODELS)
+HEAD = ["head.dense.W", "head.dense.bias", "head.out_proj.W", "head.out_proj.bias"]
+
+
+def adapted(kind, method, learned=True):
+    model_class, config, _ = MODELS[kind]
+    model = tiny(model_class, config=config)
+    apply_method(model, method, rng=rng(1))
+    if learned:
+        for p in model.trainable_parameters():
+            p.data += 0.3 * rng(len(p.name)).standard_normal(p.data.shape)
+    return model
+
+
+def batch_of(kind):
+    texts = MODELS[kind][2]
+    return texts.IDS, texts.MASK, texts.LABELS
+
+
+def check(kind, model):
+    ids, mask, labels = batch_of(kind)
+    return check_model(WithPadding(model, mask), ids, labels, rng=rng(4))
+
+
+@each_model
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "dora"])  # its norm counts as a constant
+def test_gradients_are_slopes(kind, method):
+    check(kind, adapted(kind, METHODS[method]))
+
+
+@each_model
+@each_method
+def test_the_head_is_trained_and_what_is_trainable_gets_a_gradient(kind, method):
+    model = adapted(kind, method)
+    assert trainable_names(model)[-len(HEAD) :] == HEAD
+    assert list(gradients_of(model, batch_of(kind))) == trainable_names(model)
+
+
+@each_model
+@each_method
+def test_training_lowers_the_loss_and_leaves_what_is_frozen_to_the_bit(kind, method):
+    model = adapted(kind, method, learned=False)
+    before, optimizer = weights_of(model), AdamW(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(6):
+        model.zero_grad()
+        losses.append(float(loss_and_backward(model, batch_of(kind))))
+        optimizer.step()
+    assert losses[-1] < losses[0]
+    after, trained = weights_of(model), set(trainable_names(model))
+    assert all(same_bits(before[name], after[name]) for name in before if name not in trained)
+
+
+@each_model
+@each_method
+def test_the_file_holds_all_of_it_and_the_head(kind, method, tmp_path):
+    model = adapted(kind, method)
+    save_adapter(model, tmp_path / "adapter.safetensors")
+    model_class, config, texts = MODELS[kind]
+    other = tiny(model_class, config=config)
+    load_adapter(other, tmp_path / "adapter.safetensors")
+    logits, same = (m.forward(texts.IDS, texts.MASK)[0] for m in (model, other))
+    assert same_bits(logits, same) and trainable_names(other) == trainable_names(model)
+    assert type(method_of(other)) is type(method)
+    assert not np.allclose(logits, tiny(model_class, config=config).forward(texts.IDS, texts.MASK)[0])
+
+
+# ---- what was wrong with adapters around DeBERTa's attention, which has a second gradient to give
+
+
+@pytest.mark.parametrize("trainable", ["wre", "ln_r"])
+def test_relative_embeddings_learn_through_adapters_around_the_attention(trainable):
+    model = adapted("deberta", METHODS["adapter-h"])
+    for p in getattr(model.encoder, trainable).parameters():
+        p.trainable = True
+    check("deberta", model)
+
+
+def test_below_the_lowest_adapter_of_deberta_nothing_is_differentiated():
+    model = adapted("deberta", METHODS["adapter-d"])
+    model.encoder.blocks[0].attn.backward = None  # to be called it would have to be a function
+    gradients_of(model, batch_of("deberta"))
+
+
+def test_without_the_shortcut_around_the_adapter_the_check_fails(monkeypatch):
+    def without_the_shortcut(self, dy, cache, need_dx=True, *need_others):
+        return self.base.backward(self.adapter.backward(dy, cache.adapter), cache.base, need_dx, *need_others)
+
+    monkeypatch.setattr(AdaptedSublayer, "backward", without_the_shortcut)
+    with pytest.raises(GradientError):
+        check("deberta", adapted("deberta", METHODS["adapter-h"]))
+
+
+def test_only_a_classifier_has_a_head_that_is_new():
+    model_class, config, _ = MODELS["roberta"]
+    encoder = tiny(model_class, config=config).encoder
+    before = trainable_names(encoder)
+    with pytest.raises(ValueError, match="model was a Roberta, which has no new head; it may be a classifier"):
+        apply_method(encoder, HeadConfig())
+    assert trainable_names(encoder) == before
