@@ -8,7 +8,7 @@ NOT_GIVEN = (  # None unless given, by a verb in whose help they have no default
     "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python", "base",
     "architecture", "length", "steps", "width", "out", "workers", "runs",
 )  # fmt: skip
-MODEL_HELP = "a model that minilora saved (default: the bundled decoder)"
+MODEL_HELP = "a model that minilora saved (default: the bundled decoder, or for classes the bundled encoder)"
 
 
 def parse(arguments):
@@ -178,5 +178,7 @@ def model_options(p):
 def task_options(p):
     """Which task."""
     tasks = p.add_mutually_exclusive_group()
-    tasks.add_argument("--task", default="mini-e2e", help="mini-e2e, pairs, prose, code, or a .txt, .csv, .jsonl file")
+    tasks.add_argument("--task", default="mini-e2e", help="of texts: mini-e2e, pairs, prose, code, a .txt file, or a "
+                       ".csv or .jsonl file with source and target; of classes: unicode-names, unicode-names-by-word, "
+                       "docstring-pairs, or a file with text, label and, for pairs of texts, second")  # fmt: skip
     tasks.add_argument("--text", metavar="FILE", default=argparse.SUPPRESS, help="running text in UTF-8, any file")

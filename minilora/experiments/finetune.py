@@ -12,6 +12,7 @@ from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.methods import METHODS, apply_method, save_adapter
+from minilora.methods.selection import new_parameters
 from minilora.models import save_model
 from minilora.training import TrainConfig, Trainer, evaluate_loss
 
@@ -23,7 +24,7 @@ class FinetuneConfig:
     Parameters
     ----------
     task : str
-        See `minilora.data.load_task`.
+        See `minilora.data.load_task` and `load_classification_task`.
     method : str
         A name in `minilora.methods.METHODS`.
     settings : dataclass, optional
@@ -51,8 +52,8 @@ def run(model, task, config, folder, *, command=None, progress=True):
 
     Parameters
     ----------
-    model : GPT
-    task : PairTask or TextTask
+    model : GPT, or for classes RobertaForClassification or DebertaForClassification
+    task : PairTask, TextTask, or ClassificationTask
     config : FinetuneConfig
     folder : str or Path
         Gets what was learned (``adapter.safetensors``), or after full fine-tuning the whole model
@@ -91,8 +92,9 @@ def run(model, task, config, folder, *, command=None, progress=True):
     result = {
         "command": command,
         "config": json.loads(json.dumps(asdict(config))),
-        "task": {"name": task.name, "id": task.id},
+        "task": {"name": task.name, "id": task.id, "left_out": task.left_out},
         "trainable": count.trainable,
+        **({"head": sum(p.data.size for p in new.values())} if (new := new_parameters(model)) else {}),
         "percent": count.percent,
         **measure(model, task),
         "seconds": history.seconds,

@@ -10,8 +10,10 @@ import numpy
 
 from minilora.analysis import classification_scores
 from minilora.backend import gpu_memory, to_numpy
-from minilora.data import EOT, parse_source, slot_errors
+from minilora.data import EOT, ClassificationTask, parse_source, slot_errors
+from minilora.experiments.baselines import baselines
 from minilora.generation import generate
+from minilora.models.classification import EncoderForClassification
 from minilora.ops import cross_entropy_forward
 from minilora.threads import cores, one_blas_thread
 from minilora.training import ThreadedObjective, evaluate_loss
@@ -30,7 +32,18 @@ def measure_classes(model, task, *, split="test"):
     -------
     dict
         loss (nats a text), accuracy and macro_f1.
+
+    Raises
+    ------
+    ValueError
+        If the model has no head for as many classes.
     """
+    n_classes = len(task.label_names)
+    if not isinstance(model, EncoderForClassification):
+        raise ValueError(f"the model is a {type(model).__name__}, without a head for the classes of {task.name}: "
+                         "fine-tuning gives it one, and keeps it in the adapter")
+    if model.config.n_classes != n_classes:
+        raise ValueError(f"the model tells {model.config.n_classes} classes apart; {task.name} has {n_classes}")
     logits, labels = class_logits(model, task.batches(split, 32)), task.labels[split]
     loss, _ = cross_entropy_forward(logits, labels)
     return {"loss": float(loss), **classification_scores(labels, logits.argmax(axis=1))}
@@ -52,8 +65,8 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
 
     Parameters
     ----------
-    model : GPT
-    task : PairTask or TextTask
+    model : GPT, or for classes RobertaForClassification or DebertaForClassification
+    task : PairTask, TextTask, or ClassificationTask
     split : str
     n_prompts : int
         How many prompts are continued, greedily.
@@ -62,9 +75,12 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
     Returns
     -------
     dict
-        loss (nats a byte), bits_per_byte; samples, a list of dicts of prompt, answer and reference; and for mini-E2E
-        slot_exact and slot_error_rate, see `slot_scores`.
+        Of classes: what `measure_classes` says, and the same scores of the `baselines`. Of texts: loss (nats a byte),
+        bits_per_byte; samples, a list of dicts of prompt, answer and reference; and for mini-E2E slot_exact and
+        slot_error_rate, see `slot_scores`.
     """
+    if isinstance(task, ClassificationTask):
+        return {**measure_classes(model, task, split=split), "baselines": baselines(task, split)}
     loss = evaluate_loss(model, task.batches(split))
     prompts, references = task.prompts(split, n_prompts)
     answers = generate(model, prompts, max_tokens=max_tokens, stop=EOT)

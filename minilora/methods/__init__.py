@@ -1,7 +1,7 @@
 """How a model is adapted. A method chooses, and where needed adds, what is trained; training does the rest."""
 
 from minilora.methods.adapter import AdapterConfig, adapted_sublayers, apply_adapter
-from minilora.methods.adapter_file import load_adapter, save_adapter
+from minilora.methods.adapter_file import classes_in, load_adapter, save_adapter
 from minilora.methods.combining import combination_error, combine_adapters
 from minilora.methods.full import (
     BitFitConfig,
@@ -47,6 +47,7 @@ __all__ = [
     "apply_method",
     "apply_prefix",
     "apply_top_k",
+    "classes_in",
     "combination_error",
     "combine_adapters",
     "described",

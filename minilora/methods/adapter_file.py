@@ -91,6 +91,19 @@ def load_adapter(model, path, *, name="default"):
         p.data[...] = model.xp.asarray(arrays[parameter].astype(p.data.dtype))
 
 
+def classes_in(path):
+    """How many classes the head in an adapter's file tells apart; None if it holds none, such as a decoder's.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no adapter.
+    """
+    arrays, _ = load_arrays(path, *KINDS)
+    bias = arrays.get("head.out_proj.bias")
+    return None if bias is None else len(bias)
+
+
 def _letters(config):
     """What a file holds of each LoRA layer."""
     return ("A", "B", *(("m",) if config.dora else ()), *(("A0", "B0") if config.init == "pissa" else ()))

@@ -9,17 +9,24 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
 def load_bundled(name="decoder", *, dtype="float32", device="cpu"):
-    """A small pretrained model: "decoder", a byte-level GPT that has read English prose.
+    """A small pretrained model of bytes that has read English prose.
 
     Parameters
     ----------
-    name : {"decoder"}
+    name : {"decoder", "encoder"}
+        A GPT, which says what comes next; or a RoBERTa, which says what is hidden, to be fine-tuned on classes.
     dtype : str
     device : {"cpu", "gpu", "auto"}
 
     Returns
     -------
-    model : GPT
+    model : GPT or RobertaForMaskedLM
+        Everything in it is trainable.
+
+    Raises
+    ------
+    ValueError
+        If there is no bundled model of this name; the message lists those that there are.
     """
     return load_model(_path(name, ".safetensors"), dtype=dtype, device=device)
 

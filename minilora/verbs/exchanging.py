@@ -1,6 +1,7 @@
 """`minilora import-peft` and `export-peft`."""
 
 import minilora
+from minilora.methods.selection import new_parameters
 from minilora.verbs.opening import check_file, open_model
 
 
@@ -10,7 +11,8 @@ def import_peft(options):
     check_file(options.out, "adapter.safetensors")
     model = open_model(options)
     load_peft(model, options.folder)
-    besides = [p.name for p in model.trainable_parameters() if not p.name.endswith((".A", ".B"))]
+    new = new_parameters(model)
+    besides = [p.name for p in model.trainable_parameters() if not p.name.endswith((".A", ".B")) and p.name not in new]
     if besides:
         raise ValueError(
             f"{options.folder} replaces {', '.join(besides)} too, for which an adapter's file has no place; "

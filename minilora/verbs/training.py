@@ -2,9 +2,13 @@
 
 from dataclasses import replace
 
+import numpy
+
 import minilora
-from minilora.verbs.opening import names_in, open_model, open_task
-from minilora.verbs.using import print_measures
+from minilora.data import ClassificationTask
+from minilora.models.classification import EncoderForClassification, new_classifier
+from minilora.verbs.opening import names_in, open_model_and_task
+from minilora.verbs.using import print_left_out, print_measures
 
 # If --lr is not given: found in short runs of the bundled decoder on mini-E2E, to a factor of two.
 LEARNING_RATES = {
@@ -64,10 +68,11 @@ def finetune(options):
     from minilora.experiments import finetune as experiment
     from minilora.training import TrainConfig
 
-    model = open_model(options)
     settings = method_settings(options)
     is_prefix = isinstance(settings, minilora.PrefixConfig)
-    task = open_task(options, model, reserved=settings.before + settings.after if is_prefix else 0)
+    model, task = open_model_and_task(options, reserved=settings.before + settings.after if is_prefix else 0)
+    if isinstance(task, ClassificationTask):
+        model = with_head_for(task, model, options.seed)
     train = TrainConfig(
         steps=options.steps,
         batch_size=options.batch_size,
@@ -81,9 +86,19 @@ def finetune(options):
     config = experiment.FinetuneConfig(task.name, options.method, settings, train)
     result, _ = experiment.run(model, task, config, options.out, command=options.command)
     print(f"{task.name}, test:")
+    print_left_out(task)
     print_measures(result)
-    print(f"{result['trainable']:,} parameters trained, {result['percent']:.2f} % of all")
+    head = f" ({result['head']:,} of them the head's)" if "head" in result else ""
+    print(f"{result['trainable']:,} parameters trained{head}, {result['percent']:.2f} % of all")
     print(f"in {options.out}: {result['file']['name']} ({result['file']['bytes'] / 1e3:,.0f} KB), result.json")
+
+
+def with_head_for(task, model, seed):
+    """The model, if its head tells as many classes apart as the task has; else its encoder with a new head."""
+    n_classes = len(task.label_names)
+    if isinstance(model, EncoderForClassification) and model.config.n_classes == n_classes:
+        return model
+    return new_classifier(model, n_classes, numpy.random.default_rng([seed, 1]))  # [seed]: what the method draws
 
 
 def method_settings(options):
