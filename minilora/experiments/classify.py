@@ -20,10 +20,10 @@ from minilora.experiments.baselines import baselines
 from minilora.experiments.classify_report import METRICS, draw, report
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.experiments.measure import mean_and_spread, measure_classes
-from minilora.experiments.record import provenance, weights_id
+from minilora.experiments.record import provenance
 from minilora.files import write_atomically, write_json
 from minilora.methods import apply_method, described
-from minilora.models import load_bundled, load_model, new_classifier
+from minilora.models import load_bundled, load_model, new_classifier, weights_id
 from minilora.training import Diverged, TrainConfig, Trainer
 
 

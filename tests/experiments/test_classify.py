@@ -16,10 +16,9 @@ from minilora.experiments import classify
 from minilora.experiments.classify import ClassifyConfig, ClassifyRun, adapted_classifier, run, train_and_measure
 from minilora.experiments.classify_report import report
 from minilora.experiments.measure import mean_and_spread
-from minilora.experiments.record import weights_id
 from minilora.methods import METHODS as ALL_METHODS
 from minilora.methods import AdapterConfig, FullConfig, HeadConfig, LoRAConfig, PrefixConfig
-from minilora.models import DebertaForClassification, RobertaForClassification, load_model, save_model
+from minilora.models import DebertaForClassification, RobertaForClassification, load_model, save_model, weights_id
 from minilora.training import TrainConfig
 
 HEAD = 16 * 16 + 16 + 2 * 16 + 2
