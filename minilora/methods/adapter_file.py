@@ -94,7 +94,7 @@ def load_adapter(model, path, *, name="default", other_base=False):
             expected = _lora_shapes(model, layers, config)
         else:
             expected = _trained_shapes(model, config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         title = {"lora": "LoRA"}.get(kind, kind)
         raise ValueError(f"{path} has no {title} configuration that fits this model: {error}") from None
     _check_arrays(arrays, expected, path)

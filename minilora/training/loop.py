@@ -111,16 +111,16 @@ class Trainer:
             If something cannot be written. What was written before is untouched.
         """
         config = self.config
-        bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
-        with only_run_in(self.folder) if self.folder else nullcontext(), bar:
+        with only_run_in(self.folder) if self.folder else nullcontext():
             if self.folder:
                 write_json(self.folder / "config.json", self.configuration)
-            with ThreadedObjective(self.model, self.threads, config.accumulation) as objective:
+            bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
+            with bar, ThreadedObjective(self.model, self.threads, config.accumulation) as objective:
                 self._take_all_steps(objective, bar)
             if self.folder:
                 write_json(self.folder / "history.json", asdict(self.history))
-            for concern in concerns(self.history) if progress else ():
-                bar.write(f"{description}: {concern}")
+        for concern in concerns(self.history) if progress else ():
+            tqdm.write(f"{description}: {concern}")
         return self.history
 
     def _take_all_steps(self, objective, bar):
