@@ -4,6 +4,7 @@ import shlex
 import sys
 
 from minilora.arguments import parse
+from minilora.training import Stopped
 from minilora.verbs import VERBS
 
 
@@ -21,6 +22,9 @@ def main(argv=None):
     except (ValueError, RuntimeError, OSError) as error:
         print(f"minilora {options.verb}: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"\nminilora {options.verb}: {stopped}; to continue:\n  {options.command}", file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
         print(f"\nminilora {options.verb}: stopped", file=sys.stderr)
         return 130

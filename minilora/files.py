@@ -1,5 +1,7 @@
 """Files: safetensors for arrays, JSON for the rest, written whole or not at all. Nothing that is read can run code."""
 
+import contextlib
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,14 +13,38 @@ from safetensors.numpy import save
 from minilora.backend import to_numpy
 
 
-def write_atomically(path, content):
-    """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, no part."""
-    write_together({path: content})
+class DamagedFile(ValueError):
+    """A file that is not what was once written: cut short, changed, or never ours."""
+
+
+def write_atomically(path, content, *, previous=None):
+    """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, no part.
+
+    After this has returned the new file is on the disk, and stays there when the power fails.
+
+    Parameters
+    ----------
+    path : str or Path
+    content : bytes or str
+    previous : str or Path, optional
+        Where the old file goes, if there is one, once the new one has been written.
+
+    Raises
+    ------
+    OSError
+        With the path, if it cannot be written: a full disk, a folder that is read-only. The old file is untouched.
+    """
+    _write({path: content}, {} if previous is None else {path: previous})
 
 
 def write_together(contents):
     """The same for several files, a dict of path to content: none takes its place before all are written."""
+    _write(contents, {})
+
+
+def _write(contents, previous):
     temporaries = {}
+    path = None
     try:
         for path, content in contents.items():
             path = Path(path)
@@ -30,11 +56,33 @@ def write_together(contents):
                 file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
+        for path, kept in previous.items():
+            if os.path.exists(path):
+                os.replace(path, kept)
         for path, temporary in temporaries.items():
             os.replace(temporary, path)
+        for folder in {path.parent for path in temporaries}:
+            _sync_folder(folder)
+    except OSError as error:
+        if error.errno is not None:
+            error.filename, error.filename2 = str(path), None  # not the temporary file's, which nobody knows
+        raise
     finally:
         for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder):
+    """Put a folder's names on the disk, as fsync does with a file's content; Windows cannot, and need not."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system that cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path, content):
@@ -42,7 +90,7 @@ def write_json(path, content):
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
-def save_arrays(path, arrays, about):
+def save_arrays(path, arrays, about, *, previous=None):
     """Write a safetensors file.
 
     Parameters
@@ -51,10 +99,18 @@ def save_arrays(path, arrays, about):
     arrays : dict of str to ndarray
         On either device.
     about : dict
-        Anything that JSON can hold; kept in the file's metadata under "minilora".
+        Anything that JSON can hold; kept in the file's metadata under "minilora", together with a checksum of it and
+        of the arrays, "sha256".
+    previous : str or Path, optional
+        See `write_atomically`.
     """
     host = {name: numpy.ascontiguousarray(to_numpy(array)) for name, array in arrays.items()}
-    write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}))
+    about = {**about, "sha256": _checksum(host, about)}
+    write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}), previous=previous)
+
+
+def _checksum(arrays, about):
+    return fingerprint(dict(sorted(arrays.items())), json.dumps(about))
 
 
 def load_arrays(path, *kinds):
@@ -74,7 +130,8 @@ def load_arrays(path, *kinds):
     Raises
     ------
     ValueError
-        If the file is missing, is no safetensors file, or holds something else.
+        If the file is missing, is no safetensors file, or holds something else; a DamagedFile if it cannot be read, or
+        a single bit of it is not as it was written.
     """
     path = Path(path)
     if not path.is_file():
@@ -83,11 +140,30 @@ def load_arrays(path, *kinds):
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {}).get("minilora", "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a file that minilora wrote, or it is damaged: {error}") from None
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedFile(f"{path} is not a file that minilora wrote, or it is damaged: {error}") from None
     if not isinstance(about, dict):
-        raise ValueError(f"{path} is not a file that minilora wrote: its description is a {type(about).__name__}")
+        raise DamagedFile(f"{path} is not a file that minilora wrote: its description is a {type(about).__name__}")
+    checksum = about.pop("sha256", None)  # files of the first versions have none
+    if checksum is not None and checksum != _checksum(arrays, about):
+        raise DamagedFile(f"{path} is damaged: it does not hold what was written, by the checksum that it holds")
     if about.get("kind") not in kinds:
         expected = " or ".join(map(repr, kinds))
         raise ValueError(f"{path} holds {about.get('kind') or 'something unknown'!r}; expected {expected}")
     return arrays, about
+
+
+def fingerprint(arrays, text=""):
+    """64 hex digits that change when a text, or a name, dtype, shape or value of an array does: a SHA-256.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        On the host.
+    text : str
+    """
+    digest = hashlib.sha256(text.encode())
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(numpy.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,6 +1,9 @@
 """Files are written whole or not at all, and what is no file of ours is refused."""
 
+import errno
 import json
+import os
+import re
 
 import numpy as np
 import pytest
@@ -132,3 +135,56 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match="it is damaged"):
         load_arrays(path, "test")
+
+
+# ---- to the bit
+
+
+def test_a_bit_that_flips_is_found_or_changes_nothing(tmp_path):
+    """It changes nothing where it makes white space of other white space, or hides the checksum itself."""
+    path = tmp_path / "file.safetensors"
+    save_arrays(path, ARRAYS, {"kind": "test", "alpha": 16})
+    content = path.read_bytes()
+    harmless = 0
+    for i in range(len(content)):
+        path.write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        try:
+            arrays, about = load_arrays(path, "test")
+        except ValueError as error:
+            assert str(path) in str(error)
+        else:
+            harmless += 1
+            assert {"kind": "test", "alpha": 16}.items() <= about.items()
+            assert {name: a.tolist() for name, a in arrays.items()} == {name: a.tolist() for name, a in ARRAYS.items()}
+    assert harmless < 10
+
+
+def test_a_file_without_a_checksum_is_one_of_the_first_version(tmp_path):
+    path = tmp_path / "file.safetensors"
+    foreign({"minilora": '{"kind": "test"}'})(path)
+    assert load_arrays(path, "test")[1] == {"kind": "test"}
+
+
+def test_what_the_file_says_has_the_same_bytes_each_time(tmp_path):
+    for name in ("one", "two"):
+        save_arrays(tmp_path / name, ARRAYS, {"kind": "test", "rank": 4})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+# ---- an error names the file
+
+
+def test_a_full_disk_is_reported_with_the_file_s_own_name(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=re.escape(f"No space left on device: '{tmp_path / 'file'}'")):
+        write_atomically(tmp_path / "file", "new")
+    assert names(tmp_path) == []
+
+
+def test_the_old_file_is_kept_where_one_says(tmp_path):
+    for content in ("first", "second", "third"):
+        write_atomically(tmp_path / "file", content, previous=tmp_path / "before")
+    assert (tmp_path / "file").read_text() == "third" and (tmp_path / "before").read_text() == "second"

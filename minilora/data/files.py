@@ -15,6 +15,9 @@ from minilora.data.corpora import Corpus, Document, make_corpus
 from minilora.data.example import Example, LabelledExample
 
 DOCUMENT_SIZE = 1000  # characters, about
+LARGEST_FILE = 100_000_000  # bytes: what is read is held in memory, several times over
+MOST_ROWS = 1_000_000
+LINE_PART = re.compile(rf"(?s).{{{DOCUMENT_SIZE}}}\S*\s*|.+")  # of a long line: up to the end of a word
 TASK_COLUMNS = ("source", "target")
 LABELLED_COLUMNS = ("text", "label")
 
@@ -50,7 +53,7 @@ def cut(text: str) -> list[str]:
     """Pieces of about DOCUMENT_SIZE characters that join to the text, cut at blank lines, line ends or, last, words."""
     units = []
     for line in text.splitlines(keepends=True):
-        units += [line] if len(line) <= DOCUMENT_SIZE else re.findall(r"\S+\s*|\s+", line)
+        units += [line] if len(line) <= DOCUMENT_SIZE else LINE_PART.findall(line)
     pieces = []
     piece = ""
     for unit in units:
@@ -94,11 +97,11 @@ def column_names(path: str | Path) -> tuple[str, ...]:
     """The columns of a .csv file, or the keys of the first object of a .jsonl file; none if there are no such."""
     path = Path(path)
     text = read_text(path)
-    if path.suffix.lower() == ".csv":
-        return tuple(next(csv.reader(io.StringIO(text, newline="")), ()))
     try:
+        if path.suffix.lower() == ".csv":
+            return tuple(next(csv.reader(io.StringIO(text, newline="")), ()))
         first = json.loads(next(line for line in text.split("\n") if line.strip()))
-    except json.JSONDecodeError:
+    except (csv.Error, ValueError, RecursionError):
         return ()
     return tuple(first) if isinstance(first, dict) else ()
 
@@ -113,6 +116,8 @@ def read_rows(path: str | Path, columns: tuple[str, ...], optional: tuple[str, .
     for number, row in readers[path.suffix.lower()](read_text(path), path, columns):
         check_row(row, (*columns, *(name for name in optional if row.get(name) is not None)), path, number)
         rows.append(row)
+        if len(rows) > MOST_ROWS:
+            raise ValueError(f"path: {path} has more than {MOST_ROWS:,} rows")
     if not rows:
         raise ValueError(f"path: {path} has no rows")
     return rows
@@ -139,7 +144,7 @@ def jsonl_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tupl
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"path: {path}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise ValueError(f"path: {path}, line {number}: not a JSON object with {' and '.join(columns)}")
@@ -155,14 +160,18 @@ def check_row(row: dict, columns: tuple[str, ...], path: Path, number: int) -> N
             raise ValueError(f"{where}: {column} must be a text that is not empty, not {value!r}")
         if "\0" in value:
             raise ValueError(f"{where}: {column} has a NUL character")
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError(f"{where}: {column} has half a character, which is in no encoding (a lone surrogate)")
 
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, with "\\n" for line breaks and without a byte order mark."""
     if path.is_dir():
         raise ValueError(f"path: {path} is a folder, not a file")
-    if not path.exists():
+    if not path.is_file():
         raise ValueError(f"path: there is no file {path}")
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise ValueError(f"path: {path} has {size:,} bytes; it may have at most {LARGEST_FILE:,}")
     data = path.read_bytes()
     if b"\0" in data:
         raise ValueError(f"path: {path} has a NUL byte at offset {data.index(0)}; it is not a text file")

@@ -11,10 +11,14 @@ from minilora.analysis import count_parameters
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
 from minilora.files import write_json
+from minilora.interop.foreign_files import read_json
 from minilora.methods import METHODS, apply_method, save_adapter
 from minilora.methods.selection import new_parameters
-from minilora.models import save_model
-from minilora.training import TrainConfig, Trainer, evaluate_loss
+from minilora.models import save_model, weights_id
+from minilora.training import History, TrainConfig, Trainer, concerns, evaluate_loss, resume_newest
+from minilora.training.checkpoint import differing_settings, remove_checkpoints
+
+RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,11 @@ class FinetuneConfig:
             raise ValueError(f"settings was {self.settings!r}; for {self.method} it may be a {type(default).__name__}")
 
 
-def run(model, task, config, folder, *, command=None, progress=True):
+def run(model, task, config, folder, *, command=None, progress=True, checkpoint_every=None):
     """Adapt a model, in place, and write what came of it to a folder.
+
+    With `checkpoint_every` a run that was interrupted goes on where it stopped, and one that is finished is not done
+    again: its result is returned, and the model is left untrained. Without it the run begins anew.
 
     Parameters
     ----------
@@ -62,14 +69,22 @@ def run(model, task, config, folder, *, command=None, progress=True):
         The command line, for the record.
     progress : bool
         Show a progress bar.
+    checkpoint_every : int, optional
+        Save the state every so many steps, until the run is finished.
 
     Returns
     -------
     result : dict
         What ``result.json`` holds.
     history : History
+
+    Raises
+    ------
+    ValueError
+        With `checkpoint_every`, if the folder holds a run of another configuration, task or model; the message says
+        what differs.
     """
-    folder = Path(folder)
+    folder, base = Path(folder), weights_id(model)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
     trainer = Trainer(
         model,
@@ -77,8 +92,19 @@ def run(model, task, config, folder, *, command=None, progress=True):
         config.train,
         validate=lambda: evaluate_loss(model, task.batches("valid")),
         folder=folder,
-        about={"task": task.name, "task_id": task.id, "method": config.method, "settings": asdict(config.settings)},
+        checkpoint_every=checkpoint_every,
+        about={
+            "task": task.name,
+            "task_id": task.id,
+            "model_id": base,
+            "method": config.method,
+            "settings": asdict(config.settings),
+        },
     )
+    if checkpoint_every:
+        if is_finished(folder, trainer.configuration):
+            return read_json(folder / RESULT), History(**read_json(folder / "history.json"))
+        resume_newest(trainer, folder)
     history = trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
     memory = step_memory(trainer)
 
@@ -92,17 +118,38 @@ def run(model, task, config, folder, *, command=None, progress=True):
     result = {
         "command": command,
         "config": json.loads(json.dumps(asdict(config))),
+        "model_id": base,
         "task": {"name": task.name, "id": task.id, "left_out": task.left_out},
         "trainable": count.trainable,
         **({"head": head} if head else {}),
         "percent": count.percent,
         **measure(model, task),
+        "concerns": concerns(history),
         "seconds": history.seconds,
         "tokens_per_second": history.tokens / history.seconds,
         "memory": memory,
         "file": {"name": path.name, "bytes": path.stat().st_size},
         **provenance(),
     }
-    write_json(folder / "result.json", result)
+    write_json(folder / RESULT, result)
+    remove_checkpoints(folder)
     return result, history
+
+
+def is_finished(folder, configuration):
+    """Whether a folder holds the result of a run.
+
+    Raises
+    ------
+    ValueError
+        If it is a run of another configuration.
+    """
+    if not (folder / RESULT).exists():
+        return False
+    if differing := differing_settings(read_json(folder / "config.json"), configuration):
+        raise ValueError(
+            f"{folder} holds a finished run of another configuration; take another folder, or remove this one; "
+            f"these differ: {differing}"
+        )
+    return True
 

@@ -61,7 +61,7 @@ class FinishedRuns:
         try:
             kept, *lines = [json.loads(line) for line in self.path.read_text().splitlines()]
             readable = isinstance(kept, dict) and all(line.keys() == {"run", "result"} for line in lines)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             readable = False
         if not readable:
             raise ValueError(f"{self.path} is not a file of finished runs, or it is damaged")

@@ -16,8 +16,7 @@ from minilora.data.corpora import load_corpus
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.models import GPTConfig, RobertaConfig, save_model
-from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_run
-from minilora.training.checkpoint import CHECKPOINT
+from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_newest
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     kind : Kind
     config : PretrainConfig
     folder : str or Path
-        Gets ``checkpoint.safetensors`` on the way; at the end, for a decoder, ``decoder.safetensors`` (float16), its
+        Gets checkpoints on the way, the newest two; at the end, for a decoder, ``decoder.safetensors`` (float16), its
         recipe ``decoder.json`` and its loss curve ``decoder.png``.
     checkpoint_every : int
     device : {"auto", "cpu", "gpu"}
@@ -83,8 +82,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
         checkpoint_every=checkpoint_every,
         about={**asdict(config.model), "corpus": config.corpus, "corpus_id": corpus.id},
     )
-    if (folder / CHECKPOINT).exists():
-        resume_run(trainer, folder / CHECKPOINT)
+    resume_newest(trainer, folder)
     history = trainer.run("pretraining")
 
     held_out = ("valid", "test")

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 import minilora
 from minilora.experiments.finished_runs import FinishedRuns
-from minilora.experiments.record import weights_id
-from minilora.models import load_bundled
+from minilora.models import load_bundled, weights_id
 
 
 class Sweep:

@@ -36,7 +36,7 @@ def load_deberta(folder, *, dtype="float32", device="cpu"):
     ----------
     folder : str or Path
         With config.json, and model.safetensors or several files with model.safetensors.index.json.
-    dtype : {"float16", "float32", "float64"}
+    dtype : {"float32", "float64"}
         What the weights become; the files may hold float64, float32, float16 or bfloat16.
     device : {"cpu", "gpu", "auto"}
 

@@ -11,6 +11,8 @@ import numpy
 
 from minilora.interop.foreign_files import check_dtype, read_json, read_tensor, tensors_in
 from minilora.models.initial import NoDraw
+from minilora.models.model_file import fill
+from minilora.models.shape import check_precision
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -124,7 +126,7 @@ class HFFolder:
             Its configuration.
         sources : callable
             ``sources()`` yields a Source for every parameter of the model.
-        dtype : {"float16", "float32", "float64"}
+        dtype : {"float32", "float64"}
         device : {"cpu", "gpu", "auto"}
 
         Raises
@@ -132,14 +134,10 @@ class HFFolder:
         ValueError
             If a tensor is missing, unknown, of another shape, or no floating-point numbers.
         """
-        if dtype not in ("float16", "float32", "float64"):
-            raise ValueError(f"dtype was {dtype!r}; it may be 'float16', 'float32' or 'float64'")
+        check_precision(dtype)
         self._check(sources())
         model = model_class(config, NoDraw(), dtype=dtype, device=device)
-        parameters = dict(model.named_parameters())
-        for source in sources():
-            array = source.convert(self.read(source.tensor)).astype(dtype)
-            parameters[source.parameter].data[...] = model.xp.asarray(array)
+        fill(model, ((s.parameter, s.convert(self.read(s.tensor))) for s in sources()), device)
         return model
 
     def read(self, name):

@@ -122,6 +122,11 @@ class LoRALinear(Module):
         """True while base.W holds W + delta_W."""
         return self._unmerged_W is not None
 
+    @property
+    def frozen_W(self):
+        """The base's own W, (O, I), also while merged."""
+        return self._unmerged_W if self.merged else self.base.W.data
+
     def forward(self, x, rng=None):
         """(..., I) -> (..., O). With an rng, and an adapter that has it, dropout acts on what enters A."""
         if self.active is None or self.merged:
@@ -143,7 +148,7 @@ class LoRALinear(Module):
 
     def delta_W(self):
         """What the active adapter adds to W, (O, I), for merging and for looking at; training never forms it."""
-        return self.factors.delta_W(self._unmerged_W if self.merged else self.base.W.data)
+        return self.factors.delta_W(self.frozen_W)
 
     def merge(self):
         """W <- W + delta_W in a new array; the frozen one is put aside."""

@@ -1,4 +1,4 @@
-"""What a method has learned as a file of its own: its configuration and what it trained, and nothing of the base.
+"""What a method has learned as a file of its own: its configuration and what it trained, and of the base its id alone.
 
 For LoRA these are A and B of every layer (DoRA's m, and PiSSA's A0 and B0, from which its frozen weights follow); for
 any other method the trained parameters under their own names. A few kilobytes beside the model.
@@ -9,10 +9,11 @@ from minilora.methods.lora import adapter_names, attach, lora_layers, make_facto
 from minilora.methods.lora_config import LoRAConfig
 from minilora.methods.registry import KINDS, apply_method, described
 from minilora.methods.selection import method_of, new_parameters
+from minilora.models.weights_id import arrays_id
 
 
 def save_adapter(model, path, *, name=None):
-    """Write what the model's method has learned, and nothing of the base, to a safetensors file.
+    """Write what the model's method has learned, and which base it belongs to, to a safetensors file.
 
     Parameters
     ----------
@@ -31,7 +32,23 @@ def save_adapter(model, path, *, name=None):
         arrays = {parameter: p.data for parameter, p in model.named_parameters() if p.trainable}
     else:
         arrays, config = _lora_arrays(model, name)
-    save_arrays(path, arrays, described(config))
+    save_arrays(path, arrays, {**described(config), "base": _base_id(model, arrays)})
+
+
+def _base_id(model, learned):
+    """An id of the weights that stay as they are: all but `learned`, under the names that a plain model has for them.
+
+    Parameters
+    ----------
+    model : Module
+    learned : container of str
+        The names of what an adapter's file holds.
+    """
+    layers = lora_layers(model)
+    factors = {f"{path}.{name}" for path, layer in layers.items() for name, _ in layer.members() if name != "base"}
+    frozen = {name: p.data for name, p in model.named_parameters() if name not in factors and name not in learned}
+    frozen |= {f"{path}.base.W": layer.frozen_W for path, layer in layers.items()}
+    return arrays_id({name.replace(".base.", "."): array for name, array in frozen.items()})
 
 
 def _lora_arrays(model, name):
@@ -46,7 +63,7 @@ def _lora_arrays(model, name):
     return arrays | {path: p.data for path, p in new_parameters(model).items()}, config
 
 
-def load_adapter(model, path, *, name="default"):
+def load_adapter(model, path, *, name="default", other_base=False):
     """Put what is in a file into a model, make it what is active and trained, and freeze everything else.
 
     LoRA comes beside the base, under a name. Adapters and a prefix come into the model; BitFit, FT-top-k and full
@@ -58,11 +75,15 @@ def load_adapter(model, path, *, name="default"):
     path : str or Path
     name : str
         For LoRA.
+    other_base : bool
+        Take it also where the model's frozen weights are not those beside which it was trained: what comes out is
+        then neither what was trained nor measured.
 
     Raises
     ------
     ValueError
-        If the file does not fit the model; the message names file and parameter, and the model is unchanged.
+        If the file does not fit the model, or was trained on another base; the message names file and parameter, and
+        the model is unchanged.
     """
     arrays, about = load_arrays(path, *KINDS)
     kind = about["kind"]
@@ -73,10 +94,15 @@ def load_adapter(model, path, *, name="default"):
             expected = _lora_shapes(model, layers, config)
         else:
             expected = _trained_shapes(model, config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         title = {"lora": "LoRA"}.get(kind, kind)
         raise ValueError(f"{path} has no {title} configuration that fits this model: {error}") from None
     _check_arrays(arrays, expected, path)
+    if not other_base and about.get("base") not in (None, _base_id(model, expected)):  # older files do not say
+        raise ValueError(
+            f"{path} was trained on another base: this {type(model).__name__} has the same shapes, but other weights "
+            "(load_adapter(model, path, other_base=True) takes it all the same)"
+        )
     if kind == "lora":
         factors = {}
         for layer_path, layer in layers.items():

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.backend import choose_device, get_xp, on_host, to_device
-from minilora.layers import MLP, Block, Embedding, KeyValueCache, LayerNorm, Linear, Prefix, SelfAttention
+from minilora.backend import get_xp, on_host
+from minilora.layers import MLP, Block, KeyValueCache, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
+from minilora.models.initial import NewLayers
 from minilora.models.shape import check_eps, check_heads, check_ids, check_sizes
 from minilora.ops import (
     EmbeddingCache,
@@ -99,30 +100,20 @@ class GPT(Module):
 
     def __init__(self, config, rng, *, dtype="float32", device="cpu"):
         self.config = config
-        device = choose_device(device)
-        C, F, L = config.d_model, config.d_mlp, config.n_layer
-
-        def normal(*shape, std=0.02):
-            return to_device((std * rng.standard_normal(shape)).astype(dtype), device)
-
-        def constant(value, size):
-            return to_device(numpy.full(size, value, dtype), device)
-
-        def linear(I, O, std=0.02):
-            return Linear(normal(O, I, std=std), constant(0.0, O))
-
-        def layernorm():
-            return LayerNorm(constant(1.0, C), constant(0.0, C), config.layer_norm_eps)
+        C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
+        residual_std = 0.02 / math.sqrt(2 * config.n_layer)
+        new = NewLayers(rng, dtype, device)
 
         def block():
-            residual_std = 0.02 / math.sqrt(2 * L)
-            attn = SelfAttention(linear(C, C), linear(C, C), linear(C, C), linear(C, C, residual_std), config.n_head)
-            return Block(layernorm(), attn, layernorm(), MLP(linear(C, F), linear(F, C, residual_std)))
+            projections = *(new.linear(C, C) for _ in range(3)), new.linear(C, C, residual_std)
+            attn = SelfAttention(*projections, config.n_head)
+            mlp = MLP(new.linear(C, F), new.linear(F, C, residual_std))
+            return Block(new.layernorm(C, eps), attn, new.layernorm(C, eps), mlp)
 
-        self.wte = Embedding(normal(config.vocab_size, C))
-        self.wpe = Embedding(normal(config.n_positions, C))
-        self.blocks = [block() for _ in range(L)]
-        self.ln_f = layernorm()
+        self.wte = new.embedding(config.vocab_size, C)
+        self.wpe = new.embedding(config.n_positions, C)
+        self.blocks = [block() for _ in range(config.n_layer)]
+        self.ln_f = new.layernorm(C, eps)
         self.prefix = Prefix([], 0, 0, config.vocab_size)
         self.name_parameters()
 

@@ -4,6 +4,7 @@ import numpy
 
 from minilora.backend import choose_device, to_device
 from minilora.layers import Embedding, LayerNorm, Linear
+from minilora.models.shape import check_precision
 
 
 class NewLayers:
@@ -11,26 +12,31 @@ class NewLayers:
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-    dtype : str
+    rng : numpy.random.Generator or NoDraw
+    dtype : {"float32", "float64"}
     device : {"cpu", "gpu", "auto"}
     """
 
     def __init__(self, rng, dtype, device):
+        check_precision(dtype)
         self.rng = rng
         self.dtype = dtype
         self.device = choose_device(device)
 
-    def normal(self, *shape):
-        """An array of N(0, 0.02^2)."""
-        return to_device((0.02 * self.rng.standard_normal(shape)).astype(self.dtype), self.device)
+    def normal(self, *shape, std=0.02):
+        """An array of N(0, std^2)."""
+        if isinstance(self.rng, NoDraw):
+            return self.rng.outline(shape, self.dtype)
+        return to_device((std * self.rng.standard_normal(shape)).astype(self.dtype), self.device)
 
     def constant(self, value, size):
         """An array of one value, (size,)."""
+        if isinstance(self.rng, NoDraw):
+            return self.rng.outline((size,), self.dtype)
         return to_device(numpy.full(size, value, self.dtype), self.device)
 
-    def linear(self, I, O):
-        return Linear(self.normal(O, I), self.constant(0.0, O))
+    def linear(self, I, O, std=0.02):
+        return Linear(self.normal(O, I, std=std), self.constant(0.0, O))
 
     def layernorm(self, C, eps):
         return LayerNorm(self.constant(1.0, C), self.constant(0.0, C), eps)
@@ -40,8 +46,13 @@ class NewLayers:
 
 
 class NoDraw:
-    """Takes a Generator's place where every weight is about to be read from a file: drawing them would take longer."""
+    """Takes a Generator's place where every weight is about to be read from a file.
+
+    The model is made of outlines: arrays with a shape that take no memory, whatever a file's configuration asks for.
+    `model_file.fill` puts arrays in their places.
+    """
 
     @staticmethod
-    def standard_normal(shape):
-        return numpy.zeros(shape, dtype="float32")
+    def outline(shape, dtype):
+        """A read-only array of this shape, all of whose values are the same zero in memory."""
+        return numpy.broadcast_to(numpy.zeros((), dtype), shape)

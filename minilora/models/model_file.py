@@ -2,7 +2,9 @@
 
 from dataclasses import asdict
 
-from minilora.backend import to_numpy
+import numpy
+
+from minilora.backend import to_device, to_numpy
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
@@ -11,6 +13,7 @@ from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import NoDraw
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
+from minilora.models.shape import check_precision
 
 KINDS = {  # what a file may hold: the model and its configuration
     "gpt": (GPT, GPTConfig),
@@ -68,19 +71,20 @@ def load_model(path, *, dtype="float32", device="cpu"):
     except (KeyError, TypeError, ValueError) as error:
         name = model_class.__name__
         raise ValueError(f"{path} has no configuration of a {name} that can be read: {error}") from None
-    model = model_class(config, NoDraw(), dtype=dtype, device=device)
-    fill_parameters(model, arrays, path)
+    if config.n_layer > len(arrays):
+        raise ValueError(f"{path}: n_layer was {config.n_layer}, and the file holds {len(arrays)} tensors in all")
+    check_precision(dtype)
+    try:
+        model = model_class(config, NoDraw(), dtype=dtype, device=device)
+    except ValueError as error:
+        raise ValueError(f"{path} has a configuration of a model that is too large: {error}") from None
+    check_arrays(model, arrays, path)
+    fill(model, arrays.items(), device)
     return model
 
 
-def fill_parameters(model, arrays, path):
-    """Copy arrays into the parameters of the same names, all or none.
-
-    Raises
-    ------
-    ValueError
-        If a name is missing or unknown, or a shape differs.
-    """
+def check_arrays(model, arrays, path):
+    """Raise a ValueError unless there is an array of floating-point numbers for each parameter, of its shape."""
     parameters = dict(model.named_parameters())
     if missing := sorted(parameters.keys() - arrays.keys()):
         raise ValueError(f"{path} lacks {', '.join(missing)}")
@@ -89,5 +93,22 @@ def fill_parameters(model, arrays, path):
     for name, p in parameters.items():
         if arrays[name].shape != p.data.shape:
             raise ValueError(f"{path}: {name} has shape {arrays[name].shape}; the model's has {p.data.shape}")
-    for name, p in parameters.items():
-        p.data[...] = model.xp.asarray(arrays[name].astype(p.data.dtype))
+        if arrays[name].dtype.kind != "f":
+            raise ValueError(f"{path}: {name} is {arrays[name].dtype}; it may be floating-point numbers")
+
+
+def fill(model, arrays, device):
+    """Give the parameters of a model that was made with `NoDraw` their values.
+
+    Parameters
+    ----------
+    model : Module
+    arrays : iterable of (str, ndarray)
+        A parameter's name and its values, on the host; they are copied, in the model's dtype.
+    device : {"cpu", "gpu", "auto"}
+        Where the parameters are from now on.
+    """
+    parameters = dict(model.named_parameters())
+    for name, array in arrays:
+        p = parameters[name]
+        p.data = to_device(numpy.array(array, dtype=p.data.dtype, order="C"), device)

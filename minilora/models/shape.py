@@ -1,6 +1,6 @@
 """Checks that all models share: sizes are integers, heads divide channels, ids are rows of the embedding."""
 
-import math
+import sys
 
 import numpy
 
@@ -19,8 +19,16 @@ def check_sizes(config, names, least=1):
 def check_eps(config):
     """Raise a ValueError unless layer_norm_eps is a number that LayerNorm can add."""
     eps = config.layer_norm_eps
-    if not isinstance(eps, (int, float)) or not 0.0 <= eps < math.inf:
+    if not isinstance(eps, (int, float)) or not 0.0 <= eps <= sys.float_info.max:
         raise ValueError(f"layer_norm_eps was {eps!r}; it may be a finite number of at least 0")
+
+
+def check_precision(dtype):
+    """Raise a ValueError unless it is float32 or float64; float16 is for files, and too coarse to compute in."""
+    if dtype is None or dtype not in ("float32", "float64"):
+        raise ValueError(
+            f"dtype was {dtype!r}; it may be 'float32' or 'float64' (float16 of a file is computed in float32)"
+        )
 
 
 def check_heads(config):

@@ -1,23 +1,32 @@
 """How a model is trained: optimizers, schedules, the loop, checkpoints."""
 
-from minilora.training.checkpoint import resume_run, save_run
+from minilora.training.checkpoint import resume_newest, resume_run, save_run
+from minilora.training.divergence import Diverged
 from minilora.training.evaluation import evaluate_loss
-from minilora.training.loop import Diverged, History, TrainConfig, Trainer
+from minilora.training.history import History, concerns
+from minilora.training.interruption import Stopped
+from minilora.training.loop import Trainer
 from minilora.training.objective import ThreadedObjective, loss_and_backward
 from minilora.training.optimizers import SGD, AdamW, clip_gradients
+from minilora.training.run_folder import only_run_in
 from minilora.training.schedules import schedule_factor
+from minilora.training.train_config import TrainConfig
 
 __all__ = [
     "SGD",
     "AdamW",
     "Diverged",
     "History",
+    "Stopped",
     "ThreadedObjective",
     "TrainConfig",
     "Trainer",
     "clip_gradients",
+    "concerns",
     "evaluate_loss",
     "loss_and_backward",
+    "only_run_in",
+    "resume_newest",
     "resume_run",
     "save_run",
     "schedule_factor",

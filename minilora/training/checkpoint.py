@@ -1,29 +1,37 @@
 """A training run as a file, from which it can be continued to the same numbers as if nothing had happened."""
 
 import json
+import warnings
 from dataclasses import asdict
+from pathlib import Path
 
-from minilora.files import load_arrays, save_arrays
+import numpy
+
+from minilora.files import DamagedFile, load_arrays, save_arrays
+from minilora.training.history import History
 
 CHECKPOINT = "checkpoint.safetensors"
+PREVIOUS = "checkpoint.previous.safetensors"  # the one before it
 
 
-def save_run(trainer, path):
+def save_run(trainer, path, *, previous=None):
     """Write everything that continuing needs: parameters, optimizer, generator, step, history.
 
     Parameters
     ----------
     trainer : Trainer
     path : str or Path
+    previous : str or Path, optional
+        Where the file goes that was at `path`, once the new one has been written.
     """
     about = {
         "kind": "run",
-        "config": _configuration(trainer),
+        "config": trainer.configuration,
         "step": trainer.step,
         "rng": trainer.rng.bit_generator.state,
         "history": asdict(trainer.history),
     }
-    save_arrays(path, _arrays(trainer), about)
+    save_arrays(path, _arrays(trainer), about, previous=previous)
 
 
 def resume_run(trainer, path):
@@ -32,29 +40,91 @@ def resume_run(trainer, path):
     Raises
     ------
     ValueError
-        If the run had another configuration or other parameters; the trainer is unchanged.
+        If the run had another configuration or other parameters, or the file is damaged; the trainer is unchanged.
     """
     arrays, about = load_arrays(path, "run")
     if missing := {"config", "step", "rng", "history"} - about.keys():
-        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
-    saved, asked = about["config"], json.loads(json.dumps(_configuration(trainer)))
-    if saved != asked:
-        changed = ", ".join(sorted(k for k in saved.keys() | asked.keys() if saved.get(k) != asked.get(k)))
-        raise ValueError(f"{path} was made with another configuration; these differ: {changed}")
+        raise DamagedFile(f"{path} lacks {', '.join(sorted(missing))}")
+    if differing := differing_settings(about["config"], trainer.configuration):
+        raise ValueError(
+            f"{path} was made with another configuration; take that one, or another folder; these differ: {differing}"
+        )
     targets = _arrays(trainer)
-    if {k: a.shape for k, a in arrays.items()} != {k: a.shape for k, a in targets.items()}:
+    if _kinds_of(arrays) != _kinds_of(targets):
         raise ValueError(f"{path} holds other parameters than this model trains")
+    try:
+        history, state = _history(about["history"], about["step"]), _generator_state(about["rng"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DamagedFile(f"{path} has no step, history and generator that can be read: {error}") from None
     for name, target in targets.items():
         target[...] = trainer.model.xp.asarray(arrays[name])
     trainer.optimizer.steps = about["step"]
-    trainer.rng.bit_generator.state = about["rng"]
-    for field, value in about["history"].items():
-        setattr(trainer.history, field, value)
-    trainer.history.validation = [(step, loss) for step, loss in trainer.history.validation]  # JSON has no tuples
+    trainer.rng.bit_generator.state = state
+    trainer.history = history
 
 
-def _configuration(trainer):
-    return {**trainer.about, **asdict(trainer.config)}
+def resume_newest(trainer, folder):
+    """The same with the newest checkpoint in a folder, or the one before it where the newest is missing or damaged.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    folder : str or Path
+
+    Returns
+    -------
+    path : Path or None
+        The file; None if the folder has none.
+
+    Raises
+    ------
+    ValueError
+        As `resume_run` does; for damage only if both are damaged.
+
+    Warns
+    -----
+    UserWarning
+        If the newest is damaged, and the one before it is used.
+    """
+    there = [path for path in (Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS) if path.exists()]
+    for path in there:
+        try:
+            resume_run(trainer, path)
+            return path
+        except DamagedFile as error:
+            if path == there[-1]:
+                raise
+            warnings.warn(f"{error}; continuing from the checkpoint before it", stacklevel=2)
+    return None
+
+
+def remove_checkpoints(folder):
+    """Remove both checkpoints of a run that is finished, if there are any."""
+    for name in (CHECKPOINT, PREVIOUS):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def differing_settings(saved, asked):
+    """The names of the settings in which two configurations differ, as text: "lr, settings.rank".
+
+    Parameters
+    ----------
+    saved : dict
+        As read from JSON.
+    asked : dict
+    """
+    if not isinstance(saved, dict):
+        return "all"
+    saved, asked = _flat(saved), _flat(json.loads(json.dumps(asked)))  # JSON has no tuples
+    return ", ".join(sorted(k for k in saved.keys() | asked.keys() if saved.get(k) != asked.get(k)))
+
+
+def _flat(configuration):
+    """One dict for a dict of dicts: {"settings": {"rank": 4}} -> {"settings.rank": 4}."""
+    flat = {}
+    for name, value in configuration.items():
+        flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _arrays(trainer):
@@ -63,3 +133,25 @@ def _arrays(trainer):
     for p, state in zip(trainer.optimizer.parameters, trainer.optimizer.state, strict=True):
         arrays |= {f"optimizer.{slot}.{p.name}": array for slot, array in state.items()}
     return arrays
+
+
+def _kinds_of(arrays):
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def _history(saved, step):
+    """A History of what JSON made of one: `step` losses and norms, all of them numbers."""
+    history = History(**saved)
+    history.losses, history.grad_norms = [float(x) for x in history.losses], [float(x) for x in history.grad_norms]
+    history.validation = [(int(at), float(loss)) for at, loss in history.validation]
+    history.seconds, history.tokens = float(history.seconds), int(history.tokens)
+    if isinstance(step, bool) or not len(history.losses) == len(history.grad_norms) == step:
+        raise ValueError(f"step was {step!r}; the history has {len(history.losses)} losses")
+    return history
+
+
+def _generator_state(saved):
+    """The state of a generator, after it has been tried on one."""
+    trial = numpy.random.default_rng(0).bit_generator
+    trial.state = saved
+    return trial.state

@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy
@@ -11,84 +12,14 @@ from tqdm import tqdm
 from minilora.backend import to_numpy
 from minilora.files import write_json
 from minilora.threads import cores
-from minilora.training.checkpoint import CHECKPOINT, save_run
+from minilora.training.checkpoint import CHECKPOINT, PREVIOUS, save_run
+from minilora.training.divergence import check_gradients, check_loss, check_weights
+from minilora.training.history import History, concerns
+from minilora.training.interruption import Stopped, ctrl_c_asks
 from minilora.training.objective import ThreadedObjective
 from minilora.training.optimizers import AdamW, clip_gradients
-from minilora.training.schedules import SCHEDULES, schedule_factor
-
-
-class Diverged(ValueError):
-    """The loss became infinite or no number at all: the learning rate was too high, most often."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train.
-
-    Parameters
-    ----------
-    steps, batch_size : int
-    lr : float
-        The highest learning rate.
-    lr_ratio_B : float
-        LoRA+: the learning rate of the matrices B, relative to `lr`.
-    weight_decay : float
-    betas : pair of float
-    warmup : float
-        The part of the steps in which the learning rate rises; 0.06 is the paper's for RoBERTa.
-    schedule : {"linear", "cosine", "constant"}
-    max_norm : float
-        The gradients' joint norm is clipped to this.
-    accumulation : int
-        In how many turns a batch is computed.
-    threads : int, optional
-        Among how many threads a batch is shared out; if not given, as many as there are cores on a CPU, one on a GPU.
-    eval_every : int
-        Validate every so many steps, and at the end.
-    seed : int
-    """
-
-    steps: int = 300
-    batch_size: int = 16
-    lr: float = 1e-3
-    lr_ratio_B: float = 1.0
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    warmup: float = 0.06
-    schedule: str = "linear"
-    max_norm: float = 1.0
-    accumulation: int = 1
-    threads: int | None = None
-    eval_every: int = 100
-    seed: int = 0
-
-    def __post_init__(self):
-        if not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ValueError(f"betas was {self.betas!r}; each may be 0 <= beta < 1")
-        for name in ("steps", "batch_size", "accumulation", "eval_every"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name} was {getattr(self, name)!r}; it may be an integer of at least 1")
-        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
-            raise ValueError(f"threads was {self.threads!r}; it may be an integer of at least 1, or None")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed was {self.seed!r}; it may be an integer of at least 0")
-        if not self.max_norm > 0.0:
-            raise ValueError(f"max_norm was {self.max_norm!r}; it may be a number above 0 (math.inf does not clip)")
-        if not 0.0 <= self.warmup <= 1.0:
-            raise ValueError(f"warmup was {self.warmup!r}; it is a part of the steps, from 0 to 1")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule was {self.schedule!r}; it may be one of {', '.join(map(repr, SCHEDULES))}")
-
-
-@dataclass
-class History:
-    """What a run measured; losses are in nats a counted token."""
-
-    losses: list[float] = field(default_factory=list)
-    grad_norms: list[float] = field(default_factory=list)
-    validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
-    seconds: float = 0.0  # of training steps alone
-    tokens: int = 0  # positions computed, N T a step, padding included
+from minilora.training.run_folder import only_run_in
+from minilora.training.schedules import schedule_factor
 
 
 class Trainer:
@@ -160,22 +91,51 @@ class Trainer:
         """How many steps have been taken."""
         return self.optimizer.steps
 
+    @property
+    def configuration(self):
+        """All that makes this run this run, as a dict: `about`, and the fields of `config`."""
+        return {**self.about, **asdict(self.config)}
+
     def run(self, description="training", progress=True):
-        """Take all steps that are left. Returns the History."""
+        """Take all steps that are left. Returns the History.
+
+        Raises
+        ------
+        Diverged
+            If the loss, a gradient or a weight is infinite or NaN. The last checkpoint stays, and is finite.
+        Stopped
+            After Ctrl-C, if there are checkpoints: one was written. Without them, Ctrl-C is a KeyboardInterrupt.
+        ValueError
+            If another run is writing to the folder.
+        OSError
+            If something cannot be written. What was written before is untouched.
+        """
         config = self.config
-        if self.folder:
-            write_json(self.folder / "config.json", {**self.about, **asdict(config)})
-        bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
-        with bar, ThreadedObjective(self.model, self.threads, config.accumulation) as objective:
+        with only_run_in(self.folder) if self.folder else nullcontext():
+            if self.folder:
+                write_json(self.folder / "config.json", self.configuration)
+            bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
+            with bar, ThreadedObjective(self.model, self.threads, config.accumulation) as objective:
+                self._take_all_steps(objective, bar)
+            if self.folder:
+                write_json(self.folder / "history.json", asdict(self.history))
+        for concern in concerns(self.history) if progress else ():
+            tqdm.write(f"{description}: {concern}")
+        return self.history
+
+    def _take_all_steps(self, objective, bar):
+        config = self.config
+        with ctrl_c_asks() if self.checkpoint_every else nullcontext() as asked:
             while self.step < config.steps:
                 self._take_step(objective, bar)
                 if self.validate and (self.step % config.eval_every == 0 or self.step == config.steps):
                     self.history.validation.append((self.step, self.validate()))
-                if self.checkpoint_every and self.step % self.checkpoint_every == 0:
-                    save_run(self, self.folder / CHECKPOINT)
-        if self.folder:
-            write_json(self.folder / "history.json", asdict(self.history))
-        return self.history
+                if asked is not None and (asked.is_set() or self.step % self.checkpoint_every == 0):
+                    check_weights(self.optimizer.parameters, self.step, config.lr)
+                    save_run(self, self.folder / CHECKPOINT, previous=self.folder / PREVIOUS)
+                if asked is not None and asked.is_set():
+                    where = self.folder / CHECKPOINT
+                    raise Stopped(f"stopped after step {self.step} of {config.steps}, which is saved in {where}")
 
     def _take_step(self, objective, bar):
         config = self.config
@@ -186,9 +146,9 @@ class Trainer:
         self.model.zero_grad()
         dropout_rng = numpy.random.default_rng([config.seed, self.step])  # of this step, also after a resume
         loss = float(to_numpy(objective.loss_and_backward(batch, dropout_rng)))
-        if not math.isfinite(loss):
-            raise Diverged(f"the loss became {loss} at step {self.step + 1}; a lower lr than {config.lr} may help")
+        check_loss(loss, self.model, self.step + 1, config.lr)
         norm = float(to_numpy(clip_gradients(self.optimizer.parameters, config.max_norm)))
+        check_gradients(norm, self.optimizer.parameters, self.step + 1, config.lr)
         self.optimizer.lr = config.lr * factor
         self.optimizer.step()
         history = self.history

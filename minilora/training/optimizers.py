@@ -119,6 +119,8 @@ def _adamw(data, grad, m, v, keep_m, take_m, keep_v, take_v, lr, root_unbias_v, 
 def clip_gradients(parameters, max_norm):
     """Scale all gradients down together, in place, so that their joint norm is at most `max_norm`.
 
+    Where that norm is infinite or NaN nothing can be scaled, and the gradients stay as they are.
+
     Returns
     -------
     norm : array scalar
@@ -127,7 +129,7 @@ def clip_gradients(parameters, max_norm):
     grads = [p.grad for p in parameters if p.grad is not None]
     xp = get_xp(*grads)
     norm = xp.sqrt(sum((grad * grad).sum() for grad in grads))
-    factor = xp.minimum(max_norm / (norm + 1e-6), 1.0)
+    factor = xp.where(xp.isfinite(norm), xp.minimum(max_norm / (norm + 1e-6), 1.0), 1.0)
     for grad in grads:
         grad *= factor
     return norm

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from pathlib import Path
 
-from minilora.backend import cores
+from minilora.threads import cores
 
 
 def reproduce(options):

@@ -1,6 +1,7 @@
 """`minilora demo`, `pretrain` and `finetune`."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy
 
@@ -26,6 +27,7 @@ LEARNING_RATES = {
     "prefix-embedding": 1e-1,
     "prefix-layer": 1e-1,
 }
+CHECKPOINT_EVERY = 50  # steps
 
 
 def demo(options):
@@ -84,7 +86,12 @@ def finetune(options):
         seed=options.seed,
     )
     config = experiment.FinetuneConfig(task.name, options.method, settings, train)
-    result, _ = experiment.run(model, task, config, options.out, command=options.command)
+    was_there = (Path(options.out) / experiment.RESULT).exists()
+    result, _ = experiment.run(
+        model, task, config, options.out, command=options.command, checkpoint_every=CHECKPOINT_EVERY
+    )
+    if was_there:
+        print(f"{options.out} holds this run already, finished: nothing was trained")
     print(f"{task.name}, test:")
     print_left_out(task)
     print_measures(result)

@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+import tracemalloc
 from dataclasses import asdict
 
 import numpy as np
@@ -59,7 +60,8 @@ def test_the_file_holds_each_parameter_once_and_what_was_said_about_it(model, pa
     assert set(load_file(path)) == {name for name, _ in model.named_parameters()}
     header = path.read_bytes()[8:]
     about = json.JSONDecoder().raw_decode(header.decode("latin-1"))[0]["__metadata__"]["minilora"]
-    assert json.loads(about) == {"kind": "gpt", "config": asdict(model.config), "steps": 7}
+    about = json.loads(about)
+    assert about | {"sha256": None} == {"kind": "gpt", "config": asdict(model.config), "steps": 7, "sha256": None}
 
 
 def test_saving_replaces_the_file_and_leaves_nothing_beside_it(saved, path):
@@ -208,4 +210,37 @@ TENSORS = {
 def test_tensors_that_do_not_fit_are_refused_by_name(saved, path, change, message):
     write_with(path, kind="gpt", config=asdict(saved.config), **change)
     with pytest.raises(ValueError, match=re.escape(message)):
+        load_model(path)
+
+
+HUGE = {
+    "channels": ({"d_model": 3 << 26, "n_head": 3}, "the model's has (13, 201326592)"),
+    "a vocabulary": ({"vocab_size": 1 << 40}, "wte.W has shape (13, 12); the model's has (1099511627776, 12)"),
+    "positions": ({"n_positions": 1 << 50}, "wpe.W has shape"),
+    "more than an address": ({"d_model": 3 << 60, "n_head": 3}, "a configuration of a model that is too large"),
+    "blocks": ({"n_layer": 1 << 40}, "n_layer was 1099511627776, and the file holds"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), HUGE.values(), ids=HUGE.keys())
+def test_a_configuration_of_a_huge_model_is_refused_before_any_memory_is_taken(saved, path, change, message):
+    write_with(path, kind="gpt", config=asdict(saved.config) | change)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            load_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 2e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "complex64", None])
+def test_a_model_is_computed_in_float32_or_float64_and_in_nothing_else(saved, path, dtype):
+    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it may be 'float32' or 'float64'"):
+        load_model(path, dtype=dtype)
+
+
+def test_tensors_that_are_no_floating_point_numbers_are_refused(saved, path):
+    write_with(path, kind="gpt", config=asdict(saved.config), add={"ln_f.gain": np.ones(12, "int64")})
+    with pytest.raises(ValueError, match="ln_f.gain is int64; it may be floating-point numbers"):
         load_model(path)

@@ -1,0 +1,22 @@
+"""Which weights these are, in twelve characters: what a result or an adapter keeps of the model that it belongs to."""
+
+from minilora.backend import to_numpy
+from minilora.files import fingerprint
+
+
+def weights_id(model):
+    """12 hex digits that change when any parameter of a model does; see `arrays_id`."""
+    return arrays_id({name: p.data for name, p in model.named_parameters()})
+
+
+def arrays_id(arrays):
+    """12 hex digits that change when a name, a shape or a value does: a prefix of a SHA-256.
+
+    Values count as float32, so that a model which was read in float64 is the same as in float32.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        On either device.
+    """
+    return fingerprint({name: to_numpy(a).astype("float32", copy=False) for name, a in arrays.items()})[:12]

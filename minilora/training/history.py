@@ -1,0 +1,60 @@
+"""What a run measured, and what in it is a reason to look closer."""
+
+import math
+from dataclasses import dataclass, field
+from statistics import mean, median
+
+ENOUGH = 50  # steps: fewer say nothing
+RISE = 1.2
+LEAP = 100.0
+
+
+@dataclass
+class History:
+    """What a run measured; losses are in nats a counted token."""
+
+    losses: list[float] = field(default_factory=list)
+    grad_norms: list[float] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
+    seconds: float = 0.0  # of training steps alone
+    tokens: int = 0  # positions computed, N T a step, padding included
+
+def concerns(history):
+    """What in a finished run is a reason to look closer, a sentence each; nothing for most runs.
+
+    - The loss rose: its mean over the last tenth of the steps is more than 1.2 times its lowest over any tenth.
+    - The validation loss rose: the last is more than 1.2 times the lowest.
+    - Gradients leapt: a step's norm, before clipping, was more than 100 times the median of all steps.
+
+    Runs of fewer than 50 steps are not judged.
+
+    Parameters
+    ----------
+    history : History
+
+    Returns
+    -------
+    list of str
+    """
+    losses, norms, found = history.losses, history.grad_norms, []
+    if len(losses) < ENOUGH:
+        return found
+    n = len(losses) // 10
+    means = [mean(losses[i : i + n]) for i in range(len(losses) % n, len(losses), n)]  # the last ends at the last step
+    if means[-1] > RISE * min(means):
+        found.append(
+            f"the loss rose from {min(means):.3f} to {means[-1]:.3f}, means of {n} steps; "
+            "a lower learning rate may help"
+        )
+    lowest_at, lowest = min(history.validation, key=lambda point: point[1], default=(0, math.inf))
+    if history.validation and history.validation[-1][1] > RISE * lowest:
+        found.append(
+            f"the validation loss rose from {lowest:.3f} at step {lowest_at} to {history.validation[-1][1]:.3f}; "
+            "fewer steps, or more data, may help"
+        )
+    if max(norms) > LEAP * median(norms):
+        found.append(
+            f"the gradients' norm was {max(norms):.3g} at step {1 + norms.index(max(norms))}, where the median is "
+            f"{median(norms):.3g}; a lower learning rate, or a longer warmup, may help"
+        )
+    return found

@@ -1,0 +1,64 @@
+"""How to train, as one checked object."""
+
+from dataclasses import dataclass
+
+from minilora.training.schedules import SCHEDULES
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Parameters
+    ----------
+    steps, batch_size : int
+    lr : float
+        The highest learning rate.
+    lr_ratio_B : float
+        LoRA+: the learning rate of the matrices B, relative to `lr`.
+    weight_decay : float
+    betas : pair of float
+    warmup : float
+        The part of the steps in which the learning rate rises; 0.06 is the paper's for RoBERTa.
+    schedule : {"linear", "cosine", "constant"}
+    max_norm : float
+        The gradients' joint norm is clipped to this.
+    accumulation : int
+        In how many turns a batch is computed.
+    threads : int, optional
+        Among how many threads a batch is shared out; if not given, as many as there are cores on a CPU, one on a GPU.
+    eval_every : int
+        Validate every so many steps, and at the end.
+    seed : int
+    """
+
+    steps: int = 300
+    batch_size: int = 16
+    lr: float = 1e-3
+    lr_ratio_B: float = 1.0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup: float = 0.06
+    schedule: str = "linear"
+    max_norm: float = 1.0
+    accumulation: int = 1
+    threads: int | None = None
+    eval_every: int = 100
+    seed: int = 0
+
+    def __post_init__(self):
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas was {self.betas!r}; each may be 0 <= beta < 1")
+        for name in ("steps", "batch_size", "accumulation", "eval_every"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} was {getattr(self, name)!r}; it may be an integer of at least 1")
+        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
+            raise ValueError(f"threads was {self.threads!r}; it may be an integer of at least 1, or None")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed was {self.seed!r}; it may be an integer of at least 0")
+        if not self.max_norm > 0.0:
+            raise ValueError(f"max_norm was {self.max_norm!r}; it may be a number above 0 (math.inf does not clip)")
+        if not 0.0 <= self.warmup <= 1.0:
+            raise ValueError(f"warmup was {self.warmup!r}; it is a part of the steps, from 0 to 1")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule was {self.schedule!r}; it may be one of {', '.join(map(repr, SCHEDULES))}")

@@ -1,0 +1,143 @@
+"""Whatever is in a text or task file, it is read or refused with the place that is wrong."""
+
+import csv
+import io
+import json
+import time
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minilora.data import ByteTokenizer, load_labelled_file, load_task_file, load_text_file
+from minilora.data.files import LARGEST_FILE, column_names, cut
+
+quick = settings(max_examples=60, deadline=None)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+commas = st.lists(texts, max_size=6).map(",".join)
+anything = st.one_of(st.binary(max_size=300), texts.map(str.encode), commas.map(str.encode))
+json_values = st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | texts, st.lists, max_leaves=5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("untrusted")
+
+
+def read(load, path, content):
+    """The texts of a file's examples; None if it was refused, with its path."""
+    path.write_bytes(content)
+    column_names_or_refusal(path)
+    try:
+        examples = load(path)
+    except ValueError as error:
+        assert str(path) in str(error)
+        return None
+    return [text for e in examples for text in vars(e).values() if text is not None]
+
+
+def column_names_or_refusal(path):
+    try:
+        assert all(isinstance(name, str) for name in column_names(path))
+    except ValueError as error:
+        assert str(path) in str(error)
+
+
+@quick
+@given(content=anything, head=st.sampled_from([b"", b"source,target\n", b"text,label,second\r\n"]))
+def test_a_csv_of_anything(folder, content, head):
+    for load in (load_task_file, load_labelled_file):
+        found = read(load, folder / "any.csv", head + content)
+        assert found is None or all(text.strip() and len(ByteTokenizer().encode(text)) for text in found)
+
+
+@quick
+@given(rows=st.lists(st.dictionaries(st.sampled_from(["source", "target", "text", "label"]), json_values), max_size=4))
+def test_a_jsonl_of_anything(folder, rows):
+    content = "\n".join(map(json.dumps, rows)).encode()
+    for load in (load_task_file, load_labelled_file):
+        found = read(load, folder / "any.jsonl", content)
+        assert found is None or all(text.strip() and len(ByteTokenizer().encode(text)) for text in found)
+
+
+@quick
+@given(content=st.binary(max_size=200), repeats=st.sampled_from([1, 50]))
+def test_a_text_of_anything(folder, content, repeats):
+    path = folder / "any.txt"
+    path.write_bytes(content * repeats)
+    try:
+        documents = load_text_file(path).documents
+    except ValueError as error:
+        assert str(path) in str(error)
+    else:
+        assert all(document.text for document in documents)
+
+
+fields = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(str.strip)
+
+
+@quick
+@given(rows=st.lists(st.tuples(fields, fields), min_size=1, max_size=6))
+def test_what_is_right_comes_back(folder, rows):
+    made = io.StringIO(newline="")
+    csv.writer(made).writerows([("source", "target"), *rows])
+    (folder / "right.csv").write_bytes(made.getvalue().encode())
+    assert [(e.source, e.target) for e in load_task_file(folder / "right.csv")] == rows
+    lines = "".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in rows)
+    (folder / "right.jsonl").write_text(lines)
+    assert [(e.source, e.target) for e in load_task_file(folder / "right.jsonl")] == rows
+
+
+@quick
+@given(st.lists(st.sampled_from(["word ", "\n", "\n\n", "  ", "x" * 1500, "é", "many words " * 160]), max_size=40))
+def test_cutting_loses_nothing_but_white_space_at_the_end(parts):
+    text = "".join(parts)
+    joined = "".join(cut(text))
+    assert text.startswith(joined) and not text[len(joined) :].strip()
+
+
+@pytest.mark.parametrize("name", ["line.txt", "line.csv", "line.jsonl"])
+def test_a_line_of_100_MB_is_refused_before_it_is_read(tmp_path, name):
+    with open(tmp_path / name, "wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    started = time.process_time()
+    with pytest.raises(ValueError, match=rf"{name} has 100,000,001 bytes; it may have at most 100,000,000"):
+        (load_text_file if name == "line.txt" else load_task_file)(tmp_path / name)
+    assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(("word", "is_cut"), [("word ", True), ("x", False)])
+def test_a_line_of_megabytes_is_cut_at_words_in_little_time_and_memory(tmp_path, word, is_cut):
+    text = word * (3_000_000 // len(word))
+    started = time.process_time()
+    tracemalloc.start()
+    pieces = cut(text)
+    memory = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "".join(pieces) == text and (max(map(len, pieces)) < 2100) == is_cut
+    assert time.process_time() - started < 2 and memory < 5 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b"[" * 100_000, "line 1: not JSON"),
+        ("a.jsonl", b'{"source": ' + b"9" * 5000 + b"}", "line 1: not JSON"),
+        ("a.jsonl", b'{"source": "\\ud800", "target": "b"}', "line 1: source has half a character"),
+        ("a.csv", b"source,target\n" + b"x" * 200_000 + b",b\n", "after line 1: not CSV: field larger"),
+        ("a.csv", "source,target\na,b\n".encode("utf-16"), "is not UTF-8|has a NUL byte"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"path: .*{name}.* ?({message})"):
+        load_task_file(tmp_path / name)
+    column_names_or_refusal(tmp_path / name)
+
+
+def test_too_many_rows_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("minilora.data.files.MOST_ROWS", 2)
+    (tmp_path / "a.csv").write_text("source,target\n" + "a,b\n" * 3)
+    with pytest.raises(ValueError, match="a.csv has more than 2 rows"):
+        load_task_file(tmp_path / "a.csv")

@@ -1,0 +1,169 @@
+"""The files that minilora reads, a real one of each kind, and what reads it.
+
+A target makes its files in a folder, and says which of them is damaged, and how. Its `read` reads what lies there and
+uses it: a model computes, a text is encoded. After a refusal, whatever was to be changed must be as it was.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.tiny import byte_gpt, csv_text, jsonl_text, prose_text, sums, words_csv
+from fuzz.mutations import mutate_bytes, mutate_json_file, mutate_safetensors
+from interop.folders import GOLDEN, Folder
+from methods.every import EVERY, tiny_adapted
+from methods.tiny import same_bits, tiny_gpt, tiny_lora, weights_of
+from minilora.data import ByteTokenizer, load_labelled_file, load_task_file, load_text_file
+from minilora.data.files import column_names
+from minilora.experiments.finished_runs import FinishedRuns
+from minilora.interop import load_gpt2, load_peft, load_roberta
+from minilora.methods import load_adapter, save_adapter
+from minilora.models import GPT, load_model, save_model
+from minilora.training import resume_run, save_run
+from models.tiny_encoders import ALL, IDS, MASK, tiny
+from training.runs import trainer
+
+
+class Target(NamedTuple):
+    files: dict[str, bytes]  # by their names in the folder
+    damage: dict[str, Callable]  # how to damage one of them: f(content, rng) -> content
+    read: Callable  # read(folder)
+
+
+def files_in(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def compute(model):
+    """A forward pass, which finds shapes that do not fit; its numbers may be anything. What was loaded must compute."""
+    ids, counted = np.zeros((1, 3), int), np.ones((1, 3), bool)
+    try:
+        with np.errstate(all="ignore"):
+            _ = model.loss(ids, ids, counted) if isinstance(model, GPT) else model.forward(IDS, MASK)
+    except ValueError as error:
+        raise AssertionError("loaded, but it does not compute") from error
+
+
+def unchanged_if_refused(model, change):
+    """Call ``change()``; if it raises, the model must have the weights that it had."""
+    before = weights_of(model)
+    try:
+        change()
+    except ValueError:
+        assert same_bits(weights_of(model), before), "refused, but the model is another one"
+        raise
+
+
+def model_target(model, folder):
+    save_model(model, folder / "model.safetensors")
+    return Target(
+        files_in(folder),
+        {"model.safetensors": mutate_safetensors},
+        lambda folder: compute(load_model(folder / "model.safetensors")),
+    )
+
+
+def adapter_target(config, folder):
+    save_adapter(tiny_adapted(config, "float32"), folder / "adapter.safetensors")
+
+    def read(folder):
+        model = tiny_gpt("float32")
+        unchanged_if_refused(model, lambda: load_adapter(model, folder / "adapter.safetensors"))
+        compute(model)
+
+    return Target(files_in(folder), {"adapter.safetensors": mutate_safetensors}, read)
+
+
+def checkpoint_target(folder):
+    made = trainer(tiny_lora())
+    made.run(progress=False)
+    save_run(made, folder / "checkpoint.safetensors")
+
+    def read(folder):
+        model = tiny_lora()
+        made = trainer(model)
+        unchanged_if_refused(model, lambda: resume_run(made, folder / "checkpoint.safetensors"))
+        assert made.step == len(made.history.losses)
+        made.run(progress=False)
+
+    return Target(files_in(folder), {"checkpoint.safetensors": mutate_safetensors}, read)
+
+
+def hf_target(name, load, folder, shards=False):
+    changed = Folder(name, folder / name)
+    if shards:
+        changed.shard(2)
+    files = files_in(folder / name)
+    damage = {name: mutate_safetensors for name in files if name.endswith(".safetensors")}
+    damage |= {name: mutate_json_file for name in files if name.endswith(("config.json", "index.json"))}
+    return Target(files, damage, lambda folder: compute(load(folder)))
+
+
+def peft_target(folder):
+    peft = next(path.parent for path in sorted((GOLDEN / "peft").rglob("adapter_config.json")) if "gpt2" in str(path))
+    shutil.copytree(peft, folder / "peft")
+    base = load_gpt2(GOLDEN / "gpt2")
+
+    def read(folder):
+        model = base.replica()
+        unchanged_if_refused(model, lambda: load_peft(model, folder))
+        compute(model)
+
+    files = {name: content for name, content in files_in(folder / "peft").items() if name.startswith("adapter_")}
+    damage = {"adapter_config.json": mutate_json_file, "adapter_model.safetensors": mutate_safetensors}
+    return Target(files, damage, read)
+
+
+def text_target(name, text, load):
+    def read(folder):
+        column_names(folder / name)
+        for line in load(folder / name):
+            assert line.strip() and len(ByteTokenizer().encode(line))
+
+    return Target({name: text.encode()}, {name: mutate_bytes}, read)
+
+
+def texts_of(examples):
+    return [text for e in examples for text in vars(e).values() if text is not None]
+
+
+def runs_target(folder):
+    about = {"version": 1}
+    runs = FinishedRuns(folder / "runs.jsonl", about)
+    for seed in range(3):
+        runs.keep({"seed": seed}, {"loss": 0.5})
+
+    def read(folder):
+        runs = FinishedRuns(folder / "runs.jsonl", about)
+        runs.has({"seed": 1})
+
+    return Target(files_in(folder), {"runs.jsonl": mutate_bytes}, read)
+
+
+def targets(folder):
+    """All targets, by name; their files are first made below `folder`."""
+
+    def place(name):
+        (Path(folder) / name).mkdir()
+        return Path(folder) / name
+
+    made = {"model file: gpt": model_target(byte_gpt(), place("gpt"))}
+    for model_class in ALL:
+        name = model_class.__name__
+        made[f"model file: {name}"] = model_target(tiny(model_class, "float32"), place(name))
+    for name in ("lora", "dora", "pissa", "adapter-h", "prefix-layer", "bitfit", "full"):
+        made[f"adapter file: {name}"] = adapter_target(EVERY[name], place(f"adapter {name}"))
+    made["checkpoint"] = checkpoint_target(place("checkpoint"))
+    made["HF folder: gpt2"] = hf_target("gpt2", load_gpt2, place("hf gpt2"))
+    made["HF folder: gpt2 in shards"] = hf_target("gpt2", load_gpt2, place("hf shards"), shards=True)
+    made["HF folder: roberta"] = hf_target("roberta_classification", load_roberta, place("hf roberta"))
+    made["PEFT folder"] = peft_target(place("peft"))
+    made["runs.jsonl"] = runs_target(place("runs"))
+    made["csv"] = text_target("task.csv", csv_text(sums(20)), lambda p: texts_of(load_task_file(p)))
+    made["jsonl"] = text_target("task.jsonl", jsonl_text(sums(20)), lambda p: texts_of(load_task_file(p)))
+    made["labelled csv"] = text_target("task.csv", words_csv(30), lambda p: texts_of(load_labelled_file(p)))
+    made["txt"] = text_target("a.txt", prose_text(), lambda p: [d.text for d in load_text_file(p).documents])
+    return made

@@ -1,0 +1,194 @@
+"""Ctrl-C, a full disk, damage and a second run: the state that was saved stays, and says how to go on."""
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from methods.tiny import same_bits, tiny_lora, weights_of
+from minilora.files import load_arrays
+from minilora.training import Stopped, only_run_in, resume_newest
+from minilora.training.checkpoint import CHECKPOINT, PREVIOUS
+from training.runs import draw, run, trainer
+
+
+def step_in(path):
+    return load_arrays(path, "run")[1]["step"]
+
+
+def continued(folder, **settings):
+    """A new Trainer that went on with what is in a folder, and finished."""
+    made = trainer(tiny_lora(), folder=folder, checkpoint_every=2, **settings)
+    resume_newest(made, folder)
+    made.run(progress=False)
+    return made
+
+
+def is_as_if_nothing_had_happened(made):
+    whole = run(tiny_lora())
+    return same_bits(weights_of(made.model), weights_of(whole.model)) and made.history.losses == whole.history.losses
+
+
+# ---- Ctrl-C
+
+
+def stop_in_step(n, presses=1):
+    """A sample_batch in whose n-th call Ctrl-C is pressed."""
+    calls = iter(range(1, 100))
+
+    def sample_batch(rng):
+        if next(calls) == n:
+            for _ in range(presses):
+                signal.raise_signal(signal.SIGINT)
+        return draw(rng)
+
+    return sample_batch
+
+
+def test_ctrl_c_finishes_the_step_saves_it_and_says_where(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Stopped, match=rf"stopped after step 3 of 7, which is saved in .*{CHECKPOINT}"):
+        run(tiny_lora(), sample_batch=stop_in_step(3), folder=tmp_path, checkpoint_every=2)
+    assert step_in(tmp_path / CHECKPOINT) == 3 and step_in(tmp_path / PREVIOUS) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+    assert is_as_if_nothing_had_happened(continued(tmp_path))
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as stop:
+        run(tiny_lora(), sample_batch=stop_in_step(4, presses=2), folder=tmp_path, checkpoint_every=2)
+    assert not isinstance(stop.value, Stopped) and step_in(tmp_path / CHECKPOINT) == 2
+    assert is_as_if_nothing_had_happened(continued(tmp_path))
+
+
+def test_without_checkpoints_ctrl_c_stops_at_once(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as stop:
+        run(tiny_lora(), sample_batch=stop_in_step(3))
+    assert not isinstance(stop.value, Stopped)
+
+
+def test_a_run_outside_of_the_main_thread_saves_too(tmp_path):
+    thread = threading.Thread(target=run, args=(tiny_lora(),), kwargs={"folder": tmp_path, "checkpoint_every": 2})
+    thread.start()
+    thread.join()
+    assert step_in(tmp_path / CHECKPOINT) == 6
+
+
+# ---- what fails while a checkpoint is written
+
+
+class Crash(BaseException):
+    """The process is gone: nothing of minilora catches this."""
+
+
+@pytest.mark.parametrize("name", ["replace", "fsync"])
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_crash_at_any_call_while_saving_loses_at_most_what_was_not_saved(name, call, tmp_path, monkeypatch):
+    real, calls = getattr(os, name), iter(range(1, 100))
+
+    def failing(*arguments):
+        if next(calls) == call:
+            raise Crash
+        return real(*arguments)
+
+    monkeypatch.setattr(os, name, failing)
+    with contextlib.suppress(Crash):
+        run(tiny_lora(), folder=tmp_path, checkpoint_every=2)
+    monkeypatch.undo()
+    assert is_as_if_nothing_had_happened(continued(tmp_path))
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_the_checkpoint_stays(tmp_path, monkeypatch):
+    run(tiny_lora(), steps=7, folder=tmp_path, checkpoint_every=2, sample_batch=draw)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device.*config.json"):
+        run(tiny_lora(), folder=tmp_path, checkpoint_every=2)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_an_error_before_the_first_step(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match=tmp_path.name):
+        run(tiny_lora(), folder=tmp_path, checkpoint_every=2, sample_batch=None)
+
+
+# ---- damage
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, lambda path: path.write_bytes(b"")])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it_with_a_warning(damage, tmp_path):
+    run(tiny_lora(), folder=tmp_path, checkpoint_every=2)
+    damage(tmp_path / CHECKPOINT)
+    with pytest.warns(UserWarning, match=f"{CHECKPOINT} is .*damaged.*; continuing from the checkpoint before it"):
+        made = continued(tmp_path)
+    assert is_as_if_nothing_had_happened(made)
+
+
+def test_a_missing_checkpoint_gives_way_to_the_one_before_it(tmp_path):
+    run(tiny_lora(), folder=tmp_path, checkpoint_every=2)
+    (tmp_path / CHECKPOINT).unlink()
+    made = trainer(tiny_lora())
+    assert resume_newest(made, tmp_path) == tmp_path / PREVIOUS and made.step == 4
+
+
+def test_if_both_are_damaged_the_run_does_not_begin_anew_in_silence(tmp_path):
+    run(tiny_lora(), folder=tmp_path, checkpoint_every=2)
+    for name in (CHECKPOINT, PREVIOUS):
+        flip_a_bit(tmp_path / name)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match=f"{PREVIOUS} is damaged"):
+        resume_newest(trainer(tiny_lora()), tmp_path)
+
+
+def test_an_empty_folder_has_nothing_to_continue(tmp_path):
+    assert resume_newest(trainer(tiny_lora()), tmp_path) is None
+
+
+# ---- a second run
+
+
+def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(tmp_path):
+    run(tiny_lora(), folder=tmp_path, checkpoint_every=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with only_run_in(tmp_path), pytest.raises(ValueError, match=f"another run is writing to {tmp_path}"):
+        run(tiny_lora(), folder=tmp_path, seed=5)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_another_process_is_refused_too_and_a_killed_one_holds_nothing(tmp_path):
+    program = (
+        "import sys, time; from minilora.training import only_run_in\n"
+        "with only_run_in(sys.argv[1]): print('in', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "in\n"
+        with pytest.raises(ValueError, match="another run"), only_run_in(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    with only_run_in(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
