@@ -53,7 +53,7 @@ def save_arrays(path, arrays, about):
     about : dict
         Anything that JSON can hold; kept in the file's metadata under "minilora".
     """
-    host = {name: numpy.ascontiguousarray(to_numpy(array)) for name, array in arrays.items()}
+    host = {name: numpy.asarray(to_numpy(array), order="C") for name, array in arrays.items()}
     write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}))
 
 

@@ -1,6 +1,7 @@
 """What the command line does, one function for each verb; each takes the options that `arguments.parse` found."""
 
 from minilora.verbs.exchanging import export_peft, import_peft
+from minilora.verbs.exercises import exercises
 from minilora.verbs.measuring import bench, count
 from minilora.verbs.training import demo, finetune, pretrain
 from minilora.verbs.using import evaluate, generate, merge
@@ -16,4 +17,5 @@ VERBS = {
     "import-peft": import_peft,
     "export-peft": export_peft,
     "count": count,
+    "exercises": exercises,
 }
