@@ -162,7 +162,7 @@ def parser():
                    help="what to do; start, without an exercise, begins the next one")  # fmt: skip
     p.add_argument("exercise", nargs="?", default=argparse.SUPPRESS, help="its number or its name")
     p.add_argument("--folder", metavar="DIR", default="exercises", help="your answers and your progress")
-    p.add_argument("--notebook", action="store_true", help="start with a notebook, which needs the extra `notebooks`")
+    p.add_argument("--notebook", action="store_true", help="start with a notebook, which needs jupytext")
     return top
 
 

@@ -7,19 +7,22 @@ from minilora.exercises.sources import blank, for_students
 
 
 def student_notebook(exercise):
-    """The text of the .ipynb file that a student fills in; needs jupytext.
+    """The text of the .ipynb file that a student fills in; needs jupytext."""
+    cells = [cell for cell in exercise.cells if for_students(cell)]
+    return _notebook(exercise.head, [cell._replace(text=blank(cell.text, exercise)) for cell in cells])
 
-    Raises
-    ------
-    ValueError
-        If jupytext is not installed.
-    """
+
+def source_notebook(exercise):
+    """The text of the .ipynb file from which nbgrader makes an assignment, with the solution; needs jupytext."""
+    return _notebook(exercise.head, [cell for cell in exercise.cells if for_students(cell) or cell.has("grade")])
+
+
+def _notebook(head, cells):
     try:
         import jupytext
     except ImportError:
-        raise ValueError("notebooks need jupytext:  pip install 'minilora[notebooks]'") from None
-    cells = [cell for cell in exercise.cells if for_students(cell)]
-    text = exercise.head + "\n\n".join(f"{cell.marker}\n{blank(cell.text, exercise)}" for cell in cells) + "\n"
+        raise ValueError("notebooks need jupytext:  pip install jupytext") from None
+    text = head + "\n\n".join(f"{cell.marker}\n{cell.text}" for cell in cells) + "\n"
     return jupytext.writes(jupytext.reads(text, fmt="py:percent"), fmt="ipynb")
 
 
@@ -29,7 +32,7 @@ def answer_in(path):
     Raises
     ------
     ValueError
-        If the file cannot be read, or the notebook has no such cell.
+        If the notebook is damaged, or has no such cell.
     """
     text = Path(path).read_text(encoding="utf-8")
     if Path(path).suffix != ".ipynb":
