@@ -157,7 +157,7 @@ def parser():
     p.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw", help="whose state is counted")
 
     p = verb("exercises", "Exercises: write a function, and be told which mistake is in it.",
-             "minilora exercises start 1, then minilora exercises check 1")  # fmt: skip
+             "minilora exercises start 1")  # fmt: skip
     p.add_argument("action", choices=("list", "start", "check", "hint", "reset", "solution"),
                    help="what to do; start, without an exercise, begins the next one")  # fmt: skip
     p.add_argument("exercise", nargs="?", default=argparse.SUPPRESS, help="its number or its name")

@@ -6,6 +6,8 @@ code does not enter the kernel: the cell for the answer becomes the answer's tex
 nbgrader has put back as they were, hand that text to the checker, which runs it in a process of its own.
 """
 
+import tempfile
+
 from nbgrader import utils
 from nbgrader.converters import Autograde, GenerateAssignment
 from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor
@@ -36,9 +38,13 @@ class CheckAnswers(Execute):
         for cell in nb.cells:
             if cell.cell_type == "code" and not is_teachers(cell):
                 cell.source = as_text(cell)
+        where = resources["metadata"]["path"]
         try:
-            return super().preprocess(nb, resources, *arguments, **options)
+            with tempfile.TemporaryDirectory() as empty:  # where the student's files cannot be imported
+                resources["metadata"]["path"] = empty
+                return super().preprocess(nb, resources, *arguments, **options)
         finally:
+            resources["metadata"]["path"] = where
             for cell, source in zip(nb.cells, written, strict=True):
                 cell.source = source
 

@@ -17,7 +17,10 @@ from minilora.files import load_arrays
 COMPUTING = 10  # seconds of the processor's time; an answer to any exercise here takes a fraction of one
 WAITING = 60  # seconds by the clock, which on a busy machine runs faster than the processor
 PRINTED = 64 << 10  # bytes
-START = f"import sys; from {worker.__name__} import main; main(*sys.argv[1:])"
+START = (
+    f"import sys; sys.path = sys.argv[1].split({os.pathsep!r})\n"
+    f"from {worker.__name__} import main; main(*sys.argv[2:])"
+)
 ENDLESS = "Your code did not come to an end, and was stopped after {} seconds. Is there a loop that never ends?"
 
 
@@ -71,13 +74,12 @@ def run_answer(name, task, source, seed, computing=COMPUTING, waiting=WAITING):
 
 def _run_worker(folder, arguments, waiting):
     """What the worker printed, and why it was stopped or crashed, if it was."""
-    root = str(Path(worker.__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(map(os.path.abspath, sys.path))  # the worker is to find the same minilora
     # -B: no .pyc files beside the package; -P: the answer's folder is not searched for modules; -u: print at once
     process = subprocess.Popen(
-        [sys.executable, "-B", "-P", "-u", "-c", START, *arguments],
+        [sys.executable, "-B", "-P", "-u", "-c", START, path, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -99,10 +101,10 @@ def _run_worker(folder, arguments, waiting):
         except subprocess.TimeoutExpired:
             stopped = "Your code closed its output and ran on, and was stopped."
     _end(process)
-    if not stopped and process.returncode == -getattr(signal, "SIGXCPU", 0):
-        stopped = ENDLESS.format(arguments[-1])
-    elif not stopped and process.returncode < 0:
-        stopped = f"Your code crashed the Python process ({signal.Signals(-process.returncode).name})."
+    if not stopped and process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        endless = name == "SIGXCPU"  # sent when the processor's time was up
+        stopped = ENDLESS.format(arguments[-1]) if endless else f"Your code crashed the Python process ({name})."
     reader.join(1.0)
     if not reader.is_alive():  # else something that escaped still holds the other end, and close() would wait for it
         process.stdout.close()

@@ -70,6 +70,10 @@ def graded(tmp_path_factory):
         shutil.copytree(release, submitted)
         for name, source in answers.items():
             edit(submitted / NOTEBOOKS[name], name, source, tests_too=student == "hostile")
+    shadow = folder / "submitted" / "hostile" / course.ASSIGNMENT / "minilora" / "exercises"
+    shadow.mkdir(parents=True)
+    (shadow.parent / "__init__.py").write_text("")
+    (shadow / "__init__.py").write_text("def marks(*arguments, **options): return 2.0")
     (folder / "submitted" / "damaged" / course.ASSIGNMENT / NOTEBOOKS["linear_backward"]).write_text("{")
     grading_of_all = course.nbgrader(folder, "autograde", course.ASSIGNMENT)
     return folder, grading_of_all

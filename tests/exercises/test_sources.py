@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import tomllib
 
 import pytest
 
@@ -109,3 +110,9 @@ def test_sources_that_a_wheel_has_put_into_the_package_come_first(tmp_path, monk
     (here.parent / "sources").mkdir(parents=True)
     monkeypatch.setattr(sources, "__file__", str(here))
     assert sources.folder() == here.parent / "sources"
+
+
+def test_a_wheel_brings_the_sources_along():
+    project = tomllib.loads((sources.folder().parents[1] / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included == {"tutorials/exercises": "minilora/exercises/sources"}

@@ -81,4 +81,5 @@ marks("linear_backward", linear_backward, points=2, seed=101)
 
 # %% [markdown] tags=["shown"]
 # What was shown: a layer's backward pass is two matrix products. dx needs W, and dW needs x, which is why the forward
-# pass keeps both. LoRA freezes W: then dW is not computed, and x need not be kept for it.
+# pass keeps both. Where W is frozen, as under LoRA, dW is not computed at all: that product is saved, and dx still
+# flows.

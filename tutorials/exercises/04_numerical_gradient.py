@@ -88,6 +88,6 @@ marks("numerical_gradient", numerical_gradient, points=4, seed=104)
 # not agree; with `not ... > ...`, a nan would pass.
 
 # %% [markdown] tags=["shown"]
-# What was shown: a gradient check is a dozen lines, and each of them matters. The centred difference is 10,000 times as
-# exact as the one-sided one; the random dy catches what a dy of ones lets pass (softmax's outputs always sum to one, so
-# that their sum has no gradient at all); and the bound is relative, for an absolute one passes every small gradient.
+# What was shown: a gradient check is a dozen lines, and each of them matters. The centred difference is 100,000 times
+# as exact as the one-sided one; the random dy catches what a dy of ones lets pass (softmax's outputs always sum to one,
+# so that their sum has no gradient at all); and the bound is relative, for an absolute one passes every small gradient.

@@ -80,5 +80,5 @@ marks("lora_linear_backward", lora_linear_backward, points=6, seed=109)
 
 # %% [markdown] tags=["shown"]
 # What was shown: the heart of LoRA. With the gradient of full fine-tuning, G = dy^T x, these are dB = scale G A^T and
-# dA = scale B^T G: LoRA sees the full gradient through two narrow windows. While B = 0, dA is zero and dB is not. And
-# the cache holds h, of width r, where full fine-tuning needs x for dW.
+# dA = scale B^T G: LoRA sees the full gradient through two narrow windows. While B = 0, dA is zero and dB is not. x
+# is kept, for dA; what is saved is the large product dW, and all that an optimizer would keep for it.

@@ -15,8 +15,8 @@
 #
 # *Difficulty 4 of 5, about 50 minutes.*
 #
-# **Goal.** Write both passes of layer normalisation, which stands before every attention and every MLP. Its backward
-# pass is the first here in which a statistic of the row (mean, variance) depends on x too.
+# **Goal.** Write both passes of layer normalisation, which in GPT-2 stands before every attention and every MLP. Its
+# backward pass is the first here in which a statistic of the row (mean, variance) depends on x too.
 #
 # **Formula.** For one row of C channels,
 #

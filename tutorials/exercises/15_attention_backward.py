@@ -15,7 +15,7 @@
 #
 # *Difficulty 4 of 5, about 50 minutes.*
 #
-# **Goal.** Write the backward pass of scaled dot-product attention. Four lines forward, four lines backward, and
+# **Goal.** Write the backward pass of scaled dot-product attention. Three lines forward, each taken back in turn, and
 # softmax in the middle (exercise 5).
 #
 # **Formula.** For each head of each sequence,
@@ -78,6 +78,6 @@ marks("attention_backward", attention_backward, points=8, seed=115)
 # sqrt(K).
 
 # %% [markdown] tags=["shown"]
-# What was shown: the backward pass of attention is five matrix products and a softmax. The mask needs no line of its
+# What was shown: the backward pass of attention is four matrix products and a softmax. The mask needs no line of its
 # own, for probs = 0 makes dscores = 0. And the sum in softmax's gradient equals dy . y, K terms in place of T: that is
 # what lets fast attention forget the T x T matrices.

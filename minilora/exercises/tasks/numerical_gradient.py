@@ -84,7 +84,7 @@ def all_at_once(f, x, dy):
 by_norm, by_first_entry = compared(numpy.linalg.norm), compared(lambda x: abs(x[0, 0]))
 
 MUTANTS = {
-    "the one-sided difference, (f(x + h) - f(x)) / h, whose error is some 10,000 times that of the centred one": (
+    "the one-sided difference, (f(x + h) - f(x)) / h, whose error is some 100,000 times that of the centred one": (
         difference(lambda f, x, step: (f(x + step) - f(x)) / STEP)
     ),
     "the one divided by h, but x + h and x - h are 2 h apart": (
