@@ -25,7 +25,7 @@ def main(name, seed, seconds):
     arrays, error = {}, ""
     try:
         answers = run(task, functions_of(task, folder / ANSWER), int(seed))
-        arrays = {f"{i} {name}": array for i, answer in enumerate(answers.values()) for name, array in answer.items()}
+        arrays = {f"{i} {tensor}": a for i, answer in enumerate(answers.values()) for tensor, a in answer.items()}
     except BaseException as problem:  # whatever it is, an exit too, it is the student's to see
         error = explain(problem)
     save_arrays(folder / RESULT, arrays, {"kind": "answer", "error": error})

@@ -54,6 +54,7 @@ def linear_backward(dy, cache):
     return dx, dW, dbias
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("linear_backward", linear_backward)

@@ -43,6 +43,7 @@ def largest_saving_rank(O, I):
     ### END SOLUTION
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("parameter_counting", lora_parameters)

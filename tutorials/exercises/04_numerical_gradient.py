@@ -63,6 +63,7 @@ def agree(analytic, numerical, bound=1e-7):
     ### END SOLUTION
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("numerical_gradient", numerical_gradient)

@@ -48,6 +48,7 @@ def softmax_backward(dprobs, cache):
     return dx
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("softmax_backward", softmax_backward)

@@ -49,6 +49,7 @@ def cross_entropy_backward(dloss, cache):
     return dlogits
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("cross_entropy_backward", cross_entropy_backward)

@@ -53,6 +53,7 @@ def unmerge(merged, kept):
     ### END SOLUTION
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("merging", merge)

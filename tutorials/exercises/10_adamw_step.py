@@ -47,6 +47,7 @@ def adamw_step(data, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return data, m, v
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("adamw_step", adamw_step)

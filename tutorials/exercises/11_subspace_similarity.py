@@ -49,6 +49,7 @@ def subspace_similarity(A1, A2):
     return phi
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("subspace_similarity", subspace_similarity)

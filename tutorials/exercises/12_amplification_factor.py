@@ -48,6 +48,7 @@ def amplification_factor(W, A, B, scale):
     return projected, factor
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("amplification_factor", amplification_factor)

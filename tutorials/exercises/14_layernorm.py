@@ -67,6 +67,7 @@ def layernorm_backward(dy, cache):
     return dx, dgain, dbias
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("layernorm", layernorm_forward)

@@ -53,6 +53,7 @@ def attention_backward(dy, cache):
     return dq, dk, dv
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("attention_backward", attention_backward)

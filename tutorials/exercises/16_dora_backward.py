@@ -66,6 +66,7 @@ def dora_backward(dy, cache):
     return dx, dA, dB, dm
 
 # %% tags=["check"]
+# Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check
 
 check("dora_backward", dora_backward)
