@@ -6,7 +6,7 @@ import minilora
 
 NOT_GIVEN = (  # None unless given, by a verb in whose help they have no default of their own
     "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python", "base",
-    "architecture", "length", "steps", "width", "out", "workers", "runs",
+    "architecture", "length", "steps", "width", "out", "workers", "runs", "exercise",
 )  # fmt: skip
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder, or for classes the bundled encoder)"
 
@@ -167,6 +167,14 @@ def parser():
     p.add_argument("--length", type=int, default=argparse.SUPPRESS,
                    help="tokens in a sequence (default: 512, or as many as the architecture takes)")  # fmt: skip
     p.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw", help="whose state is counted")
+
+    p = verb("exercises", "Exercises: write a function, and be told which mistake is in it.",
+             "minilora exercises start 1")  # fmt: skip
+    p.add_argument("action", choices=("list", "start", "check", "hint", "reset", "solution"),
+                   help="what to do; start, without an exercise, begins the next one")  # fmt: skip
+    p.add_argument("exercise", nargs="?", default=argparse.SUPPRESS, help="its number or its name")
+    p.add_argument("--folder", metavar="DIR", default="exercises", help="your answers and your progress")
+    p.add_argument("--notebook", action="store_true", help="start with a notebook, which needs jupytext")
     return top
 
 

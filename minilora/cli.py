@@ -18,7 +18,7 @@ def main(argv=None):
     try:
         if options.seed < 0:
             raise ValueError(f"--seed was {options.seed}; it may be an integer of at least 0")
-        VERBS[options.verb](options)
+        status = VERBS[options.verb](options)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"minilora {options.verb}: {error}", file=sys.stderr)
         return 2
@@ -28,7 +28,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"\nminilora {options.verb}: stopped", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 if __name__ == "__main__":

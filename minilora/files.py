@@ -104,7 +104,7 @@ def save_arrays(path, arrays, about, *, previous=None):
     previous : str or Path, optional
         See `write_atomically`.
     """
-    host = {name: numpy.ascontiguousarray(to_numpy(array)) for name, array in arrays.items()}
+    host = {name: numpy.asarray(to_numpy(array), order="C") for name, array in arrays.items()}
     about = {**about, "sha256": _checksum(host, about)}
     write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}), previous=previous)
 

@@ -29,8 +29,9 @@ MAY_IMPORT = {
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
     "training":    (*BELOW_TRAINING, "threads", "data"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
-    "verbs":       (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments"),
-    "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "verbs", "arguments"),
+    "exercises":   BELOW_EXPERIMENTS,
+    "verbs":       (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises"),
+    "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises", "verbs", "arguments"),
     # beside the row
     "threads":     (),
     "files":       ("backend",),

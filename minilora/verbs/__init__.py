@@ -1,6 +1,7 @@
 """What the command line does, one function for each verb; each takes the options that `arguments.parse` found."""
 
 from minilora.verbs.exchanging import export_peft, import_peft
+from minilora.verbs.exercises import exercises
 from minilora.verbs.measuring import bench, count
 from minilora.verbs.reproducing import reproduce
 from minilora.verbs.training import demo, finetune, pretrain
@@ -18,4 +19,5 @@ VERBS = {
     "export-peft": export_peft,
     "count": count,
     "reproduce": reproduce,
+    "exercises": exercises,
 }

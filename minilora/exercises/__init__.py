@@ -1,0 +1,16 @@
+"""Graded exercises: a student writes a function, and is told whether it is right, and if not, which mistake it is.
+
+    minilora exercises start 1        # writes exercises/01_linear_backward.py
+    minilora exercises check 1
+
+The text of an exercise lies in `tutorials/exercises/`, one file each, with the solution, three hints, and what was
+shown; students' files are generated from it (`sources.py`). What an answer is compared with, and the mistakes that
+are known, lie in `tasks/`. The answer runs in a process of its own (`sandbox.py`, `worker.py`), and what it returns
+is judged here (`judge.py`), where it cannot reach. In a notebook:
+
+    check("linear_backward", linear_backward)
+"""
+
+from minilora.exercises.checking import check, marks
+
+__all__ = ["check", "marks"]

@@ -1,0 +1,137 @@
+"""The exercises' texts: one py:percent file each, from which everything that a student sees is generated.
+
+A file is a sequence of cells, each behind a line `# %%`, which a notebook shows one below the other. What a cell is
+for stands in that line, as nbgrader and Jupyter have it:
+
+    # %% [markdown]                                 the goal and the formula; the first has the title and the effort
+    # %% nbgrader={... "solution": true ...}        the answer, with the solution between two marks
+    # %% tags=["check"] ...                         checks the answer, in a notebook
+    # %% nbgrader={... "grade": true ...}           checks it for marks; hidden from students
+    # %% [markdown] tags=["hint"]                   three of these, from weak to strong
+    # %% [markdown] tags=["shown"]                  what was shown, for the student who has done it
+"""
+
+import functools
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+TITLE = re.compile(r"^# Exercise (?P<number>\d+): (?P<title>.+)$", re.MULTILINE)
+EFFORT = re.compile(r"^\*Difficulty (?P<difficulty>\d) of 5, about (?P<minutes>\d+) minutes\.\*", re.MULTILINE)
+
+
+class Cell(NamedTuple):
+    """One cell: the line that begins it, and its lines."""
+
+    marker: str
+    text: str
+
+    @property
+    def markdown(self):
+        """The text of a markdown cell, without the comment signs; None for code."""
+        if "[markdown]" not in self.marker:
+            return None
+        return re.sub(r"^# ?", "", self.text, flags=re.MULTILINE).strip()
+
+    def has(self, what):
+        """Whether the marker says, for example, "solution": true or has the tag "hint"."""
+        return f'"{what}": true' in self.marker or (f'"{what}"' in self.marker and "tags=[" in self.marker)
+
+
+class Exercise(NamedTuple):
+    """An exercise, as its file tells it."""
+
+    name: str
+    number: int
+    title: str
+    difficulty: int  # from 1 to 5
+    minutes: int
+    hints: tuple[str, ...]
+    shown: str
+    solution: str
+    head: str  # what stands above the first cell
+    cells: tuple[Cell, ...]
+
+    @property
+    def file_name(self):
+        """Of the source, and of a student's file."""
+        return f"{self.number:02d}_{self.name}.py"
+
+
+def folder():
+    """Where the sources lie: in the package if it was installed from a wheel, else in the checkout."""
+    here = Path(__file__).resolve()
+    installed = here.parent / "sources"
+    return installed if installed.is_dir() else here.parents[2] / "tutorials" / "exercises"
+
+
+@functools.cache
+def exercises():
+    """All exercises, in order."""
+    found = [read(path) for path in sorted(folder().glob("[0-9][0-9]_*.py"))]
+    if not found:
+        raise RuntimeError(f"there are no exercises in {folder()}; is the installation of minilora whole?")
+    return found
+
+
+def find(which):
+    """The exercise with a name or number.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    for exercise in exercises():
+        if which in (exercise.name, exercise.number, str(exercise.number)):
+            return exercise
+    last = exercises()[-1].number
+    raise ValueError(f"the exercise was {which!r}; it may be a number from 1 to {last}, or a name in the list")
+
+
+def read(path):
+    """The exercise in a file."""
+    head, *parts = re.split(r"^(?=# %%)", Path(path).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    cells = tuple(Cell(*part.rstrip().partition("\n")[::2]) for part in parts)
+    title, effort = TITLE.search(cells[0].markdown), EFFORT.search(cells[0].markdown)
+    (shown,) = [cell.markdown for cell in cells if cell.has("shown")]
+    (solution,) = [cell.text for cell in cells if cell.has("solution")]
+    return Exercise(
+        name=Path(path).stem[3:],
+        number=int(title["number"]),
+        title=title["title"],
+        difficulty=int(effort["difficulty"]),
+        minutes=int(effort["minutes"]),
+        hints=tuple(cell.markdown for cell in cells if cell.has("hint")),
+        shown=shown,
+        solution="\n".join(line for line in solution.splitlines() if line.strip() not in (BEGIN, END)),
+        head=head,
+        cells=cells,
+    )
+
+
+def student_file(exercise):
+    """The text of the .py file that a student fills in."""
+    cells = [cell for cell in exercise.cells if for_students(cell) and not cell.has("check")]
+    blanked = [f"{cell.marker}\n{blank(cell.text, exercise)}" for cell in cells]
+    return "\n\n".join(re.sub(r" nbgrader=\{.*\}", "", text) for text in blanked) + "\n"
+
+
+def for_students(cell):
+    """Whether students see a cell: not the hints, nor what was shown, nor what gives marks."""
+    return not any(cell.has(what) for what in ("hint", "shown", "grade"))
+
+
+def blank(text, exercise):
+    """A cell's text with each solution replaced by an error that names the task."""
+    lines, function, inside = [], exercise.name, False
+    for line in text.splitlines():
+        function = m[1] if (m := re.match(r"\s*def (\w+)", line)) else function
+        if line.strip() == BEGIN:
+            indent = line[: line.index("#")]
+            lines.append(f'{indent}raise NotImplementedError("exercise {exercise.number}, {function}")')
+        inside = (inside or line.strip() == BEGIN) and line.strip() != END
+        if not inside and line.strip() != END:
+            lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,118 @@
+"""The sources of the exercises are whole, and what students get is generated from them without a line of a solution."""
+
+import ast
+import json
+import re
+import tomllib
+
+import pytest
+
+from exercises.answers import NAMES, by_name, solution_lines
+from minilora.exercises import sources
+from minilora.exercises.notebooks import answer_in, student_notebook
+from minilora.exercises.sources import exercises, find, student_file
+from minilora.exercises.tasks import TASKS
+
+SHAPE = re.compile(r"\((\.\.\.|[A-Za-z\d]+)(, .*?)?\)")
+
+
+def metadata_of(cell):
+    """The nbgrader metadata in a cell's first line."""
+    return json.loads(re.search(r"nbgrader=(\{.*\})", cell.marker)[1])
+
+
+def test_there_is_a_task_for_each_source_in_the_same_order():
+    assert [exercise.name for exercise in exercises()] == NAMES and len(NAMES) >= 12
+    assert [exercise.number for exercise in exercises()] == list(range(1, len(NAMES) + 1))
+
+
+def test_they_go_from_easy_to_hard():
+    difficulties = [exercise.difficulty for exercise in exercises()]
+    assert difficulties == sorted(difficulties) and difficulties[0] == 1 and difficulties[-1] == 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_has_all_that_it_needs(name):
+    exercise = by_name(name)
+    head = exercise.cells[0].markdown
+    assert "**Goal.**" in head and "**Formula.**" in head
+    assert SHAPE.search(head.split("**Formula.**")[1]) or "have the same shape" in head
+    assert 5 <= exercise.minutes <= 60
+    assert len(exercise.hints) == 3 and all(len(hint) > 40 for hint in exercise.hints)
+    assert exercise.shown.startswith("What was shown: ")
+    defined = {node.name for node in ast.walk(ast.parse(exercise.solution)) if isinstance(node, ast.FunctionDef)}
+    assert defined == set(TASKS[name].functions)
+    assert all(len(line) <= 120 for cell in exercise.cells for line in cell.text.splitlines())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cells_for_nbgrader_are_those_of_this_exercise(name):
+    exercise = by_name(name)
+    (answer,) = [cell for cell in exercise.cells if cell.has("solution")]
+    (marks,) = [cell for cell in exercise.cells if cell.has("grade")]
+    (check,) = [cell for cell in exercise.cells if cell.has("check")]
+    assert metadata_of(answer)["grade_id"] == name
+    points = metadata_of(marks)["points"]
+    assert points == 2 * exercise.difficulty and metadata_of(marks)["locked"]
+    call = rf'marks\("{name}", {next(iter(TASKS[name].functions))}, points={points}, seed=\d+\)'
+    assert re.search(rf"### BEGIN HIDDEN TESTS\n[^#]*{call}\n### END HIDDEN TESTS", marks.text)
+    assert f'check("{name}", ' in check.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_students_file_holds_no_line_of_the_solution_nor_a_hint(name):
+    exercise = by_name(name)
+    text = student_file(exercise)
+    assert solution_lines(exercise)
+    assert not {line.strip() for line in text.splitlines()} & set(solution_lines(exercise))
+    for secret in (*exercise.hints, exercise.shown, "SOLUTION", "HIDDEN", "nbgrader", "marks("):
+        assert secret.splitlines()[0] not in text
+    assert exercise.title in text and text.count("raise NotImplementedError") == len(TASKS[name].functions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_students_notebook_holds_no_line_of_the_solution_nor_a_hint(name, tmp_path):
+    pytest.importorskip("jupytext")
+    exercise = by_name(name)
+    text = student_notebook(exercise)
+    notebook = json.loads(text)
+    lines = {line.strip() for cell in notebook["cells"] for line in cell["source"]}
+    assert not lines & set(solution_lines(exercise))
+    assert exercise.hints[0].splitlines()[0] not in lines and "SOLUTION" not in text and "marks(" not in text
+    path = tmp_path / "answer.ipynb"
+    path.write_text(text)
+    assert f'raise NotImplementedError("exercise {exercise.number}, ' in answer_in(path)
+
+
+def test_a_notebook_without_the_answers_cell_is_refused(tmp_path):
+    path = tmp_path / "01_linear_backward.ipynb"
+    path.write_text('{"cells": []}')
+    with pytest.raises(ValueError, match="no cell for the answer any more"):
+        answer_in(path)
+    path.write_text("nothing")
+    with pytest.raises(ValueError, match="is no notebook, or it is damaged"):
+        answer_in(path)
+
+
+@pytest.mark.parametrize("which", [9, "9", "lora_linear_backward"])
+def test_an_exercise_is_found_by_number_or_name(which):
+    assert find(which).name == "lora_linear_backward"
+
+
+@pytest.mark.parametrize("which", ["17", "0", "nothing", ""])
+def test_an_exercise_that_does_not_exist_is_refused(which):
+    with pytest.raises(ValueError, match=f"the exercise was {which!r}; it may be a number from 1 to 16"):
+        find(which)
+
+
+def test_sources_that_a_wheel_has_put_into_the_package_come_first(tmp_path, monkeypatch):
+    here = tmp_path / "minilora" / "exercises" / "sources.py"
+    (here.parent / "sources").mkdir(parents=True)
+    monkeypatch.setattr(sources, "__file__", str(here))
+    assert sources.folder() == here.parent / "sources"
+
+
+def test_a_wheel_brings_the_sources_along():
+    project = tomllib.loads((sources.folder().parents[1] / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included == {"tutorials/exercises": "minilora/exercises/sources"}

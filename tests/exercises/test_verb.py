@@ -1,0 +1,149 @@
+"""`minilora exercises`: what it writes, what it prints, and what it remembers."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from exercises.answers import by_name
+from minilora.arguments import parser
+from minilora.cli import main
+from minilora.exercises import progress
+from minilora.exercises.sources import exercises, student_file
+from minilora.verbs.exercises import next_one
+
+README = Path(__file__).resolve().parents[2] / "tutorials" / "exercises" / "README.md"
+
+
+@pytest.fixture
+def minilora(tmp_path, capsys):
+    """Run ``minilora exercises ...`` in a folder; gives the status and what was printed."""
+
+    def run(*arguments):
+        status = main(["exercises", *map(str, arguments), "--folder", str(tmp_path)])
+        return status, "".join(capsys.readouterr())
+
+    return run
+
+
+def solve(folder, exercise):
+    (folder / exercise.file_name).write_text(exercise.solution)
+
+
+def test_the_way_through_the_first_exercise(minilora, tmp_path):
+    status, printed = minilora("start")
+    path = tmp_path / "01_linear_backward.py"
+    assert status == 0 and path.read_text() == student_file(by_name("linear_backward"))
+    assert f"minilora exercises check 1 --folder {tmp_path}" in printed
+
+    status, printed = minilora("check", 1)
+    assert status == 1 and "Still to be written: exercise 1, linear_backward." in printed and "hint 1" in printed
+
+    solve(tmp_path, by_name("linear_backward"))
+    status, printed = minilora("check", 1)
+    assert status == 0 and "What was shown: " in printed and "minilora exercises start 2" in printed
+    assert progress.load(tmp_path)["linear_backward"] == progress.FRESH | {"passed": True, "checks": 2}
+
+    _, printed = minilora("list")
+    assert re.search(r" 1  linear_backward +\* +20 +passed", printed) and "1 of 16 passed" in printed
+    assert "lora_linear_forward" in minilora("start")[1]
+
+
+def test_an_exercise_passes_while_all_later_ones_are_blank(minilora, tmp_path):
+    for exercise in exercises():
+        minilora("start", exercise.number)
+    solve(tmp_path, by_name("lora_linear_forward"))
+    assert minilora("check", 2)[0] == 0
+    assert minilora("check", 3)[0] == 1
+
+
+@pytest.mark.slow
+def test_each_exercise_passes_in_turn_while_all_later_ones_are_blank(minilora, tmp_path):
+    for exercise in exercises():
+        minilora("start", exercise.number)
+    for exercise in exercises():
+        solve(tmp_path, exercise)
+        assert minilora("check", exercise.number)[0] == 0
+        if exercise.number < len(exercises()):
+            assert minilora("check", exercise.number + 1)[0] == 1
+
+
+def test_starting_again_keeps_what_was_written(minilora, tmp_path):
+    solve(tmp_path, by_name("merging"))
+    _, printed = minilora("start", "merging")
+    assert "is there already, and stays as it is" in printed
+    assert (tmp_path / "08_merging.py").read_text() == by_name("merging").solution
+
+
+def test_hints_get_stronger_and_the_last_one_stays(minilora):
+    hints = by_name("linear_backward").hints
+    for n in (1, 2, 3, 3):
+        _, printed = minilora("hint", 1)
+        assert f"Hint {n} of 3" in printed and hints[n - 1] in printed
+
+
+def test_a_reset_keeps_the_old_file_and_begins_anew(minilora, tmp_path):
+    solve(tmp_path, by_name("linear_backward"))
+    minilora("hint", 1)
+    _, printed = minilora("reset", 1)
+    assert (tmp_path / "01_linear_backward.py").read_text() == student_file(by_name("linear_backward"))
+    assert (tmp_path / "01_linear_backward.py.before-reset").read_text() == by_name("linear_backward").solution
+    assert "before-reset" in printed and progress.load(tmp_path)["linear_backward"] == progress.FRESH
+
+
+def test_the_solution_is_shown_and_remembered(minilora, tmp_path):
+    _, printed = minilora("solution", 8)
+    assert by_name("merging").solution.strip() in printed and "SOLUTION" not in printed
+    assert progress.load(tmp_path)["merging"]["solution_seen"]
+
+
+def test_a_notebook_is_started_checked_and_reset(minilora, tmp_path):
+    pytest.importorskip("jupytext")
+    minilora("start", 8, "--notebook")
+    path = tmp_path / "08_merging.ipynb"
+    notebook = json.loads(path.read_text())
+    assert "Still to be written: exercise 8, merge." in minilora("check", 8)[1]
+    for cell in notebook["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("solution"):
+            cell["source"] = by_name("merging").solution
+    path.write_text(json.dumps(notebook))
+    assert minilora("check", 8)[0] == 0
+    minilora("reset", 8)
+    assert "raise NotImplementedError" in path.read_text()
+
+
+def test_when_all_are_passed_the_last_one_is_next(tmp_path):
+    for exercise in exercises():
+        progress.record(tmp_path, exercise.name, passed=True)
+    assert next_one(tmp_path) == exercises()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("check",), "which exercise? For example:  minilora exercises check 1"),
+        (("check", "99"), "the exercise was '99'; it may be a number from 1 to 16, or a name in the list"),
+        (("check", "2"), "there is no 02_lora_linear_forward.py in"),
+    ],
+)
+def test_a_mistake_is_said(minilora, arguments, said):
+    status, printed = minilora(*arguments)
+    assert status == 2 and said in printed
+
+
+def test_a_damaged_progress_file_is_said(minilora, tmp_path):
+    (tmp_path / "progress.json").write_text("[1]")
+    status, printed = minilora("list")
+    assert status == 2 and "progress.json is damaged" in printed and "your answers stay" in printed
+
+
+@pytest.mark.parametrize("command", re.findall(r"^(minilora .*?)(?:  +#.*)?$", README.read_text(), re.MULTILINE))
+def test_a_command_of_the_teachers_page_is_understood(command):
+    parser().parse_args(command.split()[1:])
+
+
+def test_the_files_that_the_teachers_page_names_exist():
+    root = README.parents[2]
+    named = re.findall(r"`(minilora/[a-z/_]+\.py)`", README.read_text().replace("/name.py", "/merging.py"))
+    assert named and all((root / path).is_file() for path in named)
