@@ -1,6 +1,7 @@
 """What the command line does, one function for each verb; each takes the options that `arguments.parse` found."""
 
 from minilora.verbs.exchanging import export_peft, import_peft
+from minilora.verbs.looking import rank, subspace
 from minilora.verbs.measuring import bench, count
 from minilora.verbs.training import demo, finetune, pretrain
 from minilora.verbs.using import evaluate, generate, merge
@@ -16,4 +17,6 @@ VERBS = {
     "import-peft": import_peft,
     "export-peft": export_peft,
     "count": count,
+    "rank": rank,
+    "subspace": subspace,
 }
