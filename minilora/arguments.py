@@ -6,7 +6,8 @@ import minilora
 
 NOT_GIVEN = (  # None unless given, by a verb in whose help they have no default of their own
     "model", "adapter", "text", "lr", "threads", "top_k", "top_p", "parts", "against", "peer_python", "base",
-    "architecture", "length", "steps", "width", "out", "workers", "runs", "exercise",
+    "architecture", "length", "steps", "width", "out", "workers", "runs", "exercise", "tuned", "plot", "other",
+    "layers", "directions",
 )  # fmt: skip
 MODEL_HELP = "a model that minilora saved (default: the bundled decoder, or for classes the bundled encoder)"
 
@@ -167,6 +168,31 @@ def parser():
     p.add_argument("--length", type=int, default=argparse.SUPPRESS,
                    help="tokens in a sequence (default: 512, or as many as the architecture takes)")  # fmt: skip
     p.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw", help="whose state is counted")
+
+    p = verb("rank", "Rank: of a small matrix step by step, or of what an adaptation has added, layer by layer.",
+             'minilora rank "1,2;2,5;2,4"')  # fmt: skip
+    p.add_argument("matrix", nargs="?", default="1,2;2,5;2,4", help="numbers such as 2, 1/3 or 0.1, with commas "
+                   "between them and semicolons between rows; write -- before a minus at the beginning")  # fmt: skip
+    model_options(p)
+    p.add_argument("--tuned", metavar="FILE", default=argparse.SUPPRESS,
+                   help="the model after full fine-tuning, or its run folder")  # fmt: skip
+    p.add_argument("--share", type=float, default=90, help="percent of ||delta W||^2 for which directions are counted")
+    p.add_argument("--plot", metavar="FILE", default=argparse.SUPPRESS,
+                   help="a PNG of the directions of each layer (with --adapter or --tuned)")  # fmt: skip
+
+    p = verb("subspace", "Which directions an adapter uses: beside another adapter's, or beside those of W itself.",
+             "minilora subspace --adapter runs/one --other runs/two --plot phi.png")  # fmt: skip
+    model_options(p)
+    p.add_argument("--other", metavar="FILE", default=argparse.SUPPRESS,
+                   help="another adapter for the model, or its run folder (default: none; compare with W)")  # fmt: skip
+    p.add_argument("--of", choices=("delta", "A", "B"), default="delta", help="whose directions are compared: "
+                   "delta W's (input side), A's, as in the paper, or B's (output side)")  # fmt: skip
+    p.add_argument("--layers", default=argparse.SUPPRESS,
+                   help="with commas between: whole paths, or their ends, such as q_proj (default: all)")  # fmt: skip
+    p.add_argument("--directions", type=int, default=argparse.SUPPRESS,
+                   help="how many of the leading directions (default: all that the adapter has)")  # fmt: skip
+    p.add_argument("--plot", metavar="FILE", default=argparse.SUPPRESS,
+                   help="a PNG of phi(i, j), for up to six layers, and of the random control")  # fmt: skip
 
     p = verb("exercises", "Exercises: write a function, and be told which mistake is in it.",
              "minilora exercises start 1")  # fmt: skip

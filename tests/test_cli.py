@@ -31,7 +31,7 @@ from minilora.verbs.training import LEARNING_RATES
 
 VERBS = (
     "demo", "pretrain", "finetune", "evaluate", "generate", "merge", "bench", "reproduce", "import-peft",
-    "export-peft", "count", "exercises",
+    "export-peft", "count", "rank", "subspace", "exercises",
 )  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"
 MODEL = ("--model", "model.safetensors")

@@ -12,7 +12,7 @@ from minilora.analysis.amplification import (
     weight_similarity,
 )
 from minilora.analysis.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture
-from minilora.analysis.changes import Factors, adapter_factors, delta_weights, weight_changes
+from minilora.analysis.changes import Factors, adapter_changes, adapter_factors, delta_weights, weight_changes
 from minilora.analysis.costs import Flops, MemoryEstimate, checkpoint_bytes, flops_per_token, memory_estimate
 from minilora.analysis.intruders import Intruders, intruder_dimensions
 from minilora.analysis.lanczos import truncated_svd
@@ -37,7 +37,7 @@ from minilora.analysis.subspace import (
     simulated_control,
     subspace_similarity,
 )
-from minilora.analysis.svd import SVD, factored_svd, svd_of
+from minilora.analysis.svd import SVD, factored_svd, shape_of, svd_of
 
 __all__ = [
     "ParameterCount",
@@ -59,6 +59,7 @@ __all__ = [
     "Published",
     "Factors",
     "adapter_factors",
+    "adapter_changes",
     "delta_weights",
     "weight_changes",
     "accuracy",
@@ -80,6 +81,7 @@ __all__ = [
     "low_rank_errors",
     "SVD",
     "svd_of",
+    "shape_of",
     "factored_svd",
     "truncated_svd",
     "subspace_similarity",

@@ -53,6 +53,25 @@ def _adapted_layers(model):
     return adapted
 
 
+def adapter_changes(model):
+    """delta_W of the active LoRA adapter, as its factors where it has some.
+
+    Parameters
+    ----------
+    model : Module
+
+    Returns
+    -------
+    dict of str to Factors
+        As `adapter_factors`. DoRA's delta_W, which is no such product, comes as arrays of shape (O, I), in the model's
+        own precision.
+    """
+    adapted = _adapted_layers(model)
+    if any(hasattr(layer.factors, "m") for layer in adapted.values()):  # DoRA's lengths of rows
+        return {path: as_matrix(path, layer.delta_W()) for path, layer in adapted.items()}
+    return adapter_factors(model)
+
+
 def delta_weights(model):
     """delta_W = scale * B @ A of the active LoRA adapter.
 
@@ -66,10 +85,8 @@ def delta_weights(model):
         By the path of the layer. The product is taken in float64, so that its rank is r to sixteen digits. DoRA's
         delta_W, which is no such product, comes in the model's own precision.
     """
-    adapted = _adapted_layers(model)
-    if any(hasattr(layer.factors, "m") for layer in adapted.values()):  # DoRA's lengths of rows
-        return {path: as_matrix(path, layer.delta_W()) for path, layer in adapted.items()}
-    return {path: scale * (B @ A) for path, (B, A, scale) in adapter_factors(model).items()}
+    changes = adapter_changes(model)
+    return {path: d.scale * (d.B @ d.A) if isinstance(d, Factors) else d for path, d in changes.items()}
 
 
 def weight_changes(before, after):

@@ -2,6 +2,7 @@
 
 from minilora.verbs.exchanging import export_peft, import_peft
 from minilora.verbs.exercises import exercises
+from minilora.verbs.looking import rank, subspace
 from minilora.verbs.measuring import bench, count
 from minilora.verbs.reproducing import reproduce
 from minilora.verbs.training import demo, finetune, pretrain
@@ -20,4 +21,6 @@ VERBS = {
     "count": count,
     "reproduce": reproduce,
     "exercises": exercises,
+    "rank": rank,
+    "subspace": subspace,
 }
