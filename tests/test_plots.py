@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from minilora import plots
+from minilora import GPT, GPTConfig, plots
 
 RUNS = {
     "LoRA": (list(np.linspace(4, 2, 100)), [(50, 3.1), (100, 2.2)]),
@@ -28,6 +28,7 @@ FIGURES = {
     "similarity": lambda: plots.similarity_heatmap(PHI, 0.5 * PHI),
     "scores": lambda: plots.scores(SCORES, LEVELS),
     "picture": plots.lora_picture,
+    "GPT": plots.gpt_picture,
     "ratios": lambda: plots.bench_ratios(RATIOS),
     "memory": lambda: plots.bench_memory(MEMORY),
     "growth": lambda: plots.bench_scaling(GROWTH),
@@ -38,7 +39,7 @@ FIGURES = {
     "bars": lambda: plots.bars({"LoRA": 1536, "full": 589_824}, x="numbers", log=True),
     "timings": lambda: plots.timings(TIMES),
     "attention": lambda: plots.attention_map(np.tril(np.full((2, 12, 12), 0.1)), "Hello, world"),
-    "marked text": lambda: plots.marked_text("ask\nanswer" * 9, 9 * (4 * [False] + 6 * [True]), marked="y", unmarked="x"),
+    "marked text": lambda: plots.marked_text(9 * "x\nanswer", 9 * (2 * [False] + 6 * [True]), marked="y", unmarked="x"),
 }
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 
@@ -89,6 +90,15 @@ def test_the_picture_says_what_lora_is():
     texts = [text.get_text() for text in plots.lora_picture().axes[0].texts]
     for word in ("frozen", "trained", "$B = 0$ at the start", r"$O \times I$", r"$r \times I$", r"$O \times r$"):
         assert word in texts
+
+
+def test_the_picture_of_gpt_has_every_layer_of_the_model():
+    texts = [text.get_text() for text in plots.gpt_picture().axes[0].texts]
+    model = GPT(GPTConfig(vocab_size=3, n_positions=2, n_layer=1, d_model=2, n_head=1), np.random.default_rng(0))
+    layers = {path.rsplit(".", 1)[-1] for path, _ in model.named_modules()} - {"0", "attn", "mlp", "prefix"}
+    layers -= {"wte", "wpe"}
+    assert layers == {"ln_1", "q_proj", "k_proj", "v_proj", "o_proj", "ln_2", "fc_in", "fc_out", "ln_f"}
+    assert {*layers, "wte + wpe", "ids", "logits", "(N, T, C)", "(N, H, T, K)"} <= set(texts)
 
 
 def test_loss_curves_are_moving_means_with_points_for_validation():

@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [2. Backpropagation by hand](02_backprop_by_hand.ipynb).
 #
-# **Next.** 4. A transformer, forward and backward
+# **Next.** [4. A transformer, forward and backward](04_a_transformer.ipynb)
 
 # %%
 # %matplotlib inline

@@ -11,6 +11,7 @@ from minilora.plots.scores import scores
 from minilora.plots.style import save
 from minilora.plots.teaching import attention_map, bars, curves, marked_text, matrices, timings, word_grid
 from minilora.plots.training import loss_curves
+from minilora.plots.transformer import gpt_picture
 from minilora.plots.widgets import sliders
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "bench_ratios",
     "bench_scaling",
     "curves",
+    "gpt_picture",
     "ladder",
     "lora_picture",
     "loss_curves",
