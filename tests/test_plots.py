@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from minilora import plots
+from minilora import GPT, GPTConfig, plots
 from minilora.analysis import Amplification, low_rank_approximation, low_rank_errors
 
 RUNS = {
@@ -19,6 +19,9 @@ MEMORY = {"S1": {"ours": (40e6, 50e6, 90e6), "theirs": (360e6, 370e6, 490e6)}}
 GROWTH = {"L": ([2, 4, 8], [0.1, 0.2, 0.4], [1e9, 2e9, 4e9], [3e7, 6e7, 12e7], [3e7, 6e7, 12e7])}
 RUNGS = {"S1": {"plain": (1.0, 1.0, 1.0), "better": (2.0, 1.8, 2.3)}, "S2": {"plain": (1, 1, 1), "better": (3, 2, 4)}}
 SIZES = {"LoRA": [(100, [70.0, 72.0]), (400, [75.0, 77.0])], "full": [(10_000, [74.0])], "BitFit": [(50, [60.0, 61.0])]}
+SMALL = {"$y$": np.array([[-1.0, 0.5]]), "$x$": np.arange(3), "$W$": np.array([[1e-4, 250, 0.126], [0, -12.34, 2]])}
+VERDICTS = {"softmax: zeros": {"bad": "passes", "good": "caught"}, "linear": {"bad": "caught", "good": "caught"}}
+TIMES = {"base": [3.0, 4.0, 5.0], "adapters": [5.0, 6.0, 90.0]}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
 WORD = plots.word_image("BA", (20, 30))
@@ -34,6 +37,7 @@ FIGURES = {
     "scores of two": lambda: plots.scores({"names": (SCORES, LEVELS), "pairs": (SCORES, {})}, xlabel="accuracy (%)"),
     "sizes": lambda: plots.parameters_against_score(SIZES, ylabel="accuracy (%)", levels=LEVELS),
     "picture": plots.lora_picture,
+    "GPT": plots.gpt_picture,
     "ratios": lambda: plots.bench_ratios(RATIOS),
     "memory": lambda: plots.bench_memory(MEMORY),
     "growth": lambda: plots.bench_scaling(GROWTH),
@@ -45,6 +49,13 @@ FIGURES = {
     "images": lambda: plots.low_rank_images(WORD, [low_rank_approximation(WORD, r) for r in (1, 2, 8)]),
     "errors": lambda: plots.error_against_parameters({"word": low_rank_errors(WORD)}, WORD.size),
     "directions": lambda: plots.directions_bars(COUNTS),
+    "matrices": lambda: plots.matrices(SMALL, ("=", "@")),
+    "words": lambda: plots.word_grid(VERDICTS, {"passes": "orange", "caught": "blue"}),
+    "curves": lambda: plots.curves({"r": ([1, 2], [3, 4]), "q": ([1, 2], [4, 3])}, x="rank", y="loss", log="xy"),
+    "bars": lambda: plots.bars({"LoRA": 1536, "full": 589_824}, x="numbers", log=True),
+    "timings": lambda: plots.timings(TIMES),
+    "attention": lambda: plots.attention_map(np.tril(np.full((2, 12, 12), 0.1)), "Hello, world"),
+    "marked text": lambda: plots.marked_text(9 * "x\nanswer", 9 * (2 * [False] + 6 * [True]), marked="y", unmarked="x"),
 }
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 
@@ -96,6 +107,15 @@ def test_the_picture_says_what_lora_is():
     texts = [text.get_text() for text in plots.lora_picture().axes[0].texts]
     for word in ("frozen", "trained", "$B = 0$ at the start", r"$O \times I$", r"$r \times I$", r"$O \times r$"):
         assert word in texts
+
+
+def test_the_picture_of_gpt_has_every_layer_of_the_model():
+    texts = [text.get_text() for text in plots.gpt_picture().axes[0].texts]
+    model = GPT(GPTConfig(vocab_size=3, n_positions=2, n_layer=1, d_model=2, n_head=1), np.random.default_rng(0))
+    layers = {path.rsplit(".", 1)[-1] for path, _ in model.named_modules()} - {"0", "attn", "mlp", "prefix"}
+    layers -= {"wte", "wpe"}
+    assert layers == {"ln_1", "q_proj", "k_proj", "v_proj", "o_proj", "ln_2", "fc_in", "fc_out", "ln_f"}
+    assert {*layers, "wte + wpe", "ids", "logits", "(N, T, C)", "(N, H, T, K)"} <= set(texts)
 
 
 def test_loss_curves_are_moving_means_with_points_for_validation():

@@ -6,7 +6,6 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 
 from minilora.plots.analysis import amplification_bars, similarity_grid, similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder, overheads
-from minilora.plots.curves import curves
 from minilora.plots.picture import lora_picture
 from minilora.plots.rank import (
     directions_bars,
@@ -17,29 +16,42 @@ from minilora.plots.rank import (
     word_image,
 )
 from minilora.plots.scores import parameters_against_score, scores
+from minilora.plots.seed_curves import seed_curves
 from minilora.plots.style import save
+from minilora.plots.teaching import attention_map, bars, curves, marked_text, matrices, timings, word_grid
 from minilora.plots.training import loss_curves
+from minilora.plots.transformer import gpt_picture
+from minilora.plots.widgets import sliders
 
 __all__ = [
     "amplification_bars",
+    "attention_map",
+    "bars",
     "bench_memory",
     "bench_ratios",
     "bench_scaling",
     "curves",
     "directions_bars",
     "error_against_parameters",
+    "gpt_picture",
     "ladder",
     "lora_picture",
     "loss_curves",
     "low_rank_images",
+    "marked_text",
+    "matrices",
     "overheads",
     "parameters_against_score",
     "rank_picture",
     "save",
     "scores",
+    "seed_curves",
     "similarity_grid",
     "similarity_heatmap",
     "singular_values",
+    "sliders",
     "spectrum_cut",
+    "timings",
+    "word_grid",
     "word_image",
 ]

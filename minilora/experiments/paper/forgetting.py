@@ -209,7 +209,7 @@ def plot(results):
         for points in zip(*row["paths"], strict=True):  # the seeds' measurements at one step
             lines[label].append((float(numpy.mean([p["code_valid"] for p in points])), [p["prose"] for p in points]))
     panels = {"prose, test (bits a byte)": lines}
-    return plots.curves(panels, xlabel="code, valid (bits a byte): training goes to the left")
+    return plots.seed_curves(panels, xlabel="code, valid (bits a byte): training goes to the left")
 
 
 EXPERIMENT = Experiment(

@@ -202,7 +202,7 @@ def plot(results):
         r"share of $\|dW\|_F^2$ (%)": {"A and B": line("share", 100), "random A and B": line("expected", 100)},
         "cosine of the step and $dW$": {"A and B": line("cosine")},
     }
-    return plots.curves(panels, xlabel="training step")
+    return plots.seed_curves(panels, xlabel="training step")
 
 
 EXPERIMENT = Experiment(

@@ -83,7 +83,7 @@ def plot(results):
     from minilora import plots
 
     lines = {label: [(float(lr), row) for lr, row in losses.items()] for label, losses in results["valid"].items()}
-    return plots.curves({"validation loss (nats a byte)": lines}, xlabel="learning rate", xscale="log")
+    return plots.seed_curves({"validation loss (nats a byte)": lines}, xlabel="learning rate", xscale="log")
 
 
 EXPERIMENT = Experiment(

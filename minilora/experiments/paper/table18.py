@@ -94,7 +94,7 @@ def plot(results):
         return {"LoRA": [(int(rank), row[score]["values"]) for rank, row in results["ranks"].items()]}
 
     panels = {"validation loss (nats a byte)": curve("valid"), "BLEU on test": curve("bleu")}
-    return plots.curves(panels, xlabel="rank $r$", xscale="log2")
+    return plots.seed_curves(panels, xlabel="rank $r$", xscale="log2")
 
 
 EXPERIMENT = Experiment(

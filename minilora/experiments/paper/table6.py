@@ -121,7 +121,7 @@ def plot(results):
         }
         for task, of_task in results["tasks"].items()
     }
-    return plots.curves(panels, xlabel="rank $r$", xscale="log2")
+    return plots.seed_curves(panels, xlabel="rank $r$", xscale="log2")
 
 
 EXPERIMENT = Experiment(

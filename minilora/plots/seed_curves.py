@@ -8,7 +8,7 @@ from minilora.plots.style import LINES, new_figure, styled
 
 
 @styled
-def curves(panels, *, xlabel, xscale=None, levels=None):
+def seed_curves(panels, *, xlabel, xscale=None, levels=None):
     """A curve through the means of the seeds for each label, with a bar from the lowest to the highest.
 
     Parameters
