@@ -2,18 +2,42 @@
 
 from minilora.analysis.accounting import ParameterCount, count_parameters
 from minilora.analysis.adaptations import METHODS, Adaptation, Settings, adaptation
+from minilora.analysis.amplification import (
+    Amplification,
+    amplification_factor,
+    amplification_table,
+    projection_norm,
+    random_directions,
+    random_projection_norm,
+    weight_similarity,
+)
 from minilora.analysis.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture
 from minilora.analysis.changes import Factors, adapter_factors, delta_weights, weight_changes
 from minilora.analysis.costs import Flops, MemoryEstimate, checkpoint_bytes, flops_per_token, memory_estimate
+from minilora.analysis.intruders import Intruders, intruder_dimensions
+from minilora.analysis.lanczos import truncated_svd
+from minilora.analysis.low_rank import LowRank, LowRankErrors, low_rank_approximation, low_rank_errors
 from minilora.analysis.metrics import accuracy, classification_scores, macro_f1
 from minilora.analysis.published import PUBLISHED, Published
+from minilora.analysis.rank import Elimination, Step, matrix_rank_steps
+from minilora.analysis.spectrum import (
+    RankMeasures,
+    directions_for,
+    effective_rank,
+    numerical_rank,
+    rank_measures,
+    singular_values,
+    stable_rank,
+)
 from minilora.analysis.subspace import (
-    SVD,
-    factored_svd,
+    left_subspace_similarity,
+    principal_angles,
     random_control,
     similarity_of_bases,
+    simulated_control,
     subspace_similarity,
 )
+from minilora.analysis.svd import SVD, factored_svd, svd_of
 
 __all__ = [
     "ParameterCount",
@@ -40,9 +64,37 @@ __all__ = [
     "accuracy",
     "macro_f1",
     "classification_scores",
+    "Step",
+    "Elimination",
+    "matrix_rank_steps",
+    "singular_values",
+    "numerical_rank",
+    "stable_rank",
+    "effective_rank",
+    "directions_for",
+    "RankMeasures",
+    "rank_measures",
+    "LowRank",
+    "low_rank_approximation",
+    "LowRankErrors",
+    "low_rank_errors",
     "SVD",
+    "svd_of",
     "factored_svd",
+    "truncated_svd",
     "subspace_similarity",
+    "left_subspace_similarity",
     "similarity_of_bases",
     "random_control",
+    "simulated_control",
+    "principal_angles",
+    "Amplification",
+    "amplification_factor",
+    "amplification_table",
+    "projection_norm",
+    "random_directions",
+    "random_projection_norm",
+    "weight_similarity",
+    "Intruders",
+    "intruder_dimensions",
 ]

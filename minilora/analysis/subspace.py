@@ -3,55 +3,17 @@
     phi = subspace_similarity(A1, A2)               # the paper's: directions of A
     V1 = factored_svd(B1, A1, scale).Vt             # directions of delta_W itself
     phi = similarity_of_bases(V1, V2)               # ... which do not depend on how it is split into B and A
-    control = random_control(r1, r2, I)             # what two random subspaces would give
+    control = random_control(r1, r2, I)             # what two random subspaces would give, on average
+    phi = left_subspace_similarity(B1, B2)          # directions of B, on the side of the output
+    angles = principal_angles(V1, V2)
 
 All of it happens on the host, in float64.
 """
 
-from typing import NamedTuple
-
 import numpy
 
 from minilora.analysis.changes import as_matrix
-
-
-class SVD(NamedTuple):
-    """M = U @ diag(S) @ Vt, with S from large to small."""
-
-    U: numpy.ndarray  # (O, r), orthonormal columns: directions of the output
-    S: numpy.ndarray  # (r,)
-    Vt: numpy.ndarray  # (r, I), orthonormal rows: directions of the input
-
-
-def factored_svd(B, A, scale=1.0):
-    """Singular values and vectors of scale * B @ A, without the (O, I) product.
-
-    With B = Q_B R_B and A^T = Q_A R_A, the columns of Q_B (O, r) and Q_A (I, r) being orthonormal,
-
-        scale B A = Q_B (scale R_B R_A^T) Q_A^T.
-
-    The bracket is only r x r. If U' S V'^T is its singular value decomposition, that of the product is
-    (Q_B U') S (Q_A V')^T, for a product of matrices with orthonormal columns has orthonormal columns. The time is
-    (O + I) r^2, not O I min(O, I).
-
-    Parameters
-    ----------
-    B : ndarray of shape (O, r)
-    A : ndarray of shape (r, I)
-    scale : float
-
-    Returns
-    -------
-    SVD
-        U (O, r), S (r,) and Vt (r, I). Vectors whose singular value is zero are arbitrary.
-    """
-    B, A = as_matrix("B", B), as_matrix("A", A)
-    if B.shape[1] != A.shape[0]:
-        raise ValueError(f"B had shape {B.shape} and A {A.shape}; they must be (O, r) and (r, I)")
-    Q_B, R_B = numpy.linalg.qr(B)  # (O, r), (r, r)
-    Q_A, R_A = numpy.linalg.qr(A.T)  # (I, r), (r, r)
-    U, S, Vt = numpy.linalg.svd(scale * (R_B @ R_A.T), full_matrices=False)  # (r, r), (r,), (r, r)
-    return SVD(Q_B @ U, S, Vt @ Q_A.T)
+from minilora.analysis.svd import rank_of_spectrum
 
 
 def subspace_similarity(A1, A2):
@@ -87,6 +49,25 @@ def subspace_similarity(A1, A2):
     return similarity_of_bases(_right_singular_vectors("A1", A1), _right_singular_vectors("A2", A2))
 
 
+def left_subspace_similarity(B1, B2):
+    """phi(i, j) of the left-singular vectors of B, the directions of the output (the paper, footnote 7).
+
+    They are the right-singular vectors of B^T: this is `subspace_similarity` of the transposes.
+
+    Parameters
+    ----------
+    B1 : ndarray of shape (O, r1)
+    B2 : ndarray of shape (O, r2)
+        Of full column rank, which B = 0 at the start of training is not.
+
+    Returns
+    -------
+    phi : ndarray of shape (r1, r2)
+    """
+    B1, B2 = as_matrix("B1", B1), as_matrix("B2", B2)
+    return similarity_of_bases(_right_singular_vectors("B1^T", B1.T), _right_singular_vectors("B2^T", B2.T))
+
+
 def similarity_of_bases(V1, V2):
     """The grid of phi(i, j) between the first i rows of V1 and the first j rows of V2.
 
@@ -103,9 +84,7 @@ def similarity_of_bases(V1, V2):
     -------
     phi : ndarray of shape (r1, r2)
     """
-    V1, V2 = _orthonormal("V1", V1), _orthonormal("V2", V2)
-    if V1.shape[1] != V2.shape[1]:
-        raise ValueError(f"the two have {V1.shape[1]} and {V2.shape[1]} columns; I must be the same for both")
+    V1, V2 = _comparable(V1, V2)
     G = (V1 @ V2.T) ** 2  # (r1, I) @ (I, r2) -> (r1, r2)
     overlap = G.cumsum(axis=0).cumsum(axis=1)  # (r1, r2)
     i, j = numpy.ogrid[1 : len(V1) + 1, 1 : len(V2) + 1]  # (r1, 1), (1, r2)
@@ -134,10 +113,71 @@ def random_control(r1, r2, I):
     return numpy.maximum(i, j) / I
 
 
+def simulated_control(r1, r2, I, *, rng, samples=1):
+    """phi of two independent Gaussian matrices, as in the right-most panel of the paper's figure 4.
+
+    Parameters
+    ----------
+    r1, r2, I : int
+    rng : numpy.random.Generator
+    samples : int
+        How many pairs. Their mean tends to `random_control`.
+
+    Returns
+    -------
+    phi : ndarray of shape (samples, r1, r2)
+    """
+    expected = random_control(r1, r2, I)
+    phi = numpy.empty((samples, *expected.shape))
+    for s in range(samples):
+        phi[s] = subspace_similarity(rng.standard_normal((r1, I)), rng.standard_normal((r2, I)))
+    return phi
+
+
+def principal_angles(V1, V2):
+    """The angles between the subspaces that the rows of V1 and of V2 span, from small to large.
+
+    The first is the smallest angle between a vector of the one and a vector of the other; the next, the smallest among
+    vectors orthogonal to those two; and so on. Their cosines are the singular values of V1 V2^T (Jordan, 1875; Bjorck &
+    Golub, "Numerical methods for computing angles between linear subspaces", 1973), so that for p = min(r1, r2)
+
+        phi(r1, r2) = ||V1 V2^T||_F^2 / p = mean of cos^2.
+
+    The arc cosine of 1 - 1e-16 is 1e-8, though: below 45 degrees the angles are found by their sines instead, which are
+    the singular values of what V1 leaves of the rows of V2, V2 - V2 V1^T V1.
+
+    Parameters
+    ----------
+    V1 : ndarray of shape (r1, n)
+    V2 : ndarray of shape (r2, n)
+        Orthonormal rows.
+
+    Returns
+    -------
+    angles : ndarray of shape (min(r1, r2),)
+        In radians, from 0 to pi / 2.
+    """
+    V1, V2 = _comparable(V1, V2)
+    if len(V1) < len(V2):
+        V1, V2 = V2, V1
+    G = V2 @ V1.T  # (r2, n) @ (n, r1) -> (r2, r1), now with r2 <= r1
+    cosines = numpy.linalg.svd(G, compute_uv=False)  # (r2,)
+    sines = numpy.linalg.svd(V2 - G @ V1, compute_uv=False)[::-1]  # (r2,), from small to large
+    by_sine, by_cosine = numpy.arcsin(numpy.minimum(sines, 1.0)), numpy.arccos(numpy.minimum(cosines, 1.0))
+    return numpy.where(cosines**2 > 0.5, by_sine, by_cosine)
+
+
+def _comparable(V1, V2):
+    V1, V2 = _orthonormal("V1", V1), _orthonormal("V2", V2)
+    if V1.shape[1] != V2.shape[1]:
+        raise ValueError(f"the two have {V1.shape[1]} and {V2.shape[1]} columns; they must have the same number")
+    return V1, V2
+
+
 def _right_singular_vectors(name, A):
     A = as_matrix(name, A)
     _, S, Vt = numpy.linalg.svd(A, full_matrices=False)  # (r, I) -> (r, r), (r,), (r, I)
-    rank = numpy.count_nonzero(S > S[0] * max(A.shape) * numpy.finfo(A.dtype).eps)
+    rank = rank_of_spectrum(S, A.shape, numpy.finfo(A.dtype).eps)
     if rank < len(A):
         raise ValueError(f"{name} had {len(A)} rows but rank {rank}; directions beyond the rank would be arbitrary")
     return Vt

@@ -3,7 +3,15 @@ import pytest
 from numpy.testing import assert_allclose
 from threadpoolctl import threadpool_limits
 
-from minilora.analysis import factored_svd, random_control, similarity_of_bases, subspace_similarity
+from minilora.analysis import (
+    factored_svd,
+    left_subspace_similarity,
+    principal_angles,
+    random_control,
+    similarity_of_bases,
+    simulated_control,
+    subspace_similarity,
+)
 
 
 def gaussian(*shape, seed=0):
@@ -85,6 +93,64 @@ def test_the_control_is_max_i_j_over_I():
         random_control(3, 9, 8)
     with pytest.raises(ValueError, match="were 0 and 3"):
         random_control(0, 3, 8)
+
+
+def test_the_simulated_control_is_phi_of_gaussian_matrices():
+    phi = simulated_control(2, 4, 9, rng=np.random.default_rng(5), samples=300)
+    rng = np.random.default_rng(5)
+    np.testing.assert_array_equal(phi[0], subspace_similarity(rng.standard_normal((2, 9)), rng.standard_normal((4, 9))))
+    error = np.abs(phi.mean(axis=0) - random_control(2, 4, 9))
+    assert (error < 5 * phi.std(axis=0) / np.sqrt(300)).all()
+    with pytest.raises(ValueError, match="r1 and r2 were 3 and 9"):
+        simulated_control(3, 9, 8, rng=rng)
+
+
+def test_the_left_singular_vectors_of_B():
+    """Footnote 7, literally."""
+    B1, B2 = gaussian(9, 3), gaussian(9, 5, seed=1)
+    U1, U2 = (np.linalg.svd(B)[0] for B in (B1, B2))
+    phi = left_subspace_similarity(B1, B2)
+    assert phi.shape == (3, 5)
+    assert phi[1, 2] == pytest.approx(np.linalg.norm(U1[:, :2].T @ U2[:, :3]) ** 2 / 2, abs=1e-12)
+    assert_allclose(left_subspace_similarity(B1, B1), np.ones((3, 3)), atol=1e-12)
+
+
+def test_B_is_compared_on_the_side_of_the_output():
+    with pytest.raises(ValueError, match="the two have 9 and 8 columns"):
+        left_subspace_similarity(gaussian(9, 3), gaussian(8, 3))
+    with pytest.raises(ValueError, match=r"B2\^T had 3 rows but rank 0"):
+        left_subspace_similarity(gaussian(9, 3), np.zeros((9, 3)))
+
+
+def rotated(angles, n):
+    """Bases of two subspaces of R^n that lie at these angles, in random coordinates."""
+    p = len(angles)
+    V1, V2 = np.zeros((2, p, n))
+    for k, angle in enumerate(angles):
+        V1[k, 2 * k] = 1
+        V2[k, [2 * k, 2 * k + 1]] = np.cos(angle), np.sin(angle)
+    mix = [np.linalg.qr(gaussian(m, m, seed=m))[0] for m in (n, p)]
+    return V1 @ mix[0], mix[1] @ V2 @ mix[0]
+
+
+@pytest.mark.parametrize("angles", [[0.3, 1.2], [1e-10, 1e-5, 0.7, 0.9, np.pi / 2], [0.0, np.pi / 4]])
+def test_principal_angles_are_those_at_which_the_subspaces_were_put(angles):
+    V1, V2 = rotated(angles, 12)
+    assert_allclose(principal_angles(V1, V2), angles, atol=1e-14)
+    assert_allclose(principal_angles(V2, V1), angles, atol=1e-14)
+
+
+def test_principal_angles_of_subspaces_of_unlike_size():
+    """The smaller one is in the larger, but for one direction at a right angle to all of it."""
+    e = np.eye(6)
+    assert_allclose(principal_angles(e[[0, 5]], e[:4]), [0, np.pi / 2], atol=1e-15)
+    assert_allclose(principal_angles(e[:4], e[[0, 5]]), [0, np.pi / 2], atol=1e-15)
+
+
+def test_phi_is_the_mean_of_the_squared_cosines_of_the_principal_angles():
+    V1, V2 = (np.linalg.qr(gaussian(10, r, seed=r))[0].T for r in (3, 5))
+    mean = np.mean(np.cos(principal_angles(V1, V2)) ** 2)
+    assert similarity_of_bases(V1, V2)[-1, -1] == pytest.approx(mean, abs=1e-12)
 
 
 @pytest.mark.parametrize("scale", [2.0, -0.5])

@@ -1,0 +1,61 @@
+"""Intruder dimensions: leading directions of an adapted weight that the weight before did not have.
+
+Shuttleworth, Andreas, Torralba & Sharma, "LoRA vs Full Fine-tuning: An Illusion of Equivalence" (2024), definition 1: a
+singular vector y_j of the fine-tuned W is an intruder dimension if max over i of cos(y_j, x_i) < epsilon, the x_i being
+the singular vectors of the pretrained W. As in the authors' released code, the vectors are the left-singular ones, the
+cosine is taken without its sign, which singular vectors do not have, and j runs over the k leading ones.
+
+A fine-tuned vector that is a pretrained one has cosine 1; one that is a mixture of n of them in equal parts has
+n^(-1/2), and one at random in R^O about (2 ln O / O)^(1/2): 0.12 for O = 1000. All x_i count, also those of the
+smallest singular values, so that W needs its whole decomposition here.
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from minilora.analysis.svd import svd_of
+
+
+class Intruders(NamedTuple):
+    """The leading directions of a fine-tuned weight, beside all of the pretrained one."""
+
+    cosines: numpy.ndarray  # (k,) max over i of |cos(y_j, x_i)|
+    epsilon: float
+
+    @property
+    def indices(self):
+        """The j that are intruders, counted from 0."""
+        return numpy.flatnonzero(self.cosines < self.epsilon)
+
+    @property
+    def count(self):
+        """How many of the k are intruders."""
+        return len(self.indices)
+
+
+def intruder_dimensions(W, W_tuned, *, k=10, epsilon=0.5):
+    """Which of the k leading directions of W_tuned are new.
+
+    Parameters
+    ----------
+    W, W_tuned : ndarray of shape (O, I)
+        Before and after; of LoRA, W and W + delta_W.
+    k : int
+        From 1 to min(O, I).
+    epsilon : float
+        From 0 to 1: below which cosine a direction is new. The count depends on it, and the paper draws it over a range
+        of epsilon; `cosines` has all that is needed for that.
+
+    Returns
+    -------
+    Intruders
+    """
+    if numpy.shape(W) != numpy.shape(W_tuned):
+        raise ValueError(f"W had shape {numpy.shape(W)} and W_tuned {numpy.shape(W_tuned)}; they must be the same")
+    if not 1 <= k <= min(numpy.shape(W)):
+        raise ValueError(f"k was {k}; it may be an integer from 1 to {min(numpy.shape(W))}")
+    if not 0 <= epsilon <= 1:
+        raise ValueError(f"epsilon was {epsilon}; it may be a number from 0 to 1")
+    before, after = svd_of(W).U, svd_of(W_tuned).U[:, :k]  # (O, min(O, I)), (O, k)
+    return Intruders(numpy.abs(after.T @ before).max(axis=1), epsilon)

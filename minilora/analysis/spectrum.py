@@ -1,0 +1,184 @@
+"""What the singular values of a matrix say: its rank where numbers are rounded, and how many directions matter.
+
+    S = singular_values(delta_W)                     # or of Factors(B, A, scale), without their product
+    stable_rank(S), effective_rank(S), directions_for(S, 0.9)
+    rank_measures(weight_changes(before, after))     # layer by layer
+
+M = U diag(S) V^T is a sum of matrices of rank one, S_i u_i v_i^T, that are orthogonal to each other. Hence
+||M||_F^2 = sum of S_i^2, which is called the energy of M here; and a rank is a number of terms.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy
+
+from minilora.analysis.changes import Factors, as_matrix
+from minilora.analysis.svd import factored_svd, rank_of_spectrum, shape_of
+
+
+def singular_values(M):
+    """The singular values of a matrix or of scale * B @ A.
+
+    Parameters
+    ----------
+    M : ndarray of shape (O, I), or Factors
+        The product of factors is never formed: see `factored_svd`.
+
+    Returns
+    -------
+    S : ndarray of shape (min(O, I),), or (r,) of Factors
+        From large to small.
+    """
+    if isinstance(M, Factors):
+        return factored_svd(*M).S
+    return numpy.linalg.svd(as_matrix("M", M), compute_uv=False)
+
+
+def numerical_rank(M, tolerance=None):
+    """The number of singular values above a tolerance.
+
+    In floating point a matrix of rank r has, as a rule, no singular value that is exactly 0: rounding has added some
+    matrix E to it, which moves singular values by up to ||E||_2 (Weyl). If each entry is off by one part in 1 / eps,
+
+        ||E||_2 <= ||E||_F <= eps ||M||_F <= eps sqrt(min(O, I)) S_1,
+
+    and the arithmetic that made M may have added as much a few times over. A singular value that is not above
+
+        tolerance = S_1 max(O, I) eps
+
+    can therefore be rounding alone. It is NumPy's choice, and MATLAB's. The numerical rank says something about M and
+    the tolerance together: a delta_W of full fine-tuning has full rank, however few of its directions matter. For that
+    there are `effective_rank` and `directions_for`.
+
+    Parameters
+    ----------
+    M : ndarray of shape (O, I), or Factors
+    tolerance : float, optional
+        At least 0, in the units of M's entries. If not given, as above, with the eps of M's dtype (float64's for
+        integers); a matrix in float64 whose entries were computed in float32 needs that one's, 1.2e-7.
+
+    Returns
+    -------
+    int
+    """
+    S = singular_values(M)
+    if tolerance is None:
+        return rank_of_spectrum(S, shape_of(M), _eps(M))
+    if not 0 <= tolerance < math.inf:
+        raise ValueError(f"tolerance was {tolerance}; it may be a finite number of at least 0")
+    return int(numpy.count_nonzero(S > tolerance))
+
+
+def _eps(M):
+    dtype = numpy.result_type(*M[:2]) if isinstance(M, Factors) else getattr(M, "dtype", int)
+    return numpy.finfo(dtype if numpy.issubdtype(dtype, numpy.floating) else numpy.float64).eps
+
+
+def stable_rank(S):
+    """||M||_F^2 / ||M||_2^2 = sum of S_i^2 / S_1^2: the energy, in units of the strongest direction's.
+
+    From 1 to the rank, and the rank where all singular values are equal. Small singular values hardly count, so that
+    rounding cannot change it (Rudelson & Vershynin, "Sampling from large matrices", 2007).
+
+    Parameters
+    ----------
+    S : ndarray of shape (n,)
+        Singular values, from large to small.
+
+    Returns
+    -------
+    float
+        0 of the zero matrix.
+    """
+    S = _scaled(S)
+    return float(numpy.sum(S**2) / S[0] ** 2) if S[0] > 0 else 0.0
+
+
+def effective_rank(S):
+    """exp(H(p)) with p_i = S_i / sum of S: over how many directions the singular values are spread.
+
+    H(p) = -sum of p_i ln p_i is the entropy of p; k equal p have entropy ln k, hence effective rank k. From 1 to the
+    rank. Roy & Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007, definition 1.
+
+    Parameters
+    ----------
+    S : ndarray of shape (n,)
+        Singular values, from large to small.
+
+    Returns
+    -------
+    float
+        0 of the zero matrix.
+    """
+    S = _scaled(S)
+    S = S[S > 0]  # 0 ln 0 = 0
+    if not S.size:
+        return 0.0
+    p = S / numpy.sum(S)
+    return math.exp(-numpy.sum(p * numpy.log(p)))
+
+
+def directions_for(S, share=0.9):
+    """The least n for which the first n singular directions carry this share of the energy.
+
+    Parameters
+    ----------
+    S : ndarray of shape (n,)
+        Singular values, from large to small.
+    share : float
+        Above 0, and 1 at most.
+
+    Returns
+    -------
+    int
+        0 of the zero matrix.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share was {share}; it may be a number above 0, up to 1")
+    energy = numpy.cumsum(_scaled(S) ** 2)
+    return int(numpy.argmax(energy >= share * energy[-1])) + 1 if energy[-1] > 0 else 0
+
+
+def _scaled(S):
+    """S times a power of two, which rounds nothing: S[0] comes to lie in [1 / 2, 1), so that no square overflows."""
+    S = numpy.asarray(S, dtype=numpy.float64)
+    ordered = S.ndim == 1 and S.size and numpy.isfinite(S).all() and S[-1] >= 0 and (numpy.diff(S) <= 0).all()
+    if not ordered:
+        raise ValueError(f"S was {S}; it must hold singular values, from large to small: see singular_values")
+    return numpy.ldexp(S, -numpy.frexp(S[0])[1])
+
+
+class RankMeasures(NamedTuple):
+    """How many directions a matrix has, in four senses, and how large it is."""
+
+    rank: int
+    stable_rank: float
+    effective_rank: float
+    directions: int  # that carry the share of the energy
+    norm: float  # ||M||_F
+
+
+def rank_measures(deltas, share=0.9):
+    """The ranks of every delta_W of a model.
+
+    Parameters
+    ----------
+    deltas : dict of str to ndarray of shape (O, I), or to Factors
+        From `weight_changes`, `delta_weights` or, cheapest by far for LoRA, `adapter_factors`.
+    share : float
+        Of the energy, for `directions`.
+
+    Returns
+    -------
+    dict of str to RankMeasures
+    """
+    measures = {}
+    for path, delta_W in deltas.items():
+        if not isinstance(delta_W, Factors):
+            as_matrix(path, delta_W)  # so that an error names the layer
+        S = singular_values(delta_W)
+        rank = rank_of_spectrum(S, shape_of(delta_W), _eps(delta_W))
+        norm = float(numpy.linalg.norm(S))
+        measures[path] = RankMeasures(rank, stable_rank(S), effective_rank(S), directions_for(S, share), norm)
+    return measures

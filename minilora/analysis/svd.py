@@ -1,0 +1,77 @@
+"""Singular value decompositions of what adaptation deals with: a product of two thin factors, and a matrix W so large
+that only its leading directions are worth their time.
+
+All of it happens on the host, in float64.
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from minilora.analysis.changes import Factors, as_matrix
+
+
+class SVD(NamedTuple):
+    """M = U @ diag(S) @ Vt, with S from large to small."""
+
+    U: numpy.ndarray  # (O, r), orthonormal columns: directions of the output
+    S: numpy.ndarray  # (r,)
+    Vt: numpy.ndarray  # (r, I), orthonormal rows: directions of the input
+
+
+def factored_svd(B, A, scale=1.0):
+    """Singular values and vectors of scale * B @ A, without the (O, I) product.
+
+    With B = Q_B R_B and A^T = Q_A R_A, the columns of Q_B (O, r) and Q_A (I, r) being orthonormal,
+
+        scale B A = Q_B (scale R_B R_A^T) Q_A^T.
+
+    The bracket is only r x r. If U' S V'^T is its singular value decomposition, that of the product is
+    (Q_B U') S (Q_A V')^T, for a product of matrices with orthonormal columns has orthonormal columns. The time is
+    (O + I) r^2, not O I min(O, I).
+
+    Parameters
+    ----------
+    B : ndarray of shape (O, r)
+    A : ndarray of shape (r, I)
+    scale : float
+
+    Returns
+    -------
+    SVD
+        U (O, r), S (r,) and Vt (r, I). Vectors whose singular value is zero are arbitrary.
+    """
+    B, A = as_matrix("B", B), as_matrix("A", A)
+    if B.shape[1] != A.shape[0]:
+        raise ValueError(f"B had shape {B.shape} and A {A.shape}; they must be (O, r) and (r, I)")
+    Q_B, R_B = numpy.linalg.qr(B)  # (O, r), (r, r)
+    Q_A, R_A = numpy.linalg.qr(A.T)  # (I, r), (r, r)
+    U, S, Vt = numpy.linalg.svd(scale * (R_B @ R_A.T), full_matrices=False)  # (r, r), (r,), (r, r)
+    return SVD(Q_B @ U, S, Vt @ Q_A.T)
+
+
+def svd_of(M):
+    """The singular value decomposition of a matrix, or of Factors without their product.
+
+    Parameters
+    ----------
+    M : ndarray of shape (O, I), or Factors
+
+    Returns
+    -------
+    SVD
+        With n = min(O, I), or r of Factors: U (O, n), S (n,) and Vt (n, I).
+    """
+    if isinstance(M, Factors):
+        return factored_svd(*M)
+    return SVD(*numpy.linalg.svd(as_matrix("M", M), full_matrices=False))
+
+
+def shape_of(M):
+    """(O, I) of a matrix or of the product of Factors."""
+    return (M.B.shape[0], M.A.shape[1]) if isinstance(M, Factors) else numpy.shape(M)
+
+
+def rank_of_spectrum(S, shape, eps):
+    """How many singular values, from large to small, are more than rounding: see `numerical_rank`."""
+    return int(numpy.count_nonzero(S > S[0] * max(shape) * eps))
