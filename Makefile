@@ -8,11 +8,11 @@ PY     := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint setup clean
+.PHONY: help demo test lint notebooks setup clean
 
 help:  ## show this list
 	@printf 'minilora: LoRA by hand\n\n'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nAnother Python:      make demo PYTHON=python3.12\n'
 	@printf 'Options of pytest:   make test ARGS="tests/test_imports.py -x"\n'
 
@@ -24,6 +24,9 @@ test: $(VENV)/.installed-test  ## set up, then run the tests
 
 lint: $(VENV)/.installed-dev  ## set up, then check the code with ruff (the formulas are aligned by hand)
 	$(PY) -m ruff check .
+
+notebooks: $(VENV)/.installed-dev  ## set up, then make tutorials/*.ipynb from the Python files beside them
+	$(PY) tutorials/make_notebooks.py
 
 setup: $(VENV)/.installed-dev  ## set up for working on minilora: tests and ruff
 

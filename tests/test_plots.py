@@ -18,6 +18,9 @@ MEMORY = {"S1": {"ours": (40e6, 50e6, 90e6), "theirs": (360e6, 370e6, 490e6)}}
 GROWTH = {"L": ([2, 4, 8], [0.1, 0.2, 0.4], [1e9, 2e9, 4e9], [3e7, 6e7, 12e7], [3e7, 6e7, 12e7])}
 RUNGS = {"S1": {"plain": (1.0, 1.0, 1.0), "better": (2.0, 1.8, 2.3)}, "S2": {"plain": (1, 1, 1), "better": (3, 2, 4)}}
 SIZES = {"LoRA": [(100, [70.0, 72.0]), (400, [75.0, 77.0])], "full": [(10_000, [74.0])], "BitFit": [(50, [60.0, 61.0])]}
+SMALL = {"$y$": np.array([[-1.0, 0.5]]), "$x$": np.arange(3), "$W$": np.array([[1e-4, 250, 0.126], [0, -12.34, 2]])}
+VERDICTS = {"softmax: zeros": {"bad": "passes", "good": "caught"}, "linear": {"bad": "caught", "good": "caught"}}
+TIMES = {"base": [3.0, 4.0, 5.0], "adapters": [5.0, 6.0, 90.0]}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
 FIGURES = {
@@ -31,6 +34,13 @@ FIGURES = {
     "memory": lambda: plots.bench_memory(MEMORY),
     "growth": lambda: plots.bench_scaling(GROWTH),
     "ladder": lambda: plots.ladder(RUNGS),
+    "matrices": lambda: plots.matrices(SMALL, ("=", "@")),
+    "words": lambda: plots.word_grid(VERDICTS, {"passes": "orange", "caught": "blue"}),
+    "curves": lambda: plots.curves({"r": ([1, 2], [3, 4]), "q": ([1, 2], [4, 3])}, x="rank", y="loss", log="xy"),
+    "bars": lambda: plots.bars({"LoRA": 1536, "full": 589_824}, x="numbers", log=True),
+    "timings": lambda: plots.timings(TIMES),
+    "attention": lambda: plots.attention_map(np.tril(np.full((2, 12, 12), 0.1)), "Hello, world"),
+    "marked text": lambda: plots.marked_text("ask\nanswer" * 9, 9 * (4 * [False] + 6 * [True]), marked="y", unmarked="x"),
 }
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 

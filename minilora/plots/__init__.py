@@ -9,18 +9,28 @@ from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladd
 from minilora.plots.picture import lora_picture
 from minilora.plots.scores import parameters_against_score, scores
 from minilora.plots.style import save
+from minilora.plots.teaching import attention_map, bars, curves, marked_text, matrices, timings, word_grid
 from minilora.plots.training import loss_curves
+from minilora.plots.widgets import sliders
 
 __all__ = [
+    "attention_map",
+    "bars",
     "bench_memory",
     "bench_ratios",
     "bench_scaling",
+    "curves",
     "ladder",
     "lora_picture",
     "loss_curves",
     "parameters_against_score",
+    "marked_text",
+    "matrices",
     "save",
     "scores",
     "similarity_heatmap",
     "singular_values",
+    "sliders",
+    "timings",
+    "word_grid",
 ]
