@@ -7,22 +7,28 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 from minilora.plots.analysis import similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder
 from minilora.plots.picture import lora_picture
+from minilora.plots.rank import arrows, circle_and_image, images
 from minilora.plots.scores import parameters_against_score, scores
 from minilora.plots.style import save
+from minilora.plots.subspace import overlap, two_lines
 from minilora.plots.teaching import attention_map, bars, curves, marked_text, matrices, timings, word_grid
 from minilora.plots.training import loss_curves
 from minilora.plots.widgets import sliders
 
 __all__ = [
+    "arrows",
     "attention_map",
     "bars",
     "bench_memory",
     "bench_ratios",
     "bench_scaling",
+    "circle_and_image",
     "curves",
+    "images",
     "ladder",
     "lora_picture",
     "loss_curves",
+    "overlap",
     "parameters_against_score",
     "marked_text",
     "matrices",
@@ -32,5 +38,6 @@ __all__ = [
     "singular_values",
     "sliders",
     "timings",
+    "two_lines",
     "word_grid",
 ]
