@@ -21,6 +21,7 @@ RUNGS = {"S1": {"plain": (1.0, 1.0, 1.0), "better": (2.0, 1.8, 2.3)}, "S2": {"pl
 SIZES = {"LoRA": [(100, [70.0, 72.0]), (400, [75.0, 77.0])], "full": [(10_000, [74.0])], "BitFit": [(50, [60.0, 61.0])]}
 SMALL = {"$y$": np.array([[-1.0, 0.5]]), "$x$": np.arange(3), "$W$": np.array([[1e-4, 250, 0.126], [0, -12.34, 2]])}
 VERDICTS = {"softmax: zeros": {"bad": "passes", "good": "caught"}, "linear": {"bad": "caught", "good": "caught"}}
+TURN = np.array([[1.0, 2.0], [0.5, -0.6]])
 TIMES = {"base": [3.0, 4.0, 5.0], "adapters": [5.0, 6.0, 90.0]}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
@@ -52,6 +53,11 @@ FIGURES = {
     "matrices": lambda: plots.matrices(SMALL, ("=", "@")),
     "words": lambda: plots.word_grid(VERDICTS, {"passes": "orange", "caught": "blue"}),
     "curves": lambda: plots.curves({"r": ([1, 2], [3, 4]), "q": ([1, 2], [4, 3])}, x="rank", y="loss", log="xy"),
+    "arrows": lambda: plots.arrows({"row 1": (1, 2), "row 2": (2, 5), "row 3": (2, 4), "row 4": (-1, 0)}),
+    "circle": lambda: plots.circle_and_image(TURN, *np.linalg.svd(TURN)),
+    "large matrices": lambda: plots.images({"$W$": np.outer(np.arange(-20, 20), np.arange(30)), "rank 1": np.ones((40, 30))}),
+    "overlap": lambda: plots.overlap(PHI, 2, 3),
+    "two lines": lambda: plots.two_lines(35),
     "bars": lambda: plots.bars({"LoRA": 1536, "full": 589_824}, x="numbers", log=True),
     "timings": lambda: plots.timings(TIMES),
     "attention": lambda: plots.attention_map(np.tril(np.full((2, 12, 12), 0.1)), "Hello, world"),

@@ -6,6 +6,7 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 
 from minilora.plots.analysis import amplification_bars, similarity_grid, similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder, overheads
+from minilora.plots.geometry import arrows, circle_and_image, images
 from minilora.plots.picture import lora_picture
 from minilora.plots.rank import (
     directions_bars,
@@ -18,6 +19,7 @@ from minilora.plots.rank import (
 from minilora.plots.scores import parameters_against_score, scores
 from minilora.plots.seed_curves import seed_curves
 from minilora.plots.style import save
+from minilora.plots.subspace import overlap, two_lines
 from minilora.plots.teaching import attention_map, bars, curves, marked_text, matrices, timings, word_grid
 from minilora.plots.training import loss_curves
 from minilora.plots.transformer import gpt_picture
@@ -25,15 +27,18 @@ from minilora.plots.widgets import sliders
 
 __all__ = [
     "amplification_bars",
+    "arrows",
     "attention_map",
     "bars",
     "bench_memory",
     "bench_ratios",
     "bench_scaling",
+    "circle_and_image",
     "curves",
     "directions_bars",
     "error_against_parameters",
     "gpt_picture",
+    "images",
     "ladder",
     "lora_picture",
     "loss_curves",
@@ -41,6 +46,7 @@ __all__ = [
     "marked_text",
     "matrices",
     "overheads",
+    "overlap",
     "parameters_against_score",
     "rank_picture",
     "save",
@@ -52,6 +58,7 @@ __all__ = [
     "sliders",
     "spectrum_cut",
     "timings",
+    "two_lines",
     "word_grid",
     "word_image",
 ]

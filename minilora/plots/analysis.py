@@ -6,9 +6,11 @@ import numpy
 
 from minilora.plots.style import LINES, new_figure, styled
 
+PANELS = "measured", "random subspaces (expected)"
+
 
 @styled
-def singular_values(spectra):
+def singular_values(spectra, *, of=r"\Delta W"):
     """The singular values of delta_W, and what share of ||delta_W||_F^2 the first i of them carry.
 
     Parameters
@@ -16,6 +18,8 @@ def singular_values(spectra):
     spectra : dict of str to ndarray
         By label: singular values, from large to small. A spectrum that is shorter than the longest is that of a matrix
         of lower rank: the values that it lacks are zero, and are drawn so.
+    of : str
+        What the axes call the matrix.
 
     Returns
     -------
@@ -39,19 +43,19 @@ def singular_values(spectra):
     # logarithmic down to a thousandth of the largest, and linear below, so that zero has its place
     left.set_yscale("symlog", linthresh=10 ** numpy.ceil(numpy.log10(largest) - 3), linscale=0.4)
     left.set_ylim(bottom=0)
-    left.set_ylabel(r"singular value $\sigma_i$ of $\Delta W$")
+    left.set_ylabel(rf"singular value $\sigma_i$ of ${of}$")
     right.set_ylim(0, 100)
-    right.set_ylabel(r"share of $\|\Delta W\|_F^2$ in the first $i$ (%)")
+    right.set_ylabel(rf"share of $\|{of}\|_F^2$ in the first $i$ (%)")
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("index $i$ of the direction")
-        axes.legend()
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))  # above, where no curve can be
     return figure
 
 
 @styled
-def similarity_heatmap(phi, control=None, *, first="$A_1$", second="$A_2$"):
+def similarity_heatmap(phi, control=None, *, first="$A_1$", second="$A_2$", titles=PANELS):
     """phi(i, j) as in the paper's figure 3: i downwards, j to the right, light for no overlap, dark for the same.
 
     Parameters
@@ -59,18 +63,18 @@ def similarity_heatmap(phi, control=None, *, first="$A_1$", second="$A_2$"):
     phi : ndarray of shape (r1, r2)
         From `subspace_similarity`.
     control : ndarray of shape (r1, r2), optional
-        What random subspaces give, from `random_control`; drawn beside it in the same colours.
+        Drawn beside it in the same colours: what random subspaces give, from `random_control`, or another phi.
     first, second : str
         Whose directions i and j count.
+    titles : pair of str
+        What stands above the two.
 
     Returns
     -------
     Figure
     """
-    panels = {"measured": phi}
-    if control is not None:
-        panels["random subspaces (expected)"] = control
-    return similarity_grid(panels, first=first, second=second)
+    grids = [phi] if control is None else [phi, control]
+    return similarity_grid(dict(zip(titles, grids)), first=first, second=second)
 
 
 @styled
