@@ -81,6 +81,12 @@ def test_a_file_in_the_folders_place_stays(tmp_path):
 # ---- arrays
 
 
+def test_a_single_number_comes_back_without_axes(tmp_path):
+    save_arrays(tmp_path / "one.safetensors", {"n": np.asarray(7)}, {"kind": "number"})
+    arrays, _ = load_arrays(tmp_path / "one.safetensors", "number")
+    assert arrays["n"].shape == () and arrays["n"] == 7
+
+
 def test_arrays_come_back_with_their_bits_and_dtypes(tmp_path):
     save_arrays(tmp_path / "file", ARRAYS, {"kind": "test", "rank": 4})
     arrays, about = load_arrays(tmp_path / "file", "test")
