@@ -81,13 +81,13 @@ def test_bars_have_their_values_beside_them_and_the_first_on_top():
     assert axes.yaxis_inverted() and axes.get_xscale() == "log"
 
 
-def test_timings_are_dots_with_a_stroke_at_the_median():
+def test_timings_are_dots_with_a_stroke_at_the_smallest():
     figure = plots.timings({"base": [3.0, 4.0, 8.0], "adapters": [5.0, 6.0, 90.0]})
     axes = figure.axes[0]
     dots = [line.get_xydata().tolist() for line in axes.get_lines() if line.get_marker() != "|"]
     assert dots == [[[3, 0], [4, 0], [8, 0]], [[5, 1], [6, 1], [90, 1]]]
-    assert [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "|"] == [4, 6]
-    assert texts(figure) == ["4", "6"]
+    assert [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "|"] == [3, 5]
+    assert texts(figure) == ["3", "5"]
     assert axes.get_xlim() == (0, 15)
 
 

@@ -111,8 +111,8 @@ plots.matrices({"$y$": y, "$x$": x, r"$W^\top$": W.T, "bias": bias}, ("=", "@", 
 #
 # - $x_{ni}$ enters all outputs of its row $n$, each with the factor $W_{oi}$. So $dx_{ni} = \sum_o dy_{no} W_{oi}$.
 #   As matrices: $dx = dy\, W$.
-# - $W_{oi}$ enters output $o$ of **every** row, each with the factor $x_{ni}$. So $dW_{oi} = \sum_n dy_{no}\,
-#   x_{ni}$, which is $dW = dy^\top x$.
+# - $W_{oi}$ enters output $o$ of **every** row, each with the factor $x_{ni}$. So
+#   $dW_{oi} = \sum_n dy_{no}\, x_{ni}$, which is $dW = dy^\top x$.
 # - $\text{bias}_o$ enters output $o$ of every row with the factor 1. So $d\text{bias}_o = \sum_n dy_{no}$.
 #
 # There is a sum wherever something is used more than once. Let us draw an upstream gradient and see $dW$ being made.
@@ -197,8 +197,8 @@ y, cache = layernorm_forward(x, gain, bias)                       # (N, C)
 plots.matrices({"$x$": x, r"$\hat x$": cache.xhat}, own_scale=True)
 
 # %% [markdown]
-# The derivation has one idea: $x_j$ acts in three ways, directly, through the mean, and through the variance. With $s
-# = 1/\sqrt{\text{var} + \epsilon}$ and $d\hat x = dy * \text{gain}$, the three add up to
+# The derivation has one idea: $x_j$ acts in three ways, directly, through the mean, and through the variance. With
+# $s = 1/\sqrt{\text{var} + \epsilon}$ and $d\hat x = dy * \text{gain}$, the three add up to
 #
 # $$dx_j \;=\; s\,\big(\,d\hat x_j \;-\; \text{mean}(d\hat x) \;-\; \hat x_j\,\text{mean}(d\hat x * \hat x)\,\big).$$
 #
@@ -390,9 +390,9 @@ plots.word_grid(table, {"passes": "orange", "caught": "blue"})
 # ## A second opinion
 #
 # The centred difference subtracts two numbers that are nearly equal, and that is where its digits go. There is a
-# trick that subtracts nothing: step in an **imaginary** direction. For a formula that takes complex numbers, $f(x +
-# ih) = f(x) + ih f'(x) - \dots$, so the imaginary part divided by $h$ is the derivative, and $h$ may be as small as
-# $10^{-30}$:
+# trick that subtracts nothing: step in an **imaginary** direction. For a formula that takes complex numbers,
+# $f(x + ih) = f(x) + ih f'(x) - \dots$, so the imaginary part divided by $h$ is the derivative, and $h$ may be as
+# small as $10^{-30}$:
 
 # %%
 arrays = {"x": rng.standard_normal((2, 5)), "gain": rng.uniform(0.5, 1.5, 5), "bias": np.ones(5)}   # (N, C), (C,), (C,)

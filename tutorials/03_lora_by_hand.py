@@ -103,8 +103,8 @@ of_rank(3)
 # The upstream gradient `dy` says how the loss changes with $y$. We need three gradients: of $A$ and $B$, to train
 # them, and of $x$, for the layers below. $W$ is a constant: **nobody asks for its gradient, and it is not computed**.
 #
-# Nothing new has to be derived, for LoRA's branch is a linear map twice over. From the last notebook: for $y =
-# xW^\top$, the gradient of the weight is $dy^\top x$ and that of the input is $dy\,W$.
+# Nothing new has to be derived, for LoRA's branch is a linear map twice over. From the last notebook: for
+# $y = xW^\top$, the gradient of the weight is $dy^\top x$ and that of the input is $dy\,W$.
 #
 # **1.** Forward: $y = \dots + \text{scale}\; h B^\top$. Here $B$ is the weight and $h$ the input, so
 #
@@ -139,8 +139,8 @@ print(",  ".join(f"{name}: {error:.0e}" for name, error in errors.items()))
 # %% [markdown]
 # ## What LoRA sees of the full gradient
 #
-# Full fine-tuning would follow $G = dW = dy^\top x$, which is $O \times I$. Put $h = xA^\top$ and $dh =
-# \text{scale}\,dy\,B$ into the two lines above, and $G$ appears in both:
+# Full fine-tuning would follow $G = dW = dy^\top x$, which is $O \times I$. Put $h = xA^\top$ and
+# $dh = \text{scale}\,dy\,B$ into the two lines above, and $G$ appears in both:
 #
 # $$dA = \text{scale}\; B^\top G, \qquad dB = \text{scale}\; G A^\top.$$
 #
@@ -256,8 +256,8 @@ plots.matrices({"tokens": tokens, "$dA$": dA, "$dB$": dB})
 #
 # "What is alpha, it is not in the paper" (it is, in section 4.1), **users ask** ([peft
 # 826](https://github.com/huggingface/peft/issues/826), [bitsandbytes
-# 762](https://github.com/bitsandbytes-foundation/bitsandbytes/issues/762)). It is one number that multiplies $\Delta
-# W$. In the gradients, scale appears once more: both $dA$ and $dB$ are proportional to it. Hence
+# 762](https://github.com/bitsandbytes-foundation/bitsandbytes/issues/762)). It is one number that multiplies
+# $\Delta W$. In the gradients, scale appears once more: both $dA$ and $dB$ are proportional to it. Hence
 #
 # - with SGD, the first steps change $\Delta W$ in proportion to $\eta\,\text{scale}^2$;
 # - with Adam, whose steps do not depend on the size of a gradient, in proportion to $\eta\,\text{scale}$.
@@ -324,9 +324,9 @@ except GradientError as error:
     print(error)
 
 # %% [markdown]
-# And [merging with dropout](https://github.com/huggingface/peft/issues/2066)? A merged model computes $x(W + \Delta
-# W)^\top$, which has no place for a mask. That is no loss, for dropout belongs to training, and on the mean over all
-# masks ($E[\text{mask}] = 1$) the branch gives exactly this:
+# And [merging with dropout](https://github.com/huggingface/peft/issues/2066)? A merged model computes
+# $x(W + \Delta W)^\top$, which has no place for a mask. That is no loss, for dropout belongs to training, and on the
+# mean over all masks ($E[\text{mask}] = 1$) the branch gives exactly this:
 
 # %%
 masked = [lora_linear_forward(x, W, bias, A, B, scale, dropout_mask(x, 0.5, rng))[0] for _ in range(20_000)]

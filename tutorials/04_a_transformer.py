@@ -9,11 +9,11 @@
 # **Prerequisites.** [2. Backpropagation by hand](02_backprop_by_hand.ipynb) and [3. LoRA by
 # hand](03_lora_by_hand.ipynb).
 #
-# **Next.** 5. Pretrain, then adapt
+# **Next.** [5. Pretrain, then adapt](05_pretrain_then_adapt.ipynb)
 
 # %%
 # %matplotlib inline
-import time
+import timeit
 
 import numpy as np
 
@@ -26,8 +26,8 @@ np.set_printoptions(precision=3, suppress=True)
 # %% [markdown]
 # ## The whole in one drawing
 #
-# A GPT reads tokens and says, at every position, which token might come next. Ours reads bytes: a token is one of $V
-# = 256$ bytes. The letters that we use for sizes, here and everywhere:
+# A GPT reads tokens and says, at every position, which token might come next. Ours reads bytes: a token is one of
+# $V = 256$ bytes. The letters that we use for sizes, here and everywhere:
 #
 # | letter | is | | letter | is |
 # |---|---|---|---|---|
@@ -259,17 +259,11 @@ for name, c in ("full", cache), ("LoRA", lora_cache):
 # in the last block only, the backward ends there. We time it three times:
 
 # %%
-def backward_ms(model, repeats=9):
-    """Milliseconds of the backward pass, several times."""
+def backward_ms(model):
+    """Milliseconds of the backward pass, nine times."""
     logits, cache = model.forward(ids[:, :-1])                    # (N, T, V)
     dlogits = cross_entropy_backward(1.0, cross_entropy_forward(logits, targets)[1])
-    times = []
-    for _ in range(repeats):
-        model.zero_grad()
-        started = time.perf_counter()
-        model.backward(dlogits, cache)
-        times.append(1e3 * (time.perf_counter() - started))
-    return times
+    return [1e3 * s for s in timeit.repeat(lambda: model.backward(dlogits, cache), number=1, repeat=9)]
 
 
 # %%

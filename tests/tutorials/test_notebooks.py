@@ -67,7 +67,7 @@ def test_there_is_no_notebook_without_a_python_file():
 @each
 def test_it_runs_as_a_script(source, tmp_path):
     command = [sys.executable, "-W", "error", str(source)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert not list(tmp_path.iterdir()), "a notebook leaves no files behind"
@@ -80,7 +80,7 @@ def test_it_runs_in_a_kernel(source, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     monkeypatch.delenv("MPLBACKEND")  # the notebook chooses inline
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
     assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -1,0 +1,277 @@
+# %% [markdown]
+# # 5. Pretrain, then adapt
+#
+# **Goal.** Adapt a pretrained model to a task, with LoRA and with full fine-tuning; know exactly what the loss
+# counts; and measure what LoRA saves (trained numbers, files, optimizer state), and what it does not (most of the
+# time, and the activations).
+#
+# **Minutes.** 50
+#
+# **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb).
+#
+# **Next.** [6. Merging, switching, many tasks](06_merging_and_switching.ipynb)
+
+# %%
+# %matplotlib inline
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from minilora import FullConfig, LoRAConfig, apply_method, generate, load_bundled, plots
+from minilora.data import EOT, load_task
+from minilora.models import bundled_recipe
+from minilora.training import TrainConfig, Trainer, evaluate_loss
+
+# %% [markdown]
+# ## Pretraining
+#
+# The decoder that comes with minilora has learned one thing: to guess the next byte of English documentation. That
+# took an hour on two cores, so it is not repeated here; how it was made is kept beside it. Losses are in **bits a
+# byte**: how many bits one would need to write down each byte, with the model's guesses as a code. Without any model
+# it is 8.
+
+# %%
+recipe = bundled_recipe("decoder")
+curve = [(point["step"], point["bits_per_byte"]) for point in recipe["validation"]]
+steps, bits = zip(*curve)
+gzip = recipe["gzip_bits_per_byte"]["valid"]
+plots.curves({"the decoder": (steps, bits), "gzip": (steps, [gzip] * len(steps))}, x="step", y="bits a byte")
+
+# %% [markdown]
+# ## The task
+#
+# Mini-E2E is a small version of a task of the paper: given a list of attributes of a restaurant, say them in a
+# sentence. The list is the source $x$, the sentence the target $y$.
+
+# %%
+task = load_task("mini-e2e", length=256, n_train=400, n_held_out=16)
+for example in task.splits["train"][:3]:
+    print(example.source, "\n    ->", example.target)
+
+# %% [markdown]
+# ## The objective: the loss is on y only
+#
+# The paper's equation 2 maximises
+#
+# $$\sum_{(x, y)} \sum_t \log p(y_t \mid x, y_{<t}).$$
+#
+# Read it closely: the sum runs over the tokens of $y$. The source $x$ stands to the right of the bar; it is read, but
+# not predicted. So a batch has a third array beside ids and targets, a **mask**, True where a target counts. In one
+# row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as well):
+
+# %%
+batch = task.sample_batch(np.random.default_rng(0), 1)            # ids, targets and mask of shape (N, T)
+text = "".join(chr(byte) if byte != EOT else "■" for byte in batch.targets[0])
+plots.marked_text(text, batch.mask[0], marked="y: counts in the loss", unmarked="x: is read only", width=70)
+
+# %% [markdown]
+# It makes a difference. Asked for all of it, the model is judged mostly by how well it guesses attributes, which
+# nobody wants from it:
+
+# %%
+base = load_bundled("decoder")
+ids, targets, mask = next(iter(task.batches("test")))             # (N, T) each
+for name, counted in ("y only", mask), ("x and y", np.ones_like(mask)):
+    loss, _ = base.loss(ids, targets, counted, need_grad=False)
+    print(f"{name:8} {counted.sum():5} targets, {loss / np.log(2):.2f} bits a byte")
+
+# %% [markdown]
+# ## Adapting, twice
+#
+# Both methods go through the same loop and see the same batches. `apply_method` says what is trained: everything, or
+# $A$ and $B$ on all six linear layers of each block. A method gets a learning rate that suits it; LoRA's is larger
+# (and four times as large again for $B$: that is LoRA+, notebook 11). Thirty steps take seconds, and are enough to
+# see the direction.
+
+# %%
+everywhere = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
+lora = LoRAConfig(rank=8, alpha=16, targets=everywhere)
+methods = {
+    "LoRA": (lora, TrainConfig(steps=30, batch_size=4, lr=5e-3, lr_ratio_B=4.0, eval_every=15)),
+    "full fine-tuning": (FullConfig(), TrainConfig(steps=30, batch_size=4, lr=2e-3, eval_every=15)),
+}
+
+# %%
+trainers = {}
+for name, (method, config) in methods.items():
+    model = load_bundled("decoder")
+    apply_method(model, method, rng=np.random.default_rng(0))
+    trainers[name] = Trainer(
+        model,
+        sample_batch=lambda rng: task.sample_batch(rng, 4),
+        config=config,
+        validate=lambda model=model: evaluate_loss(model, task.batches("valid")),
+    )
+
+
+# %%
+def in_bits(history):
+    """The training losses, and (step, validation loss), in bits a byte."""
+    return np.array(history.losses) / np.log(2), [(step, loss / np.log(2)) for step, loss in history.validation]
+
+
+histories = {name: trainer.run(progress=False) for name, trainer in trainers.items()}
+plots.loss_curves({name: in_bits(history) for name, history in histories.items()})
+
+# %% [markdown]
+# (Read two curves of one seed each as an illustration, not as a comparison of methods.) What do they write, after so
+# little training?
+
+# %%
+prompts, references = task.prompts("test", 1)
+models = {"base": base} | {name: trainer.model for name, trainer in trainers.items()}
+print("prompt:".ljust(18), task.tokenizer.decode(prompts[0]).strip())
+for name, model in models.items():
+    (answer,) = generate(model, prompts, max_tokens=60, stop=EOT)
+    print(f"{name}:".ljust(18), task.tokenizer.decode(answer).strip().replace("\n", " "))
+print("reference:".ljust(18), references[0])
+
+# %% [markdown]
+# The base goes on writing documentation. The adapted ones have turned to restaurants, and know the form of the
+# sentences; the facts take longer. `make demo` trains ten times as long, and `minilora finetune --steps 3000` until a
+# good part of the sentences is exactly right.
+#
+# ## What LoRA saves: trained numbers, and files
+
+# %%
+from minilora import save_adapter, save_model
+from minilora.analysis import count_parameters
+
+for name, trainer in trainers.items():
+    count = count_parameters(trainer.model)
+    print(f"{name:18} {count.trainable:10,} of {count.total:,} are trained, {count.percent:.2f} %")
+
+# %%
+with tempfile.TemporaryDirectory() as folder:
+    files = {"LoRA": Path(folder) / "adapter.safetensors", "full fine-tuning": Path(folder) / "model.safetensors"}
+    save_adapter(trainers["LoRA"].model, files["LoRA"])
+    save_model(trainers["full fine-tuning"].model, files["full fine-tuning"])
+    kilobytes = {name: path.stat().st_size / 1000 for name, path in files.items()}
+plots.bars(kilobytes, x="kilobytes of the file", log=True)
+
+# %% [markdown]
+# ## What LoRA does not save: most of the time
+#
+# "Training is not faster", **users say** ([LoRA 24](https://github.com/microsoft/LoRA/issues/24), [peft
+# 664](https://github.com/huggingface/peft/issues/664), [peft 2063](https://github.com/huggingface/peft/issues/2063)).
+# How much faster should it be? A weight matrix takes part in three products: in the forward, $xW^\top$; in the
+# backward, $dx = dy\,W$; and $dW = dy^\top x$. All three cost the same. With $W$ frozen the third is saved, and only
+# that. So at best, a step costs **two thirds**. By formula, for GPT-2 medium:
+
+# %%
+from minilora.analysis import adaptation, find_architecture, flops_per_token
+
+medium = find_architecture("gpt2-medium")
+ways = {"full fine-tuning": adaptation(medium, "full"), "LoRA": adaptation(medium, "lora", rank=8, targets=everywhere)}
+operations = {}
+for name, way in ways.items():
+    for part, flops in flops_per_token(medium, way, length=512)._asdict().items():
+        operations[f"{name}: {part}"] = flops / 1e6
+plots.bars(operations, x="million operations a token")
+
+# %% [markdown]
+# And measured, in our run of a small model, where the thin products of $A$ and $B$ take some of it back:
+
+# %%
+seconds = {name: history.seconds / len(history.losses) for name, history in histories.items()}
+plots.bars({name: 1e3 * s for name, s in seconds.items()}, x="milliseconds a step")
+
+# %% [markdown]
+# (If your machine was busy with something else, this picture is about that.)
+#
+# ## And the memory?
+#
+# "Memory is not lower", **users say** as well ([peft 1514](https://github.com/huggingface/peft/issues/1514), [peft
+# 2196](https://github.com/huggingface/peft/issues/2196), [LoRA 153](https://github.com/microsoft/LoRA/issues/153)). A
+# training step holds four things:
+#
+# - the **weights**: all of them, frozen or not, and $A$ and $B$ on top;
+# - a **gradient** for every trained number;
+# - the **optimizer's state**: two numbers more for every trained one, with AdamW;
+# - the **activations**: what the forward has to keep for the backward. They grow with the batch and the length of the
+#   texts.
+#
+# LoRA makes the second and the third vanish, nearly. The first stays. And the fourth? By formula, for GPT-2 medium
+# with 8 texts of 512 tokens:
+
+# %%
+from minilora.analysis import memory_estimate
+
+megabytes = {}
+for name, way in ways.items():
+    estimate = memory_estimate(medium, way, batch_size=8, length=512)
+    for part in ("weights", "gradients", "optimizer", "activations"):
+        megabytes[f"{name}: {part}"] = getattr(estimate, part) / 1e6
+plots.bars(megabytes, x="megabytes")
+
+# %% [markdown]
+# The activations have not become fewer at all! An adapted layer keeps its input for $dA = dh^\top x$, just as a
+# trained one keeps it for $dW = dy^\top x$. Only a layer that is frozen and **not** adapted forgets its input
+# (notebook 4). With LoRA on $W_q$ and $W_v$ alone, as in most of the paper:
+
+# %%
+ways["LoRA on q, v"] = adaptation(medium, "lora", rank=8, targets=("q_proj", "v_proj"))
+kept = {name: memory_estimate(medium, way, batch_size=8, length=512).activations / 1e6 for name, way in ways.items()}
+plots.bars(kept, x="megabytes of activations")
+
+# %% [markdown]
+# So where activations dominate, LoRA saves little; with small batches of short texts, or a very large model, the
+# weights and the state do, and it saves much. The paper's "up to 2/3" is the second case: of weights, $m$ and $v$,
+# one of three remains, and neither gradients nor activations are counted. Here is what a step of our own two runs
+# needs, followed array by array:
+
+# %%
+from minilora.experiments.measure import step_memory
+
+peaks = {}
+for name, trainer in trainers.items():
+    memory = step_memory(trainer)
+    peaks |= {f"{name}: stays": memory["staying"] / 1e6, f"{name}: peak of a step": memory["peak"] / 1e6}
+plots.bars(peaks, x="megabytes", form="{:,.1f}")
+
+# %% [markdown]
+# ## On a GPU
+#
+# `load_bundled("decoder", device="gpu")` is the only line that changes. There, memory is what decides whether a model
+# can be trained at all, so what LoRA saves of the state is worth more; and a small model like ours gains little
+# speed, for a GPU spends its time on starting operations (notebook 10).
+#
+# ## Questions
+#
+# **1.** The mask is True from the line break on, not from the first byte of the sentence on. Why?
+#
+# <details><summary>Answer</summary>
+#
+# Targets are moved by one: the position that reads the line break is the one that predicts the first byte of $y$. And
+# the last position that counts predicts the end of the text.
+#
+# </details>
+#
+# **2.** You train on $x$ and $y$ instead. What does the model learn in addition, and what might it cost?
+#
+# <details><summary>Answer</summary>
+#
+# To write lists of attributes. Its few trained numbers are shared between that and what you want, and most of the
+# loss may come from $x$, so that the number you watch says little about $y$.
+#
+# </details>
+#
+# **3.** LoRA trains 6 % of the numbers. Why is a step not 16 times as fast?
+#
+# <details><summary>Answer</summary>
+#
+# Forward and $dx$ go through all weights, trained or not. Only $dW$ is saved, a third of the operations at best; then
+# $A$ and $B$ add some small products.
+#
+# </details>
+#
+# **4.** Which of the four parts of memory depends on the batch size, and what follows for the choice between LoRA and
+# full fine-tuning on a small machine?
+#
+# <details><summary>Answer</summary>
+#
+# The activations alone. If a batch of one fits with LoRA and not with full fine-tuning, LoRA makes the difference. If
+# both fit and you want a larger batch, it makes little; compute the batch in turns (`accumulation`) instead.
+#
+# </details>

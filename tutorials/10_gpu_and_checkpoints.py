@@ -1,0 +1,326 @@
+# %% [markdown]
+# # 10. On a GPU, and on real checkpoints
+#
+# **Goal.** See what changes on a GPU, and what does not; read a GPT-2 as Hugging Face stores it; write an adapter
+# that PEFT reads, read one back, and know the four places where such files go wrong.
+#
+# **Minutes.** 50
+#
+# **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb) and [6. Merging, switching, many
+# tasks](06_merging_and_switching.ipynb).
+#
+# **Next.** 11. After LoRA
+
+# %%
+# %matplotlib inline
+import json
+import tempfile
+import timeit
+from pathlib import Path
+
+import numpy as np
+
+from minilora import GPTConfig, LoRAConfig, apply_lora, load_bundled, plots
+from minilora.backend import get_xp, gpu_available, to_numpy
+
+np.set_printoptions(precision=3, suppress=True)
+files = tempfile.TemporaryDirectory()
+folder = Path(files.name)
+
+# %% [markdown]
+# ## On a GPU: what changes, and what does not
+#
+# CuPy is a library with NumPy's functions, whose arrays live in the memory of an NVIDIA GPU. minilora has no switch
+# for it. Every function asks the arrays that it is given where they live,
+#
+#     xp = get_xp(x=x, W=W)        # the module numpy, or the module cupy
+#     y = xp.exp(x)
+#
+# and so the device is chosen **once**, where the weights are made. This notebook runs without a GPU; where there is
+# one, it uses both.
+
+# %%
+devices = ["cpu", "gpu"] if gpu_available() else ["cpu"]
+models = {device: load_bundled("decoder", device=device) for device in devices}
+for device, model in models.items():
+    print(f"{device}: the weights are arrays of {get_xp(model.wte.W.data).__name__}")
+if not gpu_available():
+    print("No GPU here (CuPy is missing, or sees none): everything below runs on the CPU.")
+
+# %% [markdown]
+# The forward, the backward, LoRA, merging, training: the same lines. What does change:
+#
+# - **Results.** On a CPU they repeat to the bit. A GPU's agree with them to rounding ($10^{-4}$ of the logits in
+#   float32), for sums run in another order.
+# - **Random numbers.** The same: drawn by a NumPy generator on the host, then moved, so that both start from the same
+#   bits.
+# - **Small operations.** On a CPU they take no time. On a GPU each has to be started, some 5 microseconds however
+#   small it is; so formulas of several lines are one kernel (`minilora/kernels.py`).
+# - **Looking at a number.** Free on a CPU. On a GPU it waits until all that came before is finished; so the training
+#   loop looks once a step.
+# - **Attention.** On a CPU in tiles that fit the cache, and none above the diagonal. On a GPU in one.
+# - **A batch.** Shared out among the cores of a CPU; whole on a GPU.
+#
+# Token ids are checked on the host and then placed. The time of a forward pass, for texts of growing length:
+
+# %%
+def forward_ms(model, T):
+    """The smallest of five times of a forward pass of one text of T bytes, in milliseconds."""
+    ids = model.place_ids(np.full((1, T), 65))                    # (N, T)
+    return 1e3 * min(timeit.repeat(lambda: to_numpy(model.forward(ids)[0]), number=1, repeat=5))
+
+
+# %%
+lengths = [1, 4, 16, 64, 256]
+times = {device: (lengths, [forward_ms(model, T) for T in lengths]) for device, model in models.items()}
+plots.curves(times, x="bytes in the text, $T$", y="milliseconds", log="xy")
+
+# %% [markdown]
+# On a CPU the time soon grows with the length: the work is what counts. On a GPU the line is flat for long: what
+# counts is how many operations have to be **started**. (That is where LoRA beside $W$ costs most in relation, and
+# merging gains most.)
+
+# %%
+ids = np.frombuffer(b"The function returns", dtype=np.uint8).astype(int)[None]           # (N, T)
+logits = {device: to_numpy(model.forward(model.place_ids(ids))[0]) for device, model in models.items()}
+for device in devices[1:]:
+    difference = np.linalg.norm(logits[device] - logits["cpu"]) / np.linalg.norm(logits["cpu"])
+    print(f"{device} against cpu, relative difference of the logits: {difference:.0e}")
+print("logits", logits["cpu"].shape)
+
+# %% [markdown]
+# ## GPT-2, as it is stored
+#
+# A checkpoint of GPT-2 is a folder with `config.json` and `model.safetensors`. The weights are those of the drawing
+# in notebook 4, with two differences. $W_q$, $W_k$ and $W_v$ lie side by side in one matrix, `c_attn`; and every
+# matrix is stored **transposed**, (in, out) instead of (out, in), because GPT-2's first code computed $y = xW + b$.
+# To see it without a download, we write such a folder ourselves: the names and shapes of a tiny GPT-2's tensors, and
+# random numbers in them.
+
+# %%
+from safetensors.numpy import load_file, save_file
+
+from minilora.interop.gpt2 import gpt2_sources
+
+C, L, V, T = 4, 2, 11, 8                                          # d_model, n_layer, vocab_size, n_positions
+rng = np.random.default_rng(0)
+sources = gpt2_sources(GPTConfig(vocab_size=V, n_positions=T, n_layer=L, d_model=C, n_head=2))
+tensors = {source.tensor: rng.standard_normal(source.shape) for source in sources}
+for name in ("h.0.attn.c_attn.weight", "h.0.attn.c_proj.weight", "h.0.mlp.c_fc.weight", "h.0.mlp.c_proj.weight"):
+    print(f"{name:24} {tensors[name].shape}")
+
+# %%
+from minilora.interop import load_gpt2
+
+config = {"model_type": "gpt2", "activation_function": "gelu_new"}
+config |= {"vocab_size": V, "n_positions": T, "n_embd": C, "n_layer": L, "n_head": 2}
+(folder / "gpt2").mkdir()
+(folder / "gpt2/config.json").write_text(json.dumps(config))
+save_file(tensors, folder / "gpt2/model.safetensors")
+model = load_gpt2(folder / "gpt2", dtype="float64")
+ids = rng.integers(0, V, (2, 6))                                  # (N, T)
+print("logits", model.forward(ids)[0].shape)
+
+# %% [markdown]
+# `load_gpt2("path/to/gpt2")` does the same with the real ones, of which the smallest is half a gigabyte. Here is
+# `c_attn` of our tiny one beside the three matrices that come out of it:
+
+# %%
+attn = model.blocks[0].attn
+stored = tensors["h.0.attn.c_attn.weight"]                        # (C, 3 C): (in, out)
+print("W_q is the first third, transposed:", np.array_equal(attn.q_proj.W.data, stored[:, :C].T))
+plots.matrices({"c_attn (in, out)": stored, "$W_q$": attn.q_proj.W.data, "$W_k$": attn.k_proj.W.data,
+                "$W_v$": attn.v_proj.W.data}, ("→",))
+
+# %% [markdown]
+# ### fan_in_fan_out
+#
+# PEFT and loralib keep the matrix as it is stored, and carry a flag, `fan_in_fan_out`, that says "transposed".
+# **Users ask** what it is ([peft 315](https://github.com/huggingface/peft/issues/315),
+# [324](https://github.com/huggingface/peft/issues/324)), and it has been forgotten more than once: in PiSSA
+# ([2103](https://github.com/huggingface/peft/issues/2103)), in CorDA
+# ([2991](https://github.com/huggingface/peft/issues/2991)), and in DoRA's unmerging
+# ([3531](https://github.com/huggingface/peft/issues/3531)), where square weights are changed **silently**. The last
+# word is the important one. A forgotten transpose raises an error if the matrix is not square, and none if it is:
+
+# %%
+x = rng.standard_normal((3, C))                                   # (N, C)
+right, forgotten = attn.q_proj.W.data, attn.q_proj.W.data.T       # (O, I), and with O = I also "(O, I)"
+wrong = x @ forgotten.T                                           # (N, O)
+print("no error, and off by", f"{np.linalg.norm(wrong - x @ right.T) / np.linalg.norm(x @ right.T):.0%}")
+
+# %% [markdown]
+# minilora has one layout, (out, in), in all of the package; the transposition ends in the loader, on one line for
+# each kind of file.
+#
+# ## An adapter for PEFT
+#
+# Now LoRA on $W_q$ and $W_v$, with a $B$ that is not zero, and out it goes. An adapter of PEFT is a folder with two
+# files:
+
+# %%
+from minilora.interop import load_peft, save_peft
+
+apply_lora(model, LoRAConfig(rank=2, alpha=3, targets=("q_proj", "v_proj")), rng=rng)
+for p in model.trainable_parameters():
+    p.data[...] = rng.standard_normal(p.data.shape)
+save_peft(model, folder / "adapter")
+written = json.loads((folder / "adapter/adapter_config.json").read_text())
+print({key: written[key] for key in ("r", "lora_alpha", "target_modules", "fan_in_fan_out", "use_rslora")})
+
+# %% [markdown]
+# Rank 4 and alpha 6, where we said 2 and 3! The reason is `c_attn`. In PEFT it is **one** layer with one $A$ and one
+# $B$, so $q$, $k$ and $v$ share $A$ ([peft 706](https://github.com/huggingface/peft/issues/706)), and $k$ is adapted
+# as well. loralib had a special layer for this, `MergedLinear`, whose grouped convolution puzzles its readers ([LoRA
+# 69](https://github.com/microsoft/LoRA/issues/69), [peft 258](https://github.com/huggingface/peft/issues/258)), and
+# which PEFT dropped ([852](https://github.com/huggingface/peft/issues/852)). All it does is a block matrix. Our two
+# adapters of rank 2 become one of rank 4, whose $B$ has zeros where $q$ must not see $v$'s features, and where $k$
+# stands:
+
+# %%
+saved = load_file(folder / "adapter/adapter_model.safetensors")
+A = saved["base_model.model.transformer.h.0.attn.c_attn.lora_A.weight"]                  # (2 r, C)
+B = saved["base_model.model.transformer.h.0.attn.c_attn.lora_B.weight"]                  # (3 C, 2 r)
+plots.matrices({"lora_B: rows q, k, v": B, "lora_A: rows of q, of v": A}, ("@",))
+
+# %% [markdown]
+# Twice the rank with twice the alpha: scale = alpha / r is what it was. And the product is what we trained, with
+# nothing for $k$:
+
+# %%
+delta = 6 / 4 * B @ A                                             # (3 C, C)
+ours = [attn.q_proj.delta_W(), np.zeros((C, C)), attn.v_proj.delta_W()]                  # (O, I) each
+print("the same delta W:", np.allclose(delta, np.concatenate(ours)))
+
+again = load_gpt2(folder / "gpt2", dtype="float64")
+load_peft(again, folder / "adapter")
+print("read back, the same logits:", np.allclose(again.forward(ids)[0], model.forward(ids)[0], atol=1e-12))
+
+# %% [markdown]
+# `load_peft` takes what PEFT itself has written as well; the tests hold minilora to logits of PEFT's, for GPT-2,
+# RoBERTa and DeBERTa.
+#
+# ### A flag that nobody read
+#
+# With `use_rslora` the scale is $\alpha/\sqrt{r}$. The file holds the flag, not the scale; two serving engines did
+# not read it ([TensorRT-LLM 1668](https://github.com/NVIDIA/TensorRT-LLM/issues/1668), [vLLM
+# 6909](https://github.com/vllm-project/vllm/pull/6909)), and everything ran, with an adapter that was too weak by
+# $\sqrt{r}$. We save such an adapter, and delete the flag:
+
+# %%
+def scale_in(path):
+    """The scale of o_proj with the adapter in a folder."""
+    fresh = load_gpt2(folder / "gpt2")
+    load_peft(fresh, path)
+    return fresh.blocks[0].attn.o_proj.scale
+
+
+# %%
+apply_lora(model, LoRAConfig(rank=4, alpha=8, targets=("o_proj",), rslora=True), rng=rng, name="rs")
+save_peft(model, folder / "rs")
+scales = {"with use_rslora": scale_in(folder / "rs")}
+path = folder / "rs/adapter_config.json"
+path.write_text(json.dumps(json.loads(path.read_text()) | {"use_rslora": False}))
+scales["flag not read"] = scale_in(folder / "rs")
+plots.bars(scales, x="scale of the adapter", form="{:.2f}")
+
+# %% [markdown]
+# Whatever in a configuration would change the computation, minilora computes or refuses by name. It ignores nothing
+# that it does not know:
+
+# %%
+path.write_text(json.dumps(json.loads(path.read_text()) | {"use_qalora": True}))
+try:
+    scale_in(folder / "rs")
+except ValueError as error:
+    print(str(error).replace(str(folder), "..."))
+
+# %% [markdown]
+# ### The head that was not saved
+#
+# A classifier is a pretrained encoder with a **new** head. The head has to be trained along with $A$ and $B$; and if
+# only $A$ and $B$ are saved, it comes back as random numbers, and the accuracy with it ([peft
+# 310](https://github.com/huggingface/peft/issues/310), [577](https://github.com/huggingface/peft/issues/577),
+# [876](https://github.com/huggingface/peft/issues/876)). In PEFT, `modules_to_save` must name it. In minilora a model
+# knows which of its parts are new: every method trains them, and every file holds them.
+
+# %%
+from minilora import RobertaConfig, RobertaForClassification
+
+sizes = {"vocab_size": 13, "n_positions": 10, "n_layer": 1, "d_model": 4, "n_head": 2}
+classifier = RobertaForClassification(RobertaConfig(**sizes), rng)
+apply_lora(classifier, LoRAConfig(rank=2, targets=("q_proj", "v_proj")), rng=rng)
+save_peft(classifier, folder / "classifier")
+for name, array in load_file(folder / "classifier/adapter_model.safetensors").items():
+    print(f"{name.removeprefix('base_model.model.'):56} {array.shape}")
+
+# %% [markdown]
+# The first four lines are the head. What is in an adapter's file, counted:
+
+# %%
+counts = {"A and B": 0, "head": 0}
+for name, array in load_file(folder / "classifier/adapter_model.safetensors").items():
+    counts["A and B" if "lora_" in name else "head"] += array.size
+plots.bars(counts, x="numbers in the file")
+
+# %% [markdown]
+# And if somebody takes the head out? It is refused, and not replaced by random numbers:
+
+# %%
+kept = load_file(folder / "classifier/adapter_model.safetensors")
+kept = {name: array for name, array in kept.items() if "lora_" in name}
+save_file(kept, folder / "classifier/adapter_model.safetensors")
+try:
+    load_peft(RobertaForClassification(RobertaConfig(**sizes), rng), folder / "classifier")
+except ValueError as error:
+    print(str(error).replace(str(folder), "..."))
+files.cleanup()
+
+# %% [markdown]
+# ## Questions
+#
+# **1.** A tiny model is slower on a GPU than on a CPU. Why?
+#
+# <details><summary>Answer</summary>
+#
+# Each operation has to be started, which takes some microseconds however small its arrays are. A tiny model has as
+# many operations as a large one, and little work in each.
+#
+# </details>
+#
+# **2.** CPU and GPU results differ in the sixth digit. Which one is wrong?
+#
+# <details><summary>Answer</summary>
+#
+# Neither. Addition of floating-point numbers depends on the order, and a GPU adds in another one. Both are as far
+# from the exact sum.
+#
+# </details>
+#
+# **3.** Which weights of a GPT-2 would not raise an error if a loader forgot to transpose them?
+#
+# <details><summary>Answer</summary>
+#
+# Those that are square: `attn.c_proj`, and $W_q$, $W_k$ and $W_v$ once they are cut out of `c_attn`. The MLP's
+# matrices and `c_attn` as a whole would not fit.
+#
+# </details>
+#
+# **4.** PEFT's default for GPT-2 is LoRA on `c_attn` with rank $r$. Is that the paper's LoRA on $W_q$ and $W_v$ with
+# rank $r$? Compare the numbers of parameters.
+#
+# <details><summary>Answer</summary>
+#
+# No: one $A$ of $r \times C$ is shared, and $B$, $3C \times r$, adapts $k$ as well. That is $4rC$ a block. Two
+# adapters on $C \times C$ matrices have $2 \cdot 2rC = 4rC$, too. Equal counts, different models.
+#
+# </details>
+#
+# **5.** How would you notice that a served adapter lacks a factor of $\sqrt{r}$?
+#
+# <details><summary>Answer</summary>
+#
+# By comparing logits of a few prompts with those of the training code: they must agree to rounding. That the answers
+# "look adapted" tells nothing; an adapter at half its strength does, too.
+#
+# </details>
