@@ -98,9 +98,9 @@ for _ in range(30):
 plots.timings(milliseconds, x="milliseconds for one text of 15 bytes")
 
 # %% [markdown]
-# Merged, LoRA is the base: the same products of the same shapes. Beside $W$, it costs as much as adapters do, or
-# more: small products, each of which has to be started. The paper has one row for "Fine-Tune/LoRA" for this reason;
-# it is LoRA **merged**.
+# Merged, LoRA is the base: the same products of the same shapes. Beside $W$, it costs about as much as adapters do:
+# small products, each of which has to be started. The paper has one row for "Fine-Tune/LoRA" for this reason; it is
+# LoRA **merged**.
 #
 # ## Are they really equal?
 #

@@ -17,8 +17,8 @@ METHODS = {  # by label: the method, its settings, its learning rates, and the p
     "Adapter^L, small": ("adapter-l", AdapterConfig("lin", size=6), ADDED, (66.3, 8.41)),
     "Adapter^L, large": ("adapter-l", AdapterConfig("lin", size=32), ADDED, (68.9, 8.71)),
     "Adapter^H": ("adapter-h", AdapterConfig("houlsby", size=16), ADDED, (67.3, 8.50)),
-    "prefix-layer": ("prefix-layer", PrefixConfig("layer", before=8, after=8), ADDED, (69.7, 8.81)),
-    "prefix-embedding": ("prefix-embedding", PrefixConfig("embedding", before=8, after=8), ADDED, None),
+    "prefix-layer": ("prefix-layer", PrefixConfig("layer", before=8, after=3), ADDED, (69.7, 8.81)),
+    "prefix-embedding": ("prefix-embedding", PrefixConfig("embedding", before=8, after=3), ADDED, None),
     "BitFit": ("bitfit", None, ADDED, None),
     "LoRA": ("lora", LoRAConfig(rank=4, alpha=ALPHA), ADDED, (70.4, 8.85)),
 }
