@@ -55,7 +55,7 @@ FIGURES = {
     "curves": lambda: plots.curves({"r": ([1, 2], [3, 4]), "q": ([1, 2], [4, 3])}, x="rank", y="loss", log="xy"),
     "arrows": lambda: plots.arrows({"row 1": (1, 2), "row 2": (2, 5), "row 3": (2, 4), "row 4": (-1, 0)}),
     "circle": lambda: plots.circle_and_image(TURN, *np.linalg.svd(TURN)),
-    "large matrices": lambda: plots.images({"$W$": np.outer(np.arange(-20, 20), np.arange(30)), "1": np.ones((40, 30))}),
+    "large matrices": lambda: plots.images({"$W$": np.outer(np.arange(-20, 20), np.arange(30)), "1": np.eye(40)}),
     "overlap": lambda: plots.overlap(PHI, 2, 3),
     "two lines": lambda: plots.two_lines(35),
     "bars": lambda: plots.bars({"LoRA": 1536, "full": 589_824}, x="numbers", log=True),

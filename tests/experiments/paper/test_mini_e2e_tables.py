@@ -1,0 +1,148 @@
+"""Tables 3 and 18 and the learning rates: claims follow the numbers, and small runs give all that they need."""
+
+import math
+
+import pytest
+
+from experiments.paper.made_up import row
+from experiments.tiny import byte_gpt
+from minilora.experiments import adapt
+from minilora.experiments.paper import learning_rates, mini_e2e, table3, table18
+from minilora.experiments.paper.mini_e2e import Training
+from minilora.experiments.sweep import Sweep
+
+SMALL = Training(steps=2, batch_size=2, seeds=(0, 1))
+
+
+def verdicts(module, results):
+    return [claim.holds for claim in module.claims(results)]
+
+
+def methods(**bleu):
+    """Table 3's results: LoRA, full fine-tuning, a small prefix and a large adapter."""
+    scores = {"LoRA": 50.0, "full fine-tuning": 45.0, "prefix-layer": 40.0, "Adapter^H": 45.0} | bleu
+    trainable = {"LoRA": 1000, "full fine-tuning": 100_000, "prefix-layer": 1200, "Adapter^H": 9000}
+    return {"methods": {label: row(bleu=b, trainable=trainable[label]) for label, b in scores.items()}}
+
+
+@pytest.mark.parametrize(
+    ("bleu", "expected"),
+    [
+        ({}, [True, True, True]),
+        ({"full fine-tuning": 51.0}, [True, True, True]),  # within the spread
+        ({"full fine-tuning": 60.0}, [False, True, False]),
+        ({"prefix-layer": 60.0}, [False, False, True]),
+        ({"Adapter^H": 60.0}, [False, True, True]),
+    ],
+)
+def test_table_3_claims_what_its_scores_say(bleu, expected):
+    assert verdicts(table3, methods(**bleu)) == expected
+
+
+def test_table_3_sets_the_paper_s_scores_beside_ours():
+    lines = table3.table(methods())
+    (lora,) = [line for line in lines if line.startswith("LoRA")]
+    assert "50.0 ± 1.0" in lora and lora.split()[-2:] == ["70.4", "8.85"]
+    assert any("0.01 " in line for line in lines), "a rate in the middle of those tried has no mark"
+    edge = methods()
+    edge["methods"]["LoRA"]["lr"] = 0.03
+    assert any("0.03*" in line for line in table3.table(edge))
+
+
+def ranks(losses, bleus):
+    keys = ("1", "4", "16", "64")
+    return {"ranks": {k: row(bleu=b, valid=v) for k, v, b in zip(keys, losses, bleus, strict=True)}}
+
+
+@pytest.mark.parametrize(
+    ("losses", "bleus", "expected"),
+    [
+        ((1.3, 1.2, 1.1, 1.1), (60, 70, 69, 69), [True, True, True]),
+        ((1.1, 1.1, 1.1, 1.1), (60, 70, 69, 69), [False, True, True]),
+        ((1.3, 1.2, 1.1, 1.0), (60, 70, 69, 80), [True, False, False]),
+    ],
+)
+def test_table_18_claims_what_its_losses_say(losses, bleus, expected):
+    assert verdicts(table18, ranks(losses, bleus)) == expected
+
+
+def rates(full, lora):
+    """Valid losses of three seeds, lowest at these rates."""
+
+    def loss(lr, best, seed):
+        return None if lr > 10 * best else abs(math.log(lr / best)) + seed
+
+    return {
+        "valid": {
+            label: {f"{lr:g}": [loss(lr, best, seed) for seed in range(3)] for lr in (1e-3, 3e-3, 1e-2, 3e-2)}
+            for label, best in ((learning_rates.FULL, full), (learning_rates.LORA, lora))
+        }
+    }
+
+
+@pytest.mark.parametrize(("full", "lora", "holds"), [(1e-3, 1e-2, True), (1e-3, 1e-3, False), (1e-3, 3e-2, False)])
+def test_the_best_rates_decide_whether_one_is_ten_times_the_other(full, lora, holds):
+    results = rates(full, lora)
+    (claim,) = learning_rates.claims(results)
+    assert claim.holds is holds and f"{lora / full:.1f} times" in claim.seen
+    assert "the best rate of full fine-tuning" in claim.seen, "1e-3 is the lowest that was tried"
+    assert any("3 of 3 seeds" in line for line in learning_rates.table(results))
+    learning_rates.plot(results)
+
+
+def test_each_seed_has_its_own_best_rate():
+    assert learning_rates.best_rates({"0.1": [1.0, None, 3.0], "0.2": [2.0, 1.0, 2.0]}) == [0.1, 0.2, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Training(seeds=(0,)), r"seeds was \(0,\); it may be at least 2"),
+        (lambda: table18.Config(ranks=(4,)), "ranks was"),
+        (lambda: table3.Config(methods=("LoRA", "magic")), "methods was"),
+        (lambda: table3.Config(n_rates=4), "n_rates was 4"),
+        (lambda: learning_rates.Config(full=(1e-3, 3e-3)), "as many as for the other"),
+    ],
+)
+def test_a_configuration_that_allows_no_comparison_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The experiments on a decoder of one small block, with made-up text scores."""
+    monkeypatch.setattr(adapt, "load_bundled", lambda name: byte_gpt())
+    monkeypatch.setattr(adapt, "HELD_OUT", 4)
+    for module in (table3, table18):
+        monkeypatch.setattr(module, "need_text_scores", lambda: None)
+    monkeypatch.setattr(mini_e2e, "mini_e2e_scores", lambda samples: {"bleu": 1.0, "nist": 2.0, "chrf": 3.0})
+
+
+def test_experiments_share_their_runs_and_keep_what_was_learned(tiny, tmp_path):
+    sweep = Sweep(tmp_path, progress=False)
+    config = table18.Config(SMALL, ranks=(2, 4), rates=(1e-2,))
+    first = table18.run(config, sweep)
+    kept = sorted((tmp_path / "adapt_and_keep").iterdir())
+    assert len(kept) == 4 and {path.suffix for path in kept} == {".safetensors"}
+    assert list(first["ranks"]) == ["2", "4"] and len(first["ranks"]["4"]["valid"]["values"]) == 2
+    assert len(first["ranks"]["4"]["samples"]) <= mini_e2e.EXAMPLES
+    table18.plot(first)
+
+    small = learning_rates.Config(SMALL, full=(1e-3, 1e-2), lora=(1e-2, 1e-1))
+    results = learning_rates.run(small, sweep)
+    assert results["valid"]["LoRA"]["0.01"] == first["ranks"]["4"]["valid"]["values"]
+    assert len(list((tmp_path / "adapt_and_keep").iterdir())) == 4 + 6, "LoRA at 1e-2 was there"
+
+    kept[0].unlink()
+    again = table18.run(config, sweep)
+    assert kept[0].exists(), "a run whose file is gone is done again"
+    assert [again["ranks"][r]["valid"] for r in ("2", "4")] == [first["ranks"][r]["valid"] for r in ("2", "4")]
+
+
+def test_table_3_runs_its_methods(tiny, tmp_path):
+    config = table3.Config(SMALL, methods=("BitFit", "LoRA"), n_rates=1)
+    results = table3.run(config, Sweep(tmp_path, progress=False))
+    assert results["methods"]["LoRA"]["lr"] == 1e-2 and results["methods"]["BitFit"]["trainable"] > 0
+    table3.plot(results)
+    assert len(table3.table(results)) > 4 and table3.claims(results)
