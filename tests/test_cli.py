@@ -31,6 +31,7 @@ from minilora.verbs.training import LEARNING_RATES
 
 VERBS = (
     "demo", "pretrain", "finetune", "evaluate", "generate", "merge", "bench", "import-peft", "export-peft", "count",
+    "rank", "subspace",
 )  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"
 MODEL = ("--model", "model.safetensors")
