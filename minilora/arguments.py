@@ -192,7 +192,7 @@ def parser():
     p.add_argument("--directions", type=int, default=argparse.SUPPRESS,
                    help="how many of the leading directions (default: all that the adapter has)")  # fmt: skip
     p.add_argument("--plot", metavar="FILE", default=argparse.SUPPRESS,
-                   help="a PNG of phi(i, j), for up to six layers, and of the random control")  # fmt: skip
+                   help="a PNG of phi(i, j), for up to five layers, and of random matrices")  # fmt: skip
 
     p = verb("exercises", "Exercises: write a function, and be told which mistake is in it.",
              "minilora exercises start 1")  # fmt: skip

@@ -7,9 +7,9 @@ from minilora.experiments.text_table import aligned
 
 
 def elimination_report(M):
-    """Row rank and column rank of a matrix of fractions, step by step, and its rank by singular values."""
+    """Row rank and column rank of a matrix (see `matrix_rank_steps`), step by step, and its rank by singular values."""
     rows, columns = matrix_rank_steps(M), matrix_rank_steps(list(zip(*M)))
-    floats = numpy.array(M, dtype=numpy.float64)
+    floats = numpy.array(rows.steps[0].matrix, dtype=numpy.float64)
     S = ", ".join(f"{value:.4g}" for value in singular_values(floats))
     return "\n".join(
         [

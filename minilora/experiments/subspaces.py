@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy
 
 from minilora.analysis import (
-    Amplification,
     Factors,
     amplification_table,
     numerical_rank,
@@ -19,7 +18,7 @@ from minilora.analysis import (
 )
 from minilora.methods import lora_layers
 
-PANELS = 6  # of layers, in a figure
+PANELS = 5  # of layers, in a figure; with the random one, two rows
 
 
 class Similarity(NamedTuple):
@@ -89,18 +88,15 @@ def beside_weights(model, changes, r=None, *, rng):
     -------
     dict of str to Amplification
     """
-    layers = lora_layers(model)
-    tables: dict[str, Amplification] = {}
-    for path, delta_W in changes.items():
-        tables[path] = amplification_table(layers[path].base.W.data, delta_W, r, rng=rng)
-    return tables
+    weights = {path: layer.base.W.data for path, layer in lora_layers(model).items()}
+    return {path: amplification_table(weights[path], delta_W, r, rng=rng) for path, delta_W in changes.items()}
 
 
 def weight_figure(model, changes, r=None, *, rng):
     """phi between delta_W and the leading tenth of W's directions, for the first layers: the paper's figure 8."""
     layers, grids = lora_layers(model), {}
     for path in list(changes)[:PANELS]:
-        W = layers[path].base.W.data
+        W = layers[path].base.W.data  # (O, I)
         grids[path] = weight_similarity(W, changes[path], max(1, min(W.shape) // 10), r, rng=rng).T
     return _figure(grids, next(iter(changes.values())), rng, first=r"$\Delta W$", second="$W$")
 
