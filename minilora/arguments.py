@@ -153,7 +153,8 @@ def parser():
                    help="such as gpt2-medium; or list: all of them; or published: all counts of the paper")  # fmt: skip
     p.add_argument("--model", metavar="FILE", default=argparse.SUPPRESS, help="count a model that minilora saved")
     p.add_argument("--method", default="lora", help="full, top-k, bitfit, prefix-embedding, prefix-layer, "
-                   "adapter-h, adapter-l, adapter-p, adapter-d, lora or dora")  # fmt: skip
+                   "adapter-h, adapter-l, adapter-p, adapter-d, lora, dora, lora+prefix-embedding or "
+                   "lora+prefix-layer")  # fmt: skip
     p.add_argument("--rank", type=int, default=8, help="r of lora and dora")
     p.add_argument("--targets", default="q_proj,v_proj", help="what lora and dora adapt, with commas between: any of "
                    "q_proj, k_proj, v_proj, o_proj, fc_in, fc_out")  # fmt: skip

@@ -245,7 +245,7 @@ def test_texts_are_still_the_bundled_decoder_s(bundled_encoder):
 def test_an_encoder_s_adapter_is_for_no_task_of_texts(bundled_encoder, tmp_path, capsys):
     prints("finetune", *WORDS, *QUICK, "--out", tmp_path / "run")
     capsys.readouterr()
-    for arguments in (["evaluate", "--task", "sums.csv"], ["generate", "The "]):
+    for arguments in (["evaluate", "--task", "mini-e2e"], ["generate", "The "]):
         assert main([*arguments, "--adapter", str(tmp_path / "run")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "the bundled model is a RobertaForClassification; " in line and line.endswith("GPT")

@@ -81,11 +81,22 @@ def test_a_model_file_of_an_encoder(capsys, tmp_path, model_class):
     head = sum(p.data.size for p in model.parameters()) - encoder
     assert lines[0].endswith(f"{encoder + head:,} parameters" + (f", {head:,} of them in its head" if head else ""))
     assert f": {encoder:,} parameters (L {model.config.n_layer}, " in lines[1]
-    length = 9 if model_class in ENCODERS else 14
+    length = 9 if model_class in ENCODERS else 512
     assert any(f"a step of 8 x {length} tokens" in line for line in lines)
     minilora.apply_lora(model, minilora.LoRAConfig(rank=2), rng=np.random.default_rng(0))
     factors = sum(p.data.size for name, p in model.named_parameters() if name.endswith((".A", ".B")))
     assert f"{factors:,} trained" in lines[2]
+
+
+def test_the_longest_text_that_a_model_takes(capsys, tmp_path):
+    minilora.save_model(tiny(ENCODERS[0]), tmp_path / "roberta")
+    minilora.save_model(tiny(Deberta, config=DEBERTA), tmp_path / "deberta")
+    of_roberta = ["count", "--model", str(tmp_path / "roberta"), "--rank", "2", "--device", "cpu", "--length"]
+    assert main([*of_roberta, "9"]) == 0 and main([*of_roberta, "10"]) == 2
+    assert "takes at most 9" in capsys.readouterr().err
+    assert "a step of 8 x 2000 tokens" in printed(
+        capsys, "--model", tmp_path / "deberta", "--rank", 2, "--device", "cpu", "--length", 2000
+    )
 
 
 def test_the_list_has_all_architectures_and_methods(capsys):
@@ -112,9 +123,12 @@ WRONG = {
     "an unknown target": (["gpt2", "--targets", "c_attn"], r"targets was \('c_attn',\); each may be one of q_proj"),
     "a rank too large": (["gpt2", "--rank", "1000"], "rank was 1000; it may be an integer from 1 to 768"),
     "too long": (["gpt2", "--length", "1025"], "length was 1025; gpt2 takes at most 1024"),
+    "too long for RoBERTa, whose first two positions no token has": (
+        ["roberta-base", "--length", "513"], "length was 513; roberta-base takes at most 512"
+    ),
     "no batch": (["gpt2", "--batch-size", "0"], "batch_size was 0; it may be an integer of at least 1"),
     "no such file": (["--model", "none"], "there is no file none"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG.keys())

@@ -14,6 +14,7 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
         -d             -p without those of the first blocks  (AdapterDrop, Rücklé et al., 2021)
     lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
+    lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
 more each token leaves in memory; `analysis/costs.py` uses that.
@@ -49,7 +50,7 @@ class Settings:
     Parameters
     ----------
     rank : int
-        r of lora and dora.
+        r of lora, also with a prefix, and of dora.
     targets : sequence of str
         The matrices that they adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out.
     blocks : int
@@ -201,6 +202,16 @@ def dora(a, s):
     return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
 
 
+def with_prefix(prefix):
+    """LoRA and one of the prefixes at once."""
+
+    def both(a, s):
+        of_lora, of_prefix = lora(a, s), prefix(a, s)
+        return Adaptation(*(x + y for x, y in zip(of_lora, of_prefix, strict=True)))._replace(depth=a.n_layer)
+
+    return both
+
+
 METHODS = {
     "full": full,
     "top-k": top_k,
@@ -213,4 +224,6 @@ METHODS = {
     "adapter-d": adapter_d,
     "lora": lora,
     "dora": dora,
+    "lora+prefix-embedding": with_prefix(prefix_embedding),
+    "lora+prefix-layer": with_prefix(prefix_layer),
 }

@@ -46,6 +46,8 @@ class Architecture:
         S, of DeBERTa's convolution; 0 without one.
     n_types : int
         Rows of RoBERTa's table of token types.
+    first_position : int
+        The row of a text's first token: in RoBERTa the one behind the padding's.
     """
 
     family: str
@@ -57,11 +59,17 @@ class Architecture:
     d_mlp: int | None = None
     conv_width: int = 0
     n_types: int = 1
+    first_position: int = 0
 
     def __post_init__(self):
         if self.family not in FAMILIES:
             raise ValueError(f"family was {self.family!r}; it may be one of {', '.join(map(repr, FAMILIES))}")
         object.__setattr__(self, "d_mlp", self.d_mlp or 4 * self.d_model)
+
+    @property
+    def longest(self):
+        """The most tokens of a sequence; infinite where positions are relative."""
+        return math.inf if self.family == "deberta" else self.n_positions - self.first_position
 
     @property
     def causal(self):
@@ -149,8 +157,11 @@ def architecture_of(config):
     c, sizes = config, (config.n_layer, config.d_model, config.n_head, config.d_mlp)
     if hasattr(c, "n_buckets"):
         return Architecture("deberta", c.vocab_size, 2 * c.n_buckets, *sizes, conv_width=c.conv_kernel_size)
-    if hasattr(c, "pad_id"):  # the first token's position is behind the padding's
-        return Architecture("roberta", c.vocab_size, c.n_positions + c.pad_id + 1, *sizes, n_types=c.n_types)
+    if hasattr(c, "pad_id"):
+        first = c.pad_id + 1
+        return Architecture(
+            "roberta", c.vocab_size, c.n_positions + first, *sizes, n_types=c.n_types, first_position=first
+        )
     return Architecture("gpt", c.vocab_size, c.n_positions, *sizes)
 
 
@@ -159,8 +170,8 @@ ARCHITECTURES = {
     "gpt2-medium": Architecture("gpt", 50257, 1024, 24, 1024, 16),
     "gpt2-large": Architecture("gpt", 50257, 1024, 36, 1280, 20),
     "gpt2-xl": Architecture("gpt", 50257, 1024, 48, 1600, 25),
-    "roberta-base": Architecture("roberta", 50265, 514, 12, 768, 12),
-    "roberta-large": Architecture("roberta", 50265, 514, 24, 1024, 16),
+    "roberta-base": Architecture("roberta", 50265, 514, 12, 768, 12, first_position=2),
+    "roberta-large": Architecture("roberta", 50265, 514, 24, 1024, 16, first_position=2),
     "deberta-v2-xxlarge": Architecture("deberta", 128100, 512, 48, 1536, 24, conv_width=3),
     "gpt3-175b": Architecture("gpt", 50257, 2048, 96, 12288, 96),
 }

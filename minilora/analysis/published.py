@@ -177,6 +177,11 @@ def _gpt3_sweeps():
     ):
         reason = {"603.8": "twice the row above, which was cut off", "18.8": CUT, "301.9": CUT}.get(figure, "")
         yield _gpt3(15, _lora_name(targets, rank), figure, "lora", reason, rank=rank, targets=targets)
+    lengths = {"before": 8, "after": 4}
+    for rank, figure in ((8, "37.8"), (32, "151.1"), (64, "302.1")):
+        name, reason = f"LoRA+PE, r = {rank}, l_p = 8, l_i = 4", CUT if rank == 8 else ""
+        yield _gpt3(15, name, figure, "lora+prefix-embedding", reason, rank=rank, **lengths)
+    yield _gpt3(15, "LoRA+PL, r = 8, l_p = 8, l_i = 4", "52.8", "lora+prefix-layer", PRE_LAYER, rank=8, **lengths)
 
 
 TABLES = (_latency, _glue, _e2e, _gpt3_main, _gpt3_matrices, _gpt3_sweeps)

@@ -18,6 +18,7 @@ USED = {  # the settings that a method has
     **dict.fromkeys(("adapter-h", "adapter-l", "adapter-p"), ("size",)),
     "adapter-d": ("size", "leave_out"),
     **dict.fromkeys(("lora", "dora"), ("rank", "targets")),
+    **dict.fromkeys(("lora+prefix-embedding", "lora+prefix-layer"), ("rank", "targets", "before", "after")),
 }
 
 
@@ -52,12 +53,12 @@ def architecture_report(name, architecture, method, settings, *, batch_size, len
     settings : dict
         The settings of all methods; the method's own are used.
     batch_size, length : int
-        N and T of a training step. T may be up to the architecture's number of positions.
+        N and T of a training step. T may be up to the architecture's longest sequence.
     optimizer : str
     """
     a = architecture
-    if length > a.n_positions:
-        raise ValueError(f"length was {length}; {name} takes at most {a.n_positions}")
+    if length > a.longest:
+        raise ValueError(f"length was {length}; {name} takes at most {a.longest}")
     settings = {key: settings[key] for key in USED.get(method, ())}
     adaptation, full = adapt(a, method, **settings), adapt(a, "full")
     described = [f"{key} {value if isinstance(value, int) else ','.join(value)}" for key, value in settings.items()]

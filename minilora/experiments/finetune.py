@@ -114,14 +114,14 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
     else:
         save_adapter(model, path)
 
-    count = count_parameters(model)
+    count, head = count_parameters(model), sum(p.data.size for p in new_parameters(model).values())
     result = {
         "command": command,
         "config": json.loads(json.dumps(asdict(config))),
         "model_id": base,
         "task": {"name": task.name, "id": task.id, "left_out": task.left_out},
         "trainable": count.trainable,
-        **({"head": sum(p.data.size for p in new.values())} if (new := new_parameters(model)) else {}),
+        **({"head": head} if head else {}),
         "percent": count.percent,
         **measure(model, task),
         "concerns": concerns(history),

@@ -4,7 +4,7 @@ PEFT names its tensors after transformers' modules. A module that holds several 
 c_attn: W_q, W_k and W_v) lists them in their order. One more architecture is one more `Layout`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minilora.layers import LoRALinear
 
@@ -68,10 +68,17 @@ def _bert(model, encoder, qkv, whole, task=None):
     return Layout(linear, {**norms, **whole}, task=task)
 
 
+def _roberta_masked_lm():
+    """RoBERTa with its head; of that, what is not tied to the embedding."""
+    encoder = _bert("roberta.", "encoder.", ROBERTA, {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.ln"})
+    return replace(encoder, linear={**encoder.linear, "lm_head.dense": ("head.dense",)})
+
+
 ROBERTA, DEBERTA = ("query", "key", "value"), ("query_proj", "key_proj", "value_proj")
 LAYOUTS = {  # by the name of our class
     "GPT": _gpt2(),
     "Roberta": _bert("", "", ROBERTA, {}),
+    "RobertaForMaskedLM": _roberta_masked_lm(),
     "RobertaForClassification": _bert("roberta.", "encoder.", ROBERTA, {"classifier": "head"}, "SEQ_CLS"),
     "Deberta": _bert("", "", DEBERTA, {"encoder.LayerNorm": "ln_r"}),
     "DebertaForClassification": _bert(

@@ -26,7 +26,7 @@ def load_peft(model, folder, *, name="default"):
 
     Parameters
     ----------
-    model : GPT, Roberta, RobertaForClassification, Deberta or DebertaForClassification
+    model : GPT, Roberta, RobertaForMaskedLM, RobertaForClassification, Deberta or DebertaForClassification
     folder : str or Path
     name : str
 

@@ -23,7 +23,7 @@ def save_peft(model, folder, *, name=None, base=None):
 
     Parameters
     ----------
-    model : GPT, Roberta, RobertaForClassification, Deberta or DebertaForClassification
+    model : GPT, Roberta, RobertaForMaskedLM, RobertaForClassification, Deberta or DebertaForClassification
     folder : str or Path
     name : str, optional
         The active adapter, if not given.

@@ -185,8 +185,17 @@ def refuse_merged(model):
 
 
 def merge_lora(model):
-    """Replace each adapted W by W + delta_W: the adapted model at exactly the base's cost. The frozen W is kept."""
-    for layer in lora_layers(model).values():
+    """Replace each adapted W by W + delta_W: the adapted model at exactly the base's cost. The frozen W is kept.
+
+    Raises
+    ------
+    ValueError
+        If no adapter is active: there is nothing to merge.
+    """
+    layers = lora_layers(model).values()
+    if all(layer.active is None for layer in layers):
+        raise ValueError(f"no adapter is active to be merged; the model's adapters are {adapter_names(model)}")
+    for layer in layers:
         layer.merge()
 
 

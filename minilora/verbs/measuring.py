@@ -42,11 +42,9 @@ def count(options):
         return
     if options.model is None:
         name, architecture = options.architecture, find_architecture(options.architecture)
-        longest = architecture.n_positions
     else:
         model = minilora.load_model(options.model, device=options.device)
         name, architecture = options.model, architecture_of(model.config)
-        longest = getattr(model.config, "n_positions", architecture.n_positions)
         holds = count_parameters(model).total
         head = holds - count_parameters(getattr(model, "encoder", model)).total
         print(f"{name} holds {holds:,} parameters" + (f", {head:,} of them in its head" if head else ""))
@@ -59,7 +57,7 @@ def count(options):
             options.method,
             settings,
             batch_size=options.batch_size,
-            length=options.length if options.length is not None else min(512, longest),
+            length=options.length if options.length is not None else min(512, architecture.longest),
             optimizer=options.optimizer,
         )
     )

@@ -41,6 +41,8 @@ ADDED = {
     "adapter-d": ({"size": 4, "leave_out": 1}, (L - 1) * BOTTLENECK),
     "lora": ({"rank": 2, "targets": ("k_proj",)}, 2 * C * 2 * L),
     "dora": ({"rank": 2, "targets": ("k_proj", "fc_in")}, (2 * C * 2 + (C + 10) * 2 + C + 10) * L),
+    "lora+prefix-embedding": ({"rank": 2, "targets": ("k_proj",), "before": 3, "after": 2}, 2 * C * 2 * L + C * 5),
+    "lora+prefix-layer": ({"rank": 2, "targets": ("k_proj",), "before": 0, "after": 5}, 2 * C * 2 * L + L * C * 5),
 }
 
 
@@ -48,6 +50,13 @@ ADDED = {
 def test_what_is_added_is_the_paper_s_formula(method, settings, count):
     adapted = adaptation(A, method, **settings)
     assert (adapted.own, adapted.added, adapted.trainable) == (0, count, count)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "layer"])
+def test_lora_with_a_prefix_costs_what_both_do(kind):
+    both, lora, prefix = (adaptation(A, m) for m in (f"lora+prefix-{kind}", "lora", f"prefix-{kind}"))
+    assert (both.kept, both.prefix, both.added_matrices) == (lora.kept, prefix.prefix, lora.added_matrices)
+    assert both.depth == lora.depth == prefix.depth == L and both.own == 0
 
 
 def test_every_method_is_tested():

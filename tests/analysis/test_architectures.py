@@ -81,6 +81,14 @@ def test_a_classification_head_is_the_encoder_s():
         ARCHITECTURES["gpt2"].classifier_size(2)
 
 
+def test_the_longest_sequence():
+    longest = {name: a.longest for name, a in ARCHITECTURES.items()}
+    assert longest["roberta-base"] == longest["roberta-large"] == 512
+    assert longest["gpt2-xl"] == 1024 and longest["deberta-v2-xxlarge"] == math.inf
+    assert architecture_of(CONFIG).longest == CONFIG.n_positions
+    assert architecture_of(replace(CONFIG, pad_id=4)).longest == CONFIG.n_positions
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="architecture was 'gpt5'; it may be one of gpt2, .*gpt3-175b"):
         find_architecture("gpt5")

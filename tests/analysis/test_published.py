@@ -79,6 +79,10 @@ EXPECTED = {
     (15, "GPT-3, LoRA on W_q, W_k, W_v, W_o, r = 4", "37.7"): (37_748_736, "agrees"),
     (15, "GPT-3, LoRA on W_q, W_v, r = 64", "301.9"): (301_989_888, "rounding"),
     (15, "GPT-3, LoRA on W_q, W_k, W_v, W_o, r = 64", "603.8"): (603_979_776, "not reconcilable"),
+    (15, "GPT-3, LoRA+PE, r = 8, l_p = 8, l_i = 4", "37.8"): (37_896_192, "rounding"),
+    (15, "GPT-3, LoRA+PE, r = 32, l_p = 8, l_i = 4", "151.1"): (151_142_400, "agrees"),
+    (15, "GPT-3, LoRA+PE, r = 64, l_p = 8, l_i = 4", "302.1"): (302_137_344, "agrees"),
+    (15, "GPT-3, LoRA+PL, r = 8, l_p = 8, l_i = 4", "52.8"): (51_904_512, "not reconcilable"),
 }
 ROWS = {(row.table, row.row, row.figure): row for row in PUBLISHED}
 

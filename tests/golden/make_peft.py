@@ -61,6 +61,15 @@ ADAPTERS = {
         },
         "dora": {"r": 2, "lora_alpha": 3, "use_dora": True, "use_rslora": True, "task_type": "SEQ_CLS"},
     },
+    "roberta_masked_lm": {
+        "default": {"r": 2, "lora_alpha": 3},
+        "head": {
+            "r": 3, "lora_alpha": 5, "use_rslora": True, "target_modules": ["query", "output.dense", "lm_head.dense"],
+            "modules_to_save": ["lm_head.layer_norm"],
+        },
+        "whole_head": {"r": 2, "target_modules": ["key"], "modules_to_save": ["lm_head.dense", "lm_head.layer_norm"]},
+        "dora": {"r": 2, "lora_alpha": 3, "use_dora": True, "task_type": "FEATURE_EXTRACTION"},
+    },
     "deberta": {
         "default": {"r": 2, "lora_alpha": 3, "task_type": "SEQ_CLS"},
         "pooler": {"r": 2, "target_modules": ["output.dense"], "modules_to_save": ["classifier", "pooler"]},
@@ -70,6 +79,7 @@ ADAPTERS = {
 MODELS = {
     "gpt2": (transformers.GPT2LMHeadModel, GPT2),
     "roberta": (transformers.RobertaForSequenceClassification, ROBERTA),
+    "roberta_masked_lm": (transformers.RobertaForMaskedLM, ROBERTA),
     "deberta": (transformers.DebertaV2ForSequenceClassification, DEBERTA),
 }
 

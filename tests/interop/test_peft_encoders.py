@@ -1,4 +1,4 @@
-"""RoBERTa's and DeBERTa's adapters of peft, with their classification heads."""
+"""RoBERTa's and DeBERTa's adapters of peft, with their heads."""
 
 import json
 
@@ -14,9 +14,11 @@ from minilora.methods import LoRAConfig, apply_lora, lora_layers
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 CASES = [
     *(("roberta", name) for name in ("default", "one_layer", "dora")),
+    *(("roberta_masked_lm", name) for name in ("default", "head", "whole_head", "dora")),
     *(("deberta", name) for name in ("default", "pooler", "dora")),
 ]
-LOADERS = {"roberta": interop.load_roberta, "deberta": interop.load_deberta}
+CLASSIFIERS = {"roberta": interop.load_roberta, "deberta": interop.load_deberta}
+LOADERS = {**CLASSIFIERS, "roberta_masked_lm": interop.load_roberta}
 
 
 def base(kind):
@@ -41,7 +43,7 @@ def test_an_adapter_of_peft_is_saved_as_peft_saved_it(kind, adapter, tmp_path):
     assert json.loads((tmp_path / CONFIG).read_text())["fan_in_fan_out"] is False
 
 
-@pytest.mark.parametrize("kind", LOADERS)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_without_its_head_it_is_no_classifier_s_adapter(kind, tmp_path):
     """peft looks for the classifier in every adapter of the task SEQ_CLS."""
     model = base(kind)
@@ -52,7 +54,7 @@ def test_without_its_head_it_is_no_classifier_s_adapter(kind, tmp_path):
     assert (config["modules_to_save"], config["task_type"]) == (None, None)
 
 
-@pytest.mark.parametrize("kind", LOADERS)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_the_head_is_saved_if_it_is_trained(kind, tmp_path):
     model = base(kind)
     apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
@@ -63,3 +65,12 @@ def test_the_head_is_saved_if_it_is_trained(kind, tmp_path):
     other = base(kind)
     interop.load_peft(other, tmp_path)
     assert trainable_names(other) == trainable_names(model) and len(lora_layers(other)) == 4
+
+
+def test_what_of_the_masked_lm_head_is_tied_has_no_place_in_peft_s_file(tmp_path):
+    model = base("roberta_masked_lm")
+    apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
+    model.head.bias.trainable = True
+    with pytest.raises(ValueError, match=r"head\.bias is trained; besides A and B, PEFT saves .* lm_head.dense"):
+        interop.save_peft(model, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -144,3 +144,12 @@ def test_a_model_that_still_has_adapters_is_not_saved_as_a_plain_one(tmp_path):
     with pytest.raises(ValueError, match="remove_lora"):
         save_model(tiny_lora(CONFIG), tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_there_must_be_something_to_merge():
+    with pytest.raises(ValueError, match=r"no adapter is active to be merged; the model's adapters are \[\]"):
+        merge_lora(tiny_gpt())
+    model = tiny_lora(CONFIG)
+    set_adapter(model, None)
+    with pytest.raises(ValueError, match=r"no adapter is active to be merged; the model's adapters are \['default'\]"):
+        merge_lora(model)
