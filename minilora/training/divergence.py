@@ -2,7 +2,7 @@
 
 import math
 
-from minilora.backend import get_xp
+from minilora.backend import get_xp, to_numpy
 
 
 class Diverged(ValueError):
@@ -46,5 +46,5 @@ def _advice(lr):
 
 def _not_finite(arrays):
     """The names of the first arrays that hold anything but finite numbers, as text."""
-    odd = [name for name, array in arrays.items() if not get_xp(array).isfinite(array).all()]
+    odd = [name for name, array in arrays.items() if not to_numpy(get_xp(array).isfinite(array).all())]
     return ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")

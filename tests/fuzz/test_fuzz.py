@@ -26,19 +26,26 @@ def test_damaged_files_load_or_are_refused(files):
     assert report["messages"] > 20  # many ways of being wrong were tried
 
 
-def fail():
+def fail(place):
     raise KeyError("config")
 
 
-def take_forever():
+def refuse_something(place):
+    raise ValueError("math domain error")
+
+
+def take_forever(place):
     while True:
         pass
 
 
-@pytest.mark.parametrize(("read", "error"), [(fail, "KeyError"), (take_forever, "TimeoutError")])
-def test_another_error_and_a_loop_without_end_are_failures(read, error, monkeypatch):
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [(fail, "KeyError"), (refuse_something, "it does not name the file"), (take_forever, "TimeoutError")],
+)
+def test_another_error_and_a_loop_without_end_are_failures(read, error, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "SECONDS", 0.2)
-    loaded, refusal, failure = run.attempt(read)
+    loaded, refusal, failure = run.attempt(read, tmp_path)
     assert not loaded and refusal is None and failure.startswith(error)
 
 
@@ -46,7 +53,7 @@ def test_another_error_and_a_loop_without_end_are_failures(read, error, monkeypa
 def test_too_much_memory_is_a_failure():
     program = (
         "import numpy, fuzz.run as run; run.limit_memory(run.BYTES)\n"
-        "print(run.attempt(lambda: numpy.empty(2 * run.BYTES, 'uint8'))[2])"
+        "print(run.attempt(lambda place: numpy.empty(2 * run.BYTES, 'uint8'), '')[2])"
     )
     tests = Path(run.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tests)
