@@ -8,7 +8,7 @@ from minilora.plots.analysis import similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder
 from minilora.plots.picture import lora_picture
 from minilora.plots.rank import arrows, circle_and_image, images
-from minilora.plots.scores import parameters_against_score, scores
+from minilora.plots.scores import by_seed, parameters_against_score, scores
 from minilora.plots.style import save
 from minilora.plots.subspace import overlap, two_lines
 from minilora.plots.teaching import attention_map, bars, curves, marked_text, matrices, timings, word_grid
@@ -22,6 +22,7 @@ __all__ = [
     "bench_memory",
     "bench_ratios",
     "bench_scaling",
+    "by_seed",
     "circle_and_image",
     "curves",
     "images",
