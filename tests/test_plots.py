@@ -58,6 +58,7 @@ FIGURES = {
     "large matrices": lambda: plots.images({"$W$": np.outer(np.arange(-20, 20), np.arange(30)), "1": np.eye(40)}),
     "overlap": lambda: plots.overlap(PHI, 2, 3),
     "two lines": lambda: plots.two_lines(35),
+    "by seed": lambda: plots.by_seed({"r = 1": [2.4, 2.5], "r = 4": [2.3, 2.45]}, x="loss", joined=True),
     "bars": lambda: plots.bars({"LoRA": 1536, "full": 589_824}, x="numbers", log=True),
     "timings": lambda: plots.timings(TIMES),
     "attention": lambda: plots.attention_map(np.tril(np.full((2, 12, 12), 0.1)), "Hello, world"),

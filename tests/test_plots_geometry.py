@@ -1,4 +1,4 @@
-"""The pictures of rank and of subspaces: what is drawn is what was given."""
+"""Matrices as geometry, subspaces, and seeds side by side: what is drawn is what was given."""
 
 import numpy as np
 import pytest
@@ -73,3 +73,15 @@ def test_a_second_phi_may_stand_where_chance_stands():
     phi = np.full((2, 3), 0.5)
     panels = plots.similarity_heatmap(phi, phi, titles=("$W_q$", "$W_v$")).axes[:2]
     assert [axes.get_title() for axes in panels] == ["$W_q$", "$W_v$"]
+
+
+@pytest.mark.parametrize(("joined", "dashes"), [(False, {"None"}), (True, {"-", "--"})])
+def test_each_seed_has_its_mark_in_each_row_and_the_mean_is_between(joined, dashes):
+    measured = {"W_q": [2.0, 3.0], "W_v": [1.0, 1.5], "all": [0.0, 1.0]}
+    axes = plots.by_seed(measured, x="loss", joined=joined).axes[0]
+    *seeds, mean = axes.lines
+    assert [line.get_xdata().tolist() for line in seeds] == [[2.0, 1.0, 0.0], [3.0, 1.5, 1.0]]
+    assert mean.get_xdata().tolist() == [2.5, 1.25, 0.5]
+    assert {line.get_linestyle() for line in seeds} == dashes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["W_q", "W_v", "all"]
+    assert axes.get_ylim() == (2.5, -0.5)  # the first on top

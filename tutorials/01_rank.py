@@ -135,9 +135,9 @@ print("rounded:", 3 - 0.3 / 0.1)
 # %%
 from minilora.analysis import svd_of
 
-W = np.array([[1.0, 2.0], [0.5, -0.6]])                           # (O, I) = (2, 2)
-U, S, Vt = svd_of(W)                                              # (O, 2), (2,), (2, I)
-plots.circle_and_image(W, U, S, Vt)
+M2 = np.array([[1.0, 2.0], [0.5, -0.6]])                          # (O, I) = (2, 2)
+U, S, Vt = svd_of(M2)                                             # (O, 2), (2,), (2, I)
+plots.circle_and_image(M2, U, S, Vt)
 
 # %% [markdown]
 # The ellipse has a longest direction and, at a right angle to it, a shortest one. It turns out that the two arrows
@@ -154,7 +154,7 @@ plots.circle_and_image(W, U, S, Vt)
 
 # %%
 for i in 0, 1:
-    print("W v =", W @ Vt[i], "   sigma u =", S[i] * U[:, i])     # (O,), (O,)
+    print("M v =", M2 @ Vt[i], "   sigma u =", S[i] * U[:, i])    # (O,), (O,)
 
 # %% [markdown]
 # ### A sum of matrices of rank 1
@@ -430,6 +430,6 @@ plots.singular_values({"full fine-tuning": singular_values(delta_W), "LoRA, $r =
 #
 # Both. The smallest singular value lies below what float32 can tell from rounding, and above what float64 can. A
 # numerical rank belongs to a matrix **and** a tolerance. Try it: `numerical_rank(W)` and
-# `numerical_rank(W.astype("float64"))` for `model.blocks[0].attn.k_proj.base.W.data`, or another one.
+# `numerical_rank(W.astype("float64"))` with `W = model.blocks[0].attn.k_proj.W.data`.
 #
 # </details>

@@ -16,7 +16,7 @@ from minilora.plots.rank import (
     spectrum_cut,
     word_image,
 )
-from minilora.plots.scores import parameters_against_score, scores
+from minilora.plots.scores import by_seed, parameters_against_score, scores
 from minilora.plots.seed_curves import seed_curves
 from minilora.plots.style import save
 from minilora.plots.subspace import overlap, two_lines
@@ -33,6 +33,7 @@ __all__ = [
     "bench_memory",
     "bench_ratios",
     "bench_scaling",
+    "by_seed",
     "circle_and_image",
     "curves",
     "directions_bars",

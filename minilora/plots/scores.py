@@ -79,3 +79,35 @@ def parameters_against_score(methods, *, ylabel, levels=None):
     axes.set(xlabel="trainable parameters", ylabel=ylabel)
     figure.legend(loc="outside right upper")
     return figure
+
+
+@styled
+def by_seed(measured, *, x, joined=False):
+    """A row for each setting, the first on top: a mark for every seed, and a stroke at their mean.
+
+    Parameters
+    ----------
+    measured : dict of str to sequence of float
+        By setting: a value for each seed, in the same order.
+    x : str
+        What was measured.
+    joined : bool
+        Join the marks of each seed by a line, to see whether all seeds tell the same.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = new_figure(10.5, 1.6 + 0.6 * len(measured))
+    axes = figure.subplots()
+    values = numpy.array(list(measured.values()))  # (settings, seeds)
+    places = numpy.arange(len(values))
+    for seed, line in zip(range(values.shape[1]), cycle(LINES)):
+        dash = {"linestyle": line["linestyle"] if joined else "none", "linewidth": 1.4, "alpha": 0.8}
+        marker = {"marker": line["marker"], "color": line["color"], "markeredgecolor": "black"}
+        axes.plot(values[:, seed], places, label=f"seed {seed}", **dash, **marker)
+    axes.plot(values.mean(axis=1), places, "|", markersize=26, markeredgewidth=3, color="black", label="mean")
+    axes.set_yticks(places, measured)
+    axes.set(xlabel=x, ylim=(len(values) - 0.5, -0.5))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=values.shape[1] + 1)
+    return figure
