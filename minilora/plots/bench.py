@@ -1,6 +1,5 @@
 """How fast: ratios to the peer, memory, how cost grows, and what each optimisation gave."""
 
-from itertools import cycle
 
 import numpy
 
@@ -161,8 +160,7 @@ def overheads(panels, *, ylabel):
     for axes, (shape, bars) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
         low, medians, high = (numpy.array(column) for column in zip(*bars.values()))
         places = numpy.arange(len(bars))
-        for place, median, (line, hatch) in zip(places, medians, cycle(zip(LINES, ("", "//", "xx", "..", "\\\\")))):
-            axes.bar(place, median, width=0.7, color=line["color"], edgecolor="white", hatch=hatch)
+        axes.bar(places, medians, width=0.7, color="#56B4E9")
         axes.errorbar(places, medians, (medians - low, high - medians), fmt="none", color="black", capsize=5)
         axes.axhline(0.0, color="black", linewidth=1.4)
         axes.set(title=shape)

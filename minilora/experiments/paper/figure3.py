@@ -66,10 +66,8 @@ def claims(results):
                 f"The top direction is shared, with phi(1, 1) > 0.5, in W_q and W_v of the middle layer; by {of}",
                 set(middle) <= set(shared),
                 f"{seen}; above 0.5 in {len(shared)} of {len(results['layers'])} matrices",
-                "A begins as random numbers, and a few hundred steps turn it less than the paper's thousands do; "
-                "delta W, where B weighs its rows, shows what was learned."
-                if name == "first_A"
-                else "What the steps have made of so few examples differs from seed to seed.",
+                "The two ranks differ in the seed too, so in their first A and the order of their examples, and were "
+                "trained for a few hundred steps; what random directions would have in common is in the table.",
             )
         )
     return found
@@ -84,7 +82,7 @@ def plot(results):
         path = middle_layer(results["layers"], projection)
         panels[f"{symbol(path)}: of $A$"] = as_grid(results["layers"][path]["grid_A"])
         panels[rf"{symbol(path)}: of $\Delta W$"] = as_grid(results["layers"][path]["grid_delta"])
-    panels["random (expected)"] = random_control(low, high, results["I"])
+        panels["random (expected)"] = random_control(low, high, results["I"])  # the last of the first row
     return plots.similarity_grid(panels, first=f"$r = {low}$", second=f"$r = {high}$", columns=3)
 
 

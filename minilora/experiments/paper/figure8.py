@@ -81,7 +81,7 @@ def plot(results):
     panels = {symbol(path): as_grid(row["grid"]) for path, row in results["layers"].items() if path.endswith("q_proj")}
     panels["random (expected)"] = as_grid(results["layers"][middle_layer(results["layers"])]["control"])
     largest = max(0.2, min(1.0, float(max(grid.max() for grid in panels.values()))))
-    return plots.similarity_grid(panels, first="$W$", second=r"$\Delta W$", columns=len(panels), largest=largest)
+    return plots.similarity_grid(panels, first="$W$", second=r"$\Delta W$", columns=3, largest=largest)
 
 
 EXPERIMENT = Experiment(
