@@ -3,9 +3,9 @@
     python tests/mutation.py minilora/ops tests/ops --sample 100 --seed 0
     python tests/mutation.py minilora/methods/lora.py tests/methods
 
-A mutant is one operator, comparison, number or condition that is another one. Each is tried in a process of its own, with
-pytest on the given tests (but for test_mutants.py, which does not look at the package); the file on the disk is not
-touched. Needs fork, so not Windows. What survives is listed: it needs a test, or is no change at all.
+A mutant is one operator, comparison, number or condition that is another one. Each is tried in a process of its own,
+with pytest on the given tests (but for test_mutants.py, which does not look at the package); the file on the disk stays
+as it is. Needs fork, so not Windows. What survives is listed: it needs a test, or is no change at all.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def survives(path, source, tests):
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         sys.meta_path.insert(0, Replacing(name, path, source))
         options = ["-x", "-q", "-p", "no:cacheprovider", "--ignore-glob=*test_mutants.py"]
         os._exit(int(pytest.main([*tests, *options]) != 0))
@@ -124,7 +124,9 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     options = parser.parse_args()
     package = options.package.resolve()
-    files = sorted(package.rglob("*.py")) if package.is_dir() else [package]
+    files = [package]
+    if package.is_dir():
+        files = sorted(path for path in package.rglob("*.py") if path.name != "__init__.py")  # those re-export
     everything = [(path, *mutant) for path in files for mutant in mutants(path)]
     chosen = everything
     if options.sample and options.sample < len(everything):
