@@ -39,7 +39,7 @@ class Trainer:
     folder : str or Path, optional
         Where configuration, metrics and (with `checkpoint_every`) checkpoints are kept.
     checkpoint_every : int, optional
-        Save the state every so many steps; `resume_run` continues from it.
+        Save the state every so many steps, and on Ctrl-C; `resume_newest` continues from it.
     about : dict, optional
         What else makes the run this run, for JSON, such as the model's shape and the corpus. It is kept with the
         configuration, and a run continues only where both are the same.
