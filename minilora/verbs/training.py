@@ -105,7 +105,7 @@ def with_head_for(task, model, seed):
     n_classes = len(task.label_names)
     if isinstance(model, EncoderForClassification) and model.config.n_classes == n_classes:
         return model
-    return new_classifier(model, n_classes, numpy.random.default_rng([seed, 1]))  # [seed]: what the method draws
+    return new_classifier(model, n_classes, numpy.random.default_rng([seed, 1]))  # seed alone is the method's
 
 
 def method_settings(options):

@@ -54,7 +54,7 @@ def test_what_is_added_is_the_paper_s_formula(method, settings, count):
 
 @pytest.mark.parametrize("kind", ["embedding", "layer"])
 def test_lora_with_a_prefix_costs_what_both_do(kind):
-    both, lora, prefix = (adaptation(A, m) for m in (f"lora+prefix-{kind}", "lora", f"prefix-{kind}"))
+    both, lora, prefix = (adaptation(A, m, rank=2) for m in (f"lora+prefix-{kind}", "lora", f"prefix-{kind}"))
     assert (both.kept, both.prefix, both.added_matrices) == (lora.kept, prefix.prefix, lora.added_matrices)
     assert both.depth == lora.depth == prefix.depth == L and both.own == 0
 

@@ -76,17 +76,19 @@ def test_unmerging_what_is_not_merged_changes_nothing():
     assert same_bits(weights_of(model), weights_of(tiny_lora(CONFIG)))
 
 
-@pytest.mark.parametrize("change", [merge_lora, unmerge_lora])
-def test_a_model_without_adapters_stays_as_it_is(change):
+def test_unmerging_a_model_without_adapters_leaves_it_as_it_is():
     model = tiny_gpt()
-    change(model)
+    unmerge_lora(model)
     assert same_bits(weights_of(model), weights_of(tiny_gpt()))
 
 
-def test_with_no_adapter_active_there_is_nothing_to_merge():
+def test_without_an_active_adapter_there_is_nothing_to_merge():
+    with pytest.raises(ValueError, match=r"no adapter is active to be merged; the model's adapters are \[\]"):
+        merge_lora(tiny_gpt())
     model = tiny_lora(CONFIG)
     set_adapter(model, None)
-    merge_lora(model)
+    with pytest.raises(ValueError, match=r"no adapter is active to be merged; the model's adapters are \['default'\]"):
+        merge_lora(model)
     assert same_bits(logits_of(model), logits_of(tiny_gpt()))
     set_adapter(model, "default")
     assert same_bits(logits_of(model), logits_of(tiny_lora(CONFIG)))
@@ -144,12 +146,3 @@ def test_a_model_that_still_has_adapters_is_not_saved_as_a_plain_one(tmp_path):
     with pytest.raises(ValueError, match="remove_lora"):
         save_model(tiny_lora(CONFIG), tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
-
-
-def test_there_must_be_something_to_merge():
-    with pytest.raises(ValueError, match=r"no adapter is active to be merged; the model's adapters are \[\]"):
-        merge_lora(tiny_gpt())
-    model = tiny_lora(CONFIG)
-    set_adapter(model, None)
-    with pytest.raises(ValueError, match=r"no adapter is active to be merged; the model's adapters are \['default'\]"):
-        merge_lora(model)
