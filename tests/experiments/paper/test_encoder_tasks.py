@@ -199,8 +199,15 @@ def test_the_papers_numbers_stand_beside_ours(name, label, paper):
 def test_each_table_says_how_it_was_made(name):
     text = "\n".join(find_experiment(name).table(made(name, {})))
     for part in ("names: 1,000 examples in train", "majority class 40.0", "of 3 seeds", "The head's 50 parameters",
-                 "lr: the best of 2 on valid"):  # fmt: skip
+                 "lr: the best on valid, with the first seed, of 0.001, 0.003 (*"):  # fmt: skip
         assert part in text
+
+
+def test_each_table_says_which_rates_were_tried():
+    results = made("table2", {})
+    for label in ("PiSSA", "LoRA+"):
+        results["tasks"]["names"]["methods"][label]["valid_by_lr"] = [(1e-3, 0.8), (3e-4, 0.7)]
+    assert find_experiment("table2").table(results)[-3].strip() == "and of 0.0003, 0.001 for LoRA+; PiSSA"
 
 
 def test_both_tasks_are_in_the_table_and_in_the_figure():
