@@ -12,7 +12,8 @@ import pytest
 from experiments.tiny import ENCODERS, byte_encoder, words_csv
 from methods.tiny import same_bits
 from minilora.data import load_classification_task
-from minilora.experiments.classify import ClassifyRun, adapted_classifier, train_and_measure
+from minilora.experiments.classify import ClassifyRun, adapted_classifier, task_of, train_and_measure
+from minilora.experiments.measure import measure_classes
 from minilora.methods import METHODS as ALL_METHODS
 from minilora.methods import AdapterConfig, HeadConfig, LoRAConfig, PrefixConfig
 from minilora.models import DebertaForClassification, RobertaForClassification, load_model, save_model
@@ -128,3 +129,20 @@ def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps
 def test_a_method_that_does_not_fit_is_refused(task_file, encoder, method, message):
     with pytest.raises(ValueError, match=message):
         train_and_measure(ClassifyRun(task_file, method, QUICK, encoder))
+
+
+def test_as_many_examples_are_measured_as_are_asked_for(task, task_file, encoder):
+    few, everything = task_of(task_file, 32, 8), task_of(task_file, 32)
+    assert len(few.labels["valid"]) <= 8 < len(task.labels["valid"]) and len(few.labels["test"]) <= 8
+    assert few.labels["train"].tolist() == task.labels["train"].tolist()
+    assert len(set(few.labels["test"].tolist())) == 2, "taken from all of the split"
+    for split in ("valid", "test"):
+        assert sorted(e.text for e in everything.splits[split]) == sorted(e.text for e in task.splits[split])
+        lengths = [len(ids) for ids in everything.tokens[split]]
+        assert lengths == sorted(lengths) and len(set(lengths)) > 1, "so that little of a batch is padding"
+    run = ClassifyRun(task_file, LORA, QUICK, encoder)
+    correct = len(few.labels["test"]) * train_and_measure(replace(run, n_held_out=8))["test"]["accuracy"]
+    assert correct == pytest.approx(round(correct))
+    model, _ = adapted_classifier(run)
+    sorted_or_not = [measure_classes(model, t, split="test") for t in (task, everything)]
+    assert sorted_or_not[0] == pytest.approx(sorted_or_not[1], rel=1e-5)

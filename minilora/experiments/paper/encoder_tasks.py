@@ -71,12 +71,19 @@ class Training:
         if self.n_rates not in (1, 2, 3):
             raise ValueError(f"n_rates was {self.n_rates!r}; it may be 1, 2 or 3")
 
+    @property
+    def terms(self):
+        """On which terms all methods are compared, in words."""
+        steps = f"{self.steps} steps of {self.batch_size} examples"
+        return f"{steps}, and {self.n_rates} learning rates to choose from on valid"
+
     def run_of(self, task, trial):
         """The settings of a trial's runs on a task, but for lr and seed."""
         train = TrainConfig(self.steps, self.batch_size, lr_ratio_B=trial.lr_ratio_B, threads=1)
         return ClassifyRun(task, trial.method, train, n_held_out=self.n_held_out)
 
 
+FULL = Training()
 QUICK = Training(steps=3, batch_size=2, seeds=(0, 1), n_rates=1, n_held_out=16)
 
 
@@ -174,14 +181,19 @@ def heading(task, of_task):
 
 def footnotes(results):
     """What every table says of its numbers."""
-    firsts = [next(iter(of_task["methods"].values())) for of_task in results["tasks"].values()]
-    n_rates, n_seeds = len(firsts[0]["valid_by_lr"]), len(firsts[0]["accuracy"]["values"])
-    heads = " and ".join(f"{row['head']:,}" for row in firsts)
-    tried = f"the best of {n_rates} on valid, with the first seed (*: the lowest or highest of them)"
+    tasks = list(results["tasks"].values())
+    rows = tasks[0]["methods"]
+    heads = " and ".join(f"{next(iter(of_task['methods'].values()))['head']:,}" for of_task in tasks)
+    n_seeds = len(next(iter(rows.values()))["accuracy"]["values"])
+    tried = {}
+    for label, row in rows.items():
+        tried.setdefault(", ".join(f"{lr:g}" for lr in sorted(lr for lr, _ in row["valid_by_lr"])), []).append(label)
+    most, *fewer = sorted(tried, key=lambda rates: -len(tried[rates]))
     return [
         f"Scores on test, in percent: mean ± standard deviation of {n_seeds} seeds. The head's {heads} parameters,",
         "which every method trains, are not counted.",
-        f"lr: {tried}." if n_rates > 1 else "lr: no other was tried.",
+        f"lr: the best on valid, with the first seed, of {most} (*: the lowest or highest of those tried)",
+        *(f"    and of {rates} for {'; '.join(tried[rates])}" for rates in fewer),
     ]
 
 

@@ -6,8 +6,8 @@ from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
     FOR_MATRICES,
     FOR_NEW,
+    FULL,
     QUICK,
-    Training,
     Trial,
     claim_of_tasks,
     compare,
@@ -143,8 +143,9 @@ EXPERIMENT = Experiment(
     name="figure2",
     title="Quality against trainable parameters",
     about="The paper draws the accuracy of GPT-3 on WikiSQL and MNLI against the trainable parameters of each method. "
-    "Here each method adapts the bundled encoder at one to five sizes.",
-    config=Training(),
+    "Here each method adapts the bundled encoder at one to five sizes, "
+    f"with {FULL.terms}.",
+    config=FULL,
     quick=QUICK,
     run=run,
     table=table,

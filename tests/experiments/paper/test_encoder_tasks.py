@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from experiments.tiny import byte_encoder, csv_text, words
-from minilora.data import Example
+from experiments.tiny import byte_encoder, words_csv
 from minilora.experiments.comparison import mean_and_spread
 from minilora.experiments.paper import encoder_tasks, figure2, find_experiment, table2, table5, table6
 from minilora.experiments.paper.encoder_tasks import Training, Trial, compare
@@ -26,7 +25,7 @@ each_experiment = pytest.mark.parametrize("name", LABELS)
 def training(tmp_path_factory):
     """A task of words, to be learned by an encoder wide enough for rank 64, in the place of the bundled one."""
     folder = tmp_path_factory.mktemp("tiny")
-    (folder / "words.csv").write_text(csv_text([Example(word, label, word) for word, label in words()]))
+    (folder / "words.csv").write_text(words_csv())
     save_model(byte_encoder(d_model=64, n_layer=4), folder / "encoder.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundled, "ASSETS", folder)
@@ -199,8 +198,15 @@ def test_the_papers_numbers_stand_beside_ours(name, label, paper):
 def test_each_table_says_how_it_was_made(name):
     text = "\n".join(find_experiment(name).table(made(name, {})))
     for part in ("names: 1,000 examples in train", "majority class 40.0", "of 3 seeds", "The head's 50 parameters",
-                 "lr: the best of 2 on valid"):  # fmt: skip
+                 "lr: the best on valid, with the first seed, of 0.001, 0.003 (*"):  # fmt: skip
         assert part in text
+
+
+def test_each_table_says_which_rates_were_tried():
+    results = made("table2", {})
+    for label in ("PiSSA", "LoRA+"):
+        results["tasks"]["names"]["methods"][label]["valid_by_lr"] = [(1e-3, 0.8), (3e-4, 0.7)]
+    assert find_experiment("table2").table(results)[-3].strip() == "and of 0.0003, 0.001 for LoRA+; PiSSA"
 
 
 def test_both_tasks_are_in_the_table_and_in_the_figure():
