@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 120  # a mutant that takes longer runs forever, and is found out
@@ -135,10 +136,10 @@ def main():
     if not survives(files[0], files[0].read_text(encoding="utf-8"), options.tests):
         sys.exit("the tests fail without a mutant")
     lived = 0
-    for path, line, old, new, source in chosen:
+    for path, line, old, new, source in tqdm(chosen, unit="mutant"):
         if survives(path, source, options.tests):
             lived += 1
-            print(f"{path.relative_to(ROOT)}:{line}: {old}  ->  {new}", flush=True)
+            tqdm.write(f"{path.relative_to(ROOT)}:{line}: {old}  ->  {new}")
     killed = len(chosen) - lived
     print(f"{killed} of {len(chosen)} mutants killed, {100 * killed / len(chosen):.1f} % ({len(everything)} in all)")
 

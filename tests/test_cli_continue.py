@@ -45,7 +45,9 @@ def stopped(folder, monkeypatch, capsys):
         return draw(*arguments)
 
     monkeypatch.setattr(PairTask, "sample_batch", sample_batch)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
     assert finetune() == 130
+    signal.signal(signal.SIGINT, before)
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     return folder / "run", capsys.readouterr().err

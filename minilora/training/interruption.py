@@ -13,13 +13,17 @@ class Stopped(KeyboardInterrupt):
 def ctrl_c_asks():
     """A context in which a first Ctrl-C only asks: it is noted, and the step goes on. A second one interrupts.
 
+    Where Ctrl-C does nothing, as in a job that a shell runs in the background, it does nothing here.
+
     Yields
     ------
     asked : threading.Event
         Set by the first Ctrl-C.
     """
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # the only one that Ctrl-C reaches
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()  # the only thread that Ctrl-C reaches
+    if not is_main or not callable(before):  # it is ignored, or somebody else's
         yield asked
         return
 
@@ -27,7 +31,6 @@ def ctrl_c_asks():
         asked.set()
         signal.signal(signal.SIGINT, before)
 
-    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
     signal.signal(signal.SIGINT, note)
     try:
         yield asked

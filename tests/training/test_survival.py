@@ -37,6 +37,14 @@ def is_as_if_nothing_had_happened(made):
 # ---- Ctrl-C
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts():
+    """As in a terminal; a job that a shell runs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def stop_in_step(n, presses=1):
     """A sample_batch in whose n-th call Ctrl-C is pressed."""
     calls = iter(range(1, 100))
@@ -57,6 +65,12 @@ def test_ctrl_c_finishes_the_step_saves_it_and_says_where(tmp_path):
     assert step_in(tmp_path / CHECKPOINT) == 3 and step_in(tmp_path / PREVIOUS) == 2
     assert signal.getsignal(signal.SIGINT) is before
     assert is_as_if_nothing_had_happened(continued(tmp_path))
+
+
+def test_where_ctrl_c_is_ignored_it_stays_ignored(tmp_path):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run(tiny_lora(), sample_batch=stop_in_step(3), folder=tmp_path, checkpoint_every=2)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN and step_in(tmp_path / CHECKPOINT) == 6
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path):
