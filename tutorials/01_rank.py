@@ -233,9 +233,10 @@ plots.sliders(approximation, r=(1, 192))
 approximation(16)
 
 # %% [markdown]
-# With a live kernel, move the slider. At $r = 1$ there are only stripes: every row is a multiple of one row. At $r =
-# 16$ most of the pattern is there, also the empty band (the second of four groups of 48 rows does next to nothing in
-# this block). What remains looks like noise, and needs all the other ranks.
+# The percentage is the error, $\|W - BA\|_F$ as a part of $\|W\|_F$. With a live kernel, move the slider. At $r =
+# 1$ there are only stripes: every row is a multiple of one row. At $r = 16$ most of the pattern is there, also the
+# empty band (the second of four groups of 48 rows does next to nothing in this block). What remains looks like
+# noise, and needs all the other ranks.
 #
 # ### Parameters against error
 #
@@ -323,7 +324,8 @@ plots.singular_values({r"$\Delta W_q$": singular_values(delta_W), "its entries, 
 # ### What do the small ones do?
 #
 # Few directions carry most of $\Delta W$. But do the others matter? Ask the model: replace the change of **every**
-# matrix by its best approximation of rank $r$, and measure the loss on held-out examples (lower is better).
+# matrix in its four blocks by its best approximation of rank $r$, leave the rest (embeddings, biases) as trained, and
+# measure the loss on held-out examples (lower is better).
 
 # %%
 def loss_with_rank(r):
@@ -372,9 +374,10 @@ print("numerical rank:", numerical_rank(lora_delta))
 plots.singular_values({"full fine-tuning": singular_values(delta_W), "LoRA, $r = 4$": singular_values(lora_delta)[:4]})
 
 # %% [markdown]
-# Full fine-tuning has a long tail of small singular values. LoRA has four values and no tail. Whether the four are
-# the **same directions** as full fine-tuning's first ones is another question, the one of
-# [notebook 8](08_subspaces.ipynb); how $B$ and $A$ are trained is the one of [notebook 3](03_lora_by_hand.ipynb).
+# Full fine-tuning has a long tail of small singular values. LoRA has four values and no tail, and the four are larger:
+# with fewer directions, and here with fewer matrices, more has to be done by each. Whether they are the **same
+# directions** as full fine-tuning's first ones is another question, the one of [notebook 8](08_subspaces.ipynb); how
+# $B$ and $A$ are trained is the one of [notebook 3](03_lora_by_hand.ipynb).
 #
 # ## On a GPU
 #

@@ -63,8 +63,8 @@ plots.two_lines(35)
 # %% [markdown]
 # ## Three adapters
 #
-# The language model of the package, the same task (lists of attributes are to become sentences), and rank 8 with two
-# random starts, and rank 32 with a third. Thirty steps are few, but enough for the loss to fall.
+# The language model of the package, the task of notebook 1 (lists of attributes are to become sentences), and rank 8
+# with two random starts, and rank 32 with a third. Thirty steps are few, but enough for the loss to fall.
 
 # %%
 task = load_task("mini-e2e", length=256, n_train=300, n_held_out=1)
@@ -127,9 +127,10 @@ plots.similarity_heatmap(phi, control, first="$A$, rank 8", second="$A$, rank 32
 
 # %% [markdown]
 # The first row is the story. The strongest direction that rank 8 has found lies to about one half within what rank 32
-# has found, and much of it already in rank 32's first two directions. Further down, the picture fades to what chance
-# would give. So one or two directions are found again, and the others are mostly the random start, which thirty steps
-# have hardly touched. The paper finds the same in GPT-3, and concludes that this is why a rank of 1 or 2 can be enough.
+# has found, and much of it already in rank 32's first two directions. Further down, the picture fades towards what
+# chance would give. So one or two directions are found again, and the others are mostly the random start, which
+# thirty steps have hardly touched. The paper finds the same in GPT-3, and concludes that this is why a rank of 1 or 2
+# can be enough.
 #
 # ### What chance gives
 #

@@ -223,7 +223,7 @@ for row in PUBLISHED:
         printed = 1e6 * float(row.figure.replace(",", ""))
         off[f"{row.row} (table {row.table})"] = 100 * abs(row.ours - printed) / printed
 off = dict(sorted(off.items(), key=lambda item: -item[1]))
-plots.bars(off, x="difference, in % of the printed count", form="{:.2f}")
+plots.bars(off, x="off by (%)", form="{:.2f}")
 
 # %% [markdown]
 # `minilora count published` gives what we take to be the reason of each. The PreLayer rows do not fit the paper's own

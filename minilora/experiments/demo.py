@@ -126,7 +126,7 @@ def switching(model, base, task, adapter_file):
     adapted = model.forward(ids)[0]
     set_adapter(model, None)
     is_base = numpy.array_equal(to_numpy(model.forward(ids)[0]), to_numpy(base.forward(ids)[0]))
-    load_adapter(model, adapter_file, name="from the file")
+    load_adapter(model, adapter_file, name="from the file", other_base=True)  # is_base says whether it is another
     is_adapted = numpy.array_equal(to_numpy(model.forward(ids)[0]), to_numpy(adapted))
     set_adapter(model, "default")
     return {"base_to_the_bit": is_base, "adapter_from_file_to_the_bit": is_adapted}

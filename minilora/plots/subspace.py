@@ -26,7 +26,7 @@ def overlap(G, i, j, *, first="$A_1$", second="$A_2$"):
     """
     r1, r2 = G.shape
     phi = G[:i, :j].sum() / min(i, j)
-    figure = new_figure(min(12.0, 2.6 + 0.34 * r2), 1.9 + 0.34 * r1)
+    figure = new_figure(min(12.0, max(7.4, 2.6 + 0.34 * r2)), max(3.0, 1.9 + 0.34 * r1))
     axes = figure.subplots()
     image = axes.imshow(G, cmap="magma_r", vmin=0, vmax=1, aspect="auto", extent=(0.5, r2 + 0.5, r1 + 0.5, 0.5))
     axes.plot([0.5, j + 0.5, j + 0.5], [i + 0.5, i + 0.5, 0.5], color=FRAME, linewidth=4, clip_on=False)
