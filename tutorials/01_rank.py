@@ -210,7 +210,7 @@ print("numerical rank:", numerical_rank(product))
 # ### A weight of a language model
 #
 # The package brings a small language model along, a transformer of four blocks. Here is one of its weights, a matrix
-# of 192 × 192 that is called $W_q$ (what it is for, notebook 4 tells).
+# of 192 × 192 that is called $W_q$ (what it is for, [notebook 4](04_a_transformer.ipynb) tells).
 
 # %%
 from minilora import load_bundled

@@ -293,7 +293,7 @@ plots.curves(moves, x="rank $r$", y="change of the output", log="xy")
 # With $\alpha / r$ the line is flat: the rank can be changed without tuning the learning rate again, which is what
 # the paper says it is for. (This is the first step, on one example: all $r$ terms agree. Terms that do not agree add
 # up to about $\sqrt{r}$ of them, and for those $\alpha / r$ is too careful; that is what rsLoRA's $\alpha / \sqrt{r}$
-# is about, in notebook 11.)
+# is about, in [notebook 11](11_after_lora.ipynb).)
 #
 # ## Dropout: where, and its backward
 #
@@ -336,7 +336,8 @@ plots.matrices({"mean over 20,000 masks": np.mean(masked, axis=0), "merged": mer
 # %% [markdown]
 # ## On a GPU
 #
-# The lines of the forward and of the backward are the same; the arrays live in CuPy (notebook 10). What changes is
+# The lines of the forward and of the backward are the same; the arrays live in CuPy
+# ([notebook 10](10_gpu_and_checkpoints.ipynb)). What changes is
 # what is worth saving. $A$ and $B$ are so thin that a GPU is done with them before it has really begun; most of a
 # step's time is the frozen $W$'s.
 #
@@ -378,7 +379,8 @@ plots.matrices({"mean over 20,000 masks": np.mean(masked, axis=0), "merged": mer
 # <details><summary>Answer</summary>
 #
 # $B = 0$, so the change is $-\eta\,\text{scale}^2\,G A^\top A$: for each output, the part of $G$'s row that lies in
-# the span of $A$'s rows. They were drawn at random. (PiSSA and LoRA-GA choose them with more care: notebook 11.)
+# the span of $A$'s rows. They were drawn at random. (PiSSA and LoRA-GA choose them with more care:
+# [notebook 11](11_after_lora.ipynb).)
 #
 # </details>
 #

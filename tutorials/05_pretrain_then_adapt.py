@@ -81,7 +81,8 @@ for name, counted in ("y only", mask), ("x and y", np.ones_like(mask)):
 #
 # Both methods go through the same loop and see the same batches. `apply_method` says what is trained: everything, or
 # $A$ and $B$ on all six linear layers of each block. A method gets a learning rate that suits it; LoRA's is larger
-# (and four times as large again for $B$: that is LoRA+, notebook 11). Thirty steps take seconds, and are enough to
+# (and four times as large again for $B$: that is LoRA+, [notebook 11](11_after_lora.ipynb)). Thirty steps take
+# seconds, and are enough to
 # see the direction.
 
 # %%
@@ -208,7 +209,7 @@ plots.bars(megabytes, x="megabytes")
 # %% [markdown]
 # The activations have not become fewer at all! An adapted layer keeps its input for $dA = dh^\top x$, just as a
 # trained one keeps it for $dW = dy^\top x$. Only a layer that is frozen and **not** adapted forgets its input
-# (notebook 4). With LoRA on $W_q$ and $W_v$ alone, as in most of the paper:
+# ([notebook 4](04_a_transformer.ipynb)). With LoRA on $W_q$ and $W_v$ alone, as in most of the paper:
 
 # %%
 ways["LoRA on q, v"] = adaptation(medium, "lora", rank=8, targets=("q_proj", "v_proj"))
@@ -235,7 +236,7 @@ plots.bars(peaks, x="megabytes", form="{:,.1f}")
 #
 # `load_bundled("decoder", device="gpu")` is the only line that changes. There, memory is what decides whether a model
 # can be trained at all, so what LoRA saves of the state is worth more; and a small model like ours gains little
-# speed, for a GPU spends its time on starting operations (notebook 10).
+# speed, for a GPU spends its time on starting operations ([notebook 10](10_gpu_and_checkpoints.ipynb)).
 #
 # ## Questions
 #

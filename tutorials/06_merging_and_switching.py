@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb).
 #
-# **Next.** 7. Which matrices, which rank
+# **Next.** [7. Which matrices, and which rank?](07_where_and_which_rank.ipynb)
 
 # %%
 # %matplotlib inline
@@ -33,7 +33,8 @@ np.set_printoptions(precision=3, suppress=True)
 # $$W' = W + \Delta W, \qquad \Delta W = \text{scale}\; B A.$$
 #
 # $W'$ has the shape of $W$, so the merged model is as fast as the one we began with. We need an adapter with
-# $B \neq 0$. Training one takes a minute (notebook 5); here any numbers do, so we draw them.
+# $B \neq 0$. Training one takes a minute ([notebook 5](05_pretrain_then_adapt.ipynb)); here any numbers do, so we
+# draw them.
 
 # %%
 def add_adapter(model, name, seed):
@@ -315,7 +316,8 @@ print("scale of the sum:", both.scale, "  of each part:", single.scale)
 #
 # <details><summary>Answer</summary>
 #
-# 16. The SVD gives the best approximation of rank 8 (notebook 1), so it is not exact, but as near as rank 8 can be;
+# 16. The SVD gives the best approximation of rank 8 ([notebook 1](01_rank.ipynb)), so it is not exact, but as near as
+# rank 8 can be;
 #     averaging $A$ and $B$ is nowhere near.
 #
 # </details>

@@ -170,7 +170,8 @@ plots.by_seed(places, x="held-out loss (lower is better)", joined=True)
 #
 # ### Ranks
 #
-# The same with $W_q$ and $W_v$ and other ranks. We keep alpha at 16, so that the scale is $16 / r$ (notebook 3: then
+# The same with $W_q$ and $W_v$ and other ranks. We keep alpha at 16, so that the scale is $16 / r$
+# ([notebook 3](03_lora_by_hand.ipynb): then
 # one learning rate should do for all).
 
 # %%

@@ -57,13 +57,15 @@ plots.two_lines(35)
 # the subspaces are orthogonal, and 1 if one contains the other.
 #
 # Which directions are "first"? The rows of $A$ have no order. So the paper takes the **right-singular vectors** of
-# $A$ (notebook 1: the directions of the input, the most stretched first). There are $r$ of them, and together they
+# $A$ ([notebook 1](01_rank.ipynb): the directions of the input, the most stretched first). There are $r$ of them, and
+# together they
 # span what the rows of $A$ span.
 
 # %% [markdown]
 # ## Three adapters
 #
-# The language model of the package, the task of notebook 1 (lists of attributes are to become sentences), and rank 8
+# The language model of the package, the task of [notebook 1](01_rank.ipynb) (lists of attributes are to become
+# sentences), and rank 8
 # with two random starts, and rank 32 with a third. Thirty steps are few, but enough for the loss to fall.
 
 # %%

@@ -8,9 +8,9 @@
 # **Minutes.** 45
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb). The names of the parts of a transformer (attention, MLP,
-# LayerNorm), for which notebook 4 is good.
+# LayerNorm), for which [notebook 4](04_a_transformer.ipynb) is good.
 #
-# **Next.** 10. On a GPU, and on real checkpoints
+# **Next.** [10. On a GPU, and on real checkpoints](10_gpu_and_checkpoints.ipynb)
 
 # %%
 # %matplotlib inline
@@ -75,7 +75,8 @@ plots.bars({name.removeprefix("blocks.0."): size for name, size in biases.items(
 
 # %% [markdown]
 # One of them never moves. The bias of $W_k$ adds the same to the score of every position, and softmax does not see a
-# shift (notebook 2), so that its gradient is exactly zero in mathematics. In float32, it is rounding:
+# shift ([notebook 2](02_backprop_by_hand.ipynb)), so that its gradient is exactly zero in mathematics. In float32, it
+# is rounding:
 
 # %%
 bitfit, ids = models["bitfit"], rng.integers(0, V, (2, 33))       # (N, T + 1)
@@ -108,7 +109,7 @@ for method in "adapter-h", "adapter-l", "adapter-p", "lora":
 # The formula resembles LoRA's: narrow, then wide. The difference is the gelu, and where it stands. $\Delta W = BA$ is
 # a matrix, and can be added to $W$ when training is over. An adapter comes **after** the layer, with a nonlinearity
 # inside, so no $W$ can take it in. It remains a layer that has to be waited for: that is table 1 of the paper, and
-# notebook 6 measures it.
+# [notebook 6](06_merging_and_switching.ipynb) measures it.
 #
 # ### Prefixes: words of no language
 #
@@ -284,7 +285,8 @@ print("scale = alpha / r:", lora_scale(8, 8), "by the paper,", lora_scale(16, 8)
 #
 # Nothing in this notebook needs one: counting is free. The estimates of memory hold there as well, with one addition:
 # CUDA and its libraries take some hundred MB before the first number is stored. Prefixes and adapters add many small
-# operations, and on a GPU, where each has to be started, these cost more than their share (notebook 6).
+# operations, and on a GPU, where each has to be started, these cost more than their share
+# ([notebook 6](06_merging_and_switching.ipynb)).
 #
 # ## Questions
 #

@@ -9,7 +9,7 @@
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb) and [6. Merging, switching, many
 # tasks](06_merging_and_switching.ipynb).
 #
-# **Next.** 11. After LoRA
+# **Next.** [11. After LoRA](11_after_lora.ipynb)
 
 # %%
 # %matplotlib inline
@@ -92,7 +92,8 @@ print("logits", logits["cpu"].shape)
 # ## GPT-2, as it is stored
 #
 # A checkpoint of GPT-2 is a folder with `config.json` and `model.safetensors`. The weights are those of the drawing
-# in notebook 4, with two differences. $W_q$, $W_k$ and $W_v$ lie side by side in one matrix, `c_attn`; and every
+# in [notebook 4](04_a_transformer.ipynb), with two differences. $W_q$, $W_k$ and $W_v$ lie side by side in one
+# matrix, `c_attn`; and every
 # matrix is stored **transposed**, (in, out) instead of (out, in), because GPT-2's first code computed $y = xW + b$.
 # To see it without a download, we write such a folder ourselves: the names and shapes of a tiny GPT-2's tensors, and
 # random numbers in them.

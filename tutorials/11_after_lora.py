@@ -78,7 +78,8 @@ for label, power in scales.items():
 plots.curves(sizes, x="rank $r$", y=r"size of $\Delta W\,x$", log="xy")
 
 # %% [markdown]
-# The same picture as in notebook 3, but now it is the middle line that is flat. Both are right, for different moments
+# The same picture as in [notebook 3](03_lora_by_hand.ipynb), but now it is the middle line that is flat. Both are
+# right, for different moments
 # of training. What happens when we train? The hidden matrix has full rank, so that every rank more should help.
 
 # %%
@@ -451,7 +452,8 @@ for name, each in found.items():
 # <details><summary>Answer</summary>
 #
 # $W'_o$ does not change when $V_o$ is made longer, because it is normalised. Along a direction in which nothing
-# changes, the gradient is zero. It is the same argument as for layer normalisation in notebook 2.
+# changes, the gradient is zero. It is the same argument as for layer normalisation in
+# [notebook 2](02_backprop_by_hand.ipynb).
 #
 # </details>
 #

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -167,8 +168,23 @@ QUESTIONS = re.findall(r"^\| (\d+) \| .+? \| \[\d+\]\((\w+)\.ipynb\) \| (.+) \|$
 
 
 def test_the_questions_of_users_are_numbered():
-    assert [int(number) for number, _, _ in QUESTIONS] == sorted({int(number) for number, _, _ in QUESTIONS})
-    assert len(QUESTIONS) == len(re.findall(r"^\| \d+ \|", README, re.MULTILINE)) > 0
+    assert [int(number) for number, _, _ in QUESTIONS] == list(range(1, 19))
+    assert len(QUESTIONS) == len(re.findall(r"^\| \d+ \|", README, re.MULTILINE))
+
+
+@each
+def test_a_notebook_that_is_named_is_linked(source):
+    prose = "\n".join(cells(source, "markdown"))
+    assert not re.findall(r"(?<!\[)\bnotebook \d+", prose)
+    for number, name in re.findall(r"\[notebook (\d+)\]\((\w+)\.ipynb\)", prose):
+        assert int(number) == int(name[:2]) and (FOLDER / f"{name}.ipynb").exists()
+
+
+def test_each_notebook_leads_to_the_next():
+    for source, following in pairwise(SOURCES):
+        assert f"**Next.** [{head(following)['number']}. {head(following)['title']}]({following.stem}.ipynb)" in (
+            "\n".join(cells(source, "markdown"))
+        )
 
 
 @pytest.mark.parametrize(("number", "name", "links"), QUESTIONS, ids=lambda value: value[:24])
