@@ -58,7 +58,7 @@ class Training:
     """
 
     tasks: tuple[str, ...] = ("unicode-names",)
-    steps: int = 350
+    steps: int = 600
     batch_size: int = 8
     seeds: tuple[int, ...] = (0, 1, 2)
     n_rates: int = 3
@@ -84,6 +84,7 @@ class Training:
 
 
 FULL = Training()
+TWO_RATES = Training(n_rates=2)  # where there are many settings to train
 QUICK = Training(steps=3, batch_size=2, seeds=(0, 1), n_rates=1, n_held_out=16)
 
 

@@ -6,8 +6,8 @@ from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
     FOR_MATRICES,
     FOR_NEW,
-    FULL,
     QUICK,
+    TWO_RATES,
     Trial,
     claim_of_tasks,
     compare,
@@ -144,8 +144,8 @@ EXPERIMENT = Experiment(
     title="Quality against trainable parameters",
     about="The paper draws the accuracy of GPT-3 on WikiSQL and MNLI against the trainable parameters of each method. "
     "Here each method adapts the bundled encoder at one to five sizes, "
-    f"with {FULL.terms}.",
-    config=FULL,
+    f"with {TWO_RATES.terms}.",
+    config=TWO_RATES,
     quick=QUICK,
     run=run,
     table=table,

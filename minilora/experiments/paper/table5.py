@@ -4,8 +4,8 @@ from minilora.experiments.comparison import above, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
-    FULL,
     QUICK,
+    TWO_RATES,
     best,
     claim_of_tasks,
     compare,
@@ -92,8 +92,8 @@ EXPERIMENT = Experiment(
     title="Which of W_q, W_k, W_v and W_o, with the same number of parameters",
     about="The paper spends 18 million parameters of GPT-3 on one, two or all four kinds of attention matrices. Here "
     "LoRA spends as many on each choice in the bundled encoder: rank 8 on one kind, 4 on two, 2 on four; "
-    f"with {FULL.terms}.",
-    config=FULL,
+    f"with {TWO_RATES.terms}.",
+    config=TWO_RATES,
     quick=QUICK,
     run=run,
     table=table,

@@ -5,8 +5,8 @@ from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.encoder_tasks import (
     ALPHA,
     ATTENTION,
-    FULL,
     QUICK,
+    TWO_RATES,
     best,
     claim_of_tasks,
     compare,
@@ -129,8 +129,8 @@ EXPERIMENT = Experiment(
     title="The rank: 1, 2, 4, 8 and 64",
     about="The paper adapts GPT-3 at ranks from 1 to 64, on W_q, on W_q and W_v, and on all four attention matrices. "
     "Here the bundled encoder is adapted at the same ranks, of 128 at most, "
-    f"with {FULL.terms}.",
-    config=FULL,
+    f"with {TWO_RATES.terms}.",
+    config=TWO_RATES,
     quick=QUICK,
     run=run,
     table=table,
