@@ -2,6 +2,7 @@
 
 import numpy
 
+from minilora.analysis import Factors, amplification_factor, factored_svd, projection_norm
 from minilora.exercises.task import Task, mistakes_in, named, replacing
 from minilora.exercises.tasks.lora_linear_forward import matrices
 
@@ -21,16 +22,9 @@ def answer(f, W, A, B, scale):
     return named("amplification_factor", f.amplification_factor(W, A, B, scale), *NAMES)
 
 
-def projected_on(delta_W, W, r):
-    """||U^T W V||_F, with the first r singular vectors of delta_W as the columns of U and V."""
-    U, _, Vt = numpy.linalg.svd(delta_W, full_matrices=False)
-    return numpy.linalg.norm(U[:, :r].T @ W @ Vt[:r].T)
-
-
 def right(W, A, B, scale):
-    delta_W = scale * (B @ A)
-    projected = projected_on(delta_W, W, len(A))
-    return projected, numpy.linalg.norm(delta_W) / projected
+    U, _, Vt = factored_svd(B, A, scale)
+    return projection_norm(W, U, Vt), amplification_factor(W, Factors(B, A, scale))
 
 
 wrong = replacing(right, *NAMES)
@@ -43,7 +37,7 @@ def without_scale(W, A, B, scale):
 
 @wrong
 def directions_of_W(W, A, B, scale):
-    projected = projected_on(W, W, len(A))
+    projected = numpy.linalg.norm(numpy.linalg.svd(W, compute_uv=False)[: len(A)])
     return {"projected": projected, "factor": scale * numpy.linalg.norm(B @ A) / projected}
 
 
