@@ -12,6 +12,7 @@ from tqdm import tqdm
 import minilora
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.models import load_bundled, weights_id
+from minilora.training import only_run_in
 
 
 class Sweep:
@@ -54,17 +55,19 @@ class Sweep:
         Raises
         ------
         ValueError
-            If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model.
+            If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model; or if
+            another sweep of the same function is at work in it.
         """
         name = function.__name__
-        finished = FinishedRuns(self.folder / f"{name}.jsonl", surroundings(model))
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
-        missing = [s for key, s in keys.items() if not (finished.has(key) and self._has_file(function, s))]
-        with tqdm(total=len(missing), desc=name, unit="run", disable=not (self.progress and missing)) as bar:
-            for s, result in self._results(function, missing):
-                finished.keep(repr(s), result)
-                bar.update()
-        return [finished.kept(repr(s)) for s in settings]
+        with only_run_in(self.folder / name):  # of two sweeps in one folder, each would lose the other's runs
+            finished = FinishedRuns(self.folder / f"{name}.jsonl", surroundings(model))
+            missing = [s for key, s in keys.items() if not (finished.has(key) and self._has_file(function, s))]
+            with tqdm(total=len(missing), desc=name, unit="run", disable=not (self.progress and missing)) as bar:
+                for s, result in self._results(function, missing):
+                    finished.keep(repr(s), result)
+                    bar.update()
+        return [finished.kept(key) for key in map(repr, settings)]
 
     def file_of(self, function, s):
         """The path of the file that the run of `function` with the settings `s` leaves."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from minilora.experiments.sweep import Sweep, leaves_file, processes
+from minilora.training import only_run_in
 
 calls = []
 
@@ -95,3 +96,9 @@ def test_the_only_run_is_done_here(tmp_path):
     with processes(2) as executor:
         Sweep(tmp_path, executor, progress=False)(square, [Settings(4)], model="decoder")
     assert calls == [Settings(4)]
+
+
+def test_two_sweeps_of_one_function_do_not_share_a_folder(tmp_path):
+    with only_run_in(tmp_path / "square"), pytest.raises(ValueError, match="another run is writing to .*square"):
+        Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")
+    assert not calls and Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")[0]["square"] == 1
