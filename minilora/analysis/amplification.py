@@ -15,7 +15,7 @@ import numpy
 from minilora.analysis.lanczos import truncated_svd
 from minilora.analysis.large import frobenius_norm, host_matrix, times
 from minilora.analysis.subspace import similarity_of_bases
-from minilora.analysis.svd import rank_of_spectrum, svd_of
+from minilora.analysis.svd import rank_of_spectrum, shape_of, svd_of
 
 
 def projection_norm(W, U, Vt):
@@ -163,11 +163,11 @@ def weight_similarity(W, delta_W, n, r=None, *, rng):
 
 def _leading(W, delta_W, r):
     """||delta_W||_F, and the r leading directions of delta_W, if it fits W."""
-    U, S, Vt = svd = svd_of(delta_W)
-    if (len(U), Vt.shape[1]) != W.shape:
-        raise ValueError(f"W had shape {W.shape} and delta_W {(len(U), Vt.shape[1])}; they must be the same")
-    rank = rank_of_spectrum(S, W.shape, numpy.finfo(S.dtype).eps)
+    if shape_of(delta_W) != W.shape:
+        raise ValueError(f"W had shape {W.shape} and delta_W {shape_of(delta_W)}; they must be the same")
+    svd = svd_of(delta_W, "delta_W")
+    rank = rank_of_spectrum(svd.S, W.shape, numpy.finfo(svd.S.dtype).eps)
     r = rank if r is None else r
     if not 1 <= r <= rank:
         raise ValueError(f"r was {r}; it may be an integer from 1 to {rank}, the rank of delta_W")
-    return float(numpy.linalg.norm(S)), type(svd)(U[:, :r], S[:r], Vt[:r])
+    return float(numpy.linalg.norm(svd.S)), svd.leading(r)

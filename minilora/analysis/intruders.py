@@ -57,5 +57,5 @@ def intruder_dimensions(W, W_tuned, *, k=10, epsilon=0.5):
         raise ValueError(f"k was {k}; it may be an integer from 1 to {min(numpy.shape(W))}")
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon was {epsilon}; it may be a number from 0 to 1")
-    before, after = svd_of(W).U, svd_of(W_tuned).U[:, :k]  # (O, min(O, I)), (O, k)
+    before, after = svd_of(W, "W").U, svd_of(W_tuned, "W_tuned").U[:, :k]  # (O, min(O, I)), (O, k)
     return Intruders(numpy.abs(after.T @ before).max(axis=1), epsilon)

@@ -53,32 +53,30 @@ def truncated_svd(W, r, *, rng, tolerance=1e-8):
     if not 1 <= r <= min(W.shape):
         raise ValueError(f"r was {r}; it may be an integer from 1 to {min(W.shape)}")
     width, most = r + BESIDE, min(W.shape) // 2  # width > r, so that even r equal singular values are all found
-    if width <= most:
-        V, _ = numpy.linalg.qr(rng.standard_normal((W.shape[1], width)))  # (I, width)
-        U, B = numpy.linalg.qr(times(W, V))  # (O, width), (width, width)
-    while width <= most:
+    if width > most:
+        return svd_of(W, "W").leading(r)
+    V, _ = numpy.linalg.qr(rng.standard_normal((W.shape[1], width)))  # (I, width)
+    U, B = numpy.linalg.qr(times(W, V))  # (O, width), (width, width)
+    while True:
         _, V_new, R = _split(transposed_times(W, U[:, -width:]), V)  # (I, width) = V ... + V_new R
         P, S, Qt = numpy.linalg.svd(B)  # (n, n), (n,), (n, n)
         missing = numpy.linalg.norm(R @ P[-width:, :r], axis=0)  # (r,)
         if missing.max() <= tolerance * S[0]:
             return SVD(U @ P[:, :r], S[:r], Qt[:r] @ V.T)
         if V.shape[1] + width > most:
-            break
+            return svd_of(W, "W").leading(r)
         C, U_new, R = _split(times(W, V_new), U)  # (O, width) = U C + U_new R
         B = numpy.block([[B, C], [numpy.zeros((width, B.shape[1])), R]])
         U, V = numpy.hstack((U, U_new)), numpy.hstack((V, V_new))
-    U, S, Vt = svd_of(W)
-    return SVD(U[:, :r], S[:r], Vt[:r])
 
 
 def _split(X, basis):
-    """C, Q and R of which X = basis C + Q R, where (basis | Q) has orthonormal columns.
+    """C, Q and R of which X = basis C + Q R to rounding, where (basis | Q) has orthonormal columns.
 
     Once is not enough: where X lies almost in the basis, rounding is what is left, and Q its direction. The second time
     takes that out of Q, whose columns have length one.
     """
     C = basis.T @ X
     Q, R = numpy.linalg.qr(X - basis @ C)
-    D = basis.T @ Q
-    Q, R_again = numpy.linalg.qr(Q - basis @ D)
-    return C + D @ R, Q, R_again @ R  # X = basis C + (basis D + Q R_again) R
+    Q, R_again = numpy.linalg.qr(Q - basis @ (basis.T @ Q))
+    return C, Q, R_again @ R

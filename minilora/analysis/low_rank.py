@@ -43,7 +43,7 @@ def low_rank_approximation(M, r):
     the Frobenius norm, apply this to the best approximation of M - N of rank i - 1, for each i: together with N it has
     rank r + i - 1 at most, so that S_i(M - N) >= S_(r+i)(M), and squares and sums do the rest (Mirsky, 1960).
 
-    It is also what LoRA could reach at best, if delta_W were known: see section 4.1 of the paper.
+    So no LoRA of rank r is closer to the delta_W of full fine-tuning than its own approximation of rank r.
 
     Parameters
     ----------

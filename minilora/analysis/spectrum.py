@@ -17,13 +17,15 @@ from minilora.analysis.changes import Factors, as_matrix
 from minilora.analysis.svd import factored_svd, rank_of_spectrum, shape_of
 
 
-def singular_values(M):
+def singular_values(M, name="M"):
     """The singular values of a matrix or of scale * B @ A.
 
     Parameters
     ----------
     M : ndarray of shape (O, I), or Factors
         The product of factors is never formed: see `factored_svd`.
+    name : str
+        What an error calls M.
 
     Returns
     -------
@@ -32,7 +34,7 @@ def singular_values(M):
     """
     if isinstance(M, Factors):
         return factored_svd(*M).S
-    return numpy.linalg.svd(as_matrix("M", M), compute_uv=False)
+    return numpy.linalg.svd(as_matrix(name, M), compute_uv=False)
 
 
 def numerical_rank(M, tolerance=None):
@@ -175,9 +177,7 @@ def rank_measures(deltas, share=0.9):
     """
     measures = {}
     for path, delta_W in deltas.items():
-        if not isinstance(delta_W, Factors):
-            as_matrix(path, delta_W)  # so that an error names the layer
-        S = singular_values(delta_W)
+        S = singular_values(delta_W, path)
         rank = rank_of_spectrum(S, shape_of(delta_W), _eps(delta_W))
         norm = float(numpy.linalg.norm(S))
         measures[path] = RankMeasures(rank, stable_rank(S), effective_rank(S), directions_for(S, share), norm)

@@ -18,6 +18,10 @@ class SVD(NamedTuple):
     S: numpy.ndarray  # (r,)
     Vt: numpy.ndarray  # (r, I), orthonormal rows: directions of the input
 
+    def leading(self, r):
+        """The first r values and vectors."""
+        return SVD(self.U[:, :r], self.S[:r], self.Vt[:r])
+
 
 def factored_svd(B, A, scale=1.0):
     """Singular values and vectors of scale * B @ A, without the (O, I) product.
@@ -50,12 +54,14 @@ def factored_svd(B, A, scale=1.0):
     return SVD(Q_B @ U, S, Vt @ Q_A.T)
 
 
-def svd_of(M):
+def svd_of(M, name="M"):
     """The singular value decomposition of a matrix, or of Factors without their product.
 
     Parameters
     ----------
     M : ndarray of shape (O, I), or Factors
+    name : str
+        What an error calls M.
 
     Returns
     -------
@@ -64,7 +70,7 @@ def svd_of(M):
     """
     if isinstance(M, Factors):
         return factored_svd(*M)
-    return SVD(*numpy.linalg.svd(as_matrix("M", M), full_matrices=False))
+    return SVD(*numpy.linalg.svd(as_matrix(name, M), full_matrices=False))
 
 
 def shape_of(M):

@@ -53,7 +53,7 @@ def test_only_the_k_leading_ones_count():
         (W, {}, "k was 10; it may be an integer from 1 to 5"),
         (W, {"k": 0}, "k was 0"),
         (W, {"k": 1, "epsilon": 1.5}, "epsilon was 1.5; it may be a number from 0 to 1"),
-        (W * np.nan, {"k": 1}, "M holds NaN"),
+        (W * np.nan, {"k": 1}, "W_tuned holds NaN"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tuned, options, message):

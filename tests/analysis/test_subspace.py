@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -178,9 +180,13 @@ def test_the_size_of_gpt3():
     d, r = 12288, 64
     rng = np.random.default_rng(0)
     B, A1, A2 = (rng.standard_normal(shape) for shape in [(d, r), (r, d), (8, d)])
+    tracemalloc.start()
     with threadpool_limits(1):  # on busy cores, waiting for each other takes the threads ten times as long
         S = factored_svd(B, A1, 0.5).S
         phi = subspace_similarity(A2, A1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6, "bytes; B and A1 are 6 million each"
     norm_squared = 0.25 * np.sum((B.T @ B) * (A1 @ A1.T))  # ||scale B A||_F^2 = scale^2 trace(B^T B A A^T)
     assert np.sum(S**2) == pytest.approx(norm_squared, rel=1e-10)
     assert phi.shape == (8, 64)
