@@ -195,7 +195,18 @@ def footnotes(results):
         "which every method trains, are not counted.",
         f"lr: the best on valid, with the first seed, of {most} (*: the lowest or highest of those tried)",
         *(f"    and of {rates} for {'; '.join(tried[rates])}" for rates in fewer),
+        *(line for task, of_task in results["tasks"].items() for line in what_stayed(task, of_task)),
     ]
+
+
+def what_stayed(task, of_task):
+    """A line for each method of which some seeds learned nothing but the most frequent class."""
+    nothing = of_task["baselines"]["majority class"]["accuracy"] + 0.005
+    for label, row in of_task["methods"].items():
+        values = row["accuracy"]["values"]
+        stayed = f"{sum(value < nothing for value in values)} of {len(values)} seeds"
+        if min(values) < nothing:
+            yield f"{label}: {stayed} stayed at the most frequent class of {task}, at {row['lr']:g}."
 
 
 def claim_of_tasks(results, text, holds, seen, why):

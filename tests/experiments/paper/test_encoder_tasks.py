@@ -209,6 +209,14 @@ def test_each_table_says_which_rates_were_tried():
     assert find_experiment("table2").table(results)[-3].strip() == "and of 0.0003, 0.001 for LoRA+; PiSSA"
 
 
+@each_experiment
+def test_each_table_says_which_seeds_learned_nothing(name):
+    label = LABELS[name][2]
+    lines = find_experiment(name).table(made(name, {label: 0.4}))
+    assert f"{label}: 2 of 3 seeds stayed at the most frequent class of names, at 0.001." in lines
+    assert not any("stayed" in line for line in find_experiment(name).table(made(name, {label: 0.42})))
+
+
 def test_both_tasks_are_in_the_table_and_in_the_figure():
     results = made("table2", {}, also={})
     assert sum(line.startswith("LoRA, all linear") for line in find_experiment("table2").table(results)) == 2
