@@ -1,13 +1,12 @@
-"""Sphinx's settings for the course site; build.py puts the sources together and calls Sphinx with them."""
+"""Sphinx's settings for the course site; make_site.py puts the sources together and calls Sphinx with them."""
 
-import re
+from docstrings import prepare
 
 project = "minilora"
-copyright = "minilora contributors"  # noqa: A001
+copyright = "minilora contributors"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -43,29 +42,6 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 
-def literal_formulas(app, what, name, obj, options, lines):
-    """An indented block behind an empty line is a formula or code, to be shown as it stands."""
-    made, inside, before = [], False, 0
-    for i, line in enumerate(lines):
-        indent = len(line) - len(line.lstrip())
-        if line.strip():
-            if indent > before and not inside and i and not lines[i - 1].strip():
-                made += [" " * before + "::", ""]
-                inside = True
-            elif indent <= before:
-                inside = False
-            if not inside:
-                before = indent
-        made.append(line if inside else plain(line))
-    lines[:] = made
-
-
-def plain(line):
-    """A line of prose, in which |A|, *args and x_ mean themselves; `code` stays code."""
-    parts = re.split(r"(`+[^`]+`+)", line)
-    return "".join(part if i % 2 else re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for i, part in enumerate(parts))
-
-
 def setup(app):
-    """Before napoleon (priority 500) reads a docstring's sections."""
-    app.connect("autodoc-process-docstring", literal_formulas, priority=400)
+    """The docstrings are prepared before napoleon, with priority 500, reads their sections."""
+    app.connect("autodoc-process-docstring", prepare, priority=400)

@@ -1,7 +1,7 @@
 """``make site``: the course as web pages, in build/site/html, which load nothing from elsewhere.
 
-    python site/build.py                        runs all notebooks, which takes some minutes
-    python site/build.py --run 02_backprop      runs those whose names contain this; the others show no outputs
+    python site/make_site.py                        runs all notebooks, which takes some minutes
+    python site/make_site.py --run 02_backprop      runs those whose names contain this; the others show no outputs
 """
 
 import argparse
@@ -28,10 +28,12 @@ def stage(source, run=("",)):
         Parts of the names of the notebooks that Sphinx is to run.
     """
     shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(HERE, source, ignore=shutil.ignore_patterns("*.py", "*.json", "node_modules", "__pycache__"))
-    shutil.copytree(ROOT / "docs", source / "docs")
-    shutil.copytree(ROOT / "figures", source / "figures", ignore=shutil.ignore_patterns("others.md", "latest*"))
-    shutil.copytree(ROOT / "minilora", source / "minilora", ignore=lambda _, names: {"__pycache__", "assets"} & {*names})
+    leave_out = shutil.ignore_patterns("__pycache__", "assets", "others.md", "latest*")
+    for folder in "docs", "figures", "minilora":
+        shutil.copytree(ROOT / folder, source / folder, ignore=leave_out)
+    for name in "conf.py", "index.md":
+        shutil.copy(HERE / name, source / name)
+    shutil.copytree(HERE / "_static", source / "_static")
     write(source / "api", pages.api_pages())
     write(source / "tutorials/exercises", pages.exercise_pages())
     for name in "tutorials/README.md", "tutorials/exercises/README.md":
@@ -41,10 +43,8 @@ def stage(source, run=("",)):
         if not any(part in path.stem for part in run):
             notebook.metadata["mystnb"] = {"execution_mode": "off"}
         nbformat.write(notebook, source / "tutorials" / path.name)
-    figures = source / "figures"
-    pictures = sorted(str(path.relative_to(figures)) for path in figures.rglob("*.png"))
-    page = figures / "README.md"
-    page.write_text(pages.gallery(page.read_text(encoding="utf-8"), pictures), encoding="utf-8")
+    page = source / "figures/README.md"
+    page.write_text(pages.gallery(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def write(folder, texts):
@@ -107,7 +107,7 @@ def build(folder, run=("",)):
     bundle_mathjax(folder / "npm", source / "_static")
     shutil.rmtree(html, ignore_errors=True)
     return sphinx(
-        ["-b", "html", "-c", str(HERE), "-d", str(folder / "doctrees"), "-E", "-W", "--keep-going", "-q"]
+        ["-b", "html", "-d", str(folder / "doctrees"), "-E", "-W", "--keep-going", "-q"]
         + [str(source), str(html)]
     )
 
