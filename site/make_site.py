@@ -74,11 +74,10 @@ def bundle_mathjax(folder, static):
     folder.mkdir(parents=True, exist_ok=True)
     for name in "package.json", "package-lock.json":
         shutil.copy(HERE / name, folder / name)
+    command = [npm, "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False).returncode:
+        sys.exit("make site: npm could not bring MathJax; its message above says why")
     mathjax = folder / "node_modules/mathjax"
-    if not (mathjax / "es5/tex-svg.js").exists():
-        done = subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=False)
-        if done.returncode:
-            sys.exit("make site: npm could not install MathJax; its message above says why")
     target = static / "mathjax"
     target.mkdir(parents=True)
     for name in "es5/tex-svg.js", "LICENSE":
@@ -106,15 +105,13 @@ def build(folder, run=("",)):
     stage(source, run)
     bundle_mathjax(folder / "npm", source / "_static")
     shutil.rmtree(html, ignore_errors=True)
-    return sphinx(
-        ["-b", "html", "-d", str(folder / "doctrees"), "-E", "-W", "--keep-going", "-q"]
-        + [str(source), str(html)]
-    )
+    options = ["-b", "html", "-E", "-W", "--keep-going", "-q", "-d", str(folder / "doctrees")]
+    return sphinx([*options, str(source), str(html)])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", nargs="*", default=[""], metavar="NAME", help="of notebooks (default: all)")
-    status = build(ROOT / "build/site", parser.parse_args().run)
-    print("build/site/html/index.html" if status == 0 else "make site: the messages above say what is wrong")
-    sys.exit(status)
+    if build(ROOT / "build/site", parser.parse_args().run):
+        sys.exit("make site: the messages above say what is wrong")
+    print("build/site/html/index.html")

@@ -103,9 +103,9 @@ def title(text, line):
 
 EXERCISES = """# Exercises
 
-Each asks for one or two functions of a few lines. `minilora exercises start 1` writes the first one's file, `check 1` says
-which tensor is wrong, by how much, and which known mistake it is, and `hint 1` gives the next of three hints. What a
-[teacher](README.md) needs stands on a page of its own.
+Each asks for one or two functions of a few lines. `minilora exercises start 1` writes the first one's file, `check 1`
+says which tensor is wrong, by how much, and which known mistake it is, and `hint 1` gives the next of three hints. What
+a [teacher](README.md) needs stands on a page of its own.
 
 | exercise | difficulty, of 5 | minutes |
 |---|---|---|
