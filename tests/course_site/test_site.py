@@ -199,8 +199,10 @@ def test_every_page_is_readable_on_a_phone_and_its_formulas_are_drawn(built, tmp
 
 
 @pytest.mark.slow
-def test_the_browser_finds_what_is_wrong(built, tmp_path):
+def test_the_browser_finds_what_is_wrong(tmp_path):
     """A page with every mistake that the test above looks for."""
+    if browser.CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
     site, profile = tmp_path / "site", tmp_path / "profile"
     site.mkdir()
     profile.mkdir()
@@ -211,8 +213,9 @@ def test_the_browser_finds_what_is_wrong(built, tmp_path):
     (report,), missing, console = browser.visit(site, ["bad.html"], profile)
     assert (report["formulas"], report["rendered"], report["raw"]) == (1, 0, ["$x$"])
     assert report["broken"] and report["scrolls"] > 0 and report["wide"]
-    assert missing == ["/no.png"]
-    assert any("ERR_NAME_NOT_RESOLVED" in line for line in console) and any("f is not defined" in line for line in console)
+    assert set(missing) == {"/no.png"}
+    assert any("ERR_NAME_NOT_RESOLVED" in line for line in console)
+    assert any("f is not defined" in line for line in console)
 
 
 @pytest.mark.slow
