@@ -22,12 +22,14 @@ html_copy_source = html_show_sourcelink = False
 mathjax_path = "mathjax/tex-svg.js"  # of this site, like all else that a page loads
 mathjax3_config = {"options": {"enableMenu": False}}  # whose entries would load more from the network
 highlight_language = "none"  # an indented block is a formula as often as code
+smartquotes = False  # y' and "..." are formulas too
 
 # Notebooks: each is run from top to bottom, and one that fails stops the build
 nb_execution_mode = "force"
 nb_execution_timeout = 900  # seconds a cell
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_output_stderr = "error"
 nb_ipywidgets_js = {}  # sliders need a kernel, and their scripts a network
 myst_enable_extensions = ["dollarmath"]

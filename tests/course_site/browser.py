@@ -70,7 +70,7 @@ def visit(site, pages, profile, width=375, timeout=1800):
     missing : list of str
         What was asked for and is not there.
     console : list of str
-        What Chromium's console shows, which has every error of a script and every request that left the site.
+        What Chromium's console shows, such as the errors of scripts.
     """
     reports, missing = queue.Queue(), []
     task = {"width": width, "pages": pages}
