@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint notebooks setup course clean
+.PHONY: help demo test lint notebooks setup course site clean
 
 help:  ## show this list
 	@printf 'minilora: LoRA by hand\n\n'
@@ -33,6 +33,9 @@ setup: $(VENV)/.installed-dev  ## set up for working on minilora: tests and ruff
 course: $(VENV)/.installed-grading  ## set up, then build course/, an nbgrader course with the exercises
 	$(PY) -m minilora.exercises.course course $(ARGS)
 
+site: $(VENV)/.installed-site  ## set up, then build build/site/html: notebooks, exercises, reference (needs npm)
+	$(PY) site/make_site.py $(ARGS)
+
 clean:  ## remove caches and build products (not .venv, runs/ or figures/)
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find minilora tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -42,7 +45,8 @@ $(VENV)/.installed: EXTRA :=
 $(VENV)/.installed-test: EXTRA := [test]
 $(VENV)/.installed-dev: EXTRA := [dev]
 $(VENV)/.installed-grading: EXTRA := [grading]
-$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-dev $(VENV)/.installed-grading: pyproject.toml | $(PY)
+$(VENV)/.installed-site: EXTRA := [site]
+$(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev grading site): pyproject.toml | $(PY)
 	@$(call check_version,$(PY),rm -r $(VENV)  and then  make $(GOAL))
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null 2>&1 || { \
 	  echo "$(VENV) has no pip (was it made by uv?). Remove it and run  make $(GOAL)  again, or install with" >&2; \

@@ -1,0 +1,49 @@
+"""Sphinx's settings for the course site; make_site.py puts the sources together and calls Sphinx with them."""
+
+from docstrings import prepare
+
+project = "minilora"
+copyright = "minilora contributors"
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["minilora"]  # lies there to be linked to
+
+# Pages
+html_theme = "furo"
+html_title = "minilora"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = html_show_sourcelink = False
+mathjax_path = "mathjax/tex-svg.js"  # of this site, like all else that a page loads
+mathjax3_config = {"options": {"enableMenu": False}}  # whose entries would load more from the network
+highlight_language = "none"  # an indented block is a formula as often as code
+smartquotes = False  # y' and "..." are formulas too
+
+# Notebooks: each is run from top to bottom, and one that fails stops the build
+nb_execution_mode = "force"
+nb_execution_timeout = 900  # seconds a cell
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_output_stderr = "error"
+nb_ipywidgets_js = {}  # sliders need a kernel, and their scripts a network
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+# Docstrings
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # shapes say more, and stand in the docstrings
+default_role = "code"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+
+def setup(app):
+    """The docstrings are prepared before napoleon, with priority 500, reads their sections."""
+    app.connect("autodoc-process-docstring", prepare, priority=400)

@@ -1,0 +1,30 @@
+"""What the docstrings of the package need before Sphinx takes them for reStructuredText."""
+
+import re
+
+
+def prepare(app, what, name, obj, options, lines):
+    """Change a docstring's lines in place, before napoleon reads its sections."""
+    made_by_python = what == "class" and "\n".join(lines).startswith(f"{obj.__name__}(")  # of the signature
+    if what == "data" or made_by_python:
+        lines.clear()
+    if what == "property" and lines:  # in whose first line napoleon takes what stands before a colon for a type
+        lines[:1] = lines[0].replace(": ", ":\n").split("\n")
+    made, inside, before = [], False, 0
+    for i, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and indent <= before:
+            inside = False
+        if indent > before and not inside and not lines[i - 1].strip():
+            made += [" " * before + "::", ""]  # a block behind an empty line is a formula or code, shown as it stands
+            inside = True
+        if line.strip() and not inside:
+            before = indent
+        made.append(line if inside else plain(line))
+    lines[:] = made
+
+
+def plain(line):
+    """A line of prose, in which |A|, *args and x_ mean themselves; `code` stays code."""
+    parts = re.split(r"(`+[^`]+`+)", line)
+    return "".join(part if i % 2 else re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for i, part in enumerate(parts))
