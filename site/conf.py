@@ -31,7 +31,6 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_output_stderr = "error"
-nb_ipywidgets_js = {}  # sliders need a kernel, and their scripts a network
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 

@@ -15,6 +15,7 @@ import pages
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+NO_WIDGETS = "import sys\n\nsys.modules['ipywidgets'] = None  # cannot be imported, and so plots.sliders shows nothing"
 SLIDERS = "*In a notebook with a kernel, sliders stand here. The next picture is one of their positions.*"
 
 
@@ -55,12 +56,11 @@ def write(folder, texts):
 
 
 def without_sliders(notebook):
-    """The notebook with a remark in the place of what only a kernel can move."""
-    cells = []
+    """The notebook with a remark in the place of what only a kernel can move, and which therefore is not made."""
+    cells = [nbformat.v4.new_code_cell(NO_WIDGETS, id="no-widgets", metadata={"tags": ["remove-cell"]})]
     for cell in notebook.cells:
         cells.append(cell)
         if cell.cell_type == "code" and "plots.sliders(" in cell.source:
-            cell.metadata["tags"] = ["remove-output"]
             cells.append(nbformat.v4.new_markdown_cell(SLIDERS, id=f"{cell.id}-sliders"))
     notebook.cells = cells
     return notebook
