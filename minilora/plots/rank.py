@@ -180,7 +180,7 @@ def error_against_parameters(errors, entries):
     axes.annotate("as many as the matrix itself", (100, 98), (8, 0), textcoords="offset points", size=13, va="top")
     axes.set(xlabel=r"parameters of $B$ and $A$, % of $O \cdot I$   (markers: rank 1, 2, 4, 8, ...)",
              ylabel=r"$\|M - BA\|_F$, % of $\|M\|_F$", ylim=(0, 100), xlim=(0, None))  # fmt: skip
-    axes.legend()
+    axes.legend(loc="center right")
     return figure
 
 

@@ -18,6 +18,14 @@ def test_a_weight_has_no_intruders_in_itself():
     assert intruders.count == 0
 
 
+def test_the_sign_of_a_direction_says_nothing():
+    """After a rotation of the input the directions of the output are the same; the signs come out otherwise."""
+    random, rotation = gaussian(12, 9), np.linalg.qr(gaussian(9, 9, seed=1))[0]
+    before, after = (np.linalg.svd(M, full_matrices=False)[0] for M in (random, random @ rotation))
+    assert np.sum(before * after, axis=0).min() == pytest.approx(-1)
+    np.testing.assert_allclose(intruder_dimensions(random, random @ rotation, k=9).cosines, np.ones(9), atol=1e-12)
+
+
 def test_new_orders_and_sizes_of_old_directions_are_no_intruders():
     tuned = np.diag([1.0, 2.0, 30.0, 4.0, 50.0]) @ np.eye(5, 8)
     assert intruder_dimensions(W, tuned, k=5, epsilon=0.99).count == 0
