@@ -195,13 +195,17 @@ def footnotes(results):
         "which every method trains, are not counted.",
         f"lr: the best on valid, with the first seed, of {most} (*: the lowest or highest of those tried)",
         *(f"    and of {rates} for {'; '.join(tried[rates])}" for rates in fewer),
-        *(line for task, of_task in results["tasks"].items() for line in what_stayed(task, of_task)),
+        *(line for task, of_task in results["tasks"].items() for line in what_failed(task, of_task)),
     ]
 
 
-def what_stayed(task, of_task):
-    """A line for each method of which some seeds learned nothing but the most frequent class."""
-    nothing = of_task["baselines"]["majority class"]["accuracy"] + 0.005
+def what_failed(task, of_task):
+    """A line if a baseline is better than all methods, and one for each method of which some seeds learned nothing."""
+    levels = {label: of_label["accuracy"] for label, of_label in of_task["baselines"].items()}
+    highest = max(levels, key=levels.get)
+    if of_task["methods"][best(of_task["methods"])]["accuracy"]["mean"] < levels[highest]:
+        yield f"No method reaches {highest} on {task}, which has seen all of train, in these steps."
+    nothing = levels["majority class"] + 0.005
     for label, row in of_task["methods"].items():
         values = row["accuracy"]["values"]
         stayed = f"{sum(value < nothing for value in values)} of {len(values)} seeds"
