@@ -31,5 +31,5 @@ def loss_curves(runs):
         axes.plot(*zip(*validation), linestyle="none", markersize=11, label=f"{label}, validation", **points)
     axes.set_xlabel("training step")
     axes.set_ylabel("loss (bits a byte)")
-    axes.legend(title=f"training: moving average of {n} steps" if n > 1 else None, alignment="left")
+    axes.legend(loc="upper right", title=f"training: moving average of {n} steps" if n > 1 else None, alignment="left")
     return figure
