@@ -1,6 +1,5 @@
 """Tasks with labels: a text, or two, and one of a few classes; GLUE in small, from what every Python already has."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,12 +110,6 @@ class ClassificationTask:
         n = len(self.tokens[split])
         for start in range(0, n, batch_size):
             yield self._batch(split, range(start, min(start + batch_size, n)))
-
-    def class_counts(self, split: str) -> dict[str, int]:
-        """How many examples of a split each class has, in the order of label_names."""
-        check_split(split)
-        counts = Counter(e.label for e in self.splits[split])
-        return {label: counts[label] for label in self.label_names}
 
     def _batch(self, split, chosen):
         ids, mask = pad_rows([self.tokens[split][i] for i in chosen])

@@ -18,12 +18,15 @@ HELD_OUT = 96  # examples in valid, and in test
 task_of = functools.cache(load_task)  # a process adapts to the same task again and again
 
 
-def adapt_decoder(config):
-    """Adapt the bundled decoder, and measure it on valid and test.
+@leaves_file(".safetensors")
+def adapt_and_keep(config, path):
+    """Adapt the bundled decoder, measure it on valid and test, and write what was learned to a file.
 
     Parameters
     ----------
     config : FinetuneConfig
+    path : Path
+        Of the file, for `load_adapter`.
 
     Returns
     -------
@@ -31,30 +34,7 @@ def adapt_decoder(config):
         trainable; seconds and tokens of training; loss, the mean of the last tenth of the steps; valid, the loss there;
         and test, what `measure` says of it. Losses are in nats a byte. Where training diverged, these three are None.
     """
-    return _adapted(config)[1]
-
-
-@leaves_file(".safetensors")
-def adapt_and_keep(config, path):
-    """The same, and write what was learned to a file, for `load_adapter`.
-
-    Parameters
-    ----------
-    config : FinetuneConfig
-    path : Path
-
-    Returns
-    -------
-    dict
-    """
-    model, result = _adapted(config)
-    save_adapter(model, path)
-    return result
-
-
-def _adapted(config):
-    """The bundled decoder after adaptation, and the result of `adapt_decoder`."""
-    model, _, task, trainer = decoder_trainer(config)
+    model, task, trainer = decoder_trainer(config)
     loss = valid = test = None
     try:
         losses = trainer.run(progress=False).losses
@@ -63,7 +43,8 @@ def _adapted(config):
             loss, test = mean(losses[-max(1, len(losses) // 10) :]), measure(model, task, n_prompts=HELD_OUT)
     except Diverged:
         pass
-    return model, {
+    save_adapter(model, path)
+    return {
         "trainable": count_parameters(model).trainable,
         "seconds": trainer.history.seconds,
         "tokens": trainer.history.tokens,
@@ -74,9 +55,8 @@ def _adapted(config):
 
 
 def decoder_trainer(config):
-    """What a FinetuneConfig needs: the bundled decoder with the method applied, another as it is, task and Trainer."""
-    model, base = load_bundled("decoder"), load_bundled("decoder")
+    """What a FinetuneConfig needs: the bundled decoder with the method applied, the task, and a Trainer."""
+    model = load_bundled("decoder")
     task = task_of(config.task, length=model.longest_input, n_held_out=HELD_OUT)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
-    trainer = Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
-    return model, base, task, trainer
+    return model, task, Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)

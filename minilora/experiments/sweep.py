@@ -19,7 +19,7 @@ class Sweep:
     """Calls a function with many settings, and returns its results in their order.
 
         sweep = Sweep("runs/reproduce", executor)
-        results = sweep(adapt_decoder, [settings(seed) for seed in (0, 1, 2)], model="decoder")
+        results = sweep(adapt_and_keep, [settings(seed) for seed in (0, 1, 2)], model="decoder")
 
     A run is known by its function and its settings, so that experiments which need the same run share it. A function
     that is marked by `leaves_file` is called as ``function(s, path)``, and what it writes there is kept too; `file_of`

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 
+import numpy
 import pytest
 
 from experiments.tiny import ENCODERS, byte_encoder, words_csv
@@ -103,7 +104,7 @@ def test_a_run_can_be_done_in_another_process(task_file, encoder):
 def test_training_learns_what_the_labels_are(task, task_file, encoder):
     train = TrainConfig(steps=200, batch_size=16, lr=3e-3)
     result = train_and_measure(ClassifyRun(task_file, "full", train, encoder))
-    majority = max(task.class_counts("test").values()) / len(task.labels["test"])
+    majority = numpy.bincount(task.labels["test"]).max() / len(task.labels["test"])
     assert result["test"]["accuracy"] > 0.9 > majority + 0.2
     assert result["valid"]["accuracy"] > 0.9 and result["loss"] < 0.3
 

@@ -1,4 +1,4 @@
-"""BLEU, NIST and chrF are those that are computed by hand; without the packages the message says how to get them."""
+"""The scores are those that are computed by hand; without the packages the message says how to get them."""
 
 import math
 import sys
@@ -38,8 +38,17 @@ def test_nist_counts_rare_words_for_more(packages):
     assert text_scores(["a b c d e"], [["a b c d e"]])["nist"] == pytest.approx(math.log2(5))
 
 
+def test_meteor_matches_words_and_stems_and_counts_the_chunks(packages):
+    """With P = 2/2 and R = 2/3, 10 P R / (R + 9 P) times 1 - 0.5 (chunks / matches)^3 (Banerjee and Lavie, 2005)."""
+    mean = 10 * 2 / 3 / (2 / 3 + 9)
+    assert text_scores(["cat sit"], [["the cat sits"]])["meteor"] == pytest.approx(mean * (1 - 0.5 * (1 / 2) ** 3))
+    assert text_scores(["sit cat"], [["the cat sits", "dogs"]])["meteor"] == pytest.approx(mean * (1 - 0.5))
+    assert text_scores(["kitty"], [["cat"]])["meteor"] == 0, "a synonym is another word"
+
+
 def test_answers_without_words_score_nothing(packages):
-    assert text_scores(["", "zz"], [["a b c d e"], ["a b c d e"]]) == pytest.approx({"bleu": 0, "nist": 0, "chrf": 0})
+    scores = text_scores(["", "zz"], [["a b c d e"], ["a b c d e"]])
+    assert scores == pytest.approx(dict.fromkeys(("bleu", "nist", "meteor", "chrf"), 0))
 
 
 def test_a_sentence_of_the_grammar_scores_high(packages):

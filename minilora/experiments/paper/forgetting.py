@@ -81,7 +81,7 @@ def adapt_to_code(config):
         prose (test); valid, the last code_valid, None if training diverged; off, prose with the adapter switched off
         again, for LoRA.
     """
-    model, _, _, trainer = decoder_trainer(config)
+    model, _, trainer = decoder_trainer(config)
     texts = {name: some_windows(model, *of, config.windows) for name, of in MEASURED.items()}
 
     def measured():

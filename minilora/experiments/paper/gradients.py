@@ -65,7 +65,7 @@ def watch_gradients(watched):
     list of dict
         Of `look`, for each of the steps.
     """
-    model, _, _, trainer = decoder_trainer(watched.finetune)
+    model, _, trainer = decoder_trainer(watched.finetune)
     looks, sample = [], trainer.sample_batch
 
     def sample_and_look(rng):

@@ -17,8 +17,8 @@ class Config:
     """As many learning rates for each of the two methods."""
 
     training: Training = field(default_factory=Training)
-    full: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
-    lora: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
+    full: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+    lora: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
     def __post_init__(self):
         for name in ("full", "lora"):

@@ -11,6 +11,7 @@ from minilora.methods import LoRAConfig
 from minilora.training import TrainConfig
 
 ALPHA = 32  # at every rank, as the paper's GPT-2 has it
+TEXT_SCORES = ("bleu", "nist", "meteor", "chrf")
 EXAMPLES = 3  # answers that a result keeps
 
 
@@ -72,12 +73,12 @@ def summary(found):
     -------
     dict
         trainable, lr, valid_by_lr (the loss), seconds of training; mean and spread of valid and test (losses in nats a
-        byte), slot_exact, slot_error_rate, bleu, nist and chrf, all on test but the first; and a few answers of the
-        first seed.
+        byte), slot_exact, slot_error_rate, bleu, nist, meteor and chrf, all on test but the first; and a few answers of
+        the first seed.
     """
     runs = found["runs"]
     tests = [run["test"] | mini_e2e_scores(run["test"]["samples"]) for run in runs]
-    names = {"test": "loss"} | {n: n for n in ("slot_exact", "slot_error_rate", "bleu", "nist", "chrf")}
+    names = {"test": "loss"} | {n: n for n in ("slot_exact", "slot_error_rate", *TEXT_SCORES)}
     return {
         "trainable": runs[0]["trainable"],
         "lr": found["lr"],

@@ -21,6 +21,7 @@ def row(*, bleu, trainable=1000, valid=1.0, lr=0.01):
         "slot_error_rate": spread(0.25),
         "bleu": spread(bleu, 1.0),
         "nist": spread(5.0),
+        "meteor": spread(0.4),
         "chrf": spread(60.0),
         "samples": [],
     }
