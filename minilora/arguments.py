@@ -215,5 +215,6 @@ def task_options(p):
     tasks = p.add_mutually_exclusive_group()
     tasks.add_argument("--task", default="mini-e2e", help="of texts: mini-e2e, pairs, prose, code, a .txt file, or a "
                        ".csv or .jsonl file with source and target; of classes: unicode-names, unicode-names-by-word, "
-                       "docstring-pairs, or a file with text, label and, for pairs of texts, second")  # fmt: skip
+                       "docstring-pairs, function-packages, or a file with text, label and, for pairs of texts, "
+                       "second")  # fmt: skip
     tasks.add_argument("--text", metavar="FILE", default=argparse.SUPPRESS, help="running text in UTF-8, any file")

@@ -21,6 +21,7 @@ from minilora.data.docstring_pairs import docstring_matches
 from minilora.data.encoder_tokenizer import EncoderTokenizer, pad_rows
 from minilora.data.example import Example, LabelledExample
 from minilora.data.files import load_labelled_file, load_task_file, load_text_file
+from minilora.data.function_packages import packages_of_functions
 from minilora.data.masked import MaskedBatch, encode_text_rows, masked_window_batch, masked_windows
 from minilora.data.mini_e2e import examples, parse_source, realise, references, source_text
 from minilora.data.mini_e2e_grammar import SLOTS
@@ -40,6 +41,7 @@ __all__ = [
     "Parsed", "SlotErrors", "parse", "slot_errors",
     "EncoderTokenizer", "pad_rows", "LabelledExample", "LabelledBatch",
     "CATEGORIES", "character_names", "names_by_hash", "names_by_first_word", "docstring_matches",
+    "packages_of_functions",
     "CLASSIFICATION_TASKS", "ClassificationTask", "has_classes", "load_classification_task", "load_labelled_file",
     "MaskedBatch", "encode_text_rows", "masked_window_batch", "masked_windows",
     "Batch", "encode_documents", "encode_example", "window_batch", "windows", "pair_batch",

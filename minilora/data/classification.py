@@ -12,6 +12,7 @@ from minilora.data.docstring_pairs import ANSWERS, docstring_matches
 from minilora.data.encoder_tokenizer import EncoderTokenizer, pad_rows
 from minilora.data.example import LabelledExample
 from minilora.data.files import column_names, load_labelled_file
+from minilora.data.function_packages import PACKAGES, packages_of_functions
 from minilora.data.splits import SPLITS, check_split, corpus_id, split_fitting
 from minilora.data.unicode_names import CATEGORIES, names_by_first_word, names_by_hash
 
@@ -19,6 +20,7 @@ CLASSIFICATION_TASKS = {
     "unicode-names": (names_by_hash, tuple(CATEGORIES)),
     "unicode-names-by-word": (names_by_first_word, tuple(CATEGORIES)),
     "docstring-pairs": (docstring_matches, ANSWERS),
+    "function-packages": (packages_of_functions, PACKAGES),
 }
 TASK_FILES = (".csv", ".jsonl")
 
@@ -123,8 +125,9 @@ def load_classification_task(name: str | Path, *, length: float) -> Classificati
     ----------
     name : str or Path
         "unicode-names" (name -> general category, a random split), "unicode-names-by-word" (the same, no first word in
-        two splits), "docstring-pairs" (does the second text, a docstring, belong to the first, a signature?), or the
-        path of a ``.csv`` or ``.jsonl`` file with columns text, label and, if the task is about two texts, second.
+        two splits), "docstring-pairs" (does the second text, a docstring, belong to the first, a signature?),
+        "function-packages" (from which package are the two?), or the path of a ``.csv`` or ``.jsonl`` file with columns
+        text, label and, if the task is about two texts, second.
     length : int, or infinity
         The most tokens that a model takes. In a file, an example that has more is left out.
     """

@@ -1,5 +1,7 @@
 """Table 2: every method for encoders, on tasks with labels."""
 
+from dataclasses import replace
+
 from minilora.experiments.comparison import above, rate
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.paper.encoder_tasks import (
@@ -24,6 +26,7 @@ from minilora.experiments.paper.encoder_tasks import (
 from minilora.experiments.text_table import aligned
 from minilora.methods import AdapterConfig, BitFitConfig, FullConfig, HeadConfig, LoRAConfig, TopKConfig
 
+TASKS = ("unicode-names", "function-packages")
 QV = ("q_proj", "v_proj")
 FINE_TUNING, LORA, BITFIT = "full fine-tuning", "LoRA", "BitFit"
 TRIALS = {
@@ -130,11 +133,12 @@ EXPERIMENT = Experiment(
     name="table2",
     title="Every method for encoders, on tasks with labels",
     about="The paper adapts RoBERTa and DeBERTa to GLUE. Here the bundled encoder, which has read English prose byte "
-    "by byte, tells the general category of a character by its Unicode name. "
+    "by byte, tells the general category of a character by its Unicode name, and the package of a function by its "
+    "signature and the first line of its docstring. "
     f"Each method has {FULL.terms}. Beside them stand the most frequent class, naive Bayes, and the head alone, with "
     "all that was pretrained frozen.",
-    config=FULL,
-    quick=QUICK,
+    config=replace(FULL, tasks=TASKS),
+    quick=replace(QUICK, tasks=TASKS),
     run=run,
     table=table,
     plot=plot,

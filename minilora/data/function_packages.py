@@ -1,0 +1,40 @@
+"""From which package is this function? Its signature and the first line of its docstring, and twelve packages to choose.
+
+The label is where the function stands in the standard library: nobody had to write it. Some say it themselves ("Return
+the email's subject"), most have to be known by their names.
+"""
+
+from minilora.data.example import LabelledExample
+from minilora.data.pairs import load_pairs
+from minilora.data.splits import SPLITS, split_of
+
+# Every Python from 3.11 on has these, with some 90 documented functions or more in each.
+PACKAGES = (
+    "asyncio", "decimal", "email", "http", "importlib", "logging", "mailbox", "multiprocessing", "tarfile", "unittest",
+    "urllib", "xml",
+)  # fmt: skip
+
+
+def packages_of_functions() -> dict[str, list[LabelledExample]]:
+    """The functions by split: 15 % are valid and 15 % are test, by the hash of what is read.
+
+    The functions are those of the running Python. A text that stands in two packages is left out; the bundled encoder
+    has read the docstrings of most of them, in all splits, as prose: never a signature, and never where it stands.
+    """
+    packages = {}
+    for pair in load_pairs():
+        package = package_of(pair.key)
+        if package in PACKAGES:
+            packages.setdefault((pair.signature, pair.summary), set()).add(package)
+    splits = {split: [] for split in SPLITS}
+    for (signature, summary), [package, *others] in packages.items():
+        key = f"{signature}\n{summary}"
+        if not others:
+            splits[split_of(key, valid=0.15, test=0.15)].append(LabelledExample(signature, package, key, summary))
+    return splits
+
+
+def package_of(path: str) -> str:
+    """The package, or module, of a file of the standard library: "xml" of "xml/dom/minidom.py"."""
+    name = path.replace("\\", "/").split("/")[0].removesuffix(".py")
+    return name.removeprefix("_py")  # decimal is written in _pydecimal.py
