@@ -1,4 +1,4 @@
-"""From which package is this function? Its signature and the first line of its docstring, and twelve packages to choose.
+"""From which package is this function? Its signature and the first line of its docstring, and twelve packages.
 
 The label is where the function stands in the standard library: nobody had to write it. Some say it themselves ("Return
 the email's subject"), most have to be known by their names.
