@@ -152,14 +152,13 @@ def summary(found):
     -------
     dict
         trainable and head, what the method and the head train; lr and valid_by_lr; mean and spread over the seeds of
-        accuracy and macro_f1 on test, and of seconds of training.
+        accuracy and macro_f1 on test.
     """
     runs = found["runs"]
     return {
         **{key: runs[0][key] for key in ("trainable", "head")},
         **{key: found[key] for key in ("lr", "valid_by_lr")},
         **{metric: mean_and_spread([run["test"][metric] for run in runs]) for metric in METRICS},
-        "seconds": mean_and_spread([run["seconds"] for run in runs]),
     }
 
 

@@ -64,19 +64,17 @@ def run(config, sweep):
 def table(results):
     lines = []
     for task, of_task in results["tasks"].items():
-        rows = [("", "trainable", "lr", "accuracy", "macro-F1", "seconds", "GLUE, base", "GLUE, large")]
+        rows = [("", "trainable", "lr", "accuracy", "macro-F1", "GLUE, base", "GLUE, large")]
         for label, of_label in of_task["baselines"].items():
-            rows.append((label, "-", "-", *baseline_row(of_label), "-", "-", "-"))
+            rows.append((label, "-", "-", *baseline_row(of_label), "-", "-"))
         for label, row in of_task["methods"].items():
-            seconds = f"{row['seconds']['mean']:.0f}"
             paper = PAPER.get(label, ("-", "-"))
-            rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), seconds, *paper))
+            rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), *paper))
         lines += [*heading(task, of_task), *aligned(rows), ""]
     return [
         *lines,
         *footnotes(results),
-        "seconds: of training on one core, with other runs beside it. GLUE: the paper's means over eight tasks, with",
-        "RoBERTa base and large; of its two adapters of a kind, the smaller.",
+        "GLUE: the paper's means over eight tasks, with RoBERTa base and large; of two adapters of a kind, the smaller.",
     ]
 
 

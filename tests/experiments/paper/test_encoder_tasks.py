@@ -117,7 +117,6 @@ def made(name, accuracies, trainable=None, also=None):
                 "head": 50,
                 "lr": 1e-3,
                 "valid_by_lr": [(1e-3, 0.8), (3e-3, 0.7)],
-                "seconds": mean_and_spread([1.0, 1.0]),
                 "accuracy": mean_and_spread([value - 0.01, value, value + 0.01]),
                 "macro_f1": mean_and_spread([0.5, 0.5, 0.5]),
             }
@@ -206,7 +205,7 @@ def test_each_table_says_which_rates_were_tried():
     results = made("table2", {})
     for label in ("PiSSA", "LoRA+"):
         results["tasks"]["names"]["methods"][label]["valid_by_lr"] = [(1e-3, 0.8), (3e-4, 0.7)]
-    assert find_experiment("table2").table(results)[-3].strip() == "and of 0.0003, 0.001 for LoRA+; PiSSA"
+    assert "and of 0.0003, 0.001 for LoRA+; PiSSA" in map(str.strip, find_experiment("table2").table(results))
 
 
 @each_experiment
