@@ -74,7 +74,7 @@ def table(results):
     return [
         *lines,
         *footnotes(results),
-        "GLUE: the paper's means over eight tasks, with RoBERTa base and large; of two adapters of a kind, the smaller.",
+        "GLUE: the paper's means of eight tasks, with RoBERTa base and large; of two adapters of a kind, the smaller.",
     ]
 
 
