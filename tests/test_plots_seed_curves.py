@@ -24,6 +24,17 @@ def test_a_single_curve_needs_no_legend():
     assert axes.get_legend() is None and axes.get_xscale() == "log"
 
 
+def test_panels_stand_in_rows_and_each_new_label_is_explained_once():
+    def lines(*labels):
+        return {label: [(1, [0.0, 1.0])] for label in labels}
+
+    panels = {"a": lines("q", "v"), "b": lines("q", "v"), "c": lines("q", "k")}
+    figure = plots.seed_curves(panels, xlabel="x", columns=2)
+    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes[:3]] == [0, 0, 1]
+    assert [axes.get_legend() is not None for axes in figure.axes[:3]] == [True, False, True]
+    assert not figure.axes[3].axison
+
+
 def test_overheads_have_a_panel_for_each_shape():
     bars = {"a": (1.0, 2.0, 3.0), "b": (-1.0, 0.0, 1.0)}
     figure = plots.overheads({"32 x 256": bars, "1 x 64": bars}, ylabel="slower (%)")
