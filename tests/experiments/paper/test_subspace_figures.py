@@ -100,7 +100,7 @@ def test_figure_8_wants_little_in_common(phi, holds):
 
 @pytest.fixture
 def sweep(monkeypatch, tmp_path):
-    for module in (adapt, subspaces, table7, figure8):
+    for module in (adapt, table7, figure8):
         monkeypatch.setattr(module, "load_bundled", lambda name: byte_gpt())
     monkeypatch.setattr(adapt, "HELD_OUT", 4)
     return Sweep(tmp_path, progress=False)
