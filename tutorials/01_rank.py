@@ -243,14 +243,14 @@ plots.sliders(closest_word, r=(1, 48))
 closest_word(8)
 
 # %% [markdown]
-# Above: the word, the closest matrix of rank 8, and the difference. Below on the left is the spectrum, all singular
-# values, cut behind the eighth. What is left out has two sizes. Its Frobenius norm is the root of the sum of the squares
-# of all that is hatched, as the formula says; its **2-norm**, the most that it can do to an arrow of length 1, is the
-# first that is left out, $\sigma_9$, at the dashed line. On the right is what the rank costs, and what it leaves out:
-# with a quarter of the numbers, an eighth of the matrix.
+# Above: the word, the closest matrix of rank 8, and the difference. Below on the left are all singular values, cut
+# behind the eighth. What is left out has two sizes. Its Frobenius norm is the root of the sum of the squares of all
+# that is hatched, as the formula says; its **2-norm**, the most that it can do to an arrow of length 1, is the first
+# that is left out, $\sigma_9$, at the dashed line. On the right is what the rank costs, and what it leaves out: with
+# less than a quarter of the numbers, an eighth of the matrix is missing.
 #
-# With a live kernel, move the slider. At $r = 1$ every row is a multiple of one row, and the letters are a
-# bar code; straight strokes along rows and columns come first, the slanted ones of R and A last.
+# With a live kernel, move the slider. At $r = 1$ every row is a multiple of one row, a bar code. The strokes along rows
+# and columns are there soon; the slanted and round ones need more ranks.
 #
 # ### A weight of a language model
 #
@@ -276,8 +276,8 @@ closest_weight(16)
 
 # %% [markdown]
 # At $r = 1$ there are only stripes. At $r = 16$ most of the pattern is there, also the empty band (the second of four
-# groups of 48 rows does next to nothing in this block). What remains, 40 % of $\|W\|_F$, looks like noise, and needs all
-# the other ranks.
+# groups of 48 rows does next to nothing in this block). What remains, 40 % of $\|W\|_F$, looks like noise, and needs
+# all the other ranks.
 #
 # ### Parameters against error
 #
@@ -373,11 +373,13 @@ of_change = rank_measures({name: deltas[name] for name in weights})
 plots.ranks({"$W$": of_W, "random numbers": of_numbers, r"$\Delta W$": of_change})
 
 # %% [markdown]
-# By every measure and in every layer, $\Delta W$ has far fewer directions than random numbers have. Whether it has
-# fewer than $W$ itself is another matter: here the two are close, some layers say yes and some no. (An experiment with
-# longer training, three seeds and LoRA beside it is `minilora reproduce delta_rank`; its results are among the
-# [figures](../figures/README.md). And `minilora rank --weights --plot ranks.png` draws this picture for a model of
-# yours.)
+# By every measure and in every layer, $\Delta W$ has fewer directions than random numbers have. Whether it has fewer
+# than $W$ itself is another matter. By the first two measures it has, in most layers; by the effective rank, which
+# counts the long tail as well, the two are alike.
+#
+# (An experiment with longer training, three seeds, the MLP's matrices, and LoRA beside it is
+# `minilora reproduce delta_rank`; its results are among the [figures](../figures/README.md). And
+# `minilora rank --weights --plot ranks.png` draws this picture of a model of yours.)
 #
 # ### What do the small ones do?
 #

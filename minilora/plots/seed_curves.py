@@ -28,8 +28,9 @@ def seed_curves(panels, *, xlabel, xscale=None, columns=None):
     """
     columns = columns or len(panels)
     rows = -(-len(panels) // columns)
-    figure = new_figure(max(9, 6.6 * columns), 5.8 * rows)
-    labels = set()  # of the legends so far
+    width, height = (6.6, 5.8) if rows == 1 else (5.4, 4.6)  # inches of a panel
+    figure = new_figure(max(9, width * columns), height * rows)
+    explained = set()  # the labels, with their places, of the legends so far
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in all_axes[len(panels) :]:
         axes.axis("off")
@@ -47,7 +48,9 @@ def seed_curves(panels, *, xlabel, xscale=None, columns=None):
         if xscale == "log2":
             ticks = sorted({x for points in lines.values() for x, _ in points})
             axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
-        if len(lines) > 1 and not labels.issuperset(lines):
-            axes.legend()
-            labels.update(lines)
+        handles, labels = axes.get_legend_handles_labels()
+        new = [n for n, label in enumerate(labels) if (n, label) not in explained]
+        if len(lines) > 1 and new:
+            axes.legend([handles[n] for n in new], [labels[n] for n in new])
+            explained.update(enumerate(labels))
     return figure

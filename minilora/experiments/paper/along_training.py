@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from statistics import mean
 
 import numpy
 
@@ -111,35 +112,33 @@ def of_two(one, other):
     return {"seeds_first": phi[0, 0], "seeds_all": phi[-1, -1]}
 
 
-COLUMNS = {  # what `over_layers` measures: the head of its column, and digits
-    "end_first": ("end: phi(1, 1)", 2),
-    "end_all": ("phi(r, r)", 2),
-    "seeds_first": ("seeds: phi(1, 1)", 2),
-    "seeds_all": ("phi(r, r)", 2),
-    "amplification": ("amplification", 2),
-    "beside_chance": ("W, x chance", 2),
-    "stable_rank": ("stable rank", 2),
-    "size": ("||delta W|| / ||W||", 3),
-    "norm_A": ("||A||", 2),
-    "norm_B": ("||B||", 2),
+COLUMNS = {  # what `over_layers` measures: the head of its column
+    "end_first": "end: (1, 1)",
+    "end_all": "(r, r)",
+    "seeds_first": "seeds: (1, 1)",
+    "seeds_all": "(r, r)",
+    "amplification": "amplification",
+    "beside_chance": "W, x chance",
+    "stable_rank": "stable rank",
+    "size": "size",
+    "norm_A": "||A||",
+    "norm_B": "||B||",
 }
 
 
 def table(results):
     lines = []
     for kind, by_step in results["measured"].items():
-        rows = [(f"{kind}, step", *(head for head, _ in COLUMNS.values()))]
-        for step, row in by_step.items():
-            numbers = (plus_minus(mean_and_spread(row[name]), digits) for name, (_, digits) in COLUMNS.items())
-            rows.append((step, *numbers))
+        rows = [(f"{kind}, step", *COLUMNS.values())]
+        rows += [(step, *(f"{mean(row[name]):.3f}" for name in COLUMNS)) for step, row in by_step.items()]
         lines += [*aligned(rows), ""]
     r, chance = results["rank"], results["chance"]
     return [
         *lines,
-        f"r = {r}; means over the blocks, and their spread over the seeds, or over pairs of seeds.",
-        "end: between the directions of delta W now and at the end. seeds: of two seeds. Chance gives phi(1, 1)",
-        f"{chance['first']:.3f} and phi(r, r) {chance['all']:.3f}. Amplification: ||delta W|| / ||U^T W V^T||.",
-        "W, x chance: ||U^T W V^T||, what W has in delta W's directions, over what it has in random ones.",
+        f"r = {r}; means over the blocks and the seeds, or over every two of these; the picture has their spread.",
+        "end: phi(i, j) between the directions of delta W now and at the end. seeds: between those of two seeds; chance",
+        f"gives phi(1, 1) = {chance['first']:.3f} and phi(r, r) = {chance['all']:.3f}. Size: ||delta W|| / ||W||.",
+        "Amplification: ||delta W|| / ||U^T W V^T||. W, x chance: this ||U^T W V^T|| over that of random directions.",
         "The paper has no such table; it looks at adapters after training.",
     ]
 
