@@ -136,7 +136,7 @@ def table(results):
     return [
         *lines,
         f"r = {r}; means over the blocks and the seeds, or over every two of these; the picture has their spread.",
-        "end: phi(i, j) between the directions of delta W now and at the end. seeds: between those of two seeds; chance",
+        "end: phi(i, j) between the directions of delta W now and at the end. seeds: those of two seeds; chance",
         f"gives phi(1, 1) = {chance['first']:.3f} and phi(r, r) = {chance['all']:.3f}. Size: ||delta W|| / ||W||.",
         "Amplification: ||delta W|| / ||U^T W V^T||. W, x chance: this ||U^T W V^T|| over that of random directions.",
         "The paper has no such table; it looks at adapters after training.",
