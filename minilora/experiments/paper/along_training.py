@@ -28,7 +28,9 @@ PROJECTIONS = {"q_proj": "$W_q$", "v_proj": "$W_v$"}
 
 @dataclass(frozen=True)
 class Config:
-    """One rank, at the best of table 18's learning rates for it; and after how many steps the adapter is looked at."""
+    """One rank, at the best of table 18's learning rates for it; after how many steps the adapter is looked at; and at
+    least three seeds: three pairs.
+    """
 
     training: Training = field(default_factory=Training)
     rank: int = 8
@@ -38,6 +40,8 @@ class Config:
     def __post_init__(self):
         if not self.steps or not 1 <= min(self.steps) <= max(self.steps) < self.training.steps:
             raise ValueError(f"steps was {self.steps}; each may be from 1 to {self.training.steps - 1}, before the end")
+        if len(self.training.seeds) < 3:
+            raise ValueError(f"seeds was {self.training.seeds}; it may be at least 3 different numbers, for 3 pairs")
 
 
 def run(config, sweep):
@@ -230,7 +234,7 @@ EXPERIMENT = Experiment(
     about="Not in the paper, which looks at adapters after training: A and B of LoRA on mini-E2E are kept on the way, "
     "and the directions of delta W are compared with those of the end and of other seeds, its size with W's.",
     config=Config(),
-    quick=Config(replace(QUICK, steps=5), steps=(1, 2)),
+    quick=Config(replace(QUICK, steps=5, seeds=(0, 1, 2)), steps=(1, 2)),
     run=run,
     table=table,
     plot=plot,

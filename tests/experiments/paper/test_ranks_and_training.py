@@ -184,6 +184,11 @@ def test_each_step_is_one_of_those_before_the_end(steps):
         along_training.Config(SMALL, steps=steps)
 
 
+def test_three_pairs_of_seeds_are_wanted():
+    with pytest.raises(ValueError, match=r"seeds was \(0, 1\); it may be at least 3"):
+        along_training.Config(replace(SMALL, seeds=(0, 1)), steps=(1,))
+
+
 def training_results(**changes):
     """What is measured at the first step, after an eighth of them, and at the end: means, of three seeds."""
     rising = {"seeds_all": (0.1, 0.2, 0.4), "end_first": (0.1, 0.7, 1.0), "end_all": (0.3, 0.6, 1.0)}
