@@ -4,7 +4,7 @@ from pathlib import Path
 
 import minilora
 from minilora.backend import to_numpy
-from minilora.methods import lora_layers
+from minilora.methods import lora_layers, remove_lora
 from minilora.verbs.opening import check_file, names_in, open_model
 
 
@@ -19,7 +19,7 @@ def rank(options):
         return
     found = {}
     if options.weights:
-        found["W"] = weights_of(open_model(options))
+        found["W"] = weights_of(open_model(options, options.adapter))
     if options.adapter is not None:
         found["LoRA"] = adapter_changes(open_lora(options, options.adapter))
     if options.tuned is not None:
@@ -76,7 +76,8 @@ def save_figure(figure, path, what):
 
 
 def weights_of(model):
-    """The weight matrices of a model, by the path of the layer."""
+    """The weight matrices of a model without its LoRA adapter, by the path of the layer."""
+    remove_lora(model)
     weights = {name: to_numpy(p.data) for name, p in model.named_parameters()}
     return {name.removesuffix(".W"): W for name, W in weights.items() if W.ndim == 2}
 

@@ -187,11 +187,11 @@ def claims(results):
             "Gradients add to A's random numbers, and nothing takes these away.",
         ),
         Claim(
-            "That delta W has more to do with W than a random matrix has (table 7) comes with training",
+            "Delta W has more to do with W than a random matrix has (table 7), and training makes it more",
             rises("beside_chance") and rises("beside_chance", {"mean": 1.0, "std": 0.0}),
             f"what W has in delta W's directions, over what it has in random ones: {seen('beside_chance', 0)} after "
             f"step {steps[0]}, {seen('beside_chance')} at the end, W_q and W_v",
-            "The first step of B is made of gradients, which have passed through W's own inputs and outputs.",
+            "The directions that the task needs are not those in which W has most.",
         ),
         Claim(
             "Delta W comes to use more of its directions: its stable rank rises",

@@ -17,7 +17,6 @@ from minilora.methods import LoRAConfig
 from minilora.models import load_bundled
 
 RANDOM, WEIGHT, FULL, LORA = "random numbers", "W itself", "full fine-tuning", "LoRA"
-SHARE = 0.9  # of ||M||_F^2
 SYMBOLS = dict(zip(ALL_LINEAR, ("$W_q$", "$W_k$", "$W_v$", "$W_o$", "fc_in", "fc_out"), strict=True))
 
 
@@ -178,7 +177,7 @@ def plot(results):
     for label, of_label in results["ranks"].items():
         title = f"LoRA, r = {results['rank']}" if label == LORA else label
         measured[title] = {row_of(path): [RankMeasures(**m) for m in seeds] for path, seeds in of_label.items()}
-    return plots.ranks(measured, share=SHARE)
+    return plots.ranks(measured)
 
 
 def row_of(path):
