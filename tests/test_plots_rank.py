@@ -85,7 +85,7 @@ def test_a_row_of_zeros_is_crossed_out():
     assert crossed.get_ydata().tolist() == [1.5, 1.5] and drawn(last, 2, 2) == [["1", "1/3"], ["0", "0"]]
 
 
-def test_steps_are_in_rows_of_four_and_places_without_one_are_empty():
+def test_steps_are_in_rows_that_fit_and_places_without_one_are_empty():
     figure = plots.elimination(matrix_rank_steps(np.tri(4, dtype=int)))
     assert [bool(axes.get_title()) for axes in figure.axes] == [True] * 7 + [False]
     with pytest.raises(ValueError, match="the elimination had 29 steps, with the matrix itself; up to 24"):

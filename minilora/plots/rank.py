@@ -6,7 +6,7 @@ from minilora.plots.style import KEPT, LEFT_OUT, LINES, new_figure, styled
 
 ARROW = {"arrowstyle": "-|>,head_width=0.3,head_length=0.7", "linewidth": 2.6, "shrinkA": 0, "shrinkB": 0}
 CHANGED = "#F2B661"
-STEPS, STEPS_IN_A_ROW = 24, 4
+MOST_STEPS, WIDEST = 24, 17.0  # of an elimination, and of its figure in inches
 
 
 @styled
@@ -43,53 +43,56 @@ def arrows(vectors):
 
 
 @styled
-def elimination(steps):
+def elimination(result):
     """Elimination: the matrix after each step, in fractions, with what the step was above it.
 
     Rows that a step has changed are orange; rows of zeros are crossed out; in the last matrix the pivots are framed.
 
     Parameters
     ----------
-    steps : Elimination
+    result : Elimination
         From `matrix_rank_steps`, of up to 24 steps, the matrix itself among them.
 
     Returns
     -------
     Figure
     """
-    n = len(steps.steps)
-    if n > STEPS:
-        raise ValueError(f"the elimination had {n} steps, with the matrix itself; up to {STEPS} can be drawn")
-    m, columns = len(steps.steps[0].matrix), len(steps.steps[0].matrix[0])
-    cell = 0.42 + 0.13 * max(len(str(entry)) for step in steps.steps for row in step.matrix for entry in row)  # inches
-    in_a_row = min(n, STEPS_IN_A_ROW)
+    n, matrices = len(result.steps), [step.matrix for step in result.steps]
+    if n > MOST_STEPS:
+        raise ValueError(f"the elimination had {n} steps, with the matrix itself; up to {MOST_STEPS} can be drawn")
+    longest = max(len(str(entry)) for matrix in matrices for row in matrix for entry in row)
+    width = max(3.6, 0.6 + (0.42 + 0.13 * longest) * len(matrices[0][0]))  # inches
+    in_a_row = min(n, max(1, int(WIDEST / width)))
     rows = -(-n // in_a_row)
-    figure = new_figure(in_a_row * max(3.6, cell * columns + 0.6), rows * (0.62 * m + 0.9) + 0.5)
+    figure = new_figure(in_a_row * width, rows * (0.62 * len(matrices[0]) + 0.9) + 0.5)
     all_axes = figure.subplots(rows, in_a_row, squeeze=False).ravel()
-    before = steps.steps[0].matrix
-    for axes, step in zip(all_axes, steps.steps):
-        axes.set(xlim=(-0.35, columns + 0.35), ylim=(m + 0.15, -0.15))
-        axes.set_title(step.operation, size=15)
-        for sides in ((0, -0.25), (columns, 0.25)):  # the brackets
-            x, tip = sides[0] + sides[1], sides[0]
-            axes.plot([tip, x, x, tip], [0, 0, m, m], color="black", linewidth=2)
-        for i, (row, old) in enumerate(zip(step.matrix, before)):
-            if row != old:
-                axes.fill([0, columns, columns, 0], [i + 0.06, i + 0.06, i + 0.94, i + 0.94], facecolor=CHANGED)
-            for j, entry in enumerate(row):
-                axes.text(j + 0.5, i + 0.5, str(entry), ha="center", va="center", size=18)
-            if not any(row):
-                axes.plot([0, columns], [i + 0.5, i + 0.5], color="0.35", linewidth=2)
-        before = step.matrix
-    last = all_axes[n - 1]
-    for i, j in enumerate(steps.pivots):
-        x, y = [j + 0.1, j + 0.9, j + 0.9, j + 0.1, j + 0.1], [i + 0.1, i + 0.1, i + 0.9, i + 0.9, i + 0.1]
-        last.plot(x, y, color=KEPT, linewidth=3)
     for axes in all_axes:
         axes.axis("off")
-    rest = f"{steps.rank} row is" if steps.rank == 1 else f"{steps.rank} rows are"
-    figure.supxlabel(f"{rest} left, not zero, each with a pivot (framed): the rank is {steps.rank}", size=16)
+    for axes, step, before in zip(all_axes, result.steps, (matrices[0], *matrices)):
+        axes.set_title(step.operation, size=15)
+        _fractions(axes, step.matrix, before)
+    for row, column in enumerate(result.pivots):
+        left, right, top, bottom = column + 0.1, column + 0.9, row + 0.1, row + 0.9
+        frame = [left, right, right, left, left], [top, top, bottom, bottom, top]
+        all_axes[n - 1].plot(*frame, color=KEPT, linewidth=3)
+    rest = f"{result.rank} row is" if result.rank == 1 else f"{result.rank} rows are"
+    figure.supxlabel(f"{rest} left, not zero, each with a pivot (framed): the rank is {result.rank}", size=16)
     return figure
+
+
+def _fractions(axes, matrix, before):
+    """A matrix in brackets; orange are the rows that were others before, crossed out those of zeros."""
+    m, n = len(matrix), len(matrix[0])
+    axes.set(xlim=(-0.35, n + 0.35), ylim=(m + 0.15, -0.15))
+    for tip, back in ((0, -0.25), (n, n + 0.25)):
+        axes.plot([tip, back, back, tip], [0, 0, m, m], color="black", linewidth=2)
+    for i, (row, old) in enumerate(zip(matrix, before)):
+        if row != old:
+            axes.fill([0, n, n, 0], [i + 0.06, i + 0.06, i + 0.94, i + 0.94], facecolor=CHANGED)
+        if not any(row):
+            axes.plot([0, n], [i + 0.5, i + 0.5], color="0.35", linewidth=2)
+        for j, entry in enumerate(row):
+            axes.text(j + 0.5, i + 0.5, str(entry), ha="center", va="center", size=18)
 
 
 @styled
