@@ -79,10 +79,19 @@ def test_what_a_step_has_changed_is_orange_and_the_pivots_are_framed():
     assert boxes(last, "#0072b2") == [(1, 0), (2, 1)]
 
 
-def test_a_row_of_zeros_is_crossed_out():
-    last = plots.elimination(matrix_rank_steps([[1, "1/3"], [3, 1]])).axes[-1]
-    (crossed,) = [line for line in last.lines if to_hex(line.get_color()) == "#595959"]
-    assert crossed.get_ydata().tolist() == [1.5, 1.5] and drawn(last, 2, 2) == [["1", "1/3"], ["0", "0"]]
+def test_a_row_of_zeros_is_crossed_out_and_no_other():
+    last = plots.elimination(matrix_rank_steps(TEXTBOOK)).axes[-1]
+    assert boxes(last, "#595959") == [(0, 2)], "not row 2, which begins with a zero"
+
+
+def test_a_row_is_orange_once_when_it_changes():
+    *_, second, third = plots.elimination(matrix_rank_steps(TEXTBOOK)).axes
+    assert boxes(second, "#f2b661") == [(0, 1)] and boxes(third, "#f2b661") == [(0, 2)]
+
+
+def test_fractions_are_fractions():
+    last = plots.elimination(matrix_rank_steps([[1, "1/3"], [3, 2]])).axes[-1]
+    assert drawn(last, 2, 2) == [["1", "1/3"], ["0", "1"]]
 
 
 def test_steps_are_in_rows_that_fit_and_places_without_one_are_empty():
