@@ -154,10 +154,14 @@ def test_the_weights_of_the_model_beside_what_was_added(capsys):
 def test_of_several_matrices_the_ranks_are_drawn(drawn, capsys, tmp_path):
     printed(capsys, "rank", "--weights", "--tuned", "tuned.safetensors", "--layers", "q_proj,v_proj", "--share", 60,
             "--plot", tmp_path / "ranks.png")  # fmt: skip
-    (figure,) = drawn
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["W", "full fine-tuning"]
-    assert [row.get_text() for row in figure.axes[0].get_yticklabels()] == [Q_PROJ, V_PROJ]
-    assert "60 %" in figure.axes[0].get_xlabel()
+    printed(capsys, "rank", "--weights", "--layers", "q_proj,v_proj", "--plot", tmp_path / "ranks.png")
+    printed(capsys, "rank", "--weights", "--tuned", "tuned.safetensors", "--layers", "q_proj", "--plot",
+            tmp_path / "ranks.png")  # fmt: skip
+    labels = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in drawn]
+    rows_drawn = [[row.get_text() for row in figure.axes[0].get_yticklabels()] for figure in drawn]
+    assert labels == [["W", "full fine-tuning"], ["W"], ["W", "full fine-tuning"]]
+    assert rows_drawn == [[Q_PROJ, V_PROJ], [Q_PROJ, V_PROJ], [Q_PROJ]]
+    assert ["60 %" in figure.axes[0].get_xlabel() for figure in drawn] == [True, False, False]
 
 
 @pytest.mark.parametrize("source", [("--weights",), ("--tuned", "tuned.safetensors"), ("--adapter", "one.safetensors")])
