@@ -169,16 +169,21 @@ def parser():
                    help="tokens in a sequence (default: 512, or as many as the architecture takes)")  # fmt: skip
     p.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw", help="whose state is counted")
 
-    p = verb("rank", "Rank: of a small matrix step by step, or of what an adaptation has added, layer by layer.",
-             'minilora rank "1,2;2,5;2,4"')  # fmt: skip
+    p = verb("rank", "Rank: of a small matrix step by step; or of weights and what was added to them, layer by layer.",
+             'minilora rank "1,2;2,5;2,4" --plot steps.png')  # fmt: skip
     p.add_argument("matrix", nargs="?", default="1,2;2,5;2,4", help="numbers such as 2, 1/3 or 0.1, with commas "
                    "between them and semicolons between rows; write -- before a minus at the beginning")  # fmt: skip
     model_options(p)
     p.add_argument("--tuned", metavar="FILE", default=argparse.SUPPRESS,
                    help="the model after full fine-tuning, or its run folder")  # fmt: skip
-    p.add_argument("--share", type=float, default=90, help="percent of ||delta W||^2 for which directions are counted")
+    p.add_argument("--weights", action="store_true", help="the weights W of the model themselves, too")
+    p.add_argument("--layers", default=argparse.SUPPRESS,
+                   help="with commas between: whole paths, or their ends, such as q_proj (default: all)")  # fmt: skip
+    p.add_argument("--share", type=float, default=90, help="percent of ||W||^2 or ||delta W||^2 for which directions "
+                   "are counted")  # fmt: skip
     p.add_argument("--plot", metavar="FILE", default=argparse.SUPPRESS,
-                   help="a PNG of the directions of each layer (with --adapter or --tuned)")  # fmt: skip
+                   help="a PNG: of a small matrix the elimination; of several layers the ranks of each; of one its "
+                   "spectrum, cut for --share")  # fmt: skip
 
     p = verb("subspace", "Which directions an adapter uses: beside another adapter's, or beside those of W itself.",
              "minilora subspace --adapter runs/one --other runs/two --plot phi.png")  # fmt: skip

@@ -12,6 +12,7 @@ from minilora.analysis import (
     adapter_changes,
     adapter_factors,
     amplification_factor,
+    delta_weights,
     directions_for,
     effective_rank,
     random_control,
@@ -24,6 +25,7 @@ from minilora.cli import main
 from minilora.methods import lora_layers
 
 PNG = b"\x89PNG\r\n\x1a\n"
+Q_PROJ, V_PROJ = "blocks.0.attn.q_proj", "blocks.0.attn.v_proj"
 
 
 def adapted(rank, targets=("q_proj", "fc_in"), seed=1, **lora):
@@ -69,7 +71,8 @@ def in_the_folder(folder, monkeypatch):
 
 
 def printed(capsys, verb, *arguments):
-    model = () if verb == "rank" and "--adapter" not in arguments and "--tuned" not in arguments else MODEL
+    of_layers = verb == "subspace" or {"--adapter", "--tuned", "--weights"} & set(arguments)
+    model = MODEL if of_layers else ()
     assert main([verb, *map(str, arguments), *model]) == 0
     return capsys.readouterr().out
 
@@ -121,6 +124,59 @@ def test_the_ranks_of_full_fine_tuning_beside_them(capsys, tmp_path):
     assert (tmp_path / "ranks.png").read_bytes().startswith(PNG)
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are saved."""
+    from minilora import plots
+
+    figures, save = [], plots.save
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure) or save(figure, path))
+    return figures
+
+
+def test_the_elimination_of_a_matrix_is_drawn(drawn, capsys, tmp_path):
+    text = printed(capsys, "rank", "1,2;2,5;2,4", "--plot", tmp_path / "steps.png")
+    assert text.endswith(f"{tmp_path}/steps.png: the elimination, step by step\n")
+    (figure,) = drawn
+    assert [axes.get_title() for axes in figure.axes][1:] == ["row 2 minus 2 times row 1", "row 3 minus 2 times row 1"]
+    assert (tmp_path / "steps.png").read_bytes().startswith(PNG)
+
+
+def test_the_weights_of_the_model_beside_what_was_added(capsys):
+    text = printed(capsys, "rank", "--weights", "--adapter", "one.safetensors", "--layers", "fc_in,wte")
+    of_W, of_lora = text.split("LoRA")
+    S = singular_values(byte_gpt().blocks[0].mlp.fc_in.W.data)
+    assert list(rows(of_W)) == ["blocks.0.mlp.fc_in"] and "\nwte  " in of_W and "\nwpe" not in text
+    assert rows(of_W)["blocks.0.mlp.fc_in"][2:4] == [f"{stable_rank(S):.1f}", f"{effective_rank(S):.1f}"]
+    assert list(rows(of_lora)) == ["blocks.0.mlp.fc_in"] and rows(of_lora)["blocks.0.mlp.fc_in"][1] == "2"
+
+
+def test_of_several_matrices_the_ranks_are_drawn(drawn, capsys, tmp_path):
+    printed(capsys, "rank", "--weights", "--tuned", "tuned.safetensors", "--layers", "q_proj,v_proj", "--share", 60,
+            "--plot", tmp_path / "ranks.png")  # fmt: skip
+    printed(capsys, "rank", "--weights", "--layers", "q_proj,v_proj", "--plot", tmp_path / "ranks.png")
+    printed(capsys, "rank", "--weights", "--tuned", "tuned.safetensors", "--layers", "q_proj", "--plot",
+            tmp_path / "ranks.png")  # fmt: skip
+    labels = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in drawn]
+    rows_drawn = [[row.get_text() for row in figure.axes[0].get_yticklabels()] for figure in drawn]
+    assert labels == [["W", "full fine-tuning"], ["W"], ["W", "full fine-tuning"]]
+    assert rows_drawn == [[Q_PROJ, V_PROJ], [Q_PROJ, V_PROJ], [Q_PROJ]]
+    assert ["60 %" in figure.axes[0].get_xlabel() for figure in drawn] == [True, False, False]
+
+
+@pytest.mark.parametrize("source", [("--weights",), ("--tuned", "tuned.safetensors"), ("--adapter", "one.safetensors")])
+def test_of_one_matrix_the_cut_is_drawn_where_it_has_the_share(source, drawn, models, capsys, tmp_path):
+    text = printed(capsys, "rank", *source, "--layers", "q_proj", "--share", 70, "--plot", tmp_path / "cut.png")
+    r = int(rows(text)[Q_PROJ][4])
+    (figure,) = drawn
+    whole, approximation, *_ = (-axes.get_images()[0].get_array() for axes in figure.axes[:3])
+    assert figure.axes[1].get_title().startswith(f"$BA$, rank {r}:")
+    assert np.linalg.matrix_rank(approximation) == r
+    assert (np.linalg.norm(approximation) / np.linalg.norm(whole)) ** 2 >= 0.7
+    if source[0] == "--adapter":
+        np.testing.assert_allclose(whole, delta_weights(models["one"])[Q_PROJ])
+
+
 # ---- subspace
 
 
@@ -170,7 +226,16 @@ WRONG = {
     "no number": (["rank", "1,two"], "M held 'two'; an entry may be an integer"),
     "NaN": (["rank", "1,nan;2,3"], "M held 'nan'"),
     "rows of unlike length": (["rank", "1,2;3"], r"M had rows of \[1, 2\] entries"),
-    "a matrix's plot": (["rank", "--plot", "p.png"], "--plot was given; .* --adapter or --tuned"),
+    "layers of a matrix": (["rank", "--layers", "q_proj"], "--layers was given; it needs --weights, --adapter or"),
+    "too many steps": (
+        ["rank", ";".join(",".join(str(int(j <= i)) for j in range(8)) for i in range(8)), "--plot", "p.png"],
+        r"the elimination had 29 steps, with the matrix itself; up to 24 can be drawn",
+    ),
+    "no layer of the model": (["rank", "--weights", "--layers", "w_q"], "--layers was 'w_q'; there are wte, wpe, bl"),
+    "a delta W of zero": (
+        ["rank", "--adapter", "start.safetensors", "--layers", "q_proj", "--plot", "p.png"],
+        "blocks.0.attn.q_proj is zero; there is nothing to draw",
+    ),
     "share": (["rank", "--adapter", "one.safetensors", "--share", "101"], "share was 1.01"),
     "plot is a folder": (["rank", "--adapter", "one.safetensors", "--plot", "."], r"was \., a folder; .* ranks.png"),
     "no such model": (["rank", "--tuned", "none.safetensors"], "there is no file none.safetensors"),
@@ -183,7 +248,7 @@ WRONG = {
     ),
     "no such layer": (
         ["subspace", "--adapter", "one.safetensors", "--layers", "w_q"],
-        "--layers was 'w_q'; the adapter has blocks.0.attn.q_proj, blocks.0.mlp.fc_in",
+        "--layers was 'w_q'; there are blocks.0.attn.q_proj, blocks.0.mlp.fc_in",
     ),
     "a rank too large": (
         ["subspace", "--adapter", "one.safetensors", "--directions", "3"],

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from minilora import GPT, GPTConfig, plots
-from minilora.analysis import Amplification, low_rank_approximation, low_rank_errors
+from minilora.analysis import Amplification, low_rank_approximation, low_rank_errors, matrix_rank_steps, rank_measures
 
 RUNS = {
     "LoRA": (list(np.linspace(4, 2, 100)), [(50, 3.1), (100, 2.2)]),
@@ -26,8 +26,7 @@ TIMES = {"base": [3.0, 4.0, 5.0], "adapters": [5.0, 6.0, 90.0]}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
 WORD = plots.word_image("BA", (20, 30))
-B, A = np.random.default_rng(0).standard_normal((6, 2)), np.random.default_rng(1).standard_normal((2, 9))
-COUNTS = {"LoRA": {"blocks.0": 2, "blocks.1": 3}, "full": {"blocks.0": 60, "blocks.1": 71, "head": 9}}
+RANKS = {"W": rank_measures({"blocks.0.attn.q_proj": WORD, "wte": np.eye(9)}), "I": rank_measures({"wte": np.eye(5)})}
 TABLE_7 = {"r = 4": Amplification(4, 0.32, 21.67, 0.02, 0.0202, 61.95, 6.91)}
 
 FIGURES = {
@@ -45,17 +44,15 @@ FIGURES = {
     "ladder": lambda: plots.ladder(RUNGS),
     "grid": lambda: plots.similarity_grid({"one": PHI, "two": PHI, "random": 0.2 * PHI}, columns=2),
     "amplification": lambda: plots.amplification_bars(TABLE_7),
-    "rank": lambda: plots.rank_picture(B, A),
-    "cut": lambda: plots.spectrum_cut(SPECTRA["full fine-tuning"], 3),
-    "images": lambda: plots.low_rank_images(WORD, [low_rank_approximation(WORD, r) for r in (1, 2, 8)]),
-    "errors": lambda: plots.error_against_parameters({"word": low_rank_errors(WORD)}, WORD.size),
-    "directions": lambda: plots.directions_bars(COUNTS),
+    "elimination": lambda: plots.elimination(matrix_rank_steps([[0, 1, "2/3"], [2, "-5/7", 4], [2, 4, 1], [0, 1, 1]])),
+    "cut": lambda: plots.spectrum_cut(SPECTRA["full fine-tuning"], 0.1),
+    "low rank": lambda: plots.low_rank(WORD, low_rank_approximation(WORD, 3), low_rank_errors(WORD)),
+    "ranks": lambda: plots.ranks(RANKS),
     "matrices": lambda: plots.matrices(SMALL, ("=", "@")),
     "words": lambda: plots.word_grid(VERDICTS, {"passes": "orange", "caught": "blue"}),
     "curves": lambda: plots.curves({"r": ([1, 2], [3, 4]), "q": ([1, 2], [4, 3])}, x="rank", y="loss", log="xy"),
     "arrows": lambda: plots.arrows({"row 1": (1, 2), "row 2": (2, 5), "row 3": (2, 4), "row 4": (-1, 0)}),
     "circle": lambda: plots.circle_and_image(TURN, *np.linalg.svd(TURN)),
-    "large matrices": lambda: plots.images({"$W$": np.outer(np.arange(-20, 20), np.arange(30)), "1": np.eye(40)}),
     "overlap": lambda: plots.overlap(PHI, 2, 3),
     "two lines": lambda: plots.two_lines(35),
     "by seed": lambda: plots.by_seed({"r = 1": [2.4, 2.5], "r = 4": [2.3, 2.45]}, x="loss", joined=True),

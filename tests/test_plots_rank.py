@@ -1,102 +1,169 @@
-"""What the pictures of rank and of subspaces show."""
+"""The pictures of rank: what is drawn is what was calculated."""
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from minilora import plots
-from minilora.analysis import Amplification, low_rank_approximation, low_rank_errors
-from test_plots import COUNTS, PHI, TABLE_7, WORD, A, B
+from minilora.analysis import (
+    RankMeasures,
+    low_rank_approximation,
+    low_rank_errors,
+    matrix_rank_steps,
+    rank_measures,
+)
+from test_plots import WORD
+
+TEXTBOOK = [[1, 2], [2, 5], [2, 4]]
+GAUSSIAN = np.random.default_rng(0).standard_normal((12, 9))
 
 
-def images(figure):
-    return {axes.get_title(): axes.get_images()[0] for axes in figure.axes if axes.get_images()}
+def arrows_of(axes):
+    """Where each arrow ends, and its colour."""
+    drawn = [text for text in axes.texts if getattr(text, "arrow_patch", None)]
+    return [(tuple(text.xy), to_hex(text.arrow_patch.get_edgecolor())) for text in drawn]
 
 
-def test_a_product_is_the_sum_of_its_terms():
-    drawn = {title.split("\n")[0]: image for title, image in images(plots.rank_picture(B, A)).items()}
-    assert list(drawn) == ["$B$", "$A$", "$BA$: rank 2 at most", r"$b_1\,a_1$: rank 1", r"$b_2\,a_2$: rank 1"]
-    product, *terms = (image.get_array() for image in list(drawn.values())[2:])
-    np.testing.assert_allclose(product, B @ A)
-    np.testing.assert_allclose(terms[0] + terms[1], product)
-    assert all(np.linalg.matrix_rank(term) == 1 for term in terms)
-    scales = {image.get_clim() for image in list(drawn.values())[2:]}
-    assert len(scales) == 1 and sum(*scales) == 0
-    with pytest.raises(ValueError, match="r was 4; from 1 to 3 terms"):
-        plots.rank_picture(np.ones((6, 4)), np.ones((4, 6)))
+def test_multiples_of_each_other_share_a_colour_and_a_line():
+    axes = plots.arrows({"row 1": (1, 2), "row 2": (2, 5), "row 3": (2, 4), "row 4": (-1, -2)}).axes[0]
+    heads, colors = zip(*arrows_of(axes))
+    assert heads == ((1, 2), (2, 5), (2, 4), (-1, -2))
+    assert colors[0] == colors[2] == colors[3] != colors[1]
+    assert len([line for line in axes.lines if to_hex(line.get_color()) in colors]) == 2
 
 
-def test_integers_are_written_into_their_cells():
-    figure = plots.rank_picture(np.array([[1], [-2]]), np.array([[3, 0, 7]]))
-    written = [[text.get_text() for text in axes.texts] for axes in figure.axes if axes.get_images()]
-    product = ["3", "0", "7", "-6", "0", "-14"]
-    assert written == [["1", "-2"], ["3", "0", "7"], product, product]
-    assert not any(axes.texts for axes in plots.rank_picture(B, A).axes if axes.get_images())
+def test_the_ellipse_is_the_image_of_the_circle_and_its_half_axes_are_drawn():
+    M = np.array([[1.0, 2.0], [0.5, -0.6]])
+    U, S, Vt = np.linalg.svd(M)
+    U, Vt = U * [1, -1], Vt * [[1], [-1]]  # as good, and U is not its own transpose
+    left, right = plots.circle_and_image(M, U, S, Vt).axes
+    circle, ellipse = (np.array(axes.lines[0].get_data()) for axes in (left, right))
+    assert np.allclose(np.linalg.norm(circle, axis=0), 1)
+    assert np.allclose(ellipse, M @ circle)
+    assert [head for head, _ in arrows_of(left)] == [tuple(v) for v in Vt]
+    assert np.allclose([head for head, _ in arrows_of(right)], (M @ Vt.T).T)
+    assert np.linalg.norm(ellipse, axis=0).max() == pytest.approx(S[0], rel=1e-3)
 
 
-def test_the_cut_says_what_is_left_out():
-    S = np.array([4.0, 2.0, 2.0, 1.0])
-    (axes,) = plots.spectrum_cut(S, 2).axes
-    assert [bar.get_height() for bar in axes.patches] == S.tolist()
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert any("rank 2: 80.0 % of the energy" in label for label in labels)
-    assert any(r"\sigma_{3}" in label and "= 2 =" in label for label in labels)
-    assert any("2.24" in label for label in labels)  # the root of 5
-    for r in (0, 4):
-        with pytest.raises(ValueError, match=f"r was {r}; it may be an integer from 1 to 3"):
-            plots.spectrum_cut(S, r)
+def drawn(axes, n_rows, n_columns):
+    """The entries in their cells."""
+    entries = {(t.get_position()[1] - 0.5, t.get_position()[0] - 0.5): t.get_text() for t in axes.texts}
+    return [[entries[i, j] for j in range(n_columns)] for i in range(n_rows)]
 
 
-def test_images_say_what_they_cost_and_lack():
-    drawn = images(plots.low_rank_images(WORD, [low_rank_approximation(WORD, r) for r in (1, 8)]))
-    assert [title.split("\n")[:2] for title in drawn] == [
-        ["rank 1", "50 numbers"],
-        ["rank 8", "400 numbers"],
-        ["the matrix", "600 numbers"],
+def boxes(axes, color):
+    """The first corner, as column and row, of what is framed or filled with a colour."""
+    lines = [line.get_xydata()[0] for line in axes.lines if to_hex(line.get_color()) == color and len(line.get_xdata())]
+    filled = [patch.get_xy()[0] for patch in axes.patches if to_hex(patch.get_facecolor()) == color]
+    return [tuple(corner.astype(int)) for corner in (*lines, *filled)]
+
+
+def test_elimination_is_drawn_step_by_step():
+    figure = plots.elimination(matrix_rank_steps(TEXTBOOK))
+    assert [axes.get_title() for axes in figure.axes] == [
+        "the matrix", "row 2 minus 2 times row 1", "row 3 minus 2 times row 1",
+    ]  # fmt: skip
+    assert [drawn(axes, 3, 2) for axes in figure.axes] == [
+        [["1", "2"], ["2", "5"], ["2", "4"]],
+        [["1", "2"], ["0", "1"], ["2", "4"]],
+        [["1", "2"], ["0", "1"], ["0", "0"]],
     ]
-    np.testing.assert_array_equal(list(drawn.values())[-1].get_array(), WORD)
-    assert {image.get_clim() for image in drawn.values()} == {(WORD.min(), WORD.max())}
+    assert figure.get_supxlabel() == "2 rows are left, not zero, each with a pivot (framed): the rank is 2"
 
 
-def test_a_word_is_a_matrix_from_black_to_white():
+def test_what_a_step_has_changed_is_orange_and_the_pivots_are_framed():
+    *before, last = plots.elimination(matrix_rank_steps([[0, 0, 3], [0, 2, 1], [0, 4, 5]])).axes
+    assert before[0].get_title() == "the matrix" and not boxes(before[0], "#f2b661")
+    assert before[1].get_title() == "swap row 1 and row 2" and boxes(before[1], "#f2b661") == [(0, 0), (0, 1)]
+    assert [boxes(axes, "#0072b2") for axes in before] == [[]] * len(before)
+    assert boxes(last, "#0072b2") == [(1, 0), (2, 1)]
+
+
+def test_a_row_of_zeros_is_crossed_out_and_no_other():
+    last = plots.elimination(matrix_rank_steps(TEXTBOOK)).axes[-1]
+    assert boxes(last, "#595959") == [(0, 2)], "not row 2, which begins with a zero"
+
+
+def test_a_row_is_orange_once_when_it_changes():
+    *_, second, third = plots.elimination(matrix_rank_steps(TEXTBOOK)).axes
+    assert boxes(second, "#f2b661") == [(0, 1)] and boxes(third, "#f2b661") == [(0, 2)]
+
+
+def test_fractions_are_fractions():
+    last = plots.elimination(matrix_rank_steps([[1, "1/3"], [3, 2]])).axes[-1]
+    assert drawn(last, 2, 2) == [["1", "1/3"], ["0", "1"]]
+
+
+def test_steps_are_in_rows_that_fit_and_places_without_one_are_empty():
+    figure = plots.elimination(matrix_rank_steps(np.tri(4, dtype=int)))
+    assert [bool(axes.get_title()) for axes in figure.axes] == [True] * 7 + [False]
+    with pytest.raises(ValueError, match="the elimination had 29 steps, with the matrix itself; up to 24"):
+        plots.elimination(matrix_rank_steps(np.tri(8, dtype=int)))
+
+
+def test_the_numerical_rank_is_what_lies_above_the_tolerance():
+    S = np.array([4.0, 1.0, 1e-3, 1e-9, 0.0])
+    (axes,) = plots.spectrum_cut(S, 1e-3).axes
+    above, below, tolerance = axes.get_lines()
+    assert above.get_xydata().tolist() == [[1, 4], [2, 1]] and above.get_label().endswith("the numerical rank is 2")
+    assert below.get_xdata().tolist() == [3, 4, 5] and below.get_ydata()[:2].tolist() == [1e-3, 1e-9]
+    assert axes.get_ylim()[0] < below.get_ydata()[2] < 1e-9, "zero has its place, below all others"
+    assert set(tolerance.get_ydata()) == {1e-3} and axes.get_yscale() == "log"
+    for S, tolerance in (([0.0], 1.0), ([1.0], 0.0)):
+        with pytest.raises(ValueError, match=rf"S began with {S[0]}, and tolerance was {tolerance}"):
+            plots.spectrum_cut(np.array(S), tolerance)
+
+
+@pytest.mark.parametrize("r", [1, 4, 9])
+def test_a_lower_rank_is_shown_with_its_image_its_error_and_its_cost(r):
+    low, errors = low_rank_approximation(GAUSSIAN, r), low_rank_errors(GAUSSIAN)
+    *images, cut, cost = plots.low_rank(GAUSSIAN, low, errors).axes
+    arrays = [-axes.get_images()[0].get_array() for axes in images]
+    for array, expected in zip(arrays, (GAUSSIAN, low.product, GAUSSIAN - low.product), strict=True):
+        np.testing.assert_allclose(array, expected)
+    assert len({axes.get_images()[0].get_clim() for axes in images}) == 1
+    norm = np.linalg.norm(GAUSSIAN)
+    percent = 100 * np.linalg.norm(GAUSSIAN - low.product) / norm
+    assert [axes.get_title().split(":")[1].split()[0] for axes in images] == ["108", str(r * 21), f"{percent:.0f}"]
+
+    S = np.linalg.svd(GAUSSIAN, compute_uv=False)
+    kept, left_out = cut.containers
+    assert [bar.get_height() for bar in kept] == pytest.approx(S[:r])
+    assert [bar.get_height() for bar in left_out] == pytest.approx(S[r:])
+    labels = [text.get_text() for text in cut.get_legend().get_texts()]
+    assert any(f"= {low.frobenius_error:.3g} =" in label for label in labels)
+    assert any(f"= {low.spectral_error:.3g} =" in label for label in labels)
+
+    curve, point, _ = cost.get_lines()
+    assert point.get_xydata().tolist() == [[pytest.approx(100 * 21 * r / 108), pytest.approx(percent, abs=1e-9)]]
+    assert curve.get_ydata()[0] == 100 and curve.get_xydata()[r].tolist() == point.get_xydata()[0].tolist()
+
+
+def test_a_few_large_entries_do_not_make_the_others_white():
+    M = np.linspace(-1, 1, 400).reshape(20, 20).copy()
+    M[0, 0] = 1e6
+    axes = plots.low_rank(M, low_rank_approximation(M, 1), low_rank_errors(M)).axes[0]
+    assert axes.get_images()[0].get_clim() == pytest.approx((-1.6, 1.6), rel=0.02)
+
+
+def test_a_word_is_a_matrix_of_ink():
     assert WORD.shape == (20, 30) and WORD.min() == 0 and WORD.max() == 1
-    assert WORD[0].min() == 1 and WORD[:, 0].min() == 1
+    assert WORD[0].max() == 0 and WORD[:, 0].max() == 0
     assert not np.array_equal(WORD, plots.word_image("AB", (20, 30)))
 
 
-def test_errors_fall_from_100_percent_at_rank_0():
-    errors = low_rank_errors(WORD)
-    (axes,) = plots.error_against_parameters({"word": errors}, WORD.size).axes
-    x, y = axes.get_lines()[0].get_data()
-    assert (x[0], y[0]) == (0, 100) and y[-1] == 0
-    assert x[4] == pytest.approx(100 * 4 * 50 / 600)
-    assert y[4] == pytest.approx(100 * low_rank_approximation(WORD, 4).frobenius_error / np.linalg.norm(WORD))
-
-
-def test_every_layer_has_its_bars():
-    (axes,) = plots.directions_bars(COUNTS, share=0.5).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["blocks.0", "blocks.1", "head"]
-    assert [bar.get_width() for bar in axes.patches] == [2, 3, 60, 71, 9]
-    middles = [bar.get_y() + bar.get_height() / 2 for bar in axes.patches]
-    np.testing.assert_allclose(middles, [-0.2, 0.8, 0.2, 1.2, 2.2])
-    assert axes.yaxis_inverted() and "50 %" in axes.get_xlabel()
-
-
-def test_a_grid_has_one_scale_and_labels_at_its_edges():
-    figure = plots.similarity_grid({"one": PHI, "two": PHI, "random": PHI}, columns=2, largest=0.5, first="f")
-    *panels, bar = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title() for axes in panels] == ["one", "two", "random"]
-    assert {axes.get_images()[0].get_clim() for axes in panels} == {(0, 0.5)} == {bar.get_ylim()}
-    assert [bool(axes.get_xlabel()) for axes in panels] == [False, True, True]
-    assert [axes.get_ylabel() for axes in panels] == ["$i$: directions of f", "", "$i$: directions of f"]
-    for largest in (0, 2):
-        with pytest.raises(ValueError, match=f"largest was {largest}"):
-            plots.similarity_grid({"one": PHI}, largest=largest)
-
-
-def test_amplification_is_named_below_its_bars():
-    tables = TABLE_7 | {"r = 64": Amplification(64, 1.9, 37.71, 0.33, 0.3227, 61.95, 3.57)}
-    (axes,) = plots.amplification_bars(tables).axes
-    assert [bar.get_height() for bar in axes.patches] == [21.67, 37.71, 0.32, 1.9, 0.0202, 0.3227, 6.91, 3.57]
-    names = [label.get_text() for label in axes.get_xticklabels()]
-    assert names == ["r = 4\namplification 21.6", "r = 64\namplification 1.88"]
-    assert axes.get_yscale() == "log"
+def test_every_matrix_has_a_row_and_every_sense_of_rank_a_panel():
+    of_W = rank_measures({"q": GAUSSIAN, "v": GAUSSIAN[:, :4]}, 0.5)
+    seeds = [RankMeasures(9, 2.0 + seed, 4.0, 3 + seed, 1.0) for seed in (0, 1, 3)]
+    figure = plots.ranks({"W": of_W, "delta": {"v": seeds, "head": seeds}}, share=0.5)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["q", "v", "head"]
+    assert figure.axes[0].yaxis_inverted() and "50 %" in figure.axes[0].get_xlabel()
+    for axes, name in zip(figure.axes, ("directions", "stable_rank", "effective_rank"), strict=True):
+        W, delta = axes.containers
+        assert W.lines[0].get_xydata().tolist() == [[getattr(of_W[row], name), y] for y, row in enumerate("qv")]
+        values = [getattr(m, name) for m in seeds]
+        assert delta.lines[0].get_xydata().tolist() == [[np.mean(values), y] for y in (1, 2)]
+        (bars,) = delta.lines[2]
+        ends = [[min(values), max(values)]] * 2
+        assert [segment[:, 0].tolist() for segment in bars.get_segments()] == ends
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["W", "delta"]

@@ -24,6 +24,19 @@ def test_a_single_curve_needs_no_legend():
     assert axes.get_legend() is None and axes.get_xscale() == "log"
 
 
+def test_panels_stand_in_rows_and_each_curve_is_explained_once():
+    def lines(*labels):
+        return {label: [(1, [0.0, 1.0])] for label in labels}
+
+    panels = {"a": lines("q", "v"), "b": lines("q", "v"), "c": lines("q", "k"), "d": lines("v", "q"), "e": lines("x")}
+    figure = plots.seed_curves(panels, xlabel="x", columns=2)
+    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes] == [0, 0, 1, 1, 2, 2]
+    legends = [axes.get_legend() for axes in figure.axes]
+    explained = [legend and [text.get_text() for text in legend.get_texts()] for legend in legends]
+    assert explained == [["q", "v"], None, ["k"], ["v", "q"], None, None], "v and q look otherwise in d"
+    assert not figure.axes[5].axison
+
+
 def test_overheads_have_a_panel_for_each_shape():
     bars = {"a": (1.0, 2.0, 3.0), "b": (-1.0, 0.0, 1.0)}
     figure = plots.overheads({"32 x 256": bars, "1 x 64": bars}, ylabel="slower (%)")

@@ -47,13 +47,13 @@ plots.arrows({f"row {i + 1}": row for i, row in enumerate(M)})
 # is then left, not zero, is independent.
 
 # %%
-elimination = matrix_rank_steps(M)
-print(elimination)
-print("rank:", elimination.rank)
+plots.elimination(matrix_rank_steps(M))
 
 # %% [markdown]
-# Row 3 has vanished. The two rows that are left are not the rows that we began with, but every one of these is a
-# mixture of them.
+# Read it from left to right: above each matrix stands what was done to the one before it, and the row that has changed
+# is orange. Row 3 has vanished. The two rows that are left are not the rows that we began with, but every one of these
+# is a mixture of them. The first number in each that is not zero, framed, is called a **pivot**; there are as many as
+# independent rows.
 #
 # ### Rows or columns?
 #
@@ -61,9 +61,7 @@ print("rank:", elimination.rank)
 # $M^\top$, the table with rows and columns exchanged.
 
 # %%
-elimination = matrix_rank_steps(M.T)                              # (2, 3)
-print(elimination)
-print("rank:", elimination.rank)
+plots.elimination(matrix_rank_steps(M.T))                         # (2, 3)
 
 # %% [markdown]
 # Two again, and that is no accident: **row rank and column rank are always the same**. The reason is worth a minute,
@@ -110,6 +108,22 @@ plots.matrices({"$M$": M1, "$B$": B1, "$A$": A1}, ("=", "@"))
 for r in 1, 2, 3, 5:
     B, A = rng.integers(-3, 4, (6, r)), rng.integers(-3, 4, (r, 8))                      # (O, r), (r, I)
     print(f"r = {r}: B A has shape {(B @ A).shape} and rank {matrix_rank_steps(B @ A).rank}")
+
+# %% [markdown]
+# The same as a picture. Here are a $B$ and an $A$ of rank 2, and their product:
+
+# %%
+B, A = rng.integers(1, 4, (5, 2)), rng.integers(-2, 3, (2, 6))    # (O, r), (r, I), with r = 2
+plots.matrices({"$B$": B, "$A$": A, "$BA$": B @ A}, ("@", "="))
+
+# %% [markdown]
+# The product is the sum of $r$ matrices: column $k$ of $B$ times row $k$ of $A$. In each of them all rows are multiples
+# of one row, and all columns of one column, which is to say that its rank is 1. And a sum of $r$ such matrices has
+# rank $r$ at most:
+
+# %%
+terms = {f"$b_{k + 1} a_{k + 1}$": np.outer(B[:, k], A[k]) for k in (0, 1)}              # (O, I) each
+plots.matrices({"$BA$": B @ A, **terms}, ("=", "+"))
 
 # %% [markdown]
 # ## When numbers are rounded
@@ -182,7 +196,8 @@ plots.matrices({"$M$": M, **terms}, ("=", "+"))
 #
 # For rounded numbers we count the singular values that are **more than rounding**: those above a tolerance. Rounding
 # to seven digits (float32, in which models are stored) can add singular values of about $10^{-7} \sigma_1$ times the
-# size of the matrix; so this is the tolerance that `numerical_rank` takes. A product of rank 3, calculated in float32:
+# longer side of the matrix; so this is the tolerance that `numerical_rank` takes. A product of rank 3, calculated in
+# float32:
 
 # %%
 from minilora.analysis import numerical_rank, singular_values
@@ -190,8 +205,8 @@ from minilora.analysis import numerical_rank, singular_values
 B, A = rng.standard_normal((8, 3)), rng.standard_normal((3, 10))                         # (O, r), (r, I)
 product = B.astype("float32") @ A.astype("float32")               # (O, I)
 S = singular_values(product)                                      # (8,)
-print("sigma:", " ".join(f"{s:.0e}" for s in S))
 print("numerical rank:", numerical_rank(product))
+plots.spectrum_cut(S, tolerance=S[0] * 10 * np.finfo("float32").eps)
 
 # %% [markdown]
 # Three values, and then a cliff of seven powers of ten. Where there is such a cliff, nobody quarrels about the rank.
@@ -207,6 +222,36 @@ print("numerical rank:", numerical_rank(product))
 # is that nothing else does better: of **all** matrices of rank $r$, this one is the closest (Eckart and Young, 1936;
 # the proof is in `minilora/analysis/low_rank.py`). `low_rank_approximation` returns it as two factors, $B A$.
 #
+# ### A word
+#
+# To see what is lost, take a matrix that can be read: 48 × 120 numbers, 1 where there is ink and 0 where there is none.
+
+# %%
+from minilora.analysis import low_rank_approximation, low_rank_errors
+
+word = plots.word_image("LoRA")                                   # (O, I)
+
+
+def closest_word(r=8):
+    """The word, the closest matrix of rank r, and what that leaves out."""
+    return plots.low_rank(word, low_rank_approximation(word, r), low_rank_errors(word))
+
+
+plots.sliders(closest_word, r=(1, 48))
+
+# %%
+closest_word(8)
+
+# %% [markdown]
+# Above: the word, the closest matrix of rank 8, and the difference. Below on the left are all singular values, cut
+# behind the eighth. What is left out has two sizes. Its Frobenius norm is the root of the sum of the squares of all
+# that is hatched, as the formula says; its **2-norm**, the most that it can do to an arrow of length 1, is the first
+# that is left out, $\sigma_9$, at the dashed line. On the right is what the rank costs, and what it leaves out: with
+# less than a quarter of the numbers, an eighth of the matrix is missing.
+#
+# With a live kernel, move the slider. At $r = 1$ every row is a multiple of one row, a bar code. The strokes along rows
+# and columns are there soon; the slanted and round ones need more ranks.
+#
 # ### A weight of a language model
 #
 # The package brings a small language model along, a transformer of four blocks. Here is one of its weights, a matrix
@@ -214,29 +259,25 @@ print("numerical rank:", numerical_rank(product))
 
 # %%
 from minilora import load_bundled
-from minilora.analysis import low_rank_approximation
 
 model = load_bundled("decoder")
 W = model.blocks[0].attn.q_proj.W.data                            # (O, I)
 
 
-def approximation(r=16):
-    """W, the closest matrix of rank r, and what it leaves out."""
-    low = low_rank_approximation(W, r)
-    error = low.frobenius_error / np.linalg.norm(W)
-    return plots.images({f"$BA$, rank {r}": low.product, f"$W - BA$: {error:.0%}": W - low.product, "$W$": W})
+def closest_weight(r=16):
+    """W, the closest matrix of rank r, and what that leaves out."""
+    return plots.low_rank(W, low_rank_approximation(W, r), low_rank_errors(W))
 
 
-plots.sliders(approximation, r=(1, 192))
+plots.sliders(closest_weight, r=(1, 192))
 
 # %%
-approximation(16)
+closest_weight(16)
 
 # %% [markdown]
-# The percentage is the error, $\|W - BA\|_F$ as a part of $\|W\|_F$. With a live kernel, move the slider. At $r =
-# 1$ there are only stripes: every row is a multiple of one row. At $r = 16$ most of the pattern is there, also the
-# empty band (the second of four groups of 48 rows does next to nothing in this block). What remains looks like
-# noise, and needs all the other ranks.
+# At $r = 1$ there are only stripes. At $r = 16$ most of the pattern is there, also the empty band (the second of four
+# groups of 48 rows does next to nothing in this block). What remains, 40 % of $\|W\|_F$, looks like noise, and needs
+# all the other ranks.
 #
 # ### Parameters against error
 #
@@ -244,8 +285,6 @@ approximation(16)
 # matrix of the same size with random entries:
 
 # %%
-from minilora.analysis import low_rank_errors
-
 noise = rng.standard_normal(W.shape)                              # (O, I)
 lines = {}
 for label, matrix in {"$W_q$ of the model": W, "random": noise}.items():
@@ -282,9 +321,15 @@ plots.singular_values(spectra, of="W")
 # %%
 from minilora.analysis import rank_measures
 
-for label, measured in rank_measures({"W_q": W, "random": noise}).items():
-    ranks = f"stable rank {measured.stable_rank:.0f}, effective rank {measured.effective_rank:.0f}"
-    print(f"{label:7} rank {measured.rank}, {ranks}, {measured.directions} directions for 90 %")
+weights = {name: p.data for name, p in model.named_parameters() if name.endswith("proj.W")}  # (O, I) each
+numbers = {name: rng.standard_normal(M.shape) for name, M in weights.items()}            # (O, I) each
+of_W, of_numbers = rank_measures(weights), rank_measures(numbers)
+plots.ranks({"$W$": of_W, "random numbers": of_numbers})
+
+# %% [markdown]
+# These are the sixteen matrices of attention in the model's four blocks. All have rank 192 (but for rounding, see
+# question 5), and no other number agrees. The stable rank only sees the largest singular values; the effective
+# rank also hears the long tail of small ones. Neither is the right one: each answers another question.
 
 # %% [markdown]
 # ## The change has a low rank
@@ -320,6 +365,21 @@ plots.singular_values({r"$\Delta W_q$": singular_values(delta_W), "its entries, 
 # By the letter: 192, full. Nothing forbids the optimizer to touch every direction, and it does. But some thirty
 # directions carry 90 % of the change, whereas the same entries in another order need a hundred. This is what is meant
 # by a **low intrinsic rank**: not that the small ones are zero, but that there are few large ones.
+#
+# Is it so in all layers?
+
+# %%
+of_change = rank_measures({name: deltas[name] for name in weights})
+plots.ranks({"$W$": of_W, "random numbers": of_numbers, r"$\Delta W$": of_change})
+
+# %% [markdown]
+# By every measure and in every layer, $\Delta W$ has fewer directions than random numbers have. Whether it has fewer
+# than $W$ itself is another matter. By the first two measures it has, in most layers; by the effective rank, which
+# counts the long tail as well, the two are alike.
+#
+# (An experiment with longer training, three seeds, the MLP's matrices, and LoRA beside it is
+# `minilora reproduce delta_rank`; its results are among the [figures](../figures/README.md). And
+# `minilora rank --weights --plot ranks.png` draws this picture of a model of yours.)
 #
 # ### What do the small ones do?
 #

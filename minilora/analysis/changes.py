@@ -85,8 +85,12 @@ def delta_weights(model):
         By the path of the layer. The product is taken in float64, so that its rank is r to sixteen digits. DoRA's
         delta_W, which is no such product, comes in the model's own precision.
     """
-    changes = adapter_changes(model)
-    return {path: d.scale * (d.B @ d.A) if isinstance(d, Factors) else d for path, d in changes.items()}
+    return {path: as_array(delta_W) for path, delta_W in adapter_changes(model).items()}
+
+
+def as_array(delta_W):
+    """scale * B @ A of Factors, (O, r) @ (r, I) -> (O, I); an array as it is."""
+    return delta_W.scale * (delta_W.B @ delta_W.A) if isinstance(delta_W, Factors) else delta_W
 
 
 def weight_changes(before, after):

@@ -1,9 +1,10 @@
 """Intruder dimensions: leading directions of an adapted weight that the weight before did not have.
 
-Shuttleworth, Andreas, Torralba & Sharma, "LoRA vs Full Fine-tuning: An Illusion of Equivalence" (2024), definition 1: a
-singular vector y_j of the fine-tuned W is an intruder dimension if max over i of cos(y_j, x_i) < epsilon, the x_i being
-the singular vectors of the pretrained W. As in the authors' released code, the vectors are the left-singular ones, the
-cosine is taken without its sign, which singular vectors do not have, and j runs over the k leading ones.
+Shuttleworth, Andreas, Torralba & Sharma, "LoRA vs Full Fine-tuning: An Illusion of Equivalence" (arXiv 2410.21228),
+definition 3.1 (1 in its first version): a singular vector y_j of the fine-tuned W is an intruder dimension if max over
+i of cos(y_j, x_i) < epsilon, the x_i being the singular vectors of the pretrained W. In its algorithm 1 the vectors are
+the left-singular ones, and j runs over the k leading ones; as in the authors' released code, the cosine is taken
+without its sign, which singular vectors do not have.
 
 A fine-tuned vector that is a pretrained one has cosine 1; one that is a mixture of n of them in equal parts has
 n^(-1/2), and one at random in R^O about (2 ln O / O)^(1/2): 0.12 for O = 1000. All x_i count, also those of the
@@ -44,8 +45,8 @@ def intruder_dimensions(W, W_tuned, *, k=10, epsilon=0.5):
     k : int
         From 1 to min(O, I).
     epsilon : float
-        From 0 to 1: below which cosine a direction is new. The count depends on it, and the paper draws it over a range
-        of epsilon; `cosines` has all that is needed for that.
+        From 0 to 1: below which cosine a direction is new. The count depends on it: the paper's figure 4 draws it over
+        epsilon, with k = 10, for which `cosines` has all that is needed.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from minilora.analysis import count_parameters
 from minilora.data import load_task
 from minilora.experiments.measure import measure
 from minilora.experiments.sweep import leaves_file
-from minilora.methods import apply_method, save_adapter
+from minilora.methods import apply_method, load_adapter, save_adapter
 from minilora.models import load_bundled
 from minilora.training import Diverged, Trainer, evaluate_loss
 
@@ -54,9 +54,56 @@ def adapt_and_keep(config, path):
     }
 
 
+def adapted_decoder(sweep, config):
+    """The bundled decoder as a run of `adapt_and_keep` has left it.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        Which has that run.
+    config : FinetuneConfig
+
+    Returns
+    -------
+    GPT
+    """
+    model = load_bundled("decoder")
+    load_adapter(model, sweep.file_of(adapt_and_keep, config))
+    return model
+
+
 def decoder_trainer(config):
     """What a FinetuneConfig needs: the bundled decoder with the method applied, the task, and a Trainer."""
     model = load_bundled("decoder")
     task = task_of(config.task, length=model.longest_input, n_held_out=HELD_OUT)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
     return model, task, Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
+
+
+def watch(trainer, steps, look):
+    """Train, and look at the model on the way.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    steps : sequence of int
+        After how many steps: from 0, before the first, to one less than there are.
+    look : callable
+        ``look(batch)``, with the batch of the step that follows.
+
+    Returns
+    -------
+    dict of int to object
+        What `look` has returned, by step.
+    """
+    looks, sample = {}, trainer.sample_batch
+
+    def sample_and_look(rng):
+        batch = sample(rng)
+        if trainer.step in steps:
+            looks[trainer.step] = look(batch)
+        return batch
+
+    trainer.sample_batch = sample_and_look
+    trainer.run(progress=False)
+    return looks

@@ -6,16 +6,9 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 
 from minilora.plots.analysis import amplification_bars, similarity_grid, similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder, overheads
-from minilora.plots.geometry import arrows, circle_and_image, images
+from minilora.plots.low_rank import low_rank, ranks, word_image
 from minilora.plots.picture import lora_picture
-from minilora.plots.rank import (
-    directions_bars,
-    error_against_parameters,
-    low_rank_images,
-    rank_picture,
-    spectrum_cut,
-    word_image,
-)
+from minilora.plots.rank import arrows, circle_and_image, elimination, spectrum_cut
 from minilora.plots.scores import by_seed, parameters_against_score, scores
 from minilora.plots.seed_curves import seed_curves
 from minilora.plots.style import save
@@ -36,20 +29,18 @@ __all__ = [
     "by_seed",
     "circle_and_image",
     "curves",
-    "directions_bars",
-    "error_against_parameters",
+    "elimination",
     "gpt_picture",
-    "images",
     "ladder",
     "lora_picture",
     "loss_curves",
-    "low_rank_images",
+    "low_rank",
     "marked_text",
     "matrices",
     "overheads",
     "overlap",
     "parameters_against_score",
-    "rank_picture",
+    "ranks",
     "save",
     "scores",
     "seed_curves",

@@ -1,219 +1,172 @@
-"""What rank is, and what a lower one leaves out."""
-
-from itertools import cycle
+"""What rank is: rows as arrows, elimination, what a matrix does to a circle, and where a spectrum is cut."""
 
 import numpy
 
-from minilora.plots.style import LINES, new_figure, styled
+from minilora.plots.style import KEPT, LEFT_OUT, LINES, new_figure, styled
 
-KEPT, LEFT_OUT = "#0072B2", "#E9B872"
+ARROW = {"arrowstyle": "-|>,head_width=0.3,head_length=0.7", "linewidth": 2.6, "shrinkA": 0, "shrinkB": 0}
+CHANGED = "#F2B661"
+MOST_STEPS, WIDEST = 24, 17.0  # of an elimination, and of its figure in inches
 
 
 @styled
-def rank_picture(B, A):
-    """B A has rank r at most: each of its rows is a mixture of A's r rows, each of its columns one of B's r columns.
+def arrows(vectors):
+    """Vectors of the plane, each an arrow from the origin with its label beside the head.
 
-    Above, the product; below, the same as a sum of r matrices b_k a_k, column k of B times row k of A, each of which
-    has one row only, taken several times. Dark is negative, light positive; product and terms share one scale. The
-    entries are written into the cells if they are integers, and show it best if they are small.
+    Those that are multiples of each other share a colour, a dash, and the line that is drawn through them.
 
     Parameters
     ----------
-    B : ndarray of shape (O, r)
-    A : ndarray of shape (r, I)
-        An r of 1 to 3, with up to ten rows and columns, can be read.
+    vectors : dict of str to array_like of shape (2,)
 
     Returns
     -------
     Figure
     """
-    (O, r), I = B.shape, A.shape[1]
-    if not 1 <= r <= 3:
-        raise ValueError(f"r was {r}; from 1 to 3 terms can be drawn")
-    whole = numpy.issubdtype(numpy.result_type(B, A), numpy.integer)
-    terms = [numpy.outer(B[:, k], A[k]) for k in range(r)]  # each (O, I)
-    common = max(numpy.abs(M).max() for M in (B @ A, *terms))
-    above = [(f"$B$\n${O} \\times {r}$", B, numpy.abs(B).max()),
-             ("$\\cdot$", None, None), (f"$A$\n${r} \\times {I}$", A, numpy.abs(A).max()),
-             ("=", None, None), (f"$BA$: rank {r} at most\n${O} \\times {I}$", B @ A, common)]  # fmt: skip
-    below = []
-    for k, term in enumerate(terms, start=1):
-        below += [("+" if k > 1 else "=", None, None), (f"$b_{k}\\,a_{k}$: rank 1", term, common)]
-    figure = new_figure(13, 8.6)
-    for part, panels in zip(figure.subfigures(2, 1), (above, below)):
-        widths = [0.3 if M is None else M.shape[1] / I + 0.15 for _, M, _ in panels]
-        for axes, (title, M, largest) in zip(part.subplots(1, len(panels), width_ratios=widths), panels):
-            axes.grid(False)
-            if M is None:
-                axes.axis("off")
-                axes.text(0.5, 0.5, title, size=34, ha="center", va="center")
-                continue
-            axes.imshow(M, cmap="cividis", vmin=-largest, vmax=largest)
-            for (row, column), entry in numpy.ndenumerate(M) if whole else ():
-                color = "black" if entry > 0 else "white"
-                axes.text(column, row, entry, size=11 if r == 3 else 15, ha="center", va="center", color=color)
-            axes.set(title=title, xticks=[], yticks=[])
-    part.suptitle("in each of these, all rows are multiples of one row, and all columns of one column")
+    heads = numpy.array(list(vectors.values()), dtype=float)  # (n, 2)
+    margin = 0.3 * numpy.abs(heads).max()
+    low, high = numpy.minimum(heads.min(axis=0), 0) - margin, numpy.maximum(heads.max(axis=0), 0) + margin
+    width, height = high - low
+    figure = new_figure(5.6 * width / height + 0.8, 5.6)
+    axes = figure.subplots()
+    lines = []  # a vector of each line that has been drawn
+    for label, v in zip(vectors, heads):
+        k = next((k for k, u in enumerate(lines) if numpy.isclose(u[0] * v[1], u[1] * v[0])), len(lines))
+        color, dash = (LINES[k % len(LINES)][key] for key in ("color", "linestyle"))
+        if k == len(lines):
+            lines.append(v)
+            axes.axline((0, 0), v, color=color, linestyle=dash, linewidth=1.4, alpha=0.6)
+        side = numpy.array([v[1], -v[0]]) * (-1) ** k / numpy.linalg.norm(v)  # to the right, to the left, ...
+        _arrow(axes, v, color, label, 34 * side)
+    _plane(axes, (low[0], high[0]), (low[1], high[1]))
     return figure
 
 
 @styled
-def spectrum_cut(S, r):
-    """Singular values as bars, cut behind the first r: what an approximation of rank r keeps, and what it leaves out.
+def elimination(result):
+    """Elimination: the matrix after each step, in fractions, with what the step was above it.
+
+    Rows that a step has changed are orange; rows of zeros are crossed out; in the last matrix the pivots are framed.
+
+    Parameters
+    ----------
+    result : Elimination
+        From `matrix_rank_steps`, of up to 24 steps, the matrix itself among them.
+
+    Returns
+    -------
+    Figure
+    """
+    n, matrices = len(result.steps), [step.matrix for step in result.steps]
+    if n > MOST_STEPS:
+        raise ValueError(f"the elimination had {n} steps, with the matrix itself; up to {MOST_STEPS} can be drawn")
+    longest = max(len(str(entry)) for matrix in matrices for row in matrix for entry in row)
+    width = max(3.6, 0.6 + (0.42 + 0.13 * longest) * len(matrices[0][0]))  # inches
+    in_a_row = min(n, max(1, int(WIDEST / width)))
+    rows = -(-n // in_a_row)
+    figure = new_figure(in_a_row * width, rows * (0.62 * len(matrices[0]) + 0.9) + 0.5)
+    all_axes = figure.subplots(rows, in_a_row, squeeze=False).ravel()
+    for axes in all_axes:
+        axes.axis("off")
+    for axes, step, before in zip(all_axes, result.steps, (matrices[0], *matrices)):
+        axes.set_title(step.operation, size=15)
+        _fractions(axes, step.matrix, before)
+    for row, column in enumerate(result.pivots):
+        left, right, top, bottom = column + 0.1, column + 0.9, row + 0.1, row + 0.9
+        frame = [left, right, right, left, left], [top, top, bottom, bottom, top]
+        all_axes[n - 1].plot(*frame, color=KEPT, linewidth=3)
+    rest = f"{result.rank} row is" if result.rank == 1 else f"{result.rank} rows are"
+    figure.supxlabel(f"{rest} left, not zero, each with a pivot (framed): the rank is {result.rank}", size=16)
+    return figure
+
+
+def _fractions(axes, matrix, before):
+    """A matrix in brackets; orange are the rows that were others before, crossed out those of zeros."""
+    m, n = len(matrix), len(matrix[0])
+    axes.set(xlim=(-0.35, n + 0.35), ylim=(m + 0.15, -0.15))
+    for tip, back in ((0, -0.25), (n, n + 0.25)):
+        axes.plot([tip, back, back, tip], [0, 0, m, m], color="black", linewidth=2)
+    for i, (row, old) in enumerate(zip(matrix, before)):
+        if row != old:
+            axes.fill([0, n, n, 0], [i + 0.06, i + 0.06, i + 0.94, i + 0.94], facecolor=CHANGED)
+        if not any(row):
+            axes.plot([0, n], [i + 0.5, i + 0.5], color="0.35", linewidth=2)
+        for j, entry in enumerate(row):
+            axes.text(j + 0.5, i + 0.5, str(entry), ha="center", va="center", size=18)
+
+
+@styled
+def circle_and_image(M, U, S, Vt):
+    """What a 2 x 2 matrix does to a circle: v1 and v2 become S1 u1 and S2 u2, the half-axes of an ellipse.
+
+    Parameters
+    ----------
+    M : ndarray of shape (2, 2)
+    U, S, Vt : ndarray
+        Its singular value decomposition.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = new_figure(11, 5.4)
+    left, right = figure.subplots(1, 2)
+    angle = numpy.linspace(0, 2 * numpy.pi, 200)
+    circle = numpy.stack((numpy.cos(angle), numpy.sin(angle)))  # (2, 200)
+    reach = 1.35 * max(1.0, S[0])
+    for axes, shape, title in ((left, circle, "$x$, of length 1"), (right, M @ circle, "$M x$")):
+        axes.plot(*shape, color="0.35", linewidth=2)
+        axes.set_title(title)
+        _plane(axes, (-reach, reach), (-reach, reach))
+    for i, line in zip(range(2), LINES):
+        for axes, v, label in ((left, Vt[i], f"$v_{i + 1}$"), (right, S[i] * U[:, i], rf"$\sigma_{i + 1} u_{i + 1}$")):
+            _arrow(axes, v, line["color"], label, 20 * v / numpy.linalg.norm(v))
+    return figure
+
+
+def _arrow(axes, v, color, label, offset):
+    """An arrow from the origin to v, and its label so many points beside the head."""
+    axes.annotate("", v, (0, 0), arrowprops={**ARROW, "color": color})
+    axes.annotate(label, v, offset, textcoords="offset points", ha="center", va="center", size=17, color=color)
+
+
+def _plane(axes, xlim, ylim):
+    axes.set(xlim=xlim, ylim=ylim, aspect="equal")
+    for line in (axes.axhline, axes.axvline):
+        line(0, color="0.6", linewidth=1)
+
+
+@styled
+def spectrum_cut(S, tolerance):
+    """The numerical rank as a cut of the spectrum: how many singular values lie above a tolerance.
 
     Parameters
     ----------
     S : ndarray of shape (n,)
-        Singular values, from large to small.
-    r : int
-        From 1 to n - 1.
+        Singular values, from large to small, the first above zero.
+    tolerance : float
+        What can be rounding alone; above zero.
 
     Returns
     -------
     Figure
     """
-    if not 1 <= r < len(S):
-        raise ValueError(f"r was {r}; it may be an integer from 1 to {len(S) - 1}")
-    figure = new_figure(11, 6)
+    if not (S[0] > 0 and tolerance > 0):
+        raise ValueError(f"S began with {S[0]}, and tolerance was {tolerance}; both may be numbers above 0")
+    figure = new_figure(9.5, 5.0)
     axes = figure.subplots()
-    i = numpy.arange(1, len(S) + 1)
-    energy = 100 * numpy.sum(S[:r] ** 2) / numpy.sum(S**2)
-    frobenius = numpy.linalg.norm(S[r:])
-    axes.bar(i[:r], S[:r], color=KEPT, edgecolor="black", label=f"kept, rank {r}: {energy:.1f} % of the energy")
-    axes.bar(i[r:], S[r:], color=LEFT_OUT, edgecolor="black", hatch="//", label="left out: "
-             rf"$\sqrt{{\sum\, \sigma_i^2}}$ = {frobenius:.3g} = $\|M - BA\|_F$")  # fmt: skip
-    axes.axhline(S[r], color="black", linestyle="--", linewidth=1.6, label=rf"$\sigma_{{{r + 1}}}$ = {S[r]:.3g} = "
-                 r"$\|M - BA\|_2$")  # fmt: skip
-    axes.axvline(r + 0.5, color="black", linewidth=2)
-    axes.set(xlabel="index $i$ of the direction", ylabel=r"singular value $\sigma_i$", xlim=(0.3, len(S) + 0.7))
+    i, rank = numpy.arange(1, len(S) + 1), numpy.count_nonzero(S > tolerance)
+    bottom = 0.1 * min(tolerance, *S[S > 0])
+    drawn = numpy.maximum(S, 2 * bottom)  # a zero has its place, too
+    kinds = ((slice(rank), KEPT, "o", f"above: the numerical rank is {rank}"),
+             (slice(rank, None), LEFT_OUT, "s", "not above: can be rounding alone"))  # fmt: skip
+    for part, color, marker, label in kinds:
+        axes.vlines(i[part], bottom, drawn[part], color=color, linewidth=6)
+        axes.plot(i[part], drawn[part], marker, color=color, markeredgecolor="black", markersize=11, label=label)
+    axes.axhline(tolerance, color="black", linestyle="--", linewidth=1.6, label=f"tolerance {tolerance:.0e}")
+    axes.set(yscale="log", ylim=(bottom, 10 * S[0]), xlim=(0.3, len(S) + 0.7))
+    axes.set(xlabel="index $i$ of the direction", ylabel=r"singular value $\sigma_i$")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper right")
-    return figure
-
-
-@styled
-def low_rank_images(M, approximations):
-    """A matrix as a picture in grey, beside its approximations of growing rank, with what each costs and leaves out.
-
-    Parameters
-    ----------
-    M : ndarray of shape (O, I)
-    approximations : list of LowRank
-        From `low_rank_approximation`.
-
-    Returns
-    -------
-    Figure
-    """
-    norm = numpy.linalg.norm(M)
-    panels = [
-        (f"rank {low.A.shape[0]}\n{low.parameters:,} numbers\n{100 * low.frobenius_error / norm:.0f} % left out",
-         low.product)
-        for low in approximations
-    ]  # fmt: skip
-    panels.append((f"the matrix\n{M.size:,} numbers\n", M))
-    columns = min(len(panels), 3)
-    rows = -(-len(panels) // columns)
-    height = 4.2 * M.shape[0] / M.shape[1] + 1.3
-    figure = new_figure(4.4 * columns, rows * height)
-    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in all_axes:
-        axes.axis("off")
-    for axes, (title, image) in zip(all_axes, panels):
-        axes.imshow(image, cmap="gray", vmin=M.min(), vmax=M.max())
-        axes.set_title(title)
-    return figure
-
-
-@styled
-def word_image(word="LoRA", shape=(60, 150)):
-    """A word as a matrix, 0 for black and 1 for white: something to approximate that needs no file.
-
-    Parameters
-    ----------
-    word : str
-    shape : tuple of int
-        (O, I)
-
-    Returns
-    -------
-    M : ndarray of shape (O, I)
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import PathPatch
-    from matplotlib.textpath import TextPath
-    from matplotlib.transforms import Bbox, BboxTransform
-
-    path = TextPath((0, 0), word, size=1)
-    figure = Figure(figsize=(shape[1] / 100, shape[0] / 100), dpi=100)
-    margins = Bbox.from_extents(0.06 * shape[1], 0.15 * shape[0], 0.94 * shape[1], 0.85 * shape[0])
-    figure.add_artist(PathPatch(path, color="black", transform=BboxTransform(path.get_extents(), margins)))
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return numpy.asarray(canvas.buffer_rgba())[:, :, 0] / 255.0
-
-
-@styled
-def error_against_parameters(errors, entries):
-    """What is left out of ||M||_F, as the rank grows and with it the number of parameters of B and A.
-
-    Parameters
-    ----------
-    errors : dict of str to LowRankErrors
-        By label, from `low_rank_errors`; matrices of one shape.
-    entries : int
-        O I, how many numbers such a matrix holds.
-
-    Returns
-    -------
-    Figure
-    """
-    figure = new_figure(11, 6)
-    axes = figure.subplots()
-    for (label, e), line in zip(errors.items(), cycle(LINES)):
-        marked = [r for r in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if r < len(e.parameters)]
-        curve = {**line, "markevery": marked, "markeredgecolor": "black", "clip_on": False}
-        axes.plot(100 * e.parameters / entries, 100 * e.frobenius / e.frobenius[0], label=label, **curve)
-    axes.axvline(100, color="black", linewidth=1.6, linestyle="--")
-    axes.annotate("as many as the matrix itself", (100, 98), (8, 0), textcoords="offset points", size=13, va="top")
-    axes.set(xlabel=r"parameters of $B$ and $A$, % of $O \cdot I$   (markers: rank 1, 2, 4, 8, ...)",
-             ylabel=r"$\|M - BA\|_F$, % of $\|M\|_F$", ylim=(0, 100), xlim=(0, None))  # fmt: skip
-    axes.legend(loc="center right")
-    return figure
-
-
-@styled
-def directions_bars(counts, share=0.9):
-    """How many singular directions carry a share of ||delta_W||_F^2, for each layer.
-
-    Parameters
-    ----------
-    counts : dict of str to dict of str to int
-        By label (a method), and by layer: from `rank_measures` or `directions_for`.
-    share : float
-        Of the energy.
-
-    Returns
-    -------
-    Figure
-    """
-    layers = list(dict.fromkeys(layer for row in counts.values() for layer in row))
-    height = 0.8 / len(counts)
-    figure = new_figure(11, 1.8 + 0.42 * len(layers) * max(1, 0.6 * len(counts)))
-    axes = figure.subplots()
-    styles = cycle(zip([line["color"] for line in LINES], ("", "//", "..", "xx", "--")))
-    for k, ((label, row), (color, hatch)) in enumerate(zip(counts.items(), styles)):
-        places = [layers.index(layer) - 0.4 + height * (k + 0.5) for layer in row]
-        bars = axes.barh(places, row.values(), height, color=color, hatch=hatch, edgecolor="black", label=label)
-        axes.bar_label(bars, padding=4, size=13)
-    axes.set_yticks(range(len(layers)), layers)
-    axes.tick_params(axis="y", labelsize=13)
-    axes.invert_yaxis()
-    axes.margins(y=0.01)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel(rf"directions that carry {100 * share:g} % of $\|\Delta W\|_F^2$")
-    axes.grid(axis="y", visible=False)
-    figure.legend(loc="outside upper right", ncols=len(counts))
     return figure

@@ -8,7 +8,7 @@ from minilora.plots.style import LINES, new_figure, styled
 
 
 @styled
-def seed_curves(panels, *, xlabel, xscale=None):
+def seed_curves(panels, *, xlabel, xscale=None, columns=None):
     """A curve through the means of the seeds for each label, with a bar from the lowest to the highest.
 
     Parameters
@@ -19,13 +19,21 @@ def seed_curves(panels, *, xlabel, xscale=None):
     xlabel : str
     xscale : {"log", "log2"}, optional
         "log2" has a tick at each x.
+    columns : int, optional
+        Panels in a row; all, if not given.
 
     Returns
     -------
     Figure
     """
-    figure = new_figure(max(9, 6.6 * len(panels)), 5.8)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    columns = columns or len(panels)
+    rows = -(-len(panels) // columns)
+    width, height = (6.6, 5.8) if rows == 1 else (5.4, 4.6)  # inches of a panel
+    figure = new_figure(max(9, width * columns), height * rows)
+    explained = set()  # the labels, with their places, of the legends so far
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in all_axes[len(panels) :]:
+        axes.axis("off")
     for axes, (ylabel, lines) in zip(all_axes, panels.items()):
         for (label, points), line in zip(lines.items(), cycle(LINES)):
             known = [(x, [v for v in values if v is not None]) for x, values in points]
@@ -40,6 +48,9 @@ def seed_curves(panels, *, xlabel, xscale=None):
         if xscale == "log2":
             ticks = sorted({x for points in lines.values() for x, _ in points})
             axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
-    if len(all_axes[0].get_legend_handles_labels()[0]) > 1:
-        all_axes[0].legend()
+        handles, labels = axes.get_legend_handles_labels()
+        new = [n for n, label in enumerate(labels) if (n, label) not in explained]
+        if len(lines) > 1 and new:
+            axes.legend([handles[n] for n in new], [labels[n] for n in new])
+            explained.update(enumerate(labels))
     return figure

@@ -12,6 +12,7 @@ LINES = (
     {"color": "#CC79A7", "linestyle": ":", "marker": "D"},
     {"color": "#000000", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "v"},
 )
+KEPT, LEFT_OUT = "#0072B2", "#E9B872"  # of a spectrum, above and below a cut
 
 STYLE = {
     "font.size": 15,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import minilora
 from minilora.backend import to_numpy
-from minilora.methods import lora_layers
+from minilora.methods import lora_layers, remove_lora
 from minilora.verbs.opening import check_file, names_in, open_model
 
 
@@ -12,28 +12,74 @@ def rank(options):
     from minilora.analysis import adapter_changes, rank_measures
     from minilora.experiments import rank_report as report
 
-    if options.adapter is None and options.tuned is None:
-        if options.plot is not None:
-            raise ValueError("--plot was given; it draws layers, so that --adapter or --tuned has to be given too")
-        print(report.elimination_report([row.split(",") for row in options.matrix.split(";")]))
-        return
     if options.plot is not None:
         check_file(options.plot, "ranks.png")
-    changes = {}
+    if options.adapter is None and options.tuned is None and not options.weights:
+        rank_of_matrix(options)
+        return
+    found = {}
+    if options.weights:
+        found["W"] = weights_of(open_model(options, options.adapter))
     if options.adapter is not None:
-        changes["LoRA"] = adapter_changes(open_lora(options, options.adapter))
+        found["LoRA"] = adapter_changes(open_lora(options, options.adapter))
     if options.tuned is not None:
-        changes["full fine-tuning"] = changes_of_tuning(options)
-    counts = {}
-    for method, deltas in changes.items():
-        measures = rank_measures(deltas, options.share / 100)
-        print(report.ranks_report(method, deltas, measures, options.share) + "\n")
-        counts[method] = {path: m.directions for path, m in measures.items()}
+        found["full fine-tuning"] = changes_of_tuning(options)
+    found = {label: chosen(matrices, options.layers) for label, matrices in found.items()}
+    measured = {label: rank_measures(matrices, options.share / 100) for label, matrices in found.items()}
+    figure = None if options.plot is None else rank_figure(found, measured, options.share / 100)
+    for label, matrices in found.items():
+        print(report.ranks_report(label, matrices, measured[label], options.share) + "\n")
+    if figure is not None:
+        save_figure(figure, options.plot, f"the directions that carry {options.share:g} % of each matrix")
+
+
+def rank_of_matrix(options):
+    """The rank of the small matrix on the command line."""
+    from minilora.analysis import matrix_rank_steps
+    from minilora.experiments import rank_report as report
+
+    if options.layers is not None:
+        raise ValueError("--layers was given; it needs --weights, --adapter or --tuned, which have layers")
+    M = [row.split(",") for row in options.matrix.split(";")]
+    figure = None
     if options.plot is not None:
         from minilora import plots
 
-        plots.save(plots.directions_bars(counts, options.share / 100), options.plot)
-        print(f"{options.plot}: the directions that carry {options.share:g} % of ||delta W||^2")
+        figure = plots.elimination(matrix_rank_steps(M))
+    print(report.elimination_report(M))
+    if figure is not None:
+        save_figure(figure, options.plot, "the elimination, step by step")
+
+
+def rank_figure(found, measured, share):
+    """The ranks of all matrices; or, if there is one only, how its spectrum is cut for the share."""
+    from minilora import plots
+    from minilora.analysis import low_rank_approximation, low_rank_errors
+    from minilora.analysis.changes import as_array
+
+    (label, matrices), *others = found.items()
+    if others or len(matrices) > 1:
+        return plots.ranks(measured, share=share)
+    ((path, M),) = matrices.items()
+    r = measured[label][path].directions
+    if r == 0:
+        raise ValueError(f"{path} is zero; there is nothing to draw")
+    return plots.low_rank(as_array(M), low_rank_approximation(M, r), low_rank_errors(M))
+
+
+def save_figure(figure, path, what):
+    """Write a figure, and say what it shows."""
+    from minilora import plots
+
+    plots.save(figure, path)
+    print(f"{path}: {what}")
+
+
+def weights_of(model):
+    """The weight matrices of a model without its LoRA adapter, by the path of the layer."""
+    remove_lora(model)
+    weights = {name: to_numpy(p.data) for name, p in model.named_parameters()}
+    return {name.removesuffix(".W"): W for name, W in weights.items() if W.ndim == 2}
 
 
 def changes_of_tuning(options):
@@ -77,22 +123,19 @@ def subspace(options):
         similarities = subspaces.beside_another(changes, others, options.of, r)
         print(report.similarity_report(similarities))
     if options.plot is not None:
-        from minilora import plots
-
         if options.other is None:
             figure = subspaces.weight_figure(model, changes, r, rng=rng)
         else:
             figure = subspaces.similarity_figure(changes, similarities, options.of, rng=rng)
-        plots.save(figure, options.plot)
-        print(f"{options.plot}: phi(i, j), and what random matrices give")
+        save_figure(figure, options.plot, "phi(i, j), and what random matrices give")
 
 
 def chosen(changes, layers):
-    """The layers that --layers names, by their paths or the ends of these; all, if it was not given."""
+    """What --layers names, by its path or the end of it; all, if it was not given."""
     if layers is None:
         return changes
     endings = tuple(f".{name}" for name in names_in(layers))
     found = {path: change for path, change in changes.items() if f".{path}".endswith(endings)}
     if not found:
-        raise ValueError(f"--layers was {layers!r}; the adapter has {', '.join(changes)}")
+        raise ValueError(f"--layers was {layers!r}; there are {', '.join(changes)}")
     return found

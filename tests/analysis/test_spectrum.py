@@ -68,6 +68,13 @@ def test_the_ranks_of_two_singular_values_by_hand():
     assert effective_rank([2, 1]) == pytest.approx(3 / 2 ** (2 / 3), abs=1e-12)
 
 
+def test_a_long_tail_has_little_energy_but_many_directions():
+    """The numbers of the module's docstring."""
+    S = [1.0] * 8 + [0.1] * 92
+    assert numerical_rank(np.diag(S)) == 100
+    assert stable_rank(S) == pytest.approx(8.92, abs=1e-9) and round(effective_rank(S)) == 59
+
+
 @pytest.mark.parametrize("measure", [stable_rank, effective_rank, directions_for])
 def test_measures_lie_between_1_and_the_rank_and_do_not_see_scale(measure):
     S = np.sort(gaussian(20) ** 2)[::-1]

@@ -1,6 +1,8 @@
-"""The tables and figures of the paper in small, one module each, and three that it does not have."""
+"""The tables and figures of the paper in small, one module each, and five that it does not have."""
 
 from minilora.experiments.paper import (
+    along_training,
+    delta_rank,
     figure2,
     figure3,
     figure4,
@@ -20,7 +22,7 @@ from minilora.experiments.paper import (
 
 MODULES = (
     table1, table2, table3, table4, table5, table6, table18, figure2, figure3, figure4, table7, figure8,
-    gradients, forgetting, learning_rates,
+    delta_rank, along_training, gradients, forgetting, learning_rates,
 )  # fmt: skip
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 

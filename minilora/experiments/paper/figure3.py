@@ -5,7 +5,7 @@ import numpy
 from minilora.analysis import random_control, similarity_of_bases, subspace_similarity, svd_of
 from minilora.experiments.comparison import mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.paper.subspaces import (
+from minilora.experiments.paper.trained_adapters import (
     SubspaceConfig,
     as_grid,
     as_text,

@@ -10,7 +10,7 @@ from minilora.analysis import simulated_control, subspace_similarity
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.paper.mini_e2e import QUICK
-from minilora.experiments.paper.subspaces import (
+from minilora.experiments.paper.trained_adapters import (
     QUICK_RATES,
     SubspaceConfig,
     as_grid,

@@ -5,7 +5,7 @@ import numpy
 from minilora.analysis import random_control, weight_similarity
 from minilora.experiments.comparison import mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.paper.subspaces import (
+from minilora.experiments.paper.trained_adapters import (
     SubspaceConfig,
     as_grid,
     as_text,

@@ -6,7 +6,7 @@ import numpy
 
 from minilora.analysis import numerical_rank
 from minilora.backend import to_numpy
-from minilora.experiments.adapt import decoder_trainer
+from minilora.experiments.adapt import decoder_trainer, watch
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.finetune import FinetuneConfig
@@ -66,17 +66,8 @@ def watch_gradients(watched):
         Of `look`, for each of the steps.
     """
     model, _, trainer = decoder_trainer(watched.finetune)
-    looks, sample = [], trainer.sample_batch
-
-    def sample_and_look(rng):
-        batch = sample(rng)
-        if trainer.step in watched.steps:
-            looks.append(look(model, batch))
-        return batch
-
-    trainer.sample_batch = sample_and_look
-    trainer.run(progress=False)
-    return looks
+    looks = watch(trainer, watched.steps, lambda batch: look(model, batch))
+    return [looks[step] for step in watched.steps]
 
 
 def look(model, batch):

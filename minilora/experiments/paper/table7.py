@@ -5,7 +5,7 @@ import numpy
 from minilora.analysis import Amplification, amplification_table
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.paper.subspaces import SubspaceConfig, base_weight, middle_layer, trained_adapters
+from minilora.experiments.paper.trained_adapters import SubspaceConfig, base_weight, middle_layer, trained_adapters
 from minilora.experiments.text_table import aligned
 from minilora.models import load_bundled
 

@@ -7,9 +7,9 @@ from experiments.paper.made_up import spread
 from experiments.tiny import byte_gpt
 from minilora.analysis import random_control
 from minilora.experiments import adapt
-from minilora.experiments.paper import figure3, figure4, figure8, subspaces, table7
+from minilora.experiments.paper import figure3, figure4, figure8, mini_e2e, table7
 from minilora.experiments.paper.mini_e2e import Training
-from minilora.experiments.paper.subspaces import SubspaceConfig, as_grid, as_text, middle_layer, trained_adapters
+from minilora.experiments.paper.trained_adapters import SubspaceConfig, as_grid, as_text, middle_layer, trained_adapters
 from minilora.experiments.sweep import Sweep
 
 PATHS = [f"blocks.{block}.attn.{name}_proj" for block in range(4) for name in ("q", "v")]
@@ -100,7 +100,7 @@ def test_figure_8_wants_little_in_common(phi, holds):
 
 @pytest.fixture
 def sweep(monkeypatch, tmp_path):
-    for module in (adapt, subspaces, table7, figure8):
+    for module in (adapt, table7, figure8):
         monkeypatch.setattr(module, "load_bundled", lambda name: byte_gpt())
     monkeypatch.setattr(adapt, "HELD_OUT", 4)
     return Sweep(tmp_path, progress=False)
@@ -113,7 +113,7 @@ def test_the_adapters_that_were_trained_are_what_is_compared(sweep):
     layer = "blocks.0.attn.q_proj"
     assert adapters[4][0][layer].A.shape == (4, 16) and adapters[4][0][layer].B.any(), "trained"
     assert not np.array_equal(adapters[4][0][layer].A, adapters[4][1][layer].A), "of another seed"
-    model, _, trainer = adapt.decoder_trainer(subspaces.at(SMALL.lora(4), 1e-2, 1))
+    model, _, trainer = adapt.decoder_trainer(mini_e2e.at(SMALL.lora(4), 1e-2, 1))
     trainer.run(progress=False)
     trained = dict(model.named_modules())[layer]
     assert np.array_equal(adapters[4][1][layer].A, trained.A.data) and adapters[4][1][layer].scale == trained.scale

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 import numpy
 
 from minilora.analysis import adapter_factors
-from minilora.experiments.adapt import adapt_and_keep
+from minilora.experiments.adapt import adapted_decoder
 from minilora.experiments.paper.mini_e2e import QUICK, Training, at, train_all
-from minilora.methods import load_adapter
-from minilora.models import load_bundled
 
 QUICK_RATES = (1e-2,)
 
@@ -51,11 +49,8 @@ def trained_adapters(config, sweep):
     found = train_all(sweep, settings, dict.fromkeys(settings, config.rates), config.training.seeds)
     adapters = {}
     for rank in config.ranks:
-        adapters[rank] = []
-        for seed in config.training.seeds:
-            model = load_bundled("decoder")
-            load_adapter(model, sweep.file_of(adapt_and_keep, at(settings[rank], found[rank]["lr"], seed)))
-            adapters[rank].append(adapter_factors(model))
+        runs = [at(settings[rank], found[rank]["lr"], seed) for seed in config.training.seeds]
+        adapters[rank] = [adapter_factors(adapted_decoder(sweep, run)) for run in runs]
     return adapters
 
 

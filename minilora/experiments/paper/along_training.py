@@ -1,0 +1,242 @@
+"""How delta W comes about: its directions, their amplification, its stable rank and its size, while LoRA is trained."""
+
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from statistics import mean
+
+import numpy
+
+from minilora.analysis import (
+    projection_norm,
+    random_control,
+    random_projection_norm,
+    shape_of,
+    similarity_of_bases,
+    stable_rank,
+    svd_of,
+)
+from minilora.experiments.comparison import above, mean_and_spread, plus_minus
+from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.mini_e2e import QUICK, Training, at
+from minilora.experiments.paper.snapshots import Snapshots, keep_along_training, read_snapshots
+from minilora.experiments.paper.trained_adapters import base_weight
+from minilora.experiments.text_table import aligned
+from minilora.models import load_bundled
+
+PROJECTIONS = {"q_proj": "$W_q$", "v_proj": "$W_v$"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """One rank, at the best of table 18's learning rates for it; after how many steps the adapter is looked at; and at
+    least three seeds: three pairs.
+    """
+
+    training: Training = field(default_factory=Training)
+    rank: int = 8
+    lr: float = 1e-2
+    steps: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 192)
+
+    def __post_init__(self):
+        if not self.steps or not 1 <= min(self.steps) <= max(self.steps) < self.training.steps:
+            raise ValueError(f"steps was {self.steps}; each may be from 1 to {self.training.steps - 1}, before the end")
+        if len(self.training.seeds) < 3:
+            raise ValueError(f"seeds was {self.training.seeds}; it may be at least 3 different numbers, for 3 pairs")
+
+
+def run(config, sweep):
+    """Arguments and result are those of `Experiment.run`."""
+    settings = [
+        Snapshots(at(config.training.lora(config.rank), config.lr, seed), config.steps)
+        for seed in config.training.seeds
+    ]
+    sweep(keep_along_training, settings, model="decoder")
+    seeds = [read_snapshots(sweep.file_of(keep_along_training, s)) for s in settings]  # each: step -> layer -> Factors
+    steps, layers = (*config.steps, config.training.steps), list(seeds[0][config.steps[0]])
+    base = load_bundled("decoder")
+    measured = {}
+    for kind in PROJECTIONS:
+        paths = [path for path in layers if path.endswith(kind)]
+        weights = {path: base_weight(base, path) for path in paths}
+        measured[kind] = {
+            str(step): over_layers(weights, [seed[step] for seed in seeds], [seed[steps[-1]] for seed in seeds])
+            for step in steps
+        }
+    control = random_control(config.rank, config.rank, shape_of(seeds[0][steps[0]][layers[0]])[1])
+    return {
+        "rank": config.rank,
+        "chance": {"first": float(control[0, 0]), "all": float(control[-1, -1])},
+        "measured": measured,
+    }
+
+
+def over_layers(weights, seeds, ends):
+    """What is measured at one step: each the mean over the layers, for every seed, or for every two of them.
+
+    Parameters
+    ----------
+    weights : dict of str to ndarray of shape (O, I)
+        W, by the path of the layer.
+    seeds, ends : list of dict of str to Factors
+        Of each seed, the adapter at this step and at the end.
+
+    Returns
+    -------
+    dict of str to list of float
+    """
+    of_seeds = [[of_adapter(W, now[path], end[path]) for path, W in weights.items()] for now, end in zip(seeds, ends)]
+    of_pairs = [[of_two(a[path], b[path]) for path in weights] for a, b in combinations(seeds, 2)]
+    return {
+        name: [float(numpy.mean([of_layer[name] for of_layer in layers])) for layers in of_all]
+        for of_all in (of_seeds, of_pairs)
+        for name in of_all[0][0]
+    }
+
+
+def of_adapter(W, now, end):
+    """What is measured of one layer of one seed, from the factors alone: no matrix of W's size is decomposed."""
+    U, S, Vt = svd_of(now)
+    phi = similarity_of_bases(Vt, svd_of(end).Vt)
+    size, norm_W, there = numpy.linalg.norm(S), numpy.linalg.norm(W), projection_norm(W, U, Vt)
+    return {
+        "end_first": phi[0, 0],
+        "end_all": phi[-1, -1],
+        "amplification": size / there,
+        "beside_chance": there / random_projection_norm(*W.shape, len(S), norm_W),
+        "stable_rank": stable_rank(S),
+        "size": size / norm_W,
+        "norm_A": numpy.linalg.norm(now.A),
+        "norm_B": numpy.linalg.norm(now.B),
+    }
+
+
+def of_two(one, other):
+    """phi between delta W of two seeds."""
+    phi = similarity_of_bases(svd_of(one).Vt, svd_of(other).Vt)
+    return {"seeds_first": phi[0, 0], "seeds_all": phi[-1, -1]}
+
+
+COLUMNS = {  # what `over_layers` measures: the head of its column
+    "end_first": "end: (1, 1)",
+    "end_all": "(r, r)",
+    "seeds_first": "seeds: (1, 1)",
+    "seeds_all": "(r, r)",
+    "amplification": "amplification",
+    "beside_chance": "W, x chance",
+    "stable_rank": "stable rank",
+    "size": "size",
+    "norm_A": "||A||",
+    "norm_B": "||B||",
+}
+
+
+def table(results):
+    lines = []
+    for kind, by_step in results["measured"].items():
+        rows = [(f"{kind}, step", *COLUMNS.values())]
+        rows += [(step, *(f"{mean(row[name]):.3f}" for name in COLUMNS)) for step, row in by_step.items()]
+        lines += [*aligned(rows), ""]
+    r, chance = results["rank"], results["chance"]
+    return [
+        *lines,
+        f"r = {r}; means over the blocks and the seeds, or over every two of these; the picture has their spread.",
+        "end: phi(i, j) between the directions of delta W now and at the end. seeds: those of two seeds; chance",
+        f"gives phi(1, 1) = {chance['first']:.3f} and phi(r, r) = {chance['all']:.3f}. Size: ||delta W|| / ||W||.",
+        "Amplification: ||delta W|| / ||U^T W V^T||. W, x chance: this ||U^T W V^T|| over that of random directions.",
+        "The paper has no such table; it looks at adapters after training.",
+    ]
+
+
+def at_step(results, kind, name, step=-1):
+    """A measure of a projection at one of the steps, by its place: mean and spread."""
+    return mean_and_spread(list(results["measured"][kind].values())[step][name])
+
+
+def claims(results):
+    steps, r = list(results["measured"]["q_proj"]), results["rank"]
+    eighth = next(i for i, step in enumerate(steps) if 8 * int(step) >= int(steps[-1]))
+    halfway = len(steps) // 2
+    chance = {"mean": results["chance"]["all"], "std": 0.0}
+
+    def seen(name, step=-1, digits=2):
+        return " and ".join(plus_minus(at_step(results, kind, name, step), digits) for kind in PROJECTIONS)
+
+    def rises(name, low=None):
+        ends = [(at_step(results, kind, name), low or at_step(results, kind, name, 0)) for kind in PROJECTIONS]
+        return all(above(end, start) for end, start in ends)
+
+    return [
+        Claim(
+            "Two seeds begin with nothing in common, and training brings their directions together, beyond chance",
+            rises("seeds_all") and rises("seeds_all", chance),
+            f"phi({r}, {r}) between two seeds, W_q and W_v: {seen('seeds_all', 0)} after step {steps[0]}, "
+            f"{seen('seeds_all')} at the end; chance gives {chance['mean']:.3f}",
+            "A begins as other random numbers for each seed, and has not turned enough.",
+        ),
+        Claim(
+            "The first direction is found early: after an eighth of the steps phi(1, 1) with that of the end is above "
+            "a half",
+            all(at_step(results, kind, "end_first", eighth)["mean"] > 0.5 for kind in PROJECTIONS),
+            f"{seen('end_first', eighth)} after step {steps[eighth]}, W_q and W_v",
+            "The direction that is the first one then is not that of the end: it turns, or others grow past it.",
+        ),
+        Claim(
+            "A turns away from its random start: less than half of its subspace is the same at the end",
+            all(at_step(results, kind, "end_all", 0)["mean"] < 0.5 for kind in PROJECTIONS),
+            f"phi({r}, {r}) between step {steps[0]} and the end: {seen('end_all', 0)}, W_q and W_v",
+            "Gradients add to A's random numbers, and nothing takes these away.",
+        ),
+        Claim(
+            "Delta W has more to do with W than a random matrix has (table 7), and training makes it more",
+            rises("beside_chance") and rises("beside_chance", {"mean": 1.0, "std": 0.0}),
+            f"what W has in delta W's directions, over what it has in random ones: {seen('beside_chance', 0)} after "
+            f"step {steps[0]}, {seen('beside_chance')} at the end, W_q and W_v",
+            "The directions that the task needs are not those in which W has most.",
+        ),
+        Claim(
+            "Delta W comes to use more of its directions: its stable rank rises",
+            rises("stable_rank"),
+            f"{seen('stable_rank', 0)} after step {steps[0]}, {seen('stable_rank', halfway)} after step "
+            f"{steps[halfway]}, {seen('stable_rank')} at the end, of {r}; W_q and W_v",
+            "The gradients of many steps have a direction in common, which grows before the others do.",
+        ),
+    ]
+
+
+def plot(results):
+    from minilora import plots
+
+    def lines(name, title="{}"):
+        return {
+            title.format(symbol): [(int(step), row[name]) for step, row in results["measured"][kind].items()]
+            for kind, symbol in PROJECTIONS.items()
+        }
+
+    def phi(name, **chance):
+        both = lines(f"{name}_all", "{}, all $r$") | lines(f"{name}_first", "{}, the first")
+        steps = [int(step) for step in results["measured"]["q_proj"]]
+        return both | {title: [(step, [value]) for step in steps] for title, value in chance.items()}
+
+    panels = {
+        r"$\varphi$: now and at the end": phi("end"),
+        r"$\varphi$: two seeds": phi("seeds", **{"chance, all $r$": results["chance"]["all"]}),
+        r"amplification factor": lines("amplification"),
+        r"$\|U^T W V\|_F$, $\times$ chance": lines("beside_chance"),
+        rf"stable rank of $\Delta W$, $r = {results['rank']}$": lines("stable_rank"),
+        r"$\|A\|_F$ and $\|B\|_F$": lines("norm_A", "{}: $A$") | lines("norm_B", "{}: $B$"),
+    }
+    return plots.seed_curves(panels, xlabel="training step", xscale="log", columns=3)
+
+
+EXPERIMENT = Experiment(
+    name="along_training",
+    title="Directions, amplification and rank of delta W while it is trained",
+    about="Not in the paper, which looks at adapters after training: A and B of LoRA on mini-E2E are kept on the way, "
+    "and the directions of delta W are compared with those of the end and of other seeds, its size with W's.",
+    config=Config(),
+    quick=Config(replace(QUICK, steps=5, seeds=(0, 1, 2)), steps=(1, 2)),
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)

@@ -1,0 +1,201 @@
+"""The rank of delta W: of full fine-tuning's and of LoRA's, layer by layer, beside W itself and random numbers."""
+
+from dataclasses import dataclass, field
+from statistics import mean
+
+import numpy
+
+from minilora.analysis import RankMeasures, adapter_factors, low_rank_errors, rank_measures, weight_changes
+from minilora.experiments.adapt import adapted_decoder
+from minilora.experiments.comparison import above, mean_and_spread, plus_minus, rate
+from minilora.experiments.demo import ALL_LINEAR
+from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, at, train_all
+from minilora.experiments.paper.table3 import OWN
+from minilora.experiments.text_table import aligned
+from minilora.methods import LoRAConfig
+from minilora.models import load_bundled
+
+RANDOM, WEIGHT, FULL, LORA = "random numbers", "W itself", "full fine-tuning", "LoRA"
+SYMBOLS = dict(zip(ALL_LINEAR, ("$W_q$", "$W_k$", "$W_v$", "$W_o$", "fc_in", "fc_out"), strict=True))
+
+
+@dataclass(frozen=True)
+class Config:
+    """How both are trained, LoRA on all linear maps; and the learning rates that each is tried at."""
+
+    training: Training = field(default_factory=Training)
+    rank: int = 8
+    full: tuple[float, ...] = OWN
+    lora: tuple[float, ...] = (1e-3, 3e-3, 1e-2)  # lower than table 3's, of LoRA on two kinds of matrices
+
+
+def run(config, sweep):
+    """Arguments and result are those of `Experiment.run`."""
+    lora = LoRAConfig(rank=config.rank, alpha=ALPHA, targets=ALL_LINEAR)
+    settings = {FULL: config.training.of("full"), LORA: config.training.of("lora", lora)}
+    seeds = config.training.seeds
+    found = train_all(sweep, settings, {FULL: config.full, LORA: config.lora}, seeds)
+    models = {
+        label: [adapted_decoder(sweep, at(settings[label], of_method["lr"], seed)) for seed in seeds]
+        for label, of_method in found.items()
+    }
+    base, rng = load_bundled("decoder"), numpy.random.default_rng(0)
+    weights = matrices(base)
+    changes = [weight_changes(weights, matrices(model)) for model in models[FULL]]
+    measured = {
+        RANDOM: [rank_measures({path: rng.standard_normal(W.shape) for path, W in weights.items()}) for _ in seeds],
+        WEIGHT: [rank_measures(weights)] * len(seeds),  # whatever the seed
+        FULL: [rank_measures(deltas) for deltas in changes],
+        LORA: [rank_measures(adapter_factors(model)) for model in models[LORA]],
+    }
+    return {
+        "rank": config.rank,
+        "training": {
+            label: {
+                "lr": of_method["lr"],
+                "valid_by_lr": [(lr, score and -score) for lr, score in of_method["valid_by_lr"]],
+                "valid": mean_and_spread([r["valid"] for r in of_method["runs"]]),
+            }
+            for label, of_method in found.items()
+        },
+        "ranks": {
+            label: {path: [of_seed[path]._asdict() for of_seed in of_label] for path in weights}
+            for label, of_label in measured.items()
+        },
+        "kept": {path: [kept(deltas[path], config.rank) for deltas in changes] for path in weights},
+    }
+
+
+def matrices(model):
+    """The weights of all linear maps of a decoder's blocks, by path: W_q of every block, then W_k, ..."""
+    layers = [layer for layer in model.named_modules() if layer[0].endswith(ALL_LINEAR)]
+    layers.sort(key=lambda layer: ALL_LINEAR.index(layer[0].rsplit(".", 1)[-1]))
+    return {path: layer.W.data for path, layer in layers}
+
+
+def kept(delta_W, rank):
+    """The part of ||delta_W||_F^2 that its best approximation of a rank keeps."""
+    errors = low_rank_errors(delta_W).frobenius
+    return float(1 - (errors[rank] / errors[0]) ** 2)
+
+
+def over_matrices(results, label, name="directions", kind=""):
+    """A measure's mean over the matrices, or over those of a kind, such as "q_proj": mean and spread of the seeds."""
+    of_label = results["ranks"][label].items()
+    return mean_over([[m[name] for m in seeds] for path, seeds in of_label if path.endswith(kind)])
+
+
+def mean_over(rows):
+    """The mean over rows that have a value for each seed: mean and spread of the seeds."""
+    return mean_and_spread([mean(values) for values in zip(*rows, strict=True)])
+
+
+def table(results):
+    ranks, rank = results["ranks"], results["rank"]
+    lines = [("directions for 90 % of ||M||^2", *ranks, f"first {rank} keep, %")]
+    for path, shares in results["kept"].items():
+        counts = (plus_minus(mean_and_spread([m["directions"] for m in of[path]]), 0) for of in ranks.values())
+        lines.append((path, *counts, plus_minus(mean_and_spread(shares), 1, 100)))
+    counts = (plus_minus(over_matrices(results, label), 1) for label in ranks)
+    lines.append(("mean", *counts, plus_minus(mean_over(results["kept"].values()), 1, 100)))
+    others = [("mean over the blocks", *ranks)]
+    for kind in SYMBOLS:
+        for name, title in ("stable_rank", "stable rank"), ("effective_rank", "effective rank"):
+            numbers = (plus_minus(over_matrices(results, label, name, kind), 1) for label in ranks)
+            others.append((f"{kind}, {title}", *numbers))
+    trained = ", ".join(
+        f"{label} at {rate(row).strip()}: {plus_minus(row['valid'], 3)}" for label, row in results["training"].items()
+    )
+    return [
+        *aligned(lines),
+        "",
+        *aligned(others),
+        "",
+        f"M: delta W of full fine-tuning and of LoRA, r = {rank}, on all linear maps; the pretrained W; and Gaussian",
+        f"numbers. First {rank}: the part of full fine-tuning's ||delta W||^2 that its first {rank} directions carry.",
+        f"Loss on valid (nats a byte): {trained}.",
+        "lr: the best of as many for each, on valid with the first seed (*: the lowest or highest of them).",
+        "The paper has no such table: it conjectures that delta W has a low intrinsic rank (section 4.1).",
+    ]
+
+
+def claims(results):
+    rank = results["rank"]
+    random, weight, full, lora = (over_matrices(results, label) for label in (RANDOM, WEIGHT, FULL, LORA))
+    of_full, of_weight = results["ranks"][FULL], results["ranks"][WEIGHT]
+    fewer = [
+        path for path, seeds in of_full.items()
+        if mean(m["directions"] for m in seeds) < of_weight[path][0]["directions"]
+    ]  # fmt: skip
+    q, v = (over_matrices(results, FULL, kind=kind) for kind in ("q_proj", "v_proj"))
+    share = mean_over(results["kept"].values())
+    losses = {label: plus_minus(row["valid"], 3) for label, row in results["training"].items()}
+    return [
+        Claim(
+            "The change that full fine-tuning makes has a lower rank than W itself: fewer directions carry 90 % of it",
+            above(weight, full),
+            f"{plus_minus(full, 1)} directions, and {weight['mean']:.1f} of W, on average over the matrices; "
+            f"fewer in {len(fewer)} of {len(of_full)}",
+            "W was trained for thousands of steps, in which its own leading directions grew; a short training with "
+            "Adam, which moves every entry about equally far, spreads what it adds.",
+        ),
+        Claim(
+            "and a much lower one than random numbers: half as many directions, or fewer",
+            above({"mean": random["mean"] / 2, "std": random["std"] / 2}, full),
+            f"{plus_minus(full, 1)} and {plus_minus(random, 1)}",
+            "What a few hundred steps with small batches add is in part the noise of the batches.",
+        ),
+        Claim(
+            f"It is of rank {rank}: so many directions carry 90 % of it",
+            full["mean"] <= rank,
+            f"the first {rank} carry {plus_minus(share, 1, 100)} %, 90 % need {plus_minus(full, 1)} directions; its "
+            f"loss on valid is {losses[FULL]}, that of LoRA with rank {rank} {losses[LORA]}",
+            "A low intrinsic rank, in the paper, is what a change needs, not what an optimizer happens to make: Adam "
+            "moves every entry about equally far, whether the loss depends on it or not.",
+        ),
+        Claim(
+            "Delta W_q has a higher rank than delta W_v (the paper, section 7.2, of GPT-3)",
+            above(q, v),
+            f"of full fine-tuning {plus_minus(q, 1)} and {plus_minus(v, 1)} directions carry 90 %",
+            "The paper concludes it from the directions that two seeds of LoRA have in common, not from a full delta "
+            "W; and this decoder has to learn what to write, which is what W_v carries.",
+        ),
+        Claim(
+            f"LoRA does not need all of its {rank} directions for 90 % of its change",
+            lora["mean"] < rank,
+            f"{plus_minus(lora, 1)} of {rank}",
+            "With few directions, all of them are used.",
+        ),
+    ]
+
+
+def plot(results):
+    from minilora import plots
+
+    measured = {}
+    for label, of_label in results["ranks"].items():
+        title = f"LoRA, r = {results['rank']}" if label == LORA else label
+        measured[title] = {row_of(path): [RankMeasures(**m) for m in seeds] for path, seeds in of_label.items()}
+    return plots.ranks(measured)
+
+
+def row_of(path):
+    """A layer's path as a label: "blocks.2.attn.q_proj" is W_q of block 2."""
+    _, block, *_, kind = path.split(".")
+    return f"{SYMBOLS[kind]}, block {block}"
+
+
+EXPERIMENT = Experiment(
+    name="delta_rank",
+    title="The rank of delta W, layer by layer",
+    about="Not in the paper, which conjectures that delta W has a low intrinsic rank: the bundled decoder is adapted "
+    "to mini-E2E by full fine-tuning and by LoRA on all linear maps, and delta W is measured beside W and random "
+    "numbers.",
+    config=Config(),
+    quick=Config(QUICK, full=(1e-3,), lora=(1e-2,)),
+    run=run,
+    table=table,
+    plot=plot,
+    claims=claims,
+)
