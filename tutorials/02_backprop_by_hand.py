@@ -403,8 +403,8 @@ for method in ("difference", "complex"):
 # ## On a GPU
 #
 # The formulas are the same, and so is the code ([notebook 10](10_gpu_and_checkpoints.ipynb)). Gradient checks are
-# better made on a CPU: they need
-# float64, in which many GPUs are slow, and they make many tiny calls, for each of which a GPU has to be started.
+# better made on a CPU: they need float64, in which many GPUs are slow, and they make many tiny calls, for each of
+# which a GPU has to be started.
 #
 # ## Questions
 #

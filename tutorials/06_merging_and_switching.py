@@ -317,7 +317,6 @@ print("scale of the sum:", both.scale, "  of each part:", single.scale)
 # <details><summary>Answer</summary>
 #
 # 16. The SVD gives the best approximation of rank 8 ([notebook 1](01_rank.ipynb)), so it is not exact, but as near as
-# rank 8 can be;
-#     averaging $A$ and $B$ is nowhere near.
+# rank 8 can be; averaging $A$ and $B$ is nowhere near.
 #
 # </details>

@@ -171,8 +171,7 @@ plots.by_seed(places, x="held-out loss (lower is better)", joined=True)
 # ### Ranks
 #
 # The same with $W_q$ and $W_v$ and other ranks. We keep alpha at 16, so that the scale is $16 / r$
-# ([notebook 3](03_lora_by_hand.ipynb): then
-# one learning rate should do for all).
+# ([notebook 3](03_lora_by_hand.ipynb): then one learning rate should do for all).
 
 # %%
 by_rank = {rank: [trained_loss(rank, ("q_proj", "v_proj"), seed) for seed in SEEDS] for rank in (1, 64)}

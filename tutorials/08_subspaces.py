@@ -58,15 +58,14 @@ plots.two_lines(35)
 #
 # Which directions are "first"? The rows of $A$ have no order. So the paper takes the **right-singular vectors** of
 # $A$ ([notebook 1](01_rank.ipynb): the directions of the input, the most stretched first). There are $r$ of them, and
-# together they
-# span what the rows of $A$ span.
+# together they span what the rows of $A$ span.
 
 # %% [markdown]
 # ## Three adapters
 #
 # The language model of the package, the task of [notebook 1](01_rank.ipynb) (lists of attributes are to become
-# sentences), and rank 8
-# with two random starts, and rank 32 with a third. Thirty steps are few, but enough for the loss to fall.
+# sentences), and rank 8 with two random starts, and rank 32 with a third. Thirty steps are few, but enough for the
+# loss to fall.
 
 # %%
 task = load_task("mini-e2e", length=256, n_train=300, n_held_out=1)

@@ -41,5 +41,5 @@ def seed_curves(panels, *, xlabel, xscale=None):
             ticks = sorted({x for points in lines.values() for x, _ in points})
             axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
     if len(all_axes[0].get_legend_handles_labels()[0]) > 1:
-        all_axes[0].legend()
+        all_axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)  # above, where no curve can be
     return figure
