@@ -57,9 +57,9 @@ def descend(A, B, X, target, scale, optimizer, steps):
 # ## rsLoRA: divide by the root
 #
 # LoRA scales by $\alpha / r$. [Notebook 3](03_lora_by_hand.ipynb) has shown what for: in the first step all $r$ terms
-# of $\Delta W x = \sum_k b_k (a_k \cdot x)$ agree, their sum grows like $r$, and the division keeps it the same. But terms that do **not**
-# agree, like independent random numbers, add up to about $\sqrt r$ of them: positive and negative ones cancel. Then
-# $\alpha / r$ divides too much, and the more so the larger $r$ is. Kalajdzievski
+# of $\Delta W x = \sum_k b_k (a_k \cdot x)$ agree, their sum grows like $r$, and the division keeps it the same. But
+# terms that do **not** agree, like independent random numbers, add up to about $\sqrt r$ of them: positive and negative
+# ones cancel. Then $\alpha / r$ divides too much, and the more so the larger $r$ is. Kalajdzievski
 # ([2023](https://arxiv.org/abs/2312.03732)) therefore proposes **rank-stabilised** LoRA,
 #
 # $$\text{scale} = \frac{\alpha}{\sqrt r}.$$
@@ -79,7 +79,8 @@ plots.curves(sizes, x="rank $r$", y=r"size of $\Delta W\,x$", log="xy")
 
 # %% [markdown]
 # The same picture as in [notebook 3](03_lora_by_hand.ipynb), but now it is the middle line that is flat. Both are
-# right, for different moments of training. What happens when we train? The hidden matrix has full rank, so that every rank more should help.
+# right, for different moments of training. What happens when we train? The hidden matrix has full rank, so that every
+# rank more should help.
 
 # %%
 several = 2 ** np.arange(7)
