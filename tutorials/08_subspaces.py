@@ -150,8 +150,8 @@ from minilora.analysis import simulated_control
 
 drawn = simulated_control(8, 32, 192, rng=rng, samples=50).mean(axis=0)                  # (8, 32)
 print("phi(1, 1), phi(8, 8), phi(8, 32)")
-print("formula:", control[0, 0], control[7, 7], control[7, 31])
-print("drawn:  ", drawn[0, 0], drawn[7, 7], drawn[7, 31])
+places = [0, 7, 7], [0, 7, 31]                                    # rows and columns of the three
+print("formula:", control[places], "  drawn:", drawn[places])
 
 # %% [markdown]
 # ## Two seeds
@@ -175,7 +175,8 @@ print(f"{'by chance':20} phi(1, 1) = {1 / 192:.2f}   phi(8, 8) = {8 / 192:.2f}")
 
 # %% [markdown]
 # Look at all layers before you tell a story about one. (The paper shows four layers of GPT-3, and sees more common
-# directions in $W_q$ than in $W_v$.)
+# directions in $W_q$ than in $W_v$. In [longer trainings of our model](../figures/README.md), figure 4, it is $W_v$
+# that has more.)
 #
 # ## The gauge trap
 #

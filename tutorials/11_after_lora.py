@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb), [1. Rank](01_rank.ipynb).
 #
-# **Next.** The exercises, or a paper of your own.
+# **Next.** [The exercises](exercises/README.md), or a paper of your own.
 
 # %%
 # %matplotlib inline
@@ -92,7 +92,7 @@ for lr in 1e-3, 1e-2:
 plots.curves(slow, x="rank $r$ (learning rate 0.001)", y="loss after 150 steps", log="x")
 
 # %% [markdown]
-# With the smaller learning rate, LoRA gains little from high ranks, and rsLoRA does. With the larger one, both arrive.
+# With the smaller learning rate, LoRA gains little from high ranks, and rsLoRA much. With the larger one, both arrive.
 # A scale can always be traded for a learning rate; the point is not to have to search for a new one at each rank. At
 # the small ranks that LoRA is made for, the two hardly differ.
 #

@@ -101,9 +101,34 @@ def test_a_slider_is_replaced_by_a_remark(site, monkeypatch):
     plots.sliders(pytest.fail, r=(1, 8))
 
 
-def test_the_gallery_shows_the_pictures_of_the_tables(site):
-    table = "# Figures\n\n| file | what | command |\n|---|---|---|\n| `a.json`, `b/a.png` | a curve | `run` |\n"
-    assert site["pages"].gallery(table).endswith("\n## Pictures\n\n![a curve](b/a.png)\n\n`b/a.png`: a curve\n")
+def test_the_gallery_shows_the_pictures_of_the_table_with_their_commands_and_numbers(site, tmp_path):
+    rows = "| `a.png` | a drawing | `draw` |\n| `b/c.json`, `b/c.png` | a curve | `run` |\n| `d/` | bars | the same |\n"
+    (tmp_path / "d").mkdir()
+    for name in "e.png", "e.json":
+        (tmp_path / "d" / name).touch()
+    page = site["pages"].gallery(f"# Figures\n\n| file | what | command |\n|---|---|---|\n{rows}", tmp_path)
+    assert page.split("\n## Pictures\n\n")[1] == (
+        "![a drawing](a.png)\n\n`a.png`: a drawing. Made with `draw`.\n\n"
+        "![a curve](b/c.png)\n\n`b/c.png`: a curve. Made with `run`; numbers in [b/c.json](b/c.json).\n\n"
+        "![bars](d/e.png)\n\n`d/e.png`: bars. Made with `run`; numbers in [d/e.json](d/e.json).\n"
+    )
+
+
+def test_the_gallery_shows_every_figure_with_a_text_for_who_cannot_see_it(site):
+    folder = ROOT / "figures"
+    page = site["pages"].gallery((folder / "README.md").read_text(encoding="utf-8"), folder)
+    shown = {name: alt for alt, name in re.findall(r"!\[(.*?)\]\((.+?)\)", page)}
+    figures = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+    assert shown.keys() == {name for name in figures if not name.startswith("latest")}
+    assert all(shown.values())
+
+
+def test_a_picture_of_a_notebook_is_called_by_what_draws_it(site):
+    cell = nbformat.v4.new_code_cell("%matplotlib inline\nM = 1\nplots.bars(\n    {'a': M},  # one\n)")
+    prose = nbformat.v4.new_markdown_cell("# 100 %")
+    (cell, prose) = site["make_site"].with_alt_texts(nbformat.v4.new_notebook(cells=[cell, prose])).cells
+    assert cell.metadata["mystnb"]["image"]["alt"] == "drawn by plots.bars({'a': M})"
+    assert "mystnb" not in prose.metadata
 
 
 def test_without_npm_it_says_so_in_a_line(site, tmp_path, monkeypatch):
