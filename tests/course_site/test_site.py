@@ -84,6 +84,11 @@ def test_signs_of_a_docstring_mean_themselves_outside_of_code(site):
     assert prepared(site, "||A|| and *args, x_ of `*args`, W_q") == "\\|\\|A\\|\\| and \\*args, x\\_ of `*args`, W_q"
 
 
+def test_a_description_of_one_letter_is_no_list(site):
+    assert prepared(site, "n_layer : int\n    L.\nV. is V") == "n_layer : int\n    L\\.\nV\\. is V"
+    assert prepared(site, "See fig. 1.") == "See fig. 1."
+
+
 def test_the_docstring_that_python_makes_of_a_signature_is_left_out(site):
     assert prepared(site, "int(x)", "class", int) == ""
     assert prepared(site, "A number.", "class", int) == "A number."
