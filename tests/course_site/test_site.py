@@ -210,10 +210,10 @@ def test_no_page_holds_a_solution(built):
         assert not {line.strip() for line in code.splitlines()} & set(solution_lines(exercise))
 
 
-def check_in_a_browser(pages, profile):
+def check_in_a_browser(pages, profile, width=375):
     if browser.CHROMIUM is None:
         pytest.skip("Chromium is not installed")
-    reports, missing, console = browser.visit(BUILT, pages, profile)
+    reports, missing, console = browser.visit(BUILT, pages, profile, width)
     assert [report["page"] for report in reports] == pages
     assert missing == []
     assert console == []
@@ -230,6 +230,12 @@ def test_every_page_is_readable_on_a_phone_and_its_formulas_are_drawn(built, tmp
     reports = check_in_a_browser(pages, tmp_path)
     assert reports["tutorials/02_backprop_by_hand.html"]["rendered"] > 50
     assert reports["index.html"]["rendered"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1056, 1280, 1320, 1366, 1920])  # with one, two and three columns
+def test_a_page_fits_the_window_of_a_laptop(built, tmp_path, width):
+    check_in_a_browser(["index.html", "tutorials/02_backprop_by_hand.html", "figures/README.html"], tmp_path, width)
 
 
 @pytest.mark.slow
