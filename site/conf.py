@@ -30,6 +30,7 @@ nb_execution_timeout = 900  # seconds a cell
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
+nb_merge_streams = True  # what a cell prints is one block, however it came
 nb_output_stderr = "error"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

@@ -25,6 +25,7 @@ def prepare(app, what, name, obj, options, lines):
 
 
 def plain(line):
-    """A line of prose, in which |A|, *args and x_ mean themselves; `code` stays code."""
+    """A line of prose, in which |A|, *args and x_ mean themselves, and "V." begins no list; `code` stays code."""
     parts = re.split(r"(`+[^`]+`+)", line)
-    return "".join(part if i % 2 else re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for i, part in enumerate(parts))
+    line = "".join(part if i % 2 else re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for i, part in enumerate(parts))
+    return re.sub(r"^(\s*[A-Za-z])\.(?=\s|$)", r"\1\\.", line)

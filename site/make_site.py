@@ -5,6 +5,7 @@
 """
 
 import argparse
+import ast
 import shutil
 import subprocess
 import sys
@@ -40,12 +41,12 @@ def stage(source, run=("",)):
     for name in "tutorials/README.md", "tutorials/exercises/README.md":
         shutil.copy(ROOT / name, source / name)
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
-        notebook = without_sliders(nbformat.read(path, as_version=4))
+        notebook = without_sliders(with_alt_texts(nbformat.read(path, as_version=4)))
         if not any(part in path.stem for part in run):
             notebook.metadata["mystnb"] = {"execution_mode": "off"}
         nbformat.write(notebook, source / "tutorials" / path.name)
     page = source / "figures/README.md"
-    page.write_text(pages.gallery(page.read_text(encoding="utf-8")), encoding="utf-8")
+    page.write_text(pages.gallery(page.read_text(encoding="utf-8"), page.parent), encoding="utf-8")
 
 
 def write(folder, texts):
@@ -53,6 +54,16 @@ def write(folder, texts):
     folder.mkdir(parents=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def with_alt_texts(notebook):
+    """The notebook whose pictures are called by the statement that draws them, instead of by a file's name."""
+    for cell in notebook.cells:
+        code = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
+        if cell.cell_type == "code" and code.strip():
+            drawn = ast.unparse(ast.parse(code).body[-1])
+            cell.metadata["mystnb"] = {"image": {"alt": f"drawn by {drawn}"}}
+    return notebook
 
 
 def without_sliders(notebook):

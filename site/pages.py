@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 from docstrings import plain
 
@@ -139,9 +140,22 @@ def exercise_page(exercise):
     return "\n\n".join([*parts, f"## Begin\n\n```sh\n{commands}\n```"]) + "\n"
 
 
-def gallery(page):
-    """The figures' page, in Markdown, followed by the pictures that its tables name."""
-    rows = re.findall(r"^\| (`.+?) \| (.+?) \|", page, re.MULTILINE)
-    named = [(name, what) for files, what in rows for name in re.findall(r"`([^`]+\.png)`", files)]
-    pictures = [f"![{what}]({name})\n\n`{name}`: {what}" for name, what in named]
+def gallery(page, folder):
+    """The figures' page, in Markdown, followed by the pictures that its table names, each with command and numbers."""
+    pictures, command, numbers = [], "", ""
+    for files, what, made in re.findall(r"^\| (`.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE):
+        command = command if made == "the same" else made
+        names = [name for named in re.findall(r"`([^`]+)`", files) for name in those_in(folder, named)]
+        numbers = next((name for name in names if name.endswith(".json")), numbers)
+        for name in names:
+            if name.endswith(".png"):
+                beside = numbers and Path(name).parent == Path(numbers).parent
+                where = f"; numbers in [{numbers}]({numbers})" if beside else ""
+                pictures.append(f"![{what}]({name})\n\n`{name}`: {what}. Made with {command}{where}.")
     return "\n\n".join([page.rstrip(), "## Pictures", *pictures]) + "\n"
+
+
+def those_in(folder, name):
+    """The file of a name, or, if it ends in a slash, the files in the folder of this name."""
+    inside = sorted((folder / name).iterdir()) if name.endswith("/") else [folder / name]
+    return [path.relative_to(folder).as_posix() for path in inside]

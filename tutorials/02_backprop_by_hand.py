@@ -268,7 +268,7 @@ x = rng.standard_normal((2, 5))                                   # (N, V)
 bad = naive_check(softmax_forward, zeros, x)
 good = verdict(softmax_forward, zeros, {"x": x}, rng=rng)
 table["softmax: zeros"] = {"the bad check": bad, "a good one": good}
-print(bad)
+print("the bad check:", bad)
 
 # %% [markdown]
 # The good check draws `dy` at random, and is told at once. The same happens with a layer normalisation whose gain is
@@ -351,7 +351,7 @@ plots.matrices({"$dW$, right": right, "$dW$, wrong": wrong}, ("",))
 W = rng.standard_normal((3, 4))                                   # (O, I), O = 3 and I = 4
 good = verdict(linear_forward, transposed, {"x": x, "W": W, "bias": bias[:3]}, rng=rng)
 table["linear: dW transposed"] = {"the bad check": bad, "a good one": good}
-print(bad)
+print("the bad check:", bad)
 
 # %% [markdown]
 # ### B = 0
@@ -378,7 +378,7 @@ at_start = arrays | {"B": np.zeros((4, 3))}                       # (O, r)
 bad = verdict(lora_linear_forward, forgets_scale, at_start, 2.0, rng=rng, wrt=("x", "A", "B"))
 good = verdict(lora_linear_forward, forgets_scale, arrays, 2.0, rng=rng, wrt=("x", "A", "B"))
 table["LoRA: scale forgotten"] = {"the bad check": bad, "a good one": good}
-print(bad)
+print("the bad check:", bad)
 
 # %% [markdown]
 # Check at a **generic** point: no zeros, no ones, nothing symmetric. All four stories in one picture:
@@ -403,8 +403,8 @@ for method in ("difference", "complex"):
 # ## On a GPU
 #
 # The formulas are the same, and so is the code ([notebook 10](10_gpu_and_checkpoints.ipynb)). Gradient checks are
-# better made on a CPU: they need
-# float64, in which many GPUs are slow, and they make many tiny calls, for each of which a GPU has to be started.
+# better made on a CPU: they need float64, in which many GPUs are slow, and they make many tiny calls, for each of
+# which a GPU has to be started.
 #
 # ## Questions
 #

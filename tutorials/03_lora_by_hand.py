@@ -337,9 +337,8 @@ plots.matrices({"mean over 20,000 masks": np.mean(masked, axis=0), "merged": mer
 # ## On a GPU
 #
 # The lines of the forward and of the backward are the same; the arrays live in CuPy
-# ([notebook 10](10_gpu_and_checkpoints.ipynb)). What changes is
-# what is worth saving. $A$ and $B$ are so thin that a GPU is done with them before it has really begun; most of a
-# step's time is the frozen $W$'s.
+# ([notebook 10](10_gpu_and_checkpoints.ipynb)). What changes is what is worth saving. $A$ and $B$ are so thin that a
+# GPU is done with them before it has really begun; most of a step's time is the frozen $W$'s.
 #
 # ## Questions
 #

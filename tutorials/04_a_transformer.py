@@ -297,8 +297,8 @@ print([p.name for p in model.trainable_parameters()])
 #
 # <details><summary>Answer</summary>
 #
-# The probabilities: $N \cdot H \cdot T \cdot T$. All others are $N \cdot H \cdot T \cdot K$. At $T = 36$ they are as
-# large as a head's $k$; at $T = 3600$ a hundred times as large.
+# The probabilities: $N \cdot H \cdot T \cdot T$. All others are $N \cdot H \cdot T \cdot K$. At $T = K = 48$ they are
+# as large as $k$; at $T = 4800$ a hundred times as large.
 #
 # </details>
 #

@@ -82,8 +82,7 @@ for name, counted in ("y only", mask), ("x and y", np.ones_like(mask)):
 # Both methods go through the same loop and see the same batches. `apply_method` says what is trained: everything, or
 # $A$ and $B$ on all six linear layers of each block. A method gets a learning rate that suits it; LoRA's is larger
 # (and four times as large again for $B$: that is LoRA+, [notebook 11](11_after_lora.ipynb)). Thirty steps take
-# seconds, and are enough to
-# see the direction.
+# seconds, and are enough to see the direction.
 
 # %%
 everywhere = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")

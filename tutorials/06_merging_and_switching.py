@@ -91,7 +91,7 @@ apply_adapter(variants["adapters"], AdapterConfig("houlsby", size=16), rng=np.ra
 
 # %%
 milliseconds = {name: [] for name in variants}
-for _ in range(30):
+for _ in range(60):
     for name, variant in variants.items():
         started = time.perf_counter()
         variant.forward(ids[:1])                                  # (1, T)
@@ -99,9 +99,10 @@ for _ in range(30):
 plots.timings(milliseconds, x="milliseconds for one text of 15 bytes")
 
 # %% [markdown]
-# Merged, LoRA is the base: the same products of the same shapes. Beside $W$, it costs about as much as adapters do:
-# small products, each of which has to be started. The paper has one row for "Fine-Tune/LoRA" for this reason; it is
-# LoRA **merged**.
+# Merged, LoRA is the base: the same products of the same shapes. Beside $W$, it costs time, as adapters do: small
+# products, each of which has to be started. (If the smallest times of the first two rows differ, the machine was busy:
+# run the cell again. [The figures](../figures/README.md) have table 1 at other lengths.) The paper has one row for
+# "Fine-Tune/LoRA" for this reason; it is LoRA **merged**.
 #
 # ## Are they really equal?
 #
@@ -195,7 +196,7 @@ logits = {}
 for name in ("news", "code", None):
     set_adapter(model, name)
     logits[name] = model.forward(ids)[0]                          # (N, T, V)
-print("news and code differ by", np.abs(logits["news"] - logits["code"]).max())
+print(f"news and code differ by {np.abs(logits['news'] - logits['code']).max():.1f}")
 print("None is the base, to the bit:", np.array_equal(logits[None], base_logits))
 
 # %% [markdown]
@@ -266,10 +267,11 @@ print("rank of the exact sum:", model.blocks[0].attn.q_proj.A.data.shape[0])
 plots.bars(errors, x="relative error of the sum of two adapters", form="{:.1g}")
 
 # %% [markdown]
-# "Averages multiplied" is wrong by about as much as the result is large. A weight of 0.5 means half of $\Delta W$,
-# exactly, because it is put on one of the two factors only. And `scale` has to be put there, too: side by side the
-# rank is 16 instead of 8, and whoever computes $\alpha/\sqrt{r}$ anew from it (rsLoRA) gets another sum ([peft
-# 3449](https://github.com/huggingface/peft/issues/3449)). In the combined adapter the scale is in $B$ already:
+# Side by side ("concatenate") is exact; the product of the averages ("average") is off by 70 % of what it should be.
+# A weight of 0.5 means half of $\Delta W$, exactly, because it is put on one of the two factors only. And `scale` has
+# to be put there, too: side by side the rank is 16 instead of 8, and whoever computes $\alpha/\sqrt{r}$ anew from it
+# (rsLoRA) gets another sum ([peft 3449](https://github.com/huggingface/peft/issues/3449)). In the combined adapter
+# the scale is in $B$ already:
 
 # %%
 both, single = (model.blocks[0].attn.q_proj.adapters[name] for name in ("both", "news"))
@@ -317,7 +319,6 @@ print("scale of the sum:", both.scale, "  of each part:", single.scale)
 # <details><summary>Answer</summary>
 #
 # 16. The SVD gives the best approximation of rank 8 ([notebook 1](01_rank.ipynb)), so it is not exact, but as near as
-# rank 8 can be;
-#     averaging $A$ and $B$ is nowhere near.
+# rank 8 can be; averaging $A$ and $B$ is nowhere near.
 #
 # </details>

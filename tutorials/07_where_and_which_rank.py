@@ -171,8 +171,7 @@ plots.by_seed(places, x="held-out loss (lower is better)", joined=True)
 # ### Ranks
 #
 # The same with $W_q$ and $W_v$ and other ranks. We keep alpha at 16, so that the scale is $16 / r$
-# ([notebook 3](03_lora_by_hand.ipynb): then
-# one learning rate should do for all).
+# ([notebook 3](03_lora_by_hand.ipynb): then one learning rate should do for all).
 
 # %%
 by_rank = {rank: [trained_loss(rank, ("q_proj", "v_proj"), seed) for seed in SEEDS] for rank in (1, 64)}
@@ -194,11 +193,14 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 #   chosen its luck along with it. Choose on validation examples, report on test examples.
 # - **One model, one task.** Then it is a story about them.
 #
-# The tables in full, with a learning rate chosen for each setting on validation data, more seeds, and verdicts on the
-# paper's claims, are made by
+# The tables in full, with 600 steps a run, a learning rate chosen for each setting on validation data, and verdicts on
+# the paper's claims, are made by
 #
 #     minilora reproduce table5
 #     minilora reproduce table6
+#
+# and shown among [the figures](../figures/README.md). They adapt an encoder, to another task, and $W_q$ alone is not
+# the worst there: one model, one task.
 #
 # (`minilora reproduce list` shows which experiments there are; with `--quick` they are done in minutes, and mean less.)
 #
@@ -287,6 +289,6 @@ print(f"after choosing: {count_parameters(model).trainable:,}")
 # <details><summary>Answer</summary>
 #
 # Neither. One seed cannot tell luck from merit, and one learning rate favours the setting that it suits. Three rates
-# and two seeds, and then a few more seeds for the best rate of each, is a reasonable use.
+# with one seed each are 12 runs; three more seeds for the best rate of each setting are the other 12.
 #
 # </details>

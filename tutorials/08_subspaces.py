@@ -58,15 +58,14 @@ plots.two_lines(35)
 #
 # Which directions are "first"? The rows of $A$ have no order. So the paper takes the **right-singular vectors** of
 # $A$ ([notebook 1](01_rank.ipynb): the directions of the input, the most stretched first). There are $r$ of them, and
-# together they
-# span what the rows of $A$ span.
+# together they span what the rows of $A$ span.
 
 # %% [markdown]
 # ## Three adapters
 #
 # The language model of the package, the task of [notebook 1](01_rank.ipynb) (lists of attributes are to become
-# sentences), and rank 8
-# with two random starts, and rank 32 with a third. Thirty steps are few, but enough for the loss to fall.
+# sentences), and rank 8 with two random starts, and rank 32 with a third. Thirty steps are few, but enough for the
+# loss to fall.
 
 # %%
 task = load_task("mini-e2e", length=256, n_train=300, n_held_out=1)
@@ -151,8 +150,8 @@ from minilora.analysis import simulated_control
 
 drawn = simulated_control(8, 32, 192, rng=rng, samples=50).mean(axis=0)                  # (8, 32)
 print("phi(1, 1), phi(8, 8), phi(8, 32)")
-print("formula:", control[0, 0], control[7, 7], control[7, 31])
-print("drawn:  ", drawn[0, 0], drawn[7, 7], drawn[7, 31])
+places = [0, 7, 7], [0, 7, 31]                                    # rows and columns of the three
+print("formula:", control[places], "  drawn:", drawn[places])
 
 # %% [markdown]
 # ## Two seeds
@@ -176,7 +175,8 @@ print(f"{'by chance':20} phi(1, 1) = {1 / 192:.2f}   phi(8, 8) = {8 / 192:.2f}")
 
 # %% [markdown]
 # Look at all layers before you tell a story about one. (The paper shows four layers of GPT-3, and sees more common
-# directions in $W_q$ than in $W_v$.)
+# directions in $W_q$ than in $W_v$. In [longer trainings of our model](../figures/README.md), figure 4, it is $W_v$
+# that has more.)
 #
 # ## The gauge trap
 #

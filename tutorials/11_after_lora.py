@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb), [1. Rank](01_rank.ipynb).
 #
-# **Next.** The exercises, or a paper of your own.
+# **Next.** [The exercises](exercises/README.md), or a paper of your own.
 
 # %%
 # %matplotlib inline
@@ -56,10 +56,10 @@ def descend(A, B, X, target, scale, optimizer, steps):
 # %% [markdown]
 # ## rsLoRA: divide by the root
 #
-# LoRA scales by $\alpha / r$. Notebook 3 has shown what for: in the first step all $r$ terms of $\Delta W x = \sum_k
-# b_k (a_k \cdot x)$ agree, their sum grows like $r$, and the division keeps it the same. But terms that do **not**
-# agree, like independent random numbers, add up to about $\sqrt r$ of them: positive and negative ones cancel. Then
-# $\alpha / r$ divides too much, and the more so the larger $r$ is. Kalajdzievski
+# LoRA scales by $\alpha / r$. [Notebook 3](03_lora_by_hand.ipynb) has shown what for: in the first step all $r$ terms
+# of $\Delta W x = \sum_k b_k (a_k \cdot x)$ agree, their sum grows like $r$, and the division keeps it the same. But
+# terms that do **not** agree, like independent random numbers, add up to about $\sqrt r$ of them: positive and negative
+# ones cancel. Then $\alpha / r$ divides too much, and the more so the larger $r$ is. Kalajdzievski
 # ([2023](https://arxiv.org/abs/2312.03732)) therefore proposes **rank-stabilised** LoRA,
 #
 # $$\text{scale} = \frac{\alpha}{\sqrt r}.$$
@@ -79,8 +79,8 @@ plots.curves(sizes, x="rank $r$", y=r"size of $\Delta W\,x$", log="xy")
 
 # %% [markdown]
 # The same picture as in [notebook 3](03_lora_by_hand.ipynb), but now it is the middle line that is flat. Both are
-# right, for different moments
-# of training. What happens when we train? The hidden matrix has full rank, so that every rank more should help.
+# right, for different moments of training. What happens when we train? The hidden matrix has full rank, so that every
+# rank more should help.
 
 # %%
 several = 2 ** np.arange(7)
@@ -92,7 +92,7 @@ for lr in 1e-3, 1e-2:
 plots.curves(slow, x="rank $r$ (learning rate 0.001)", y="loss after 150 steps", log="x")
 
 # %% [markdown]
-# With the smaller learning rate, LoRA gains little from high ranks, and rsLoRA does. With the larger one, both arrive.
+# With the smaller learning rate, LoRA gains little from high ranks, and rsLoRA much. With the larger one, both arrive.
 # A scale can always be traded for a learning rate; the point is not to have to search for a new one at each rank. At
 # the small ranks that LoRA is made for, the two hardly differ.
 #

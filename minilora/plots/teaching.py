@@ -135,7 +135,7 @@ def curves(lines, *, x, y, log=""):
         axes.plot(xs, ys, label=label, markevery=every, markeredgecolor="black", **line)
     axes.set(xlabel=x, ylabel=y, xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
     if len(lines) > 1:
-        axes.legend()
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # above, where no curve can be
     return figure
 
 

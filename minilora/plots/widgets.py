@@ -1,6 +1,8 @@
 """Sliders for notebooks, where there are any to be had."""
 
+import io
 import sys
+from inspect import signature
 
 
 def sliders(draw, **ranges):
@@ -11,14 +13,32 @@ def sliders(draw, **ranges):
     Parameters
     ----------
     draw : callable
-        Takes the sliders' values by name; returns a Figure.
+        Takes the sliders' values by name; returns a Figure. A slider begins at the default of its argument, else in
+        the middle.
     **ranges
         What `ipywidgets.interact` takes for each argument, such as (1, 8) for an integer from 1 to 8.
     """
     if "ipykernel" not in sys.modules:
         return
     try:
-        from ipywidgets import interact
+        from ipywidgets import Image, VBox, interactive
     except ImportError:
         return
-    interact(draw, **ranges)
+    from IPython.display import display
+
+    # The picture is an Image. `interact` would draw into an Output, to which a notebook's runner without a browser
+    # (nbclient) writes back while the cell runs; that can make it miss the end of the cell, and wait for ever.
+    picture = Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
+    arguments = signature(draw).parameters
+    controls = {name: interactive.widget_from_abbrev(ends, arguments[name].default) for name, ends in ranges.items()}
+
+    def redraw(_=None):
+        png = io.BytesIO()
+        draw(**{name: control.value for name, control in controls.items()}).savefig(png, format="png")
+        picture.value = png.getvalue()
+
+    for name, control in controls.items():
+        control.description = name
+        control.observe(redraw, names="value")
+    redraw()
+    display(VBox([*controls.values(), picture]))

@@ -1,5 +1,7 @@
 """`minilora exercises list`, `start`, `check`, `hint`, `reset` and `solution`."""
 
+import shutil
+import sys
 from pathlib import Path
 
 from minilora.exercises import progress
@@ -28,7 +30,8 @@ def show_list(options):
         rows.append((f"{exercise.number:>2}  {exercise.name}", "*" * exercise.difficulty, str(exercise.minutes), state))
     print("\n".join(aligned(rows)))
     passed = sum(of["passed"] for of in done.values())
-    print(f"\n{passed} of {len(all_exercises())} passed. The next one:  minilora exercises start")
+    following = command("start", next_one(options.folder), options)
+    print(f"\n{passed} of {len(all_exercises())} passed. The next one:  {following}")
 
 
 def start(options):
@@ -113,4 +116,11 @@ def write(exercise, options, suffix=None):
 def command(action, exercise, options):
     """What to type next."""
     folder = f" --folder {options.folder}" if options.folder != "exercises" else ""
-    return f"minilora exercises {action} {exercise.number}{folder}"
+    return f"{program()} exercises {action} {exercise.number}{folder}"
+
+
+def program():
+    """How minilora was called: with the path that was typed, or by its name where the shell finds it by that."""
+    called = sys.argv[0]
+    by_path = Path(called).name == "minilora" and shutil.which("minilora") != called
+    return called if by_path else "minilora"

@@ -84,6 +84,11 @@ def test_signs_of_a_docstring_mean_themselves_outside_of_code(site):
     assert prepared(site, "||A|| and *args, x_ of `*args`, W_q") == "\\|\\|A\\|\\| and \\*args, x\\_ of `*args`, W_q"
 
 
+def test_a_description_of_one_letter_is_no_list(site):
+    assert prepared(site, "n_layer : int\n    L.\nV. is V") == "n_layer : int\n    L\\.\nV\\. is V"
+    assert prepared(site, "See fig. 1.") == "See fig. 1."
+
+
 def test_the_docstring_that_python_makes_of_a_signature_is_left_out(site):
     assert prepared(site, "int(x)", "class", int) == ""
     assert prepared(site, "A number.", "class", int) == "A number."
@@ -101,9 +106,34 @@ def test_a_slider_is_replaced_by_a_remark(site, monkeypatch):
     plots.sliders(pytest.fail, r=(1, 8))
 
 
-def test_the_gallery_shows_the_pictures_of_the_tables(site):
-    table = "# Figures\n\n| file | what | command |\n|---|---|---|\n| `a.json`, `b/a.png` | a curve | `run` |\n"
-    assert site["pages"].gallery(table).endswith("\n## Pictures\n\n![a curve](b/a.png)\n\n`b/a.png`: a curve\n")
+def test_the_gallery_shows_the_pictures_of_the_table_with_their_commands_and_numbers(site, tmp_path):
+    rows = "| `a.png` | a drawing | `draw` |\n| `b/c.json`, `b/c.png` | a curve | `run` |\n| `d/` | bars | the same |\n"
+    (tmp_path / "d").mkdir()
+    for name in "e.png", "e.json":
+        (tmp_path / "d" / name).touch()
+    page = site["pages"].gallery(f"# Figures\n\n| file | what | command |\n|---|---|---|\n{rows}", tmp_path)
+    assert page.split("\n## Pictures\n\n")[1] == (
+        "![a drawing](a.png)\n\n`a.png`: a drawing. Made with `draw`.\n\n"
+        "![a curve](b/c.png)\n\n`b/c.png`: a curve. Made with `run`; numbers in [b/c.json](b/c.json).\n\n"
+        "![bars](d/e.png)\n\n`d/e.png`: bars. Made with `run`; numbers in [d/e.json](d/e.json).\n"
+    )
+
+
+def test_the_gallery_shows_every_figure_with_a_text_for_who_cannot_see_it(site):
+    folder = ROOT / "figures"
+    page = site["pages"].gallery((folder / "README.md").read_text(encoding="utf-8"), folder)
+    shown = {name: alt for alt, name in re.findall(r"!\[(.*?)\]\((.+?)\)", page)}
+    figures = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+    assert shown.keys() == {name for name in figures if not name.startswith("latest")}
+    assert all(shown.values())
+
+
+def test_a_picture_of_a_notebook_is_called_by_what_draws_it(site):
+    cell = nbformat.v4.new_code_cell("%matplotlib inline\nM = 1\nplots.bars(\n    {'a': M},  # one\n)")
+    prose = nbformat.v4.new_markdown_cell("# 100 %")
+    (cell, prose) = site["make_site"].with_alt_texts(nbformat.v4.new_notebook(cells=[cell, prose])).cells
+    assert cell.metadata["mystnb"]["image"]["alt"] == "drawn by plots.bars({'a': M})"
+    assert "mystnb" not in prose.metadata
 
 
 def test_without_npm_it_says_so_in_a_line(site, tmp_path, monkeypatch):
@@ -180,10 +210,10 @@ def test_no_page_holds_a_solution(built):
         assert not {line.strip() for line in code.splitlines()} & set(solution_lines(exercise))
 
 
-def check_in_a_browser(pages, profile):
+def check_in_a_browser(pages, profile, width=375):
     if browser.CHROMIUM is None:
         pytest.skip("Chromium is not installed")
-    reports, missing, console = browser.visit(BUILT, pages, profile)
+    reports, missing, console = browser.visit(BUILT, pages, profile, width)
     assert [report["page"] for report in reports] == pages
     assert missing == []
     assert console == []
@@ -200,6 +230,12 @@ def test_every_page_is_readable_on_a_phone_and_its_formulas_are_drawn(built, tmp
     reports = check_in_a_browser(pages, tmp_path)
     assert reports["tutorials/02_backprop_by_hand.html"]["rendered"] > 50
     assert reports["index.html"]["rendered"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1056, 1280, 1320, 1366, 1920])  # with one, two and three columns
+def test_a_page_fits_the_window_of_a_laptop(built, tmp_path, width):
+    check_in_a_browser(["index.html", "tutorials/02_backprop_by_hand.html", "figures/README.html"], tmp_path, width)
 
 
 @pytest.mark.slow

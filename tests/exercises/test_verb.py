@@ -113,6 +113,24 @@ def test_a_notebook_is_started_checked_and_reset(minilora, tmp_path):
     assert "raise NotImplementedError" in path.read_text()
 
 
+@pytest.mark.parametrize(
+    ("path", "called", "typed"),
+    [
+        ("", ".venv/bin/minilora", ".venv/bin/minilora"),
+        ("bin", "{}/bin/minilora", "minilora"),
+        ("", "{}/minilora/__main__.py", "minilora"),
+    ],
+)
+def test_what_to_type_next_begins_as_what_was_typed(minilora, tmp_path, monkeypatch, path, called, typed):
+    script = tmp_path / "bin" / "minilora"
+    script.parent.mkdir()
+    script.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / path) if path else "")
+    monkeypatch.setattr("sys.argv", [called.format(tmp_path)])
+    _, printed = minilora("start", 1)
+    assert f":  {typed} exercises check 1 --folder {tmp_path}\n" in printed
+
+
 def test_when_all_are_passed_the_last_one_is_next(tmp_path):
     for exercise in exercises():
         progress.record(tmp_path, exercise.name, passed=True)

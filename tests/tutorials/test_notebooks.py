@@ -175,7 +175,7 @@ def test_the_questions_of_users_are_numbered():
 @each
 def test_a_notebook_that_is_named_is_linked(source):
     prose = "\n".join(cells(source, "markdown"))
-    assert not re.findall(r"(?<!\[)\bnotebook \d+", prose)
+    assert not re.findall(r"(?i)(?<!\[)\bnotebook \d+", prose)
     for number, name in re.findall(r"\[notebook (\d+)\]\((\w+)\.ipynb\)", prose):
         assert int(number) == int(name[:2]) and (FOLDER / f"{name}.ipynb").exists()
 
