@@ -178,6 +178,7 @@ class InOneSession:
         if session.testsfailed or not passes(lambda: run_items(session)):
             pytest.exit("the tests fail without a mutant")
         for mutant in self.chosen:
+            session.items.sort(key=lambda item, name=mutant.path.stem: name not in item.nodeid)  # its own tests first
             if passes(lambda mutant=mutant: mutate(mutant) and run_items(session)):
                 self.survivors.append(mutant)
                 tqdm.write(str(mutant))

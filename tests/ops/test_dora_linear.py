@@ -78,7 +78,8 @@ def test_an_exact_dA_does_not_see_a_stretch_of_V(point, dy):
 
 def test_dA_dB_dm_alone_are_those_of_the_full_backward(point, dy):
     _, cache = dora_linear_forward(**point)
-    assert all(map(np.array_equal, dora_linear_dA_dB_dm(dy, cache), dora_linear_backward(dy, cache)[1:]))
+    pairs = zip(dora_linear_dA_dB_dm(dy, cache), dora_linear_backward(dy, cache)[1:], strict=True)
+    assert all(np.array_equal(alone, of_all) for alone, of_all in pairs)
 
 
 def test_a_numpy_scale_leaves_float32_as_it_is(point):

@@ -39,6 +39,15 @@ def test_only_what_is_wanted_is_computed():
     assert linear_cross_entropy_forward(X, W, TARGETS, need_dW=False)[1].dW is None
 
 
+@pytest.mark.parametrize("need_dx", [True, False])
+def test_one_gradient_alone_is_what_it_is_beside_the_other(need_dx):
+    both = linear_cross_entropy_forward(X, W, TARGETS)[1]
+    loss, alone = linear_cross_entropy_forward(X, W, TARGETS, need_dx=need_dx, need_dW=not need_dx)
+    wanted, other = ("dx", "dW") if need_dx else ("dW", "dx")
+    assert np.array_equal(getattr(alone, wanted), getattr(both, wanted)) and getattr(alone, other) is None
+    assert loss == linear_cross_entropy_forward(X, W, TARGETS)[0]
+
+
 def test_no_row_has_loss_zero():
     loss, cache = linear_cross_entropy_forward(X[:0], W, TARGETS[:0])
     assert loss == 0.0 and cache.dx.shape == (0, 5) and not cache.dW.any()
