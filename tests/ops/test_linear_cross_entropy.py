@@ -45,6 +45,8 @@ def test_one_gradient_alone_is_what_it_is_beside_the_other(need_dx):
     loss, alone = linear_cross_entropy_forward(X, W, TARGETS, need_dx=need_dx, need_dW=not need_dx)
     wanted, other = ("dx", "dW") if need_dx else ("dW", "dx")
     assert np.array_equal(getattr(alone, wanted), getattr(both, wanted)) and getattr(alone, other) is None
+    dx, dW = linear_cross_entropy_backward(0.5, alone)
+    assert (dx is None, dW is None) == (not need_dx, need_dx)
     assert loss == linear_cross_entropy_forward(X, W, TARGETS)[0]
 
 
