@@ -3,9 +3,10 @@
     python tests/mutation.py minilora/ops tests/ops/test_contract.py tests/ops
     python tests/mutation.py minilora/methods/lora.py tests/methods --sample 20 --seed 0
 
-A mutant is one operator, comparison, number or condition that is another one. Each is tried in a process of its own,
-with pytest on the given tests in the given order (but for test_mutants.py, which does not look at the package); the
-file on the disk stays as it is. Needs fork, so not Windows. What survives is listed: it needs a test, or is no change.
+A mutant is one operator, comparison, number or condition that is another one: + is -, 1 is 2, -1 is 1 or 0. Each is
+tried in a process of its own, with pytest on the given tests in the given order (but for test_mutants.py, which does
+not look at the package); the file on the disk stays as it is. Needs fork, so not Windows. What survives is listed: it
+needs a test, or is no change.
 
 Why not mutmut or cosmic-ray: mutmut 3 passes over every decorated function, and so over softmax, LayerNorm, GELU and
 the core of attention, which are @fused; cosmic-ray 8 knows neither `@` nor `+=`, 95 of the 244 products, sums and
@@ -53,6 +54,8 @@ def variants(node):
         yield made
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
         yield made.operand
+        if is_negative(node):
+            yield ast.Constant(1 - node.operand.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
@@ -62,6 +65,11 @@ def variants(node):
             made = copy.deepcopy(node)
             made.test = ast.Constant(truth)
             yield made
+
+
+def is_negative(node):
+    """Whether it is a negative number, of which the number in it is a part."""
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant)
 
 
 class Mutant(NamedTuple):
@@ -85,7 +93,7 @@ def mutants(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     function_of = {id(node): name for name, node in nodes_in_bodies(tree)}
     for parent in ast.walk(tree):
-        for field, value in ast.iter_fields(parent):
+        for field, value in () if is_negative(parent) else ast.iter_fields(parent):
             for i, node in enumerate(value if isinstance(value, list) else [value]):
                 for other in variants(node) if isinstance(node, ast.AST) else ():
                     put(parent, field, i, other)
