@@ -44,6 +44,12 @@ def test_y_is_the_bases_to_the_bit_while_B_is_zero_and_m_the_norm_of_W(point, dt
     assert np.array_equal(y, linear_forward(point["x"], point["W"], point["bias"])[0])
 
 
+def test_without_a_bias_nothing_is_added(point):
+    y, _ = dora_linear_forward(**point)
+    without, _ = dora_linear_forward(**point | {"bias": None})
+    assert np.allclose(without + point["bias"], y, rtol=0, atol=1e-14)
+
+
 def test_a_norm_that_is_passed_changes_dA_and_dB_alone(point, dy):
     y, cache = dora_linear_forward(**point)
     norm = dora_norm(point["W"], point["A"], point["B"], SCALE)
