@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from device_array import to_fake_device
 from minilora.ops import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -30,6 +31,20 @@ def test_blocks_give_the_two_ops(monkeypatch, rows_a_block):
     np.testing.assert_allclose(loss, plain, rtol=1e-14)
     np.testing.assert_allclose(dx, linear_dx(dlogits, linear_cache), atol=1e-15)
     np.testing.assert_allclose(dW, linear_dW(dlogits, linear_cache), atol=1e-15)
+
+
+@pytest.mark.parametrize(("limit", "place"), [("LOGITS_BYTES", np.asarray), ("LOGITS_BYTES_ON_GPU", to_fake_device)])
+def test_a_block_has_as_many_rows_as_fit_its_bytes(monkeypatch, limit, place):
+    plain, sizes = linear_cross_entropy._losses_and_dlogits, []
+
+    def noting(logits, *rest):
+        sizes.append(len(logits))
+        return plain(logits, *rest)
+
+    monkeypatch.setattr(linear_cross_entropy, "_losses_and_dlogits", noting)
+    monkeypatch.setattr(linear_cross_entropy, limit, 4 * 7 * X.itemsize)
+    linear_cross_entropy_forward(place(X), place(W), place(TARGETS))
+    assert sizes == [4, 4, 3]
 
 
 def test_only_what_is_wanted_is_computed():
