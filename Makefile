@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint notebooks setup course site clean
+.PHONY: help demo test lint matrix notebooks setup course site clean
 
 help:  ## show this list
 	@printf 'minilora: LoRA by hand\n\n'
@@ -25,6 +25,11 @@ test: $(VENV)/.installed-test  ## set up, then run the tests
 lint: $(VENV)/.installed-dev  ## set up, then check the code with ruff (the formulas are aligned by hand)
 	$(PY) -m ruff check .
 
+matrix: $(VENV)/.installed-dev  ## set up, then test sdist and wheel on the oldest and newest Python and NumPy (needs a network)
+	PATH="$$PATH$(subst $() ,,$(PYENV_BINS:%=:%))" $(PY) -m tox $(if $(ARGS),-- $(ARGS)) || { \
+	  echo "make matrix failed; the messages above say where. Its environments are made anew: pip needs a network." >&2; \
+	  exit 1; }
+
 notebooks: $(VENV)/.installed-dev  ## set up, then make tutorials/*.ipynb from the Python files beside them
 	$(PY) tutorials/make_notebooks.py
 
@@ -37,8 +42,11 @@ site: $(VENV)/.installed-site  ## set up, then build build/site/html: notebooks,
 	$(PY) site/make_site.py $(ARGS)
 
 clean:  ## remove caches and build products (not .venv, runs/ or figures/)
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build dist .tox .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find minilora tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What pyenv has installed is found, too, even where it is not chosen at the moment.
+PYENV_BINS = $(wildcard $(or $(shell pyenv root 2>/dev/null),/none)/versions/3.*/bin)
 
 # Each stamp stands for one `pip install`, which is done again when pyproject.toml has changed.
 $(VENV)/.installed: EXTRA :=

@@ -152,10 +152,11 @@ def tf32():
 
 
 def gpu_memory(release=False):
-    """A dict of what the GPU's memory pool holds, in bytes; None where there is no GPU.
+    """A dict of what the GPU's memory pool holds and what the GPU has, in bytes; None where there is no GPU.
 
     used is held by arrays that are alive; total has the blocks that are kept for the next arrays, too. None is given
     back by itself, so that total is the most that was ever held, or was since `release` gave back all that were free.
+    size is all of the GPU's memory, and free what of it no program holds.
     """
     if not gpu_available():
         return None
@@ -164,7 +165,8 @@ def gpu_memory(release=False):
     pool = cupy.get_default_memory_pool()
     if release:
         pool.free_all_blocks()
-    return {"used": pool.used_bytes(), "total": pool.total_bytes()}
+    free, size = cupy.cuda.runtime.memGetInfo()
+    return {"used": pool.used_bytes(), "total": pool.total_bytes(), "free": free, "size": size}
 
 
 def constant_vector(xp, n, value, dtype):

@@ -19,8 +19,8 @@ def main(argv=None):
         if options.seed < 0:
             raise ValueError(f"--seed was {options.seed}; it may be an integer of at least 0")
         status = VERBS[options.verb](options)
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"minilora {options.verb}: {error}", file=sys.stderr)
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        print(f"minilora {options.verb}: {str(error) or 'out of memory'}", file=sys.stderr)
         return 2
     except Stopped as stopped:
         print(f"\nminilora {options.verb}: {stopped}; to continue:\n  {options.command}", file=sys.stderr)

@@ -12,6 +12,7 @@ from minilora.cli import main
 from minilora.data import PairTask
 from minilora.models import weights_id
 from minilora.training.checkpoint import CHECKPOINT
+from minilora.verbs import VERBS
 
 OPTIONS = ("--model", "model.safetensors", "--task", "sums.csv", "--steps", "4", "--batch-size", "2", "--threads", "1")
 
@@ -113,3 +114,23 @@ def test_the_result_says_seed_versions_machine_and_model(folder):
     assert {"minilora", "python", "numpy", "processor", "machine", "date"} <= result.keys()
     assert result["config"]["train"]["seed"] == 7
     assert result["model_id"] == weights_id(byte_gpt())
+
+
+def test_a_step_that_does_not_fit_into_memory_ends_with_what_it_needs(monkeypatch, capsys):
+    def loss(*args, **options):
+        raise MemoryError("Unable to allocate 7.45 GiB for an array")
+
+    monkeypatch.setattr(minilora.GPT, "loss", loss)
+    assert finetune() == 2
+    said = capsys.readouterr().err
+    assert "minilora finetune: step 1 does not fit into memory (Unable to allocate 7.45 GiB for an array). By" in said
+    assert "Less is needed with a smaller batch" in said
+
+
+def test_memory_that_is_full_without_a_word_is_said_to_be(monkeypatch, capsys):
+    def full(options):
+        raise MemoryError
+
+    monkeypatch.setitem(VERBS, "rank", full)
+    assert main(["rank", "1,2;2,5"]) == 2
+    assert capsys.readouterr().err == "minilora rank: out of memory\n"

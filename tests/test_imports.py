@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "layers":      BELOW_LAYERS,
     "models":      (*BELOW_LAYERS, "files", "layers"),  # never methods: a model knows not that it is adapted
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
-    "training":    (*BELOW_TRAINING, "threads", "data"),
+    "training":    (*BELOW_TRAINING, "threads", "data", "analysis"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
     "exercises":   BELOW_EXPERIMENTS,
     "verbs":       (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises"),

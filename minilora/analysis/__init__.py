@@ -13,7 +13,14 @@ from minilora.analysis.amplification import (
 )
 from minilora.analysis.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture
 from minilora.analysis.changes import Factors, adapter_changes, adapter_factors, delta_weights, weight_changes
-from minilora.analysis.costs import Flops, MemoryEstimate, checkpoint_bytes, flops_per_token, memory_estimate
+from minilora.analysis.costs import (
+    Flops,
+    MemoryEstimate,
+    checkpoint_bytes,
+    flops_per_token,
+    memory_estimate,
+    step_estimate,
+)
 from minilora.analysis.intruders import Intruders, intruder_dimensions
 from minilora.analysis.lanczos import truncated_svd
 from minilora.analysis.low_rank import LowRank, LowRankErrors, low_rank_approximation, low_rank_errors
@@ -55,6 +62,7 @@ __all__ = [
     "MemoryEstimate",
     "checkpoint_bytes",
     "memory_estimate",
+    "step_estimate",
     "PUBLISHED",
     "Published",
     "Factors",

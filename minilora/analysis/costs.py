@@ -39,12 +39,17 @@ Of the activations, LoRA saves no more than a part of the last kind; where they 
 (https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not among them.
 """
 
+import re
 from typing import NamedTuple
 
+from minilora.analysis.accounting import count_parameters
+from minilora.analysis.adaptations import Adaptation, inputs
+from minilora.analysis.architectures import TARGETS, architecture_of
 from minilora.ops.attention import QUERIES
 from minilora.ops.linear_cross_entropy import LOGITS_BYTES
 
 OPTIMIZER_VALUES = {"sgd": 1, "adamw": 2}  # kept for each trained parameter
+MAP_OF_A_BLOCK = re.compile(rf"blocks\.(\d+)\..*\b({'|'.join(TARGETS)})\b")
 
 
 class Flops(NamedTuple):
@@ -160,4 +165,32 @@ def memory_estimate(architecture, adaptation, *, batch_size, length, optimizer="
         optimizer=OPTIMIZER_VALUES[optimizer] * trainable * bytes_each,
         activations=round(batch_size * T * kept * bytes_each),
         workspace=max(min(logits, LOGITS_BYTES), gradients_on_their_way),
+    )
+
+
+def step_estimate(model, *, batch_size, length, optimizer="adamw"):
+    """`memory_estimate` of a model in memory, by what of it is trainable, whatever method has made it so.
+
+    What bottlenecks, prefixes and the r values of x A^T keep for themselves is not counted.
+
+    Parameters
+    ----------
+    model : GPT, or a model of RoBERTa or DeBERTa
+    batch_size, length : int
+        N and T.
+    optimizer : {"adamw", "sgd"}
+
+    Returns
+    -------
+    MemoryEstimate
+    """
+    a, count = architecture_of(model.config), count_parameters(model)
+    added = count.total - a.n_parameters
+    matrices = [name for name, p in model.named_parameters() if p.trainable and p.data.ndim == 2]
+    trained = {match.groups() for name in matrices if (match := MAP_OF_A_BLOCK.search(name))}
+    kept = sum(inputs(a, {target for block, target in trained if int(block) == i}) for i in range(a.n_layer))
+    adaptation = Adaptation(count.trainable - added, added, 0, 0, a.n_layer, kept)
+    bytes_each = model.parameters()[0].data.itemsize
+    return memory_estimate(
+        a, adaptation, batch_size=batch_size, length=length, optimizer=optimizer, bytes_each=bytes_each
     )

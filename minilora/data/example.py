@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """A source, its target, and the key of the group that decides its split."""
 
@@ -12,7 +12,7 @@ class Example:
     key: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelledExample:
     """A text, or a text and a second one, its label, and the key of the group that decides its split."""
 

@@ -4,7 +4,6 @@ Whatever is wrong with a file is a ValueError that names the file and the place 
 """
 
 import csv
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -15,8 +14,10 @@ from minilora.data.corpora import Corpus, Document, make_corpus
 from minilora.data.example import Example, LabelledExample
 
 DOCUMENT_SIZE = 1000  # characters, about
-LARGEST_FILE = 100_000_000  # bytes: what is read is held in memory, several times over
-MOST_ROWS = 1_000_000
+LARGEST_FILE = 20_000_000  # bytes; of one emoji, Python holds each character of a text in four bytes
+MOST_ROWS = 500_000  # which take some 150 bytes each beside their texts
+LONGEST_LINE = 1_000_000  # characters, in a table
+LINE = re.compile(r"[^\n]*\n|[^\n]+")
 LINE_PART = re.compile(rf"(?s).{{{DOCUMENT_SIZE}}}\S*\s*|.+")  # of a long line: up to the end of a word
 TASK_COLUMNS = ("source", "target")
 LABELLED_COLUMNS = ("text", "label")
@@ -51,20 +52,33 @@ def load_text_file(path: str | Path) -> Corpus:
 
 def cut(text: str) -> list[str]:
     """Pieces of about DOCUMENT_SIZE characters that join to the text, cut at blank lines, line ends or, last, words."""
-    units = []
-    for line in text.splitlines(keepends=True):
-        units += [line] if len(line) <= DOCUMENT_SIZE else LINE_PART.findall(line)
     pieces = []
     piece = ""
-    for unit in units:
-        piece += unit
-        at_paragraph = not unit.strip() and len(piece) >= DOCUMENT_SIZE
-        if at_paragraph or len(piece) >= 2 * DOCUMENT_SIZE:
-            pieces.append(piece)
-            piece = ""
+    for line in lines_of(text):
+        for unit in [line] if len(line) <= DOCUMENT_SIZE else LINE_PART.findall(line):
+            piece += unit
+            at_paragraph = not unit.strip() and len(piece) >= DOCUMENT_SIZE
+            if at_paragraph or len(piece) >= 2 * DOCUMENT_SIZE:
+                pieces.append(piece)
+                piece = ""
     if piece.strip():
         pieces.append(piece)
     return pieces
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """The lines of a text, one after the other, for a list of short ones is many times as large as the text."""
+    return (match[0] for match in LINE.finditer(text))
+
+
+def lines_of_table(text: str, path: Path) -> Iterator[str]:
+    """The same, unless one is so long that what it describes could take many times its memory."""
+    for number, line in enumerate(lines_of(text), start=1):
+        if len(line) > LONGEST_LINE:
+            raise ValueError(
+                f"path: {path}, line {number}: it has {len(line):,} characters; it may have at most {LONGEST_LINE:,}"
+            )
+        yield line
 
 
 def load_task_file(path: str | Path) -> list[Example]:
@@ -99,33 +113,33 @@ def column_names(path: str | Path) -> tuple[str, ...]:
     text = read_text(path)
     try:
         if path.suffix.lower() == ".csv":
-            return tuple(next(csv.reader(io.StringIO(text, newline="")), ()))
-        first = json.loads(next(line for line in text.split("\n") if line.strip()))
+            return tuple(next(csv.reader(lines_of_table(text, path)), ()))
+        first = json.loads(next(line for line in lines_of_table(text, path) if line.strip()))
     except (csv.Error, ValueError, RecursionError):
         return ()
     return tuple(first) if isinstance(first, dict) else ()
 
 
-def read_rows(path: str | Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, str]]:
+def read_rows(path: str | Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
     """The rows of a .csv or .jsonl file as dicts that have these columns, and may have the optional ones."""
     path = Path(path)
     readers = {".csv": csv_rows, ".jsonl": jsonl_rows}
     if path.suffix.lower() not in readers:
         raise ValueError(f"path: a task file ends in {' or '.join(readers)}, and {path} does not")
-    rows = []
+    count = 0
     for number, row in readers[path.suffix.lower()](read_text(path), path, columns):
-        check_row(row, (*columns, *(name for name in optional if row.get(name) is not None)), path, number)
-        rows.append(row)
-        if len(rows) > MOST_ROWS:
+        count += 1
+        if count > MOST_ROWS:
             raise ValueError(f"path: {path} has more than {MOST_ROWS:,} rows")
-    if not rows:
+        check_row(row, (*columns, *(name for name in optional if row.get(name) is not None)), path, number)
+        yield row
+    if not count:
         raise ValueError(f"path: {path} has no rows")
-    return rows
 
 
 def csv_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV text that has these columns, as dicts, each with the number of its line."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(lines_of_table(text, path), strict=True)
     try:
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
@@ -139,7 +153,7 @@ def csv_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[
 
 def jsonl_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """The objects of a text with one JSON object a line, each with the number of its line; blank ones are skipped."""
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines_of_table(text, path), start=1):
         if not line.strip():
             continue
         try:
@@ -180,7 +194,9 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         byte = f"byte 0x{data[error.start]:02x} at offset {error.start}"
         raise ValueError(f"path: {path} is not UTF-8: {byte}") from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff")  # each line lets go of the text before it
+    text = text.replace("\r\n", "\n")
+    text = text.replace("\r", "\n")
     if not text.strip():
         raise ValueError(f"path: {path} is empty")
     return text

@@ -136,7 +136,7 @@ class ModelLayout:
         parameters = {}
         for path, p in module.named_parameters():
             *parents, last = path.split(".")
-            parameters[".".join((name, *parents, THEIR_NAMES[last]))] = p
+            parameters[".".join((name, *parents, THEIR_NAMES.get(last, last)))] = p  # an adapter's own as they are
         return parameters
 
     def shape(self, module):

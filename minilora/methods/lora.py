@@ -42,7 +42,7 @@ def target_layers(model, config):
     for setting in ("targets", "rank_pattern", "alpha_pattern"):
         for name in getattr(config, setting):
             if not any(fits(name, path) for path in linear):
-                possible = ", ".join(dict.fromkeys(path.rsplit(".", 1)[-1] for path in linear))
+                possible = ", ".join(dict.fromkeys(path.rpartition(".")[2] for path in linear))
                 raise ValueError(f"{setting} named {name!r}, which is no linear layer of this model; it has {possible}")
     chosen = {path: layer for path, layer in linear.items() if any(fits(name, path) for name in config.targets)}
     for path, layer in chosen.items():
@@ -130,7 +130,7 @@ def attach(model, factors, name):
     """Give the layers at the paths in `factors` an adapter called `name`, activate it, freeze everything else."""
     refuse_merged(model)
     if not isinstance(name, str) or not name:
-        raise ValueError(f"name was {name!r}; it may be any text")
+        raise ValueError(f"name was {name!r}; it may be any text of at least one character")
     if name in adapter_names(model):
         raise ValueError(f"name was {name!r}; the model has an adapter of this name already")
     layers = dict(model.named_modules())

@@ -28,9 +28,9 @@ def bench_ratios(panels):
         axes.bar(places, medians, width=0.6, color=OURS)
         # a thread that lost its core for a while can make one round many times as slow: cut the whisker there
         top = max(1.05, min(1.05 * high.max(), 1.6 * medians.max()))
-        axes.errorbar(
-            places, medians, (medians - low, numpy.minimum(high, top) - medians), fmt="none", color="black", capsize=6
-        )
+        # lists: older matplotlib takes an array of one for a number, of which NumPy warns
+        whiskers = [(medians - low).tolist(), (numpy.minimum(high, top) - medians).tolist()]
+        axes.errorbar(places, medians, whiskers, fmt="none", color="black", capsize=6)
         for place, median, most in zip(places, medians, high):
             axes.annotate(f"{median:.2f}", (place, 0), (0, 6), textcoords="offset points", ha="center", color="white")
             if most > top:

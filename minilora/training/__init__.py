@@ -6,6 +6,7 @@ from minilora.training.evaluation import evaluate_loss
 from minilora.training.history import History, concerns
 from minilora.training.interruption import Stopped
 from minilora.training.loop import Trainer
+from minilora.training.memory import OutOfMemory
 from minilora.training.objective import ThreadedObjective, loss_and_backward
 from minilora.training.optimizers import SGD, AdamW, clip_gradients
 from minilora.training.run_folder import only_run_in
@@ -17,6 +18,7 @@ __all__ = [
     "AdamW",
     "Diverged",
     "History",
+    "OutOfMemory",
     "Stopped",
     "ThreadedObjective",
     "TrainConfig",

@@ -16,6 +16,7 @@ from minilora.training.checkpoint import CHECKPOINT, PREVIOUS, save_run
 from minilora.training.divergence import check_gradients, check_loss, check_weights
 from minilora.training.history import History, concerns
 from minilora.training.interruption import Stopped, ctrl_c_asks
+from minilora.training.memory import memory_explained
 from minilora.training.objective import ThreadedObjective
 from minilora.training.optimizers import AdamW, clip_gradients
 from minilora.training.run_folder import only_run_in
@@ -103,6 +104,8 @@ class Trainer:
         ------
         Diverged
             If the loss, a gradient or a weight is infinite or NaN. The last checkpoint stays, and is finite.
+        OutOfMemory
+            If a step does not fit into the memory. The last checkpoint stays.
         Stopped
             After Ctrl-C, if there are checkpoints: one was written. Without them, Ctrl-C is a KeyboardInterrupt.
         ValueError
@@ -145,7 +148,8 @@ class Trainer:
         batch = self.sample_batch(self.rng)
         self.model.zero_grad()
         dropout_rng = numpy.random.default_rng([config.seed, self.step])  # of this step, also after a resume
-        loss = float(to_numpy(objective.loss_and_backward(batch, dropout_rng)))
+        with memory_explained(self, batch):
+            loss = float(to_numpy(objective.loss_and_backward(batch, dropout_rng)))
         check_loss(loss, self.model, self.step + 1, config.lr)
         norm = float(to_numpy(clip_gradients(self.optimizer.parameters, config.max_norm)))
         check_gradients(norm, self.optimizer.parameters, self.step + 1, config.lr)

@@ -40,6 +40,8 @@ def only_run_in(folder):
     finally:
         with contextlib.suppress(OSError):  # Windows removes no open file: there it stays, unlocked
             path.unlink()
+        with contextlib.suppress(OSError):  # a file system without locks
+            _unlock(file)
         file.close()
 
 
@@ -66,3 +68,12 @@ def _lock(file):
     else:
         file.seek(0)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+
+def _unlock(file):
+    """Let go of the lock now. Closing the file does it too, but Windows takes its time for that."""
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    else:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)

@@ -14,6 +14,7 @@ from minilora.analysis import (
     checkpoint_bytes,
     flops_per_token,
     memory_estimate,
+    step_estimate,
 )
 from minilora.analysis.costs import compared_keys
 from minilora.data.batches import Batch
@@ -159,6 +160,25 @@ def test_a_step_takes_the_memory_of_the_formula(method, T):
     assert sum(p.data.nbytes for p in model.parameters()) == estimate.weights
     optimizer = AdamW(model.parameters(), lr=1e-3)
     assert sum(a.nbytes for state in optimizer.state for a in state.values()) == estimate.optimizer
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_estimate_of_a_model_in_memory_is_that_of_its_method(method):
+    """But for the r values of x A^T that LoRA keeps of each token."""
+    model, sizes = small_gpt(32), {"batch_size": 3, "length": 20, "optimizer": "sgd"}
+    adapted = adapt(model, method)
+    expected = memory_estimate(architecture_of(model.config), adapted, **sizes)
+    of_ranks = 3 * 20 * 3 * 3 * L * 4 if method == "lora" else 0
+    assert step_estimate(model, **sizes) == expected._replace(activations=expected.activations - of_ranks)
+
+
+def test_a_method_without_a_formula_has_an_estimate_too():
+    model, sizes = small_gpt(32, dtype="float64"), {"batch_size": 1, "length": 8}
+    apply_lora(model, LoRAConfig(rank=2, targets=("blocks.1.attn.o_proj", "fc_out")), rng=np.random.default_rng(2))
+    estimate, base = step_estimate(model, **sizes), step_estimate(small_gpt(32, dtype="float64"), **sizes)
+    assert estimate.weights - base.weights == estimate.gradients == 8 * (2 * (C + C) + L * 2 * (C + F))
+    model.freeze()
+    assert estimate.activations - step_estimate(model, **sizes).activations == 8 * 8 * L * F
 
 
 def test_sgd_keeps_half_of_adamw_s_state():

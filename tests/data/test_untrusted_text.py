@@ -3,15 +3,19 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 import time
 import tracemalloc
+from dataclasses import astuple
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilora.data import ByteTokenizer, load_labelled_file, load_task_file, load_text_file
-from minilora.data.files import LARGEST_FILE, column_names, cut
+from minilora.data.files import LARGEST_FILE, MOST_ROWS, column_names, cut
 
 quick = settings(max_examples=60, deadline=None)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -34,7 +38,7 @@ def read(load, path, content):
     except ValueError as error:
         assert str(path) in str(error)
         return None
-    return [text for e in examples for text in vars(e).values() if text is not None]
+    return [text for e in examples for text in astuple(e) if text is not None]
 
 
 def column_names_or_refusal(path):
@@ -100,11 +104,50 @@ def test_cutting_loses_nothing_but_white_space_at_the_end(parts):
 @pytest.mark.parametrize("name", ["line.txt", "line.csv", "line.jsonl"])
 def test_a_line_of_100_MB_is_refused_before_it_is_read(tmp_path, name):
     with open(tmp_path / name, "wb") as file:
-        file.truncate(LARGEST_FILE + 1)
+        file.truncate(100_000_000)
     started = time.process_time()
-    with pytest.raises(ValueError, match=rf"{name} has 100,000,001 bytes; it may have at most 100,000,000"):
+    with pytest.raises(ValueError, match=rf"{name} has 100,000,000 bytes; it may have at most 20,000,000"):
         (load_text_file if name == "line.txt" else load_task_file)(tmp_path / name)
     assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize("name", ["line.csv", "line.jsonl"])
+def test_a_line_of_a_table_is_refused_before_it_becomes_many_times_as_large(tmp_path, name):
+    head, item, tail = ("source,target\n", ",", "\n") if name == "line.csv" else ('{"source": [', "[],", "[]]}\n")
+    (tmp_path / name).write_text(head + item * (12_000_000 // len(item)) + tail)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=rf"{name}, line \d: it has 12,000,\d+ characters; it may have at m"):
+        load_task_file(tmp_path / name)
+    memory = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert memory < 40_000_000
+    column_names_or_refusal(tmp_path / name)
+
+
+def largest(name):
+    """The content of a file that takes as much memory as one of its kind may."""
+    if name == "rows.csv":
+        return "source,target\n" + "".join(f"{i},{i % 7}\n" for i in range(MOST_ROWS))
+    if name == "rows.jsonl":
+        return "".join(f'{{"source": "{i}", "target": "{i % 7}"}}\n' for i in range(MOST_ROWS))
+    lines = "".join(f"{i}\r\n" for i in range(LARGEST_FILE // 9))
+    return "\ufeff\U0001f600" + lines  # of one emoji, each character takes four bytes
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "text.txt"])
+def test_the_largest_files_are_read_in_200_MB_beyond_their_size(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(largest(name).encode())
+    load = "load_text_file" if name == "text.txt" else "load_task_file"
+    program = (
+        f"from fuzz import run; from minilora.data import {load}\n"
+        f"run.limit_memory(run.BYTES + {path.stat().st_size}); {load}({str(path)!r}); print('read')"
+    )
+    tests = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tests)
+    assert done.stdout == "read\n", done.stderr
 
 
 @pytest.mark.parametrize(("word", "is_cut"), [("word ", True), ("x", False)])
@@ -134,6 +177,12 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=f"path: .*{name}.* ?({message})"):
         load_task_file(tmp_path / name)
     column_names_or_refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_line_breaks_of_every_system_are_read(tmp_path, end):
+    (tmp_path / "a.csv").write_bytes(end.join(["source,target", "a,b", "c,d", ""]).encode())
+    assert [astuple(e) for e in load_task_file(tmp_path / "a.csv")] == [("a", "b", "a"), ("c", "d", "c")]
 
 
 def test_too_many_rows_are_refused(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ uses it: a model computes, a text is encoded. After a refusal, whatever was to b
 
 import shutil
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,7 +128,7 @@ def text_target(name, text, load):
 
 
 def texts_of(examples):
-    return [text for e in examples for text in vars(e).values() if text is not None]
+    return [text for e in examples for text in astuple(e) if text is not None]
 
 
 def runs_target(folder):

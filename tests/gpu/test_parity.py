@@ -157,6 +157,7 @@ def test_tf32_rounds_the_factors_of_a_product_and_is_left_behind(shape):
 def test_the_memory_pool_is_measured():
     gc.collect()  # what earlier tests have left
     before = gpu_memory()
+    assert 0 < before["free"] < before["size"]
     x = on_gpu(np.ones(1 << 20))
     assert gpu_memory()["used"] == before["used"] + x.nbytes
     del x

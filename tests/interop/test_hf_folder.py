@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from interop.folders import CONFIG, INDEX, WEIGHTS, Folder, to_bfloat16
 from minilora.interop import load_gpt2, load_roberta
@@ -123,7 +124,10 @@ def test_a_bfloat16_checkpoint_is_read_to_the_bit(load, folder):
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "complex64"])
 def test_weights_that_are_no_floating_point_numbers_are_refused(load, folder, dtype):
     name = sorted(folder.tensors)[-1]
-    folder.change(**{name: folder.tensors[name].astype(dtype)})
+    try:
+        folder.change(**{name: folder.tensors[name].astype(dtype)})
+    except SafetensorError:
+        pytest.skip(f"the oldest safetensors do not write {dtype}")
     refused(load, folder, folder.weights, name, "it may be one of F64, F32, F16, BF16")
 
 

@@ -12,6 +12,8 @@ from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
 from methods.tiny import EVERYWHERE, same_bits, with_B
 from minilora.interop import load_peft, save_peft
 from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, set_adapter
+from minilora.models import RobertaForClassification
+from models.tiny_encoders import tiny
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 C_ATTN = "base_model.model.transformer.h.{}.attn.c_attn.lora_{}.weight"
@@ -254,6 +256,14 @@ def test_an_adapter_of_another_kind_is_refused(tmp_path):
     lora_layers(model)["blocks.0.attn.q_proj"].factors.__class__ = Doubled
     with pytest.raises(ValueError, match=r"blocks\.0\.attn\.q_proj has Doubled; save_peft writes LoRA and DoRA"):
         save_peft(model, tmp_path / "out")
+
+
+def test_an_adapter_in_a_head_is_refused_by_name_and_nothing_is_written(tmp_path):
+    model = tiny(RobertaForClassification)
+    apply_lora(model, LoRAConfig(rank=1, targets=("q_proj", "dense")), rng=np.random.default_rng(1))
+    with pytest.raises(ValueError, match=r"^head\.dense is adapted; PEFT's format has names for q_proj, k_proj"):
+        save_peft(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("in_the_way", [CONFIG, TENSORS])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from methods.every import EVERY
-from methods.tiny import gradients_of, rng, same_bits, trainable_names, weights_of
+from methods.tiny import gradients_of, rng, same_bits, tiny_lora, trainable_names, weights_of
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import AdaptedSublayer
-from minilora.methods import HeadConfig, apply_method, load_adapter, method_of, save_adapter
+from minilora.methods import HeadConfig, apply_method, classes_in, load_adapter, method_of, save_adapter
 from minilora.models import DebertaForClassification, RobertaForClassification
 from minilora.training import AdamW, loss_and_backward
 from models import tiny_deberta, tiny_encoders
@@ -119,3 +119,11 @@ def test_only_a_classifier_has_a_head_that_is_new():
     with pytest.raises(ValueError, match="model was a Roberta, which has no new head; it may be a classifier"):
         apply_method(encoder, HeadConfig())
     assert trainable_names(encoder) == before
+
+
+@each_model
+def test_a_file_says_how_many_classes_its_head_tells_apart(kind, tmp_path):
+    save_adapter(adapted(kind, EVERY["lora"]), tmp_path / "encoder")
+    save_adapter(tiny_lora(), tmp_path / "decoder")
+    assert classes_in(tmp_path / "encoder") == MODELS[kind][1].n_classes
+    assert classes_in(tmp_path / "decoder") is None

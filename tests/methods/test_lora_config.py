@@ -119,6 +119,7 @@ def test_the_same_seed_draws_the_same_A_and_another_seed_another():
         ({"targets": "q_proj"}, r"targets was 'q_proj'; it may be several names, such as \('q_proj', 'v_proj'\)"),
         ({"targets": ()}, r"targets was \(\); "),
         ({"targets": []}, r"targets was \[\]; "),
+        ({"targets": ("q_proj", 3)}, r"targets was \('q_proj', 3\); each may be a name such as 'q_proj'"),
         ({"dropout": 1.0}, r"dropout was 1\.0; it may be 0 <= dropout < 1"),
         ({"dropout": -0.1}, r"dropout was -0\.1; "),
         ({"dropout": math.nan}, r"dropout was nan; "),

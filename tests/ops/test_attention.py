@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from device_array import to_fake_device
 from minilora import blocks
 from minilora.ops import attention, attention_backward, attention_forward
 
@@ -107,3 +108,16 @@ def test_causal_tiles_leave_out_what_nobody_sees(monkeypatch):
     monkeypatch.setattr(attention, "QUERIES", 2)
     _, cache = attention_forward(Q, KEYS, V)
     assert [tile[3].shape[2:] for tile in cache.tiles] == [(2, 2), (2, 4), (1, 5)]
+
+
+def test_a_tile_holds_as_many_sequences_as_fit_the_cache(monkeypatch):
+    monkeypatch.setattr(attention, "QUERIES", 2)
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 3 * H * 2 * T * Q.itemsize)
+    _, cache = attention_forward(*(np.concatenate([a] * 4) for a in (Q, KEYS, V)), causal=False)
+    assert [len(tile[3]) for tile in cache.tiles] == [3] * 3 + [3] * 3 + [2] * 3
+
+
+def test_on_a_device_one_tile_covers_all(monkeypatch):
+    monkeypatch.setattr(attention, "QUERIES", 2)
+    _, cache = attention_forward(*map(to_fake_device, (Q, KEYS, V)))
+    assert [tile[3].shape for tile in cache.tiles] == [(N, H, T, T)]

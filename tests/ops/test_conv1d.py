@@ -20,6 +20,12 @@ def test_y_is_the_literal_formula(S):
         assert y[n, t, o] == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_cache_keeps_x_and_no_more_zeros_than_the_kernel_reaches():
+    _, cache = conv1d_forward(X, RNG.standard_normal((O, I, 3)), BIAS)
+    assert cache.padded.shape == (N, T + 2, I)
+    assert np.array_equal(cache.padded[:, 1:-1], X) and not cache.padded[:, [0, -1]].any()
+
+
 def test_a_kernel_of_size_one_is_a_linear_map():
     W = RNG.standard_normal((O, I, 1))
     assert np.array_equal(conv1d_forward(X, W, BIAS)[0], linear_forward(X, W[:, :, 0], BIAS)[0])

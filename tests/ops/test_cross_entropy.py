@@ -20,7 +20,10 @@ def places(mask):
     return [i for i in np.ndindex(2, 3) if mask is None or mask[i]]
 
 
-@pytest.mark.parametrize("mask", [None, MASK], ids=["everywhere", "mask"])
+ONE = np.arange(6).reshape(2, 3) == 4  # a mean of one
+
+
+@pytest.mark.parametrize("mask", [None, MASK, ONE], ids=["everywhere", "mask", "one position"])
 def test_the_loss_is_the_mean_of_the_literal_formula(mask):
     loss, _ = cross_entropy_forward(LOGITS, TARGETS, mask)
     losses = [literal(LOGITS[i], TARGETS[i]) for i in places(mask)]

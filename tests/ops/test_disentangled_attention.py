@@ -4,13 +4,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from minilora import blocks
 from minilora.ops import (
     attention_forward,
+    disentangled_attention,
     disentangled_attention_backward,
     disentangled_attention_forward,
     relative_rows,
 )
 from minilora.ops.disentangled_attention import skew
+from minilora.ops.softmax import softmax_inplace
 
 N, H, T, K, M = 2, 3, 7, 4, 8
 RNG = np.random.default_rng(0)
@@ -106,3 +109,16 @@ def test_an_array_of_every_pair_and_channel_is_never_made():
 def test_rows_for_another_length_are_refused(length):
     with pytest.raises(ValueError, match=rf"distance_rows had shape \({length},\); for T = 7 it is \(15,\)"):
         disentangled_attention_forward(Q, KEYS, V, Q_REL, K_REL, np.zeros(length, int))
+
+
+def test_as_many_sequences_at_a_time_as_fit_the_cache(monkeypatch):
+    sizes = []
+
+    def noting_softmax(scores):
+        sizes.append(len(scores))
+        return softmax_inplace(scores)
+
+    monkeypatch.setattr(disentangled_attention, "softmax_inplace", noting_softmax)
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 3 * H * T * 2 * T * Q.itemsize)
+    disentangled_attention_forward(*(np.concatenate([a] * 4) for a in (Q, KEYS, V)), Q_REL, K_REL, ROWS)
+    assert sizes == [3, 3, 2]

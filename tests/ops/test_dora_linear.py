@@ -44,6 +44,12 @@ def test_y_is_the_bases_to_the_bit_while_B_is_zero_and_m_the_norm_of_W(point, dt
     assert np.array_equal(y, linear_forward(point["x"], point["W"], point["bias"])[0])
 
 
+def test_without_a_bias_nothing_is_added(point):
+    y, _ = dora_linear_forward(**point)
+    without, _ = dora_linear_forward(**point | {"bias": None})
+    assert np.allclose(without + point["bias"], y, rtol=0, atol=1e-14)
+
+
 def test_a_norm_that_is_passed_changes_dA_and_dB_alone(point, dy):
     y, cache = dora_linear_forward(**point)
     norm = dora_norm(point["W"], point["A"], point["B"], SCALE)
@@ -78,7 +84,8 @@ def test_an_exact_dA_does_not_see_a_stretch_of_V(point, dy):
 
 def test_dA_dB_dm_alone_are_those_of_the_full_backward(point, dy):
     _, cache = dora_linear_forward(**point)
-    assert all(map(np.array_equal, dora_linear_dA_dB_dm(dy, cache), dora_linear_backward(dy, cache)[1:]))
+    pairs = zip(dora_linear_dA_dB_dm(dy, cache), dora_linear_backward(dy, cache)[1:], strict=True)
+    assert all(np.array_equal(alone, of_all) for alone, of_all in pairs)
 
 
 def test_a_numpy_scale_leaves_float32_as_it_is(point):

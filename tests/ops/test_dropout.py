@@ -33,6 +33,14 @@ def test_p_zero_drops_nothing():
     assert np.array_equal(y, X)
 
 
+def test_p_zero_does_not_even_drop_what_was_drawn_as_zero():
+    class Zeros:
+        def random(self, shape, dtype):
+            return np.zeros(shape, dtype)
+
+    assert np.array_equal(dropout_mask(X, 0.0, Zeros()), np.ones_like(X))
+
+
 def test_the_same_entries_are_dropped_in_every_dtype():
     single = dropout_mask(X.astype(np.float32), 0.3, rng())
     assert np.array_equal(single == 0.0, dropout_mask(X, 0.3, rng()) == 0.0)

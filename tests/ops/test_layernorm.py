@@ -23,6 +23,12 @@ def test_y_is_the_literal_formula(x):
     assert np.allclose(y, gain * (x - mean) / np.sqrt(var + 0.1) + bias, rtol=0, atol=1e-13)
 
 
+def test_a_row_without_variance_is_divided_by_the_root_of_the_usual_eps():
+    y, cache = layernorm_forward(np.full((1, 50), 7.0), np.ones(50), np.full(50, 2.0))
+    assert np.allclose(y, 2.0, rtol=0, atol=1e-12)
+    assert cache.inv_std.item() == pytest.approx(1e-5**-0.5, rel=1e-12)
+
+
 def test_a_shift_and_a_stretch_of_x_are_not_seen(x):
     ones, zeros = np.ones(50), np.zeros(50)
     assert np.allclose(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from device_array import to_fake_device
 from minilora.ops import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -32,11 +33,36 @@ def test_blocks_give_the_two_ops(monkeypatch, rows_a_block):
     np.testing.assert_allclose(dW, linear_dW(dlogits, linear_cache), atol=1e-15)
 
 
+@pytest.mark.parametrize(("limit", "place"), [("LOGITS_BYTES", np.asarray), ("LOGITS_BYTES_ON_GPU", to_fake_device)])
+def test_a_block_has_as_many_rows_as_fit_its_bytes(monkeypatch, limit, place):
+    plain, sizes = linear_cross_entropy._losses_and_dlogits, []
+
+    def noting(logits, *rest):
+        sizes.append(len(logits))
+        return plain(logits, *rest)
+
+    monkeypatch.setattr(linear_cross_entropy, "_losses_and_dlogits", noting)
+    monkeypatch.setattr(linear_cross_entropy, limit, 4 * 7 * X.itemsize)
+    linear_cross_entropy_forward(place(X), place(W), place(TARGETS))
+    assert sizes == [4, 4, 3]
+
+
 def test_only_what_is_wanted_is_computed():
     loss, cache = linear_cross_entropy_forward(X, W, TARGETS, need_dx=False, need_dW=False)
     assert cache.dx is None and cache.dW is None
     assert loss == linear_cross_entropy_forward(X, W, TARGETS)[0]
     assert linear_cross_entropy_forward(X, W, TARGETS, need_dW=False)[1].dW is None
+
+
+@pytest.mark.parametrize("need_dx", [True, False])
+def test_one_gradient_alone_is_what_it_is_beside_the_other(need_dx):
+    both = linear_cross_entropy_forward(X, W, TARGETS)[1]
+    loss, alone = linear_cross_entropy_forward(X, W, TARGETS, need_dx=need_dx, need_dW=not need_dx)
+    wanted, other = ("dx", "dW") if need_dx else ("dW", "dx")
+    assert np.array_equal(getattr(alone, wanted), getattr(both, wanted)) and getattr(alone, other) is None
+    dx, dW = linear_cross_entropy_backward(0.5, alone)
+    assert (dx is None, dW is None) == (not need_dx, need_dx)
+    assert loss == linear_cross_entropy_forward(X, W, TARGETS)[0]
 
 
 def test_no_row_has_loss_zero():

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from methods.tiny import same_bits, tiny_lora, weights_of
 from minilora.files import load_arrays
-from minilora.training import Stopped, only_run_in, resume_newest
+from minilora.training import Stopped, only_run_in, resume_newest, run_folder
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS
 from training.runs import draw, run, trainer
 
@@ -206,3 +207,40 @@ def test_another_process_is_refused_too_and_a_killed_one_holds_nothing(tmp_path)
     with only_run_in(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+class Msvcrt:
+    """Windows's locks, as its documentation has them: a byte of a file, which one open file at a time has locked."""
+
+    LK_NBLCK, LK_UNLCK = "lock", "unlock"
+
+    def __init__(self):
+        self.locked = {}
+
+    def locking(self, descriptor, mode, nbytes):
+        about = os.fstat(descriptor)
+        where = (about.st_ino, os.lseek(descriptor, 0, os.SEEK_CUR), nbytes)
+        if (mode == self.LK_NBLCK) == (where in self.locked):
+            raise PermissionError(13, "Permission denied")
+        if mode == self.LK_NBLCK:
+            self.locked[where] = descriptor
+        else:
+            del self.locked[where]
+
+
+def refuse_to_remove(path, missing_ok=False):
+    """As Windows does while a file is open."""
+    raise PermissionError(13, "Permission denied")
+
+
+def test_windows_locks_the_first_byte_and_lets_go_of_it(tmp_path, monkeypatch):
+    system = Msvcrt()
+    monkeypatch.setattr(run_folder, "fcntl", None)
+    monkeypatch.setattr(run_folder, "msvcrt", system, raising=False)
+    monkeypatch.setattr(Path, "unlink", refuse_to_remove)
+    for _ in range(2):
+        with only_run_in(tmp_path):
+            assert [(position, nbytes) for _, position, nbytes in system.locked] == [(0, 1)]
+            with pytest.raises(ValueError, match="another run"), only_run_in(tmp_path):
+                pass
+        assert not system.locked and (tmp_path / run_folder.LOCK).exists()

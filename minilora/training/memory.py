@@ -1,0 +1,47 @@
+"""Memory that does not suffice: the error says how much a step needs, how much there is, and what to reduce."""
+
+import contextlib
+
+from minilora.analysis import step_estimate
+from minilora.backend import gpu_memory
+
+
+class OutOfMemory(RuntimeError):
+    """A training step needed more memory than there is."""
+
+
+@contextlib.contextmanager
+def memory_explained(trainer, batch):
+    """A context in which a MemoryError, NumPy's or CuPy's, becomes an OutOfMemory that says more.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    batch : Batch
+        What the step in this context is computed on.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemory(_explanation(trainer, batch, error)) from error
+
+
+def _explanation(trainer, batch, error):
+    (N, T), turns = batch.ids.shape, trainer.config.accumulation
+    needed = step_estimate(trainer.model, batch_size=-(-N // turns), length=T)
+    states = [array for state in trainer.optimizer.state for array in state.values()]
+    needed = needed._replace(optimizer=sum(array.nbytes for array in states))
+    parts = ", ".join(f"{name} {_megabytes(size)}" for name, size in needed._asdict().items())
+    there = gpu_memory() if trainer.device == "gpu" else None
+    return (
+        f"step {trainer.step + 1} does not fit into memory ({str(error).rstrip('.') or 'it is full'}). "
+        f"By formula, a step of {N} x {T} tokens in {turns} turn{'s' * (turns > 1)} needs about "
+        f"{_megabytes(needed.total)} MB ({parts})"
+        + (f"; the GPU has {_megabytes(there['size'])} MB, {_megabytes(there['free'])} of them free" if there else "")
+        + ". Less is needed with a smaller batch, shorter texts, a higher accumulation (more turns for a batch), "
+        "or a method that trains less than all weights"
+    )
+
+
+def _megabytes(size):
+    return f"{size / 1e6:,.1f}"
