@@ -2,7 +2,10 @@
 
 import hashlib
 import platform
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import Counter
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -13,6 +16,8 @@ import minilora
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.models import load_bundled, weights_id
 from minilora.training import only_run_in
+
+MOST_LOSSES = 3  # of one run, with the processes that did it
 
 
 class Sweep:
@@ -30,7 +35,8 @@ class Sweep:
     folder : str or Path
         Gets a file of finished runs for each function.
     executor : concurrent.futures.Executor, optional
-        Any; see `processes`. Without one, the runs are done one after another, here.
+        Any; see `Processes`, which takes up again what a process that died was doing. Without one, the runs are done
+        one after another, here.
     progress : bool
         Show a progress bar.
     """
@@ -57,6 +63,8 @@ class Sweep:
         ValueError
             If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model; or if
             another sweep of the same function is at work in it.
+        RuntimeError
+            If a process died, three times, while it was doing the same run; all others are kept.
         """
         name = function.__name__
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
@@ -85,13 +93,38 @@ class Sweep:
         if self.executor is None or len(settings) == 1:
             yield from ((s, function(*self._arguments(function, s))) for s in settings)
             return
-        futures = {self.executor.submit(function, *self._arguments(function, s)): s for s in settings}
+        left, losses = list(settings), Counter()
+        while left:
+            yield from self._results_of_one_pool(function, left)
+            if left:
+                self._renew(left, losses)
+
+    def _results_of_one_pool(self, function, left):
+        """The same until a process dies, if one does; takes what is done out of the list `left`."""
+        futures = {}
         try:
+            with suppress(BrokenProcessPool):
+                for s in left:
+                    futures[self.executor.submit(function, *self._arguments(function, s))] = s
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                with suppress(BrokenProcessPool):
+                    result = future.result()
+                    left.remove(futures[future])
+                    yield futures[future], result
         finally:  # after an error, or Ctrl-C, no run begins any more
             for future in futures:
                 future.cancel()
+
+    def _renew(self, left, losses):
+        """New processes for what is left; what was being done comes last, so that it cannot hold up the rest."""
+        at_work, waiting = left[: self.executor.n], left[self.executor.n :]  # runs begin in the order of the list
+        losses.update(map(repr, at_work))
+        if fatal := [repr(s) for s in at_work if losses[repr(s)] == MOST_LOSSES]:
+            raise RuntimeError(
+                f"the process that did it died {MOST_LOSSES} times (killed, or out of memory?): {'; '.join(fatal)}"
+            )
+        left[:] = [*waiting, *at_work]
+        self.executor.renew()
 
 
 def leaves_file(suffix):
@@ -115,6 +148,22 @@ def surroundings(model):
     }
 
 
-def processes(n):
-    """An executor of n new processes; they share no threads and no memory with this one."""
-    return ProcessPoolExecutor(n, mp_context=get_context("spawn"))
+class Processes(Executor):
+    """An executor of n new processes; they share no threads and no memory with this one.
+
+    If one of them dies, all are gone: what was submitted and is not done ends in a BrokenProcessPool. Then `renew`.
+    """
+
+    def __init__(self, n):
+        self.n = n
+        self.renew()
+
+    def renew(self):
+        """Start n other processes."""
+        self._pool = ProcessPoolExecutor(self.n, mp_context=get_context("spawn"))
+
+    def submit(self, function, /, *args, **kwargs):
+        return self._pool.submit(function, *args, **kwargs)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)

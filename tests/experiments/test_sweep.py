@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from minilora.experiments.sweep import Sweep, leaves_file, processes
+from minilora.experiments.sweep import Processes, Sweep, leaves_file
 from minilora.training import only_run_in
 
 calls = []
@@ -44,7 +44,7 @@ def test_results_come_in_the_order_of_the_settings(tmp_path, executor):
 
 
 def test_processes_do_the_runs(tmp_path):
-    with processes(2) as executor:
+    with Processes(2) as executor:
         results = Sweep(tmp_path, executor, progress=False)(square, [Settings(4), Settings(5)], model="decoder")
     assert [r["square"] for r in results] == [16, 25] and not calls
 
@@ -93,7 +93,7 @@ def test_a_file_is_kept_beside_its_run(tmp_path, executor):
 
 
 def test_the_only_run_is_done_here(tmp_path):
-    with processes(2) as executor:
+    with Processes(2) as executor:
         Sweep(tmp_path, executor, progress=False)(square, [Settings(4)], model="decoder")
     assert calls == [Settings(4)]
 
