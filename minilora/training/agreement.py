@@ -28,15 +28,15 @@ def check_agreement(trainer):
 
 
 def _held(trainer):
-    """What must be equal, by name; of what is long, a hash."""
-    settings = json.dumps([trainer.configuration, trainer.rng.bit_generator.state], sort_keys=True, default=str)
+    """What must be equal, by name; of the weights and the optimizer's state, a hash."""
     numbers = hashlib.sha256()
     for name, array in state_arrays(trainer).items():
         numbers.update(f"{name} {array.shape} {array.dtype}".encode())
         numbers.update(to_numpy(array).tobytes())
     return {
-        "configuration": hashlib.sha256(settings.encode()).hexdigest(),
+        "configuration": json.dumps(trainer.configuration, sort_keys=True),
         "device": trainer.device,
         "step": trainer.step,
+        "generator": trainer.rng.bit_generator.state,
         "weights": numbers.hexdigest(),
     }

@@ -68,8 +68,8 @@ class Trainer:
         rows_needed = config.accumulation * ranks.size
         if config.batch_size < rows_needed and ranks.size > 1:
             raise ValueError(
-                f"batch_size was {config.batch_size}, for {ranks.size} ranks with accumulation {config.accumulation}; it may "
-                f"be an integer of at least {rows_needed}, a row for each rank in each turn"
+                f"batch_size was {config.batch_size}, for {ranks.size} ranks, accumulation {config.accumulation}; it "
+                f"may be an integer of at least {rows_needed}, a row for each rank in each turn"
             )
         self.model = model
         self.sample_batch = sample_batch
