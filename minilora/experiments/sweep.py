@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-from collections import Counter
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -17,7 +16,7 @@ from minilora.experiments.finished_runs import FinishedRuns
 from minilora.models import load_bundled, weights_id
 from minilora.training import only_run_in
 
-MOST_LOSSES = 3  # of one run, with the processes that did it
+TRIES_ALONE = 2  # for a run that was at work when a process died
 
 
 class Sweep:
@@ -64,7 +63,8 @@ class Sweep:
             If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model; or if
             another sweep of the same function is at work in it.
         RuntimeError
-            If a process died, three times, while it was doing the same run; all others are kept.
+            If a run was at work when a process died, and its process died again when it was done alone, twice. The
+            results of all others are kept.
         """
         name = function.__name__
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
@@ -93,14 +93,34 @@ class Sweep:
         if self.executor is None or len(settings) == 1:
             yield from ((s, function(*self._arguments(function, s))) for s in settings)
             return
-        left, losses = list(settings), Counter()
+        left, doubtful = list(settings), []
         while left:
-            yield from self._results_of_one_pool(function, left)
-            if left:
-                self._renew(left, losses)
+            yield from self._results_until_a_death(function, left)
+            if left:  # runs begin in the order of the list, so that the first n of those left were at work
+                doubtful += left[: self.executor.n]
+                del left[: self.executor.n]
+                self.executor.renew()
+        fatal = []
+        for s in doubtful:
+            done = yield from self._alone(function, s)
+            fatal += [] if done else [repr(s)]
+        if fatal:
+            raise RuntimeError(
+                f"the process that did it died, {1 + TRIES_ALONE} times (killed, or out of memory?): {'; '.join(fatal)}"
+            )
 
-    def _results_of_one_pool(self, function, left):
-        """The same until a process dies, if one does; takes what is done out of the list `left`."""
+    def _alone(self, function, s):
+        """The result of a run that was at work when a process died, with nothing beside it; returns whether it came."""
+        for _ in range(TRIES_ALONE):
+            left = [s]
+            yield from self._results_until_a_death(function, left)
+            if not left:
+                return True
+            self.executor.renew()
+        return False
+
+    def _results_until_a_death(self, function, left):
+        """(s, result) for each s in the list `left`, out of which it is taken, as long as no process dies."""
         futures = {}
         try:
             with suppress(BrokenProcessPool):
@@ -114,17 +134,6 @@ class Sweep:
         finally:  # after an error, or Ctrl-C, no run begins any more
             for future in futures:
                 future.cancel()
-
-    def _renew(self, left, losses):
-        """New processes for what is left; what was being done comes last, so that it cannot hold up the rest."""
-        at_work, waiting = left[: self.executor.n], left[self.executor.n :]  # runs begin in the order of the list
-        losses.update(map(repr, at_work))
-        if fatal := [repr(s) for s in at_work if losses[repr(s)] == MOST_LOSSES]:
-            raise RuntimeError(
-                f"the process that did it died {MOST_LOSSES} times (killed, or out of memory?): {'; '.join(fatal)}"
-            )
-        left[:] = [*waiting, *at_work]
-        self.executor.renew()
 
 
 def leaves_file(suffix):

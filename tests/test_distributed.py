@@ -1,0 +1,129 @@
+"""Without MPI: what a launcher has said is understood, and one process is not taken for several, or several for one."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from device_array import to_fake_device
+from minilora.distributed import ALONE, Ranks, join, launched
+
+LAUNCHED = [
+    ({"PMI_RANK": "2", "PMI_SIZE": "4"}, (2, 4)),  # Hydra (MPICH, Intel MPI), Microsoft MPI, srun --mpi=pmi2
+    ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "8", "PMIX_RANK": "0"}, (0, 8)),
+    ({"PMIX_RANK": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, (1, 2)),  # srun --mpi=pmix
+    ({"PMIX_RANK": "1"}, (1, None)),
+    ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, (3, 4)),  # srun --mpi=none
+    # Open MPI's mpirun in a shell that srun started
+    ({"PMI_RANK": "0", "PMI_SIZE": "1", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"}, (1, 4)),
+    ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, None),  # a batch script itself, before any srun
+    ({"PMI_RANK": "", "PMI_SIZE": "4"}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("environ", "told"), LAUNCHED)
+def test_what_launchers_say_is_understood(environ, told):
+    assert launched(environ) == told
+
+
+@pytest.mark.parametrize("environ", [{}, {"PMI_RANK": "0", "PMI_SIZE": "1"}])
+def test_one_process_is_alone_and_imports_no_mpi(environ, monkeypatch):
+    monkeypatch.setattr("minilora.distributed.launched", lambda: launched(environ))
+    monkeypatch.setitem(sys.modules, "mpi4py", None)  # an import would fail
+    assert join() is ALONE
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("verb", ["finetune", "pretrain", "reproduce table4", "count gpt2"])
+def test_without_mpi4py_a_launched_process_says_in_one_line_what_is_missing(verb, rank, tmp_path):
+    hidden = f"import sys; sys.modules['mpi4py'] = None; from minilora.cli import main; sys.exit(main({verb.split()}))"
+    environ = {"PMI_RANK": rank, "PMI_SIZE": "2", "PYTHONPATH": ":".join(filter(None, sys.path))}
+    command = [sys.executable, "-c", hidden]
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and not done.stdout and not list(tmp_path.iterdir())
+    if rank == "0":
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("minilora: 2 processes were started by an MPI launcher, but mpi4py cannot be loaded")
+        assert 'pip install "minilora[mpi]"' in line
+    else:
+        assert not done.stderr
+
+
+def test_alone_an_allreduce_is_the_identity():
+    array = np.arange(3.0)
+    ALONE.allreduce(array)
+    ALONE.broadcast(array)
+    assert array.tolist() == [0, 1, 2]
+    assert ALONE.gather("x") == ["x"] and ALONE.from_first(lambda: 5) == 5 and len(ALONE.cores) == ALONE.size == 1
+
+
+# ---- what is given to MPI
+
+
+class OneOfTwo:
+    """A communicator of two ranks that hold the same, as far as `Ranks` asks it."""
+
+    def __init__(self):
+        self.given = []
+
+    def Get_rank(self):
+        return 0
+
+    def Get_size(self):
+        return 2
+
+    def Split_type(self, kind):
+        return self
+
+    def Free(self):
+        pass
+
+    def allgather(self, value):
+        return [value, value]
+
+    def Ibarrier(self):
+        return SimpleNamespace(Test=lambda: True)
+
+    def Allreduce(self, inplace, array):
+        self.given.append(array)
+        array += array
+
+    def Bcast(self, array):
+        self.given.append(array)
+        array[...] = 7
+
+
+def two_ranks():
+    comm = OneOfTwo()
+    return Ranks(SimpleNamespace(COMM_TYPE_SHARED=0, IN_PLACE=0), comm), comm
+
+
+def test_an_array_of_the_host_is_summed_where_it_lies():
+    ranks, comm = two_ranks()
+    array = np.arange(3.0)
+    ranks.allreduce(array)
+    assert comm.given[0] is array and array.tolist() == [0, 2, 4]
+
+
+def test_an_array_of_a_device_goes_through_the_host_and_back():
+    ranks, comm = two_ranks()
+    array = to_fake_device(np.arange(3.0))
+    ranks.allreduce(array)
+    assert type(comm.given[0]) is np.ndarray and array.get().tolist() == [0, 2, 4]
+    ranks.broadcast(array)
+    assert array.get().tolist() == [7, 7, 7]
+
+
+def test_an_array_in_pieces_is_sent_in_one():
+    ranks, comm = two_ranks()
+    array = np.arange(6.0).reshape(2, 3).T
+    ranks.broadcast(array)
+    assert comm.given[0].flags.c_contiguous and (array == 7).all()
+
+
+def test_ranks_that_may_use_the_same_cores_share_them(monkeypatch):
+    monkeypatch.setattr("minilora.distributed.allowed_cores", lambda: list(range(5)))
+    assert two_ranks()[0].cores == [2, 2]
