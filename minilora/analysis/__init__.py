@@ -13,6 +13,7 @@ from minilora.analysis.amplification import (
 )
 from minilora.analysis.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture
 from minilora.analysis.changes import Factors, adapter_changes, adapter_factors, delta_weights, weight_changes
+from minilora.analysis.communication import message_bytes, ring_bytes, ring_seconds
 from minilora.analysis.costs import Flops, MemoryEstimate, checkpoint_bytes, flops_per_token, memory_estimate
 from minilora.analysis.intruders import Intruders, intruder_dimensions
 from minilora.analysis.lanczos import truncated_svd
@@ -55,6 +56,9 @@ __all__ = [
     "MemoryEstimate",
     "checkpoint_bytes",
     "memory_estimate",
+    "message_bytes",
+    "ring_bytes",
+    "ring_seconds",
     "PUBLISHED",
     "Published",
     "Factors",

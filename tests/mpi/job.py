@@ -7,7 +7,7 @@ Each rank writes what came of it to a file of its own in the folder `out`, as JS
     at, rank, does     what happens to which rank when it draws the batch of a step: "raise", "die" (SIGKILL),
                        "nan", or "wait" (until somebody stops it)
     seed_of_rank       the rank's model has other weights than the others'
-    sweep              instead of training: runs of a sweep whose workers are the other ranks
+    runs, trap         instead of training: a sweep, its folder, and a file by which one of its workers dies
 """
 
 import hashlib
@@ -33,9 +33,13 @@ from training.test_ranks import EXAMPLES, draw
 @dataclass(frozen=True)
 class Number:
     n: int
+    trap: str  # a file; who finds it removes it, and dies
 
 
 def square(number):
+    if os.path.exists(number.trap):
+        os.unlink(number.trap)
+        os.kill(os.getpid(), signal.SIGKILL)
     return {"square": number.n**2, "pid": os.getpid()}
 
 
@@ -111,18 +115,18 @@ def happen(what, model):
 
 
 def sweep(ranks, options):
-    """[square of 0, 1, 2, ...], and how many processes did them."""
+    """The squares of 0, 1, 2, ..., and whether the first rank computed any."""
     with ranks.executor() as executor:
         if ranks.rank:
             return None
-        numbers = [Number(n) for n in range(6)]
-        results = Sweep(options["out"], executor, progress=False)(square, numbers, model="decoder")
+        numbers = [Number(n, options["trap"]) for n in range(6)]
+        results = Sweep(options["runs"], executor, progress=False)(square, numbers, model="decoder")
     return {"squares": [r["square"] for r in results], "here": os.getpid() in {r["pid"] for r in results}}
 
 
 def main(options):
     ranks = join()
-    report = (sweep if options.get("sweep") else train)(ranks, options)
+    report = (sweep if "runs" in options else train)(ranks, options)
     (Path(options["out"]) / f"{ranks.rank}.json").write_text(json.dumps(report))
 
 

@@ -87,9 +87,14 @@ def test_ctrl_c_stops_all_ranks_after_the_same_step_and_any_number_of_ranks_cont
     assert np.abs(np.subtract(ranks[0]["losses"], whole["float64"]["losses"])).max() < 1e-12
 
 
-def test_a_sweeps_runs_are_done_by_the_other_ranks(tmp_path):
-    status, error, ranks = job(3, tmp_path, sweep=True)
-    assert (status, error) == (0, "")
+def test_a_sweeps_runs_are_done_by_the_other_ranks_and_after_one_has_died_it_goes_on_where_it_was(tmp_path):
+    trap = tmp_path / "trap"
+    trap.touch()
+    options = {"runs": str(tmp_path / "runs"), "trap": str(trap)}
+    status, said, ranks = job(3, tmp_path, **options)
+    assert status != 0 and "signal 9" in said and not ranks, "MPI ends the job"
+    status, said, ranks = job(3, tmp_path, **options)
+    assert (status, said) == (0, "")
     assert ranks[0] == {"squares": [0, 1, 4, 9, 16, 25], "here": False} and ranks[1:] == [None, None]
 
 
