@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from device_array import to_fake_device
+from minilora.backend import gpu_with_nccl, use_gpu
 from minilora.distributed import ALONE, Ranks, join, launched
 
 LAUNCHED = [
@@ -127,3 +128,30 @@ def test_an_array_in_pieces_is_sent_in_one():
 def test_ranks_that_may_use_the_same_cores_share_them(monkeypatch):
     monkeypatch.setattr("minilora.distributed.allowed_cores", lambda: list(range(5)))
     assert two_ranks()[0].cores == [2, 2]
+
+
+# ---- GPUs
+
+
+@pytest.mark.parametrize(
+    ("gpus", "by_nccl"),
+    [([b"one", b"two"], True), ([b"one", b"one"], False), ([b"one", None], False)],
+    ids=["a GPU each", "one GPU for both", "one rank without NCCL"],
+)
+def test_ranks_with_a_gpu_each_sum_by_nccl_and_others_through_the_host(gpus, by_nccl, monkeypatch):
+    sums = []
+    monkeypatch.setattr("minilora.distributed.on_gpu", lambda array: True)
+    monkeypatch.setattr("minilora.distributed.gpu_with_nccl", lambda: gpus[0])
+    monkeypatch.setattr("minilora.distributed.nccl_sum", lambda *job: sums.append)
+    ranks, comm = two_ranks()
+    comm.allgather = lambda value: gpus
+    array = to_fake_device(np.arange(3.0))
+    ranks.allreduce(array)
+    ranks.allreduce(array)
+    assert len(sums) == 2 * by_nccl and len(comm.given) == 2 * (not by_nccl)
+
+
+def test_without_a_gpu_there_is_none_to_choose_and_no_nccl(monkeypatch):
+    monkeypatch.setattr("minilora.backend.gpu_available", lambda: False)
+    use_gpu(3)
+    assert gpu_with_nccl() is None

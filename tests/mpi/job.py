@@ -2,7 +2,8 @@
 
 Each rank writes what came of it to a file of its own in the folder `out`, as JSON. Options beside `out`:
 
-    dtype, steps       of the run
+    dtype, steps, device
+                       of the run
     folder             for checkpoints, one each step; the run continues from there
     at, rank, does     what happens to which rank when it draws the batch of a step: "raise", "die" (SIGKILL),
                        "nan", or "wait" (until somebody stops it)
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from methods.tiny import tiny_lora
+from minilora.backend import to_device, to_numpy
 from minilora.distributed import join
 from minilora.experiments.sweep import Sweep
 from minilora.training import SGD, Stopped, TrainConfig, Trainer, evaluate_loss, resume_newest
@@ -46,6 +48,8 @@ def square(number):
 def train(ranks, options):
     """A run of a tiny model; returns what `report` says of it."""
     model = tiny_lora(dtype=options.get("dtype", "float64"), seed=int(options.get("seed_of_rank") == ranks.rank))
+    for p in model.parameters():
+        p.data = to_device(p.data, options.get("device", "cpu"))
     folder = options.get("folder")
 
     def sample(generator):
@@ -70,7 +74,7 @@ def train(ranks, options):
         made.run(progress=False)
     except Stopped as stopped:
         return {"stopped": made.step, "said": str(stopped)}
-    weights = b"".join(p.data.tobytes() for p in model.parameters())
+    weights = b"".join(to_numpy(p.data).tobytes() for p in model.parameters())
     return {
         "begun": begun,
         "losses": made.history.losses,
