@@ -152,11 +152,20 @@ def tf32():
 
 
 def use_gpu(number):
-    """Make arrays on the GPU of this number, modulo how many there are; without a GPU, do nothing."""
+    """Let this thread make its arrays on the GPU of a number, modulo how many there are; without a GPU, do nothing."""
     if gpu_available():
         import cupy
 
         cupy.cuda.Device(number % cupy.cuda.runtime.getDeviceCount()).use()
+
+
+def same_gpu():
+    """A function by which another thread makes its arrays on the GPU that this one uses; CuPy asks each thread."""
+    if not gpu_available():
+        return lambda: None
+    import cupy
+
+    return cupy.cuda.Device().use
 
 
 def gpu_with_nccl():
@@ -164,8 +173,9 @@ def gpu_with_nccl():
     if not gpu_available():
         return None
     import cupy
+    from cupy.cuda import nccl
 
-    if not cupy.cuda.nccl.available:
+    if not nccl.available:
         return None
     return bytes(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["uuid"])
 
@@ -180,8 +190,8 @@ def nccl_sum(rank, size, from_first):
         ``from_first(function)``: what the function returns at the first rank, at every rank.
     """
     import cupy
+    from cupy.cuda import nccl
 
-    nccl = cupy.cuda.nccl
     ring = nccl.NcclCommunicator(size, from_first(nccl.get_unique_id), rank)
     types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device_array import to_fake_device
-from minilora.backend import gpu_with_nccl, use_gpu
+from minilora.backend import gpu_with_nccl, same_gpu, use_gpu
 from minilora.distributed import ALONE, Ranks, join, launched
 
 LAUNCHED = [
@@ -154,4 +154,5 @@ def test_ranks_with_a_gpu_each_sum_by_nccl_and_others_through_the_host(gpus, by_
 def test_without_a_gpu_there_is_none_to_choose_and_no_nccl(monkeypatch):
     monkeypatch.setattr("minilora.backend.gpu_available", lambda: False)
     use_gpu(3)
+    same_gpu()()
     assert gpu_with_nccl() is None

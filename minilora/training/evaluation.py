@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy
 
-from minilora.backend import to_numpy
+from minilora.backend import same_gpu, to_numpy
 from minilora.distributed import ALONE
 from minilora.threads import one_blas_thread
 
@@ -30,7 +30,8 @@ def evaluate_loss(model, batches, ranks=ALONE):
         loss, _ = model.loss(*batch, need_grad=False)
         return float(to_numpy(loss)), batch.n_targets
 
-    with one_blas_thread(), ThreadPoolExecutor(ranks.cores[ranks.rank] if model.xp is numpy else 1) as pool:
+    threads = ranks.cores[ranks.rank] if model.xp is numpy else 1
+    with one_blas_thread(), ThreadPoolExecutor(threads, initializer=same_gpu()) as pool:
         own = list(pool.map(loss_and_count, islice(batches, ranks.rank, None, ranks.size)))
     results = [result for of_rank in ranks.gather(own) for result in of_rank]
     total = sum(count for _, count in results)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import pairwise
 
+from minilora.backend import same_gpu
 from minilora.threads import keep_freed_memory, one_blas_thread
 
 
@@ -79,7 +80,7 @@ class ThreadedObjective:
         keep_freed_memory()
         self._stack = ExitStack()
         self._stack.enter_context(one_blas_thread())
-        self.pool = self._stack.enter_context(ThreadPoolExecutor(max(self.threads - 1, 1)))
+        self.pool = self._stack.enter_context(ThreadPoolExecutor(max(self.threads - 1, 1), initializer=same_gpu()))
         return self
 
     def __exit__(self, *error):
