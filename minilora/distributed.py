@@ -38,7 +38,7 @@ LAUNCHERS = (
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-FAILED = 1  # the tag of the message that a rank has failed
+FAILED, ENDED = 1, 2  # the tags of two messages: from a rank that has failed to the first; from who ends the job to all
 PATIENCE = 10.0  # seconds for the first rank to say why the job ends, before the rank that failed says it
 LONGEST_PAUSE = 1e-3  # seconds between two looks at whether the others have come
 
@@ -92,7 +92,7 @@ class Ranks(Alone):
     """
 
     def __init__(self, MPI, comm):
-        self._MPI, self._comm = MPI, comm
+        self._MPI, self._comm, self._launcher = MPI, comm, os.getppid()
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         near = comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks on this machine
         use_gpu(near.Get_rank())
@@ -135,7 +135,8 @@ class Ranks(Alone):
         """Say once, for all ranks, why the job ends, and end it. Does not return.
 
         The first rank says it. Any other leaves it to the first, which ends for the same reason, or learns of it when
-        it waits for the others; if the first does neither for a while, the other says it itself.
+        it waits for the others; if the first does neither for a while, the other says it itself. Launchers end the job
+        when one rank aborts, but not all of them always do; so the others are told, and exit by themselves.
         """
         if self.rank:
             message = f"rank {self.rank} of {self.size}: {message}"
@@ -143,9 +144,20 @@ class Ranks(Alone):
             given_up = time.monotonic() + PATIENCE
             while time.monotonic() < given_up:  # most often, the job ends in here
                 told.Test()
+                self._end_if_told()
                 time.sleep(LONGEST_PAUSE)
         print(message, file=sys.__stderr__, flush=True)
+        for rank in range(self.size):
+            if rank != self.rank:
+                self._comm.isend(status, rank, tag=ENDED)
         self._comm.Abort(status)
+
+    def _end_if_told(self):
+        """End this rank if another one ends the job, or if the launcher is gone."""
+        if self._comm.Iprobe(tag=ENDED):
+            os._exit(self._comm.recv(tag=ENDED))
+        if os.getppid() != self._launcher:
+            os._exit(1)
 
     def _meet(self):
         """Wait until all ranks are here."""
@@ -153,6 +165,7 @@ class Ranks(Alone):
         while not request.Test():
             if self.rank == 0 and self._comm.Iprobe(tag=FAILED):
                 raise OtherRankFailed(self._comm.recv(tag=FAILED))
+            self._end_if_told()
             time.sleep(pause)
             pause = min(2.0 * pause + 1e-6, LONGEST_PAUSE)
 

@@ -9,7 +9,7 @@ import pytest
 
 from device_array import to_fake_device
 from minilora.backend import gpu_with_nccl, same_gpu, use_gpu
-from minilora.distributed import ALONE, Ranks, join, launched
+from minilora.distributed import ALONE, ENDED, FAILED, OtherRankFailed, Ranks, join, launched
 
 LAUNCHED = [
     ({"PMI_RANK": "2", "PMI_SIZE": "4"}, (2, 4)),  # Hydra (MPICH, Intel MPI), Microsoft MPI, srun --mpi=pmi2
@@ -128,6 +128,82 @@ def test_an_array_in_pieces_is_sent_in_one():
 def test_ranks_that_may_use_the_same_cores_share_them(monkeypatch):
     monkeypatch.setattr("minilora.distributed.allowed_cores", lambda: list(range(5)))
     assert two_ranks()[0].cores == [2, 2]
+
+
+# ---- a job that ends
+
+
+class Waiting(OneOfTwo):
+    """One rank of two, to which messages have come, and for whom the other never comes."""
+
+    def __init__(self, rank, messages):
+        super().__init__()
+        self.rank, self.messages, self.sent = rank, messages, []
+
+    def Get_rank(self):
+        return self.rank
+
+    def Ibarrier(self):
+        return SimpleNamespace(Test=lambda: False)
+
+    def Iprobe(self, tag):
+        return tag in self.messages
+
+    def recv(self, tag):
+        return self.messages[tag]
+
+    def isend(self, message, rank, tag):
+        self.sent.append((message, rank, tag))
+        return SimpleNamespace(Test=lambda: True)
+
+    def Abort(self, status):
+        raise SystemExit(status)
+
+
+def waiting(rank, messages, monkeypatch):
+    monkeypatch.setattr("os._exit", sys.exit)
+    comm = Waiting(rank, messages)
+    return Ranks(SimpleNamespace(COMM_TYPE_SHARED=0), comm), comm
+
+
+def test_the_first_rank_learns_why_another_failed(monkeypatch):
+    ranks, _ = waiting(0, {FAILED: "rank 1 of 2: the disk is gone"}, monkeypatch)
+    with pytest.raises(OtherRankFailed, match="^rank 1 of 2: the disk is gone$"):
+        ranks.gather(None)
+
+
+def test_a_rank_that_is_told_of_the_end_exits(monkeypatch):
+    ranks, _ = waiting(1, {ENDED: 130}, monkeypatch)
+    with pytest.raises(SystemExit) as ended:
+        ranks.gather(None)
+    assert ended.value.code == 130
+
+
+def test_a_rank_whose_launcher_is_gone_exits(monkeypatch):
+    ranks, _ = waiting(1, {}, monkeypatch)
+    monkeypatch.setattr("os.getppid", lambda: 1)
+    with pytest.raises(SystemExit):
+        ranks.gather(None)
+
+
+def test_the_first_rank_says_why_the_job_ends_and_tells_the_others(monkeypatch, capfd):
+    ranks, comm = waiting(0, {}, monkeypatch)
+    monkeypatch.setattr("sys.__stderr__", sys.stderr)
+    with pytest.raises(SystemExit) as ended:
+        ranks.end("no more", 2)
+    assert ended.value.code == 2 and comm.sent == [(2, 1, ENDED)]
+    assert capfd.readouterr().err == "no more\n"
+
+
+@pytest.mark.parametrize(("messages", "said"), [({ENDED: 2}, ""), ({}, "rank 1 of 2: no more\n")])
+def test_another_rank_says_it_only_if_the_first_does_not(messages, said, monkeypatch, capfd):
+    ranks, comm = waiting(1, messages, monkeypatch)
+    monkeypatch.setattr("minilora.distributed.PATIENCE", 0.01)
+    monkeypatch.setattr("sys.__stderr__", sys.stderr)
+    with pytest.raises(SystemExit):
+        ranks.end("no more", 2)
+    assert comm.sent[0] == ("rank 1 of 2: no more", 0, FAILED)
+    assert capfd.readouterr().err == said
 
 
 # ---- GPUs

