@@ -144,7 +144,7 @@ def main():
     command = shlex.join(["python", "tests/benchmarks/ranks.py", *sys.argv[1:]])
     about = {"command": command, "provenance": provenance(), "load": load, "cores": cores(), "networks": NETWORKS}
     write_json(Path(options.out) / "mpi.json", {**about, "results": results})
-    print(table(results))
+    print(f"{table(results)}\n\nload of the machine before and after each: {', '.join(f'{each:.1f}' for each in load)}")
 
 
 if __name__ == "__main__":
