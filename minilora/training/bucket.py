@@ -53,17 +53,19 @@ class Bucket:
         if self.ranks.size == 1:
             return loss, stop
         if self._array is None:
-            xp = get_xp(self.parameters[0].data)
-            self._array = xp.empty(self.size, dtype=self.dtype)
-        bucket, start = self._array, 0
-        pieces = []
-        for p in self.parameters:
-            pieces.append(bucket[start : start + p.data.size])
-            pieces[-1][...] = 0.0 if p.grad is None else p.grad.ravel()
-            start += p.data.size
-        bucket[-2], bucket[-1] = loss, float(stop)
-        self.ranks.allreduce(bucket)
-        for p, piece in zip(self.parameters, pieces, strict=True):
-            p.grad = piece.reshape(p.data.shape)  # a view, which lives until the next step's gradients come
-        loss, asked = to_numpy(bucket[-2:])
+            self._make()
+        for p, piece in zip(self.parameters, self._pieces, strict=True):
+            piece[...] = 0.0 if p.grad is None else p.grad
+        self._array[-2], self._array[-1] = loss, float(stop)
+        self.ranks.allreduce(self._array)
+        for p, piece in zip(self.parameters, self._pieces, strict=True):
+            p.grad = piece  # a view, which lives until the next step's gradients come
+        loss, asked = to_numpy(self._array[-2:])
         return loss, bool(asked)
+
+    def _make(self):
+        xp = get_xp(self.parameters[0].data)
+        self._array, self._pieces, start = xp.empty(self.size, dtype=self.dtype), [], 0
+        for p in self.parameters:
+            self._pieces.append(self._array[start : start + p.data.size].reshape(p.data.shape))
+            start += p.data.size
