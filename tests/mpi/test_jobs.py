@@ -85,15 +85,20 @@ def test_ctrl_c_stops_all_ranks_after_the_same_step_and_any_number_of_ranks_cont
     assert np.abs(np.subtract(ranks[0]["losses"], whole["float64"]["losses"])).max() < 1e-12
 
 
-def test_a_sweeps_runs_are_done_by_the_other_ranks_and_after_one_has_died_it_goes_on_where_it_was(tmp_path):
+def test_a_sweeps_runs_are_done_by_the_other_ranks(tmp_path):
+    status, said, ranks = job(3, tmp_path, runs=str(tmp_path / "runs"), trap="none")
+    assert (status, said) == (0, "")
+    assert ranks[0] == {"squares": [0, 1, 4, 9, 16, 25], "here": False} and ranks[1:] == [None, None]
+
+
+def test_a_sweep_of_which_a_rank_has_died_goes_on_when_it_is_started_again(tmp_path):
     trap = tmp_path / "trap"
     trap.touch()
     options = {"runs": str(tmp_path / "runs"), "trap": str(trap)}
     status, said, ranks = job(3, tmp_path, **options)
     assert status != 0 and "signal 9" in said and not ranks, "MPI ends the job"
     status, said, ranks = job(3, tmp_path, **options)
-    assert (status, said) == (0, "")
-    assert ranks[0] == {"squares": [0, 1, 4, 9, 16, 25], "here": False} and ranks[1:] == [None, None]
+    assert (status, said) == (0, "") and ranks[0]["squares"] == [0, 1, 4, 9, 16, 25]
 
 
 # ---- the command line
