@@ -131,6 +131,8 @@ def parser():
     p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then say nothing")
     p.add_argument("--workers", type=int, default=argparse.SUPPRESS,
                    help="runs at a time (default: one for each core)")  # fmt: skip
+    p.add_argument("--executor", choices=("process", "mpi"), default="process",
+                   help="who does the runs: processes of this machine, or the other ranks of mpiexec")  # fmt: skip
     p.add_argument("--out", metavar="DIR", default=argparse.SUPPRESS,
                    help="for results, figures and their page (default: figures/latest)")  # fmt: skip
     p.add_argument("--runs", metavar="DIR", default=argparse.SUPPRESS,

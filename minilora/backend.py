@@ -151,6 +151,57 @@ def tf32():
         cublas.setMathMode(handle, before[1])
 
 
+def use_gpu(number):
+    """Let this thread make its arrays on the GPU of a number, modulo how many there are; without a GPU, do nothing."""
+    if gpu_available():
+        import cupy
+
+        cupy.cuda.Device(number % cupy.cuda.runtime.getDeviceCount()).use()
+
+
+def same_gpu():
+    """A function by which another thread makes its arrays on the GPU that this one uses; CuPy asks each thread."""
+    if not gpu_available():
+        return lambda: None
+    import cupy
+
+    return cupy.cuda.Device().use
+
+
+def gpu_with_nccl():
+    """What tells the GPU in use from all others, as bytes; None without a GPU, or where CuPy lacks NCCL."""
+    if not gpu_available():
+        return None
+    import cupy
+    from cupy.cuda import nccl
+
+    if not nccl.available:
+        return None
+    return bytes(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["uuid"])
+
+
+def nccl_sum(rank, size, from_first):
+    """A function ``total(array)`` that replaces an array by its sum over the GPUs of all ranks, and does not wait.
+
+    Parameters
+    ----------
+    rank, size : int
+    from_first : callable
+        ``from_first(function)``: what the function returns at the first rank, at every rank.
+    """
+    import cupy
+    from cupy.cuda import nccl
+
+    ring = nccl.NcclCommunicator(size, from_first(nccl.get_unique_id), rank)
+    types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
+
+    def total(array):
+        pointer, stream = array.data.ptr, cupy.cuda.get_current_stream().ptr
+        ring.allReduce(pointer, pointer, array.size, types[array.dtype.char], nccl.NCCL_SUM, stream)
+
+    return total
+
+
 def gpu_memory(release=False):
     """A dict of what the GPU's memory pool holds and what the GPU has, in bytes; None where there is no GPU.
 

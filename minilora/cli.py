@@ -4,8 +4,9 @@ import shlex
 import sys
 
 from minilora.arguments import parse
+from minilora.distributed import ALONE, OtherRankFailed, join
 from minilora.training import Stopped
-from minilora.verbs import VERBS
+from minilora.verbs import SHARED, VERBS
 
 
 def main(argv=None):
@@ -13,22 +14,27 @@ def main(argv=None):
     arguments = sys.argv[1:] if argv is None else list(argv)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a model may write what the terminal's encoding cannot
-    options = parse(arguments)
-    options.command = shlex.join(["minilora", *arguments])
+    ranks, name = ALONE, "minilora"
     try:
+        ranks = join(quiet=True)
+        options = parse(arguments)
+        name = f"minilora {options.verb}"
+        launcher = ["mpiexec", "-n", str(ranks.size)] if ranks.size > 1 else []
+        options.command, options.ranks = shlex.join([*launcher, "minilora", *arguments]), ranks
         if options.seed < 0:
             raise ValueError(f"--seed was {options.seed}; it may be an integer of at least 0")
-        status = VERBS[options.verb](options)
+        if ranks.size > 1 and options.verb not in SHARED:
+            raise ValueError(f"{ranks.size} ranks were started, but only {', '.join(SHARED)} can be shared by several")
+        return VERBS[options.verb](options) or 0
+    except OtherRankFailed as failed:
+        return ranks.end(str(failed), 2)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
-        print(f"minilora {options.verb}: {str(error) or 'out of memory'}", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        print(f"\nminilora {options.verb}: {stopped}; to continue:\n  {options.command}", file=sys.stderr)
+        return ranks.end(f"{name}: {str(error) or 'out of memory'}", 2)
+    except Stopped as stopped:  # by all ranks, after the same step
+        print(f"\n{name}: {stopped}; to continue:\n  {options.command}", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
-        print(f"\nminilora {options.verb}: stopped", file=sys.stderr)
-        return 130
-    return status or 0
+        return ranks.end(f"\n{name}: stopped", 130)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,12 @@ from threadpoolctl import ThreadpoolController
 
 def cores():
     """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(allowed_cores())
+
+
+def allowed_cores():
+    """The numbers of the cores that this process may use; where the system does not say, of all."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 @contextlib.contextmanager

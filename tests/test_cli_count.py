@@ -30,6 +30,7 @@ def test_gpt3_of_the_paper(capsys):
     assert text.startswith("gpt3-175b: 174,604,259,328 parameters (L 96, C 12288, H 96, F 49152, V 50257)\n")
     assert "lora, rank 4, targets q_proj,v_proj: 18,874,368 trained, 0.01081 %\n" in text
     assert "75.50 MB in float32, 37.75 MB in float16" in text
+    assert "summed over n ranks in a step: 75.50 MB (full: 698,417.04); each sends 2 (n - 1) / n of it" in text
     table_5 = r"^5 +GPT-3, LoRA on W_q, W_v, r = 4 +18M +18,874,368  rounding: cut off instead of rounded$"
     assert re.search(table_5, text, re.M) and len(re.findall(r"^\d+ ", text, re.M)) == 2
 

@@ -17,7 +17,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 # A file imports only from its left: itself, and what its row lists.
 BELOW_LAYERS = ("backend", "blocks", "kernels", "parameter", "ops")
 BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files")
-BELOW_EXPERIMENTS = (*BELOW_TRAINING, "threads", "training", "generation", "interop", "analysis", "gradcheck", "data")
+BELOW_EXPERIMENTS = (
+    *BELOW_TRAINING, "threads", "distributed", "training", "generation", "interop", "analysis", "gradcheck", "data",
+)  # fmt: skip
 MAY_IMPORT = {
     "backend":     (),
     "blocks":      ("backend",),
@@ -27,13 +29,14 @@ MAY_IMPORT = {
     "layers":      BELOW_LAYERS,
     "models":      (*BELOW_LAYERS, "files", "layers"),  # never methods: a model knows not that it is adapted
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
-    "training":    (*BELOW_TRAINING, "threads", "data", "analysis"),
+    "training":    (*BELOW_TRAINING, "threads", "distributed", "data", "analysis"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
     "exercises":   BELOW_EXPERIMENTS,
     "verbs":       (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises"),
     "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises", "verbs", "arguments"),
     # beside the row
     "threads":     (),
+    "distributed": ("backend", "threads"),
     "files":       ("backend",),
     "analysis":    BELOW_LAYERS,
     "gradcheck":   BELOW_LAYERS,
@@ -46,10 +49,10 @@ MAY_IMPORT = {
     "__main__":    ("cli",),
 }  # fmt: skip
 
-# Only these files may name it: import it, use its name, or begin a string with it ("cupy.cuda").
-ONLY_IN = {"cupy": "backend.py", "matplotlib": "plots/"}  # a file, or a folder with all that is in it
-# Imported inside functions only, for they are slow to load and not always needed.
-LAZY = ("minilora.plots", "matplotlib")
+# Only these files, or folders, may name it: import it, use its name, or begin a string with it ("cupy.cuda").
+ONLY_IN = {"cupy": "backend.py", "matplotlib": "plots/", "mpi4py": "distributed.py"}
+# Imported inside functions only, for they are slow to load and not always needed (and mpi4py starts MPI).
+LAZY = ("minilora.plots", "matplotlib", "mpi4py")
 # The mathematics goes through the backend.
 NOT_IN_OPS = ("numpy", "cupy", "scipy")
 # No file may make the package run code, and nothing differentiates for us.
@@ -242,6 +245,8 @@ BAD = [
     ("experiments/table6.py", "x = 'matplotlib.pyplot'", "only plots/ names matplotlib"),
     ("ops/plots.py", "def f():\n    import matplotlib", "only plots/ names matplotlib"),
     ("ops/backend.py", "def f():\n    import cupy", "only backend.py names cupy"),
+    ("training/loop.py", "def f():\n    from mpi4py import MPI", "only distributed.py names mpi4py"),
+    ("cli.py", "def f():\n    import mpi4py.futures", "only distributed.py names mpi4py"),
     # lazily
     ("plots/bench.py", "import matplotlib.pyplot as plt", "matplotlib is imported inside functions only"),
     ("plots/bench.py", "from matplotlib import pyplot as plt", "matplotlib is imported inside functions only"),
@@ -249,7 +254,10 @@ BAD = [
     ("cli.py", "from minilora.plots import heat_map", "minilora.plots is imported inside functions only"),
     ("cli.py", "from .plots import heat_map", "minilora.plots is imported inside functions only"),
     ("cli.py", "if TYPE_CHECKING:\n    import minilora.plots", "plots is imported inside functions only"),
+    ("distributed.py", "from mpi4py import MPI", "mpi4py is imported inside functions only"),
+    ("distributed.py", "import mpi4py", "mpi4py is imported inside functions only"),
     ("training/loop.py", "def f():\n    from minilora import plots", "training imports plots"),
+    ("distributed.py", "from minilora.training import Trainer", "distributed imports training"),
     # the public names
     ("__init__.py", "import numpy", "only re-exports"),
     ("__init__.py", "from numpy import ndarray", "only re-exports, but imports numpy"),
@@ -285,6 +293,7 @@ GOOD = [
     ("experiments/figure3.py", "from . import table6\nfrom .table6 import run"),
     ("cli.py", "from minilora import __version__\nfrom minilora.experiments import demo"),
     ("plots/bench.py", "import numpy as np\ndef f():\n    import matplotlib.pyplot as plt"),
+    ("distributed.py", "def f():\n    from mpi4py.futures import MPICommExecutor"),
     ("training/loop.py", "model.eval()\nevaluate(model)\nself.exec = 1"),
     ("__init__.py", '"""LoRA."""\nfrom minilora.models import GPT\n__version__ = "0.1.0"\n__all__ = ["GPT"]'),
     ("__main__.py", "from minilora.cli import main\nmain()"),

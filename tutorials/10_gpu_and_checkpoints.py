@@ -1,10 +1,11 @@
 # %% [markdown]
 # # 10. On a GPU, and on real checkpoints
 #
-# **Goal.** See what changes on a GPU, and what does not; read a GPT-2 as Hugging Face stores it; write an adapter
-# that PEFT reads, read one back, and know the four places where such files go wrong.
+# **Goal.** See what changes on a GPU, and what does not; share a batch among machines, and count what they send; read
+# a GPT-2 as Hugging Face stores it; write an adapter that PEFT reads, read one back, and know the four places where
+# such files go wrong.
 #
-# **Minutes.** 50
+# **Minutes.** 65
 #
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb) and [6. Merging, switching, many
 # tasks](06_merging_and_switching.ipynb).
@@ -87,6 +88,113 @@ for device in devices[1:]:
     difference = np.linalg.norm(logits[device] - logits["cpu"]) / np.linalg.norm(logits["cpu"])
     print(f"{device} against cpu, relative difference of the logits: {difference:.0e}")
 print("logits", logits["cpu"].shape)
+
+# %% [markdown]
+# ## On several machines: who sends what
+#
+# If one machine is too slow, several share each batch: a machine, or a **rank**, computes some of its rows. All hold
+# the same weights, so what one needs from the others is their gradients, and nothing else. The loss is a mean over
+# the $M$ tokens of the batch that count, and a mean can be put together from parts: with $M_i$ of them in the rows of
+# rank $i$,
+#
+# $$\frac{1}{M} \sum_{m} \ell_m = \sum_i \frac{M_i}{M} \left( \frac{1}{M_i} \sum_{m \in i} \ell_m \right),
+# \qquad \text{and so} \qquad \nabla = \sum_i \frac{M_i}{M} \nabla_i .$$
+#
+# We play two ranks in one process. The batch is of sentences of several lengths, so that $M_1 \ne M_2$:
+
+# %%
+from minilora.data import load_task
+from minilora.training import loss_and_backward
+from minilora.training.objective import split_batch
+
+model = load_bundled("decoder", dtype="float64")
+apply_lora(model, LoRAConfig(rank=4, alpha=8, targets=("q_proj", "v_proj")), rng=np.random.default_rng(0))
+batch = load_task("mini-e2e", length=256).sample_batch(np.random.default_rng(2), 5)      # ids (N, T), N = 5 rows
+shards = split_batch(batch, 2)                                    # (2, T) and (3, T)
+print("rows", [len(shard.ids) for shard in shards], " tokens that count", [shard.n_targets for shard in shards])
+
+
+# %%
+def gradient_of(*parts):
+    """The gradient of all A and B in one row, summed over the parts, each a batch with its weight."""
+    model.zero_grad()
+    for part, weight in parts:
+        loss_and_backward(model, part, weight)
+    return np.concatenate([p.grad.ravel() for p in model.trainable_parameters()])        # (|Theta|,)
+
+
+# %%
+whole = gradient_of((batch, 1.0))                                 # (|Theta|,)
+ours = gradient_of(*((shard, shard.n_targets / batch.n_targets) for shard in shards))    # (|Theta|,)
+means = gradient_of(*((shard, 1 / 2) for shard in shards))        # (|Theta|,)
+for name, sum_of_ranks in {"weights M_i / M": ours, "mean of the ranks' means": means}.items():
+    print(f"{name:25} off by {np.linalg.norm(sum_of_ranks - whole) / np.linalg.norm(whole):.0e}")
+
+# %% [markdown]
+# The first is the gradient, to rounding. The second is what one gets who lets each rank take the mean of its own rows
+# and averages: it looks like training, the loss falls, and it is **another objective**, in which a token counts more
+# if it happens to stand in a shorter text.
+#
+# So in each step, each rank puts its gradients into one array, a *bucket*; the buckets are summed, and every rank gets
+# the sum. That is called an **allreduce**. What is sent is as large as **what is trained**, whatever the size of the
+# model. The buckets of the bundled decoder, as they are sent:
+
+# %%
+from minilora import METHODS, apply_method
+from minilora.distributed import ALONE
+from minilora.training.bucket import Bucket
+
+kilobytes = {}
+for name in ("lora", "bitfit", "adapter-h", "prefix-layer", "top-k", "full"):
+    model = load_bundled("decoder")
+    apply_method(model, METHODS[name], rng=np.random.default_rng(0))
+    kilobytes[name] = Bucket(model.trainable_parameters(), ALONE).nbytes / 1e3
+plots.bars(kilobytes, x="kilobytes that a step has summed", log=True)
+
+# %% [markdown]
+# How is it summed? If all sent their buckets to one rank, that one would have to receive all of them. Better is a
+# **ring**: each of $n$ ranks cuts its bucket, of $S$ bytes, into $n$ pieces. In $n - 1$ rounds, each gives one piece to
+# its neighbour, who adds its own, until every rank holds one piece of the sum; and in $n - 1$ more rounds these are
+# handed around. Each rank sends
+#
+# $$2\,(n - 1)\,\frac{S}{n} = 2\,\frac{n - 1}{n}\,S < 2 S \quad\text{bytes},$$
+#
+# however many they are. On paper, for GPT-3 and the paper's LoRA, in float16, among eight machines:
+
+# %%
+from minilora.analysis import ARCHITECTURES, adaptation, message_bytes, ring_bytes
+
+gpt3 = ARCHITECTURES["gpt3-175b"]
+methods = {"LoRA": adaptation(gpt3, "lora", rank=4, targets=("q_proj", "v_proj")), "full": adaptation(gpt3, "full")}
+for name, method in methods.items():
+    sent = ring_bytes(message_bytes(method.trainable, bytes_each=2), 8)
+    print(f"{name:5} {method.trainable:>15,} parameters: each sends {sent / 1e9:7.3f} GB a step, "
+          f"{sent / 1.25e9:6.2f} s at 10 Gbit/s")
+
+# %% [markdown]
+# The twentieth part of a second, or eight minutes; each step. (Full fine-tuning of a model of that size is therefore
+# done on machines with networks that are some hundred times as fast, and part of the sending is hidden behind the
+# backward pass.)
+#
+# In minilora all this is one word more on the command line,
+#
+#     mpiexec -n 4 minilora finetune --rank 4 --alpha 8 --targets q_proj,v_proj --out runs/mine
+#
+# with mpi4py installed (`pip install "minilora[mpi]"`, which brings mpiexec along). Every rank draws the same batch
+# with the same generator, and takes its own rows; so the losses are those of one process, and a run that was stopped
+# continues with any number of ranks. The first rank alone writes. In a program of your own, it is one argument:
+#
+#     from minilora.distributed import join
+#     Trainer(model, sample_batch, config, ranks=join())
+#
+# `join()` finds the job that the process was started in. This notebook was not started by mpiexec, so it is alone, and
+# its allreduce is the identity:
+
+# %%
+from minilora.distributed import join
+
+ranks = join()
+print(f"rank {ranks.rank} of {ranks.size}")
 
 # %% [markdown]
 # ## GPT-2, as it is stored
@@ -323,5 +431,15 @@ files.cleanup()
 #
 # By comparing logits of a few prompts with those of the training code: they must agree to rounding. That the answers
 # "look adapted" tells nothing; an adapter at half its strength does, too.
+#
+# </details>
+#
+# **6.** Two ranks, one of which has 10 tokens that count, and one 30. By how much does the mean of means misjudge a
+# token of the first?
+#
+# <details><summary>Answer</summary>
+#
+# Its weight should be $1/40$. It is $\tfrac12 \cdot \tfrac{1}{10} = 1/20$, twice as much; a token of the second has
+# $1/60$, two thirds of what it should have.
 #
 # </details>

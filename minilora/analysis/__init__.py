@@ -13,6 +13,7 @@ from minilora.analysis.amplification import (
 )
 from minilora.analysis.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture
 from minilora.analysis.changes import Factors, adapter_changes, adapter_factors, delta_weights, weight_changes
+from minilora.analysis.communication import message_bytes, ring_bytes, ring_seconds
 from minilora.analysis.costs import (
     Flops,
     MemoryEstimate,
@@ -63,6 +64,9 @@ __all__ = [
     "checkpoint_bytes",
     "memory_estimate",
     "step_estimate",
+    "message_bytes",
+    "ring_bytes",
+    "ring_seconds",
     "PUBLISHED",
     "Published",
     "Factors",

@@ -8,6 +8,7 @@ from minilora.analysis import (
     checkpoint_bytes,
     flops_per_token,
     memory_estimate,
+    message_bytes,
 )
 from minilora.analysis import adaptation as adapt
 
@@ -67,10 +68,12 @@ def architecture_report(name, architecture, method, settings, *, batch_size, len
     percent = 100 * adaptation.trainable / a.n_parameters
     shape = f"L {a.n_layer}, C {a.d_model}, H {a.n_head}, F {a.d_mlp}, V {a.vocab_size}"
     single, half = (checkpoint_bytes(adaptation, each) / 1e6 for each in (4, 2))
+    sent, sent_full = (message_bytes(each.trainable) / 1e6 for each in (adaptation, full))
     lines = [
         f"{name}: {a.n_parameters:,} parameters ({shape})",
         f"{', '.join([method, *described])}: {adaptation.trainable:,} trained, {percent:.4g} %",
         f"checkpoint: {single:,.2f} MB in float32, {half:,.2f} MB in float16",
+        f"summed over n ranks in a step: {sent:,.2f} MB (full: {sent_full:,.2f}); each sends 2 (n - 1) / n of it",
         f"memory of a step of {batch_size} x {length} tokens with {optimizer}, in float32, MB:",
         *(f"  {part:<12}{value / 1e6:>16,.2f}" for part, value in memory._asdict().items()),
         f"  {'total':<12}{memory.total / 1e6:>16,.2f}",

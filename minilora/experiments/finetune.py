@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from minilora.analysis import count_parameters
+from minilora.distributed import ALONE
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
 from minilora.files import write_json
@@ -51,7 +52,7 @@ class FinetuneConfig:
             raise ValueError(f"settings was {self.settings!r}; for {self.method} it may be a {type(default).__name__}")
 
 
-def run(model, task, config, folder, *, command=None, progress=True, checkpoint_every=None):
+def run(model, task, config, folder, *, command=None, progress=True, checkpoint_every=None, ranks=ALONE):
     """Adapt a model, in place, and write what came of it to a folder.
 
     With `checkpoint_every` a run that was interrupted goes on where it stopped, and one that is finished is not done
@@ -71,6 +72,8 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
         Show a progress bar.
     checkpoint_every : int, optional
         Save the state every so many steps, until the run is finished.
+    ranks : Alone or Ranks, optional
+        The job that this process belongs to. All its ranks train; the first alone writes, and measures in the end.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
         model,
         lambda rng: task.sample_batch(rng, config.train.batch_size),
         config.train,
-        validate=lambda: evaluate_loss(model, task.batches("valid")),
+        validate=lambda: evaluate_loss(model, task.batches("valid"), ranks),
         folder=folder,
         checkpoint_every=checkpoint_every,
         about={
@@ -100,14 +103,21 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
             "method": config.method,
             "settings": asdict(config.settings),
         },
+        ranks=ranks,
     )
     if checkpoint_every:
-        if is_finished(folder, trainer.configuration):
-            return read_json(folder / RESULT), History(**read_json(folder / "history.json"))
+        if kept := ranks.from_first(lambda: finished_run(folder, trainer.configuration)):
+            return kept
         resume_newest(trainer, folder)
-    history = trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
-    memory = step_memory(trainer)
+    trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
+    result = ranks.from_first(lambda: _measured_and_kept(trainer, task, config, base, command))
+    return result, trainer.history
 
+
+def _measured_and_kept(trainer, task, config, base, command):
+    """The result of a run whose training is over, which is written to its folder with what was learned."""
+    model, history, folder, ranks = trainer.model, trainer.history, trainer.folder, trainer.ranks
+    memory = step_memory(trainer)
     path = folder / ("model.safetensors" if config.method == "full" else "adapter.safetensors")
     if config.method == "full":
         save_model(model, path, command=command)
@@ -128,16 +138,17 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
         "seconds": history.seconds,
         "tokens_per_second": history.tokens / history.seconds,
         "memory": memory,
+        **({"ranks": ranks.size, "bytes_per_step": trainer.bucket.nbytes} if ranks.size > 1 else {}),
         "file": {"name": path.name, "bytes": path.stat().st_size},
         **provenance(),
     }
     write_json(folder / RESULT, result)
     remove_checkpoints(folder)
-    return result, history
+    return result
 
 
-def is_finished(folder, configuration):
-    """Whether a folder holds the result of a run.
+def finished_run(folder, configuration):
+    """The result and the History of the finished run in a folder; None if it holds none.
 
     Raises
     ------
@@ -145,11 +156,11 @@ def is_finished(folder, configuration):
         If it is a run of another configuration.
     """
     if not (folder / RESULT).exists():
-        return False
+        return None
     if differing := differing_settings(read_json(folder / "config.json"), configuration):
         raise ValueError(
             f"{folder} holds a finished run of another configuration; take another folder, or remove this one; "
             f"these differ: {differing}"
         )
-    return True
+    return read_json(folder / RESULT), History(**read_json(folder / "history.json"))
 

@@ -16,7 +16,7 @@ from minilora.generation import generate
 from minilora.models.classification import EncoderForClassification
 from minilora.ops import cross_entropy_forward
 from minilora.threads import cores, one_blas_thread
-from minilora.training import ThreadedObjective, evaluate_loss
+from minilora.training import evaluate_loss
 
 
 def measure_classes(model, task, *, split="test"):
@@ -130,7 +130,7 @@ def step_memory(trainer):
     batch = trainer.sample_batch(numpy.random.default_rng(0))  # the same for every method
     model.zero_grad()
     pool = gpu_memory(release=True)
-    with ThreadedObjective(model, trainer.threads, trainer.config.accumulation) as objective:
+    with trainer.objective() as objective:
         tracemalloc.start()
         objective.loss_and_backward(batch, numpy.random.default_rng(0))
         peak = tracemalloc.get_traced_memory()[1]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy
 
 from minilora.data.corpora import load_corpus
+from minilora.distributed import ALONE
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.models import GPTConfig, RobertaConfig, save_model
@@ -41,7 +42,7 @@ class Kind(NamedTuple):
     rival_bits: Callable  # rival_bits(training tokens, held-out tokens)
 
 
-def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=None):
+def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=None, ranks=ALONE):
     """Pretrain, or continue where a run in `folder` stopped.
 
     Parameters
@@ -55,6 +56,8 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     device : {"auto", "cpu", "gpu"}
     command : str, optional
         The command line, for the record.
+    ranks : Alone or Ranks, optional
+        The job that this process belongs to. All its ranks train; the first alone writes, and measures in the end.
 
     Returns
     -------
@@ -70,38 +73,43 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     def sample_batch(rng):
         return kind.sample(tokens["train"], rng, batch_size=config.train.batch_size, length=length)
 
-    def loss_on(split):
-        return evaluate_loss(model, kind.held_out(tokens[split], length=length, batch_size=16))
+    def loss_on(split, ranks=ALONE):
+        return evaluate_loss(model, kind.held_out(tokens[split], length=length, batch_size=16), ranks)
 
     trainer = Trainer(
         model,
         sample_batch,
         config.train,
-        validate=lambda: loss_on("valid"),
+        validate=lambda: loss_on("valid", ranks),
         folder=folder,
         checkpoint_every=checkpoint_every,
         about={**asdict(config.model), "corpus": config.corpus, "corpus_id": corpus.id},
+        ranks=ranks,
     )
     resume_newest(trainer, folder)
     history = trainer.run("pretraining")
 
-    held_out = ("valid", "test")
-    recipe = {
-        "command": command,
-        "config": asdict(config),
-        "corpus": {"id": corpus.id, "bytes": {split: len(t) for split, t in tokens.items()}},
-        "tokens_seen": history.tokens,
-        "seconds": round(history.seconds),
-        "bits_per_byte": {split: loss_on(split) / math.log(2) for split in held_out},
-        f"{kind.rival}_bits_per_byte": {split: kind.rival_bits(tokens["train"], tokens[split]) for split in held_out},
-        "validation": [{"step": s, "bits_per_byte": loss / math.log(2)} for s, loss in history.validation],
-        "train_bits_per_byte": mean_of_runs([loss / math.log(2) for loss in history.losses], 100),
-        **provenance(),
-    }
-    save_model(model, folder / f"{kind.name}.safetensors", dtype="float16", corpus=corpus.id, command=command)
-    write_json(folder / f"{kind.name}.json", recipe)
-    draw(kind.name, history, folder / f"{kind.name}.png")
-    return recipe
+    def measured_and_kept():
+        held_out = ("valid", "test")
+        rival_bits = {split: kind.rival_bits(tokens["train"], tokens[split]) for split in held_out}
+        recipe = {
+            "command": command,
+            "config": asdict(config),
+            "corpus": {"id": corpus.id, "bytes": {split: len(t) for split, t in tokens.items()}},
+            "tokens_seen": history.tokens,
+            "seconds": round(history.seconds),
+            "bits_per_byte": {split: loss_on(split) / math.log(2) for split in held_out},
+            f"{kind.rival}_bits_per_byte": rival_bits,
+            "validation": [{"step": s, "bits_per_byte": loss / math.log(2)} for s, loss in history.validation],
+            "train_bits_per_byte": mean_of_runs([loss / math.log(2) for loss in history.losses], 100),
+            **provenance(),
+        }
+        save_model(model, folder / f"{kind.name}.safetensors", dtype="float16", corpus=corpus.id, command=command)
+        write_json(folder / f"{kind.name}.json", recipe)
+        draw(kind.name, history, folder / f"{kind.name}.png")
+        return recipe
+
+    return ranks.from_first(measured_and_kept)
 
 
 def draw(name, history, path):

@@ -2,7 +2,9 @@
 
 import hashlib
 import platform
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import minilora
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.models import load_bundled, weights_id
 from minilora.training import only_run_in
+
+TRIES_ALONE = 2  # for a run that was at work when a process died
 
 
 class Sweep:
@@ -30,7 +34,8 @@ class Sweep:
     folder : str or Path
         Gets a file of finished runs for each function.
     executor : concurrent.futures.Executor, optional
-        Any; see `processes`. Without one, the runs are done one after another, here.
+        Any; see `Processes`, which takes up again what a process that died was doing. Without one, the runs are done
+        one after another, here.
     progress : bool
         Show a progress bar.
     """
@@ -57,6 +62,9 @@ class Sweep:
         ValueError
             If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model; or if
             another sweep of the same function is at work in it.
+        RuntimeError
+            If a run was at work when a process died, and its process died again when it was done alone, twice. The
+            results of all others are kept.
         """
         name = function.__name__
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
@@ -85,10 +93,44 @@ class Sweep:
         if self.executor is None or len(settings) == 1:
             yield from ((s, function(*self._arguments(function, s))) for s in settings)
             return
-        futures = {self.executor.submit(function, *self._arguments(function, s)): s for s in settings}
+        left, doubtful = list(settings), []
+        while left:
+            yield from self._results_until_a_death(function, left)
+            if left:  # runs begin in the order of the list, so that the first n of those left were at work
+                doubtful += left[: self.executor.n]
+                del left[: self.executor.n]
+                self.executor.renew()
+        fatal = []
+        for s in doubtful:
+            done = yield from self._alone(function, s)
+            fatal += [] if done else [repr(s)]
+        if fatal:
+            raise RuntimeError(
+                f"the process that did it died, {1 + TRIES_ALONE} times (killed, or out of memory?): {'; '.join(fatal)}"
+            )
+
+    def _alone(self, function, s):
+        """The result of a run that was at work when a process died, with nothing beside it; returns whether it came."""
+        for _ in range(TRIES_ALONE):
+            left = [s]
+            yield from self._results_until_a_death(function, left)
+            if not left:
+                return True
+            self.executor.renew()
+        return False
+
+    def _results_until_a_death(self, function, left):
+        """(s, result) for each s in the list `left`, out of which it is taken, as long as no process dies."""
+        futures = {}
         try:
+            with suppress(BrokenProcessPool):
+                for s in left:
+                    futures[self.executor.submit(function, *self._arguments(function, s))] = s
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                with suppress(BrokenProcessPool):
+                    result = future.result()
+                    left.remove(futures[future])
+                    yield futures[future], result
         finally:  # after an error, or Ctrl-C, no run begins any more
             for future in futures:
                 future.cancel()
@@ -115,6 +157,22 @@ def surroundings(model):
     }
 
 
-def processes(n):
-    """An executor of n new processes; they share no threads and no memory with this one."""
-    return ProcessPoolExecutor(n, mp_context=get_context("spawn"))
+class Processes(Executor):
+    """An executor of n new processes; they share no threads and no memory with this one.
+
+    If one of them dies, all are gone: what was submitted and is not done ends in a BrokenProcessPool. Then `renew`.
+    """
+
+    def __init__(self, n):
+        self.n = n
+        self.renew()
+
+    def renew(self):
+        """Start n other processes."""
+        self._pool = ProcessPoolExecutor(self.n, mp_context=get_context("spawn"))
+
+    def submit(self, function, /, *args, **kwargs):
+        return self._pool.submit(function, *args, **kwargs)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)

@@ -31,7 +31,7 @@ def save_run(trainer, path, *, previous=None):
         "rng": trainer.rng.bit_generator.state,
         "history": asdict(trainer.history),
     }
-    save_arrays(path, _arrays(trainer), about, previous=previous)
+    save_arrays(path, state_arrays(trainer), about, previous=previous)
 
 
 def resume_run(trainer, path):
@@ -49,7 +49,7 @@ def resume_run(trainer, path):
         raise ValueError(
             f"{path} was made with another configuration; take that one, or another folder; these differ: {differing}"
         )
-    targets = _arrays(trainer)
+    targets = state_arrays(trainer)
     if _kinds_of(arrays) != _kinds_of(targets):
         raise ValueError(f"{path} holds other parameters than this model trains")
     try:
@@ -65,6 +65,8 @@ def resume_run(trainer, path):
 
 def resume_newest(trainer, folder):
     """The same with the newest checkpoint in a folder, or the one before it where the newest is missing or damaged.
+
+    Of several ranks, the first reads it and tells the others.
 
     Parameters
     ----------
@@ -86,6 +88,18 @@ def resume_newest(trainer, folder):
     UserWarning
         If the newest is damaged, and the one before it is used.
     """
+    ranks = trainer.ranks
+    path = ranks.from_first(lambda: _resume_here(trainer, folder))
+    if path and ranks.size > 1:
+        told = ranks.from_first(lambda: (trainer.step, trainer.rng.bit_generator.state, trainer.history))
+        trainer.optimizer.steps, trainer.rng.bit_generator.state, trainer.history = told
+        for array in state_arrays(trainer).values():
+            ranks.broadcast(array)
+    return path
+
+
+def _resume_here(trainer, folder):
+    """The same by this process alone."""
     there = [path for path in (Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS) if path.exists()]
     for path in there:
         try:
@@ -94,7 +108,7 @@ def resume_newest(trainer, folder):
         except DamagedFile as error:
             if path == there[-1]:
                 raise
-            warnings.warn(f"{error}; continuing from the checkpoint before it", stacklevel=2)
+            warnings.warn(f"{error}; continuing from the checkpoint before it", stacklevel=5)
     return None
 
 
@@ -127,8 +141,8 @@ def _flat(configuration):
     return flat
 
 
-def _arrays(trainer):
-    """The arrays of the state itself, not copies, by name."""
+def state_arrays(trainer):
+    """The arrays of the model and of the optimizer by name; themselves, not copies."""
     arrays = {f"model.{name}": p.data for name, p in trainer.model.named_parameters()}
     for p, state in zip(trainer.optimizer.parameters, trainer.optimizer.state, strict=True):
         arrays |= {f"optimizer.{slot}.{p.name}": array for slot, array in state.items()}

@@ -1,21 +1,25 @@
 """Measuring a model: its loss on data that it was not trained on."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy
 
-from minilora.backend import to_numpy
-from minilora.threads import cores, one_blas_thread
+from minilora.backend import same_gpu, to_numpy
+from minilora.distributed import ALONE
+from minilora.threads import one_blas_thread
 
 
-def evaluate_loss(model, batches):
+def evaluate_loss(model, batches, ranks=ALONE):
     """The mean loss over all counted tokens of the batches, in nats a token.
 
     Parameters
     ----------
     model : GPT
     batches : iterable of Batch
-        On the host. They are shared out among the cores.
+        On the host. They are shared out among the ranks and their cores.
+    ranks : Alone or Ranks, optional
+        The job that this process belongs to; all its ranks call this, with the same batches.
 
     Returns
     -------
@@ -26,8 +30,10 @@ def evaluate_loss(model, batches):
         loss, _ = model.loss(*batch, need_grad=False)
         return float(to_numpy(loss)), batch.n_targets
 
-    with one_blas_thread(), ThreadPoolExecutor(cores() if model.xp is numpy else 1) as pool:
-        results = list(pool.map(loss_and_count, batches))
+    threads = ranks.cores[ranks.rank] if model.xp is numpy else 1
+    with one_blas_thread(), ThreadPoolExecutor(threads, initializer=same_gpu()) as pool:
+        own = list(pool.map(loss_and_count, islice(batches, ranks.rank, None, ranks.size)))
+    results = [result for of_rank in ranks.gather(own) for result in of_rank]
     total = sum(count for _, count in results)
     if not total:
         raise ValueError("batches held no token that counts")

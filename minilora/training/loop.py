@@ -10,8 +10,10 @@ import numpy
 from tqdm import tqdm
 
 from minilora.backend import to_numpy
+from minilora.distributed import ALONE
 from minilora.files import write_json
-from minilora.threads import cores
+from minilora.training.agreement import check_agreement
+from minilora.training.bucket import Bucket
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS, save_run
 from minilora.training.divergence import check_gradients, check_loss, check_weights
 from minilora.training.history import History, concerns
@@ -44,6 +46,9 @@ class Trainer:
     about : dict, optional
         What else makes the run this run, for JSON, such as the model's shape and the corpus. It is kept with the
         configuration, and a run continues only where both are the same.
+    ranks : Alone or Ranks, optional
+        The job that this process belongs to; see `minilora.distributed.join`. All its ranks make the same Trainer, and
+        draw the same batches, of which each takes its rows; the first alone writes, and shows progress.
     """
 
     def __init__(
@@ -57,9 +62,16 @@ class Trainer:
         folder=None,
         checkpoint_every=None,
         about=None,
+        ranks=ALONE,
     ):
         if checkpoint_every is not None and folder is None:
             raise ValueError(f"checkpoint_every was {checkpoint_every}, but folder was None; checkpoints need a folder")
+        rows_needed = config.accumulation * ranks.size
+        if config.batch_size < rows_needed and ranks.size > 1:
+            raise ValueError(
+                f"batch_size was {config.batch_size}, for {ranks.size} ranks, accumulation {config.accumulation}; it "
+                f"may be an integer of at least {rows_needed}, a row for each rank in each turn"
+            )
         self.model = model
         self.sample_batch = sample_batch
         self.config = config
@@ -67,6 +79,7 @@ class Trainer:
         self.folder = None if folder is None else Path(folder)
         self.checkpoint_every = checkpoint_every
         self.about = about or {}
+        self.ranks = ranks
         self.rng = numpy.random.default_rng(config.seed)
         self.optimizer = optimizer or AdamW(
             model.parameters(),
@@ -75,6 +88,7 @@ class Trainer:
             weight_decay=config.weight_decay,
             lr_ratio_B=config.lr_ratio_B,
         )
+        self.bucket = Bucket(self.optimizer.parameters, ranks)
         self.history = History()
 
     @property
@@ -84,8 +98,15 @@ class Trainer:
 
     @property
     def threads(self):
-        """Among how many threads a batch is shared out."""
-        return self.config.threads or (cores() if self.device == "cpu" else 1)
+        """Among how many threads each rank shares out its rows of a batch, a number for each rank."""
+        each = self.config.threads or (None if self.device == "cpu" else 1)
+        return self.ranks.cores if each is None else [each] * self.ranks.size
+
+    def objective(self):
+        """What computes this rank's part of a batch's loss and gradients: a ThreadedObjective."""
+        threads, rank = self.threads, self.ranks.rank
+        share = {"before": sum(threads[:rank]), "total": sum(threads)}
+        return ThreadedObjective(self.model, threads[rank], self.config.accumulation, **share)
 
     @property
     def step(self):
@@ -109,18 +130,22 @@ class Trainer:
         Stopped
             After Ctrl-C, if there are checkpoints: one was written. Without them, Ctrl-C is a KeyboardInterrupt.
         ValueError
-            If another run is writing to the folder.
+            If another run is writing to the folder, or the ranks of a job differ where they must not.
         OSError
             If something cannot be written. What was written before is untouched.
         """
         config = self.config
-        with only_run_in(self.folder) if self.folder else nullcontext():
-            if self.folder:
+        is_first = self.ranks.rank == 0
+        writes, progress = self.folder and is_first, progress and is_first
+        check_agreement(self)
+        with only_run_in(self.folder) if writes else nullcontext():
+            if writes:
                 write_json(self.folder / "config.json", self.configuration)
             bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
-            with bar, ThreadedObjective(self.model, self.threads, config.accumulation) as objective:
+            with bar, self.objective() as objective:
                 self._take_all_steps(objective, bar)
-            if self.folder:
+            check_agreement(self)
+            if writes:
                 write_json(self.folder / "history.json", asdict(self.history))
         for concern in concerns(self.history) if progress else ():
             tqdm.write(f"{description}: {concern}")
@@ -130,17 +155,25 @@ class Trainer:
         config = self.config
         with ctrl_c_asks() if self.checkpoint_every else nullcontext() as asked:
             while self.step < config.steps:
-                self._take_step(objective, bar)
+                stop = self._take_step(objective, bar, asked)
                 if self.validate and (self.step % config.eval_every == 0 or self.step == config.steps):
                     self.history.validation.append((self.step, self.validate()))
-                if asked is not None and (asked.is_set() or self.step % self.checkpoint_every == 0):
-                    check_weights(self.optimizer.parameters, self.step, config.lr)
-                    save_run(self, self.folder / CHECKPOINT, previous=self.folder / PREVIOUS)
-                if asked is not None and asked.is_set():
+                if self.ranks.size == 1:
+                    stop = asked is not None and asked.is_set()  # also since the step's gradients were there
+                if asked is not None and (stop or self.step % self.checkpoint_every == 0):
+                    self._save()
+                if stop:
                     where = self.folder / CHECKPOINT
                     raise Stopped(f"stopped after step {self.step} of {config.steps}, which is saved in {where}")
 
-    def _take_step(self, objective, bar):
+    def _save(self):
+        check_weights(self.optimizer.parameters, self.step, self.config.lr)
+        check_agreement(self)
+        path, previous = self.folder / CHECKPOINT, self.folder / PREVIOUS
+        self.ranks.from_first(lambda: save_run(self, path, previous=previous))
+
+    def _take_step(self, objective, bar, asked):
+        """Returns whether any rank was asked to stop before its gradients were there."""
         config = self.config
         started = time.perf_counter()
         warmup = math.ceil(config.warmup * config.steps)
@@ -149,7 +182,9 @@ class Trainer:
         self.model.zero_grad()
         dropout_rng = numpy.random.default_rng([config.seed, self.step])  # of this step, also after a resume
         with memory_explained(self, batch):
-            loss = float(to_numpy(objective.loss_and_backward(batch, dropout_rng)))
+            loss = objective.loss_and_backward(batch, dropout_rng)
+        loss, stop = self.bucket.allreduce(loss, asked is not None and asked.is_set())
+        loss = float(to_numpy(loss))
         check_loss(loss, self.model, self.step + 1, config.lr)
         norm = float(to_numpy(clip_gradients(self.optimizer.parameters, config.max_norm)))
         check_gradients(norm, self.optimizer.parameters, self.step + 1, config.lr)
@@ -162,3 +197,4 @@ class Trainer:
         history.tokens += batch.ids.size
         bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
         bar.update()
+        return stop

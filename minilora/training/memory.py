@@ -28,7 +28,8 @@ def memory_explained(trainer, batch):
 
 def _explanation(trainer, batch, error):
     (N, T), turns = batch.ids.shape, trainer.config.accumulation
-    needed = step_estimate(trainer.model, batch_size=-(-N // turns), length=T)
+    at_once = -(-N // (turns * trainer.ranks.size))  # rows
+    needed = step_estimate(trainer.model, batch_size=at_once, length=T)
     states = [array for state in trainer.optimizer.state for array in state.values()]
     needed = needed._replace(optimizer=sum(array.nbytes for array in states))
     parts = ", ".join(f"{name} {_megabytes(size)}" for name, size in needed._asdict().items())

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import pairwise
 
+from minilora.backend import same_gpu
 from minilora.threads import keep_freed_memory, one_blas_thread
 
 
@@ -56,15 +57,21 @@ class ThreadedObjective:
     threads : int
     accumulation : int
         In how many turns a batch is computed; each turn needs that much less memory for activations.
+    before, total : int, optional
+        Of several processes that share each turn, all their threads, `total`, stand in a row, and `before` of them come
+        before those of this process. It computes what its own threads would in one process with them all, with the same
+        dropout; the sum over all processes is the loss, and the gradient, of the batch.
     """
 
-    def __init__(self, model, threads=1, accumulation=1):
+    def __init__(self, model, threads=1, accumulation=1, *, before=0, total=None):
         for name, value in (("threads", threads), ("accumulation", accumulation)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} was {value!r}; it may be an integer of at least 1")
         self.model = model
         self.threads = threads
         self.accumulation = accumulation
+        self.before = before
+        self.total = total or threads
 
     def __enter__(self):
         self.replicas = [self.model, *(self.model.replica() for _ in range(self.threads - 1))]
@@ -73,26 +80,30 @@ class ThreadedObjective:
         keep_freed_memory()
         self._stack = ExitStack()
         self._stack.enter_context(one_blas_thread())
-        self.pool = self._stack.enter_context(ThreadPoolExecutor(max(self.threads - 1, 1)))
+        self.pool = self._stack.enter_context(ThreadPoolExecutor(max(self.threads - 1, 1), initializer=same_gpu()))
         return self
 
     def __exit__(self, *error):
         return self._stack.__exit__(*error)
 
     def loss_and_backward(self, batch, rng=None):
-        """The mean loss of the batch; its gradients are added into the model's. See the function of this name."""
+        """The mean loss of the batch; its gradients are added into the model's. See the function of this name.
+
+        Of several processes, this one's part of that mean: that over its own rows, times their part of the targets.
+        """
         for replica in self.replicas[1:]:
             replica.zero_grad()  # of a batch that ended in an error
         count = max(batch.n_targets, 1)
         loss = 0.0
         for turn in split_batch(batch, self.accumulation):
-            shards = split_batch(turn, len(self.replicas))
-            weights = [shard.n_targets / count for shard in shards]
+            shards = split_batch(turn, self.total)
             rngs = rng.spawn(len(shards)) if rng is not None else [None] * len(shards)
-            jobs = list(zip(self.replicas, shards, weights, rngs, strict=False))
+            own = slice(*(len(shards) * threads // self.total for threads in (self.before, self.before + self.threads)))
+            weights = [shard.n_targets / count for shard in shards[own]]
+            jobs = list(zip(self.replicas, shards[own], weights, rngs[own], strict=False))
             others = [self.pool.submit(loss_and_backward, *job) for job in jobs[1:]]
             try:
-                losses = [loss_and_backward(*jobs[0])]  # the first shard is this thread's own
+                losses = [loss_and_backward(*job) for job in jobs[:1]]  # the first shard, if any, is this thread's own
             finally:
                 wait(others)
             losses += [other.result() for other in others]

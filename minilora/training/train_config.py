@@ -27,6 +27,7 @@ class TrainConfig:
         In how many turns a batch is computed.
     threads : int, optional
         Among how many threads a batch is shared out; if not given, as many as there are cores on a CPU, one on a GPU.
+        Of several ranks, each has so many; if not given, those on one machine share its cores.
     eval_every : int
         Validate every so many steps, and at the end.
     seed : int

@@ -24,3 +24,4 @@ VERBS = {
     "rank": rank,
     "subspace": subspace,
 }
+SHARED = ("pretrain", "finetune", "reproduce")  # those whose work several ranks can share

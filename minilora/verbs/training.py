@@ -65,7 +65,7 @@ def pretrain(options):
         train=replace(train, steps=options.steps if options.steps is not None else train.steps, seed=options.seed),
     )
     out = options.out if options.out is not None else f"runs/{options.kind}"
-    recipe = run(kind, config, out, device=options.device, command=options.command)
+    recipe = run(kind, config, out, device=options.device, command=options.command, ranks=options.ranks)
     ours, rivals = recipe["bits_per_byte"]["test"], recipe[f"{kind.rival}_bits_per_byte"]["test"]
     print(f"{out}/{kind.name}.safetensors: {ours:.3f} bits a byte on held-out text; {kind.rival}: {rivals:.3f}")
 
@@ -92,7 +92,13 @@ def finetune(options):
     config = experiment.FinetuneConfig(task.name, options.method, settings, train)
     was_there = (Path(options.out) / experiment.RESULT).exists()
     result, _ = experiment.run(
-        model, task, config, options.out, command=options.command, checkpoint_every=CHECKPOINT_EVERY
+        model,
+        task,
+        config,
+        options.out,
+        command=options.command,
+        checkpoint_every=CHECKPOINT_EVERY,
+        ranks=options.ranks,
     )
     if was_there:
         print(f"{options.out} holds this run already, finished: nothing was trained")

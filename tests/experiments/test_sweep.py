@@ -1,12 +1,14 @@
 """A sweep does each run once, on any executor, and goes on where it was interrupted."""
 
 import json
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
-from minilora.experiments.sweep import Sweep, leaves_file, processes
+from minilora.experiments.sweep import Processes, Sweep, leaves_file
 from minilora.training import only_run_in
 
 calls = []
@@ -44,7 +46,7 @@ def test_results_come_in_the_order_of_the_settings(tmp_path, executor):
 
 
 def test_processes_do_the_runs(tmp_path):
-    with processes(2) as executor:
+    with Processes(2) as executor:
         results = Sweep(tmp_path, executor, progress=False)(square, [Settings(4), Settings(5)], model="decoder")
     assert [r["square"] for r in results] == [16, 25] and not calls
 
@@ -93,7 +95,7 @@ def test_a_file_is_kept_beside_its_run(tmp_path, executor):
 
 
 def test_the_only_run_is_done_here(tmp_path):
-    with processes(2) as executor:
+    with Processes(2) as executor:
         Sweep(tmp_path, executor, progress=False)(square, [Settings(4)], model="decoder")
     assert calls == [Settings(4)]
 
@@ -102,3 +104,39 @@ def test_two_sweeps_of_one_function_do_not_share_a_folder(tmp_path):
     with only_run_in(tmp_path / "square"), pytest.raises(ValueError, match="another run is writing to .*square"):
         Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")
     assert not calls and Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")[0]["square"] == 1
+
+
+# ---- processes that die
+
+
+def die_now_and_then(settings, path):
+    """The first time that it is done, the process dies; a negative seed kills every time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if settings.seed < 0 or (settings.seed % 2 and not path.exists()):
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    path.touch()
+    return {"square": settings.seed**2}
+
+
+die_now_and_then.suffix = ".txt"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_what_a_process_that_died_was_doing_is_done_again(tmp_path):
+    settings = [Settings(seed) for seed in range(4)]
+    with Processes(2) as executor:
+        results = Sweep(tmp_path, executor, progress=False)(die_now_and_then, settings, model="decoder")
+    assert [r["square"] for r in results] == [0, 1, 4, 9]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_a_run_that_kills_its_process_each_time_is_named_and_the_others_are_kept(tmp_path):
+    settings = [Settings(-1), Settings(0), Settings(2), Settings(4)]
+    with Processes(2) as executor, pytest.raises(RuntimeError) as caught:
+        Sweep(tmp_path, executor, progress=False)(die_now_and_then, settings, model="decoder")
+    assert str(caught.value) == (
+        "the process that did it died, 3 times (killed, or out of memory?): Settings(seed=-1, lr=0.5)"
+    )
+    kept = (tmp_path / "die_now_and_then.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["result"]["square"] for line in kept[1:]) == [0, 4, 16]

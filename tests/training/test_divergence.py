@@ -73,10 +73,11 @@ def test_a_checkpoint_is_finite_the_last_good_one_stays(tmp_path):
     made = trainer(model, folder=tmp_path, checkpoint_every=2)
     take_step = Trainer._take_step
 
-    def spoiled(trainer, objective, bar):
-        take_step(trainer, objective, bar)
+    def spoiled(trainer, *arguments):
+        stop = take_step(trainer, *arguments)
         if trainer.step == 4:
             first_A(model).data[0, 0] = np.inf
+        return stop
 
     made._take_step = spoiled.__get__(made)
     with pytest.raises(Diverged, match=rf"^{LAYER}.A became infinite or NaN at step 4; a lower lr than 0.01 may help"):

@@ -1,0 +1,54 @@
+"""What data-parallel training sends: bytes and seconds of one step's allreduce.
+
+n ranks each have a message of S bytes, and all want the sum. In a ring, each rank cuts its message into n pieces, and
+n - 1 times gives one piece to its neighbour, who adds it to its own: then each rank holds one piece of the sum. These
+are handed around in n - 1 sendings more. From each rank, that is
+
+    2 (n - 1) sendings of S / n bytes, 2 (n - 1) / n S bytes together: less than 2 S, however many ranks there are.
+
+No method needs fewer (Patarasuk and Yuan, 2009). With a latency of alpha seconds for each sending and a bandwidth of
+beta bytes a second, nothing overlapping, it takes
+
+    2 (n - 1) (alpha + S / (n beta)).
+
+For small messages the latency counts, and MPI then takes a way with fewer sendings, 2 log2(n) or log2(n) of more bytes:
+the formula is an upper bound there.
+"""
+
+BESIDE_GRADIENTS = 2  # values: the loss, and whether to stop (training/bucket.py)
+
+
+def message_bytes(trainable, bytes_each=4):
+    """The bytes that each rank has to have summed in a step.
+
+    Parameters
+    ----------
+    trainable : int
+        How many parameters are trained.
+    bytes_each : int
+        4 for float32, 2 for float16.
+    """
+    return (trainable + BESIDE_GRADIENTS) * bytes_each
+
+
+def ring_bytes(message, ranks):
+    """The bytes that each of n ranks sends, and receives, when a message is summed in a ring: 2 (n - 1) / n of it."""
+    if not isinstance(ranks, int) or ranks < 1:
+        raise ValueError(f"ranks was {ranks!r}; it may be an integer of at least 1")
+    return 2 * (ranks - 1) * message / ranks
+
+
+def ring_seconds(message, ranks, *, latency, bandwidth):
+    """The time of that sum.
+
+    Parameters
+    ----------
+    message : int
+        Bytes.
+    ranks : int
+    latency : float
+        Seconds for each sending.
+    bandwidth : float
+        Bytes a second that a rank sends, while it receives as many.
+    """
+    return 2 * (ranks - 1) * latency + ring_bytes(message, ranks) / bandwidth

@@ -1,0 +1,241 @@
+"""Several processes that train one model together, each on its own rows of every batch, and what they tell each other.
+
+    mpiexec -n 4 minilora finetune --out runs/mine
+
+starts the same command four times, as the ranks 0 to 3 of one job. All hold the same model, draw the same batch with
+the same generator, and compute the loss and the gradients of their own rows, each weighted by its part of the batch's
+targets. The sum over the ranks is then the gradient of the mean over the whole batch (`training/objective.py`), and one
+allreduce a step gives it to all of them: each takes the same step from the same weights, and no weight is ever sent.
+What is sent is as large as what is trained: for LoRA A and B, for full fine-tuning the model (`training/bucket.py`).
+
+Equal to the bit. A floating-point sum depends on its order, so equal weights need equal sums. MPI's allreduces add each
+number up in one place and hand it out, or in several places in orders that differ by a + b = b + a alone, which is
+exact; but the standard does not promise it, so the ranks compare their weights (`training/agreement.py`).
+
+Waiting. A rank waits for the others in Python (`Ranks._meet`), with pauses, and enters MPI's own call when nobody is
+missing any more. MPI itself would wait with a busy core, which the others may need, and deaf to Ctrl-C and to the news
+that another rank has failed.
+
+This is the only file that knows mpi4py. It is imported when a launcher has started this process, and not before.
+"""
+
+import functools
+import os
+import sys
+import time
+import traceback
+
+import numpy
+
+from minilora.backend import get_xp, gpu_with_nccl, nccl_sum, on_gpu, to_numpy, use_gpu
+from minilora.threads import allowed_cores, cores
+
+# What a launcher tells each process of its job, (rank, size): Open MPI's; those that speak PMI, which are MPICH's,
+# Intel's, Microsoft's and Slurm's; PMIx under Slurm; and Slurm's own names, where srun was told of no MPI.
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+FAILED, ENDED = 1, 2  # the tags of two messages: from a rank that has failed to the first; from who ends the job to all
+PATIENCE = 10.0  # seconds for the first rank to say why the job ends, before the rank that failed says it
+LONGEST_PAUSE = 1e-3  # seconds between two looks at whether the others have come
+
+
+class OtherRankFailed(RuntimeError):
+    """Another rank of the job ended in an error; the message is its own."""
+
+
+class Alone:
+    """The only process: what `Ranks` does, with nobody to do it with. Its allreduce is the identity."""
+
+    rank, size = 0, 1
+
+    @property
+    def cores(self):
+        """How many cores each rank may use, a number for each."""
+        return [cores()]
+
+    def allreduce(self, array):
+        """Replace an array, in place, by its sum over all ranks."""
+
+    def broadcast(self, array):
+        """Replace an array, in place, by that of the first rank."""
+
+    def gather(self, value):
+        """The values of all ranks, as a list, at every rank."""
+        return [value]
+
+    def from_first(self, function):
+        """What ``function()`` returns at the first rank, where alone it is called; at every rank."""
+        return function()
+
+    def end(self, message, status):
+        """Say why this process ends; returns its exit status."""
+        print(message, file=sys.stderr)
+        return status
+
+
+ALONE = Alone()
+
+
+class Ranks(Alone):
+    """The ranks of an MPI job, as one of them sees it; `join` makes it.
+
+    Parameters
+    ----------
+    MPI : module
+        mpi4py.MPI
+    comm : mpi4py.MPI.Intracomm
+        Who belongs to the job.
+    """
+
+    def __init__(self, MPI, comm):
+        self._MPI, self._comm, self._launcher = MPI, comm, os.getppid()
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        near = comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks on this machine
+        use_gpu(near.Get_rank())
+        mine = allowed_cores()
+        sharing = near.allgather(mine).count(mine)  # ranks that were not given cores of their own
+        self._cores = comm.allgather(max(1, len(mine) // sharing))
+        near.Free()
+
+    @property
+    def cores(self):
+        return self._cores
+
+    def allreduce(self, array):
+        self._meet()
+        if on_gpu(array) and self._nccl_sum:
+            self._nccl_sum(array)
+        else:
+            self._through_host(array, lambda host: self._comm.Allreduce(self._MPI.IN_PLACE, host))
+
+    def broadcast(self, array):
+        self._meet()
+        self._through_host(array, self._comm.Bcast)
+
+    def gather(self, value):
+        self._meet()
+        return self._comm.allgather(value)
+
+    def from_first(self, function):
+        value = function() if self.rank == 0 else None
+        self._meet()
+        return self._comm.bcast(value)
+
+    def executor(self):
+        """A context with an executor whose workers are the other ranks; they work on entering it, and then get None."""
+        from mpi4py.futures import MPICommExecutor
+
+        return MPICommExecutor(self._comm, root=0)
+
+    def end(self, message, status):
+        """Say once, for all ranks, why the job ends, and end it. Does not return.
+
+        The first rank says it. Any other leaves it to the first, which ends for the same reason, or learns of it when
+        it waits for the others; if the first does neither for a while, the other says it itself. Launchers end the job
+        when one rank aborts, but not all of them always do; so the others are told, and exit by themselves.
+        """
+        if self.rank:
+            message = f"rank {self.rank} of {self.size}: {message}"
+            told = self._comm.isend(message, 0, tag=FAILED)
+            given_up = time.monotonic() + PATIENCE
+            while time.monotonic() < given_up:  # most often, the job ends in here
+                told.Test()
+                self._end_if_told()
+                time.sleep(LONGEST_PAUSE)
+        print(message, file=sys.__stderr__, flush=True)
+        for rank in range(self.size):
+            if rank != self.rank:
+                self._comm.isend(status, rank, tag=ENDED)
+        self._comm.Abort(status)
+
+    def _end_if_told(self):
+        """End this rank if another one ends the job, or if the launcher is gone."""
+        if self._comm.Iprobe(tag=ENDED):
+            os._exit(self._comm.recv(tag=ENDED))
+        if os.getppid() != self._launcher:
+            os._exit(1)
+
+    def _meet(self):
+        """Wait until all ranks are here."""
+        request, pause = self._comm.Ibarrier(), 0.0
+        while not request.Test():
+            if self.rank == 0 and self._comm.Iprobe(tag=FAILED):
+                raise OtherRankFailed(self._comm.recv(tag=FAILED))
+            self._end_if_told()
+            time.sleep(pause)
+            pause = min(2.0 * pause + 1e-6, LONGEST_PAUSE)
+
+    def _through_host(self, array, call):
+        """``call(host)`` with the array on the host, in one piece; what it leaves there is put back where it was."""
+        host = numpy.ascontiguousarray(to_numpy(array))
+        call(host)
+        if host is not array:
+            array[...] = get_xp(array).asarray(host)
+
+    @functools.cached_property
+    def _nccl_sum(self):
+        """Sums from GPU to GPU; None where NCCL is missing, or two ranks share a GPU. Asked by all ranks, or none."""
+        gpus = self.gather(gpu_with_nccl())
+        if None in gpus or len(set(gpus)) < self.size:
+            return None
+        return nccl_sum(self.rank, self.size, self.from_first)
+
+
+def launched(environ=os.environ):
+    """What a launcher such as mpiexec has told this process: (rank, size), size None if unsaid; or None without one."""
+    for rank, size in LAUNCHERS:
+        if environ.get(rank, "").isdecimal() and (size in environ or rank == "PMIX_RANK"):
+            return int(environ[rank]), int(environ[size]) if size in environ else None
+    return None
+
+
+def join(quiet=False):
+    """The job that this process was started in by mpiexec or srun: `Ranks`; without such a launcher, `ALONE`.
+
+    An exception that nobody catches then ends all ranks, instead of letting the others wait for this one.
+
+    Parameters
+    ----------
+    quiet : bool
+        Silence every rank but the first.
+
+    Raises
+    ------
+    ValueError
+        If mpi4py is missing, or belongs to another MPI than the launcher. (Each process would take itself for the only
+        one, and all would write to one folder.)
+    """
+    rank, size = launched() or (0, 1)
+    if size == 1:
+        return ALONE
+    if quiet and rank:
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    several = f"{size} processes were" if size else "this process was"
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(
+            f"{several} started by an MPI launcher, but mpi4py cannot be loaded ({error}); "
+            'install it with  pip install "minilora[mpi]"  or start one process, without the launcher'
+        ) from None
+    comm = MPI.COMM_WORLD
+    if size is not None and size != comm.Get_size():
+        library = MPI.Get_library_version().splitlines()[0].strip("\0 ")
+        raise ValueError(
+            f"{several} started by an MPI launcher, but mpi4py's MPI ({library}) counts {comm.Get_size()}: the "
+            f"launcher is another MPI's; take the mpiexec beside {sys.executable}, or an mpi4py for the launcher's MPI"
+        )
+    if comm.Get_size() == 1:
+        return ALONE
+    ranks = Ranks(MPI, comm)
+    sys.excepthook = functools.partial(_end_all, ranks)
+    return ranks
+
+
+def _end_all(ranks, kind, error, trace):
+    told = isinstance(error, OtherRankFailed)
+    ranks.end(str(error) if told else "".join(traceback.format_exception(kind, error, trace)).rstrip(), 1)

@@ -1,0 +1,42 @@
+"""Ranks that train one model must hold the same: it is compared, where it should be equal, to the bit."""
+
+import hashlib
+import json
+
+from minilora.backend import to_numpy
+from minilora.training.checkpoint import state_arrays
+
+
+def check_agreement(trainer):
+    """Raise, at every rank, unless all ranks of a Trainer hold the same configuration, device, step and numbers.
+
+    Raises
+    ------
+    ValueError
+        It says which rank differs from the first, and in what.
+    """
+    ranks = trainer.ranks
+    if ranks.size == 1:
+        return
+    first, *others = ranks.gather(_held(trainer))
+    for rank, held in enumerate(others, 1):
+        if differing := [what for what in first if held[what] != first[what]]:
+            raise ValueError(
+                f"rank {rank} differs from rank 0 in its {', '.join(differing)}, at step {trainer.step}; all ranks "
+                "of a job need the same program, options, files, devices and kind of processor"
+            )
+
+
+def _held(trainer):
+    """What must be equal, by name; of the weights and the optimizer's state, a hash."""
+    numbers = hashlib.sha256()
+    for name, array in state_arrays(trainer).items():
+        numbers.update(f"{name} {array.shape} {array.dtype}".encode())
+        numbers.update(to_numpy(array).tobytes())
+    return {
+        "configuration": json.dumps(trainer.configuration, sort_keys=True),
+        "device": trainer.device,
+        "step": trainer.step,
+        "generator": trainer.rng.bit_generator.state,
+        "weights": numbers.hexdigest(),
+    }

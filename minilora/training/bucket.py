@@ -1,0 +1,71 @@
+"""What the ranks of a job send each other in a step: all gradients side by side in one array, and two numbers more."""
+
+import numpy
+
+from minilora.backend import get_xp, to_numpy
+
+
+class Bucket:
+    """The gradients of the trained parameters, the loss, and whether to stop: one array, summed over ranks at once.
+
+    One sum of many numbers costs little more than one of a single number, for most of the time of a small message is
+    its start; so there is one bucket, and not one message for each parameter. It has `nbytes` bytes: a value for each
+    trained parameter, and two more.
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+        Those that are trained, the same at every rank and in the same order.
+    ranks : Alone or Ranks
+    """
+
+    def __init__(self, parameters, ranks):
+        self.parameters = parameters
+        self.ranks = ranks
+        self.dtype = numpy.result_type(*(p.data.dtype for p in parameters))
+        self.size = sum(p.data.size for p in parameters) + 2
+        self._array = None  # one process needs none
+
+    @property
+    def nbytes(self):
+        """The bytes of the bucket."""
+        return self.size * self.dtype.itemsize
+
+    def allreduce(self, loss, stop):
+        """Replace each gradient by its sum over the ranks.
+
+        A rank without a gradient of a parameter, for it had no row of the batch, adds zero.
+
+        Parameters
+        ----------
+        loss : array scalar or float
+            This rank's part of the mean over the batch.
+        stop : bool
+            Whether this rank was asked to stop.
+
+        Returns
+        -------
+        loss : array scalar or float
+            The mean over the batch, the same at every rank.
+        stop : bool
+            Whether any rank was asked to stop, the same at every rank.
+        """
+        if self.ranks.size == 1:
+            return loss, stop
+        if self._array is None:
+            self._make()
+        for p, piece in zip(self.parameters, self._pieces, strict=True):
+            piece[...] = 0.0 if p.grad is None else p.grad
+        self._array[-2], self._array[-1] = loss, float(stop)
+        self.ranks.allreduce(self._array)
+        for p, piece in zip(self.parameters, self._pieces, strict=True):
+            p.grad = piece  # a view, which lives until the next step's gradients come
+        loss, asked = to_numpy(self._array[-2:])
+        return loss, bool(asked)
+
+    def _make(self):
+        xp = get_xp(self.parameters[0].data)
+        self._array, self._pieces, start = xp.empty(self.size, dtype=self.dtype), [], 0
+        for p in self.parameters:
+            self._pieces.append(self._array[start : start + p.data.size].reshape(p.data.shape))
+            start += p.data.size
