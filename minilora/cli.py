@@ -1,5 +1,6 @@
 """The command line: ``minilora VERB ...``."""
 
+import os
 import shlex
 import sys
 
@@ -25,7 +26,12 @@ def main(argv=None):
             raise ValueError(f"--seed was {options.seed}; it may be an integer of at least 0")
         if ranks.size > 1 and options.verb not in SHARED:
             raise ValueError(f"{ranks.size} ranks were started, but only {', '.join(SHARED)} can be shared by several")
-        return VERBS[options.verb](options) or 0
+        status = VERBS[options.verb](options) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who reads our output, such as head, has seen enough; Python flushes once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a program that SIGPIPE has ended
     except OtherRankFailed as failed:
         return ranks.end(str(failed), 2)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:

@@ -590,3 +590,10 @@ def test_what_cannot_be_parsed_names_the_option_and_its_choices(arguments, messa
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2 and re.search(message, capsys.readouterr().err.splitlines()[-1])
+
+
+def test_output_that_nobody_reads_any_more_is_no_error():
+    command = [sys.executable, "-m", "minilora", "count", "published"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # as head does, when it has its lines
+        assert process.stderr.read() == b"" and process.wait() == 141

@@ -275,7 +275,8 @@ for p in model.trainable_parameters():
     p.data[...] = rng.standard_normal(p.data.shape)
 save_peft(model, folder / "adapter")
 written = json.loads((folder / "adapter/adapter_config.json").read_text())
-print({key: written[key] for key in ("r", "lora_alpha", "target_modules", "fan_in_fan_out", "use_rslora")})
+for key in ("r", "lora_alpha", "target_modules", "fan_in_fan_out", "use_rslora"):
+    print(f"{key:14} {written[key]}")
 
 # %% [markdown]
 # Rank 4 and alpha 6, where we said 2 and 3! The reason is `c_attn`. In PEFT it is **one** layer with one $A$ and one
