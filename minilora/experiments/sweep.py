@@ -120,14 +120,18 @@ class Sweep:
         return False
 
     def _results_until_a_death(self, function, left):
-        """(s, result) for each s in the list `left`, out of which it is taken, as long as no process dies."""
+        """(s, result) for each s in the list `left`, out of which it is taken, as long as no process dies.
+
+        With another executor than `Processes`, which could not be renewed, a BrokenProcessPool is raised.
+        """
+        death = [BrokenProcessPool] if isinstance(self.executor, Processes) else []
         futures = {}
         try:
-            with suppress(BrokenProcessPool):
+            with suppress(*death):
                 for s in left:
                     futures[self.executor.submit(function, *self._arguments(function, s))] = s
             for future in as_completed(futures):
-                with suppress(BrokenProcessPool):
+                with suppress(*death):
                     result = future.result()
                     left.remove(futures[future])
                     yield futures[future], result

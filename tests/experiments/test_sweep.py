@@ -3,8 +3,10 @@
 import json
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import pytest
 
@@ -140,3 +142,9 @@ def test_a_run_that_kills_its_process_each_time_is_named_and_the_others_are_kept
     )
     kept = (tmp_path / "die_now_and_then.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["result"]["square"] for line in kept[1:]) == [0, 4, 16]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_another_executor_s_broken_pool_is_an_error(tmp_path):
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor, pytest.raises(BrokenProcessPool):
+        Sweep(tmp_path, executor, progress=False)(die_now_and_then, [Settings(-1), Settings(-3)], model="decoder")
