@@ -51,7 +51,8 @@ def seed_curves(panels, *, xlabel, xscale=None, columns=None):
         handles, labels = axes.get_legend_handles_labels()
         new = [n for n, label in enumerate(labels) if (n, label) not in explained]
         if len(lines) > 1 and new:
-            above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}  # where no curve can be
+            # above the panel, where no curve can be
+            above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3 if rows == 1 else 2}
             axes.legend([handles[n] for n in new], [labels[n] for n in new], **above)
             explained.update(enumerate(labels))
     return figure
