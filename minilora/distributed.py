@@ -40,6 +40,7 @@ LAUNCHERS = (
 )
 FAILED, ENDED = 1, 2  # the tags of two messages: from a rank that has failed to the first; from who ends the job to all
 PATIENCE = 10.0  # seconds for the first rank to say why the job ends, before the rank that failed says it
+LAST_WORDS = 0.5  # seconds for the launcher to hand on what was said; once a rank has ended, it may drop the rest
 LONGEST_PAUSE = 1e-3  # seconds between two looks at whether the others have come
 
 
@@ -147,6 +148,7 @@ class Ranks(Alone):
                 self._end_if_told()
                 time.sleep(LONGEST_PAUSE)
         print(message, file=sys.__stderr__, flush=True)
+        time.sleep(LAST_WORDS)
         for rank in range(self.size):
             if rank != self.rank:
                 self._comm.isend(status, rank, tag=ENDED)
