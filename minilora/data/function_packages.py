@@ -1,14 +1,14 @@
 """From which package is this function? Its signature and the first line of its docstring, and twelve packages.
 
-The label is where the function stands in the standard library: nobody had to write it. Some say it themselves ("Return
-the email's subject"), most have to be known by their names.
+The label is where the function stands in the standard library: nobody had to write it. Some say it themselves
+("Returns a copy of the decimal object."), most have to be known by their names.
 """
 
 from minilora.data.example import LabelledExample
 from minilora.data.pairs import load_pairs
 from minilora.data.splits import SPLITS, split_of
 
-# Every Python from 3.11 on has these, with some 90 documented functions or more in each.
+# Python 3.11 and 3.13 have these, the former with 84 documented functions (urllib) to 254 (asyncio) in each.
 PACKAGES = (
     "asyncio", "decimal", "email", "http", "importlib", "logging", "mailbox", "multiprocessing", "tarfile", "unittest",
     "urllib", "xml",

@@ -33,10 +33,11 @@ def _explanation(trainer, batch, error):
     states = [array for state in trainer.optimizer.state for array in state.values()]
     needed = needed._replace(optimizer=sum(array.nbytes for array in states))
     parts = ", ".join(f"{name} {_megabytes(size)}" for name, size in needed._asdict().items())
+    shared = f", shared by {trainer.ranks.size} ranks," if trainer.ranks.size > 1 else ""
     there = gpu_memory() if trainer.device == "gpu" else None
     return (
         f"step {trainer.step + 1} does not fit into memory ({str(error).rstrip('.') or 'it is full'}). "
-        f"By formula, a step of {N} x {T} tokens in {turns} turn{'s' * (turns > 1)} needs about "
+        f"By formula, a step of {N} x {T} tokens in {turns} turn{'s' * (turns > 1)}{shared} needs about "
         f"{_megabytes(needed.total)} MB ({parts})"
         + (f"; the GPU has {_megabytes(there['size'])} MB, {_megabytes(there['free'])} of them free" if there else "")
         + ". Less is needed with a smaller batch, shorter texts, a higher accumulation (more turns for a batch), "

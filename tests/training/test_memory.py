@@ -6,8 +6,9 @@ from device_array import to_fake_device
 from methods.tiny import some_batch, tiny_lora
 from minilora.analysis import step_estimate
 from minilora.methods import lora_layers
-from minilora.training import OutOfMemory, resume_newest
+from minilora.training import OutOfMemory, TrainConfig, Trainer, resume_newest
 from training.runs import trainer
+from training.thread_ranks import run_ranks
 
 
 class CuPysError(MemoryError):
@@ -15,6 +16,12 @@ class CuPysError(MemoryError):
 
     def __init__(self, size, total):
         super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes).")
+
+
+@pytest.fixture
+def in_bytes(monkeypatch):
+    """Sizes in bytes: in megabytes those of a tiny model are all 0.0."""
+    monkeypatch.setattr("minilora.training.memory._megabytes", str)
 
 
 def device_model():
@@ -57,10 +64,22 @@ def test_a_full_gpu_ends_a_run_with_what_it_needs_what_there_is_and_what_to_redu
     assert continued.step == 3
 
 
-def test_what_is_needed_is_the_estimate_for_the_rows_of_one_turn():
+def test_what_is_needed_is_the_estimate_for_the_rows_of_one_turn(in_bytes):
     model = full_after(tiny_lora(dtype="float32"), 0, MemoryError())
     with pytest.raises(OutOfMemory, match=r"\(it is full\)\. By formula, a step of 6 x 5 tokens in 4 turns") as caught:
         trainer(model, sample_batch=lambda rng: some_batch(6), accumulation=4).run(progress=False)
     needed = step_estimate(model, batch_size=2, length=5)
-    assert f"needs about {needed.total / 1e6:,.1f} MB (weights " in str(caught.value)
+    assert f"needs about {needed.total} MB (weights " in str(caught.value)
     assert "the GPU has" not in str(caught.value)
+
+
+def test_of_several_ranks_each_needs_memory_for_its_own_rows(in_bytes):
+    def train(ranks):
+        model = full_after(tiny_lora(dtype="float32"), 0, MemoryError())
+        config = TrainConfig(steps=1, batch_size=6, threads=1)
+        Trainer(model, lambda rng: some_batch(6), config, ranks=ranks).run(progress=False)
+
+    with pytest.raises(OutOfMemory, match="a step of 6 x 5 tokens in 1 turn, shared by 2 ranks, needs about") as caught:
+        run_ranks(2, train)
+    needed = step_estimate(tiny_lora(dtype="float32"), batch_size=3, length=5)
+    assert f"needs about {needed.total} MB (weights " in str(caught.value)
