@@ -22,8 +22,9 @@ demo: $(VENV)/.installed  ## set up, then adapt the bundled model with LoRA and 
 test: $(VENV)/.installed-test  ## set up, then run the tests
 	$(PY) -m pytest $(ARGS)
 
-lint: $(VENV)/.installed-dev  ## set up, then check the code with ruff (the formulas are aligned by hand)
+lint: $(VENV)/.installed-dev  ## set up, then check the code and its format with ruff
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 matrix: $(VENV)/.installed-dev  ## set up, then test sdist and wheel on the oldest and newest Python and NumPy (needs a network)
 	PATH="$$PATH$(subst $() ,,$(PYENV_BINS:%=:%))" $(PY) -m tox $(if $(ARGS),-- $(ARGS)) || { \

@@ -1,6 +1,5 @@
 """LoRA (Hu et al., 2021) written out by hand, on NumPy and CuPy: every forward, every backward, in the open."""
 
-from minilora.generation import generate
 from minilora.methods import (
     METHODS,
     AdapterConfig,
@@ -42,6 +41,7 @@ from minilora.models import (
     load_model,
     save_model,
 )
+from minilora.models.generation import generate
 
 __version__ = "0.1.0"
 

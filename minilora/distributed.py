@@ -27,8 +27,8 @@ import traceback
 
 import numpy
 
-from minilora.backend import get_xp, gpu_with_nccl, nccl_sum, on_gpu, to_numpy, use_gpu
-from minilora.threads import allowed_cores, cores
+from minilora.arrays.backend import get_xp, gpu_with_nccl, nccl_sum, on_gpu, to_numpy, use_gpu
+from minilora.arrays.threads import allowed_cores, cores
 
 # What a launcher tells each process of its job, (rank, size): Open MPI's; those that speak PMI, which are MPICH's,
 # Intel's, Microsoft's and Slurm's; PMIx under Slurm; and Slurm's own names, where srun was told of no MPI.

@@ -10,7 +10,7 @@ import numpy
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 
 
 class DamagedFile(ValueError):

@@ -12,7 +12,7 @@ tolerance next to a small gradient. So these checks draw a random dy, work in fl
 
 import numpy
 
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 from minilora.ops import cross_entropy_backward, cross_entropy_forward
 
 

@@ -2,7 +2,7 @@
 
 import copy
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 
 
 class Parameter:

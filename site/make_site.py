@@ -1,7 +1,7 @@
 """``make site``: the course as web pages, in build/site/html, which load nothing from elsewhere.
 
-    python site/make_site.py                        runs all notebooks, which takes some minutes
-    python site/make_site.py --run 02_backprop      runs those whose names contain this; the others show no outputs
+python site/make_site.py                        runs all notebooks, which takes some minutes
+python site/make_site.py --run 02_backprop      runs those whose names contain this; the others show no outputs
 """
 
 import argparse

@@ -18,7 +18,7 @@ API = {
     "minilora.methods": (),
     "minilora.training": (),
     "minilora.distributed": ("join", "Alone", "Ranks"),
-    "minilora.generation": ("generate", "choose_tokens"),
+    "minilora.models.generation": ("generate", "choose_tokens"),
     "minilora.gradcheck": ("check_op", "check_model", "numerical_gradient", "complex_step_gradient", "GradientError"),
     "minilora.analysis": (),
     "minilora.interop": (),

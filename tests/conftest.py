@@ -12,7 +12,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the tests' products are small, and B
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu"):
-        from minilora.backend import gpu_available
+        from minilora.arrays.backend import gpu_available
 
         if not gpu_available():
-            pytest.skip("needs a CUDA device and CuPy: minilora.backend.gpu_available() is False")
+            pytest.skip("needs a CUDA device and CuPy: minilora.arrays.backend.gpu_available() is False")

@@ -115,7 +115,7 @@ def parameter_types(source):
 
 
 class Emulator:
-    """Plays ``minilora.backend.cuda_kernel``: ``emulator(name, source)`` is a kernel that takes DeviceArrays.
+    """Plays ``minilora.arrays.backend.cuda_kernel``: ``emulator(name, source)`` is a kernel that takes DeviceArrays.
 
     Attributes
     ----------

@@ -35,13 +35,9 @@ LACKING = frozenset(
     polyint recarray record setbufsize seterr seterrcall spacing timedelta64 unstack vecdot vecmat
     """.split()
 )
-LACKING_LINALG = frozenset(
-    "diagonal matrix_norm multi_dot outer svdvals tensordot trace vecdot vector_norm".split()
-)
+LACKING_LINALG = frozenset("diagonal matrix_norm multi_dot outer svdvals tensordot trace vecdot vector_norm".split())
 # CuPy has these in a form of its own; they are left out. Randomness comes from a host Generator, then moves.
-NOT_PLAYED = frozenset(
-    "vectorize apply_along_axis piecewise random r_ c_ mgrid ogrid save savez savetxt".split()
-)
+NOT_PLAYED = frozenset("vectorize apply_along_axis piecewise random r_ c_ mgrid ogrid save savez savetxt".split())
 IMPLICIT_COPIES = frozenset("array2string array_repr array_str".split())
 
 # The ufunc methods beyond __call__ and outer exist for a few ufuncs only.
@@ -272,15 +268,13 @@ device_xp = Namespace(np, "device_xp", LACKING)
 
 def _refuse(what):
     DeviceArray.synchronisations += 1
-    raise TypeError(f"{what} copies a device array to the host implicitly; say minilora.backend.to_numpy(x)")
+    raise TypeError(f"{what} copies a device array to the host implicitly; say minilora.arrays.backend.to_numpy(x)")
 
 
 def _check_operand(value, where):
     """Raise TypeError for what may not stand beside a device array."""
     if isinstance(value, np.ndarray):
-        raise TypeError(
-            f"{where}: a host array of shape {value.shape}, dtype {value.dtype} meets a device array"
-        )
+        raise TypeError(f"{where}: a host array of shape {value.shape}, dtype {value.dtype} meets a device array")
     if isinstance(value, np.generic):
         raise TypeError(
             f"{where}: the NumPy scalar {value!r} meets a device array, and would promote its dtype; "

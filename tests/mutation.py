@@ -1,6 +1,6 @@
 """Changes the package in one place at a time, and looks whether a test fails:
 
-    python tests/mutation.py minilora/ops tests/ops/test_contract.py tests/ops tests/test_kernels.py
+    python tests/mutation.py minilora/ops tests/ops/test_contract.py tests/ops tests/arrays/test_kernels.py
     python tests/mutation.py minilora/methods/lora.py tests/methods --sample 20 --seed 0
 
 A mutant is one operator, comparison, number or condition that is another one: + is -, 1 is 2, -1 is 1 or 0. Each is

@@ -18,7 +18,7 @@ import minilora
 from experiments.tiny import CONFIG, LORA, adapted, byte_gpt, csv_text, jsonl_text, prose_text, sums
 from methods.tiny import same_bits, weights_of
 from minilora.arguments import parser
-from minilora.backend import gpu_available
+from minilora.arrays.backend import gpu_available
 from minilora.cli import main
 from minilora.experiments.demo_report import report
 from minilora.experiments.pretrain import run as run_pretraining

@@ -118,9 +118,7 @@ def test_the_scores_are_those_of_the_model_beside_the_baselines(tmp_path):
     lines = printed.splitlines()
     assert lines[0] == "words.csv, valid:" and lines[2].split() == ["accuracy,", "%", "macro-F1,", "%"]
     found = {name: cells for name, *cells in (re.split(r"\s{2,}", line) for line in lines[4:])}
-    assert found == {
-        name: [f"{100 * s['accuracy']:.2f}", f"{100 * s['macro_f1']:.2f}"] for name, s in expected.items()
-    }
+    assert found == {name: [f"{100 * s['accuracy']:.2f}", f"{100 * s['macro_f1']:.2f}"] for name, s in expected.items()}
     assert list(found) == ["the model", "majority class", "naive Bayes, words", "naive Bayes, bytes"]
 
 

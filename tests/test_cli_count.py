@@ -7,7 +7,7 @@ import pytest
 
 import minilora
 from experiments.tiny import byte_gpt
-from minilora.analysis import ARCHITECTURES, METHODS, PUBLISHED, adaptation, flops_per_token, memory_estimate
+from minilora.accounting import ARCHITECTURES, METHODS, PUBLISHED, adaptation, flops_per_token, memory_estimate
 from minilora.cli import main
 from minilora.models import Deberta, DebertaForClassification
 from models.tiny_deberta import CONFIG as DEBERTA

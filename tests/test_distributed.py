@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device_array import to_fake_device
-from minilora.backend import gpu_with_nccl, same_gpu, use_gpu
+from minilora.arrays.backend import gpu_with_nccl, same_gpu, use_gpu
 from minilora.distributed import ALONE, ENDED, FAILED, OtherRankFailed, Ranks, join, launched
 
 LAUNCHED = [
@@ -181,7 +181,7 @@ def test_a_rank_that_is_told_of_the_end_exits(monkeypatch):
 
 def test_a_rank_whose_launcher_is_gone_exits(monkeypatch):
     ranks, _ = waiting(1, {}, monkeypatch)
-    monkeypatch.setattr("os.getppid", lambda: 1)
+    monkeypatch.setattr("os.getppid", lambda: -1)  # 1 may be the launcher itself, of a run in the background
     with pytest.raises(SystemExit):
         ranks.gather(None)
 
@@ -228,7 +228,7 @@ def test_ranks_with_a_gpu_each_sum_by_nccl_and_others_through_the_host(gpus, by_
 
 
 def test_without_a_gpu_there_is_none_to_choose_and_no_nccl(monkeypatch):
-    monkeypatch.setattr("minilora.backend.gpu_available", lambda: False)
+    monkeypatch.setattr("minilora.arrays.backend.gpu_available", lambda: False)
     use_gpu(3)
     same_gpu()()
     assert gpu_with_nccl() is None

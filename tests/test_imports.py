@@ -15,33 +15,30 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 # ---- the rules
 
 # A file imports only from its left: itself, and what its row lists.
-BELOW_LAYERS = ("backend", "blocks", "kernels", "parameter", "ops")
+BELOW_LAYERS = ("arrays", "parameter", "ops")
 BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files")
 BELOW_EXPERIMENTS = (
-    *BELOW_TRAINING, "threads", "distributed", "training", "generation", "interop", "analysis", "gradcheck", "data",
+    *BELOW_TRAINING, "distributed", "training", "interop", "analysis", "accounting", "gradcheck", "data",
 )  # fmt: skip
 MAY_IMPORT = {
-    "backend":     (),
-    "blocks":      ("backend",),
-    "kernels":     ("backend",),
-    "parameter":   ("backend",),
-    "ops":         ("backend", "blocks", "kernels", "parameter"),
+    "arrays":      (),
+    "parameter":   ("arrays",),
+    "ops":         ("arrays", "parameter"),
     "layers":      BELOW_LAYERS,
-    "models":      (*BELOW_LAYERS, "files", "layers"),  # never methods: a model knows not that it is adapted
+    "models":      (*BELOW_LAYERS, "files", "data", "layers"),  # never methods: a model knows not that it is adapted
     "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
-    "training":    (*BELOW_TRAINING, "threads", "distributed", "data", "analysis"),
+    "training":    (*BELOW_TRAINING, "distributed", "data", "analysis", "accounting"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
     "exercises":   BELOW_EXPERIMENTS,
     "verbs":       (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises"),
     "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises", "verbs", "arguments"),
     # beside the row
-    "threads":     (),
-    "distributed": ("backend", "threads"),
-    "files":       ("backend",),
+    "distributed": ("arrays",),
+    "files":       ("arrays",),
     "analysis":    BELOW_LAYERS,
+    "accounting":  BELOW_LAYERS,
     "gradcheck":   BELOW_LAYERS,
     "data":        BELOW_LAYERS,
-    "generation":  (*BELOW_LAYERS, "threads", "layers", "models", "data"),
     "interop":     (*BELOW_TRAINING, "data"),
     "plots":       (),                                  # host arrays in, figures out
     "__init__":    BELOW_EXPERIMENTS,                   # the public names: from minilora import GPT
@@ -50,7 +47,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 
 # Only these files, or folders, may name it: import it, use its name, or begin a string with it ("cupy.cuda").
-ONLY_IN = {"cupy": "backend.py", "matplotlib": "plots/", "mpi4py": "distributed.py"}
+ONLY_IN = {"cupy": "arrays/backend.py", "matplotlib": "plots/", "mpi4py": "distributed.py"}
 # Imported inside functions only, for they are slow to load and not always needed (and mpi4py starts MPI).
 LAZY = ("minilora.plots", "matplotlib", "mpi4py")
 # The mathematics goes through the backend.
@@ -133,7 +130,7 @@ def imports(tree, path):
             elif isinstance(child, ast.ImportFrom):
                 base = here[: len(here) - child.level + 1] if child.level else []
                 base = [*base, *(child.module.split(".") if child.module else [])]
-                if len(base) == 1:  # from minilora import backend, from matplotlib import pyplot
+                if len(base) == 1:  # from minilora.arrays import backend, from matplotlib import pyplot
                     for alias in child.names:
                         yield child, f"{base[0]}.{alias.name}", lazy
                 else:
@@ -209,20 +206,19 @@ BAD = [
     ("models/gpt.py", "m = __import__('minilora.methods')", "models imports methods"),
     ("models/gpt.py", "m = import_module(f'minilora.methods.{name}')", "models imports methods"),
     ("models/gpt.py", "m = import_module(name)", "say which module"),
-    ("backend.py", "from minilora.parameter import Parameter", "backend imports parameter"),
+    ("arrays/backend.py", "from minilora.parameter import Parameter", "arrays imports parameter"),
     ("parameter.py", "from minilora.layers import Linear", "parameter imports layers"),
     ("methods/lora.py", "from minilora.training import AdamW", "methods imports training"),
     ("methods/lora.py", "from minilora.interop import load_peft", "methods imports interop"),
     ("training/loop.py", "from minilora.experiments import table6", "training imports experiments"),
-    ("training/loop.py", "from minilora.generation import generate", "training imports generation"),
     ("experiments/table6.py", "from minilora.cli import main", "experiments imports cli"),
     ("analysis/rank.py", "from minilora.layers import Linear", "analysis imports layers"),
     ("gradcheck.py", "from minilora.models import GPT", "gradcheck imports models"),
     ("data/batches.py", "from minilora.models import GPT", "data imports models"),
-    ("generation.py", "from minilora.methods import apply_lora", "generation imports methods"),
+    ("models/generation.py", "from minilora.methods import apply_lora", "models imports methods"),
     ("interop/peft.py", "from minilora.training import AdamW", "interop imports training"),
-    ("plots/bench.py", "from minilora.backend import to_numpy", "plots imports backend"),
-    ("ops/linear.py", "from minilora.threads import cores", "ops imports threads"),
+    ("plots/bench.py", "from minilora.arrays.backend import to_numpy", "plots imports arrays"),
+    ("arrays/threads.py", "from minilora.ops import rows", "arrays imports ops"),
     ("files.py", "from minilora.models import GPT", "files imports models"),
     ("layers/linear.py", "from minilora import Linear", "say which module"),
     ("layers/linear.py", "import minilora", "say which module"),
@@ -233,18 +229,18 @@ BAD = [
     ("ops/linear.py", "def f():\n    from numpy.linalg import norm", "ops/ imports neither"),
     ("ops/linear.py", "if TYPE_CHECKING:\n    import numpy", "ops/ imports neither"),
     ("ops/linear.py", "import cupy", "ops/ imports neither"),
-    ("training/loop.py", "import cupy as cp", "only backend.py names cupy"),
-    ("training/loop.py", "def f():\n    from cupy import asarray", "only backend.py names cupy"),
-    ("training/loop.py", "gpu = 'cupy' in sys.modules", "only backend.py names cupy"),
-    ("training/loop.py", "xp = import_module('cupy')", "only backend.py names cupy"),
-    ("training/loop.py", "x = backend.cupy.asarray(x)", "only backend.py names cupy"),
-    ("cli.py", "print('cupy-cuda12x is missing')", "only backend.py names cupy"),
+    ("training/loop.py", "import cupy as cp", "only arrays/backend.py names cupy"),
+    ("training/loop.py", "def f():\n    from cupy import asarray", "only arrays/backend.py names cupy"),
+    ("training/loop.py", "gpu = 'cupy' in sys.modules", "only arrays/backend.py names cupy"),
+    ("training/loop.py", "xp = import_module('cupy')", "only arrays/backend.py names cupy"),
+    ("training/loop.py", "x = backend.cupy.asarray(x)", "only arrays/backend.py names cupy"),
+    ("cli.py", "print('cupy-cuda12x is missing')", "only arrays/backend.py names cupy"),
     ("cli.py", "def f():\n    import matplotlib", "only plots/ names matplotlib"),
     ("experiments/table6.py", "def f():\n    import matplotlib.pyplot", "only plots/ names matplotlib"),
     ("experiments/table6.py", "def f():\n    from matplotlib import cm", "only plots/ names matplotlib"),
     ("experiments/table6.py", "x = 'matplotlib.pyplot'", "only plots/ names matplotlib"),
     ("ops/plots.py", "def f():\n    import matplotlib", "only plots/ names matplotlib"),
-    ("ops/backend.py", "def f():\n    import cupy", "only backend.py names cupy"),
+    ("ops/backend.py", "def f():\n    import cupy", "only arrays/backend.py names cupy"),
     ("training/loop.py", "def f():\n    from mpi4py import MPI", "only distributed.py names mpi4py"),
     ("cli.py", "def f():\n    import mpi4py.futures", "only distributed.py names mpi4py"),
     # lazily
@@ -279,13 +275,13 @@ BAD = [
 ]
 
 GOOD = [
-    ("backend.py", "import numpy\ndef f():\n    import cupy\n    return 'cupy'"),
-    ("ops/linear.py", "import math\nfrom typing import NamedTuple\nfrom minilora.backend import get_xp"),
+    ("arrays/backend.py", "import numpy\ndef f():\n    import cupy\n    return 'cupy'"),
+    ("ops/linear.py", "import math\nfrom typing import NamedTuple\nfrom minilora.arrays.backend import get_xp"),
     ("ops/lora_linear.py", "from minilora.ops.linear import f\nfrom .rows import rows\nfrom . import rows"),
     ("ops/gelu.py", '"""On CuPy, cupy and numpy agree."""\n# cupy\nMESSAGE = "on cupy"'),
     ("layers/linear.py", "import numpy as np\nfrom minilora.parameter import Parameter\nfrom ..ops import f"),
     ("methods/lora.py", "from minilora.models.gpt import GPT\nfrom safetensors.numpy import save_file"),
-    ("generation.py", "from minilora.models import GPT\nfrom minilora.data.tokenizer import decode"),
+    ("models/generation.py", "from minilora.models import GPT\nfrom minilora.data.tokenizer import decode"),
     ("interop/peft.py", "from minilora.methods import apply_lora\nx = np.load(f, allow_pickle=False)"),
     ("experiments/table6.py", "from minilora import GPT\ndef f():\n    from minilora import plots"),
     ("experiments/record.py", "import minilora\nminilora.__version__"),
@@ -311,12 +307,12 @@ def test_a_good_file_breaks_none(path, source):
 
 
 def test_the_row_of_the_design():
-    """backend <- parameter <- ops <- layers <- models <- methods <- training <- experiments <- cli."""
-    row = "backend parameter ops layers models methods training experiments cli".split()
+    """arrays <- parameter <- ops <- layers <- models <- methods <- training <- experiments <- cli."""
+    row = "arrays parameter ops layers models methods training experiments cli".split()
     for i, name in enumerate(row):
         assert [other for other in row if other in MAY_IMPORT[name]] == row[:i]
-    for name in ("analysis", "gradcheck", "data"):
-        assert set(MAY_IMPORT[name]) <= {*row[:3], "blocks", "kernels"}
+    for name in ("analysis", "accounting", "gradcheck", "data"):
+        assert set(MAY_IMPORT[name]) <= set(row[:3])
 
 
 # ---- the package itself
@@ -327,7 +323,7 @@ def files():
 
 
 def test_the_package_is_there():
-    assert {"__init__.py", "backend.py"} <= set(files())
+    assert {"__init__.py", "arrays/backend.py"} <= set(files())
 
 
 @pytest.mark.parametrize("path", files())

@@ -28,7 +28,7 @@ rng = np.random.default_rng(0)
 # write shapes behind the lines that make them.
 
 # %%
-M = np.array([[1, 2], [2, 5], [2, 4]])                            # (3, 2)
+M = np.array([[1, 2], [2, 5], [2, 4]])  # (3, 2)
 plots.matrices({"$M$": M})
 
 # %% [markdown]
@@ -61,7 +61,7 @@ plots.elimination(matrix_rank_steps(M))
 # $M^\top$, the table with rows and columns exchanged.
 
 # %%
-plots.elimination(matrix_rank_steps(M.T))                         # (2, 3)
+plots.elimination(matrix_rank_steps(M.T))  # (2, 3)
 
 # %% [markdown]
 # Two again, and that is no accident: **row rank and column rank are always the same**. The reason is worth a minute,
@@ -77,8 +77,8 @@ plots.elimination(matrix_rank_steps(M.T))                         # (2, 3)
 # the first and once the second, row 3 is twice the first:
 
 # %%
-A = np.array([[1, 2], [0, 1]])                                    # (r, 2), with r = 2
-B = np.array([[1, 0], [2, 1], [2, 0]])                            # (3, r)
+A = np.array([[1, 2], [0, 1]])  # (r, 2), with r = 2
+B = np.array([[1, 0], [2, 1], [2, 0]])  # (3, r)
 plots.matrices({"$M$": M, "$B$": B, "$A$": A, "$BA$": B @ A}, ("=", "@", "="))
 
 # %% [markdown]
@@ -88,8 +88,8 @@ plots.matrices({"$M$": M, "$B$": B, "$A$": A, "$BA$": B @ A}, ("=", "@", "="))
 # enough.
 
 # %%
-M1 = np.array([[1, 2], [2, 4], [2, 4]])                           # (3, 2)
-A1, B1 = np.array([[1, 2]]), np.array([[1], [2], [2]])            # (1, 2), (3, 1)
+M1 = np.array([[1, 2], [2, 4], [2, 4]])  # (3, 2)
+A1, B1 = np.array([[1, 2]]), np.array([[1], [2], [2]])  # (1, 2), (3, 1)
 print("rank:", matrix_rank_steps(M1).rank)
 plots.matrices({"$M$": M1, "$B$": B1, "$A$": A1}, ("=", "@"))
 
@@ -106,14 +106,14 @@ plots.matrices({"$M$": M1, "$B$": B1, "$A$": A1}, ("=", "@"))
 
 # %%
 for r in 1, 2, 3, 5:
-    B, A = rng.integers(-3, 4, (6, r)), rng.integers(-3, 4, (r, 8))                      # (O, r), (r, I)
+    B, A = rng.integers(-3, 4, (6, r)), rng.integers(-3, 4, (r, 8))  # (O, r), (r, I)
     print(f"r = {r}: B A has shape {(B @ A).shape} and rank {matrix_rank_steps(B @ A).rank}")
 
 # %% [markdown]
 # The same as a picture. Here are a $B$ and an $A$ of rank 2, and their product:
 
 # %%
-B, A = rng.integers(1, 4, (5, 2)), rng.integers(-2, 3, (2, 6))    # (O, r), (r, I), with r = 2
+B, A = rng.integers(1, 4, (5, 2)), rng.integers(-2, 3, (2, 6))  # (O, r), (r, I), with r = 2
 plots.matrices({"$B$": B, "$A$": A, "$BA$": B @ A}, ("@", "="))
 
 # %% [markdown]
@@ -122,7 +122,7 @@ plots.matrices({"$B$": B, "$A$": A, "$BA$": B @ A}, ("@", "="))
 # rank $r$ at most:
 
 # %%
-terms = {f"$b_{k + 1} a_{k + 1}$": np.outer(B[:, k], A[k]) for k in (0, 1)}              # (O, I) each
+terms = {f"$b_{k + 1} a_{k + 1}$": np.outer(B[:, k], A[k]) for k in (0, 1)}  # (O, I) each
 plots.matrices({"$BA$": B @ A, **terms}, ("=", "+"))
 
 # %% [markdown]
@@ -149,8 +149,8 @@ print("rounded:", 3 - 0.3 / 0.1)
 # %%
 from minilora.analysis import svd_of
 
-M2 = np.array([[1.0, 2.0], [0.5, -0.6]])                          # (O, I) = (2, 2)
-U, S, Vt = svd_of(M2)                                             # (O, 2), (2,), (2, I)
+M2 = np.array([[1.0, 2.0], [0.5, -0.6]])  # (O, I) = (2, 2)
+U, S, Vt = svd_of(M2)  # (O, 2), (2,), (2, I)
 plots.circle_and_image(M2, U, S, Vt)
 
 # %% [markdown]
@@ -168,7 +168,7 @@ plots.circle_and_image(M2, U, S, Vt)
 
 # %%
 for i in 0, 1:
-    print("M v =", M2 @ Vt[i], "   sigma u =", S[i] * U[:, i])    # (O,), (O,)
+    print("M v =", M2 @ Vt[i], "   sigma u =", S[i] * U[:, i])  # (O,), (O,)
 
 # %% [markdown]
 # ### A sum of matrices of rank 1
@@ -182,7 +182,7 @@ for i in 0, 1:
 # singular values that are not zero**. And now we know how large each of them is. Our first matrix, in two terms:
 
 # %%
-U, S, Vt = svd_of(M)                                              # (3, 2), (2,), (2, 2)
+U, S, Vt = svd_of(M)  # (3, 2), (2,), (2, 2)
 terms = {rf"$\sigma_{i + 1} u_{i + 1} v_{i + 1}^\top$": S[i] * np.outer(U[:, i], Vt[i]) for i in (0, 1)}
 print("sigma =", S)
 plots.matrices({"$M$": M, **terms}, ("=", "+"))
@@ -202,9 +202,9 @@ plots.matrices({"$M$": M, **terms}, ("=", "+"))
 # %%
 from minilora.analysis import numerical_rank, singular_values
 
-B, A = rng.standard_normal((8, 3)), rng.standard_normal((3, 10))                         # (O, r), (r, I)
-product = B.astype("float32") @ A.astype("float32")               # (O, I)
-S = singular_values(product)                                      # (8,)
+B, A = rng.standard_normal((8, 3)), rng.standard_normal((3, 10))  # (O, r), (r, I)
+product = B.astype("float32") @ A.astype("float32")  # (O, I)
+S = singular_values(product)  # (8,)
 print("numerical rank:", numerical_rank(product))
 plots.spectrum_cut(S, tolerance=S[0] * 10 * np.finfo("float32").eps)
 
@@ -229,7 +229,7 @@ plots.spectrum_cut(S, tolerance=S[0] * 10 * np.finfo("float32").eps)
 # %%
 from minilora.analysis import low_rank_approximation, low_rank_errors
 
-word = plots.word_image("LoRA")                                   # (O, I)
+word = plots.word_image("LoRA")  # (O, I)
 
 
 def closest_word(r=8):
@@ -261,7 +261,7 @@ closest_word(8)
 from minilora import load_bundled
 
 model = load_bundled("decoder")
-W = model.blocks[0].attn.q_proj.W.data                            # (O, I)
+W = model.blocks[0].attn.q_proj.W.data  # (O, I)
 
 
 def closest_weight(r=16):
@@ -285,10 +285,10 @@ closest_weight(16)
 # matrix of the same size with random entries:
 
 # %%
-noise = rng.standard_normal(W.shape)                              # (O, I)
+noise = rng.standard_normal(W.shape)  # (O, I)
 lines = {}
 for label, matrix in {"$W_q$ of the model": W, "random": noise}.items():
-    errors = low_rank_errors(matrix)                              # arrays (193,), one entry for each rank from 0
+    errors = low_rank_errors(matrix)  # arrays (193,), one entry for each rank from 0
     lines[label] = errors.parameters, errors.frobenius / errors.frobenius[0]
 plots.curves(lines, x="numbers in $B$ and $A$ together", y="relative error")
 
@@ -322,7 +322,7 @@ plots.singular_values(spectra, of="W")
 from minilora.analysis import rank_measures
 
 weights = {name: p.data for name, p in model.named_parameters() if name.endswith("proj.W")}  # (O, I) each
-numbers = {name: rng.standard_normal(M.shape) for name, M in weights.items()}            # (O, I) each
+numbers = {name: rng.standard_normal(M.shape) for name, M in weights.items()}  # (O, I) each
 of_W, of_numbers = rank_measures(weights), rank_measures(numbers)
 plots.ranks({"$W$": of_W, "random numbers": of_numbers})
 
@@ -350,14 +350,14 @@ before = {name: p.data.copy() for name, p in model.named_parameters()}
 apply_full(model)
 Trainer(model, lambda rng: task.sample_batch(rng, 4), TrainConfig(steps=30, lr=1e-3)).run(progress=False)
 after = {name: p.data.copy() for name, p in model.named_parameters()}
-deltas = weight_changes(before, after)                            # by name, (O, I) each
+deltas = weight_changes(before, after)  # by name, (O, I) each
 
 # %% [markdown]
 # Is the rank of $\Delta W$ low? Beside it, its own entries in random order: as large, and with nothing in common.
 
 # %%
-delta_W = deltas["blocks.0.attn.q_proj.W"]                        # (O, I)
-shuffled = rng.permutation(delta_W.ravel()).reshape(delta_W.shape)                       # (O, I)
+delta_W = deltas["blocks.0.attn.q_proj.W"]  # (O, I)
+shuffled = rng.permutation(delta_W.ravel()).reshape(delta_W.shape)  # (O, I)
 print("numerical rank:", numerical_rank(delta_W))
 plots.singular_values({r"$\Delta W_q$": singular_values(delta_W), "its entries, shuffled": singular_values(shuffled)})
 
@@ -386,6 +386,7 @@ plots.ranks({"$W$": of_W, "random numbers": of_numbers, r"$\Delta W$": of_change
 # Few directions carry most of $\Delta W$. But do the others matter? Ask the model: replace the change of **every**
 # matrix in its four blocks by its best approximation of rank $r$, leave the rest (embeddings, biases) as trained, and
 # measure the loss on held-out examples (lower is better).
+
 
 # %%
 def loss_with_rank(r):
@@ -427,7 +428,7 @@ from minilora.analysis import delta_weights
 model = load_bundled("decoder")
 apply_lora(model, LoRAConfig(rank=4, alpha=8), rng=rng)
 Trainer(model, lambda rng: task.sample_batch(rng, 4), TrainConfig(steps=30, lr=1e-2)).run(progress=False)
-lora_delta = delta_weights(model)["blocks.0.attn.q_proj"]         # (O, I)
+lora_delta = delta_weights(model)["blocks.0.attn.q_proj"]  # (O, I)
 print("numerical rank:", numerical_rank(lora_delta))
 
 # %%

@@ -43,8 +43,8 @@ def show(errors):
 # and `numerical_gradient` computes it for every entry. For $L = \sum_i x_i^2$ we know the answer, $2x$:
 
 # %%
-x = np.array([1.0, -2.0, 0.5])                                    # (3,)
-print("asked  ", numerical_gradient(lambda x: np.sum(x**2), x))   # (3,)
+x = np.array([1.0, -2.0, 0.5])  # (3,)
+print("asked  ", numerical_gradient(lambda x: np.sum(x**2), x))  # (3,)
 print("derived", 2 * x)
 
 # %% [markdown]
@@ -56,14 +56,14 @@ print("derived", 2 * x)
 # is $\cos x$, in both precisions.
 
 # %%
-point = rng.standard_normal(50)                                   # (50,)
+point = rng.standard_normal(50)  # (50,)
 steps = 10.0 ** np.arange(-12, 0.5, 0.5)
 
 
 def error_at(h, dtype):
     """How far the numerical gradient of sin is from cos, relative to its size."""
     x = point.astype(dtype)
-    found = numerical_gradient(np.sin, x, np.ones_like(x), h=h)   # (50,)
+    found = numerical_gradient(np.sin, x, np.ones_like(x), h=h)  # (50,)
     return np.linalg.norm(found - np.cos(point)) / np.linalg.norm(np.cos(point))
 
 
@@ -100,10 +100,10 @@ plots.curves(errors, x="step size $h$", y="relative error", log="xy")
 # %%
 from minilora.ops import linear_backward, linear_forward
 
-x = rng.standard_normal((2, 3))                                   # (N, I)
-W = rng.standard_normal((4, 3))                                   # (O, I)
-bias = rng.standard_normal(4)                                     # (O,)
-y, cache = linear_forward(x, W, bias)                             # (N, O)
+x = rng.standard_normal((2, 3))  # (N, I)
+W = rng.standard_normal((4, 3))  # (O, I)
+bias = rng.standard_normal(4)  # (O,)
+y, cache = linear_forward(x, W, bias)  # (N, O)
 plots.matrices({"$y$": y, "$x$": x, r"$W^\top$": W.T, "bias": bias}, ("=", "@", "+"))
 
 # %% [markdown]
@@ -118,8 +118,8 @@ plots.matrices({"$y$": y, "$x$": x, r"$W^\top$": W.T, "bias": bias}, ("=", "@", 
 # There is a sum wherever something is used more than once. Let us draw an upstream gradient and see $dW$ being made.
 
 # %%
-dy = rng.standard_normal((2, 4))                                  # (N, O)
-dx, dW, dbias = linear_backward(dy, cache)                        # (N, I), (O, I), (O,)
+dy = rng.standard_normal((2, 4))  # (N, O)
+dx, dW, dbias = linear_backward(dy, cache)  # (N, I), (O, I), (O,)
 plots.matrices({"$dW$": dW, r"$dy^\top$": dy.T, "$x$": x}, ("=", "@"))
 
 # %% [markdown]
@@ -158,9 +158,9 @@ show(check_op(linear_forward, linear_backward, {"x": x, "W": W, "bias": bias}, r
 # %%
 from minilora.ops import softmax_backward, softmax_forward
 
-x = rng.standard_normal((1, 5))                                   # (N, V)
-probs, cache = softmax_forward(x)                                 # (N, V)
-J = np.diag(probs[0]) - np.outer(probs[0], probs[0])              # (V, V)
+x = rng.standard_normal((1, 5))  # (N, V)
+probs, cache = softmax_forward(x)  # (N, V)
+J = np.diag(probs[0]) - np.outer(probs[0], probs[0])  # (V, V)
 plots.matrices({"$x$": x, "$p$": probs, "$J$": J}, own_scale=True)
 
 # %% [markdown]
@@ -174,7 +174,7 @@ plots.matrices({"$x$": x, "$p$": probs, "$J$": J}, own_scale=True)
 # instead of a matrix, and the same numbers:
 
 # %%
-dprobs = rng.standard_normal((1, 5))                              # (N, V)
+dprobs = rng.standard_normal((1, 5))  # (N, V)
 print("with the Jacobian", dprobs @ J)
 print("with one line    ", softmax_backward(dprobs, cache))
 show(check_op(softmax_forward, softmax_backward, {"x": x}, rng=rng))
@@ -191,9 +191,9 @@ show(check_op(softmax_forward, softmax_backward, {"x": x}, rng=rng))
 # %%
 from minilora.ops import layernorm_backward, layernorm_forward
 
-x = rng.standard_normal((3, 6)) * [[0.1], [1.0], [30.0]] + [[0.0], [5.0], [0.0]]   # (N, C)
-gain, bias = rng.uniform(0.5, 1.5, 6), rng.standard_normal(6)     # (C,), (C,)
-y, cache = layernorm_forward(x, gain, bias)                       # (N, C)
+x = rng.standard_normal((3, 6)) * [[0.1], [1.0], [30.0]] + [[0.0], [5.0], [0.0]]  # (N, C)
+gain, bias = rng.uniform(0.5, 1.5, 6), rng.standard_normal(6)  # (C,), (C,)
+y, cache = layernorm_forward(x, gain, bias)  # (N, C)
 plots.matrices({"$x$": x, r"$\hat x$": cache.xhat}, own_scale=True)
 
 # %% [markdown]
@@ -208,10 +208,10 @@ plots.matrices({"$x$": x, r"$\hat x$": cache.xhat}, own_scale=True)
 # orthogonal to $\hat x$:
 
 # %%
-dy = rng.standard_normal((3, 6))                                  # (N, C)
-dx, dgain, dbias = layernorm_backward(dy, cache)                  # (N, C), (C,), (C,)
-print("along a shift  ", dx.sum(axis=1))                          # (N,)
-print("along a stretch", np.sum(dx * cache.xhat, axis=1))         # (N,)   zero only up to eps
+dy = rng.standard_normal((3, 6))  # (N, C)
+dx, dgain, dbias = layernorm_backward(dy, cache)  # (N, C), (C,), (C,)
+print("along a shift  ", dx.sum(axis=1))  # (N,)
+print("along a stretch", np.sum(dx * cache.xhat, axis=1))  # (N,)   zero only up to eps
 
 # %%
 plots.matrices({"$dy$": dy, "$dx$": dx}, own_scale=True)
@@ -250,6 +250,7 @@ def verdict(*args, **kwargs):
 # softmax **always** sum to 1. Their sum does not depend on $x$, so its gradient is zero, and a backward that returns
 # nothing but zeros is "right".
 
+
 # %%
 def zeros(dprobs, cache):
     """A backward of softmax that does nothing."""
@@ -264,7 +265,7 @@ def naive_check(forward, backward, x):
 
 
 # %%
-x = rng.standard_normal((2, 5))                                   # (N, V)
+x = rng.standard_normal((2, 5))  # (N, V)
 bad = naive_check(softmax_forward, zeros, x)
 good = verdict(softmax_forward, zeros, {"x": x}, rng=rng)
 table["softmax: zeros"] = {"the bad check": bad, "a good one": good}
@@ -279,12 +280,13 @@ print("the bad check:", bad)
 # The variance is a mean, a sum divided by $C$. Some libraries divide by $C - 1$ instead, and so it is easily mixed
 # up. Here is a backward of layer normalisation that does so in one of its two means:
 
+
 # %%
 def off_by_one(dy, cache):
     """dx of layer normalisation with C - 1 where C belongs."""
-    dxhat = dy * cache.gain                                       # (N, C)
-    mean_dxhat = dxhat.mean(axis=-1, keepdims=True)               # (N, 1)
-    along_xhat = np.sum(dxhat * cache.xhat, axis=-1, keepdims=True) / (dy.shape[-1] - 1)   # (N, 1)
+    dxhat = dy * cache.gain  # (N, C)
+    mean_dxhat = dxhat.mean(axis=-1, keepdims=True)  # (N, 1)
+    along_xhat = np.sum(dxhat * cache.xhat, axis=-1, keepdims=True) / (dy.shape[-1] - 1)  # (N, 1)
     return cache.inv_std * (dxhat - mean_dxhat - cache.xhat * along_xhat)
 
 
@@ -292,12 +294,13 @@ def off_by_one(dy, cache):
 # Checked in float32, with a step that suits it: how far are the right backward and the wrong one from what the
 # forward says?
 
+
 # %%
 def error_in(dtype, backward, h):
     """The relative error of a layer normalisation's dx, everything being computed in one dtype."""
-    x, dy = (np.random.default_rng(1).standard_normal((2, 2, 256)).astype(dtype))         # (N, C) each
-    one, zero = np.ones(256, dtype), np.zeros(256, dtype)           # (C,)
-    found = numerical_gradient(lambda x: layernorm_forward(x, one, zero)[0], x, dy, h)   # (N, C)
+    x, dy = np.random.default_rng(1).standard_normal((2, 2, 256)).astype(dtype)  # (N, C) each
+    one, zero = np.ones(256, dtype), np.zeros(256, dtype)  # (C,)
+    found = numerical_gradient(lambda x: layernorm_forward(x, one, zero)[0], x, dy, h)  # (N, C)
     return np.linalg.norm(backward(dy, layernorm_forward(x, one, zero)[1]) - found) / np.linalg.norm(found)
 
 
@@ -313,7 +316,7 @@ for dtype, h in ("float32", 1e-3), ("float64", 1e-5):
 # float64 there are six orders of magnitude between them. That is why `check_op` takes nothing else:
 
 # %%
-x, gain, bias = (rng.standard_normal(shape) for shape in ((2, 32), 32, 32))              # (N, C), (C,), (C,)
+x, gain, bias = (rng.standard_normal(shape) for shape in ((2, 32), 32, 32))  # (N, C), (C,), (C,)
 try:
     check_op(layernorm_forward, off_by_one, {"x": x.astype("float32"), "gain": gain, "bias": bias}, rng=rng)
 except TypeError as error:
@@ -330,6 +333,7 @@ table["layer norm: C - 1"] = {"the bad check": bad, "a good one": good}
 # Here is a backward with $dW$ transposed. A check of the shape, and of the norm for good measure, has nothing against
 # it:
 
+
 # %%
 def transposed(dy, cache):
     """linear_backward, with dW transposed."""
@@ -337,9 +341,9 @@ def transposed(dy, cache):
     return dx, dW.T, dbias
 
 
-x, W, bias, dy = (rng.standard_normal(shape) for shape in ((2, 4), (4, 4), 4, (2, 4)))   # I = O = 4
-y, cache = linear_forward(x, W, bias)                             # (N, O)
-right, wrong = linear_backward(dy, cache)[1], transposed(dy, cache)[1]                   # (O, I) or (I, O)
+x, W, bias, dy = (rng.standard_normal(shape) for shape in ((2, 4), (4, 4), 4, (2, 4)))  # I = O = 4
+y, cache = linear_forward(x, W, bias)  # (N, O)
+right, wrong = linear_backward(dy, cache)[1], transposed(dy, cache)[1]  # (O, I) or (I, O)
 bad = "passes" if wrong.shape == W.shape and np.isclose(np.linalg.norm(wrong), np.linalg.norm(right)) else "caught"
 plots.matrices({"$dW$, right": right, "$dW$, wrong": wrong}, ("",))
 
@@ -348,7 +352,7 @@ plots.matrices({"$dW$, right": right, "$dW$, wrong": wrong}, ("",))
 # compared, and they compare the numbers all the same.
 
 # %%
-W = rng.standard_normal((3, 4))                                   # (O, I), O = 3 and I = 4
+W = rng.standard_normal((3, 4))  # (O, I), O = 3 and I = 4
 good = verdict(linear_forward, transposed, {"x": x, "W": W, "bias": bias[:3]}, rng=rng)
 table["linear: dW transposed"] = {"the bad check": bad, "a good one": good}
 print("the bad check:", bad)
@@ -374,7 +378,7 @@ def forgets_scale(dy, cache):
 # %%
 names, shapes = ("x", "W", "bias", "A", "B"), ((2, 5), (4, 5), 4, (3, 5), (4, 3))
 arrays = {name: rng.standard_normal(shape) for name, shape in zip(names, shapes)}
-at_start = arrays | {"B": np.zeros((4, 3))}                       # (O, r)
+at_start = arrays | {"B": np.zeros((4, 3))}  # (O, r)
 bad = verdict(lora_linear_forward, forgets_scale, at_start, 2.0, rng=rng, wrt=("x", "A", "B"))
 good = verdict(lora_linear_forward, forgets_scale, arrays, 2.0, rng=rng, wrt=("x", "A", "B"))
 table["LoRA: scale forgotten"] = {"the bad check": bad, "a good one": good}
@@ -395,7 +399,7 @@ plots.word_grid(table, {"passes": "orange", "caught": "blue"})
 # small as $10^{-30}$:
 
 # %%
-arrays = {"x": rng.standard_normal((2, 5)), "gain": rng.uniform(0.5, 1.5, 5), "bias": np.ones(5)}   # (N, C), (C,), (C,)
+arrays = {"x": rng.standard_normal((2, 5)), "gain": rng.uniform(0.5, 1.5, 5), "bias": np.ones(5)}  # (N, C), (C,), (C,)
 for method in ("difference", "complex"):
     show(check_op(layernorm_forward, layernorm_backward, arrays, rng=rng, method=method))
 

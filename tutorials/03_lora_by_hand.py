@@ -51,12 +51,12 @@ plots.lora_picture()
 # numbers a row.
 
 # %%
-x = rng.standard_normal((2, 5))                                   # (N, I)
-W, bias = rng.standard_normal((4, 5)), rng.standard_normal(4)     # (O, I), (O,)
-A, B = rng.standard_normal((2, 5)), rng.standard_normal((4, 2))   # (r, I), (O, r)
+x = rng.standard_normal((2, 5))  # (N, I)
+W, bias = rng.standard_normal((4, 5)), rng.standard_normal(4)  # (O, I), (O,)
+A, B = rng.standard_normal((2, 5)), rng.standard_normal((4, 2))  # (r, I), (O, r)
 alpha, r = 4, 2
 scale = alpha / r
-y, cache = lora_linear_forward(x, W, bias, A, B, scale)           # (N, O)
+y, cache = lora_linear_forward(x, W, bias, A, B, scale)  # (N, O)
 print("y", y.shape, "  h", cache.h.shape)
 
 # %% [markdown]
@@ -64,7 +64,7 @@ print("y", y.shape, "  h", cache.h.shape)
 # makes the large matrix $\Delta W$ first. LoRA never makes it while training. Here we do, to look at it:
 
 # %%
-delta_W = scale * B @ A                                           # (O, I)
+delta_W = scale * B @ A  # (O, I)
 print("the same:", np.allclose(y, linear_forward(x, W + delta_W, bias)[0]))
 plots.matrices({r"$\Delta W$": delta_W, "scale $B$": scale * B, "$A$": A}, ("=", "@"))
 
@@ -83,12 +83,12 @@ plots.bars(counts, x="trained numbers in one matrix", log=True)
 # With a live kernel, move the rank and watch $\Delta W$ become richer; the static picture below is rank 3.
 
 # %%
-many_B, many_A = rng.standard_normal((12, 12)), rng.standard_normal((12, 16))            # (O, r), (r, I)
+many_B, many_A = rng.standard_normal((12, 12)), rng.standard_normal((12, 16))  # (O, r), (r, I)
 
 
 def of_rank(r=3):
     """Delta W of rank r, between 12 and 16 features."""
-    B, A = many_B[:, :r], many_A[:r]                              # (O, r), (r, I)
+    B, A = many_B[:, :r], many_A[:r]  # (O, r), (r, I)
     return plots.matrices({rf"$\Delta W$ of rank {r}": B @ A, "$B$": B, "$A$": A}, ("=", "@"), own_scale=True)
 
 
@@ -119,11 +119,11 @@ of_rank(3)
 # $$dx = dy\, W + dh\, A.$$
 
 # %%
-dy = rng.standard_normal((2, 4))                                  # (N, O)
-dB = scale * dy.T @ cache.h                                       # (O, N) @ (N, r) -> (O, r)
-dh = scale * dy @ B                                               # (N, O) @ (O, r) -> (N, r)
-dA = dh.T @ x                                                     # (r, N) @ (N, I) -> (r, I)
-dx = dy @ W + dh @ A                                              # (N, I)
+dy = rng.standard_normal((2, 4))  # (N, O)
+dB = scale * dy.T @ cache.h  # (O, N) @ (N, r) -> (O, r)
+dh = scale * dy @ B  # (N, O) @ (O, r) -> (N, r)
+dA = dh.T @ x  # (r, N) @ (N, I) -> (r, I)
+dx = dy @ W + dh @ A  # (N, I)
 for ours, theirs in zip((dx, dA, dB), lora_linear_backward(dy, cache)):
     print(ours.shape, np.allclose(ours, theirs))
 
@@ -148,8 +148,8 @@ print(",  ".join(f"{name}: {error:.0e}" for name, error in errors.items()))
 # output that $B$ spans; $B$ learns what $G$ says about the $r$ directions of the input that $A$ spans.
 
 # %%
-G = linear_backward(dy, linear_forward(x, W)[1])[1]               # (O, I)
-_, dA, dB = lora_linear_backward(dy, cache)                       # (r, I), (O, r)
+G = linear_backward(dy, linear_forward(x, W)[1])[1]  # (O, I)
+_, dA, dB = lora_linear_backward(dy, cache)  # (r, I), (O, r)
 print("dA = scale B^T G:", np.allclose(dA, scale * B.T @ G), "  dB = scale G A^T:", np.allclose(dB, scale * G @ A.T))
 plots.matrices({"$G$": G, r"$dB \propto G A^\top$": dB, r"$dA \propto B^\top G$": dA}, own_scale=True)
 
@@ -162,9 +162,9 @@ plots.matrices({"$G$": G, r"$dB \propto G A^\top$": dB, r"$dA \propto B^\top G$"
 # rank 2). LoRA's step is a caricature of $G$, drawn with the few strokes that $A$ and $B$ allow:
 
 # %%
-G = rng.standard_normal((24, 3)) @ rng.standard_normal((3, 32))   # (O, I)
-A2, B2 = rng.standard_normal((2, 32)), rng.standard_normal((24, 2))                      # (r, I), (O, r)
-seen = G @ A2.T @ A2 + B2 @ B2.T @ G                              # (O, I)
+G = rng.standard_normal((24, 3)) @ rng.standard_normal((3, 32))  # (O, I)
+A2, B2 = rng.standard_normal((2, 32)), rng.standard_normal((24, 2))  # (r, I), (O, r)
+seen = G @ A2.T @ A2 + B2 @ B2.T @ G  # (O, I)
 print(f"cosine of the two directions: {np.sum(G * seen) / np.linalg.norm(G) / np.linalg.norm(seen):.2f}")
 plots.matrices({"full: $G$": G, r"LoRA: $G A^\top A + B B^\top G$": seen}, own_scale=True)
 
@@ -182,7 +182,7 @@ plots.matrices({"full: $G$": G, r"LoRA: $G A^\top A + B B^\top G$": seen}, own_s
 
 # %%
 _, at_start = lora_linear_forward(x, W, bias, A, np.zeros((4, 2)), scale)
-_, dA, dB = lora_linear_backward(dy, at_start)                    # (r, I), (O, r)
+_, dA, dB = lora_linear_backward(dy, at_start)  # (r, I), (O, r)
 plots.matrices({"$dA$ at $B = 0$": dA, "$dB$ at $B = 0$": dB})
 
 # %% [markdown]
@@ -191,9 +191,9 @@ plots.matrices({"$dA$ at $B = 0$": dA, "$dB$ at $B = 0$": dB})
 # that makes a layer produce given outputs) with plain gradient descent.
 
 # %%
-X = rng.standard_normal((64, 5))                                  # (N, I)
-hidden = 0.3 * rng.standard_normal((4, 2)) @ rng.standard_normal((2, 5))                 # (O, I), what is to be found
-target = linear_forward(X, W + hidden)[0]                         # (N, O)
+X = rng.standard_normal((64, 5))  # (N, I)
+hidden = 0.3 * rng.standard_normal((4, 2)) @ rng.standard_normal((2, 5))  # (O, I), what is to be found
+target = linear_forward(X, W + hidden)[0]  # (N, O)
 
 
 # %%
@@ -201,15 +201,15 @@ def descend(A, B, steps=300, lr=0.05):
     """The loss at each step of gradient descent on A and B, with scale 1."""
     losses = []
     for _ in range(steps):
-        y, cache = lora_linear_forward(X, W, None, A, B, 1.0)     # (N, O)
+        y, cache = lora_linear_forward(X, W, None, A, B, 1.0)  # (N, O)
         losses.append(np.mean((y - target) ** 2))
         _, dA, dB = lora_linear_backward((y - target) / len(X), cache)
-        A, B = A - lr * dA, B - lr * dB                           # (r, I), (O, r)
+        A, B = A - lr * dA, B - lr * dB  # (r, I), (O, r)
     return losses
 
 
 # %%
-A0, B0 = 0.4 * rng.standard_normal((2, 5)), 0.4 * rng.standard_normal((4, 2))            # (r, I), (O, r)
+A0, B0 = 0.4 * rng.standard_normal((2, 5)), 0.4 * rng.standard_normal((4, 2))  # (r, I), (O, r)
 starts = {"A random, B = 0 (LoRA)": (A0, 0 * B0), "A = 0, B random": (0 * A0, B0)}
 starts |= {"both random": (A0, B0), "both zero": (0 * A0, 0 * B0)}
 runs = {label: descend(*start) for label, start in starts.items()}
@@ -233,7 +233,7 @@ from minilora import GPT, GPTConfig, LoRAConfig, apply_lora
 for init in ("uniform", "gaussian"):
     model = GPT(GPTConfig(vocab_size=5, n_positions=4, n_layer=1, d_model=192, n_head=2), np.random.default_rng(0))
     apply_lora(model, LoRAConfig(rank=4, init=init), rng=np.random.default_rng(0))
-    A_q = model.blocks[0].attn.q_proj.A.data                      # (r, I)
+    A_q = model.blocks[0].attn.q_proj.A.data  # (r, I)
     print(f"{init:9} A's standard deviation {A_q.std():.3f}")
 
 # %% [markdown]
@@ -245,10 +245,10 @@ for init in ("uniform", "gaussian"):
 # has an entry only for tokens that occur:
 
 # %%
-tokens = np.eye(6)[[1, 4, 4]]                                     # (N, V): tokens 1, 4 and 4 of a vocabulary of 6
+tokens = np.eye(6)[[1, 4, 4]]  # (N, V): tokens 1, 4 and 4 of a vocabulary of 6
 E, A_tokens, B_tokens = rng.standard_normal((3, 6)), np.zeros((2, 6)), rng.standard_normal((3, 2))
 _, cache = lora_linear_forward(tokens, E, None, A_tokens, B_tokens, 1.0)
-_, dA, dB = lora_linear_backward(rng.standard_normal((3, 3)), cache)                     # (r, V), (O, r)
+_, dA, dB = lora_linear_backward(rng.standard_normal((3, 3)), cache)  # (r, V), (O, r)
 plots.matrices({"tokens": tokens, "$dA$": dA, "$dB$": dB})
 
 # %% [markdown]
@@ -268,16 +268,17 @@ plots.matrices({"tokens": tokens, "$dA$": dA, "$dB$": dB})
 # and dividing by $r$ keeps it the same. We measure how far one step of AdamW moves the output, for ranks from 1 to
 # 256:
 
+
 # %%
 def first_step(r, scale, seed, I=64, O=64):
     """How far AdamW's first step moves the output of an I x O layer, per entry."""
     rng = np.random.default_rng(seed)
-    x, dy = rng.standard_normal((1, I)), rng.standard_normal((1, O))                     # (N, I), (N, O)
+    x, dy = rng.standard_normal((1, I)), rng.standard_normal((1, O))  # (N, I), (N, O)
     A, B = Parameter(rng.uniform(-1, 1, (r, I)) / np.sqrt(I)), Parameter(np.zeros((O, r)))
     before, cache = lora_linear_forward(x, np.zeros((O, I)), None, A.data, B.data, scale)
     _, A.grad, B.grad = lora_linear_backward(dy, cache)
     AdamW([A, B], lr=1e-3).step()
-    after, _ = lora_linear_forward(x, np.zeros((O, I)), None, A.data, B.data, scale)     # (N, O)
+    after, _ = lora_linear_forward(x, np.zeros((O, I)), None, A.data, B.data, scale)  # (N, O)
     return np.abs(after - before).mean()
 
 
@@ -316,7 +317,7 @@ def forgets_the_mask(dy, cache):
     return lora_linear_backward(dy, cache._replace(mask=None))
 
 
-mask = dropout_mask(x, 0.5, rng)                                  # (N, I)
+mask = dropout_mask(x, 0.5, rng)  # (N, I)
 check_op(lora_linear_forward, lora_linear_backward, arrays, scale, mask, rng=rng, wrt=("x", "A", "B"))
 try:
     check_op(lora_linear_forward, forgets_the_mask, arrays, scale, mask, rng=rng, wrt=("x", "A", "B"))
@@ -330,7 +331,7 @@ except GradientError as error:
 
 # %%
 masked = [lora_linear_forward(x, W, bias, A, B, scale, dropout_mask(x, 0.5, rng))[0] for _ in range(20_000)]
-merged = linear_forward(x, W + delta_W, bias)[0]                  # (N, O)
+merged = linear_forward(x, W + delta_W, bias)[0]  # (N, O)
 plots.matrices({"mean over 20,000 masks": np.mean(masked, axis=0), "merged": merged}, ("≈",))
 
 # %% [markdown]

@@ -57,10 +57,10 @@ print(f"{sum(p.data.size for p in model.parameters()):,} parameters")
 # %%
 tokenizer = ByteTokenizer()
 text = "The function returns the name of the"
-ids = np.stack([tokenizer.encode(text), tokenizer.encode("If the argument is not an integer, a")])   # (N, T)
-tokens, _ = model.wte.forward(ids)                                # (N, T) -> (N, T, C)
-places, _ = model.wpe.forward(np.arange(ids.shape[1]))            # (T,) -> (T, C)
-x = tokens + places                                               # (N, T, C)
+ids = np.stack([tokenizer.encode(text), tokenizer.encode("If the argument is not an integer, a")])  # (N, T)
+tokens, _ = model.wte.forward(ids)  # (N, T) -> (N, T, C)
+places, _ = model.wpe.forward(np.arange(ids.shape[1]))  # (T,) -> (T, C)
+x = tokens + places  # (N, T, C)
 print(f"ids {ids.shape} -> x {x.shape}")
 
 # %% [markdown]
@@ -70,10 +70,10 @@ print(f"ids {ids.shape} -> x {x.shape}")
 
 # %%
 block = model.blocks[0]
-h, _ = block.ln_1.forward(x)                                      # (N, T, C)
-y = x + block.attn.forward(h)[0]                                  # (N, T, C)
-h, _ = block.ln_2.forward(y)                                      # (N, T, C)
-z = y + block.mlp.forward(h)[0]                                   # (N, T, C) -> (N, T, F) -> (N, T, C)
+h, _ = block.ln_1.forward(x)  # (N, T, C)
+y = x + block.attn.forward(h)[0]  # (N, T, C)
+h, _ = block.ln_2.forward(y)  # (N, T, C)
+z = y + block.mlp.forward(h)[0]  # (N, T, C) -> (N, T, F) -> (N, T, C)
 print("the block's own forward gives the same:", np.array_equal(z, block.forward(x)[0]))
 
 # %% [markdown]
@@ -82,17 +82,17 @@ print("the block's own forward gives the same:", np.array_equal(z, block.forward
 
 # %%
 for block in model.blocks:
-    x, _ = block.forward(x)                                       # (N, T, C)
-x, _ = model.ln_f.forward(x)                                      # (N, T, C)
-logits = x @ model.wte.W.data.T                                   # (N, T, C) @ (C, V) -> (N, T, V)
-theirs, cache = model.forward(ids)                                # (N, T, V)
+    x, _ = block.forward(x)  # (N, T, C)
+x, _ = model.ln_f.forward(x)  # (N, T, C)
+logits = x @ model.wte.W.data.T  # (N, T, C) @ (C, V) -> (N, T, V)
+theirs, cache = model.forward(ids)  # (N, T, V)
 print("logits", logits.shape, "  the model's own:", np.allclose(logits, theirs, atol=1e-5))
 
 # %% [markdown]
 # What does it think comes after "…the name of the"? A space, and it is sure:
 
 # %%
-probs, _ = softmax_forward(theirs[0, -1])                         # (V,)
+probs, _ = softmax_forward(theirs[0, -1])  # (V,)
 likeliest = np.argsort(-probs)[:6]
 plots.bars({repr(tokenizer.decode([i])): 100 * probs[i] for i in likeliest}, x="probability (%)", form="{:.1f}")
 
@@ -102,6 +102,7 @@ plots.bars({repr(tokenizer.decode([i])): 100 * probs[i] for i in likeliest}, x="
 # `forward` returned a second value. The backward pass needs what the forward has computed, and in minilora it lies
 # there in the open, by name: `cache.blocks[1].attn.probs`. Let us walk through all of it, and print every shape of
 # the first block.
+
 
 # %%
 def walk(cache, path):
@@ -133,9 +134,9 @@ walk(cache.blocks[0], "blocks[0]")
 
 # %%
 core = cache.blocks[0].attn.core
-scores = core.q @ core.k.swapaxes(-1, -2)                         # (N, H, T, K) @ (N, H, K, T) -> (N, H, T, T)
-later = np.triu(np.ones(scores.shape[-2:], dtype=bool), k=1)      # (T, T)   keys that come after the query
-probs, _ = softmax_forward(np.where(later, -np.inf, scores))      # (N, H, T, T)
+scores = core.q @ core.k.swapaxes(-1, -2)  # (N, H, T, K) @ (N, H, K, T) -> (N, H, T, T)
+later = np.triu(np.ones(scores.shape[-2:], dtype=bool), k=1)  # (T, T)   keys that come after the query
+probs, _ = softmax_forward(np.where(later, -np.inf, scores))  # (N, H, T, T)
 print(probs.shape, np.allclose(probs, core.probs, atol=1e-6))
 
 # %% [markdown]
@@ -152,12 +153,13 @@ plots.attention_map(core.probs[0][:, start, start], text[start])
 # beginning. How strongly they do so, as numbers:
 
 # %%
-for h, head in enumerate(core.probs[0]):                          # (T, T)
+for h, head in enumerate(core.probs[0]):  # (T, T)
     one, two = (np.diagonal(head, offset=-back).mean() for back in (1, 2))
     print(f"head {h}: {one:4.0%} of the attention goes one byte back, {two:4.0%} two")
 
 # %% [markdown]
 # Other blocks look further back. With a live kernel, choose the block; block 2 is shown below.
+
 
 # %%
 def heads_of(block=2):
@@ -178,10 +180,10 @@ heads_of(2)
 # 1 at the target, divided by the number of positions:
 
 # %%
-targets = ids[:, 1:]                                              # (N, T - 1)
-logits, cache = model.forward(ids[:, :-1])                        # (N, T - 1, V)
+targets = ids[:, 1:]  # (N, T - 1)
+logits, cache = model.forward(ids[:, :-1])  # (N, T - 1, V)
 loss, loss_cache = cross_entropy_forward(logits, targets)
-dlogits = cross_entropy_backward(1.0, loss_cache)                 # (N, T - 1, V)
+dlogits = cross_entropy_backward(1.0, loss_cache)  # (N, T - 1, V)
 rest = dlogits - (softmax_forward(logits)[0] - np.eye(256)[targets]) / targets.size
 print(f"loss {loss:.2f} nats a byte;  probs - onehot: {np.allclose(rest, 0, atol=1e-7)}")
 
@@ -211,7 +213,7 @@ from minilora.gradcheck import check_model
 
 rng = np.random.default_rng(0)
 tiny = GPT(GPTConfig(vocab_size=11, n_positions=7, n_layer=2, d_model=12, n_head=3), rng, dtype="float64")
-some_ids, some_targets = rng.integers(0, 11, (2, 2, 5))           # (N, T) each
+some_ids, some_targets = rng.integers(0, 11, (2, 2, 5))  # (N, T) each
 slopes = check_model(tiny, some_ids, some_targets, rng=rng)
 analytic, numerical = slopes["blocks.0.attn.v_proj.W"]
 print(f"{len(slopes)} parameters checked; v_proj.W: backward {analytic:.9f}, the loss's slope {numerical:.9f}")
@@ -223,11 +225,12 @@ print(f"{len(slopes)} parameters checked; v_proj.W: backward {analytic:.9f}, the
 # constant. Go forward and backward again, and ask every linear layer of the first block: does its weight have a
 # gradient?
 
+
 # %%
 def gradients_of(model):
     """For each linear layer of block 0, which gradients a forward and a backward have left."""
     model.zero_grad()
-    logits, cache = model.forward(ids[:, :-1])                    # (N, T, V)
+    logits, cache = model.forward(ids[:, :-1])  # (N, T, V)
     model.backward(cross_entropy_backward(1.0, cross_entropy_forward(logits, targets)[1]), cache)
     words = {}
     for name in ("attn.q_proj", "attn.k_proj", "attn.v_proj", "attn.o_proj", "mlp.fc_in", "mlp.fc_out"):
@@ -248,7 +251,7 @@ plots.word_grid({"full fine-tuning": full, "LoRA on q and v": lora}, shades)
 # look into the cache.
 
 # %%
-logits, lora_cache = model.forward(ids[:, :-1])                   # (N, T, V)
+logits, lora_cache = model.forward(ids[:, :-1])  # (N, T, V)
 for name, c in ("full", cache), ("LoRA", lora_cache):
     kept = c.blocks[0].mlp.fc_in.x
     print(f"{name:5} the input of fc_in: {'not kept' if kept is None else kept.shape}")
@@ -258,10 +261,11 @@ for name, c in ("full", cache), ("LoRA", lora_cache):
 # this is their way to the loss. But **below the lowest trainable parameter nothing is needed at all**. If LoRA sits
 # in the last block only, the backward ends there. We time it three times:
 
+
 # %%
 def backward_ms(model):
     """Milliseconds of the backward pass, nine times."""
-    logits, cache = model.forward(ids[:, :-1])                    # (N, T, V)
+    logits, cache = model.forward(ids[:, :-1])  # (N, T, V)
     dlogits = cross_entropy_backward(1.0, cross_entropy_forward(logits, targets)[1])
     return [1e3 * s for s in timeit.repeat(lambda: model.backward(dlogits, cache), number=1, repeat=9)]
 

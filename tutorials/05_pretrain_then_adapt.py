@@ -61,7 +61,7 @@ for example in task.splits["train"][:3]:
 # row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as well):
 
 # %%
-batch = task.sample_batch(np.random.default_rng(0), 1)            # ids, targets and mask of shape (N, T)
+batch = task.sample_batch(np.random.default_rng(0), 1)  # ids, targets and mask of shape (N, T)
 text = "".join(chr(byte) if byte != EOT else "■" for byte in batch.targets[0])
 plots.marked_text(text, batch.mask[0], marked="y: counts in the loss", unmarked="x: is read only", width=70)
 
@@ -71,7 +71,7 @@ plots.marked_text(text, batch.mask[0], marked="y: counts in the loss", unmarked=
 
 # %%
 base = load_bundled("decoder")
-ids, targets, mask = next(iter(task.batches("test")))             # (N, T) each
+ids, targets, mask = next(iter(task.batches("test")))  # (N, T) each
 for name, counted in ("y only", mask), ("x and y", np.ones_like(mask)):
     loss, _ = base.loss(ids, targets, counted, need_grad=False)
     print(f"{name:8} {counted.sum():5} targets, {loss / np.log(2):.2f} bits a byte")
@@ -136,7 +136,7 @@ print("reference:".ljust(18), references[0])
 
 # %%
 from minilora import save_adapter, save_model
-from minilora.analysis import count_parameters
+from minilora.accounting import count_parameters
 
 for name, trainer in trainers.items():
     count = count_parameters(trainer.model)
@@ -160,7 +160,7 @@ plots.bars(kilobytes, x="kilobytes of the file", log=True)
 # that. So at best, a step costs **two thirds**. By formula, for GPT-2 medium:
 
 # %%
-from minilora.analysis import adaptation, find_architecture, flops_per_token
+from minilora.accounting import adaptation, find_architecture, flops_per_token
 
 medium = find_architecture("gpt2-medium")
 ways = {"full fine-tuning": adaptation(medium, "full"), "LoRA": adaptation(medium, "lora", rank=8, targets=everywhere)}
@@ -196,7 +196,7 @@ plots.bars({name: 1e3 * s for name, s in seconds.items()}, x="milliseconds a ste
 # with 8 texts of 512 tokens:
 
 # %%
-from minilora.analysis import memory_estimate
+from minilora.accounting import memory_estimate
 
 megabytes = {}
 for name, way in ways.items():

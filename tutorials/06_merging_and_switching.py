@@ -36,6 +36,7 @@ np.set_printoptions(precision=3, suppress=True)
 # $B \neq 0$. Training one takes a minute ([notebook 5](05_pretrain_then_adapt.ipynb)); here any numbers do, so we
 # draw them.
 
+
 # %%
 def add_adapter(model, name, seed):
     """An adapter on all of W_q and W_v, with a B as if it had been trained."""
@@ -43,18 +44,18 @@ def add_adapter(model, name, seed):
     apply_lora(model, LoRAConfig(rank=8, alpha=16, targets=("q_proj", "v_proj")), rng=rng, name=name)
     for p in model.trainable_parameters():
         if p.name.endswith(".B"):
-            p.data[...] = 0.05 * rng.standard_normal(p.data.shape)   # (O, r)
+            p.data[...] = 0.05 * rng.standard_normal(p.data.shape)  # (O, r)
 
 
 # %%
 model = load_bundled("decoder")
 ids = np.stack([ByteTokenizer().encode(text) for text in ("If the argument", "Return a new li")])
-base_logits, _ = model.forward(ids)                               # (N, T, V)
+base_logits, _ = model.forward(ids)  # (N, T, V)
 add_adapter(model, "default", seed=0)
 
 # %%
 layer = model.blocks[0].attn.q_proj
-W, delta_W = layer.base.W.data, layer.delta_W()                   # (O, I) each
+W, delta_W = layer.base.W.data, layer.delta_W()  # (O, I) each
 corner = (slice(0, 6), slice(0, 6))
 parts = {"$W + \\Delta W$": (W + delta_W)[corner], "$W$": W[corner], r"$\Delta W$": delta_W[corner]}
 plots.matrices(parts, ("=", "+"))
@@ -64,9 +65,9 @@ plots.matrices(parts, ("=", "+"))
 # itself:
 
 # %%
-adapted_logits, _ = model.forward(ids)                            # (N, T, V)
+adapted_logits, _ = model.forward(ids)  # (N, T, V)
 merge_lora(model)
-merged_logits, _ = model.forward(ids)                             # (N, T, V)
+merged_logits, _ = model.forward(ids)  # (N, T, V)
 print("W' is what the layer now uses:", np.array_equal(layer.base.W.data, W + delta_W))
 print(f"adapted - base   {np.abs(adapted_logits - base_logits).max():.1e}")
 print(f"merged - adapted {np.abs(merged_logits - adapted_logits).max():.1e}")
@@ -94,7 +95,7 @@ milliseconds = {name: [] for name in variants}
 for _ in range(60):
     for name, variant in variants.items():
         started = time.perf_counter()
-        variant.forward(ids[:1])                                  # (1, T)
+        variant.forward(ids[:1])  # (1, T)
         milliseconds[name].append(1e3 * (time.perf_counter() - started))
 plots.timings(milliseconds, x="milliseconds for one text of 15 bytes")
 
@@ -116,11 +117,11 @@ plots.timings(milliseconds, x="milliseconds for one text of 15 bytes")
 # %%
 from minilora.ops import linear_forward, lora_linear_forward
 
-x = np.random.default_rng(0).standard_normal((100, 192))          # (N, I)
+x = np.random.default_rng(0).standard_normal((100, 192))  # (N, I)
 differences = {}
 for dtype in ("float64", "float32", "float16"):
     x_, W_, A_, B_ = (array.astype(dtype) for array in (x, W, layer.A.data, layer.B.data))
-    beside = lora_linear_forward(x_, W_, None, A_, B_, layer.scale)[0]                   # (N, O)
+    beside = lora_linear_forward(x_, W_, None, A_, B_, layer.scale)[0]  # (N, O)
     merged = linear_forward(x_, W_ + layer.scale * (B_ @ A_))[0]  # (N, O)
     differences[dtype] = np.linalg.norm(merged - beside) / np.linalg.norm(beside)
 plots.bars(differences, x="relative difference, merged and beside", form="{:.0e}", log=True)
@@ -135,7 +136,7 @@ plots.bars(differences, x="relative difference, merged and beside", form="{:.0e}
 # $W + D - D$ is not $W$:
 
 # %%
-back = (W + delta_W) - delta_W                                    # (O, I)
+back = (W + delta_W) - delta_W  # (O, I)
 print(f"entries of W + D - D that are W's to the bit: {np.mean(back == W):.1%}")
 merge_lora(model)
 unmerge_lora(model)
@@ -149,7 +150,7 @@ print(f"with merge_lora and unmerge_lora:              {np.mean(layer.base.W.dat
 # %%
 rng, drifting, drift = np.random.default_rng(0), W.copy(), []
 for _ in range(400):
-    D = 0.02 * rng.standard_normal(W.shape, dtype="float32")      # (O, I)
+    D = 0.02 * rng.standard_normal(W.shape, dtype="float32")  # (O, I)
     drifting = (drifting + D) - D
     drift.append(np.abs(drifting - W).max())
 counted = np.arange(1, 401)
@@ -164,14 +165,14 @@ plots.curves({"": (counted, drift)}, x="adapters merged and unmerged", y="larges
 # ([LoRA 61](https://github.com/microsoft/LoRA/issues/61)). What twice looks like, and what minilora does about it:
 
 # %%
-once, twice = (linear_forward(x, W + times * delta_W)[0] for times in (1, 2))            # (N, O) each
+once, twice = (linear_forward(x, W + times * delta_W)[0] for times in (1, 2))  # (N, O) each
 print(f"twice: off by {np.linalg.norm(twice - once) / np.linalg.norm(once):.0%}")
 
 # %%
 from minilora import save_model
 
 merge_lora(model)
-merge_lora(model)                                                 # merged already: does nothing
+merge_lora(model)  # merged already: does nothing
 print("called twice, merged once:", np.array_equal(layer.base.W.data, W + delta_W))
 try:
     save_model(model, "merged.safetensors")
@@ -195,7 +196,7 @@ add_adapter(model, "code", seed=2)
 logits = {}
 for name in ("news", "code", None):
     set_adapter(model, name)
-    logits[name] = model.forward(ids)[0]                          # (N, T, V)
+    logits[name] = model.forward(ids)[0]  # (N, T, V)
 print(f"news and code differ by {np.abs(logits['news'] - logits['code']).max():.1f}")
 print("None is the base, to the bit:", np.array_equal(logits[None], base_logits))
 
@@ -222,10 +223,10 @@ plots.bars({name: size / 1e6 for name, size in sizes.items()}, x="megabytes", fo
 # %%
 from minilora import rows_use
 
-same = np.repeat(ids[:1], 3, axis=0)                              # (N, T)
+same = np.repeat(ids[:1], 3, axis=0)  # (N, T)
 order = ["news", None, "code"]
 with rows_use(model, order):
-    mixed, _ = model.forward(same)                                # (N, T, V)
+    mixed, _ = model.forward(same)  # (N, T, V)
 table = {}
 for n, row in enumerate(order):
     fits = {name: np.allclose(mixed[n], logits[name][0], atol=1e-4) for name in logits}
@@ -248,9 +249,9 @@ plots.word_grid(table, {"equal": "blue", "differs": "white"})
 
 # %%
 B1, B2, A1, A2 = (rng.integers(-2, 3, shape).astype(float) for shape in ((4, 1), (4, 1), (1, 5), (1, 5)))
-mean = (B1 @ A1 + B2 @ A2) / 2                                    # (O, I)
-side_by_side = np.hstack([B1, B2]) / 2 @ np.vstack([A1, A2])      # (O, r1 + r2) @ (r1 + r2, I)
-averaged = (B1 + B2) / 2 @ (A1 + A2) / 2                          # (O, r) @ (r, I)
+mean = (B1 @ A1 + B2 @ A2) / 2  # (O, I)
+side_by_side = np.hstack([B1, B2]) / 2 @ np.vstack([A1, A2])  # (O, r1 + r2) @ (r1 + r2, I)
+averaged = (B1 + B2) / 2 @ (A1 + A2) / 2  # (O, r) @ (r, I)
 print("side by side is exact:", np.array_equal(side_by_side, mean))
 plots.matrices({r"mean of $B_1A_1$ and $B_2A_2$": mean, "averages multiplied": averaged}, ("≠",))
 

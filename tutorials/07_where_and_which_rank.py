@@ -15,7 +15,7 @@
 import numpy as np
 
 from minilora import LoRAConfig, apply_bitfit, apply_lora, load_bundled, plots, set_adapter
-from minilora.analysis import adaptation, architecture_of, count_parameters, find_architecture
+from minilora.accounting import adaptation, architecture_of, count_parameters, find_architecture
 from minilora.data import load_task
 from minilora.training import TrainConfig, Trainer, evaluate_loss
 
@@ -53,11 +53,12 @@ for rank, targets in (8, ("q_proj",)), (4, ("q_proj", "v_proj")), (2, ("q_proj",
 # Suppose that **all seven were equally good**, and differed by chance alone, with the standard deviation of 0.5 (that
 # is how we read "± 0.5"). How far would the best be above the worst? We draw seven numbers ten thousand times:
 
+
 # %%
 def spread_of(n, deviation):
     """Largest minus smallest of n random numbers, ten thousand times."""
     drawn = deviation * rng.standard_normal((10_000, n))
-    return np.ptp(drawn, axis=1)                                  # (10000,)
+    return np.ptp(drawn, axis=1)  # (10000,)
 
 
 for task, deviation, seen in ("WikiSQL", 0.5, 73.7 - 70.0), ("MultiNLI", 0.1, 91.7 - 90.8):
@@ -154,9 +155,9 @@ plots.by_seed(places, x="held-out loss (lower is better)")
 # the paper's choice:
 
 # %%
-reference = np.array(places["W_q, W_v, r = 4"])                 # (seeds,)
+reference = np.array(places["W_q, W_v, r = 4"])  # (seeds,)
 for label, losses in places.items():
-    difference = np.array(losses) - reference                     # (seeds,)
+    difference = np.array(losses) - reference  # (seeds,)
     print(f"{label:20} {difference.mean():+.3f}   seeds:", "  ".join(f"{d:+.3f}" for d in difference))
 
 # %%

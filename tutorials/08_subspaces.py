@@ -90,7 +90,7 @@ plots.curves({label: (range(1, 31), losses) for label, (_, losses) in runs.items
 from minilora.analysis import adapter_factors
 
 layer = "blocks.2.attn.q_proj"
-r8, other, r32 = (adapter_factors(model)[layer] for model, _ in runs.values())           # B (O, r), A (r, I), scale
+r8, other, r32 = (adapter_factors(model)[layer] for model, _ in runs.values())  # B (O, r), A (r, I), scale
 print("A:", r8.A.shape, other.A.shape, r32.A.shape)
 
 # %% [markdown]
@@ -102,8 +102,8 @@ print("A:", r8.A.shape, other.A.shape, r32.A.shape)
 # %%
 from minilora.analysis import svd_of
 
-V8, V32 = svd_of(r8.A).Vt, svd_of(r32.A).Vt                       # (8, I), (32, I)
-G = (V8 @ V32.T) ** 2                                             # (8, 32)
+V8, V32 = svd_of(r8.A).Vt, svd_of(r32.A).Vt  # (8, I), (32, I)
+G = (V8 @ V32.T) ** 2  # (8, 32)
 
 
 def frame(i=3, j=6):
@@ -122,8 +122,8 @@ frame(3, 6)
 # %%
 from minilora.analysis import random_control, subspace_similarity
 
-phi = subspace_similarity(r8.A, r32.A)                            # (8, 32)
-control = random_control(8, 32, I=192)                            # (8, 32)
+phi = subspace_similarity(r8.A, r32.A)  # (8, 32)
+control = random_control(8, 32, I=192)  # (8, 32)
 plots.similarity_heatmap(phi, control, first="$A$, rank 8", second="$A$, rank 32")
 
 # %% [markdown]
@@ -148,9 +148,9 @@ plots.similarity_heatmap(phi, control, first="$A$, rank 8", second="$A$, rank 32
 # %%
 from minilora.analysis import simulated_control
 
-drawn = simulated_control(8, 32, 192, rng=rng, samples=50).mean(axis=0)                  # (8, 32)
+drawn = simulated_control(8, 32, 192, rng=rng, samples=50).mean(axis=0)  # (8, 32)
 print("phi(1, 1), phi(8, 8), phi(8, 32)")
-places = [0, 7, 7], [0, 7, 31]                                    # rows and columns of the three
+places = [0, 7, 7], [0, 7, 31]  # rows and columns of the three
 print("formula:", control[places], "  drawn:", drawn[places])
 
 # %% [markdown]
@@ -160,7 +160,7 @@ print("formula:", control[places], "  drawn:", drawn[places])
 
 # %%
 first, second = (adapter_factors(runs[f"rank 8, seed {seed}"][0]) for seed in (0, 1))
-phis = {path: subspace_similarity(first[path].A, second[path].A) for path in first}      # (8, 8) each
+phis = {path: subspace_similarity(first[path].A, second[path].A) for path in first}  # (8, 8) each
 of_q, of_v = (phis[f"blocks.2.attn.{name}"] for name in ("q_proj", "v_proj"))
 plots.similarity_heatmap(of_q, of_v, first="$A$, seed 0", second="$A$, seed 1", titles=("$W_q$", "$W_v$"))
 
@@ -190,10 +190,10 @@ print(f"{'by chance':20} phi(1, 1) = {1 / 192:.2f}   phi(8, 8) = {8 / 192:.2f}")
 # adapters that are one and the same?
 
 # %%
-M = rng.standard_normal((8, 8))                                   # (r, r)
-A, B = np.linalg.inv(M) @ r8.A, r8.B @ M                          # (r, I), (O, r)
+M = rng.standard_normal((8, 8))  # (r, r)
+A, B = np.linalg.inv(M) @ r8.A, r8.B @ M  # (r, I), (O, r)
 print("the same delta W:", np.allclose(B @ A, r8.B @ r8.A))
-trap = subspace_similarity(r8.A, A)                               # (8, 8)
+trap = subspace_similarity(r8.A, A)  # (8, 8)
 print(f"phi(1, 1) = {trap[0, 0]:.2f},  phi(4, 4) = {trap[3, 3]:.2f},  phi(8, 8) = {trap[7, 7]:.2f}")
 
 # %% [markdown]
@@ -207,8 +207,8 @@ print(f"phi(1, 1) = {trap[0, 0]:.2f},  phi(4, 4) = {trap[3, 3]:.2f},  phi(8, 8) 
 # %%
 from minilora.analysis import factored_svd, similarity_of_bases
 
-V, V_changed = factored_svd(r8.B, r8.A).Vt, factored_svd(B, A).Vt                        # (r, I) each
-free = similarity_of_bases(V, V_changed)                          # (8, 8)
+V, V_changed = factored_svd(r8.B, r8.A).Vt, factored_svd(B, A).Vt  # (r, I) each
+free = similarity_of_bases(V, V_changed)  # (8, 8)
 plots.similarity_heatmap(trap, free, first="$A$", second="$M^{-1}A$", titles=("directions of $A$", r"of $\Delta W$"))
 
 # %% [markdown]
@@ -216,8 +216,8 @@ plots.similarity_heatmap(trap, free, first="$A$", second="$M^{-1}A$", titles=("d
 # paper and by $\Delta W$:
 
 # %%
-bases = [factored_svd(*factors).Vt for factors in (r8, other)]    # (8, I) each
-by_delta = similarity_of_bases(*bases)                            # (8, 8)
+bases = [factored_svd(*factors).Vt for factors in (r8, other)]  # (8, I) each
+by_delta = similarity_of_bases(*bases)  # (8, 8)
 titles = "directions of $A$", r"directions of $\Delta W$"
 plots.similarity_heatmap(of_q, by_delta, first="seed 0", second="seed 1", titles=titles)
 
@@ -235,7 +235,7 @@ plots.similarity_heatmap(of_q, by_delta, first="seed 0", second="seed 1", titles
 # %%
 from minilora.analysis import principal_angles
 
-angles = principal_angles(*bases)                                 # (8,), in radians
+angles = principal_angles(*bases)  # (8,), in radians
 print("degrees:", np.degrees(angles).round())
 print(f"mean of cos^2: {np.mean(np.cos(angles) ** 2):.3f},  phi(8, 8): {by_delta[7, 7]:.3f}")
 
@@ -260,7 +260,7 @@ print(f"mean of cos^2: {np.mean(np.cos(angles) ** 2):.3f},  phi(8, 8): {by_delta
 from minilora.analysis import amplification_table
 
 model = runs["rank 8, seed 0"][0]
-W = model.blocks[2].attn.q_proj.base.W.data                       # (O, I)
+W = model.blocks[2].attn.q_proj.base.W.data  # (O, I)
 table = amplification_table(W, r8, rng=rng)
 norms = {r"directions of $\Delta W$": table.delta, "of $W$": table.weight, "random": table.random}
 plots.bars(norms, x=rf"$\|U^T W V\|_F$, with $\|W\|_F$ = {table.norm_W:.1f}", form="{:.2f}")
@@ -294,7 +294,7 @@ for r in 4, 64:
 # %%
 from minilora.analysis import weight_similarity
 
-phi_W = weight_similarity(W, r8, 50, rng=rng)                     # (50, 8)
+phi_W = weight_similarity(W, r8, 50, rng=rng)  # (50, 8)
 plots.similarity_heatmap(phi_W, random_control(50, 8, 192), first="$W$", second=r"$\Delta W$")
 
 # %% [markdown]

@@ -17,7 +17,7 @@
 import numpy as np
 
 from minilora import apply_method, load_bundled, plots
-from minilora.analysis import count_parameters
+from minilora.accounting import count_parameters
 
 rng = np.random.default_rng(0)
 model = load_bundled("decoder")
@@ -79,7 +79,7 @@ plots.bars({name.removeprefix("blocks.0."): size for name, size in biases.items(
 # is rounding:
 
 # %%
-bitfit, ids = models["bitfit"], rng.integers(0, V, (2, 33))       # (N, T + 1)
+bitfit, ids = models["bitfit"], rng.integers(0, V, (2, 33))  # (N, T + 1)
 _, cache = bitfit.loss(ids[:, :-1], ids[:, 1:], np.ones((2, 32), dtype=bool))
 bitfit.backward_loss(1.0, cache)
 attention = bitfit.blocks[0].attn
@@ -97,7 +97,7 @@ for name in "q_proj", "k_proj", "v_proj", "o_proj":
 # both with a bias. `up` starts as zero, so that the model starts as it was, to the bit, like LoRA with $B = 0$:
 
 # %%
-base = load_bundled("decoder").forward(ids)[0]                    # (N, T, V)
+base = load_bundled("decoder").forward(ids)[0]  # (N, T, V)
 for method in "adapter-h", "adapter-l", "adapter-p", "lora":
     print(f"{method}: the same logits: {np.array_equal(models[method].forward(ids)[0], base)}")
 
@@ -142,15 +142,15 @@ for name in "lora", "prefix-embedding", "prefix-layer":
 
 # %%
 r = 8
-print("LoRA:     ", 2 * (2 * L) * C * r)                          # W_q and W_v of each block
-print("Adapter H:", (2 * L) * (2 * C * r + r + C))                # two in each block
+print("LoRA:     ", 2 * (2 * L) * C * r)  # W_q and W_v of each block
+print("Adapter H:", (2 * L) * (2 * C * r + r + C))  # two in each block
 
 # %% [markdown]
 # `adaptation` has these formulas, for any architecture, and builds no model. `count_parameters` does the opposite: it
 # looks into a model in memory and adds up what is there. Two ways that know nothing of each other ought to agree:
 
 # %%
-from minilora.analysis import adaptation, architecture_of
+from minilora.accounting import adaptation, architecture_of
 
 architecture = architecture_of(models["full"].config)
 settings = {"lora": {"rank": 8}, "top-k": {"blocks": 2}}
@@ -176,7 +176,7 @@ plots.bars(counts, x="trained numbers", log=True)
 # one costs four. For one training step of GPT-2 medium, with eight texts of 512 tokens:
 
 # %%
-from minilora.analysis import find_architecture, memory_estimate
+from minilora.accounting import find_architecture, memory_estimate
 
 medium = find_architecture("gpt2-medium")
 totals = {}
@@ -203,8 +203,8 @@ plots.bars(totals, x="GB of a training step, GPT-2 medium", form="{:.1f}")
 # worst verdict for each method in each table:
 
 # %%
-from minilora.analysis import PUBLISHED
-from minilora.analysis.published import VERDICTS
+from minilora.accounting import PUBLISHED
+from minilora.accounting.published import VERDICTS
 
 short = dict(zip(VERDICTS, ("agrees", "rounding", "no")))
 columns = sorted({row.table for row in PUBLISHED})

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from minilora import GPTConfig, LoRAConfig, apply_lora, load_bundled, plots
-from minilora.backend import get_xp, gpu_available, to_numpy
+from minilora.arrays.backend import get_xp, gpu_available, to_numpy
 
 np.set_printoptions(precision=3, suppress=True)
 files = tempfile.TemporaryDirectory()
@@ -56,7 +56,7 @@ if not gpu_available():
 # - **Random numbers.** The same: drawn by a NumPy generator on the host, then moved, so that both start from the same
 #   bits.
 # - **Small operations.** On a CPU they take no time. On a GPU each has to be started, some 5 microseconds however
-#   small it is; so formulas of several lines are one kernel (`minilora/kernels.py`).
+#   small it is; so formulas of several lines are one kernel (`minilora/arrays/kernels.py`).
 # - **Looking at a number.** Free on a CPU. On a GPU it waits until all that came before is finished; so the training
 #   loop looks once a step.
 # - **Attention.** On a CPU in tiles that fit the cache, and none above the diagonal. On a GPU in one.
@@ -64,10 +64,11 @@ if not gpu_available():
 #
 # Token ids are checked on the host and then placed. The time of a forward pass, for texts of growing length:
 
+
 # %%
 def forward_ms(model, T):
     """The smallest of five times of a forward pass of one text of T bytes, in milliseconds."""
-    ids = model.place_ids(np.full((1, T), 65))                    # (N, T)
+    ids = model.place_ids(np.full((1, T), 65))  # (N, T)
     return 1e3 * min(timeit.repeat(lambda: to_numpy(model.forward(ids)[0]), number=1, repeat=5))
 
 
@@ -82,7 +83,7 @@ plots.curves(times, x="bytes in the text, $T$", y="milliseconds", log="xy")
 # merging gains most.)
 
 # %%
-ids = np.frombuffer(b"The function returns", dtype=np.uint8).astype(int)[None]           # (N, T)
+ids = np.frombuffer(b"The function returns", dtype=np.uint8).astype(int)[None]  # (N, T)
 logits = {device: to_numpy(model.forward(model.place_ids(ids))[0]) for device, model in models.items()}
 for device in devices[1:]:
     difference = np.linalg.norm(logits[device] - logits["cpu"]) / np.linalg.norm(logits["cpu"])
@@ -109,8 +110,8 @@ from minilora.training.objective import split_batch
 
 model = load_bundled("decoder", dtype="float64")
 apply_lora(model, LoRAConfig(rank=4, alpha=8, targets=("q_proj", "v_proj")), rng=np.random.default_rng(0))
-batch = load_task("mini-e2e", length=256).sample_batch(np.random.default_rng(2), 5)      # ids (N, T), N = 5 rows
-shards = split_batch(batch, 2)                                    # (2, T) and (3, T)
+batch = load_task("mini-e2e", length=256).sample_batch(np.random.default_rng(2), 5)  # ids (N, T), N = 5 rows
+shards = split_batch(batch, 2)  # (2, T) and (3, T)
 print("rows", [len(shard.ids) for shard in shards], " tokens that count", [shard.n_targets for shard in shards])
 
 
@@ -120,13 +121,13 @@ def gradient_of(*parts):
     model.zero_grad()
     for part, weight in parts:
         loss_and_backward(model, part, weight)
-    return np.concatenate([p.grad.ravel() for p in model.trainable_parameters()])        # (|Theta|,)
+    return np.concatenate([p.grad.ravel() for p in model.trainable_parameters()])  # (|Theta|,)
 
 
 # %%
-whole = gradient_of((batch, 1.0))                                 # (|Theta|,)
-ours = gradient_of(*((shard, shard.n_targets / batch.n_targets) for shard in shards))    # (|Theta|,)
-means = gradient_of(*((shard, 1 / 2) for shard in shards))        # (|Theta|,)
+whole = gradient_of((batch, 1.0))  # (|Theta|,)
+ours = gradient_of(*((shard, shard.n_targets / batch.n_targets) for shard in shards))  # (|Theta|,)
+means = gradient_of(*((shard, 1 / 2) for shard in shards))  # (|Theta|,)
 for name, sum_of_ranks in {"weights M_i / M": ours, "mean of the ranks' means": means}.items():
     print(f"{name:25} off by {np.linalg.norm(sum_of_ranks - whole) / np.linalg.norm(whole):.0e}")
 
@@ -162,14 +163,16 @@ plots.bars(kilobytes, x="kilobytes that a step has summed", log=True)
 # however many they are. On paper, for GPT-3 and the paper's LoRA, in float16, among eight machines:
 
 # %%
-from minilora.analysis import ARCHITECTURES, adaptation, message_bytes, ring_bytes
+from minilora.accounting import ARCHITECTURES, adaptation, message_bytes, ring_bytes
 
 gpt3 = ARCHITECTURES["gpt3-175b"]
 methods = {"LoRA": adaptation(gpt3, "lora", rank=4, targets=("q_proj", "v_proj")), "full": adaptation(gpt3, "full")}
 for name, method in methods.items():
     sent = ring_bytes(message_bytes(method.trainable, bytes_each=2), 8)
-    print(f"{name:5} {method.trainable:>15,} parameters: each sends {sent / 1e9:7.3f} GB a step, "
-          f"{sent / 1.25e9:6.2f} s at 10 Gbit/s")
+    print(
+        f"{name:5} {method.trainable:>15,} parameters: each sends {sent / 1e9:7.3f} GB a step, "
+        f"{sent / 1.25e9:6.2f} s at 10 Gbit/s"
+    )
 
 # %% [markdown]
 # The twentieth part of a second, or eight minutes; each step. (Full fine-tuning of a model of that size is therefore
@@ -211,7 +214,7 @@ from safetensors.numpy import load_file, save_file
 
 from minilora.interop.gpt2 import gpt2_sources
 
-C, L, V, T = 4, 2, 11, 8                                          # d_model, n_layer, vocab_size, n_positions
+C, L, V, T = 4, 2, 11, 8  # d_model, n_layer, vocab_size, n_positions
 rng = np.random.default_rng(0)
 sources = gpt2_sources(GPTConfig(vocab_size=V, n_positions=T, n_layer=L, d_model=C, n_head=2))
 tensors = {source.tensor: rng.standard_normal(source.shape) for source in sources}
@@ -227,7 +230,7 @@ config |= {"vocab_size": V, "n_positions": T, "n_embd": C, "n_layer": L, "n_head
 (folder / "gpt2/config.json").write_text(json.dumps(config))
 save_file(tensors, folder / "gpt2/model.safetensors")
 model = load_gpt2(folder / "gpt2", dtype="float64")
-ids = rng.integers(0, V, (2, 6))                                  # (N, T)
+ids = rng.integers(0, V, (2, 6))  # (N, T)
 print("logits", model.forward(ids)[0].shape)
 
 # %% [markdown]
@@ -236,10 +239,12 @@ print("logits", model.forward(ids)[0].shape)
 
 # %%
 attn = model.blocks[0].attn
-stored = tensors["h.0.attn.c_attn.weight"]                        # (C, 3 C): (in, out)
+stored = tensors["h.0.attn.c_attn.weight"]  # (C, 3 C): (in, out)
 print("W_q is the first third, transposed:", np.array_equal(attn.q_proj.W.data, stored[:, :C].T))
-plots.matrices({"c_attn (in, out)": stored, "$W_q$": attn.q_proj.W.data, "$W_k$": attn.k_proj.W.data,
-                "$W_v$": attn.v_proj.W.data}, ("→",))
+plots.matrices(
+    {"c_attn (in, out)": stored, "$W_q$": attn.q_proj.W.data, "$W_k$": attn.k_proj.W.data, "$W_v$": attn.v_proj.W.data},
+    ("→",),
+)
 
 # %% [markdown]
 # ### fan_in_fan_out
@@ -253,9 +258,9 @@ plots.matrices({"c_attn (in, out)": stored, "$W_q$": attn.q_proj.W.data, "$W_k$"
 # word is the important one. A forgotten transpose raises an error if the matrix is not square, and none if it is:
 
 # %%
-x = rng.standard_normal((3, C))                                   # (N, C)
-right, forgotten = attn.q_proj.W.data, attn.q_proj.W.data.T       # (O, I), and with O = I also "(O, I)"
-wrong = x @ forgotten.T                                           # (N, O)
+x = rng.standard_normal((3, C))  # (N, C)
+right, forgotten = attn.q_proj.W.data, attn.q_proj.W.data.T  # (O, I), and with O = I also "(O, I)"
+wrong = x @ forgotten.T  # (N, O)
 print("no error, and off by", f"{np.linalg.norm(wrong - x @ right.T) / np.linalg.norm(x @ right.T):.0%}")
 
 # %% [markdown]
@@ -289,8 +294,8 @@ for key in ("r", "lora_alpha", "target_modules", "fan_in_fan_out", "use_rslora")
 
 # %%
 saved = load_file(folder / "adapter/adapter_model.safetensors")
-A = saved["base_model.model.transformer.h.0.attn.c_attn.lora_A.weight"]                  # (2 r, C)
-B = saved["base_model.model.transformer.h.0.attn.c_attn.lora_B.weight"]                  # (3 C, 2 r)
+A = saved["base_model.model.transformer.h.0.attn.c_attn.lora_A.weight"]  # (2 r, C)
+B = saved["base_model.model.transformer.h.0.attn.c_attn.lora_B.weight"]  # (3 C, 2 r)
 plots.matrices({"lora_B: rows q, k, v": B, "lora_A: rows of q, of v": A}, ("@",))
 
 # %% [markdown]
@@ -298,8 +303,8 @@ plots.matrices({"lora_B: rows q, k, v": B, "lora_A: rows of q, of v": A}, ("@",)
 # nothing for $k$:
 
 # %%
-delta = 6 / 4 * B @ A                                             # (3 C, C)
-ours = [attn.q_proj.delta_W(), np.zeros((C, C)), attn.v_proj.delta_W()]                  # (O, I) each
+delta = 6 / 4 * B @ A  # (3 C, C)
+ours = [attn.q_proj.delta_W(), np.zeros((C, C)), attn.v_proj.delta_W()]  # (O, I) each
 print("the same delta W:", np.allclose(delta, np.concatenate(ours)))
 
 again = load_gpt2(folder / "gpt2", dtype="float64")
@@ -316,6 +321,7 @@ print("read back, the same logits:", np.allclose(again.forward(ids)[0], model.fo
 # not read it ([TensorRT-LLM 1668](https://github.com/NVIDIA/TensorRT-LLM/issues/1668), [vLLM
 # 6909](https://github.com/vllm-project/vllm/pull/6909)), and everything ran, with an adapter that was too weak by
 # $\sqrt{r}$. We save such an adapter, and delete the flag:
+
 
 # %%
 def scale_in(path):

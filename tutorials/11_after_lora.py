@@ -30,14 +30,15 @@ rng = np.random.default_rng(0)
 # made. Training has to find that matrix as $\text{scale}\; B A$. Its rank is `hidden`: with 64, no small rank can
 # find all of it. `lr_ratio` is for later.
 
+
 # %%
 def fit(r, scale, *, lr, lr_ratio=1.0, size=64, hidden=64, steps=150):
     """The loss at every step of AdamW, from A random and B = 0, on a layer with I = O = size."""
     draw = np.random.default_rng(0)
-    X = draw.standard_normal((128, size))                         # (N, I)
-    W = draw.standard_normal((size, hidden)) @ draw.standard_normal((hidden, size))      # (I, O)
-    A = Parameter(draw.uniform(-1, 1, (r, size)) / np.sqrt(size), name="A")              # (r, I)
-    B = Parameter(np.zeros((size, r)), name="layer.B")            # (O, r)
+    X = draw.standard_normal((128, size))  # (N, I)
+    W = draw.standard_normal((size, hidden)) @ draw.standard_normal((hidden, size))  # (I, O)
+    A = Parameter(draw.uniform(-1, 1, (r, size)) / np.sqrt(size), name="A")  # (r, I)
+    B = Parameter(np.zeros((size, r)), name="layer.B")  # (O, r)
     return descend(A, B, X, X @ W / np.sqrt(size * hidden), scale, AdamW([A, B], lr=lr, lr_ratio_B=lr_ratio), steps)
 
 
@@ -48,7 +49,7 @@ def descend(A, B, X, target, scale, optimizer, steps):
     for _ in range(steps):
         y, cache = lora_linear_forward(X, np.zeros((B.data.shape[0], X.shape[1])), None, A.data, B.data, scale)
         losses.append(np.mean((y - target) ** 2))
-        _, A.grad, B.grad = lora_linear_backward((y - target) / len(X), cache)           # (r, I), (O, r)
+        _, A.grad, B.grad = lora_linear_backward((y - target) / len(X), cache)  # (r, I), (O, r)
         optimizer.step()
     return losses
 
@@ -68,11 +69,11 @@ def descend(A, B, X, target, scale, optimizer, steps):
 
 # %%
 ranks = 2 ** np.arange(9)
-x, W0 = rng.standard_normal((50, 64)), np.zeros((64, 64))         # (N, I), (O, I)
+x, W0 = rng.standard_normal((50, 64)), np.zeros((64, 64))  # (N, I), (O, I)
 scales = {r"$\alpha$": 0, r"$\alpha / \sqrt{r}$ (rsLoRA)": 0.5, r"$\alpha / r$ (LoRA)": 1}
 sizes = {}
 for label, power in scales.items():
-    pairs = [(rng.standard_normal((r, 64)) / 8, rng.standard_normal((64, r)) / 8) for r in ranks]   # (r, I), (O, r)
+    pairs = [(rng.standard_normal((r, 64)) / 8, rng.standard_normal((64, r)) / 8) for r in ranks]  # (r, I), (O, r)
     changes = [lora_linear_forward(x, W0, None, A, B, 8 / r**power)[0] for r, (A, B) in zip(ranks, pairs)]
     sizes[label] = ranks, [np.sqrt(np.mean(change**2)) for change in changes]
 plots.curves(sizes, x="rank $r$", y=r"size of $\Delta W\,x$", log="xy")
@@ -142,7 +143,7 @@ print("scale after loading:", loaded.blocks[0].attn.q_proj.scale)
 # up projection elsewhere. In code it is one number of the optimizer, which knows $B$ by its name:
 
 # %%
-layer = {name: Parameter(np.zeros((2, 2)), name=f"q_proj.{name}") for name in "AB"}      # (r, I), (O, r)
+layer = {name: Parameter(np.zeros((2, 2)), name=f"q_proj.{name}") for name in "AB"}  # (r, I), (O, r)
 optimizer = AdamW(layer.values(), lr=0.001, lr_ratio_B=16)
 for p in layer.values():
     p.grad = np.ones((2, 2))
@@ -181,7 +182,7 @@ plots.curves({label: (range(150), losses) for label, losses in curves.items()}, 
 
 # %%
 row, change, m = np.array([2.0, 0.8]), np.array([-0.9, 1.2]), 2.9
-V_row = row + change                                              # (I,)
+V_row = row + change  # (I,)
 plots.arrows({"$W_o$": row, "$V_o$": V_row, "$W'_o$": m * V_row / np.linalg.norm(V_row)})
 
 # %% [markdown]
@@ -194,9 +195,9 @@ from minilora.ops import dora_linear_backward, dora_linear_forward
 I, O, r, scale = 5, 4, 2, 1.5
 arrays = {"x": rng.standard_normal((3, I)), "W": rng.standard_normal((O, I)), "bias": rng.standard_normal(O)}
 arrays |= {"A": rng.standard_normal((r, I)), "B": rng.standard_normal((O, r)), "m": rng.uniform(0.5, 2, O)}
-y, cache = dora_linear_forward(*arrays.values(), scale)           # (N, O)
-V = arrays["W"] + scale * arrays["B"] @ arrays["A"]               # (O, I)
-W_new = arrays["m"][:, None] * V / np.linalg.norm(V, axis=1, keepdims=True)              # (O, I)
+y, cache = dora_linear_forward(*arrays.values(), scale)  # (N, O)
+V = arrays["W"] + scale * arrays["B"] @ arrays["A"]  # (O, I)
+W_new = arrays["m"][:, None] * V / np.linalg.norm(V, axis=1, keepdims=True)  # (O, I)
 print("the same as with W':", np.allclose(y, arrays["x"] @ W_new.T + arrays["bias"]))
 print("lengths of its rows:", np.linalg.norm(W_new, axis=1), " m:", arrays["m"])
 
@@ -210,10 +211,10 @@ print("lengths of its rows:", np.linalg.norm(W_new, axis=1), " m:", arrays["m"])
 # overlooked, because at the start it makes no difference at all:
 
 # %%
-W = arrays["W"]                                                   # (O, I)
+W = arrays["W"]  # (O, I)
 for axis, name in (1, "each output"), (0, "each input"):
-    m0 = np.linalg.norm(W, axis=axis, keepdims=True)              # (O, 1) or (1, I)
-    start, later = m0 * W / m0, m0 * V / np.linalg.norm(V, axis=axis, keepdims=True)     # (O, I)
+    m0 = np.linalg.norm(W, axis=axis, keepdims=True)  # (O, 1) or (1, I)
+    start, later = m0 * W / m0, m0 * V / np.linalg.norm(V, axis=axis, keepdims=True)  # (O, I)
     print(f"a length for {name}: W' = W at the start: {np.allclose(start, W)};  later, first row", later[0])
 
 # %% [markdown]
@@ -240,6 +241,7 @@ print(",  ".join(f"{name}: {error:.0e}" for name, error in errors.items()))
 # %% [markdown]
 # and the other one must not. It is not the gradient of this function, and the check says where:
 
+
 # %%
 def constant_norm(dy, cache):
     """DoRA's backward as its paper has it: as if the norm did not depend on A and B."""
@@ -255,7 +257,7 @@ except GradientError as error:
 # How different are the two? As directions, for $A$ and for $B$:
 
 # %%
-dy = rng.standard_normal(y.shape)                                 # (N, O)
+dy = rng.standard_normal(y.shape)  # (N, O)
 exact, approximate = dora_linear_backward(dy, cache), constant_norm(dy, cache)
 pairs = {}
 for k, name in enumerate(wrt):
@@ -295,8 +297,8 @@ plots.singular_values(spectra, of="W")
 
 # %%
 lora = load_bundled("decoder")
-ids = rng.integers(0, 256, (2, 33))                               # (N, T + 1)
-logits = lora.forward(ids)[0]                                     # (N, T, V)
+ids = rng.integers(0, 256, (2, 33))  # (N, T + 1)
+logits = lora.forward(ids)[0]  # (N, T, V)
 print(f"largest difference of the logits: {np.abs(model.forward(ids)[0] - logits).max():.0e}")
 apply_lora(lora, LoRAConfig(rank=16, alpha=16), rng=rng)
 for name, adapted in ("LoRA", lora), ("PiSSA", model):
@@ -324,8 +326,8 @@ for name, adapted in ("LoRA", lora), ("PiSSA", model):
 # %%
 from minilora.analysis import intruder_dimensions
 
-W = load_bundled("decoder").blocks[2].attn.q_proj.W.data          # (O, I)
-u, v = (vector / np.linalg.norm(vector) for vector in rng.standard_normal((2, 192)))     # (O,), (I,)
+W = load_bundled("decoder").blocks[2].attn.q_proj.W.data  # (O, I)
+u, v = (vector / np.linalg.norm(vector) for vector in rng.standard_normal((2, 192)))  # (O,), (I,)
 strongest = singular_values(W)[0]
 
 
@@ -388,7 +390,7 @@ from minilora.methods import lora_layers
 full = {p.name: p.data for p in tuned["full fine-tuning"].parameters()}
 found = {"LoRA": [], "full fine-tuning": []}
 for path, layer in lora_layers(tuned["LoRA"]).items():
-    W = layer.base.W.data                                         # (O, I)
+    W = layer.base.W.data  # (O, I)
     found["LoRA"].append(intruder_dimensions(W, W + layer.delta_W(), k=10))
     found["full fine-tuning"].append(intruder_dimensions(W, full[f"{path}.W"], k=10))
 for name, each in found.items():

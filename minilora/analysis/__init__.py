@@ -1,7 +1,5 @@
-"""What an adaptation has changed, what it costs, and how right it is."""
+"""What an adaptation has changed, and how right it is."""
 
-from minilora.analysis.accounting import ParameterCount, count_parameters
-from minilora.analysis.adaptations import METHODS, Adaptation, Settings, adaptation
 from minilora.analysis.amplification import (
     Amplification,
     amplification_factor,
@@ -11,22 +9,11 @@ from minilora.analysis.amplification import (
     random_projection_norm,
     weight_similarity,
 )
-from minilora.analysis.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture
 from minilora.analysis.changes import Factors, adapter_changes, adapter_factors, delta_weights, weight_changes
-from minilora.analysis.communication import message_bytes, ring_bytes, ring_seconds
-from minilora.analysis.costs import (
-    Flops,
-    MemoryEstimate,
-    checkpoint_bytes,
-    flops_per_token,
-    memory_estimate,
-    step_estimate,
-)
 from minilora.analysis.intruders import Intruders, intruder_dimensions
 from minilora.analysis.lanczos import truncated_svd
 from minilora.analysis.low_rank import LowRank, LowRankErrors, low_rank_approximation, low_rank_errors
 from minilora.analysis.metrics import accuracy, classification_scores, macro_f1
-from minilora.analysis.published import PUBLISHED, Published
 from minilora.analysis.rank import Elimination, Step, matrix_rank_steps
 from minilora.analysis.spectrum import (
     RankMeasures,
@@ -48,27 +35,6 @@ from minilora.analysis.subspace import (
 from minilora.analysis.svd import SVD, factored_svd, shape_of, svd_of
 
 __all__ = [
-    "ParameterCount",
-    "count_parameters",
-    "ARCHITECTURES",
-    "Architecture",
-    "architecture_of",
-    "find_architecture",
-    "METHODS",
-    "Adaptation",
-    "Settings",
-    "adaptation",
-    "Flops",
-    "flops_per_token",
-    "MemoryEstimate",
-    "checkpoint_bytes",
-    "memory_estimate",
-    "step_estimate",
-    "message_bytes",
-    "ring_bytes",
-    "ring_seconds",
-    "PUBLISHED",
-    "Published",
     "Factors",
     "adapter_factors",
     "adapter_changes",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy
 
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 
 
 class Factors(NamedTuple):
@@ -44,9 +44,7 @@ def adapter_factors(model):
 
 def _adapted_layers(model):
     adapted = {
-        path: layer
-        for path, layer in model.named_modules()
-        if hasattr(layer, "adapters") and layer.active is not None
+        path: layer for path, layer in model.named_modules() if hasattr(layer, "adapters") and layer.active is not None
     }
     if not adapted:
         raise ValueError("the model has no active LoRA adapter: call apply_lora or set_adapter first")

@@ -7,8 +7,8 @@ import math
 
 import numpy
 
-from minilora.backend import to_numpy
-from minilora.blocks import row_blocks
+from minilora.arrays.backend import to_numpy
+from minilora.arrays.chunks import row_chunks
 
 BLOCK_BYTES = 16 * 2**20  # of a block in float64
 
@@ -45,5 +45,5 @@ def transposed_times(W, X):
 
 
 def _blocks(W):
-    for rows in row_blocks(W.shape[0], 8 * W.shape[1], BLOCK_BYTES):
+    for rows in row_chunks(W.shape[0], 8 * W.shape[1], BLOCK_BYTES):
         yield rows, W[rows].astype(numpy.float64)

@@ -1,7 +1,7 @@
 """How well a matrix is approximated by one of lower rank, B @ A, and what the two factors cost.
 
-    low = low_rank_approximation(W, 4)               # the best B and A of rank 4, and how far B A is from W
-    errors = low_rank_errors(W)                      # for every rank: parameters, and what is left out
+low = low_rank_approximation(W, 4)               # the best B and A of rank 4, and how far B A is from W
+errors = low_rank_errors(W)                      # for every rank: parameters, and what is left out
 """
 
 from typing import NamedTuple

@@ -23,7 +23,7 @@ from fractions import Fraction
 from numbers import Rational
 from typing import NamedTuple
 
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 
 
 class Step(NamedTuple):

@@ -124,8 +124,10 @@ def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_len
     encoded = [encode_example(example, tokenizer) for example in examples]
     longest = max(len(tokens) for tokens, _ in encoded)
     if longest > max_length:
-        raise ValueError(f"an example has {longest} tokens, more than max_length = {max_length}; "
-                         "shorten its source or target, or raise the limit")
+        raise ValueError(
+            f"an example has {longest} tokens, more than max_length = {max_length}; "
+            "shorten its source or target, or raise the limit"
+        )
     shape = (len(encoded), longest - 1)  # (N, T): the last token of a row is only a target
     ids = np.full(shape, EOT, dtype=np.int64)
     targets = np.full(shape, EOT, dtype=np.int64)

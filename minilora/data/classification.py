@@ -89,8 +89,10 @@ class ClassificationTask:
         for split in SPLITS:
             unknown = {e.label for e in self.splits[split]}.difference(self.label_names)
             if unknown:
-                raise ValueError(f"{self.name} has the labels {sorted(unknown)} in {split}; "
-                                 f"label_names are {', '.join(self.label_names)}")
+                raise ValueError(
+                    f"{self.name} has the labels {sorted(unknown)} in {split}; "
+                    f"label_names are {', '.join(self.label_names)}"
+                )
         index = {label: i for i, label in enumerate(self.label_names)}
         self.labels = {split: np.array([index[e.label] for e in self.splits[split]], np.int64) for split in SPLITS}
         self.id = corpus_id(f"{e.text}\n{e.second}\n{e.label}" for split in SPLITS for e in self.splits[split])

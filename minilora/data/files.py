@@ -143,8 +143,10 @@ def csv_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[
     try:
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
-            raise ValueError(f"path: {path} lacks the column {' and '.join(missing)}; its header has "
-                             f"{', '.join(reader.fieldnames or ())}")
+            raise ValueError(
+                f"path: {path} lacks the column {' and '.join(missing)}; its header has "
+                f"{', '.join(reader.fieldnames or ())}"
+            )
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:

@@ -184,6 +184,5 @@ def check_mr(mr: dict[str, str]) -> None:
             raise ValueError(f"mr has {slot} = {value!r}; {slot} may be {', '.join(SLOTS[slot])}")
     if any(slot not in mr for slot in REQUIRED) or len(mr) == len(REQUIRED):
         raise ValueError(
-            f"mr must have name, type and at least one of {', '.join(FACTS)}; "
-            f"it has {', '.join(mr) or 'nothing'}"
+            f"mr must have name, type and at least one of {', '.join(FACTS)}; it has {', '.join(mr) or 'nothing'}"
         )

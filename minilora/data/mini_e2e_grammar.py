@@ -7,10 +7,30 @@ written with one of those phrases. The same tables write sentences (mini_e2e.py)
 
 SLOTS = {
     "name": (
-        "Amber Fig", "Blue Heron", "Copper Pot", "Driftwood", "Ember Hall", "Fern Table",
-        "Grey Otter", "Hollow Oak", "Iron Ladle", "Juniper Row", "Kite House", "Lemon Door",
-        "Marble Hare", "Nine Bells", "Old Saffron", "Paper Moon", "Quince Lane", "Red Thistle",
-        "Silver Eel", "Tin Lantern", "Umber Cup", "Velvet Plum", "Willow Jar", "Yellow Wren",
+        "Amber Fig",
+        "Blue Heron",
+        "Copper Pot",
+        "Driftwood",
+        "Ember Hall",
+        "Fern Table",
+        "Grey Otter",
+        "Hollow Oak",
+        "Iron Ladle",
+        "Juniper Row",
+        "Kite House",
+        "Lemon Door",
+        "Marble Hare",
+        "Nine Bells",
+        "Old Saffron",
+        "Paper Moon",
+        "Quince Lane",
+        "Red Thistle",
+        "Silver Eel",
+        "Tin Lantern",
+        "Umber Cup",
+        "Velvet Plum",
+        "Willow Jar",
+        "Yellow Wren",
     ),
     "type": ("cafe", "bistro", "tavern", "diner", "tea room"),
     "food": ("Greek", "Thai", "Mexican", "Turkish", "Korean", "Spanish", "Moroccan", "Peruvian"),
@@ -82,8 +102,7 @@ CLAUSES = {
         "no": ("admits no children", "is for adults only", "is no place for children"),
     },
     "rating": {
-        rating: (f"has {rating} reviews", f"gets {rating} ratings", f"is rated {rating}")
-        for rating in SLOTS["rating"]
+        rating: (f"has {rating} reviews", f"gets {rating} ratings", f"is rated {rating}") for rating in SLOTS["rating"]
     },
 }
 

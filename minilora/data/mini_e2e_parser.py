@@ -80,8 +80,7 @@ LEXICON["an"] = LEXICON["a"]
 
 # A known phrase, the longest first, that ends where a word ends; else a single word or sign.
 TOKEN = re.compile(
-    "|".join(rf"{re.escape(text)}(?![\w'-])" for text in sorted(LEXICON, key=len, reverse=True))
-    + r"|[\w'-]+|[^\w\s]",
+    "|".join(rf"{re.escape(text)}(?![\w'-])" for text in sorted(LEXICON, key=len, reverse=True)) + r"|[\w'-]+|[^\w\s]",
     re.IGNORECASE,
 )
 

@@ -33,9 +33,7 @@ def split_of(key: str, *, valid: float = 0.05, test: float = 0.05) -> str:
     return "train"
 
 
-def split_fitting(
-    examples: Iterable, n_tokens: Callable, length: float, name: str
-) -> tuple[dict[str, list], int]:
+def split_fitting(examples: Iterable, n_tokens: Callable, length: float, name: str) -> tuple[dict[str, list], int]:
     """Examples by the hash of their keys, without those that are too long.
 
     Parameters

@@ -11,10 +11,23 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 # Not in every installation, or not written by hand (`encodings` and `pydoc_data` are generated tables).
-EXCLUDED_FOLDERS = frozenset((
-    "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "distutils", "ensurepip",
-    "site-packages", "dist-packages", "__pycache__", "encodings", "pydoc_data",
-))
+EXCLUDED_FOLDERS = frozenset(
+    (
+        "test",
+        "tests",
+        "idlelib",
+        "tkinter",
+        "turtledemo",
+        "lib2to3",
+        "distutils",
+        "ensurepip",
+        "site-packages",
+        "dist-packages",
+        "__pycache__",
+        "encodings",
+        "pydoc_data",
+    )
+)
 # How this one Python was built and set up: it differs from machine to machine.
 EXCLUDED_PREFIXES = ("config-", "_sysconfigdata", "sitecustomize", "usercustomize")
 

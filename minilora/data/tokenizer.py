@@ -25,8 +25,9 @@ class ByteTokenizer:
         """
         data = utf8(text)
         if EOT in data:
-            raise ValueError(f"text has a NUL character at position {text.index(chr(EOT))}; "
-                             "its byte, 0, is the end of text")
+            raise ValueError(
+                f"text has a NUL character at position {text.index(chr(EOT))}; its byte, 0, is the end of text"
+            )
         return np.frombuffer(data, dtype=np.uint8).astype(np.int64)  # (T,)
 
     def decode(self, ids) -> str:

@@ -18,8 +18,7 @@ COMPUTING = 10  # seconds of the processor's time; an answer to any exercise her
 WAITING = 60  # seconds by the clock, which on a busy machine runs faster than the processor
 PRINTED = 64 << 10  # bytes
 START = (
-    f"import sys; sys.path = sys.argv[1].split({os.pathsep!r})\n"
-    f"from {worker.__name__} import main; main(*sys.argv[2:])"
+    f"import sys; sys.path = sys.argv[1].split({os.pathsep!r})\nfrom {worker.__name__} import main; main(*sys.argv[2:])"
 )
 ENDLESS = "Your code did not come to an end, and was stopped after {} seconds. Is there a loop that never ends?"
 

@@ -6,7 +6,7 @@ from statistics import mean
 
 import numpy
 
-from minilora.analysis import count_parameters
+from minilora.accounting import count_parameters
 from minilora.data import load_task
 from minilora.experiments.measure import measure
 from minilora.experiments.sweep import leaves_file

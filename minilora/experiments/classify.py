@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from minilora.analysis import count_parameters
+from minilora.accounting import count_parameters
 from minilora.data import load_classification_task
 from minilora.experiments.measure import measure_classes
 from minilora.methods import apply_method

@@ -1,6 +1,6 @@
 """What `minilora count` prints: the formulas of minilora/analysis, with the paper's own figures beside them."""
 
-from minilora.analysis import (
+from minilora.accounting import (
     ARCHITECTURES,
     METHODS,
     PUBLISHED,
@@ -10,7 +10,7 @@ from minilora.analysis import (
     memory_estimate,
     message_bytes,
 )
-from minilora.analysis import adaptation as adapt
+from minilora.accounting import adaptation as adapt
 
 USED = {  # the settings that a method has
     "top-k": ("blocks",),

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy
 
 from minilora.analysis import adapter_factors, factored_svd, random_control, similarity_of_bases, weight_changes
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 from minilora.data import load_task, text_task
 from minilora.experiments import finetune
 from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.measure import generation_speed, measure, median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.generation import generate
 from minilora.methods import LoRAConfig, load_adapter, merge_lora, set_adapter, unmerge_lora
 from minilora.models import load_bundled
+from minilora.models.generation import generate
 from minilora.training import TrainConfig
 
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
@@ -156,4 +156,3 @@ def draw(folder, base, models, histories):
     of_layer = rf"$\Delta W_q$, block {middle}"
     names = {"first": f"LoRA's {of_layer}", "second": f"full fine-tuning's {of_layer}"}
     plots.save(plots.similarity_heatmap(phi, control, **names), folder / "phi.png")
-

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from minilora.analysis import count_parameters
+from minilora.accounting import count_parameters
 from minilora.distributed import ALONE
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
@@ -163,4 +163,3 @@ def finished_run(folder, configuration):
             f"these differ: {differing}"
         )
     return read_json(folder / RESULT), History(**read_json(folder / "history.json"))
-

@@ -9,13 +9,13 @@ from statistics import median
 import numpy
 
 from minilora.analysis import classification_scores
-from minilora.backend import gpu_memory, to_numpy
+from minilora.arrays.backend import gpu_memory, to_numpy
+from minilora.arrays.threads import cores, one_blas_thread
 from minilora.data import EOT, ClassificationTask, parse_source, slot_errors
 from minilora.experiments.baselines import baselines
-from minilora.generation import generate
 from minilora.models.classification import EncoderForClassification
+from minilora.models.generation import generate
 from minilora.ops import cross_entropy_forward
-from minilora.threads import cores, one_blas_thread
 from minilora.training import evaluate_loss
 
 
@@ -40,8 +40,10 @@ def measure_classes(model, task, *, split="test"):
     """
     n_classes = len(task.label_names)
     if not isinstance(model, EncoderForClassification):
-        raise ValueError(f"the model is a {type(model).__name__}, without a head for the classes of {task.name}: "
-                         "fine-tuning gives it one, and keeps it in the adapter")
+        raise ValueError(
+            f"the model is a {type(model).__name__}, without a head for the classes of {task.name}: "
+            "fine-tuning gives it one, and keeps it in the adapter"
+        )
     if model.config.n_classes != n_classes:
         raise ValueError(f"the model tells {model.config.n_classes} classes apart; {task.name} has {n_classes}")
     logits, labels = class_logits(model, task.batches(split, 32)), task.labels[split]

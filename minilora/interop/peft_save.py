@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy
 from safetensors.numpy import save
 
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 from minilora.files import write_together
 from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout

@@ -8,7 +8,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 from minilora.layers.linear import Linear
 from minilora.layers.lora_linear import LoRAFactors
 from minilora.ops import (

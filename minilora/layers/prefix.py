@@ -13,7 +13,7 @@ from what comes out of it, the last token of the prefix predicts the first word 
 
 import numpy
 
-from minilora.backend import get_xp, on_host
+from minilora.arrays.backend import get_xp, on_host
 from minilora.layers.embedding import Embedding
 from minilora.ops import prefix_dP, prefix_dx, prefix_forward
 from minilora.parameter import Module

@@ -10,7 +10,7 @@ The second has the cross terms B_1 A_2 and B_2 A_1, which nobody has learned, an
 
 import numpy
 
-from minilora.backend import get_xp, to_numpy
+from minilora.arrays.backend import get_xp, to_numpy
 from minilora.methods.lora import adapter_names, attach, lora_layers, make_factors, refuse_merged, shape_of
 from minilora.methods.lora_config import LoRAConfig
 
@@ -122,4 +122,3 @@ def _average(parts, path, count):
 
 def _float64(array):
     return to_numpy(array).astype(numpy.float64)
-

@@ -1,10 +1,10 @@
 """LoRA (Hu et al., 2021): freeze a model, and learn a low-rank delta_W = scale * B @ A beside chosen weights.
 
-    apply_lora(model, LoRAConfig(rank=4, alpha=8), rng=rng)     # wraps the targets, freezes the rest
-    ...train...
-    merge_lora(model)                                           # W + delta_W: no added latency
-    unmerge_lora(model)                                         # the frozen W again, to the bit
-    set_adapter(model, "other")                                 # another adapter on the same base; None: the base
+apply_lora(model, LoRAConfig(rank=4, alpha=8), rng=rng)     # wraps the targets, freezes the rest
+...train...
+merge_lora(model)                                           # W + delta_W: no added latency
+unmerge_lora(model)                                         # the frozen W again, to the bit
+set_adapter(model, "other")                                 # another adapter on the same base; None: the base
 """
 
 import math

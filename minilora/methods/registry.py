@@ -1,9 +1,9 @@
 """Every method by its name, and one way to apply them all.
 
-    apply_method(model, "bitfit")
-    apply_method(model, AdapterConfig("houlsby", size=16), rng=rng)
-    ...train, evaluate, count_parameters(model)...
-    save_adapter(model, path); load_adapter(other_model, path)
+apply_method(model, "bitfit")
+apply_method(model, AdapterConfig("houlsby", size=16), rng=rng)
+...train, evaluate, count_parameters(model)...
+save_adapter(model, path); load_adapter(other_model, path)
 """
 
 from dataclasses import asdict

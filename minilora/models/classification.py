@@ -6,7 +6,7 @@ RoBERTa's activation is tanh. DeBERTa calls dense and its activation, the exact 
 from dataclasses import replace
 from typing import NamedTuple
 
-from minilora.backend import get_xp, on_host
+from minilora.arrays.backend import get_xp, on_host
 from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
 from minilora.models.roberta import Roberta

@@ -13,7 +13,7 @@ tokens, and there is a convolution beside the first block. DeBERTa-v3's encoder 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
 from minilora.layers.conv_layer import ConvLayerCache, times
 from minilora.layers.post_ln_block import PostLNBlockCache

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from minilora.backend import on_host
+from minilora.arrays.backend import on_host
 from minilora.models.initial import NewLayers
 from minilora.models.shape import check_ids
 from minilora.parameter import Module

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.backend import get_xp, on_host
+from minilora.arrays.backend import get_xp, on_host
 from minilora.layers import MLP, Block, KeyValueCache, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.models.initial import NewLayers

@@ -2,7 +2,7 @@
 
 import numpy
 
-from minilora.backend import choose_device, to_device
+from minilora.arrays.backend import choose_device, to_device
 from minilora.layers import Embedding, LayerNorm, Linear
 from minilora.models.shape import check_precision
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import numpy
 
-from minilora.backend import to_device, to_numpy
+from minilora.arrays.backend import to_device, to_numpy
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
 from minilora.models.classification import DebertaForClassification, RobertaForClassification

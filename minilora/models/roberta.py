@@ -11,7 +11,7 @@ The mask is another matter: where it is False, nobody sees a position. Where pad
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.encoder import Encoder
@@ -174,6 +174,4 @@ class Roberta(Encoder):
     def _check_inputs(self, ids, mask):
         super()._check_inputs(ids, mask)
         if ids.shape[1] > self.config.n_positions:
-            raise ValueError(
-                f"ids made a sequence of {ids.shape[1]} tokens; n_positions is {self.config.n_positions}"
-            )
+            raise ValueError(f"ids made a sequence of {ids.shape[1]} tokens; n_positions is {self.config.n_positions}")

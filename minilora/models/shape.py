@@ -4,7 +4,7 @@ import sys
 
 import numpy
 
-from minilora.backend import on_host
+from minilora.arrays.backend import on_host
 
 
 def check_sizes(config, names, least=1):

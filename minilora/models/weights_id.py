@@ -1,6 +1,6 @@
 """Which weights these are, in twelve characters: what a result or an adapter keeps of the model that it belongs to."""
 
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 from minilora.files import fingerprint
 
 

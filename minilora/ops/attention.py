@@ -16,9 +16,9 @@ import functools
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, on_host
-from minilora.blocks import cache_blocks
-from minilora.kernels import fused
+from minilora.arrays.backend import get_xp, on_host
+from minilora.arrays.chunks import l2_chunks
+from minilora.arrays.kernels import fused
 from minilora.ops.rows import row_dot, transposed_times
 from minilora.ops.softmax import softmax_inplace
 
@@ -145,7 +145,7 @@ def _tiles(xp, q, T, causal):
     """
     N, H, T_q, _ = q.shape
     block = QUERIES if on_host(q) else max(T_q, 1)
-    for n in cache_blocks(N, H * block * T * q.itemsize, xp):
+    for n in l2_chunks(N, H * block * T * q.itemsize, xp):
         for start in range(0, T_q, block):
             stop = min(start + block, T_q)
             yield n, slice(start, stop), slice(0, T - T_q + stop if causal else T)

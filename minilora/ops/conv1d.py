@@ -13,7 +13,7 @@ Derivation. x[n, t'] enters y[n, t] with t = t' - s + P, so
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 from minilora.ops.linear import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
 
 

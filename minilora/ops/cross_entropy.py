@@ -8,7 +8,7 @@ mean over M counted positions divides this by M, and a position that does not co
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, on_host
+from minilora.arrays.backend import get_xp, on_host
 from minilora.ops.rows import rows
 
 

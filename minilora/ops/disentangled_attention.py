@@ -22,8 +22,8 @@ gradient goes back through the same view, in which every entry has one place.
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, scatter_add
-from minilora.blocks import cache_blocks
+from minilora.arrays.backend import get_xp, scatter_add
+from minilora.arrays.chunks import l2_chunks
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_inplace
 
 
@@ -142,7 +142,7 @@ def _bias(xp, mask, dtype):
 def _sequences(xp, probs):
     """Slices of sequences, so many that their (T, 2T) products fit the cache."""
     N, H, T, _ = probs.shape
-    return cache_blocks(N, H * T * 2 * T * probs.itemsize, xp)
+    return l2_chunks(N, H * T * 2 * T * probs.itemsize, xp)
 
 
 def _sum_by_row(xp, dpos, rows, M):

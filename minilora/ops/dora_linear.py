@@ -17,7 +17,7 @@ The paper (section 4.3) treats norm as a constant in the backward, to save memor
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, vecdot
+from minilora.arrays.backend import get_xp, vecdot
 from minilora.ops.rows import rows, rows_times_transposed, unrows
 
 

@@ -5,7 +5,7 @@ E[mask] = 1, so nothing has to be rescaled when dropout is switched off. The mas
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 
 
 class DropoutCache(NamedTuple):

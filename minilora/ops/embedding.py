@@ -5,7 +5,7 @@ Derivation. y = onehot(ids) W, so dW = onehot(ids)^T dy: row v of dW is the sum 
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, scatter_add
+from minilora.arrays.backend import get_xp, scatter_add
 from minilora.ops.rows import rows
 
 

@@ -12,9 +12,9 @@ so that for the tanh form y' = Phi + 2 y (1 - Phi) u'. The forward keeps y' itse
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import erf, get_xp
-from minilora.blocks import elementwise
-from minilora.kernels import fused
+from minilora.arrays.backend import erf, get_xp
+from minilora.arrays.chunks import elementwise
+from minilora.arrays.kernels import fused
 
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
 _CUBIC = 0.044715

@@ -13,8 +13,8 @@ only for eps = 0) a stretch.
 import math
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
-from minilora.kernels import fused
+from minilora.arrays.backend import get_xp
+from minilora.arrays.kernels import fused
 from minilora.ops.rows import row_dot, row_mean, rows
 
 

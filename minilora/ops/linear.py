@@ -11,7 +11,7 @@ Each gradient is a function of its own, so that a layer with a frozen W asks for
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 from minilora.ops.rows import rows, rows_times_transposed, unrows
 
 

@@ -17,9 +17,9 @@ factor dloss; that is why the forward computes them, while the block is at hand,
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, on_host
-from minilora.blocks import row_blocks
-from minilora.kernels import fused
+from minilora.arrays.backend import get_xp, on_host
+from minilora.arrays.chunks import row_chunks
+from minilora.arrays.kernels import fused
 from minilora.ops.cross_entropy import check_targets
 
 
@@ -63,7 +63,7 @@ def linear_cross_entropy_forward(x, W, targets, need_dx=True, need_dW=True):
     dx = xp.empty_like(x) if need_dx else None
     dW = xp.zeros_like(W) if need_dW else None
     need_dlogits = need_dx or need_dW
-    for block in row_blocks(M, V * x.itemsize, LOGITS_BYTES if on_host(x) else LOGITS_BYTES_ON_GPU):
+    for block in row_chunks(M, V * x.itemsize, LOGITS_BYTES if on_host(x) else LOGITS_BYTES_ON_GPU):
         logits = x[block] @ W.T  # (m, C) @ (C, V) -> (m, V)
         losses[block], dlogits = _losses_and_dlogits(logits, targets[block], 1.0 / M, need_dlogits)
         if not need_dlogits:

@@ -19,7 +19,7 @@ dA = dh^T (x * mask) and dx = dy W + (dh A) * mask.
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 from minilora.ops.rows import rows, rows_times_transposed, unrows
 
 

@@ -10,7 +10,7 @@ keeps its x, and zero where it was replaced; row s of dP is the sum of dy over a
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp, scatter_add
+from minilora.arrays.backend import get_xp, scatter_add
 from minilora.ops.rows import rows
 
 

@@ -4,7 +4,7 @@ A product of a (N, T, I) array with a matrix is one matrix product over N T rows
 separate ones, at a third of the speed, and ``dy.swapaxes(-1, -2) @ x`` makes a temporary that is N times too large.
 """
 
-from minilora.backend import constant_vector, get_xp, on_host, vecdot
+from minilora.arrays.backend import constant_vector, get_xp, on_host, vecdot
 
 
 def rows(x):

@@ -10,8 +10,8 @@ Entries of -inf get probability zero; a row of nothing but -inf, which has nothi
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
-from minilora.kernels import fused
+from minilora.arrays.backend import get_xp
+from minilora.arrays.kernels import fused
 from minilora.ops.rows import row_dot, row_sum
 
 

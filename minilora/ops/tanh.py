@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from minilora.backend import get_xp
+from minilora.arrays.backend import get_xp
 
 
 class TanhCache(NamedTuple):

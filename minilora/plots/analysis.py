@@ -144,9 +144,7 @@ def amplification_bars(tables):
     places = numpy.arange(len(tables))
     for k, (kind, (field, color, hatch)) in enumerate(kinds.items()):
         values = [getattr(table, field) for table in tables.values()]
-        bars = axes.bar(
-            places + 0.21 * (k - 1.5), values, 0.2, color=color, hatch=hatch, edgecolor="black", label=kind
-        )
+        bars = axes.bar(places + 0.21 * (k - 1.5), values, 0.2, color=color, hatch=hatch, edgecolor="black", label=kind)
         axes.bar_label(bars, fmt="%.3g", padding=3, size=13)
     titles = [f"{label}\namplification {table.factor:.3g}" for label, table in tables.items()]
     axes.set(yscale="log", ylabel="Frobenius norm", xticks=places, xticklabels=titles)

@@ -1,6 +1,5 @@
 """How fast: ratios to the peer, memory, how cost grows, and what each optimisation gave."""
 
-
 import numpy
 
 from minilora.plots.style import LINES, new_figure, styled

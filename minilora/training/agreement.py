@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 from minilora.training.checkpoint import state_arrays
 
 

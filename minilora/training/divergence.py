@@ -2,7 +2,7 @@
 
 import math
 
-from minilora.backend import get_xp, to_numpy
+from minilora.arrays.backend import get_xp, to_numpy
 
 
 class Diverged(ValueError):

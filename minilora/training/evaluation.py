@@ -5,9 +5,9 @@ from itertools import islice
 
 import numpy
 
-from minilora.backend import same_gpu, to_numpy
+from minilora.arrays.backend import same_gpu, to_numpy
+from minilora.arrays.threads import one_blas_thread
 from minilora.distributed import ALONE
-from minilora.threads import one_blas_thread
 
 
 def evaluate_loss(model, batches, ranks=ALONE):

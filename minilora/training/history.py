@@ -19,6 +19,7 @@ class History:
     seconds: float = 0.0  # of training steps alone
     tokens: int = 0  # positions computed, N T a step, padding included
 
+
 def concerns(history):
     """What in a finished run is a reason to look closer, a sentence each; nothing for most runs.
 

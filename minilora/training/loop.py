@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy
 from tqdm import tqdm
 
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 from minilora.distributed import ALONE
 from minilora.files import write_json
 from minilora.training.agreement import check_agreement

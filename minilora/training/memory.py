@@ -2,8 +2,8 @@
 
 import contextlib
 
-from minilora.analysis import step_estimate
-from minilora.backend import gpu_memory
+from minilora.accounting import step_estimate
+from minilora.arrays.backend import gpu_memory
 
 
 class OutOfMemory(RuntimeError):

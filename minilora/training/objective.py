@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import pairwise
 
-from minilora.backend import same_gpu
-from minilora.threads import keep_freed_memory, one_blas_thread
+from minilora.arrays.backend import same_gpu
+from minilora.arrays.threads import keep_freed_memory, one_blas_thread
 
 
 def loss_and_backward(model, batch, weight=1.0, rng=None):

@@ -2,8 +2,8 @@
 
 import math
 
-from minilora.backend import get_xp
-from minilora.kernels import fused
+from minilora.arrays.backend import get_xp
+from minilora.arrays.kernels import fused
 
 
 class Optimizer:

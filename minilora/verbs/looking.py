@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import minilora
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 from minilora.methods import lora_layers, remove_lora
 from minilora.verbs.opening import check_file, names_in, open_model
 

@@ -1,8 +1,8 @@
 """`minilora bench` and `count`."""
 
 import minilora
-from minilora.backend import choose_device
-from minilora.threads import cores
+from minilora.arrays.backend import choose_device
+from minilora.arrays.threads import cores
 from minilora.verbs.opening import names_in
 
 
@@ -29,7 +29,7 @@ def bench(options):
 
 
 def count(options):
-    from minilora.analysis import Settings, architecture_of, count_parameters, find_architecture
+    from minilora.accounting import Settings, architecture_of, count_parameters, find_architecture
     from minilora.experiments import count_report as report
 
     if (options.architecture is None) == (options.model is None):

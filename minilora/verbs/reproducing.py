@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from pathlib import Path
 
-from minilora.threads import cores
+from minilora.arrays.threads import cores
 
 
 def reproduce(options):

@@ -55,9 +55,7 @@ def test_the_column_of_w_itself_is_the_root_of_the_sum_of_its_squared_singular_v
 def test_the_random_column_in_root_mean_square():
     """r / sqrt(O I) ||W||_F, within five standard errors of the mean of squares."""
     n, rng = 2000, np.random.default_rng(0)
-    squares = [
-        projection_norm(W, random_directions(R, O, rng).T, random_directions(R, I, rng)) ** 2 for _ in range(n)
-    ]
+    squares = [projection_norm(W, random_directions(R, O, rng).T, random_directions(R, I, rng)) ** 2 for _ in range(n)]
     expected = random_projection_norm(O, I, R, np.linalg.norm(W)) ** 2
     assert expected == pytest.approx(R**2 / (O * I) * np.sum(W**2))
     assert abs(np.mean(squares) - expected) < 5 * np.std(squares) / math.sqrt(n)

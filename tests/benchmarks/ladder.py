@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy
 
-from minilora import blocks, plots, threads
+from minilora import plots
+from minilora.arrays import chunks, threads
 from minilora.experiments.bench import worker
 from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.bench.sides import rounds, sides
@@ -119,7 +120,7 @@ def three_axes():
 
 def no_blocks():
     """Elementwise formulas go over whole arrays."""
-    blocks.CACHE_BYTES = sys.maxsize
+    chunks.L2_BYTES = sys.maxsize
 
 
 def no_tiles():

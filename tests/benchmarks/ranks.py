@@ -21,7 +21,8 @@ from statistics import median
 
 import numpy as np
 
-from minilora.analysis import ring_bytes, ring_seconds
+from minilora.accounting import ring_bytes, ring_seconds
+from minilora.arrays.threads import cores
 from minilora.data import Batch
 from minilora.distributed import join
 from minilora.experiments.bench.shapes import SHAPES, Shape
@@ -31,7 +32,6 @@ from minilora.experiments.text_table import aligned
 from minilora.files import write_json
 from minilora.methods import LoRAConfig, apply_full, apply_lora
 from minilora.models import GPT
-from minilora.threads import cores
 from minilora.training import TrainConfig, Trainer
 
 RANKS = (1, 2, 4)

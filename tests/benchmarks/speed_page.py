@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from minilora.analysis import adaptation, architecture_of, memory_estimate
+from minilora.accounting import adaptation, architecture_of, memory_estimate
 from minilora.experiments.bench.report import METHODS, generation, memory, scaling, spread, training
 from minilora.experiments.bench.shapes import RANK, SHAPES
 from minilora.experiments.text_table import aligned
@@ -140,6 +140,7 @@ def summary(bench, gpt2):
 
 def filled(page, texts):
     """The page with every named block replaced."""
+
     def block(match):
         return f"<!-- {match[1]} -->\n```text\n" + "\n".join(texts[match[1]]) + "\n```"
 

@@ -7,9 +7,9 @@ from statistics import median
 
 import pytest
 
+from minilora.arrays.threads import cores
 from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.bench.sides import our_command, rounds, sides
-from minilora.threads import cores
 
 pytestmark = pytest.mark.slow
 LADDER = Path(__file__).with_name("ladder.py")

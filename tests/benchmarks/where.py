@@ -1,6 +1,6 @@
 """Where the time of a LoRA step goes: the seconds in each op, on one thread.
 
-    python tests/benchmarks/where.py --out figures/bench
+python tests/benchmarks/where.py --out figures/bench
 """
 
 import argparse
@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FunctionType
 
+from minilora.arrays.threads import keep_freed_memory, one_blas_thread
 from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.bench.worker import Worker
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.layers import attention, layernorm, linear, lora_linear, mlp
 from minilora.models import gpt
-from minilora.threads import keep_freed_memory, one_blas_thread
 from minilora.training.objective import loss_and_backward
 
 KINDS = {  # ops by what they are

@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 
@@ -101,7 +100,6 @@ def test_pair_batch_limits():
         pair_batch(EXAMPLES, tokenizer, max_length=longest - 1)
     with pytest.raises(ValueError, match="examples is empty"):
         pair_batch([], tokenizer, max_length=9)
-
 
 
 def test_sizes_are_checked():

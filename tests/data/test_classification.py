@@ -41,7 +41,8 @@ def test_a_batch_is_padded_texts_and_their_labels():
     assert batch.ids.dtype == batch.labels.dtype == np.int64 and batch.mask.dtype == bool
     assert batch.n_targets == 2
     assert [row[mask].tolist() for row, mask in zip(batch.ids, batch.mask)] == [
-        tokenizer.encode("ab").tolist(), tokenizer.encode("a", "cd").tolist(),
+        tokenizer.encode("ab").tolist(),
+        tokenizer.encode("a", "cd").tolist(),
     ]
     assert (batch.ids[~batch.mask] == 1).all() and batch.ids.shape == batch.mask.shape == (2, 7)
     assert batch.labels.tolist() == [1, 0]

@@ -85,23 +85,29 @@ def test_without_docstrings():
     assert without_docstrings(ast.parse(source)) == expected
 
 
-@pytest.mark.parametrize("paragraph", [
-    "Return the number of items in the queue.",
-    'The "assert" statement is a convenient way to insert debugging assertions into a program:',
-])
+@pytest.mark.parametrize(
+    "paragraph",
+    [
+        "Return the number of items in the queue.",
+        'The "assert" statement is a convenient way to insert debugging assertions into a program:',
+    ],
+)
 def test_prose_is_kept(paragraph):
     assert is_prose(paragraph)
 
 
-@pytest.mark.parametrize("paragraph", [
-    ">>> the sum of a list is in x.",
-    "The x = y of a and b is the z.",
-    'Stmt ::= "assert" and the expression in a list.',
-    "if self.closed: return the value.",
-    "Copy Paste Delete Insert.",
-    "A b-9 12, 13; 14 (15) 16: 17 the 18.",
-    "Return it.",
-])
+@pytest.mark.parametrize(
+    "paragraph",
+    [
+        ">>> the sum of a list is in x.",
+        "The x = y of a and b is the z.",
+        'Stmt ::= "assert" and the expression in a list.',
+        "if self.closed: return the value.",
+        "Copy Paste Delete Insert.",
+        "A b-9 12, 13; 14 (15) 16: 17 the 18.",
+        "Return it.",
+    ],
+)
 def test_what_is_not_prose_is_dropped(paragraph):
     assert not is_prose(paragraph)
 
@@ -109,7 +115,10 @@ def test_what_is_not_prose_is_dropped(paragraph):
 def test_paragraphs_end_at_blank_lines_and_list_items():
     text = "One line\nand a second.\n\nA list:\n- “first” item\n  goes on\n- café\n"
     assert list(paragraphs(text)) == [
-        "One line and a second.", "A list:", '"first" item goes on', "cafe",
+        "One line and a second.",
+        "A list:",
+        '"first" item goes on',
+        "cafe",
     ]
 
 

@@ -52,14 +52,17 @@ def test_cut_loses_nothing():
     assert max(map(len, cut("line\n" * 3000))) <= 2005
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"", "is empty"),
-    (b" \n\n", "is empty"),
-    (b"short", "is too short"),
-    (b"caf\xe9 au lait", "is not UTF-8: byte 0xe9 at offset 3"),
-    (b"\xef\xbb\xbfcaf\xe9 au lait", "is not UTF-8: byte 0xe9 at offset 6"),
-    (b"ab\0c", "NUL byte at offset 2"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"short", "is too short"),
+        (b"caf\xe9 au lait", "is not UTF-8: byte 0xe9 at offset 3"),
+        (b"\xef\xbb\xbfcaf\xe9 au lait", "is not UTF-8: byte 0xe9 at offset 6"),
+        (b"ab\0c", "NUL byte at offset 2"),
+    ],
+)
 def test_bad_text_files(write, content, message):
     with pytest.raises(ValueError, match=f"path: .*bad.txt {message}|path: .*bad.txt has a {message}"):
         load_text_file(write("bad.txt", content))
@@ -82,20 +85,23 @@ def test_task_files(write):
     assert load_task_file(write("task.jsonl", "\n\n".join(lines) + "\n")) == expected
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("task.json", "[]", r"a task file ends in \.csv or \.jsonl"),
-    ("task.csv", "source,answer\na,b\n", "lacks the column target; its header has source, answer"),
-    ("task.csv", "question,answer\na,b\n", "lacks the column source and target"),
-    ("task.csv", "source,target\n", "has no rows"),
-    ("task.csv", "source,target\na,b\nc\n", "line 3: target must be a text that is not empty, not None"),
-    ("task.csv", "source,target\na,b\n ,d\n", "line 3: source must be a text that is not empty, not ' '"),
-    ("task.csv", 'source,target\na,"b"c\n', "after line 1: not CSV"),
-    ("task.jsonl", '{"source": "a", "target": "b"}\n\n{"source": "a"\n', "line 3: not JSON"),
-    ("task.jsonl", '["a", "b"]\n', "line 1: not a JSON object"),
-    ("task.jsonl", '{"source": "a", "target": "b\\u0000"}', "line 1: target has a NUL character"),
-    ("task.jsonl", '{"source": "a"}\n', "line 1: target must be a text that is not empty, not None"),
-    ("task.jsonl", '{"source": "a", "target": 3}\n', "line 1: target must be a text .*, not 3"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("task.json", "[]", r"a task file ends in \.csv or \.jsonl"),
+        ("task.csv", "source,answer\na,b\n", "lacks the column target; its header has source, answer"),
+        ("task.csv", "question,answer\na,b\n", "lacks the column source and target"),
+        ("task.csv", "source,target\n", "has no rows"),
+        ("task.csv", "source,target\na,b\nc\n", "line 3: target must be a text that is not empty, not None"),
+        ("task.csv", "source,target\na,b\n ,d\n", "line 3: source must be a text that is not empty, not ' '"),
+        ("task.csv", 'source,target\na,"b"c\n', "after line 1: not CSV"),
+        ("task.jsonl", '{"source": "a", "target": "b"}\n\n{"source": "a"\n', "line 3: not JSON"),
+        ("task.jsonl", '["a", "b"]\n', "line 1: not a JSON object"),
+        ("task.jsonl", '{"source": "a", "target": "b\\u0000"}', "line 1: target has a NUL character"),
+        ("task.jsonl", '{"source": "a"}\n', "line 1: target must be a text that is not empty, not None"),
+        ("task.jsonl", '{"source": "a", "target": 3}\n', "line 1: target must be a text .*, not 3"),
+    ],
+)
 def test_bad_task_files(write, name, content, message):
     with pytest.raises(ValueError, match=message):
         load_task_file(write(name, content))

@@ -92,16 +92,19 @@ def test_slot_errors_by_kind():
     assert slot_errors(MR, SENTENCE.replace("cheap", "cheep")) == (["price"], {}, {}, ["unknown: 'cheep'"])
 
 
-@pytest.mark.parametrize(("sentence", "problem"), [
-    ("Blue Heron is a cheap Thai cafe by the harbour", "not the order of any plan"),
-    ("Blue Heron is a cheap Thai cafe. It has low prices.", "price is stated again: 'has low prices'"),
-    ("Blue Heron is a cheap Thai cafe by the harbour and has wifi.", "unknown: 'wifi'"),
-    ("Blue Heron is an cheap Thai cafe by the harbour.", "capitals, spaces or articles"),
-    ("blue heron is a cheap Thai cafe by the harbour.", "capitals, spaces or articles"),
-    ("Blue Heron is  a cheap Thai cafe by the harbour.", "capitals, spaces or articles"),
-    ("Blue Heron is a cafe cheap by the harbour.", "not the order of any plan"),
-    ("", "not the order of any plan"),
-])
+@pytest.mark.parametrize(
+    ("sentence", "problem"),
+    [
+        ("Blue Heron is a cheap Thai cafe by the harbour", "not the order of any plan"),
+        ("Blue Heron is a cheap Thai cafe. It has low prices.", "price is stated again: 'has low prices'"),
+        ("Blue Heron is a cheap Thai cafe by the harbour and has wifi.", "unknown: 'wifi'"),
+        ("Blue Heron is an cheap Thai cafe by the harbour.", "capitals, spaces or articles"),
+        ("blue heron is a cheap Thai cafe by the harbour.", "capitals, spaces or articles"),
+        ("Blue Heron is  a cheap Thai cafe by the harbour.", "capitals, spaces or articles"),
+        ("Blue Heron is a cafe cheap by the harbour.", "not the order of any plan"),
+        ("", "not the order of any plan"),
+    ],
+)
 def test_problems(sentence, problem):
     assert any(problem in found for found in parse(sentence).problems)
 
@@ -136,12 +139,15 @@ def test_references():
         references(MR, 0)
 
 
-@pytest.mark.parametrize(("mr", "message"), [
-    ({"name": "Blue Heron", "type": "cafe"}, "at least one of food, price, area, family, rating"),
-    ({"type": "cafe", "food": "Thai"}, "mr must have name, type"),
-    (MR | {"view": "sea"}, "the slots are name, type, food"),
-    (MR | {"price": "free"}, "price may be low, medium, high"),
-])
+@pytest.mark.parametrize(
+    ("mr", "message"),
+    [
+        ({"name": "Blue Heron", "type": "cafe"}, "at least one of food, price, area, family, rating"),
+        ({"type": "cafe", "food": "Thai"}, "mr must have name, type"),
+        (MR | {"view": "sea"}, "the slots are name, type, food"),
+        (MR | {"price": "free"}, "price may be low, medium, high"),
+    ],
+)
 def test_bad_mrs(mr, message):
     for use in (source_text, lambda mr: realise(mr, random.Random(0))):
         with pytest.raises(ValueError, match=message):

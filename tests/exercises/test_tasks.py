@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exercises.answers import NAMES, answers_of, by_name, findings_of
-from minilora.analysis import ARCHITECTURES, adaptation
+from minilora.accounting import ARCHITECTURES, adaptation
 from minilora.exercises.judge import judge
 from minilora.exercises.sources import student_file
 from minilora.exercises.task import AnswerError, named, run

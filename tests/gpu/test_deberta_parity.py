@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilora.backend import get_xp, to_device, to_numpy
+from minilora.arrays.backend import get_xp, to_device, to_numpy
 from minilora.models import DebertaForClassification
 from models.tiny_deberta import CONFIG, IDS, LABELS, MASK
 from models.tiny_encoders import rng

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilora.backend import get_xp, to_device, to_numpy
+from minilora.arrays.backend import get_xp, to_device, to_numpy
 from models.tiny_encoders import BATCHES, CONFIG, HEADED, rng
 
 pytestmark = pytest.mark.gpu

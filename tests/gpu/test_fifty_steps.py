@@ -19,7 +19,7 @@ from minilora.analysis import (
     subspace_similarity,
     weight_changes,
 )
-from minilora.backend import to_device, to_numpy
+from minilora.arrays.backend import to_device, to_numpy
 from minilora.methods import apply_method, lora_layers
 from minilora.models import DebertaForClassification, RobertaForClassification
 from minilora.training import AdamW, clip_gradients, loss_and_backward

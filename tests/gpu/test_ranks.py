@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilora.backend import gpu_with_nccl, nccl_sum, to_device, to_numpy
+from minilora.arrays.backend import gpu_with_nccl, nccl_sum, to_device, to_numpy
 from mpi.launch import job, needs_mpi
 
 pytestmark = pytest.mark.gpu

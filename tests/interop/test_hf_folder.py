@@ -186,7 +186,7 @@ DAMAGE = {
     "too long": lambda content: content + b"\0",
     "a header of 2^63 bytes": lambda content: struct.pack("<Q", 2**63) + content[8:],
     "a header longer than the file": lambda content: struct.pack("<Q", len(content)) + content[8:],
-    "a tensor beyond the file": lambda content: content.replace(b"data_offsets\":[0,", b"data_offsets\":[9,"),
+    "a tensor beyond the file": lambda content: content.replace(b'data_offsets":[0,', b'data_offsets":[9,'),
     "a tensor of another type": lambda content: content.replace(b'"F64"', b'"F32"', 1),
     "an unknown type": lambda content: content.replace(b'"F64"', b'"F65"', 1),
 }

@@ -62,9 +62,7 @@ MAKE = {
     ),
     "SelfAttention": lambda normal, linear: attention(linear),
     "SelfAttention, not causal": lambda normal, linear: attention(linear, causal=False),
-    "Block": lambda normal, linear: Block(
-        layernorm(normal), attention(linear), layernorm(normal), mlp(linear)
-    ),
+    "Block": lambda normal, linear: Block(layernorm(normal), attention(linear), layernorm(normal), mlp(linear)),
     "PostLNBlock": lambda normal, linear: PostLNBlock(
         attention(linear, causal=False), layernorm(normal), MLP(linear(C, F), linear(F, C)), layernorm(normal)
     ),

@@ -6,7 +6,6 @@ import pytest
 from device_array import DeviceArray, count_synchronisations, device_xp, to_fake_device, to_host
 from methods.every import EVERY
 from methods.tiny import SMALL_LORA, rng, some_batch, tiny_gpt
-from minilora.generation import generate
 from minilora.methods import (
     apply_lora,
     apply_method,
@@ -18,6 +17,7 @@ from minilora.methods import (
     save_adapter,
     unmerge_lora,
 )
+from minilora.models.generation import generate
 from minilora.training import SGD, loss_and_backward
 
 each_method = pytest.mark.parametrize("config", EVERY.values(), ids=EVERY.keys())

@@ -6,11 +6,11 @@ import pytest
 from methods.every import EVERY, tiny_adapted
 from methods.tiny import CONFIG, gradients_of, rng, same_bits, some_batch, tiny_gpt, trainable_names
 from minilora.data.batches import Batch
-from minilora.generation import generate
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import prefix as layer_module
 from minilora.methods import PrefixConfig, apply_method, apply_prefix
 from minilora.models import save_model
+from minilora.models.generation import generate
 from minilora.ops import prefix_dP
 
 KINDS = [config for name, config in EVERY.items() if name.startswith("prefix")]

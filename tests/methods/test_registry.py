@@ -5,8 +5,7 @@ import pytest
 
 from methods.every import EVERY, tiny_adapted
 from methods.tiny import CONFIG, gradients_of, rng, same_bits, some_batch, tiny_gpt, trainable_names, weights_of
-from minilora.analysis import count_parameters
-from minilora.generation import generate
+from minilora.accounting import count_parameters
 from minilora.gradcheck import GradientError, check_model
 from minilora.methods import (
     METHODS,
@@ -18,6 +17,7 @@ from minilora.methods import (
     save_adapter,
     set_adapter,
 )
+from minilora.models.generation import generate
 from minilora.training import AdamW, ThreadedObjective, evaluate_loss, loss_and_backward
 
 each_method = pytest.mark.parametrize("config", EVERY.values(), ids=EVERY.keys())

@@ -19,10 +19,10 @@ from methods.tiny import (
     with_B,
 )
 from minilora.data.batches import Batch
-from minilora.generation import generate
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import RowsLinear
 from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, rows_use, set_adapter
+from minilora.models.generation import generate
 from minilora.training import AdamW, ThreadedObjective, loss_and_backward
 
 NAMES = ["other", None, "default", "other", "dora"]

@@ -1,6 +1,5 @@
 """The gradients of a whole GPT: right, for every choice of trainable parameters, and no more than was asked for."""
 
-
 import numpy as np
 import pytest
 

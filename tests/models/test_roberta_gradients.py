@@ -1,6 +1,5 @@
 """The gradients of RoBERTa's models: right with padding, for every choice of what is trained, and no more."""
 
-
 import numpy as np
 import pytest
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from methods.tiny import tiny_lora
-from minilora.backend import to_device, to_numpy
+from minilora.arrays.backend import to_device, to_numpy
 from minilora.distributed import join
 from minilora.experiments.sweep import Sweep
 from minilora.training import SGD, Stopped, TrainConfig, Trainer, evaluate_loss, resume_newest

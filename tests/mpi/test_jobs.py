@@ -8,8 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from minilora.arrays.threads import cores
 from minilora.distributed import ALONE
-from minilora.threads import cores
 from mpi import job as job_file
 from mpi.launch import JOB, MINILORA, job, needs_mpi, reports, run, start
 

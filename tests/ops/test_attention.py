@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from device_array import to_fake_device
-from minilora import blocks
+from minilora.arrays import chunks
 from minilora.ops import attention, attention_backward, attention_forward
 
 N, H, T, K = 2, 3, 5, 4
@@ -95,7 +95,7 @@ def test_tiles_change_no_result(T_q, causal, padding, queries, monkeypatch):
     y, cache = attention_forward(q, KEYS, V, padding, causal=causal)
     grads = attention_backward(dy, cache)
     monkeypatch.setattr(attention, "QUERIES", queries)
-    monkeypatch.setattr(blocks, "CACHE_BYTES", 1)  # a sequence a tile
+    monkeypatch.setattr(chunks, "L2_BYTES", 1)  # a sequence a tile
     y_tiles, cache_tiles = attention_forward(q, KEYS, V, padding, causal=causal)
     assert len(cache_tiles.tiles) == N * math.ceil(T_q / queries)
     assert np.allclose(y_tiles, y, rtol=0, atol=1e-14)
@@ -112,7 +112,7 @@ def test_causal_tiles_leave_out_what_nobody_sees(monkeypatch):
 
 def test_a_tile_holds_as_many_sequences_as_fit_the_cache(monkeypatch):
     monkeypatch.setattr(attention, "QUERIES", 2)
-    monkeypatch.setattr(blocks, "CACHE_BYTES", 3 * H * 2 * T * Q.itemsize)
+    monkeypatch.setattr(chunks, "L2_BYTES", 3 * H * 2 * T * Q.itemsize)
     _, cache = attention_forward(*(np.concatenate([a] * 4) for a in (Q, KEYS, V)), causal=False)
     assert [len(tile[3]) for tile in cache.tiles] == [3] * 3 + [3] * 3 + [2] * 3
 

@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minilora import blocks
+from minilora.arrays import chunks
 from minilora.ops import (
     attention_forward,
     disentangled_attention,
@@ -119,6 +119,6 @@ def test_as_many_sequences_at_a_time_as_fit_the_cache(monkeypatch):
         return softmax_inplace(scores)
 
     monkeypatch.setattr(disentangled_attention, "softmax_inplace", noting_softmax)
-    monkeypatch.setattr(blocks, "CACHE_BYTES", 3 * H * T * 2 * T * Q.itemsize)
+    monkeypatch.setattr(chunks, "L2_BYTES", 3 * H * T * 2 * T * Q.itemsize)
     disentangled_attention_forward(*(np.concatenate([a] * 4) for a in (Q, KEYS, V)), Q_REL, K_REL, ROWS)
     assert sizes == [3, 3, 2]

@@ -4,7 +4,7 @@ import pytest
 
 from device_array import to_fake_device
 from methods.tiny import some_batch, tiny_lora
-from minilora.analysis import step_estimate
+from minilora.accounting import step_estimate
 from minilora.methods import lora_layers
 from minilora.training import OutOfMemory, TrainConfig, Trainer, resume_newest
 from training.runs import trainer

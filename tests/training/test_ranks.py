@@ -8,7 +8,7 @@ import pytest
 
 from device_array import to_fake_device
 from methods.tiny import EVERYWHERE, same_bits, some_batch, tiny_gpt, tiny_lora, weights_of
-from minilora.analysis import message_bytes
+from minilora.accounting import message_bytes
 from minilora.data.batches import Batch
 from minilora.data.classification import LabelledBatch
 from minilora.data.masked import MaskedBatch

@@ -45,6 +45,7 @@ def lora_linear_forward(x, W, bias, A, B, scale):
     ### END SOLUTION
     return y
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

@@ -42,6 +42,7 @@ def largest_saving_rank(O, I):
     return (O * I - 1) // (O + I)
     ### END SOLUTION
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

@@ -62,6 +62,7 @@ def agree(analytic, numerical, bound=1e-7):
     return bool(np.linalg.norm(analytic - numerical) <= bound * size)
     ### END SOLUTION
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

@@ -47,6 +47,7 @@ def softmax_backward(dprobs, cache):
     ### END SOLUTION
     return dx
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

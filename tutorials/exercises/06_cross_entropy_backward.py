@@ -48,6 +48,7 @@ def cross_entropy_backward(dloss, cache):
     ### END SOLUTION
     return dlogits
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

@@ -43,6 +43,7 @@ def lora_start(O, I, rank, alpha, rng):
     ### END SOLUTION
     return A, B, scale
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

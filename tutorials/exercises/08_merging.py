@@ -52,6 +52,7 @@ def unmerge(merged, kept):
     return kept
     ### END SOLUTION
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

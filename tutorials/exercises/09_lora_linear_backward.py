@@ -53,6 +53,7 @@ def lora_linear_backward(dy, cache):
     ### END SOLUTION
     return dx, dA, dB
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

@@ -46,6 +46,7 @@ def adamw_step(data, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     ### END SOLUTION
     return data, m, v
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

@@ -48,6 +48,7 @@ def subspace_similarity(A1, A2):
     ### END SOLUTION
     return phi
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

@@ -47,6 +47,7 @@ def amplification_factor(W, A, B, scale):
     ### END SOLUTION
     return projected, factor
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

@@ -54,6 +54,7 @@ def peft_export(A_q, B_q, A_v, B_v, alpha):
     ### END SOLUTION
     return A, B, rank, alpha
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

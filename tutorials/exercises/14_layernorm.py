@@ -66,6 +66,7 @@ def layernorm_backward(dy, cache):
     ### END SOLUTION
     return dx, dgain, dbias
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

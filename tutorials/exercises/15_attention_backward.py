@@ -52,6 +52,7 @@ def attention_backward(dy, cache):
     ### END SOLUTION
     return dq, dk, dv
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

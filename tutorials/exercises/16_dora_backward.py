@@ -65,6 +65,7 @@ def dora_backward(dy, cache):
     ### END SOLUTION
     return dx, dA, dB, dm
 
+
 # %% tags=["check"]
 # Checks the cell above, and that alone: all that the answer needs belongs there, imports and helpers too.
 from minilora.exercises import check

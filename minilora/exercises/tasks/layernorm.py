@@ -71,6 +71,4 @@ MUTANTS = {
         lambda dy, c: {"dgain": rows(dy * c.xhat).mean(axis=0), "dbias": rows(dy).mean(axis=0)}
     ),
 }  # fmt: skip
-TASK = Task(
-    {"layernorm_forward": layernorm_forward, "layernorm_backward": layernorm_backward}, points, answer, MUTANTS
-)
+TASK = Task({"layernorm_forward": layernorm_forward, "layernorm_backward": layernorm_backward}, points, answer, MUTANTS)

@@ -1,6 +1,6 @@
 """How many numbers LoRA trains."""
 
-from minilora.analysis import ARCHITECTURES, adaptation
+from minilora.accounting import ARCHITECTURES, adaptation
 from minilora.exercises.task import Task
 
 CASES = {

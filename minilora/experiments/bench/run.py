@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from minilora.arrays.threads import cores
 from minilora.experiments.bench.scaling import measure_scaling
 from minilora.experiments.bench.shapes import SHAPES, flops_of_step
 from minilora.experiments.bench.sides import Side, our_command, peer_command, rounds, sides
 from minilora.experiments.measure import median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.threads import cores
 
 PARTS = ("train", "generate", "memory", "scaling")
 TURN_SECONDS = 0.4  # a turn takes as many steps as fit, at least one

@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, replace
 
-from minilora.analysis import adaptation, architecture_of, memory_estimate
+from minilora.accounting import adaptation, architecture_of, memory_estimate
 from minilora.experiments.bench.shapes import RANK, Shape, flops_of_step
 from minilora.experiments.measure import median_and_range
 

@@ -16,13 +16,13 @@ from contextlib import nullcontext
 
 import numpy
 
-from minilora.backend import gpu_memory, tf32, to_numpy
+from minilora.arrays.backend import gpu_memory, tf32, to_numpy
+from minilora.arrays.threads import one_blas_thread
 from minilora.data import Batch
 from minilora.experiments.bench.shapes import Shape, products_of_step
-from minilora.generation import generate
 from minilora.methods import LoRAConfig, apply_full, apply_lora, merge_lora
 from minilora.models import GPT
-from minilora.threads import one_blas_thread
+from minilora.models.generation import generate
 from minilora.training import AdamW, ThreadedObjective
 
 

@@ -117,9 +117,7 @@ def claims(results):
 def plot(results):
     from minilora import plots
 
-    panels = {
-        RANDOM if name == RANDOM else symbol(name): as_grid(lines) for name, lines in results["grids"].items()
-    }
+    panels = {RANDOM if name == RANDOM else symbol(name): as_grid(lines) for name, lines in results["grids"].items()}
     names = {"first": "one seed's $A$", "second": "another's"}
     return plots.similarity_grid(panels, columns=3, **names)
 

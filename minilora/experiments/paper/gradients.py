@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy
 
 from minilora.analysis import numerical_rank
-from minilora.backend import to_numpy
+from minilora.arrays.backend import to_numpy
 from minilora.experiments.adapt import decoder_trainer, watch
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
@@ -114,8 +114,7 @@ def look(model, batch):
 def compare(layer, dW):
     """error, share, expected and cosine of one LoRALinear, see `look`; in float64."""
     A, B, dA, dB, dW = (
-        to_numpy(array).astype(numpy.float64)
-        for array in (layer.A.data, layer.B.data, layer.A.grad, layer.B.grad, dW)
+        to_numpy(array).astype(numpy.float64) for array in (layer.A.data, layer.B.data, layer.A.grad, layer.B.grad, dW)
     )
     O, I = dW.shape
     by_formula = layer.scale * B.T @ dW, layer.scale * dW @ A.T  # (r, I), (O, r)

@@ -88,4 +88,3 @@ def summary(found):
         **{name: mean_and_spread([test[key] for test in tests]) for name, key in names.items()},
         "samples": tests[0]["samples"][:EXAMPLES],
     }
-

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy
 
+from minilora.arrays.threads import keep_freed_memory, one_blas_thread
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.text_table import aligned
 from minilora.methods import AdapterConfig, LoRAConfig, apply_method, merge_lora
 from minilora.models import load_bundled
-from minilora.threads import keep_freed_memory, one_blas_thread
 
 BASE = "base"
 VARIANTS = {  # by label: what is put into the model

@@ -2,14 +2,7 @@
 
 from dataclasses import dataclass
 
-from minilora.analysis import (
-    ARCHITECTURES,
-    PUBLISHED,
-    adaptation,
-    checkpoint_bytes,
-    flops_per_token,
-    memory_estimate,
-)
+from minilora.accounting import ARCHITECTURES, PUBLISHED, adaptation, checkpoint_bytes, flops_per_token, memory_estimate
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.text_table import aligned
 

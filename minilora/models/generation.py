@@ -9,8 +9,8 @@ import math
 
 import numpy
 
-from minilora.backend import to_numpy
-from minilora.threads import one_blas_thread
+from minilora.arrays.backend import to_numpy
+from minilora.arrays.threads import one_blas_thread
 
 
 def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=None, stop=None, rng=None):

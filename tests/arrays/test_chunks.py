@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from device_array import device_xp, to_fake_device, to_host
-from minilora import blocks
-from minilora.blocks import cache_blocks, elementwise, row_blocks
+from minilora.arrays import chunks
+from minilora.arrays.chunks import elementwise, l2_chunks, row_chunks
 from minilora.ops import gelu_exact_forward, gelu_tanh_forward
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 100])
 @pytest.mark.parametrize(("bytes_each", "size"), [(10, 8), (80, 1), (1000, 1), (0, 80)])
 def test_blocks_cover_every_row_once(n, bytes_each, size):
-    slices = row_blocks(n, bytes_each, 80)
+    slices = row_chunks(n, bytes_each, 80)
     assert [i for block in slices for i in range(n)[block]] == list(range(n))
     assert all(block.stop - block.start == size for block in slices[:-1])
 
 
 def test_a_gpu_has_one_block():
-    assert cache_blocks(10**6, 10**6, device_xp) == [slice(0, 10**6)]
-    assert len(cache_blocks(10**6, 4, np)) > 1
+    assert l2_chunks(10**6, 10**6, device_xp) == [slice(0, 10**6)]
+    assert len(l2_chunks(10**6, 4, np)) > 1
 
 
 @pytest.mark.parametrize("forward", [gelu_tanh_forward, gelu_exact_forward])
@@ -29,13 +29,13 @@ def test_a_gpu_has_one_block():
 def test_a_formula_gives_the_same_bits_in_blocks(forward, cache_bytes, monkeypatch):
     x = np.random.default_rng(0).standard_normal((3, 5))
     y, cache = forward(x)
-    monkeypatch.setattr(blocks, "CACHE_BYTES", cache_bytes)
-    y_blocks, cache_blocks = forward(x)
-    assert np.array_equal(y_blocks, y) and np.array_equal(cache_blocks.slope, cache.slope)
+    monkeypatch.setattr(chunks, "L2_BYTES", cache_bytes)
+    y_chunks, cache_chunks = forward(x)
+    assert np.array_equal(y_chunks, y) and np.array_equal(cache_chunks.slope, cache.slope)
 
 
 def test_a_formula_sees_an_array_that_is_not_contiguous(monkeypatch):
-    monkeypatch.setattr(blocks, "CACHE_BYTES", 16)
+    monkeypatch.setattr(chunks, "L2_BYTES", 16)
     x = np.arange(12.0).reshape(3, 4).T
     (doubled,) = elementwise(lambda part: (2 * part,), x)
     assert np.array_equal(doubled, 2 * x)

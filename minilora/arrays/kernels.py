@@ -39,7 +39,7 @@ from typing import NamedTuple
 
 import numpy
 
-from minilora.backend import cuda_kernel, get_xp, on_gpu
+from minilora.arrays.backend import cuda_kernel, get_xp, on_gpu
 
 PRELUDE = """
 struct Plus { __device__ real operator()(real a, real b) const { return a + b; } };

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from device_array import device_xp, to_fake_device, to_host
-from minilora import backend
-from minilora.backend import (
+from minilora.arrays import backend
+from minilora.arrays.backend import (
     choose_device,
     constant_vector,
     erf,
@@ -54,7 +54,7 @@ def test_python_scalars_and_none_fit_anywhere(scalar):
     ],
 )
 def test_mixed_devices_are_refused_by_name(arrays, message):
-    with pytest.raises(ValueError, match=f"{message}: move one of them with minilora.backend.to_device"):
+    with pytest.raises(ValueError, match=f"{message}: move one of them with minilora.arrays.backend.to_device"):
         get_xp(**arrays)
 
 

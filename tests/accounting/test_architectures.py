@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minilora.analysis import ARCHITECTURES, Architecture, architecture_of, count_parameters, find_architecture
+from minilora.accounting import ARCHITECTURES, Architecture, architecture_of, count_parameters, find_architecture
 from minilora.models import GPT, GPTConfig, Roberta, load_bundled
 from models.tiny_deberta import WITHOUT_CONV
 from models.tiny_deberta import tiny_encoder as tiny_deberta

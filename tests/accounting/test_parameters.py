@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from minilora import GPT, GPTConfig, LoRAConfig, apply_lora
-from minilora.analysis import count_parameters
+from minilora.accounting import count_parameters
 
 V, T, L, C, F = 11, 6, 2, 8, 20
 

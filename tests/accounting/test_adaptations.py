@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minilora.analysis import ARCHITECTURES, METHODS, adaptation, architecture_of, count_parameters
-from minilora.analysis.architectures import TARGETS
+from minilora.accounting import ARCHITECTURES, METHODS, adaptation, architecture_of, count_parameters
+from minilora.accounting.architectures import TARGETS
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import GPT, GPTConfig
 

@@ -55,7 +55,7 @@ def get_xp(*arrays, **named_arrays):
         elif array_xp is not xp:
             raise ValueError(
                 f"{name} lives in {array_xp.__name__}, but {first} lives in {xp.__name__}: "
-                "move one of them with minilora.backend.to_device(array, 'cpu' or 'gpu')"
+                "move one of them with minilora.arrays.backend.to_device(array, 'cpu' or 'gpu')"
             )
     return xp or numpy
 

@@ -7,8 +7,8 @@ import types
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from minilora import threads
-from minilora.threads import cores, keep_freed_memory, one_blas_thread
+from minilora.arrays import threads
+from minilora.arrays.threads import cores, keep_freed_memory, one_blas_thread
 
 
 def test_there_is_a_core():
@@ -33,7 +33,7 @@ def test_blas_gets_its_threads_back_when_contexts_of_several_threads_overlap():
 def test_memory_that_is_kept_is_used_again():
     code = """
 import resource, numpy
-from minilora.threads import keep_freed_memory
+from minilora.arrays.threads import keep_freed_memory
 keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -23,7 +23,7 @@ more each token leaves in memory; `analysis/costs.py` uses that.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minilora.analysis.architectures import TARGETS, size
+from minilora.accounting.architectures import TARGETS, size
 
 
 class Adaptation(NamedTuple):

@@ -42,9 +42,9 @@ Of the activations, LoRA saves no more than a part of the last kind; where they 
 import re
 from typing import NamedTuple
 
-from minilora.analysis.accounting import count_parameters
-from minilora.analysis.adaptations import Adaptation, inputs
-from minilora.analysis.architectures import TARGETS, architecture_of
+from minilora.accounting.adaptations import Adaptation, inputs
+from minilora.accounting.architectures import TARGETS, architecture_of
+from minilora.accounting.parameters import count_parameters
 from minilora.ops.attention import QUERIES
 from minilora.ops.linear_cross_entropy import LOGITS_BYTES
 

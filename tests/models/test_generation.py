@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from methods.tiny import CONFIG, EVERYWHERE, rng, tiny_gpt, tiny_lora
-from minilora.generation import choose_tokens, generate
 from minilora.methods import LoRAConfig, merge_lora, set_adapter
+from minilora.models.generation import choose_tokens, generate
 
 PROMPTS = [[3], [1, 4, 1, 5, 9], [2, 6], [10, 0, 7]]
 LIMIT = CONFIG.n_positions

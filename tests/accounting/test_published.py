@@ -2,8 +2,8 @@
 
 import pytest
 
-from minilora.analysis import ARCHITECTURES, PUBLISHED, adaptation
-from minilora.analysis.published import VERDICTS, compare
+from minilora.accounting import ARCHITECTURES, PUBLISHED, adaptation
+from minilora.accounting.published import VERDICTS, compare
 
 # (table, row, printed): (our count, verdict); rows that are printed twice stand here once
 EXPECTED = {

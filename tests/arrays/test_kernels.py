@@ -10,8 +10,9 @@ from cuda_emulator import GXX, NVCC, Emulator, together
 from device_array import DeviceArray, count_synchronisations, to_fake_device, to_host
 from kernel_points import POINTS, SIZES, TOLERANCE, cast, normal
 from methods.tiny import rng
-from minilora import GPT, GPTConfig, LoRAConfig, apply_lora, kernels
-from minilora.kernels import fused
+from minilora import GPT, GPTConfig, LoRAConfig, apply_lora
+from minilora.arrays import kernels
+from minilora.arrays.kernels import fused
 from minilora.ops import gelu, linear_cross_entropy, linear_cross_entropy_forward, softmax
 from minilora.training import AdamW, loss_and_backward
 from ops.cases import CASES, float32_case

@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from analysis.counting import counted, make_counting
-from minilora.analysis import (
+from accounting.counting import counted, make_counting
+from minilora.accounting import (
     ARCHITECTURES,
     Architecture,
     adaptation,
@@ -16,7 +16,7 @@ from minilora.analysis import (
     memory_estimate,
     step_estimate,
 )
-from minilora.analysis.costs import compared_keys
+from minilora.accounting.costs import compared_keys
 from minilora.data.batches import Batch
 from minilora.methods import LoRAConfig, apply_full, apply_lora
 from minilora.models import GPT, GPTConfig

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilora.analysis import ARCHITECTURES, adaptation, message_bytes, ring_bytes, ring_seconds
+from minilora.accounting import ARCHITECTURES, adaptation, message_bytes, ring_bytes, ring_seconds
 
 
 def ring(messages):

@@ -9,8 +9,8 @@ as 3), or if the figure is our count cut off instead of rounded; else "not recon
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
-from minilora.analysis.adaptations import adaptation
-from minilora.analysis.architectures import ARCHITECTURES
+from minilora.accounting.adaptations import adaptation
+from minilora.accounting.architectures import ARCHITECTURES
 
 VERDICTS = ("agrees", "rounding", "not reconcilable")
 CLASSES = 2  # of the classification head, where one is counted

@@ -1,0 +1,61 @@
+"""Computing a chunk of rows at a time, so that a chunk stays in the second-level cache from one pass to the next.
+
+An elementwise formula such as GELU makes a dozen passes over its array. Where the array is larger than a core's
+second-level cache, each pass waits for memory; in chunks that fit, only the first one does. The formulas do not know of
+it. A GPU has no use for chunks: there, one chunk covers all.
+"""
+
+import sys
+
+import numpy
+
+from minilora.arrays.backend import get_xp
+
+L2_BYTES = 512 * 1024  # for one array of a computation; a second-level cache has 512 KiB to 2 MiB
+
+
+def row_chunks(n, bytes_each, bytes_per_chunk):
+    """Cut range(n) into slices of at most `bytes_per_chunk`, but of at least one row.
+
+    Parameters
+    ----------
+    n : int
+        The number of rows (or elements, or sequences) to be computed.
+    bytes_each : int
+        The size of one of them.
+    bytes_per_chunk : int
+    """
+    size = max(1, min(bytes_per_chunk // max(bytes_each, 1), n))
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def l2_chunks(n, bytes_each, xp):
+    """`row_chunks` of L2_BYTES; on a GPU, one that covers all."""
+    return row_chunks(n, bytes_each, L2_BYTES if xp is numpy else sys.maxsize)
+
+
+def elementwise(formula, x):
+    """y, ... = formula(x) for an x of any shape, a chunk of its elements at a time.
+
+    Parameters
+    ----------
+    formula : callable
+        ``formula(x)`` returns a tuple of arrays of x's shape and dtype; an element of theirs depends on that of x.
+    x : ndarray
+
+    Returns
+    -------
+    tuple of ndarray of x's shape and dtype
+    """
+    xp = get_xp(x=x)
+    flat = x.reshape(-1)
+    chunks = l2_chunks(flat.size, flat.itemsize, xp)
+    if len(chunks) <= 1:
+        return formula(x)
+    wholes = None
+    for chunk in chunks:
+        parts = formula(flat[chunk])
+        wholes = wholes or [xp.empty_like(flat) for _ in parts]
+        for whole, part in zip(wholes, parts, strict=True):
+            whole[chunk] = part
+    return tuple(whole.reshape(x.shape) for whole in wholes)
