@@ -62,7 +62,7 @@ if not gpu_available():
 # - **Attention.** On a CPU in tiles that fit the cache, and none above the diagonal. On a GPU in one.
 # - **A batch.** Shared out among the cores of a CPU; whole on a GPU.
 #
-# Token ids are checked on the host and then moved to the model. The time of a forward pass, for texts of growing length:
+# Token ids are checked on the host, then moved to the model. The time of a forward pass, for texts of growing length:
 
 
 # %%
