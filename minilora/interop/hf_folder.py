@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy
 
 from minilora.interop.foreign_files import check_dtype, read_json, read_tensor, tensors_in
+from minilora.models.checks import check_precision
 from minilora.models.initial import NoDraw
 from minilora.models.model_file import fill
-from minilora.models.shape import check_precision
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
