@@ -113,7 +113,7 @@ def test_the_scores_are_those_of_the_model_beside_the_baselines(tmp_path):
     minilora.save_model(byte_encoder("roberta-classification"), tmp_path / "model")
     printed = prints("evaluate", "--model", tmp_path / "model", *WORDS, "--split", "valid")
     model, task = byte_encoder("roberta-classification"), load_classification_task("words.csv", length=32)
-    predictions = [int(model.forward(b.ids, b.mask)[0].argmax()) for b in task.batches("valid", 1)]
+    predictions = [int(model.forward(b.ids, b.padding_mask)[0].argmax()) for b in task.batches("valid", 1)]
     expected = {"the model": classification_scores(task.labels["valid"], predictions), **baselines(task, "valid")}
     lines = printed.splitlines()
     assert lines[0] == "words.csv, valid:" and lines[2].split() == ["accuracy,", "%", "macro-F1,", "%"]

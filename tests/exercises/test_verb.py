@@ -141,7 +141,7 @@ def test_when_all_are_passed_the_last_one_is_next(tmp_path):
     ("arguments", "said"),
     [
         (("check",), "which exercise? For example:  minilora exercises check 1"),
-        (("check", "99"), "the exercise was '99'; it may be a number from 1 to 16, or a name in the list"),
+        (("check", "99"), "the exercise was '99'; it must be a number from 1 to 16, or a name in the list"),
         (("check", "2"), "there is no 02_lora_linear_forward.py in"),
     ],
 )

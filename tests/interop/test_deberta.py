@@ -8,6 +8,7 @@ from safetensors.numpy import load_file
 
 from interop.folders import GOLDEN as FOLDERS
 from interop.folders import Folder
+from minilora.data.classification import ClassificationBatch
 from minilora.interop import load_deberta
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Deberta, DebertaForClassification
@@ -42,7 +43,7 @@ def test_logits_and_loss_are_those_of_transformers():
     model = load_deberta(GOLDEN, dtype="float64")
     logits, _ = model.forward(EXPECTED["ids"], EXPECTED["mask"])
     assert np.abs(logits - EXPECTED["logits"]).max() < 1e-10
-    loss, _ = model.loss(EXPECTED["ids"], EXPECTED["mask"] == 1, EXPECTED["targets"])
+    loss, _ = model.loss(ClassificationBatch(EXPECTED["ids"], EXPECTED["mask"] == 1, EXPECTED["targets"]))
     assert abs(loss - EXPECTED["loss"]) < 1e-10
 
 
