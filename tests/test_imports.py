@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 
 # A file imports only from its left: itself, and what its row lists.
 BELOW_LAYERS = ("arrays", "parameter", "ops")
-BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files")
+BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files", "limits")
 BELOW_EXPERIMENTS = (
     *BELOW_TRAINING, "distributed", "training", "interop", "analysis", "accounting", "gradcheck", "data",
 )  # fmt: skip
@@ -25,20 +25,22 @@ MAY_IMPORT = {
     "parameter":   ("arrays",),
     "ops":         ("arrays", "parameter"),
     "layers":      BELOW_LAYERS,
-    "models":      (*BELOW_LAYERS, "files", "data", "layers"),  # never methods: a model knows not that it is adapted
-    "methods":     (*BELOW_LAYERS, "files", "layers", "models"),
+    "models":      (*BELOW_LAYERS, "files", "limits", "data", "layers"),  # never methods: a model knows of none
+    "methods":     (*BELOW_LAYERS, "files", "limits", "layers", "models"),
     "training":    (*BELOW_TRAINING, "distributed", "data", "analysis", "accounting"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
     "exercises":   BELOW_EXPERIMENTS,
     "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises"),
     # beside the row
     "distributed": ("arrays",),
-    "files":       ("arrays",),
+    "limits":      (),
+    "patterns":    ("limits",),
+    "files":       ("arrays", "limits"),
     "analysis":    BELOW_LAYERS,
     "accounting":  BELOW_LAYERS,
     "gradcheck":   BELOW_LAYERS,
-    "data":        BELOW_LAYERS,
-    "interop":     (*BELOW_TRAINING, "data"),
+    "data":        (*BELOW_LAYERS, "limits"),
+    "interop":     (*BELOW_TRAINING, "data", "patterns"),
     "plots":       (),                                  # host arrays in, figures out
     "__init__":    BELOW_EXPERIMENTS,                   # the public names: from minilora import GPT
     "__main__":    ("cli",),
@@ -310,7 +312,7 @@ def test_the_row_of_the_design():
     for i, name in enumerate(row):
         assert [other for other in row if other in MAY_IMPORT[name]] == row[:i]
     for name in ("analysis", "accounting", "gradcheck", "data"):
-        assert set(MAY_IMPORT[name]) <= set(row[:3])
+        assert set(MAY_IMPORT[name]) <= {*row[:3], "limits"}
 
 
 # ---- the package itself
