@@ -1,7 +1,6 @@
 """`minilora import-peft` and `export-peft`."""
 
 import minilora
-from minilora.methods.selection import new_parameters
 from minilora.verbs.opening import check_file, open_model
 
 
@@ -11,13 +10,6 @@ def import_peft(options):
     check_file(options.out, "adapter.safetensors")
     model = open_model(options)
     load_peft(model, options.folder)
-    new = new_parameters(model)
-    besides = [p.name for p in model.trainable_parameters() if not p.name.endswith((".A", ".B")) and p.name not in new]
-    if besides:
-        raise ValueError(
-            f"{options.folder} replaces {', '.join(besides)} too, for which an adapter's file has no place; "
-            "minilora.interop.load_peft does it in Python"
-        )
     minilora.save_adapter(model, options.out)
     print(f"{options.out}: the adapter")
 

@@ -1,7 +1,7 @@
 """`minilora evaluate`, `generate` and `merge`."""
 
 import minilora
-from minilora.methods import adapter_names
+from minilora.methods import lora_layers
 from minilora.verbs.opening import check_file, open_decoder, open_model, open_model_and_task
 
 
@@ -75,7 +75,7 @@ def merge(options):
         raise ValueError("--adapter was not given; it names the adapter to merge")
     check_file(options.out, "merged.safetensors")
     model = open_model(options, options.adapter)
-    if adapter_names(model):
+    if lora_layers(model):
         minilora.merge_lora(model)
         minilora.remove_lora(model)
     minilora.save_model(model, options.out, command=options.command)
