@@ -319,8 +319,9 @@ print([p.name for p in model.trainable_parameters()])
 #
 # <details><summary>Answer</summary>
 #
-# In the lowest block no: there, gradients are needed for $q$'s $A$ and $B$ alone, and `need_dx` is False. In the
-# others yes, because the gradient of the block's input flows through $q$, $k$ and $v$ together.
+# In the lowest block no: there, gradients are needed for $q$'s $A$ and $B$ alone. (A block's backward computes $dv$ all
+# the same: to leave it out would save a few percent, and cost every backward an argument.) In the others yes, because
+# the gradient of the block's input flows through $q$, $k$ and $v$ together.
 #
 # </details>
 #

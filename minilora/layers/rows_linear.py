@@ -50,18 +50,17 @@ class RowsModule(Module):
             caches.append(cache)
         return y, RowsCache(self.names, tuple(caches))
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(N, ...) -> (N, ...)"""
         if not isinstance(cache, RowsCache) or cache.names != self.names:
             raise ValueError("cache was made with other adapters for its rows; run forward again")
         dx = None
         for (name, rows), group in zip(self.groups, cache.groups, strict=True):
             # forward: y[rows] = f(x[rows]), and no two groups share a row   so   dx[rows] = f'(dy[rows])
-            part = self.branches[name].backward(dy[rows], group, need_dx)  # (n, ...)
-            if need_dx:
-                if dx is None:
-                    dx = self.xp.empty((len(dy), *part.shape[1:]), dtype=part.dtype)
-                dx[rows] = part
+            part = self.branches[name].backward(dy[rows], group)  # (n, ...)
+            if dx is None:
+                dx = self.xp.empty((len(dy), *part.shape[1:]), dtype=part.dtype)
+            dx[rows] = part
         return dx
 
 
@@ -93,6 +92,6 @@ class WithFactors(Module):
         """(..., I) -> (..., O)"""
         return self.factors.forward(x, self.base, rng)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(..., O) -> (..., I)"""
-        return self.factors.backward(dy, cache, need_dx)
+        return self.factors.backward(dy, cache)

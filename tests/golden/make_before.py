@@ -6,7 +6,7 @@ user's model, adapter and checkpoint have to load for ever, and to compute what 
     models/KIND.safetensors              each kind of model, float64, at a generic point
     adapters/KIND.METHOD.safetensors     what each method has learned beside it
     run/                                 a run that stopped after step 3 of 6
-    expected.float64.safetensors         logits, loss and generated ids, by "KIND" and "KIND.METHOD"; under "next.", what
+    expected.float64.safetensors         logits, loss and ids, by "KIND" and "KIND.METHOD"; under "next.", what
     expected.float32.safetensors         `save_adapter` writes after a step of AdamW; the weights at the end of the run
 """
 
