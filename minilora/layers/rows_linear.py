@@ -77,16 +77,17 @@ class RowsLinear(RowsModule):
         adapted = {name: WithFactors(layer.base, factors) for name, factors in layer.adapters.items()}
         super().__init__({None: layer.base, **adapted}, names)
 
+    def members(self):
+        for name, branch in super().members():
+            yield name, branch.factors if isinstance(branch, WithFactors) else branch
 
-class WithFactors(Module):
-    """A Linear with one adapter, whose parameters alone are this layer's."""
+
+class WithFactors:
+    """A Linear with one adapter."""
 
     def __init__(self, base: Linear, factors: LoRAFactors):
         self.base = base
         self.factors = factors
-
-    def members(self):
-        yield from self.factors.members()
 
     def forward(self, x, rng=None):
         """(..., I) -> (..., O)"""
