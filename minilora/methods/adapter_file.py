@@ -8,6 +8,7 @@ kilobytes beside the model.
 from pathlib import Path
 
 from minilora.files import load_arrays, save_arrays
+from minilora.limits import one_line_errors
 from minilora.methods.full import FullConfig
 from minilora.methods.lora import attach, make_factors, own_of, shape_of, target_layers
 from minilora.methods.registry import KINDS, apply_method, described
@@ -82,6 +83,7 @@ def _base_id(model, learned):
     return arrays_id({path: array for path, array in base.items() if path not in learned})
 
 
+@one_line_errors()
 def load_adapter(model: Module, path: str | Path, *, name: str | None = None, other_base: bool = False) -> None:
     """Put what is in a file into a model, make it what is active and trained, and freeze everything else.
 
