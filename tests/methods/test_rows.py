@@ -26,7 +26,7 @@ from minilora.models import DebertaForClassification, RobertaForClassification, 
 from minilora.models.generation import generate
 from minilora.training import AdamW, ThreadedObjective, loss_and_backward
 from models import tiny_deberta, tiny_encoders
-from models.tiny_encoders import WithPadding, tiny
+from models.tiny_encoders import tiny
 
 NAMES = ["other", None, "default", "other", "dora"]
 BATCH = some_batch(N=5)
@@ -188,7 +188,7 @@ def test_each_head_gets_the_gradient_of_its_own_rows():
     model = classifier_with_heads()
     with rows_use(model, HEADS):
         names = trainable_names(model)
-        check_model(WithPadding(model, tiny_encoders.MASK), tiny_encoders.IDS, tiny_encoders.LABELS, rng=rng(4))
+        check_model(model, tiny_encoders.BATCHES[RobertaForClassification][0], rng=rng(4))
     assert {"head.one.out_proj.W", "head.two.dense.bias", "encoder.blocks.1.mlp.fc_in.one.A"} <= set(names)
     assert not any(".base." in name for name in names)
 

@@ -5,6 +5,7 @@ import pytest
 
 from methods.every import EVERY
 from methods.test_classifiers import MODELS
+from methods.test_classifiers import batch_of as batch_of_classes
 from methods.tiny import rng, same_bits, some_batch, tiny_gpt, weights_of
 from minilora.methods import (
     HeadConfig,
@@ -57,15 +58,14 @@ def batch_of(kind):
     if kind == "gpt":
         return some_batch(T=4)
     if kind == "masked lm":
-        return tiny_encoders.IDS, tiny_encoders.MASK, tiny_encoders.IDS[:, ::-1], tiny_encoders.MASK
-    texts = MODELS[kind][2]
-    return texts.IDS, texts.MASK, texts.LABELS
+        return tiny_encoders.BATCHES[RobertaForMaskedLM][0]
+    return batch_of_classes(kind)
 
 
 def outputs(kind, model):
     """Everything that the model says of a batch, as one array."""
     if kind == "gpt":
-        ids, _, _ = model.prefix.insert(*batch_of(kind))
+        ids, *_ = model.prefix.insert(*batch_of(kind))
         return model.forward(ids)[0]
     return model.forward(*batch_of(kind)[:2])[0]
 
