@@ -65,7 +65,7 @@ def _write(contents, previous):
             _sync_folder(folder)
     except OSError as error:
         if error.errno is not None:
-            error.filename, error.filename2 = str(path), None  # not the temporary file's, which nobody knows
+            raise OSError(error.errno, error.strerror, str(path)) from None  # not the temporary file's: nobody knows it
         raise
     finally:
         for temporary in temporaries.values():
@@ -86,8 +86,18 @@ def _sync_folder(folder):
 
 
 def write_json(path, content):
-    """Write `content` as readable JSON."""
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    """Write `content` as readable JSON.
+
+    Raises
+    ------
+    ValueError
+        If it holds a number that is infinite or NaN: JSON has none.
+    """
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{path} was not written: its numbers must be finite ({error})") from None
+    write_atomically(path, text + "\n")
 
 
 def save_arrays(path, arrays, about, *, previous=None):
@@ -106,7 +116,7 @@ def save_arrays(path, arrays, about, *, previous=None):
     """
     host = {name: numpy.asarray(to_numpy(array), order="C") for name, array in arrays.items()}
     about = {**about, "sha256": _checksum(host, about)}
-    write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}), previous=previous)
+    write_atomically(path, save(host, metadata={"minilora": json.dumps(about, allow_nan=False)}), previous=previous)
 
 
 def _checksum(arrays, about):

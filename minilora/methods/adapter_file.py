@@ -4,6 +4,7 @@ For LoRA these are A and B of every layer (DoRA's m, and PiSSA's A0 and B0, from
 any other method the trained parameters under their own names. A few kilobytes beside the model.
 """
 
+from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.methods.lora import adapter_names, attach, lora_layers, make_factors, shape_of, target_layers
 from minilora.methods.lora_config import LoRAConfig
@@ -98,6 +99,7 @@ def load_adapter(model, path, *, name="default", other_base=False):
         title = {"lora": "LoRA"}.get(kind, kind)
         raise ValueError(f"{path} has no {title} configuration that fits this model: {error}") from None
     _check_arrays(arrays, expected, path)
+    check_finite(arrays, path)
     if not other_base and about.get("base") not in (None, _base_id(model, expected)):  # older files do not say
         raise ValueError(
             f"{path} was trained on another base: this {type(model).__name__} has the same shapes, but other weights "
