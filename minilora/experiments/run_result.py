@@ -5,17 +5,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-from minilora.files import write_json
-from minilora.interop.foreign_files import read_json
+from minilora.files import read_fields, read_json, write_json
+from minilora.limits import check_fields
 from minilora.training import Diverged, History
 from minilora.training.checkpoint import differing_settings
 
 RESULT, HISTORY = "result.json", "history.json"
-NUMBERS = (int, float)
 FIELDS = {
-    "config": dict, "task": dict, "model_id": str, "trainable": int, "percent": NUMBERS, "loss": NUMBERS, "file": dict,
+    "config": dict, "task": dict, "model_id": str, "trainable": int, "percent": float, "loss": float, "file": dict,
 }  # fmt: skip
-OF_CLASSES, OF_TEXTS = {"baselines": dict, "accuracy": NUMBERS, "macro_f1": NUMBERS}, {"bits_per_byte": NUMBERS}
+OF_CLASSES, OF_TEXTS = {"baselines": dict, "accuracy": float, "macro_f1": float}, {"bits_per_byte": float}
 INSIDE = {
     "config": {"task": str, "method": str, "settings": dict, "train": dict},
     "task": {"name": str, "id": str},
@@ -92,17 +91,16 @@ def read_result(path: Path) -> dict[str, Any]:
     ValueError
         It names the file and the field.
     """
-    result = read_json(path)
-    _check_fields(result, FIELDS, path)
-    _check_fields(result, OF_CLASSES if "baselines" in result else OF_TEXTS, path)
+    result = read_fields(path, FIELDS)
+    check_fields(result, OF_CLASSES if "baselines" in result else OF_TEXTS, path)
     for name, fields in INSIDE.items():
-        _check_fields(result[name], fields, path, f"{name}.")
+        check_fields(result[name], fields, f"{path}: {name}")
     for name, scores in result.get("baselines", {}).items():
-        _check_fields(scores, {"accuracy": NUMBERS, "macro_f1": NUMBERS}, path, f"baselines.{name}.")
+        check_fields(scores, {"accuracy": float, "macro_f1": float}, f"{path}: baselines.{name}")
     if "slot_exact" in result:
-        _check_fields(result, {"slot_exact": NUMBERS, "slot_error_rate": NUMBERS}, path)
+        check_fields(result, {"slot_exact": float, "slot_error_rate": float}, path)
     if "head" in result:
-        _check_fields(result, {"head": int}, path)
+        check_fields(result, {"head": int}, path)
     return result
 
 
@@ -127,14 +125,3 @@ def not_finite_numbers(content: Any, name: str = "") -> list[str]:
         return [] if math.isfinite(content) else [name or "a number"]
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     return [odd for key, value in items for odd in not_finite_numbers(value, f"{name}.{key}" if name else str(key))]
-
-
-def _check_fields(content: Any, fields: dict[str, Any], path: Path, where: str = "") -> None:
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: {where.rstrip('.')} was a {type(content).__name__}; it must be an object")
-    for name, kind in fields.items():
-        if name not in content:
-            raise ValueError(f"{path} lacks the field {where}{name}")
-        if not isinstance(content[name], kind) or isinstance(content[name], bool):
-            wanted = {NUMBERS: "a number", int: "an integer", str: "text", dict: "an object"}[kind]
-            raise ValueError(f"{path}: {where}{name} was a {type(content[name]).__name__}; it must be {wanted}")

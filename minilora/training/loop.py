@@ -35,7 +35,7 @@ class Trainer:
     ----------
     model : GPT
     sample_batch : callable
-        ``sample_batch(rng) -> Batch``, a new host batch at every call.
+        ``sample_batch(rng) -> batch``, a new host batch at every call.
     config : TrainConfig
     optimizer : Optimizer, optional
         Of the model's parameters, such as ``SGD(model.parameters(), lr)``; if not given, an AdamW as `config` says.

@@ -91,7 +91,7 @@ def logits_of_all():
 
     def loss_and_backward(model, batch, weight=1.0, rng=None):
         logits, cache = model.forward(batch.ids, rng)
-        loss, loss_cache = cross_entropy_forward(logits, batch.targets, batch.mask)
+        loss, loss_cache = cross_entropy_forward(logits, batch.targets, batch.loss_mask)
         model.backward(cross_entropy_backward(weight, loss_cache), cache)
         return loss
 

@@ -129,7 +129,7 @@ def test_every_method_of_encoders_works_in_a_post_ln_block(name):
     assert same_bits(logits_of(model), base)
     for p in model.trainable_parameters():
         p.data += 0.5 * rng(2).standard_normal(p.data.shape)
-    check_model(model, *some_batch(), rng=rng(4))
+    check_model(model, some_batch(), rng=rng(4))
 
 
 # ---- mutants
@@ -175,7 +175,7 @@ def test_a_wrong_backward_fails(monkeypatch, owner, mutant):
     model = tiny_adapted(EVERY["adapter-l"])
     monkeypatch.setattr(owner, "backward", mutant)
     with pytest.raises(GradientError, match="adapter"):
-        check_model(model, *some_batch(), rng=rng(4))
+        check_model(model, some_batch(), rng=rng(4))
 
 
 # ---- beside LoRA
