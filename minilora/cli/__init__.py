@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from minilora.cli.parser import UsageError
-from minilora.cli.printing import one_line
+from minilora.cli.printing import error_line
 from minilora.cli.verbs import SHARED, check_verb, in_words_of, overview, parse, run
 from minilora.distributed import ALONE, OtherRankFailed, join
 from minilora.training import Stopped
@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OtherRankFailed as failed:
         return ranks.end(str(failed), 2)
     except UsageError as error:
-        return ranks.end(f"{error.usage}\n{name}: {one_line(str(error))}", 2)
+        return ranks.end(f"{error.usage}\n{name}: {error_line(str(error))}", 2)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
-        return ranks.end(f"{name}: {one_line(in_words_of(arguments, str(error) or 'out of memory'))}", 2)
+        return ranks.end(f"{name}: {error_line(in_words_of(arguments, str(error) or 'out of memory'))}", 2)
     except Stopped as stopped:  # by all ranks, after the same step
         print(f"\n{name}: {stopped}; to continue:\n  {options.command}", file=sys.stderr)
         return 130

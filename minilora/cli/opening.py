@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy
 
 import minilora
-from minilora.files import load_arrays
-from minilora.interop.foreign_files import read_json
+from minilora.files import load_arrays, read_json
 from minilora.methods import classes_in, lora_layers
 from minilora.methods.registry import KINDS as ADAPTER_KINDS
 from minilora.models.classification import EncoderForClassification, new_classifier

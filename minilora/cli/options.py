@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 from minilora.cli.parser import Parser, did_you_mean
-from minilora.cli.printing import shown
+from minilora.cli.printing import typed
 
 MOST = 1_000_000_000  # of what is counted, where nothing else bounds it
 DEVICES = ("auto", "cpu", "gpu")
@@ -25,7 +25,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if re.fullmatch(r"[+-]?[0-9]{1,30}", text) and low <= int(text) <= high:
             return int(text)
-        raise argparse.ArgumentTypeError(f"was {shown(text)}; it must be an integer from {low:,} to {high:,}")
+        raise argparse.ArgumentTypeError(f"was {typed(text)}; it must be an integer from {low:,} to {high:,}")
 
     return parse
 
@@ -49,7 +49,7 @@ def number(low: float, high: float, *, above: bool = False, below: bool = False)
             return value
         start = f"above {low:,}," if above else f"from {low:,}{',' if below else ''}"
         end = f"below {high:,}" if below else f"to {high:,}"
-        raise argparse.ArgumentTypeError(f"was {shown(text)}; it must be a number {start} {end}")
+        raise argparse.ArgumentTypeError(f"was {typed(text)}; it must be a number {start} {end}")
 
     return parse
 
@@ -61,7 +61,7 @@ def one_of(known: Collection[str]) -> Callable[[str], str]:
         if text in known:
             return text
         similar = did_you_mean(text, known)
-        raise argparse.ArgumentTypeError(f"was {shown(text)}; it must be one of {', '.join(known)}{similar}")
+        raise argparse.ArgumentTypeError(f"was {typed(text)}; it must be one of {', '.join(known)}{similar}")
 
     return parse
 

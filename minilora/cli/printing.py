@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minilora.experiments.text_table import aligned
+from minilora.limits import one_line, shown
 
 WIDTH = 80  # columns
 LONGEST_ERROR = 1000  # characters of an error that are printed
-LONGEST_VALUE = 60  # characters of what the user typed that an error repeats
 
 
 def fitted(lines: Iterable[str], indent: str = "    ") -> list[str]:
@@ -69,21 +69,16 @@ def for_json(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def shown(text: str) -> str:
-    """What the user typed, for an error: as it is, if it is a short word; else in quotes, cut where it is long."""
-    if re.fullmatch(rf"[\w.+-]{{1,{LONGEST_VALUE}}}", text, re.ASCII):
-        return text
-    cut = "" if len(text) <= LONGEST_VALUE else f"... ({len(text):,} characters)"
-    return ascii(text[:LONGEST_VALUE]) + cut
+def typed(text: str) -> str:
+    """What the user typed, as an error quotes it: as it is, if it is a short word."""
+    return text if re.fullmatch(r"[\w.+-]{1,60}", text, re.ASCII) else shown(text)
 
 
-def one_line(error: str) -> str:
-    """An error's text in one line, without what could control a terminal, cut where it is long."""
-    words = " ".join(error.split("\n")) if "\n" in error else error
-    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
-    return clean if len(clean) <= LONGEST_ERROR else f"{clean[:LONGEST_ERROR]} ... ({len(error):,} characters)"
+def error_line(error: str) -> str:
+    """An error's text in one printable line, cut where it is long."""
+    return one_line(" ".join(error.splitlines()), LONGEST_ERROR)
 
 
 def warn(verb: str, message: str) -> None:
     """Say on standard error what the user should know, though nothing is wrong."""
-    print(f"minilora {verb}: {one_line(message)}", file=sys.stderr)
+    print(f"minilora {verb}: {error_line(message)}", file=sys.stderr)

@@ -26,7 +26,7 @@ from minilora.cli.opening import named_model, open_lora, open_model
 from minilora.cli.options import LAYERS_HELP, add_adapter, add_json, add_model, number, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
-from minilora.cli.printing import print_json, shown, table
+from minilora.cli.printing import print_json, table, typed
 from minilora.methods import remove_lora
 
 EXAMPLE = 'minilora rank "1,2;2,5;2,4" --plot steps.png'
@@ -122,7 +122,7 @@ def matrix_in(text: str) -> list[list[str]]:
     for entry in (entry for row in M for entry in row):
         if not ENTRY.fullmatch(entry) or re.search(r"/0+\s*$|/.*[eE]", entry):
             raise ValueError(
-                f"the matrix held {shown(entry.strip())}; each entry must be a number such as 2, 1/3, 0.1 or 1e9, with "
+                f"the matrix held {typed(entry.strip())}; each entry must be a number such as 2, 1/3, 0.1 or 1e9, with "
                 "up to 12 digits"
             )
     return M

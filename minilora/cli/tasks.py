@@ -6,7 +6,7 @@ from pathlib import Path
 import minilora
 from minilora.cli.opening import adapter_file, classes_of, open_model, what_is_held
 from minilora.cli.paths import check_input
-from minilora.cli.printing import shown
+from minilora.cli.printing import typed
 from minilora.data import (
     CLASSIFICATION_TASKS,
     TASKS,
@@ -71,7 +71,7 @@ def named_task(options: argparse.Namespace) -> str:
     if name not in tasks:
         if Path(name).suffix.lower() not in FILES:
             raise ValueError(
-                f"--task was {shown(name)}; it must be one of {', '.join(tasks)}, or a .txt, .csv or .jsonl file"
+                f"--task was {typed(name)}; it must be one of {', '.join(tasks)}, or a .txt, .csv or .jsonl file"
             )
         check_input("--task", name)
     return name

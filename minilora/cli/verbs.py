@@ -8,7 +8,7 @@ from types import ModuleType
 
 import minilora
 from minilora.cli.parser import Parser, UsageError, did_you_mean
-from minilora.cli.printing import shown, wrapped
+from minilora.cli.printing import typed, wrapped
 
 VERBS = {
     "demo": "Adapt the bundled decoder with LoRA and in full, and compare.",
@@ -60,7 +60,7 @@ def check_verb(verb: str) -> None:
     """Raise a UsageError if there is no such verb."""
     if verb not in VERBS:
         known = did_you_mean(verb, VERBS) or f"; there are {', '.join(VERBS)}"
-        raise UsageError(USAGE, f"there is no verb {shown(verb)}{known}")
+        raise UsageError(USAGE, f"there is no verb {typed(verb)}{known}")
 
 
 def overview(arguments: Sequence[str]) -> str | None:
