@@ -7,6 +7,7 @@ the whole path of each layer, so that what comes in is an ordinary adapter.
 
 from pathlib import Path
 
+from minilora.arrays.finite import check_finite
 from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
 from minilora.interop.fused import Factors, split
 from minilora.interop.peft_config import read_config
@@ -48,6 +49,7 @@ def load_peft(model, folder, *, name="default"):
     whole = {tensor: [path] for module in saved for tensor, path in layout.whole[module].items()}
     whole |= layout.biases(adapted, config.bias)
     tensors = _read(folder / TENSORS, _shapes(config, layout, adapted, whole))
+    check_finite(tensors, folder / TENSORS)
     factors = _split_all(config, layout, adapted, tensors)
     try:
         ours = _our_config(config, layout, factors, whole)

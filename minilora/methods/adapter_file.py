@@ -7,6 +7,7 @@ kilobytes beside the model.
 
 from pathlib import Path
 
+from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.limits import one_line_errors
 from minilora.methods.full import FullConfig
@@ -126,6 +127,7 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         title = {"lora": "LoRA"}.get(kind, kind)
         raise ValueError(f"{path} has no {title} configuration that fits this model: {error}") from None
     _check_arrays(arrays, expected, path)
+    check_finite(arrays, path)
     if not other_base and about.get("base") not in (None, _base_id(model, expected)):  # older files do not say
         raise ValueError(
             f"{path} was trained on another base: this {type(model).__name__} has the same shapes, but other weights "
