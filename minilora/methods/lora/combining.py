@@ -13,10 +13,11 @@ What an adapter has of its own besides, such as a head, adds up in the same way:
 import numpy
 
 from minilora.arrays.backend import get_xp, to_numpy
-from minilora.methods.lora import attach, make_factors, shape_of
-from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.lora.apply import attach, make_factors, shape_of
+from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.selection import new_parameters
-from minilora.methods.switching import adapters_of, base_parameters, lora_layers, lora_names, refuse_merged
+from minilora.methods.state import adapters_of
+from minilora.methods.switching import base_parameters, lora_layers, lora_names, refuse_merged
 from minilora.parameter import Parameter
 
 HOW = ("concatenate", "average")
