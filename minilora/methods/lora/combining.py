@@ -129,8 +129,16 @@ def _combine(model, names, weights, how):
 
 def _parts(layer, names, weights):
     """weight, B, A and scale of each adapter that has a share in the layer."""
-    pairs = zip(names, weights, strict=True)
-    return [(float(weight), *layer.adapters[name].low_rank()) for name, weight in pairs if name in layer.adapters]
+    parts = []
+    for name, weight in zip(names, weights, strict=True):
+        if name in layer.adapters:
+            product = layer.adapters[name].low_rank()
+            if product is None:
+                raise ValueError(
+                    f"{name!r} is DoRA's; its delta_W = W' - W is no product of a B and an A, to be combined"
+                )
+            parts.append((float(weight), *product))
+    return parts
 
 
 def _concatenate(parts):

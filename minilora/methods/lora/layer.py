@@ -153,6 +153,10 @@ class LoRALinear(Module):
             bias.accumulate(linear_dbias(dy, LinearCache(None, self.base.W.data, bias.data)))
         return cache.owner.backward(dy, cache.inner)
 
+    def low_rank(self):
+        """The active adapter's B, A and scale, of which delta_W is the product; None if it is no such product."""
+        return self.factors.low_rank()
+
     def delta_W(self):
         """What the active adapter adds to W, (O, I), for merging and for looking at; training never forms it."""
         return self.factors.delta_W(self.frozen_W)

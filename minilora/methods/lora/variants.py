@@ -52,8 +52,7 @@ class DoRAFactors(LoRAFactors):
         return dx
 
     def low_rank(self):
-        """Refused: what DoRA adds to W has every rank that W has."""
-        raise ValueError("DoRA's delta_W = W' - W is no product of a B and an A; delta_W() gives it as a matrix")
+        """None: what DoRA adds to W has every rank that W has."""
 
     def delta_W(self, W):
         """W' - W, (O, I)."""
