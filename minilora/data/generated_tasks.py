@@ -20,7 +20,7 @@ from minilora.data.mini_e2e_material import WORD, mini_e2e_material
 LONGEST = 230  # bytes of a passage: it should fit into a window of 256
 LETTERS = re.compile(r"[A-Za-z][\w'-]*")
 
-# How a grammar may say a key: {v} is the value or what stands for it, {k} the key, {n}, {m} and {w} words of the grammar.
+# How a grammar may say a key: {v} is the value or what stands for it, {k} the key, {n}, {m} and {w} its own words.
 SAYINGS = (
     "{k} {v}",
     "{v} {k}",
@@ -175,7 +175,7 @@ def keywords_in_prose(rng: random.Random, sentences: Sequence[str], words: Words
         chosen = list(dict.fromkeys(chosen))
         if rng.random() < 0.7:
             name = words.name(rng)
-            sentence = re.sub(rf"\b{re.escape(chosen[0])}\b", lambda place: name, sentence)
+            sentence = re.sub(rf"\b{re.escape(chosen[0])}\b", name, sentence)
             chosen[0] = name
         rng.shuffle(chosen)
         if rng.random() < 0.7:
