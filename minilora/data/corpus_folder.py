@@ -7,9 +7,17 @@ corpus.json                                             of each source: licence,
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from minilora.data.documentation import SOURCES, WORDNET, CleanDocuments, source_documents, stdlib_documents
+from minilora.data.documentation import (
+    SOURCES,
+    WORDNET,
+    CleanDocuments,
+    Source,
+    source_documents,
+    stdlib_documents,
+)
 from minilora.data.splits import SPLITS, split_of
 from minilora.data.wordnet import attributes, read_synsets
 from minilora.files import write_json
@@ -18,8 +26,10 @@ STDLIB = "stdlib"
 END = "\0"  # of a document: EOT as a character
 
 
-def make_corpus_folder(folder: str | Path) -> dict:
-    """Write the prose of the standard library and of all SOURCES, which must be installed; returns corpus.json.
+def make_corpus_folder(folder: str | Path, sources: Sequence[Source] = SOURCES) -> dict:
+    """Write the prose of the standard library and of the sources, which must be installed; returns corpus.json.
+
+    Attributes come from WordNet, if it is one of the sources.
 
     Raises
     ------
@@ -27,16 +37,17 @@ def make_corpus_folder(folder: str | Path) -> dict:
         If a source is not installed.
     """
     folder = Path(folder)
-    for source in SOURCES:
+    for source in sources:
         if not Path(source.folder).is_dir():
             raise ValueError(f"{source.folder} must be a folder; the Debian package {source.package} brings it")
     folder.mkdir(parents=True, exist_ok=True)
     clean, record = CleanDocuments(), {}
     record[STDLIB] = {"licence": "PSF licence 2", **_write(folder, STDLIB, clean, stdlib_documents())}
-    for source in SOURCES:
+    for source in sources:
         written = _write(folder, source.package, clean, source_documents(source))
         record[source.package] = {"licence": source.licence, **written}
-    write_json(folder / "attributes.json", attributes(read_synsets(WORDNET.folder)))
+    wordnet = [source for source in sources if source.package == WORDNET.package]
+    write_json(folder / "attributes.json", attributes(read_synsets(wordnet[0].folder)) if wordnet else {})
     write_json(folder / "corpus.json", record)
     return record
 

@@ -5,7 +5,7 @@ that Debian packages bring; `SOURCES` names each with its licence. What is kept 
 keeps of a docstring, each paragraph once, and nothing that mini-E2E has (`mini_e2e_material.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
@@ -70,9 +70,9 @@ def page_paragraphs(html: str) -> list[str]:
     return [paragraph for paragraph in paragraphs("".join(page.pieces)) if is_prose(paragraph)]
 
 
-def source_documents(source: Source, folder: str | Path | None = None) -> Iterator[tuple[str, list[str]]]:
+def source_documents(source: Source) -> Iterator[tuple[str, list[str]]]:
     """(key, paragraphs) of each page of a source, or of each entry of WordNet, in a fixed order."""
-    folder = Path(folder or source.folder)
+    folder = Path(source.folder)
     if source.package == WORDNET.package:
         for key, entry in dictionary(read_synsets(folder)):
             yield f"{source.package}/{key}", [plain_ascii(entry)]
@@ -94,7 +94,7 @@ class CleanDocuments:
         self.seen: set[str] = set()
         self.seen_before = self.of_mini_e2e = 0
 
-    def clean(self, documents) -> Iterator[tuple[str, str]]:
+    def clean(self, documents: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, str]]:
         """(key, text) of each document of which something is left, a paragraph a line."""
         for key, paras in documents:
             kept = []

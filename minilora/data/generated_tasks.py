@@ -83,7 +83,7 @@ class Grammar:
     def __init__(self, rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]]):
         self.words = words
         self.subject = words.known(rng)
-        self.keys = [self._key(rng, attributes) for _ in range(rng.randint(3, 7))]
+        self.keys = self._keys(rng, attributes)
         self.frames = [self._filled(rng, frame) for frame in rng.sample(FRAMES, rng.randint(2, 4))]
         self.joiners = rng.sample(JOINERS, 2)
         self.end = rng.choice(ENDS)
@@ -92,6 +92,15 @@ class Grammar:
     def _filled(self, rng: random.Random, template: str) -> str:
         """A template with the grammar's own words in the places of n, m, w, u and x."""
         return re.sub(r"\{[nmwux]\}", lambda place: self.words.known(rng), template)
+
+    def _keys(self, rng, attributes):
+        """At most seven keys, each with a name of its own."""
+        keys = {}
+        for _ in range(rng.randint(3, 7)):
+            key = self._key(rng, attributes)
+            if key.name != self.subject:
+                keys[key.name] = key
+        return list(keys.values()) or self._keys(rng, attributes)
 
     def _key(self, rng, attributes):
         kind = rng.choices(KINDS, (0.35, 0.35, 0.2, 0.1))[0]
