@@ -7,6 +7,7 @@ corpus.json                                             of each source: licence,
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +21,9 @@ from minilora.data.documentation import (
 )
 from minilora.data.splits import SPLITS, split_of
 from minilora.data.wordnet import attributes, read_synsets
-from minilora.files import write_json
 
 STDLIB = "stdlib"
+RECORD, ATTRIBUTES = "corpus.json", "attributes.json"
 END = "\0"  # of a document: EOT as a character
 
 
@@ -35,20 +36,32 @@ def make_corpus_folder(folder: str | Path, sources: Sequence[Source] = SOURCES) 
     ------
     ValueError
         If a source is not installed.
+    OSError
+        If something cannot be written, or the folder is there and not empty. Nothing half-written stays.
     """
     folder = Path(folder)
     for source in sources:
         if not Path(source.folder).is_dir():
             raise ValueError(f"{source.folder} must be a folder; the Debian package {source.package} brings it")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        whole = Path(temporary) / "corpus"
+        whole.mkdir()
+        record = _write_all(whole, sources)
+        whole.replace(folder)  # all files at once
+    return record
+
+
+def _write_all(folder, sources):
     clean, record = CleanDocuments(), {}
     record[STDLIB] = {"licence": "PSF licence 2", **_write(folder, STDLIB, clean, stdlib_documents())}
     for source in sources:
         written = _write(folder, source.package, clean, source_documents(source))
         record[source.package] = {"licence": source.licence, **written}
     wordnet = [source for source in sources if source.package == WORDNET.package]
-    write_json(folder / "attributes.json", attributes(read_synsets(wordnet[0].folder)) if wordnet else {})
-    write_json(folder / "corpus.json", record)
+    of_wordnet = attributes(read_synsets(wordnet[0].folder)) if wordnet else {}
+    for name, content in ((ATTRIBUTES, of_wordnet), (RECORD, record)):
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     return record
 
 
@@ -75,7 +88,7 @@ def corpus_texts(folder: str | Path, name: str, split: str) -> list[str]:
 
 def corpus_attributes(folder: str | Path) -> dict[str, dict[str, list[str]]]:
     """What `wordnet.attributes` gave."""
-    return json.loads((Path(folder) / "attributes.json").read_text("utf-8"))
+    return json.loads((Path(folder) / ATTRIBUTES).read_text("utf-8"))
 
 
 def corpus_record(folder: str | Path) -> dict:
@@ -87,7 +100,7 @@ def corpus_record(folder: str | Path) -> dict:
         If a file has changed since.
     """
     folder = Path(folder)
-    record = json.loads((folder / "corpus.json").read_text("utf-8"))
+    record = json.loads((folder / RECORD).read_text("utf-8"))
     for name, source in record.items():
         for split in SPLITS:
             path = folder / f"{name}.{split}.txt"

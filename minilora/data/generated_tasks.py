@@ -104,7 +104,7 @@ class Grammar:
 
     def _key(self, rng, attributes):
         kind = rng.choices(KINDS, (0.35, 0.35, 0.2, 0.1))[0]
-        if kind == "reworded":
+        if kind == "reworded" and attributes:
             noun = rng.choice(list(attributes))
             spoken = {value: rng.sample(others, min(3, len(others))) for value, others in attributes[noun].items()}
             return Key(noun, list(spoken), spoken, {None: self._sayings(rng)})

@@ -14,6 +14,8 @@ With the same folder and more rounds, it goes on after the last round and cools 
 
 import argparse
 import math
+import shlex
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,11 +23,16 @@ from minilora.data.batches import encode_documents, windows
 from minilora.data.corpus_folder import STDLIB, corpus_attributes, corpus_record, corpus_texts, make_corpus_folder
 from minilora.data.reading_windows import ReadingWindows
 from minilora.data.tokenizer import ByteTokenizer
+from minilora.experiments.pretrain import mean_of_runs
+from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.models import load_bundled, load_model, save_model
+from minilora.interop.foreign_files import read_json
+from minilora.models import load_bundled, load_model, save_model, weights_id
 from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_newest
 
-MODEL = "decoder.safetensors"
+MODEL, RECORD = "decoder.safetensors", "stage.json"
+HELD_OUT = ("valid", "test")
+ROUNDS = 8
 STDLIB_TIMES = 4  # the standard library's prose is what the package measures; it is read as often as four of its size
 COPYING = {"prose": 0.45, "strings": 0.45, "periods": 0.1}
 READING = {
@@ -79,65 +86,95 @@ def stages(rounds, *, without=(), copying_steps=1500, round_steps=2000, cooling_
     ]
 
 
-def run_stage(stage, model, reading, held_out, folder, about):
-    """Train a stage to its end, in a folder of its own; returns what the recipe says of it."""
+def run_stage(stage, model, reading, validate, folder, *, about, checkpoint_every):
+    """Train a model through a stage, in a folder of the stage's own: its record and the model are left there."""
+    length = model.config.n_positions
     trainer = Trainer(
         model,
-        lambda rng: reading.batch(rng, stage.parts, batch_size=TRAIN.batch_size, length=model.config.n_positions),
+        lambda rng: reading.batch(rng, stage.parts, batch_size=stage.train.batch_size, length=length),
         stage.train,
-        validate=lambda: evaluate_loss(model, held_out(model)),
+        validate=validate,
         folder=folder,
-        checkpoint_every=100,
+        checkpoint_every=checkpoint_every,
         about={**asdict(model.config), **about, "parts": stage.parts},
     )
     resume_newest(trainer, folder)
     history = trainer.run(stage.name)
-    n = 100
-    curve = [
-        sum(losses) / len(losses) for i in range(0, len(history.losses), n) if (losses := history.losses[i : i + n])
-    ]
     record = {
         "stage": stage.name,
         "parts": stage.parts,
         "train": asdict(stage.train),
         "tokens": history.tokens,
         "seconds": round(history.seconds),
-        "validation_bits_per_byte": [[step, round(loss / math.log(2), 4)] for step, loss in history.validation],
-        "train_nats": [round(loss, 4) for loss in curve],
+        "validation": [{"step": step, "bits_per_byte": loss / math.log(2)} for step, loss in history.validation],
+        "train_bits_per_byte": mean_of_runs([loss / math.log(2) for loss in history.losses], 100),
     }
-    write_json(folder / "stage.json", record)
+    write_json(folder / RECORD, record)
     save_model(model, folder / MODEL)
-    return record
 
 
-def run(folder, corpus, plan, *, start=None, command=None):
-    """Go through all stages of a plan that are not done yet; returns the recipe."""
+def run(folder, corpus, plan, *, start=None, checkpoint_every=100, command=None):
+    """Go through the stages of a plan, and past those that were done before.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Gets a folder for each stage; at the end ``decoder.safetensors`` (float16) and its recipe ``decoder.json``.
+    corpus : str or Path
+        A corpus folder (`data/corpus_folder.py`); it is made, from installed packages, if it is not there.
+    plan : list of Stage
+    start : str or Path, optional
+        The model that the first stage starts from; the bundled decoder, if not given.
+    checkpoint_every : int
+        A stage that was stopped goes on from the last of its checkpoints, made every so many steps and at Ctrl-C.
+    command : str, optional
+        The command line, for the record.
+
+    Returns
+    -------
+    recipe : dict
+        What ``decoder.json`` holds.
+    """
     folder, corpus = Path(folder), Path(corpus)
     if not (corpus / "corpus.json").exists():
         make_corpus_folder(corpus)
-    record = corpus_record(corpus)
-    texts = {name: corpus_texts(corpus, name, "train") for name in record}
+    sources = corpus_record(corpus)
+    texts = {name: corpus_texts(corpus, name, "train") for name in sources}
     reading = ReadingWindows([t for name in texts for t in texts[name] * times(name)], corpus_attributes(corpus))
-    valid = encode_documents(corpus_texts(corpus, STDLIB, "valid"), ByteTokenizer())
-
-    def held_out(model):
-        return windows(valid, length=model.config.n_positions, batch_size=16)
-
+    held_out = {split: encode_documents(corpus_texts(corpus, STDLIB, split), ByteTokenizer()) for split in HELD_OUT}
     model = load_model(start) if start else load_bundled("decoder")
-    digests = {name: source["train"]["sha256"] for name, source in record.items()}
-    records = []
+    start_id, length = weights_id(model), model.config.n_positions
+
+    def loss_on(split):
+        return evaluate_loss(model, windows(held_out[split], length=length, batch_size=16))
+
+    about = {"start": start_id, "corpus": {name: source["train"]["sha256"] for name, source in sources.items()}}
     for stage in plan:
-        of_stage = folder / stage.name
-        if (of_stage / MODEL).exists():
-            model = load_model(of_stage / MODEL)
+        if (folder / stage.name / MODEL).exists():
+            model = load_model(folder / stage.name / MODEL)
         else:
-            run_stage(stage, model, reading, held_out, of_stage, {"corpus": digests})
-        records.append(stage.name)
-    return records
+            of_stage = {"about": about, "checkpoint_every": checkpoint_every}
+            run_stage(stage, model, reading, lambda: loss_on("valid"), folder / stage.name, **of_stage)
+    records = [read_json(folder / stage.name / RECORD) for stage in plan]
+    recipe = {
+        "command": command,
+        "start": {"id": start_id, "file": str(start or "the bundled decoder")},
+        "model": asdict(model.config),
+        "corpus": sources,
+        "stdlib_times": STDLIB_TIMES,
+        "tokens_seen": sum(record["tokens"] for record in records),
+        "seconds": sum(record["seconds"] for record in records),
+        "bits_per_byte": {split: loss_on(split) / math.log(2) for split in HELD_OUT},
+        "stages": records,
+        **provenance(),
+    }
+    save_model(model, folder / MODEL, dtype="float16", command=command)
+    write_json(folder / "decoder.json", recipe)
+    return recipe
 
 
 def times(name):
-    """How often a source's texts are read in a turn."""
+    """How often a source's texts stand among those that windows are drawn from."""
     return STDLIB_TIMES if name == STDLIB else 1
 
 
@@ -147,11 +184,14 @@ def main(arguments=None):
     parser.add_argument("--out", required=True, help="folder of the run")
     parser.add_argument("--corpus", help="folder of the corpus; made if it is not there (default: OUT/corpus)")
     parser.add_argument("--start", help="a model file to start from (default: the bundled decoder)")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--without", nargs="*", default=(), choices=ReadingWindows.KINDS[1:])
     options = parser.parse_args(arguments)
     corpus = options.corpus or Path(options.out) / "corpus"
-    run(options.out, corpus, stages(options.rounds, without=options.without), start=options.start)
+    command = shlex.join(["python", "-m", "minilora.experiments.pretrain_reader", *(arguments or sys.argv[1:])])
+    plan = stages(options.rounds, without=options.without)
+    recipe = run(options.out, corpus, plan, start=options.start, command=command)
+    print(f"{recipe['bits_per_byte']['valid']:.3f} bits per byte of held-out prose; {Path(options.out) / MODEL}")
 
 
 if __name__ == "__main__":

@@ -81,6 +81,10 @@ def test_what_is_missing_or_has_changed_is_refused(corpus, tmp_path):
         make_corpus_folder(tmp_path / "none", [Source("none-doc", str(tmp_path / "nowhere"), "none")])
     assert not (tmp_path / "none").exists()
     folder, _ = corpus
+    before = sorted(path.name for path in folder.parent.iterdir())
+    with pytest.raises(OSError):
+        make_corpus_folder(folder, [])
+    assert sorted(path.name for path in folder.parent.iterdir()) == before  # nothing half-written
     path = folder / "a-doc.train.txt"
     kept = path.read_bytes()
     path.write_bytes(kept + b"More.\n\0")
