@@ -11,8 +11,7 @@ from minilora.accounting import count_parameters
 from minilora.distributed import ALONE
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
-from minilora.files import write_json
-from minilora.interop.foreign_files import read_json
+from minilora.files import read_json, write_json
 from minilora.methods import METHODS, apply_method, save_adapter
 from minilora.methods.selection import new_parameters
 from minilora.models import save_model, weights_id

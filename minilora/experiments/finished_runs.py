@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from minilora.files import write_atomically
+from minilora.limits import one_line_errors
 
 
 class FinishedRuns:
@@ -22,6 +23,7 @@ class FinishedRuns:
         If the file is there and says something else about its runs, or is no such file.
     """
 
+    @one_line_errors()
     def __init__(self, path, about):
         self.path = Path(path)
         self.lines = [as_json(about)]

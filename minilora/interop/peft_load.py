@@ -12,6 +12,7 @@ from minilora.interop.fused import Factors, split
 from minilora.interop.peft_config import read_config
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
+from minilora.limits import one_line_errors
 from minilora.methods import LoRAConfig
 from minilora.methods.lora import attach, make_factors, target_layers
 from minilora.methods.selection import new_parameters
@@ -19,6 +20,7 @@ from minilora.methods.selection import new_parameters
 PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
 
 
+@one_line_errors()
 def load_peft(model, folder, *, name="default"):
     """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
 

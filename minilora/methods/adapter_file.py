@@ -5,6 +5,7 @@ any other method the trained parameters under their own names. A few kilobytes b
 """
 
 from minilora.files import load_arrays, save_arrays
+from minilora.limits import one_line_errors
 from minilora.methods.lora import adapter_names, attach, lora_layers, make_factors, shape_of, target_layers
 from minilora.methods.lora_config import LoRAConfig
 from minilora.methods.registry import KINDS, apply_method, described
@@ -63,6 +64,7 @@ def _lora_arrays(model, name):
     return arrays | {path: p.data for path, p in new_parameters(model).items()}, config
 
 
+@one_line_errors()
 def load_adapter(model, path, *, name="default", other_base=False):
     """Put what is in a file into a model, make it what is active and trained, and freeze everything else.
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from minilora.arrays.backend import get_xp, on_host
 from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
+from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta
+from minilora.models.shape import check_field
 from minilora.ops import (
     CrossEntropyCache,
     GeluCache,
@@ -57,19 +59,14 @@ class ClassificationHead(Module):
         logits, out_cache = self.out_proj.forward(h, rng)  # (N, C) -> (N, n_classes)
         return logits, ClassificationHeadCache(x.shape, dense_cache, activation_cache, out_cache)
 
-    def backward(self, dlogits, cache, need_dx=True):
+    def backward(self, dlogits, cache):
         """(N, n_classes) -> (N, T, C)"""
-        below_activation = need_dx or self.dense.trainable
-        dh = self.out_proj.backward(dlogits, cache.out_proj, need_dx=below_activation)
-        if not below_activation:
-            return None
+        # forward: logits = out_proj(activation(dense(x[:, 0])))   so
+        dh = self.out_proj.backward(dlogits, cache.out_proj)  # (N, n_classes) -> (N, C)
         activation_backward = tanh_backward if self.activation == "tanh" else gelu_exact_backward
         dh = activation_backward(dh, cache.activation)
-        dh = self.dense.backward(dh, cache.dense, need_dx)
-        if not need_dx:
-            return None
-        # forward: the head reads x[:, 0]   so   every other position has gradient zero
-        dx = get_xp(dh=dh).zeros(cache.shape, dtype=dh.dtype)
+        dh = self.dense.backward(dh, cache.dense)
+        dx = get_xp(dh=dh).zeros(cache.shape, dtype=dh.dtype)  # (N, T, C), zero at every position but the first
         dx[:, 0] = dh
         return dx
 
@@ -89,27 +86,26 @@ class EncoderForClassification(EncoderWithHead):
         C = self.config.d_model
         return ClassificationHead(new.linear(C, C), new.linear(C, self.config.n_classes), self.activation)
 
-    def place(self, ids, mask):
-        """Like the encoder's `place`; a mask that hides a row's first position, which the head reads, is refused."""
-        placed = super().place(ids, mask)
-        check_first_position(mask)
+    def to_model(self, ids, padding_mask):
+        """Like the encoder's `to_model`; a mask that hides a row's first position, which the head reads, is refused."""
+        placed = super().to_model(ids, padding_mask)
+        check_first_position(padding_mask)
         return placed
 
-    def hidden(self, ids, mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None, rng=None):
         """Like the encoder's `hidden`; on the host, a mask that hides a row's first position is refused."""
-        x_and_cache = super().hidden(ids, mask, rng)
-        check_first_position(mask)
+        x_and_cache = super().hidden(ids, padding_mask, rng)
+        check_first_position(padding_mask)
         return x_and_cache
 
-    def loss(self, ids, mask, labels, rng=None, need_grad=True):
+    def loss(self, batch, *, rng=None, need_grad=True):
         """The mean over sequences of -log p(label).
 
         Parameters
         ----------
-        ids : integer ndarray of shape (N, T), on the host
-        mask : boolean ndarray of shape (N, T), on the host
-            False where there is padding, which stands behind the tokens.
-        labels : integer ndarray of shape (N,), on the host
+        batch : ClassificationBatch
+            ids, integers (N, T); padding_mask, booleans (N, T), False where there is padding, which stands behind the
+            tokens, or None; and labels, integers (N,): on the host.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it.
         need_grad : bool
@@ -119,16 +115,22 @@ class EncoderForClassification(EncoderWithHead):
         -------
         loss : array scalar, in nats
         cache : ClassificationLossCache
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the batch is of another kind, or a field of another type, shape or range.
         """
-        if labels.shape != ids.shape[:1]:
-            raise ValueError(f"labels had shape {labels.shape}; ids had {len(ids)} rows")
+        ids, padding_mask, labels = fields_of(batch, "ids", "padding_mask", "labels")
+        ids, padding_mask = self.to_model(ids, padding_mask)
+        check_field("labels", labels, ids.shape[:1], "integers")
         check_targets(labels, self.config.n_classes)
-        logits, cache = self.forward(*self.place(ids, mask), rng)  # (N, n_classes)
+        logits, cache = self.forward(ids, padding_mask, rng)  # (N, n_classes)
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(labels))
         return loss, ClassificationLossCache(cache, loss_cache)
 
     def backward_loss(self, dloss, cache):
-        """Like `backward`, for a cache of `loss`; dloss is a Python float."""
+        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         self.backward(cross_entropy_backward(dloss, cache.cross_entropy), cache.model)
 
 
@@ -176,8 +178,10 @@ def new_classifier(model, n_classes, rng):
     return CLASSIFIERS[type(encoder)](replace(encoder.config, n_classes=n_classes), rng, encoder=encoder)
 
 
-def check_first_position(mask):
+def check_first_position(padding_mask):
     """Raise a ValueError if a mask on the host hides the first position of a row."""
-    if mask is not None and on_host(mask) and not mask[:, 0].all():
-        row = int(mask[:, 0].argmin())
-        raise ValueError(f"mask hid position 0 of row {row}, which the head reads; padding may stand behind the tokens")
+    if padding_mask is not None and on_host(padding_mask) and not padding_mask[:, 0].all():
+        row = int(padding_mask[:, 0].argmin())
+        raise ValueError(
+            f"padding_mask hid position 0 of row {row}, which the head reads; padding must stand behind it"
+        )

@@ -1,6 +1,6 @@
 """DeBERTa-v2's encoder: what a token says and how far away others stand are looked at apart; no absolute positions.
 
-    x_0      = mask * ln_e(wte[ids])
+    x_0      = padding_mask * ln_e(wte[ids])
     relative = ln_r(wre)                                    (M, C), the same for all blocks
     x_1      = conv(x_0, block_0(x_0, relative))            (`layers/conv_layer.py`)
     x_(i+1)  = block_i(x_i, relative)    for i = 1, 2, ...  (`layers/deberta_block.py`)
@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
-from minilora.layers.conv_layer import ConvLayerCache, times
+from minilora.layers.conv_layer import ConvLayerCache, hide_padding
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
+from minilora.models.model import lowest_to_differentiate
 from minilora.models.shape import check_eps, check_heads, check_sizes
 from minilora.ops import EmbeddingCache, LayerNormCache, relative_rows
 
@@ -81,14 +82,14 @@ class DebertaConfig:
 class DebertaCache(NamedTuple):
     wte: EmbeddingCache
     ln_e: LayerNormCache
-    mask: Any  # (N, T, 1) of the weights' dtype, or None
+    padding_mask: Any  # (N, T, 1) of the weights' dtype, or None
     ln_r: LayerNormCache
     blocks: tuple[PostLNBlockCache, ...]
     conv: ConvLayerCache | None
 
 
 class Deberta(Encoder):
-    """An encoder: ``x, cache = model.hidden(ids, mask)``, then ``model.backward_hidden(dx, cache)``.
+    """An encoder: ``x, cache = model.hidden(ids, padding_mask)``, then ``model.backward_hidden(dx, cache)``.
 
     Parameters
     ----------
@@ -120,13 +121,13 @@ class Deberta(Encoder):
             self.conv = ConvLayer(W, new.constant(0.0, C), new.layernorm(C, eps))
         self.name_parameters()
 
-    def hidden(self, ids, mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None, rng=None):
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
         ----------
         ids : integer ndarray of shape (N, T)
-        mask : boolean or integer ndarray of shape (N, T), optional
+        padding_mask : boolean or integer ndarray of shape (N, T), optional
             False, or 0, for padding, which is seen by nobody and sees nobody. None hides nothing.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it. Without one there is no dropout.
@@ -134,29 +135,29 @@ class Deberta(Encoder):
         Returns
         -------
         x : ndarray of shape (N, T, C)
-            Means nothing where the mask is False.
+            Means nothing where padding_mask is False.
         cache : DebertaCache
             Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
 
         Raises
         ------
         ValueError
-            If an id is out of range, the mask of another shape, or one of them on another device than the model.
+            If an id is out of range, padding_mask of another shape, or one of them on another device than the model.
         """
-        xp = get_xp(ids=ids, mask=mask, **{"the model": self.wte.W.data})
-        self._check_inputs(ids, mask)
+        xp = get_xp(ids=ids, padding_mask=padding_mask, **{"the model": self.wte.W.data})
+        self.check_inputs(ids, padding_mask)
         c = self.config
-        tokens = None if mask is None else mask.astype(bool)  # (N, T)
-        factor = None if mask is None else tokens[:, :, None].astype(self.wte.W.data.dtype)  # (N, T, 1)
+        tokens = None if padding_mask is None else padding_mask.astype(bool)  # (N, T)
+        factor = None if padding_mask is None else tokens[:, :, None].astype(self.wte.W.data.dtype)  # (N, T, 1)
         distance_rows = xp.asarray(relative_rows(ids.shape[1], c.n_buckets, c.max_distance))  # (2T + 1,)
         relative, ln_r_cache = self.ln_r.forward(self.wre.W.data)  # (M, C)
         x, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
         x, ln_e_cache = self.ln_e.forward(x)
-        embedded = x = times(x, factor)
+        embedded = x = hide_padding(x, factor)
         conv_cache, block_caches = None, []
         for i, block in enumerate(self.blocks):
             x, block_cache = block.forward(  # (N, T, C)
-                x, rng, relative=relative, distance_rows=distance_rows, mask=tokens
+                x, rng, relative=relative, distance_rows=distance_rows, padding_mask=tokens
             )
             block_caches.append(block_cache)
             if i == 0 and self.conv is not None:
@@ -169,39 +170,23 @@ class Deberta(Encoder):
         It goes no deeper than the lowest trainable parameter. The relative embeddings enter every block, and so lie
         below them all.
         """
-        embeddings, relative = self.wte.trainable or self.ln_e.trainable, self.wre.trainable or self.ln_r.trainable
-        first, *rest = (relative or block.trainable for block in self.blocks)
-        stages = [embeddings, first, self.conv is not None and self.conv.trainable, *rest]  # from below
-
-        def learns(n):
-            """Whether one of the lowest n stages does. Block i > 0 has i + 2 below it."""
-            return any(stages[:n])
-
-        drelative = []  # one of each block
-        for i in reversed(range(1, len(self.blocks))):
-            if not learns(i + 3):
-                return
-            dx, d = self.blocks[i].backward(dx, cache.blocks[i], learns(i + 2), relative)
-            drelative.append(d)
-        dembedded = None
-        if self.conv is not None and learns(3):
-            dembedded, dx = self.conv.backward(dx, cache.conv, need_dx=embeddings, need_dresidual=learns(2))
-        if learns(2):
-            dx, d = self.blocks[0].backward(dx, cache.blocks[0], embeddings, relative)
-            drelative.append(d)
+        embeddings = self.wte.trainable or self.ln_e.trainable
+        relative = self.wre.trainable or self.ln_r.trainable
+        below = embeddings or relative or (self.conv is not None and self.conv.trainable)
+        dembedded, drelative = 0.0, 0.0
+        lowest = lowest_to_differentiate(self.blocks, below)
+        for block, block_cache in reversed([*zip(self.blocks, cache.blocks, strict=True)][lowest:]):
+            if block is self.blocks[0] and self.conv is not None:
+                # forward: x_1 = conv(embedded, block_0(embedded))   so
+                dembedded, dx = self.conv.backward(dx, cache.conv)
+            dx, d = block.backward(dx, block_cache)
+            drelative += d
         if relative:
-            self._backward_relative(sum(drelative[1:], drelative[0]), cache)
+            # forward: relative = ln_r(wre), read by every block   so
+            dwre = self.ln_r.backward(drelative, cache.ln_r)
+            if self.wre.trainable:
+                self.wre.W.accumulate(dwre)
         if embeddings:
-            # forward: embedded is read by block 0 and by the convolution   so   their gradients add up
-            self._backward_embeddings(dx if dembedded is None else dx + dembedded, cache)
-
-    def _backward_relative(self, drelative, cache):
-        d = self.ln_r.backward(drelative, cache.ln_r, need_dx=self.wre.trainable)
-        if self.wre.trainable:
-            self.wre.W.accumulate(d)
-
-    def _backward_embeddings(self, dembedded, cache):
-        # forward: embedded = mask * ln_e(wte[ids])   so
-        dx = self.ln_e.backward(times(dembedded, cache.mask), cache.ln_e, need_dx=self.wte.trainable)
-        if self.wte.trainable:
+            # forward: embedded = padding_mask * ln_e(wte[ids]), read by block 0 and by the convolution   so
+            dx = self.ln_e.backward(hide_padding(dx + dembedded, cache.padding_mask), cache.ln_e)
             self.wte.backward(dx, cache.wte)

@@ -7,6 +7,7 @@ import numpy
 from minilora.arrays.backend import to_device, to_numpy
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
+from minilora.limits import one_line_errors
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
@@ -47,7 +48,7 @@ def save_model(model, path, *, dtype=None, **about):
     kind = next((kind for kind, (model_class, _) in KINDS.items() if type(model) is model_class), None)
     if kind is None:
         possible = ", ".join(model_class.__name__ for model_class, _ in KINDS.values())
-        raise TypeError(f"model was a {type(model).__name__}; it may be one of {possible}")
+        raise TypeError(f"model was a {type(model).__name__}; it must be one of {possible}")
     if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
         raise ValueError("the model holds adapters: save_adapter saves one; merge_lora and remove_lora make it plain")
     if any(isinstance(m, Adapter) or (isinstance(m, Prefix) and m.length) for _, m in model.named_modules()):
@@ -56,6 +57,7 @@ def save_model(model, path, *, dtype=None, **about):
     save_arrays(path, arrays, {**about, "kind": kind, "config": asdict(model.config)})
 
 
+@one_line_errors()
 def load_model(path, *, dtype="float32", device="cpu"):
     """Read a model that `save_model` wrote. Everything in it is trainable.
 
@@ -94,7 +96,7 @@ def check_arrays(model, arrays, path):
         if arrays[name].shape != p.data.shape:
             raise ValueError(f"{path}: {name} has shape {arrays[name].shape}; the model's has {p.data.shape}")
         if arrays[name].dtype.kind != "f":
-            raise ValueError(f"{path}: {name} is {arrays[name].dtype}; it may be floating-point numbers")
+            raise ValueError(f"{path}: {name} is {arrays[name].dtype}; it must be floating-point numbers")
 
 
 def fill(model, arrays, device):

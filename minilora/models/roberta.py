@@ -5,7 +5,7 @@
 
 Positions count the tokens that are no padding, beginning after the padding's own id: with pad_id = 1, the first token
 has position 2, the next 3, and all padding has position 1. So a row's positions do not depend on where its padding is.
-The mask is another matter: where it is False, nobody sees a position. Where padding is, it has to be False.
+The padding mask is another matter: where it is False, nobody sees a position. Where padding is, it has to be False.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
+from minilora.models.model import lowest_to_differentiate
 from minilora.models.shape import check_eps, check_heads, check_sizes
-from minilora.ops import EmbeddingCache, LayerNormCache, rows
+from minilora.ops import EmbeddingCache, LayerNormCache
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class RobertaCache(NamedTuple):
 
 
 class Roberta(Encoder):
-    """An encoder: ``x, cache = model.hidden(ids, mask)``, then ``model.backward_hidden(dx, cache)``.
+    """An encoder: ``x, cache = model.hidden(ids, padding_mask)``, then ``model.backward_hidden(dx, cache)``.
 
     Parameters
     ----------
@@ -107,13 +108,13 @@ class Roberta(Encoder):
         self.blocks = [block() for _ in range(config.n_layer)]
         self.name_parameters()
 
-    def hidden(self, ids, mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None, rng=None):
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
         ----------
         ids : integer ndarray of shape (N, T)
-        mask : boolean or integer ndarray of shape (N, T), optional
+        padding_mask : boolean or integer ndarray of shape (N, T), optional
             False, or 0, where nobody may see a position: padding. None hides nothing.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it. Without one there is no dropout.
@@ -121,26 +122,26 @@ class Roberta(Encoder):
         Returns
         -------
         x : ndarray of shape (N, T, C)
-            Means nothing where the mask is False.
+            Means nothing where padding_mask is False.
         cache : RobertaCache
             Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
 
         Raises
         ------
         ValueError
-            If an id is out of range, the sequence too long, the mask of another shape, or one of them on another
+            If an id is out of range, the sequence too long, padding_mask of another shape, or one of them on another
             device than the model.
         """
-        xp = get_xp(ids=ids, mask=mask, **{"the model": self.wte.W.data})
-        self._check_inputs(ids, mask)
-        key_mask = None if mask is None else mask.astype(bool)
+        xp = get_xp(ids=ids, padding_mask=padding_mask, **{"the model": self.wte.W.data})
+        self.check_inputs(ids, padding_mask)
+        padding_mask = None if padding_mask is None else padding_mask.astype(bool)
         tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
         kind, wtt_cache = self.wtt.forward(xp.zeros(1, dtype="int64"))  # (1,) -> (1, C)
-        places, wpe_cache = self.wpe.forward(self._positions(ids))  # (N, T) -> (N, T, C)
-        x, ln_e_cache = self.ln_e.forward(tokens + kind + places)
+        pos_emb, wpe_cache = self.wpe.forward(self._positions(ids))  # (N, T) -> (N, T, C)
+        x, ln_e_cache = self.ln_e.forward(tokens + kind + pos_emb)
         block_caches = []
         for block in self.blocks:
-            x, block_cache = block.forward(x, rng, key_mask=key_mask)  # (N, T, C)
+            x, block_cache = block.forward(x, rng, padding_mask=padding_mask)  # (N, T, C)
             block_caches.append(block_cache)
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 
@@ -149,29 +150,18 @@ class Roberta(Encoder):
 
         It goes no deeper than the lowest trainable parameter.
         """
-        tables = self.wte.trainable or self.wtt.trainable or self.wpe.trainable
-        stages = [tables or self.ln_e.trainable, *(block.trainable for block in self.blocks)]
-        for i in reversed(range(len(self.blocks))):
-            if not any(stages[: i + 2]):
-                return
-            dx = self.blocks[i].backward(dx, cache.blocks[i], need_dx=any(stages[: i + 1]))
-        if not stages[0]:
-            return
-        dx = self.ln_e.backward(dx, cache.ln_e, need_dx=tables)
-        if not tables:
-            return
-        # forward: sum = wte[ids] + wtt[0] + wpe[positions]   so   dx reaches all three; the type is that of every token
-        self.wte.backward(dx, cache.wte)
-        if self.wtt.trainable:
-            self.wtt.backward(rows(dx).sum(axis=0, keepdims=True), cache.wtt)
-        self.wpe.backward(dx, cache.wpe)
+        tables = self.wte.trainable or self.wtt.trainable or self.wpe.trainable or self.ln_e.trainable
+        lowest = lowest_to_differentiate(self.blocks, tables)
+        for block, block_cache in reversed([*zip(self.blocks, cache.blocks, strict=True)][lowest:]):
+            dx = block.backward(dx, block_cache)
+        if tables:
+            # forward: x = ln_e(wte[ids] + wtt[0] + wpe[positions])   so   the gradient of the sum reaches all three
+            dx = self.ln_e.backward(dx, cache.ln_e)
+            self.wte.backward(dx, cache.wte)
+            self.wtt.backward(dx.sum(axis=(0, 1))[None], cache.wtt)  # one type, that of every token
+            self.wpe.backward(dx, cache.wpe)
 
     def _positions(self, ids):
         """pad_id where ids are padding; pad_id + 1, pad_id + 2, ... for the other tokens of a row.  (N, T)"""
         token = (ids != self.config.pad_id).astype("int64")
         return token.cumsum(axis=1) * token + self.config.pad_id
-
-    def _check_inputs(self, ids, mask):
-        super()._check_inputs(ids, mask)
-        if ids.shape[1] > self.config.n_positions:
-            raise ValueError(f"ids made a sequence of {ids.shape[1]} tokens; n_positions is {self.config.n_positions}")

@@ -4,7 +4,7 @@ import sys
 
 import numpy
 
-from minilora.arrays.backend import on_host
+from minilora.arrays.backend import get_xp, on_host
 
 
 def check_sizes(config, names, least=1):
@@ -37,11 +37,26 @@ def check_heads(config):
         raise ValueError(f"n_head was {config.n_head}; it must divide d_model = {config.d_model}")
 
 
+def check_on_host(name, array):
+    """Raise an error unless `array` is one of NumPy's."""
+    if not isinstance(array, numpy.ndarray):
+        if get_xp(**{name: array}) is not numpy:
+            raise ValueError(f"{name} lived on a device already; it must be a NumPy array")
+        raise TypeError(f"{name} was {array!r}; it must be a NumPy array")
+
+
+def check_field(name, array, shape, kind):
+    """Raise an error unless a batch's field is a host array of this shape, of "integers" or "booleans"."""
+    check_on_host(name, array)
+    if array.shape != shape or array.dtype.kind not in {"integers": "iu", "booleans": "b"}[kind]:
+        raise ValueError(f"{name} had shape {array.shape} and dtype {array.dtype}; it must be {kind} of shape {shape}")
+
+
 def check_ids(ids, V):
     """Raise a ValueError unless ids are integers of shape (N, T); on the host also unless each is from 0 to V - 1."""
     if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
         raise ValueError(
-            f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
+            f"ids had shape {ids.shape} and dtype {ids.dtype}; they must be integers of shape (N, T), T at least 1"
         )
     if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
-        raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
+        raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each must be from 0 to {V - 1}")

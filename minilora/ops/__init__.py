@@ -66,8 +66,10 @@ from minilora.ops.lora_linear import (
     lora_linear_forward,
 )
 from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_dP, prefix_dx, prefix_forward
+from minilora.ops.relu import ReluCache, relu_backward, relu_forward
 from minilora.ops.rows import rows
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
+from minilora.ops.take_rows import TakeRowsCache, take_rows_backward, take_rows_forward
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 
 __all__ = [
@@ -84,7 +86,9 @@ __all__ = [
     "LinearCrossEntropyCache",
     "LoRALinearCache",
     "PrefixCache",
+    "ReluCache",
     "SoftmaxCache",
+    "TakeRowsCache",
     "TanhCache",
     "attention_backward",
     "attention_forward",
@@ -131,11 +135,15 @@ __all__ = [
     "prefix_dP",
     "prefix_dx",
     "prefix_forward",
+    "relu_backward",
+    "relu_forward",
     "row_norm",
     "relative_rows",
     "rows",
     "softmax_backward",
     "softmax_forward",
+    "take_rows_backward",
+    "take_rows_forward",
     "tanh_backward",
     "tanh_forward",
 ]

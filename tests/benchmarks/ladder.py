@@ -36,7 +36,7 @@ from minilora.training import evaluation, objective
 def every_gradient():
     """dW of frozen weights is computed too, as where nothing says that they are frozen."""
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         linear.linear_dW(dy, cache)
         linear.linear_dbias(dy, cache)
         return linear.linear_dx(dy, cache)
@@ -91,7 +91,7 @@ def logits_of_all():
 
     def loss_and_backward(model, batch, weight=1.0, rng=None):
         logits, cache = model.forward(batch.ids, rng)
-        loss, loss_cache = cross_entropy_forward(logits, batch.targets, batch.mask)
+        loss, loss_cache = cross_entropy_forward(logits, batch.targets, batch.loss_mask)
         model.backward(cross_entropy_backward(weight, loss_cache), cache)
         return loss
 

@@ -110,7 +110,7 @@ class PostLN(Module):
         y, second_cache = self.second.forward(x + h)
         return y, (attn_cache, first_cache, mlp_cache, second_cache)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         attn_cache, first_cache, mlp_cache, second_cache = cache
         dsum = self.second.backward(dy, second_cache)
         dx = dsum + self.mlp.backward(dsum, mlp_cache)
@@ -129,33 +129,33 @@ def test_every_method_of_encoders_works_in_a_post_ln_block(name):
     assert same_bits(logits_of(model), base)
     for p in model.trainable_parameters():
         p.data += 0.5 * rng(2).standard_normal(p.data.shape)
-    check_model(model, *some_batch(), rng=rng(4))
+    check_model(model, some_batch(), rng=rng(4))
 
 
 # ---- mutants
 
 
-def without_the_shortcut(self, dy, cache, need_dx=True):
+def without_the_shortcut(self, dy, cache):
     dh = self.adapter.backward(dy, cache.adapter)
-    return self.base.backward(dh, cache.base, need_dx)
+    return self.base.backward(dh, cache.base)
 
 
-def without_the_adapters_part(self, dy, cache, need_dx=True):
+def without_the_adapters_part(self, dy, cache):
     self.adapter.backward(dy, cache.adapter)
-    return self.base.backward(dy, cache.base, need_dx)
+    return self.base.backward(dy, cache.base)
 
 
-def shortcut_around_the_sublayer(self, dy, cache, need_dx=True):
+def shortcut_around_the_sublayer(self, dy, cache):
     dh = self.adapter.backward(dy, cache.adapter)
-    return dy + self.base.backward(dh, cache.base, True)
+    return dy + self.base.backward(dh, cache.base)
 
 
-def without_the_nonlinearity(self, dy, cache, need_dx=True):
+def without_the_nonlinearity(self, dy, cache):
     dh = self.down.backward(self.up.backward(dy, cache.up), cache.down)
     return dh if self.ln is None else self.ln.backward(dh, cache.ln)
 
 
-def without_the_layernorm(self, dy, cache, need_dx=True):
+def without_the_layernorm(self, dy, cache):
     dh = self.down.backward(cache.gelu.slope * self.up.backward(dy, cache.up), cache.down)
     self.ln.backward(dh, cache.ln)
     return dh
@@ -175,7 +175,7 @@ def test_a_wrong_backward_fails(monkeypatch, owner, mutant):
     model = tiny_adapted(EVERY["adapter-l"])
     monkeypatch.setattr(owner, "backward", mutant)
     with pytest.raises(GradientError, match="adapter"):
-        check_model(model, *some_batch(), rng=rng(4))
+        check_model(model, some_batch(), rng=rng(4))
 
 
 # ---- beside LoRA

@@ -5,13 +5,14 @@ import pytest
 
 from methods.every import EVERY
 from methods.tiny import gradients_of, rng, same_bits, tiny_lora, trainable_names, weights_of
+from minilora.data.classification import ClassificationBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import AdaptedSublayer
 from minilora.methods import HeadConfig, apply_method, classes_in, load_adapter, method_of, save_adapter
 from minilora.models import DebertaForClassification, RobertaForClassification
 from minilora.training import AdamW, loss_and_backward
 from models import tiny_deberta, tiny_encoders
-from models.tiny_encoders import WithPadding, tiny
+from models.tiny_encoders import tiny
 
 METHODS = {"head": HeadConfig(), **{name: config for name, config in EVERY.items() if not name.startswith("prefix")}}
 MODELS = {
@@ -35,12 +36,11 @@ def adapted(kind, method, learned=True):
 
 def batch_of(kind):
     texts = MODELS[kind][2]
-    return texts.IDS, texts.MASK, texts.LABELS
+    return ClassificationBatch(texts.IDS, texts.MASK, texts.LABELS)
 
 
 def check(kind, model):
-    ids, mask, labels = batch_of(kind)
-    return check_model(WithPadding(model, mask), ids, labels, rng=rng(4))
+    return check_model(model, batch_of(kind), rng=rng(4))
 
 
 @each_model
@@ -104,8 +104,8 @@ def test_below_the_lowest_adapter_of_deberta_nothing_is_differentiated():
 
 
 def test_without_the_shortcut_around_the_adapter_the_check_fails(monkeypatch):
-    def without_the_shortcut(self, dy, cache, need_dx=True, *need_others):
-        return self.base.backward(self.adapter.backward(dy, cache.adapter), cache.base, need_dx, *need_others)
+    def without_the_shortcut(self, dy, cache):
+        return self.base.backward(self.adapter.backward(dy, cache.adapter), cache.base)
 
     monkeypatch.setattr(AdaptedSublayer, "backward", without_the_shortcut)
     with pytest.raises(GradientError):

@@ -5,7 +5,7 @@ import pytest
 
 from methods.every import EVERY, tiny_adapted
 from methods.tiny import CONFIG, gradients_of, rng, same_bits, some_batch, tiny_gpt, trainable_names
-from minilora.data.batches import Batch
+from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import prefix as layer_module
 from minilora.methods import PrefixConfig, apply_method, apply_prefix
@@ -66,7 +66,7 @@ def test_the_loss_is_that_of_the_tokens_alone_each_seeing_the_prefix(config):
         for t in np.flatnonzero(mask):
             z = logits[0, n_before + n_after + t]
             losses.append(np.log(np.exp(z).sum()) - z[targets[t]])
-    assert float(model.loss(*SHORT)[0]) == pytest.approx(np.mean(losses), rel=1e-12)
+    assert float(model.loss(SHORT)[0]) == pytest.approx(np.mean(losses), rel=1e-12)
 
 
 @each_kind
@@ -75,7 +75,7 @@ def test_what_pads_a_row_does_not_count(config):
     changed = SHORT.ids.copy()
     mask = np.array([[True, True, False, False]] * 3)
     changed[:, 2:] = (changed[:, 2:] + 1) % CONFIG.vocab_size
-    losses = [float(model.loss(ids, SHORT.targets, mask)[0]) for ids in (SHORT.ids, changed)]
+    losses = [float(model.loss(LMBatch(ids, SHORT.targets, mask))[0]) for ids in (SHORT.ids, changed)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-13)
 
 
@@ -99,7 +99,7 @@ def test_a_wrong_backward_fails(monkeypatch, name, mutant):
     model = tiny_adapted(EVERY["prefix-layer"])
     monkeypatch.setattr(layer_module, name, mutant)
     with pytest.raises(GradientError, match="prefix.tables"):
-        check_model(model, *model.prefix.insert(*SHORT), rng=rng(4))
+        check_model(model, SHORT, rng=rng(4))
 
 
 def test_everything_below_and_beside_a_prefix_has_its_gradient_too():
@@ -108,7 +108,7 @@ def test_everything_below_and_beside_a_prefix_has_its_gradient_too():
         model = tiny_adapted(EVERY["prefix-layer"])
         for name, p in model.named_parameters():
             p.trainable = train_prefix or not name.startswith("prefix")
-        check_model(model, *model.prefix.insert(*SHORT), rng=rng(4))
+        check_model(model, SHORT, rng=rng(4))
 
 
 # ---- generation
@@ -135,10 +135,10 @@ def test_a_sequence_without_room_for_the_prefix_is_refused(config):
     model = tiny_adapted(config)
     n = config.before + config.after
     assert model.longest_input == CONFIG.n_positions - n
-    too_long = Batch(*(np.ones((1, CONFIG.n_positions - n + 1), kind) for kind in (int, int, bool)))
+    too_long = LMBatch(*(np.ones((1, CONFIG.n_positions - n + 1), kind) for kind in (int, int, bool)))
     message = rf"ids made a sequence of 9 tokens, {n} of them the prefix's; n_positions is 8"
     with pytest.raises(ValueError, match=message):
-        model.loss(*too_long)
+        model.loss(too_long)
     with pytest.raises(ValueError, match=f"a prompt had shape .*; it may have 1 to {8 - n - 1} tokens"):
         generate(model, [[1] * (8 - n)], max_tokens=1)
 

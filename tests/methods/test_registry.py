@@ -49,7 +49,7 @@ COUNTS = {
 
 
 def check(model):
-    return check_model(model, *model.prefix.insert(*SHORT), rng=rng(4))
+    return check_model(model, SHORT, rng=rng(4))
 
 
 # ---- what is trained

@@ -109,7 +109,7 @@ def test_a_wrong_backward_of_dora_fails(monkeypatch, mutant):
         lora_variants, "dora_linear_backward", lambda dy, cache: mutant(*dora_linear_backward(dy, cache))
     )
     with pytest.raises(GradientError, match="backward says"):
-        check_model(tiny_adapted(EVERY["dora, exact"]), *some_batch(), rng=rng(4))
+        check_model(tiny_adapted(EVERY["dora, exact"]), some_batch(), rng=rng(4))
 
 
 def test_doras_delta_W_is_of_full_rank_and_has_no_factors():
