@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minilora.data.batches import Batch, encode_documents
+from minilora.data.batches import LMBatch, encode_documents
 from minilora.data.copying import Passage, Words, periodic_string, random_string, repeated_passage, shuffled_list
 from minilora.data.generated_tasks import Grammar, keywords_in_prose, usable_attributes
 from minilora.data.tokenizer import EOT, ByteTokenizer
@@ -64,13 +64,13 @@ class ReadingWindows:
             return rng.choice(self.grammars).passage(rng)
         raise ValueError(f"kind must be one of {', '.join(self.KINDS[1:])}, not {kind!r}")
 
-    def batch(self, rng: np.random.Generator, parts: dict[str, float], *, batch_size: int, length: int) -> Batch:
+    def batch(self, rng: np.random.Generator, parts: dict[str, float], *, batch_size: int, length: int) -> LMBatch:
         """A batch whose rows are of the kinds of `parts`, each as often as its weight says."""
         draw = random.Random(int(rng.integers(2**63)))
         kinds = draw.choices(list(parts), list(parts.values()), k=batch_size)
         rows = [self._prose(draw, length) if kind == "prose" else self._filled(draw, kind, length) for kind in kinds]
         tokens, counts = (np.stack(arrays) for arrays in zip(*rows, strict=True))  # (N, T + 1) each
-        return Batch(tokens[:, :-1], tokens[:, 1:], counts[:, 1:])
+        return LMBatch(tokens[:, :-1], tokens[:, 1:], counts[:, 1:])
 
     def _prose(self, draw, length):
         start = draw.randrange(len(self.tokens) - length)

@@ -25,8 +25,7 @@ from minilora.data.reading_windows import ReadingWindows
 from minilora.data.tokenizer import ByteTokenizer
 from minilora.experiments.pretrain import mean_of_runs
 from minilora.experiments.record import provenance
-from minilora.files import write_json
-from minilora.interop.foreign_files import read_json
+from minilora.files import read_json, write_json
 from minilora.models import load_bundled, load_model, save_model, weights_id
 from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_newest
 

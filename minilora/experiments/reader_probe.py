@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minilora.data import load_corpus, load_task
-from minilora.data.batches import Batch, encode_documents, windows
+from minilora.data.batches import LMBatch, encode_documents, windows
 from minilora.data.copying import PRINTABLE, Words
 from minilora.data.tokenizer import ByteTokenizer
 from minilora.experiments.demo import configs
@@ -67,13 +67,13 @@ def copying_bits(model: GPT, *, n: int = 128, seed: int = 0) -> dict[str, float]
     return found
 
 
-def copy_batch(parts: Sequence[str], counted: int) -> Batch:
+def copy_batch(parts: Sequence[str], counted: int) -> LMBatch:
     """The parts of a text as a row, of which one part counts, from its fourth byte."""
     tokens = np.concatenate([[ByteTokenizer.EOT], ByteTokenizer().encode("".join(parts))])  # (T + 1,)
     start = sum(map(len, parts[:counted])) + UNFORESEEN
     mask = np.zeros(len(tokens) - 1, dtype=bool)
     mask[start : start - UNFORESEEN + len(parts[counted])] = True
-    return Batch(tokens[None, :-1], tokens[None, 1:], mask[None])
+    return LMBatch(tokens[None, :-1], tokens[None, 1:], mask[None])
 
 
 def prose_bits(model: GPT) -> float:

@@ -126,7 +126,7 @@ def test_words_are_drawn_from_those_that_mini_e2e_has_not():
 
 def test_a_batch_counts_what_is_said(reading):
     batch = reading.batch(np.random.default_rng(0), {"strings": 1.0}, batch_size=3, length=128)
-    assert batch.ids.shape == batch.targets.shape == batch.mask.shape == (3, 128)
+    assert batch.ids.shape == batch.targets.shape == batch.loss_mask.shape == (3, 128)
     assert (batch.ids[:, 1:] == batch.targets[:, :-1]).all()
     for row in range(3):
         text = bytes(np.append(batch.ids[row], batch.targets[row, -1]).astype(np.uint8))
@@ -134,16 +134,16 @@ def test_a_batch_counts_what_is_said(reading):
         for passage in text.split(b"\0"):
             read, line_break, said = passage.partition(b"\n")
             expected += [False] * len(read + line_break) + [True] * (len(said) + 1)
-        assert batch.mask[row].tolist() == expected[1:129]
+        assert batch.loss_mask[row].tolist() == expected[1:129]
 
 
 def test_prose_counts_everywhere_and_a_batch_is_drawn_again_from_a_seed(reading):
     parts = {"prose": 0.5, "tasks": 0.5}
     prose = reading.batch(np.random.default_rng(0), {"prose": 1.0}, batch_size=2, length=64)
-    assert prose.mask.all() and bytes(prose.ids[0].astype(np.uint8)) in reading.tokens.astype(np.uint8).tobytes()
+    assert prose.loss_mask.all() and bytes(prose.ids[0].astype(np.uint8)) in reading.tokens.astype(np.uint8).tobytes()
     first, again = (reading.batch(np.random.default_rng(4), parts, batch_size=8, length=64) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert 0 < first.mask.all(axis=1).sum() < 8
+    assert 0 < first.loss_mask.all(axis=1).sum() < 8
 
 
 def test_an_unknown_kind_is_refused(reading):

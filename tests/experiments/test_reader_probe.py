@@ -9,10 +9,10 @@ from minilora.models import GPT, GPTConfig, load_bundled
 
 def test_a_copy_counts_from_its_fourth_byte():
     batch = copy_batch(["Of ", "Kal Dor", " and ", "Kal Dor"], 3)
-    assert bytes(batch.targets[batch.mask].astype(np.uint8)) == b" Dor"
+    assert bytes(batch.targets[batch.loss_mask].astype(np.uint8)) == b" Dor"
     assert bytes(batch.targets[0].astype(np.uint8)) == b"Of Kal Dor and Kal Dor" and batch.ids[0, 0] == 0
     assert bytes(copy_batch(["Of ", "Kal Dor", " and ", "Kal Dor"], 1).targets[0][6:10].astype(np.uint8)) == b" Dor"
-    assert copy_batch(["Of ", "Kal Dor", " and ", "Kal Dor"], 1).mask[0].nonzero()[0].tolist() == [6, 7, 8, 9]
+    assert copy_batch(["Of ", "Kal Dor", " and ", "Kal Dor"], 1).loss_mask[0].nonzero()[0].tolist() == [6, 7, 8, 9]
 
 
 def test_a_model_that_knows_nothing_needs_eight_bits_a_byte_of_everything():
