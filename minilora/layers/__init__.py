@@ -14,7 +14,7 @@ from minilora.layers.lora_variants import DoRAFactors, PiSSAFactors, dora_start,
 from minilora.layers.mlp import MLP
 from minilora.layers.post_ln_block import PostLNBlock
 from minilora.layers.prefix import Prefix
-from minilora.layers.rows_linear import RowsLinear
+from minilora.layers.rows_linear import RowsLinear, RowsModule
 
 __all__ = [
     "MLP",
@@ -34,6 +34,7 @@ __all__ = [
     "PiSSAFactors",
     "Prefix",
     "RowsLinear",
+    "RowsModule",
     "PostLNBlock",
     "SelfAttention",
     "dora_start",
