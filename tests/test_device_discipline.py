@@ -78,7 +78,11 @@ def test_the_model_lives_on_the_device():
 
 @pytest.mark.parametrize("seed", [None, 5], ids=["no dropout", "dropout"])
 def test_logits_agree(seed):
-    host, device = on_both(lambda model: model.forward(place(model, BATCH)[0], seed and rng(seed))[0])
+    def logits(model):
+        with adapter_dropout(model, seed and rng(seed)):
+            return model.forward(place(model, BATCH)[0])[0]
+
+    host, device = on_both(logits)
     assert_agree(host, device)
 
 

@@ -1,8 +1,8 @@
 """A model does not know that it is adapted: layers/ and models/ name nothing of adaptation, and have nothing for it.
 
-No class, function, argument, attribute, variable or import there is called after LoRA, an adapter, a prefix or a method,
-and a generator enters where weights or tokens are drawn, and nowhere else. What adapts a model replaces its parts from
-outside (`methods/`).
+No class, function, argument, attribute, variable or import there is called after LoRA, an adapter, a prefix or a
+method, and a generator enters where weights or tokens are drawn, and nowhere else. What adapts a model replaces its
+parts from outside (`methods/`).
 """
 
 import ast
@@ -65,9 +65,7 @@ def test_a_trace_is_found(source, trace):
     assert trace in traces(source)
 
 
-@pytest.mark.parametrize(
-    "source", ["def __init__(self, rng): pass", '"""LoRA"""', "# an adapter", "def f(x): return x"]
-)
+@pytest.mark.parametrize("source", ["def __init__(self, rng): 1", '"""LoRA"""', "# an adapter", "def f(x): 1"])
 def test_and_nothing_else(source):
     assert traces(source) == []
 

@@ -134,9 +134,7 @@ def _parts(layer, names, weights):
         if name in layer.adapters:
             product = layer.adapters[name].low_rank()
             if product is None:
-                raise ValueError(
-                    f"{name!r} is DoRA's; its delta_W = W' - W is no product of a B and an A, to be combined"
-                )
+                raise ValueError(f"{name!r} is DoRA's; its delta_W = W' - W is no product of a B and an A")
             parts.append((float(weight), *product))
     return parts
 
