@@ -205,6 +205,33 @@ def test_in_a_notebook_the_whole_cell_of_a_function_is_checked(tmp_path, capsys)
     assert "Exercise 1, linear_backward: passed" in capsys.readouterr().out
 
 
+def test_a_cell_with_a_magic_above_the_answer_is_checked(capsys):
+    """As Jupyter runs it: `%%time` leaves a function that has no file."""
+    pytest.importorskip("IPython")
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "import __main__\n"
+        "shell = InteractiveShell.instance(user_module=__main__)\n"
+        f"shell.run_cell('%%time\\n' + {SOLUTION!r}, store_history=True)\n"
+        f"shell.run_cell({f'from minilora.exercises import check; check({NAME!r}, {NAME})'!r}, store_history=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=False)
+    assert "Exercise 1, linear_backward: passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("answer", [None, 3, [SOLUTION]])
+def test_what_is_no_function_is_refused(answer):
+    with pytest.raises(TypeError, match="answer was .*; it must be the function that the answer's cell defines"):
+        check(NAME, answer)
+
+
+def test_a_function_without_code_is_refused():
+    function = {}
+    exec("def linear_backward(): ...", function)
+    with pytest.raises(ValueError, match="the code of linear_backward was not found"):
+        check(NAME, function["linear_backward"])
+
+
 def test_marks_are_the_part_of_the_points_that_is_right(capsys):
     assert marks(NAME, SOLUTION, points=3, seed=5) == 3
     assert marks(NAME, SOLUTION.replace("dx = dy @ W", "dx = 2 * dy @ W"), points=3, seed=5) == 2
