@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
     report: str
 
 
-def check_answer(name, source, seed=0):
+def check_answer(name: str, source: str, seed: int = 0) -> Verdict:
     """Check a student's code.
 
     Parameters
@@ -134,7 +134,7 @@ def _as_written(cell):
     return cell
 
 
-def check(name, answer, seed=0):
+def check(name: str, answer, seed: int = 0) -> None:
     """Check an answer in a notebook, and print the report.
 
     Parameters
@@ -149,7 +149,7 @@ def check(name, answer, seed=0):
     print(check_answer(name, source_of(answer), seed).report)
 
 
-def marks(name, answer, points, seed):
+def marks(name: str, answer, points: float, seed: int) -> float:
     """Check an answer for marks: print the report, and return the part of `points` that the right tensors make up."""
     verdict = check_answer(name, source_of(answer), seed)
     print(verdict.report)

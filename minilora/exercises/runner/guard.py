@@ -36,7 +36,7 @@ class Forbidden(PermissionError):
     """The answer tried what an answer may not do."""
 
 
-def limit_resources(seconds):
+def limit_resources(seconds: int) -> None:
     """Bound this process's time, memory and files, where the system can (Linux; macOS in part; Windows not)."""
     try:
         import resource
@@ -54,7 +54,7 @@ def limit_resources(seconds):
             resource.setrlimit(limit, values)
 
 
-def forbid_all_but_computing(folder, readable):
+def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
     """From now on, what an answer may not do raises Forbidden.
 
     Parameters
