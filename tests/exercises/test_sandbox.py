@@ -96,6 +96,17 @@ WAYS_ROUND = {
     "other builtins for the guard": f"import builtins\nbuiltins.any = builtins.len = lambda *a: True\n{READING}",
     "a path that lies": "class Path(str):\n    def startswith(self, *a): return True\n    split = lambda *a: []\n"
     f"open(Path({str(SOURCE)!r}))",
+    "a path equal to all": "class Path(str):\n    __eq__ = lambda *a: True\n    __hash__ = str.__hash__\n"
+    f"open(Path({str(SOURCE)!r}))",
+    "a number that is a path": f"class Path(int):\n    __fspath__ = lambda self: {str(SOURCE)!r}\nopen(Path(10**30))",
+    "the guard's own cells": "try:\n    open('/etc/hostname')\nexcept OSError as error:\n    t = error.__traceback__\n"
+    "    while t.tb_next: t = t.tb_next\n    guard = t.tb_frame.f_locals['may_read']\n"
+    f"    assert not guard.__closure__\n    guard.__defaults__ = (lambda *a: True,)\n{READING}",
+    "the guard's own code": "try:\n    open('/etc/hostname')\nexcept OSError as error:\n    t = error.__traceback__\n"
+    "    while t.tb_next: t = t.tb_next\n    guard = t.tb_frame.f_locals['may_read']\n"
+    f"    guard.__code__ = (lambda *a: True).__code__\n{READING}",
+    "the guard's tables": "import sys\nguard = sys.modules['runner.guard']\nguard.PATHS.clear()\n"
+    f"guard.PACKAGES = guard.NOT_FOR_ANSWERS = ()\nguard.Forbidden = KeyError\n{READING}",
     "what the collector knows": "import gc\ngc.get_objects()",
     "C": "import ctypes\nctypes.pythonapi.Py_GetVersion()",
     "a database": "import sqlite3\nsqlite3.connect('x.db')",
