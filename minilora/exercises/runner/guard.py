@@ -108,8 +108,8 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
         return below(path, python)
 
     def hook(event, arguments, forbidden=Forbidden, place=place, may_read=may_read, may_write=may_write,
-             is_a=isinstance, text=str, plain=str.__str__, partition=str.partition, begins=str.startswith, changing=changing,
-             stopped=stopped, writing=WRITING, elsewhere=NOT_FOR_ANSWERS):  # fmt: skip
+             is_a=isinstance, text=str, plain=str.__str__, partition=str.partition, begins=str.startswith,
+             changing=changing, stopped=stopped, writing=WRITING, elsewhere=NOT_FOR_ANSWERS):  # fmt: skip
         if event == "open":
             path, mode, flags = arguments
             writes = flags & writing
