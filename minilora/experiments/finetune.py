@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from minilora.accounting import count_parameters
+from minilora.data import check_vocabulary
 from minilora.distributed import ALONE
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
@@ -86,6 +87,7 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
         With `checkpoint_every`, if the folder holds a run of another configuration, task or model; the message says
         what differs.
     """
+    check_vocabulary(model, task.tokenizer)
     folder, base = Path(folder), weights_id(model)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
     trainer = Trainer(
