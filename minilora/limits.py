@@ -30,11 +30,11 @@ def shown(value: object) -> str:
     return _cut(_SHORT.repr(value), LONGEST_QUOTE + 2)
 
 
-def one_line(text: str) -> str:
-    """A message as one printable line, with "..." for its middle where it is long."""
-    text = _cut(text, 2 * LONGEST_LINE)
+def one_line(text: str, most: int = LONGEST_LINE) -> str:
+    """A message as one printable line, with "..." for its middle where it is longer than `most` characters."""
+    text = _cut(text, 2 * most)
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return _cut(text, LONGEST_LINE)
+    return _cut(text, most)
 
 
 def _cut(text, most):

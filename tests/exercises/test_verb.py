@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from exercises.answers import by_name
-from minilora.arguments import parser
 from minilora.cli import main
+from minilora.cli.exercises import next_one
+from minilora.cli.verbs import parse
 from minilora.exercises import progress
 from minilora.exercises.sources import exercises, student_file
-from minilora.verbs.exercises import next_one
 
 README = Path(__file__).resolve().parents[2] / "tutorials" / "exercises" / "README.md"
 
@@ -158,7 +158,7 @@ def test_a_damaged_progress_file_is_said(minilora, tmp_path):
 
 @pytest.mark.parametrize("command", re.findall(r"^(minilora .*?)(?:  +#.*)?$", README.read_text(), re.MULTILINE))
 def test_a_command_of_the_teachers_page_is_understood(command):
-    parser().parse_args(command.split()[1:])
+    parse(command.split()[1:])
 
 
 def test_the_files_that_the_teachers_page_names_exist():

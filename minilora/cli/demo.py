@@ -1,14 +1,53 @@
-"""What `minilora demo` prints at its end."""
+"""`minilora demo`: the main job, and what it prints at its end."""
 
+import argparse
 import textwrap
+from pathlib import Path
+from typing import Any
 
+from minilora.cli.options import add_device, add_seed, integer
+from minilora.cli.parser import Parser
+from minilora.cli.paths import check_input, check_output_folder
+from minilora.cli.printing import WIDTH, fitted
 from minilora.experiments.text_table import aligned
 
+EXAMPLE = "minilora demo --text my.txt"
 MODELS = ("base", "LoRA", "full fine-tuning")
-WIDTH = 100
+FIGURES = ("loss.png", "singular_values.png", "phi.png")
 
 
-def report(results, folder):
+def add_options(p: Parser) -> None:
+    """What it adapts to, for how long, and where it writes."""
+    p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")
+    p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=300, help="training steps of each method")
+    p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
+    p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
+    add_device(p)
+    add_seed(p)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demonstration, and print its results."""
+    from minilora.experiments import demo
+
+    if options.text is not None:
+        check_input("--text", options.text)
+    check_output_folder("--out", options.out, {"--text": options.text}, ("demo.json", *FIGURES))
+    check_output_folder("--runs", options.runs, {}, ())
+    results = demo.run(
+        options.out,
+        options.runs,
+        text=options.text,
+        steps=options.steps,
+        device=options.device,
+        seed=options.seed,
+        command=options.command,
+    )
+    print(report(results, options.out))
+    return 0
+
+
+def report(results: dict[str, Any], folder: str | Path) -> str:
     """The demonstration's results as text.
 
     Parameters
@@ -24,11 +63,8 @@ def report(results, folder):
     """
     merging, switching = results["merging"], results["switching"]
     speed = {name: s["median"] for name, s in merging["tokens_per_second"].items()}
-    return "\n".join(
+    facts = fitted(
         [
-            *table(results),
-            "",
-            *samples(results),
             f"Merged into W, the adapter gives the same answer to {merging['same_answers']} of {merging['answers']} "
             f"prompts; logits differ by {merging['largest_logit_difference']:.0e} of the largest.",
             f"One sequence, tokens a second: base {speed['base']:,.0f}, LoRA merged {speed['LoRA, merged']:,.0f}, "
@@ -37,13 +73,14 @@ def report(results, folder):
             f"Adapter off: the model is the base to the bit: {yes(switching['base_to_the_bit'])}",
             f"Adapter from its file: the adapted model to the bit: {yes(switching['adapter_from_file_to_the_bit'])}",
             "",
-            f"Figures (loss.png, singular_values.png, phi.png) and numbers (demo.json) are in {folder}.",
+            f"Figures ({', '.join(FIGURES)}) and numbers (demo.json) are in {folder}.",
             f"It took {results['seconds']:.0f} seconds.",
         ]
     )
+    return "\n".join([*table(results), "", *samples(results), *facts])
 
 
-def table(results):
+def table(results: dict[str, Any]) -> list[str]:
     """The comparison as aligned lines, a column for each model."""
     rows = [("", *MODELS)]
 
@@ -70,7 +107,7 @@ def table(results):
     return aligned(rows)
 
 
-def samples(results, n=2):
+def samples(results: dict[str, Any], n: int = 2) -> list[str]:
     """What each model answers to the first n prompts."""
     lines = []
     for i in range(min(n, len(results["base"]["samples"]))):
@@ -80,18 +117,17 @@ def samples(results, n=2):
     return lines
 
 
-def labelled(label, text):
+def labelled(label: str, text: str) -> str:
     """A label, and beside it a text, on one line or several."""
-    indent = " " * 18
     text = " ".join(text.split()) or "(nothing)"
-    return textwrap.fill(text, WIDTH, initial_indent=label.ljust(18), subsequent_indent=indent)
+    return textwrap.fill(text, WIDTH, initial_indent=label.ljust(18), subsequent_indent=" " * 18)
 
 
-def megabytes(n):
+def megabytes(n: int | None) -> str:
     """Bytes as text in MB, or a dash where they are not known."""
     return "-" if n is None else f"{n / 1e6:.1f}"
 
 
-def yes(fact):
+def yes(fact: bool) -> str:
     """ "yes" or "NO"."""
     return "yes" if fact else "NO"

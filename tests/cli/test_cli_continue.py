@@ -12,7 +12,6 @@ from minilora.cli import main
 from minilora.data import PairTask
 from minilora.models import weights_id
 from minilora.training.checkpoint import CHECKPOINT
-from minilora.verbs import VERBS
 
 OPTIONS = ("--model", "model.safetensors", "--task", "sums.csv", "--steps", "4", "--batch-size", "2", "--threads", "1")
 
@@ -131,6 +130,6 @@ def test_memory_that_is_full_without_a_word_is_said_to_be(monkeypatch, capsys):
     def full(options):
         raise MemoryError
 
-    monkeypatch.setitem(VERBS, "rank", full)
+    monkeypatch.setattr("minilora.cli.rank.run", full)
     assert main(["rank", "1,2;2,5"]) == 2
     assert capsys.readouterr().err == "minilora rank: out of memory\n"

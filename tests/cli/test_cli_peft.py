@@ -21,7 +21,7 @@ def model_file(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return main([*arguments, "--model", "model.safetensors", "--device", "cpu"])
+    return main([*arguments, "--model", "model.safetensors"])
 
 
 def test_an_adapter_of_peft_comes_in_and_goes_out_again(tmp_path, capsys):
@@ -44,21 +44,24 @@ def test_an_adapter_of_the_bundled_decoder_goes_out_and_comes_in(tmp_path):
     minilora.apply_lora(model, minilora.LoRAConfig(rank=2), rng=np.random.default_rng(0))
     with_B(model)
     minilora.save_adapter(model, "ours.safetensors")
-    assert main(["export-peft", "--adapter", "ours.safetensors", "--out", "peft", "--device", "cpu"]) == 0
-    assert main(["import-peft", "peft", "--out", "back.safetensors", "--device", "cpu"]) == 0
+    assert main(["export-peft", "--adapter", "ours.safetensors", "--out", "peft"]) == 0
+    assert main(["import-peft", "peft", "--out", "back.safetensors"]) == 0
     ours, back = (load_arrays(f"{name}.safetensors", "lora")[0] for name in ("ours", "back"))
     assert same_bits(ours, back)
 
 
 WRONG = {
-    "no such folder": (["import-peft", "none", "--out", "a"], "there is no file none/adapter_config.json"),
-    "out is a folder": (["import-peft", str(GPT2 / "c_attn"), "--out", "."], r"--out was \., a folder; it may be"),
+    "no such folder": (["import-peft", "none", "--out", "a"], "the folder was none; there is no such folder"),
+    "out is a folder": (["import-peft", str(GPT2 / "c_attn"), "--out", "."], r"--out was \., a folder; it must be"),
     "modules besides": (
         ["import-peft", str(GPT2 / "one_layer"), "--out", "a"],
         "replaces wpe.W, .*ln_f.bias too, for which an adapter's file has no place",
     ),
     "no adapter": (["export-peft", "--out", "peft"], "--adapter was not given"),
-    "a model for an adapter": (["export-peft", "--adapter", "model.safetensors", "--out", "peft"], "holds 'gpt'"),
+    "a model for an adapter": (
+        ["export-peft", "--adapter", "model.safetensors", "--out", "peft"],
+        "--adapter was model.safetensors, which is a whole model; give it as --model",
+    ),
 }
 
 

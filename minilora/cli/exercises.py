@@ -1,24 +1,51 @@
 """`minilora exercises list`, `start`, `check`, `hint`, `reset` and `solution`."""
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
 
+from minilora.cli.options import add_seed, one_of, refuse
+from minilora.cli.parser import Parser
+from minilora.cli.paths import check_folder
+from minilora.cli.printing import table
 from minilora.exercises import progress
-from minilora.exercises.checking import check_answer
-from minilora.exercises.notebooks import answer_in, student_notebook
 from minilora.exercises.sources import exercises as all_exercises
 from minilora.exercises.sources import find, student_file
-from minilora.experiments.text_table import aligned
 from minilora.files import write_atomically
 
+EXAMPLE = "minilora exercises start 1"
+ACTIONS = ("list", "start", "check", "hint", "reset", "solution")
+USED_BY = {"notebook": ("start",), "seed": ("check",)}  # the actions that use an option
 
-def exercises(options):
+
+def add_options(p: Parser) -> None:
+    """What to do, with which exercise, and where the answers are."""
+    p.add_argument(
+        "action",
+        type=one_of(ACTIONS),
+        metavar="{" + ",".join(ACTIONS) + "}",
+        help="what to do; start, without an exercise, begins the next one",
+    )
+    p.add_argument("exercise", nargs="?", help="its number or its name")
+    p.add_argument("--folder", metavar="DIR", default="exercises", help="your answers and your progress")
+    p.add_argument("--notebook", action="store_true", help="start with a notebook, which needs jupytext")
+    add_seed(p, "of the numbers with which check tries an answer")
+
+
+def run(options: argparse.Namespace) -> int:
     """Do what `options.action` says; returns the exit status, which is 1 for an answer that is not right yet."""
+    for option, actions in USED_BY.items():
+        if options.action not in actions:
+            reason = f"{options.action} does not use it; it is for {', '.join(actions)}"
+            refuse(options, [option], reason)
+    if options.action == "list" and options.exercise is not None:
+        raise ValueError(f"the exercise was {options.exercise}, but list names all of them; it must be left out")
+    check_folder("--folder", options.folder)
     if options.action in ("check", "hint", "reset", "solution") and options.exercise is None:
         raise ValueError(f"which exercise? For example:  minilora exercises {options.action} 1")
     actions = {"list": show_list, "start": start, "check": check, "hint": hint, "reset": reset, "solution": solution}
-    return actions[options.action](options)
+    return actions[options.action](options) or 0
 
 
 def show_list(options):
@@ -28,7 +55,7 @@ def show_list(options):
         of = progress.of(done, exercise.name)
         state = "passed" if of["passed"] else "begun" if of["checks"] else ""
         rows.append((f"{exercise.number:>2}  {exercise.name}", "*" * exercise.difficulty, str(exercise.minutes), state))
-    print("\n".join(aligned(rows)))
+    print("\n".join(table(rows)))
     passed = sum(of["passed"] for of in done.values())
     following = command("start", next_one(options.folder), options)
     print(f"\n{passed} of {len(all_exercises())} passed. The next one:  {following}")
@@ -47,6 +74,9 @@ def start(options):
 
 
 def check(options):
+    from minilora.exercises.checking import check_answer
+    from minilora.exercises.notebooks import answer_in
+
     exercise = find(options.exercise)
     path = path_of(exercise, options.folder)
     if path is None:
@@ -107,6 +137,8 @@ def path_of(exercise, folder):
 
 def write(exercise, options, suffix=None):
     """Write a student's file, or notebook, and return its path."""
+    from minilora.exercises.notebooks import student_notebook
+
     notebook = options.notebook if suffix is None else suffix == ".ipynb"
     path = (Path(options.folder) / exercise.file_name).with_suffix(".ipynb" if notebook else ".py")
     write_atomically(path, student_notebook(exercise) if notebook else student_file(exercise))

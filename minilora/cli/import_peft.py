@@ -1,0 +1,42 @@
+"""`minilora import-peft`: an adapter that PEFT saved becomes one of minilora's."""
+
+import argparse
+from pathlib import Path
+
+import minilora
+from minilora.cli.opening import open_model
+from minilora.cli.options import add_model
+from minilora.cli.parser import Parser
+from minilora.cli.paths import check_output
+from minilora.methods.selection import new_parameters
+
+EXAMPLE = "minilora import-peft their-adapter --out adapter.safetensors"
+
+
+def add_options(p: Parser) -> None:
+    """The folder, the model, and the file."""
+    p.add_argument("folder", help="with adapter_config.json and adapter_model.safetensors")
+    add_model(p)
+    p.add_argument("--out", metavar="FILE", required=True, help="the adapter's file")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read the folder, and write the file."""
+    from minilora.interop import load_peft
+
+    if not Path(options.folder).is_dir():
+        raise ValueError(f"the folder was {options.folder}; there is no such folder")
+    reads = {"the command": options.folder, "--model": options.model}
+    check_output("--out", options.out, reads, example="adapter.safetensors")
+    model = open_model(options.model)
+    load_peft(model, options.folder)
+    new = new_parameters(model)
+    besides = [p.name for p in model.trainable_parameters() if not p.name.endswith((".A", ".B")) and p.name not in new]
+    if besides:
+        raise ValueError(
+            f"{options.folder} replaces {', '.join(besides)} too, for which an adapter's file has no place; "
+            "minilora.interop.load_peft does it in Python"
+        )
+    minilora.save_adapter(model, options.out)
+    print(f"{options.out}: the adapter")
+    return 0
