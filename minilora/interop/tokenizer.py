@@ -78,7 +78,7 @@ def _byte_pairs(folder, tokenizers):
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     special = [token for token in ("<|endoftext|>", "<s>", "<pad>", "</s>", "<unk>") if token in vocabulary]
     tokenizer.add_special_tokens(special)
-    if "<mask>" in vocabulary:  # it takes the space before it along
+    if "<mask>" in vocabulary:  # it takes the space before it along, as in the tokenizer.json of roberta-base
         tokenizer.add_special_tokens([tokenizers.AddedToken("<mask>", lstrip=True, normalized=False)])
     if (folder / "config.json").is_file() and read_json(folder / "config.json").get("model_type") in PAIR_FRAMES:
         ends = [(token, vocabulary.get(token)) for token in ("</s>", "<s>")]

@@ -138,7 +138,7 @@ def test_the_end_of_text_is_what_the_folder_says(tokenizer, folder, files, end):
 
 # ---- vocab.json and merges.txt
 
-TEXTS = ["low lower lowest", " a lower rank, and naïve 東京\n\n  models", "It's 1,234 </s> <mask> <|endoftext|>"]
+TEXTS = ["low lower lowest", " a lower rank, and naïve 東京\n\n  models", "It's 1,234 </s><mask> <|endoftext|>"]
 
 
 def write_byte_pairs(folder, model_type, special, **settings):
