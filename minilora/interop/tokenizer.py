@@ -85,7 +85,7 @@ class HFTokenizer:
         if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
             raise ValueError(f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (T,)")
         if ids.size and not (ids.min() >= 0 and ids.max() < self.vocab_size):
-            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {self.vocab_size - 1}")
+            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each must be from 0 to {self.vocab_size - 1}")
         return self.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
 
     def token_id(self, token):

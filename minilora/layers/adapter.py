@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from minilora.layers.layernorm import LayerNorm
 from minilora.layers.linear import Linear
-from minilora.ops import GeluCache, LayerNormCache, LinearCache, gelu_tanh_backward, gelu_tanh_forward
+from minilora.ops.fast import GeluCache, LayerNormCache, LinearCache, gelu_tanh_backward, gelu_tanh_forward
 from minilora.parameter import Module
 
 

@@ -9,7 +9,7 @@ comes out of the convolution, too; that changes nothing, for what follows acts p
 
 from typing import Any, NamedTuple
 
-from minilora.ops import (
+from minilora.ops.fast import (
     Conv1dCache,
     GeluCache,
     LayerNormCache,

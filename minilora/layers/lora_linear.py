@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minilora.layers.linear import Linear
-from minilora.ops import (
+from minilora.ops.fast import (
     LinearCache,
     dropout_mask,
     linear_dbias,

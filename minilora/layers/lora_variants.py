@@ -11,7 +11,7 @@ from typing import Any
 from minilora.arrays.backend import get_xp
 from minilora.layers.linear import Linear
 from minilora.layers.lora_linear import LoRAFactors
-from minilora.ops import (
+from minilora.ops.fast import (
     dora_linear_backward,
     dora_linear_dA_dB_dm,
     dora_linear_forward,

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from minilora.ops import (
+from minilora.ops.fast import (
     GeluCache,
     LinearCache,
     gelu_exact_backward,

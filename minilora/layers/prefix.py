@@ -15,7 +15,7 @@ import numpy
 
 from minilora.arrays.backend import get_xp, on_host
 from minilora.layers.embedding import Embedding
-from minilora.ops import prefix_dP, prefix_dx, prefix_forward
+from minilora.ops.fast import prefix_dP, prefix_dx, prefix_forward
 from minilora.parameter import Module
 
 

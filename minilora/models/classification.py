@@ -10,7 +10,7 @@ from minilora.arrays.backend import get_xp, on_host
 from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
 from minilora.models.roberta import Roberta
-from minilora.ops import (
+from minilora.ops.fast import (
     CrossEntropyCache,
     GeluCache,
     LinearCache,

@@ -95,7 +95,7 @@ def _check(model, prompts, max_tokens, temperature, top_k, top_p, rng):
         if prompt.dtype.kind not in "iu":
             raise ValueError(f"a prompt had dtype {prompt.dtype}; token ids are integers")
         if prompt.min() < 0 or prompt.max() >= V:
-            raise ValueError(f"a prompt ran from id {prompt.min()} to {prompt.max()}; each may be from 0 to {V - 1}")
+            raise ValueError(f"a prompt ran from id {prompt.min()} to {prompt.max()}; each must be from 0 to {V - 1}")
     if not isinstance(max_tokens, int) or max_tokens < 1:
         raise ValueError(f"max_tokens was {max_tokens}; it may be an integer of at least 1")
     if not 0 <= temperature < math.inf:

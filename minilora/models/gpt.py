@@ -11,7 +11,7 @@ from minilora.layers import MLP, Block, KeyValueCache, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.models.initial import NewLayers
 from minilora.models.shape import check_eps, check_heads, check_ids, check_sizes
-from minilora.ops import (
+from minilora.ops.fast import (
     EmbeddingCache,
     LayerNormCache,
     LinearCache,

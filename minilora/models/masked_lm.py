@@ -10,7 +10,7 @@ import numpy
 
 from minilora.models.encoder import EncoderWithHead
 from minilora.models.roberta import Roberta, RobertaCache
-from minilora.ops import (
+from minilora.ops.fast import (
     CrossEntropyCache,
     GeluCache,
     LayerNormCache,

@@ -17,7 +17,7 @@ from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.shape import check_eps, check_heads, check_sizes
-from minilora.ops import EmbeddingCache, LayerNormCache, rows
+from minilora.ops.fast import EmbeddingCache, LayerNormCache, rows
 
 
 @dataclass(frozen=True)

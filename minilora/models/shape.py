@@ -44,4 +44,4 @@ def check_ids(ids, V):
             f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (N, T), T at least 1"
         )
     if on_host(ids) and ids.size and not (ids.min() >= 0 and ids.max() < V):
-        raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {V - 1}")
+        raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each must be from 0 to {V - 1}")

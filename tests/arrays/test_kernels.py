@@ -13,7 +13,7 @@ from methods.tiny import rng
 from minilora import GPT, GPTConfig, LoRAConfig, apply_lora
 from minilora.arrays import kernels
 from minilora.arrays.kernels import fused
-from minilora.ops import gelu, linear_cross_entropy, linear_cross_entropy_forward, softmax
+from minilora.ops.fast import gelu, linear_cross_entropy, linear_cross_entropy_forward, softmax
 from minilora.training import AdamW, loss_and_backward
 from ops.cases import CASES, float32_case
 from test_device_discipline import BATCH, arrays, device_model, gradients, host_model, on_device

@@ -68,7 +68,7 @@ def test_tokens_are_found_by_name(tokenizer):
     [
         ([[1, 2]], "ids had shape .1, 2. and dtype int64"),
         ([0.5], "ids had shape .1,. and dtype float64"),
-        ([4, 9], "ids ran from 4 to 9; each may be from 0 to 8"),
+        ([4, 9], "ids ran from 4 to 9; each must be from 0 to 8"),
         ([-1], "ids ran from -1 to -1"),
     ],
 )

@@ -82,7 +82,7 @@ def test_dropout_acts_with_an_rng_alone(layer, x):
     dropped, cache = layer.forward(x, np.random.default_rng(0))
     assert np.array_equal(layer.forward(x)[0], plain)
     assert not np.allclose(dropped, plain)
-    assert set(np.unique(cache.mask)) == {0.0, 2.0}
+    assert set(np.unique(cache.dropout_mask)) == {0.0, 2.0}
 
 
 def test_dropout_of_zero_draws_nothing(layer, x):

@@ -3,7 +3,7 @@ import pytest
 
 from minilora.gradcheck import check_op
 from minilora.layers import MLP
-from minilora.ops import gelu_exact_forward, gelu_tanh_forward
+from minilora.ops.fast import gelu_exact_forward, gelu_tanh_forward
 
 GELUS = {"tanh": gelu_tanh_forward, "exact": gelu_exact_forward}
 

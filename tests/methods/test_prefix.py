@@ -11,7 +11,7 @@ from minilora.layers import prefix as layer_module
 from minilora.methods import PrefixConfig, apply_method, apply_prefix
 from minilora.models import save_model
 from minilora.models.generation import generate
-from minilora.ops import prefix_dP
+from minilora.ops.fast import prefix_dP
 
 KINDS = [config for name, config in EVERY.items() if name.startswith("prefix")]
 each_kind = pytest.mark.parametrize("config", KINDS, ids=str)
@@ -150,7 +150,7 @@ def test_ids_without_the_prefix_are_refused():
 
 
 def test_a_prompt_may_not_hold_ids_of_the_prefix():
-    with pytest.raises(ValueError, match="a prompt ran from id 1 to 11; each may be from 0 to 10"):
+    with pytest.raises(ValueError, match="a prompt ran from id 1 to 11; each must be from 0 to 10"):
         generate(tiny_adapted(EVERY["prefix-embedding"]), [[1, 11]], max_tokens=1)
 
 

@@ -33,7 +33,7 @@ from minilora.methods import (
     set_adapter,
     unmerge_lora,
 )
-from minilora.ops import dora_linear_backward, linear_dW, linear_forward, row_norm
+from minilora.ops.fast import dora_linear_backward, linear_dW, linear_forward, row_norm
 from minilora.training import AdamW
 
 DORA, PISSA = EVERY["dora"], EVERY["pissa"]
@@ -92,7 +92,7 @@ def test_doras_dropout_acts_on_loras_branch_alone():
     assert same_bits(layer.forward(x, rng(2))[0], layer.base.forward(x)[0])  # B is zero
     layer.B.data[...] = 1.0
     dropped, cache = layer.forward(x, rng(2))
-    assert not np.isclose(dropped, layer.forward(x)[0]).any() and set(np.unique(cache.mask)) == {0.0, 2.0}
+    assert not np.isclose(dropped, layer.forward(x)[0]).any() and set(np.unique(cache.dropout_mask)) == {0.0, 2.0}
 
 
 @pytest.mark.parametrize(

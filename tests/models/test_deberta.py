@@ -221,7 +221,7 @@ def test_the_mlp_is_four_times_as_wide_if_not_said():
 
 
 WRONG_INPUTS = {
-    "an id too large": (np.array([[0, 13]]), None, "ids ran from 0 to 13; each may be from 0 to 12"),
+    "an id too large": (np.array([[0, 13]]), None, "ids ran from 0 to 13; each must be from 0 to 12"),
     "float ids": (np.array([[0.0, 1.0]]), None, "ids had shape (1, 2) and dtype float64"),
     "one axis": (np.array([1, 2]), None, "ids had shape (2,) and dtype int64"),
     "no token": (np.zeros((2, 0), int), None, "ids had shape (2, 0)"),
@@ -241,5 +241,5 @@ def test_wrong_labels_are_refused():
     model = tiny_classifier()
     with pytest.raises(ValueError, match=re.escape("labels had shape (1,); ids had 2 rows")):
         model.loss(IDS, MASK, LABELS[:1])
-    with pytest.raises(ValueError, match="targets ran from 1 to 9; each may be from 0 to 5"):
+    with pytest.raises(ValueError, match="targets ran from 1 to 9; each must be from 0 to 5"):
         model.loss(IDS, MASK, np.where(LABELS == 4, 9, LABELS))

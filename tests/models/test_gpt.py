@@ -203,8 +203,8 @@ def test_the_mlp_is_four_times_as_wide_if_not_said():
 
 
 WRONG_IDS = {
-    "too large": (np.array([[0, 13]]), "ids ran from 0 to 13; each may be from 0 to 12"),
-    "negative": (np.array([[-1, 4]]), "ids ran from -1 to 4; each may be from 0 to 12"),
+    "too large": (np.array([[0, 13]]), "ids ran from 0 to 13; each must be from 0 to 12"),
+    "negative": (np.array([[-1, 4]]), "ids ran from -1 to 4; each must be from 0 to 12"),
     "float": (np.array([[0.0, 1.0]]), "ids had shape (1, 2) and dtype float64"),
     "bool": (np.array([[True]]), "ids had shape (1, 1) and dtype bool"),
     "one axis": (np.array([1, 2]), "ids had shape (2,) and dtype int64"),

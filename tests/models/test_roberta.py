@@ -258,7 +258,7 @@ def test_the_mlp_is_four_times_as_wide_if_not_said():
 
 
 WRONG_INPUTS = {
-    "an id too large": (np.array([[0, 13]]), None, "ids ran from 0 to 13; each may be from 0 to 12"),
+    "an id too large": (np.array([[0, 13]]), None, "ids ran from 0 to 13; each must be from 0 to 12"),
     "float ids": (np.array([[0.0, 1.0]]), None, "ids had shape (1, 2) and dtype float64"),
     "one axis": (np.array([1, 2]), None, "ids had shape (2,) and dtype int64"),
     "too long": (np.zeros((1, 10), int), None, "ids made a sequence of 10 tokens; n_positions is 9"),
@@ -284,7 +284,7 @@ def test_wrong_labels_are_refused():
     model = tiny(RobertaForClassification)
     with pytest.raises(ValueError, match=re.escape("labels had shape (2,); ids had 3 rows")):
         model.loss(IDS, MASK, LABELS[:2])
-    with pytest.raises(ValueError, match="targets ran from 0 to 9; each may be from 0 to 4"):
+    with pytest.raises(ValueError, match="targets ran from 0 to 9; each must be from 0 to 4"):
         model.loss(IDS, MASK, np.where(LABELS == 4, 9, LABELS))
 
 
@@ -297,5 +297,5 @@ def test_arrays_of_another_shape_are_refused(name):
 
 
 def test_a_target_out_of_range_is_refused_even_where_it_does_not_count():
-    with pytest.raises(ValueError, match="targets ran from .* to 99; each may be from 0 to 12"):
+    with pytest.raises(ValueError, match="targets ran from .* to 99; each must be from 0 to 12"):
         tiny(RobertaForMaskedLM).loss(IDS, MASK, np.where(COUNTED, TARGETS, 99), COUNTED)

@@ -181,7 +181,7 @@ def test_checkpoints_without_a_folder_are_refused_before_the_first_step():
 
 def test_an_error_in_a_batch_ends_the_run_and_is_the_users_to_see():
     wrong = some_batch(2, T=8)._replace(ids=np.full((2, 8), 99))
-    with pytest.raises(ValueError, match="ids ran from 99 to 99; each may be from 0 to 10"):
+    with pytest.raises(ValueError, match="ids ran from 99 to 99; each must be from 0 to 10"):
         run(tiny_gpt(), sample_batch=lambda rng: wrong)
 
 

@@ -1,0 +1,125 @@
+"""The engine: the functions of the page, `ops/`, under the same contract, as fast as we can make them.
+
+On a CPU that is products of rows, sums in place, and chunks that fit the processor's cache; on a GPU, CUDA kernels. The
+derivations are on the page. What the page does fast enough is the page's here too.
+"""
+
+from minilora.ops import (
+    Conv1dCache,
+    CrossEntropyCache,
+    DisentangledAttentionCache,
+    DoRALinearCache,
+    DropoutCache,
+    EmbeddingCache,
+    GeluCache,
+    LayerNormCache,
+    LinearCache,
+    LinearCrossEntropyCache,
+    LoRALinearCache,
+    PrefixCache,
+    SoftmaxCache,
+    TanhCache,
+    check_targets,
+    conv1d_backward,
+    conv1d_forward,
+    cross_entropy_backward,
+    cross_entropy_forward,
+    dropout_backward,
+    dropout_forward,
+    dropout_mask,
+    embedding_forward,
+    gelu_exact_backward,
+    gelu_tanh_backward,
+    linear_cross_entropy_backward,
+    log_bucket,
+    plain_ops,
+    prefix_forward,
+    relative_rows,
+    rows,
+    tanh_backward,
+    tanh_forward,
+)
+from minilora.ops.fast.attention import AttentionCache, attention_backward, attention_forward
+from minilora.ops.fast.disentangled_attention import disentangled_attention_backward, disentangled_attention_forward
+from minilora.ops.fast.dora_linear import dora_linear_backward, dora_linear_forward, dora_norm, row_norm
+from minilora.ops.fast.embedding import embedding_backward
+from minilora.ops.fast.gelu import gelu_exact_forward, gelu_tanh_forward
+from minilora.ops.fast.layernorm import layernorm_backward, layernorm_forward
+from minilora.ops.fast.linear import linear_backward, linear_forward
+from minilora.ops.fast.linear_cross_entropy import linear_cross_entropy_forward
+from minilora.ops.fast.lora_linear import lora_linear_backward, lora_linear_forward
+from minilora.ops.fast.parts import (
+    conv1d_dbias,
+    conv1d_dW,
+    conv1d_dx,
+    dora_linear_dA_dB_dm,
+    layernorm_dbias,
+    layernorm_dgain,
+    layernorm_dx,
+    linear_dbias,
+    linear_dW,
+    linear_dx,
+    lora_linear_dA_dB,
+    prefix_dP,
+    prefix_dx,
+)
+from minilora.ops.fast.prefix import prefix_backward
+from minilora.ops.fast.softmax import softmax_backward, softmax_forward
+
+__all__ = [
+    "AttentionCache",
+    "Conv1dCache",
+    "CrossEntropyCache",
+    "DisentangledAttentionCache",
+    "DoRALinearCache",
+    "DropoutCache",
+    "EmbeddingCache",
+    "GeluCache",
+    "LayerNormCache",
+    "LinearCache",
+    "LinearCrossEntropyCache",
+    "LoRALinearCache",
+    "PrefixCache",
+    "SoftmaxCache",
+    "TanhCache",
+    "attention_backward",
+    "attention_forward",
+    "check_targets",
+    "conv1d_backward",
+    "conv1d_forward",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "disentangled_attention_backward",
+    "disentangled_attention_forward",
+    "dora_linear_backward",
+    "dora_linear_forward",
+    "dora_norm",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_mask",
+    "embedding_backward",
+    "embedding_forward",
+    "gelu_exact_backward",
+    "gelu_exact_forward",
+    "gelu_tanh_backward",
+    "gelu_tanh_forward",
+    "layernorm_backward",
+    "layernorm_forward",
+    "linear_backward",
+    "linear_cross_entropy_backward",
+    "linear_cross_entropy_forward",
+    "linear_forward",
+    "log_bucket",
+    "lora_linear_backward",
+    "lora_linear_forward",
+    "plain_ops",
+    "prefix_backward",
+    "prefix_forward",
+    "relative_rows",
+    "row_norm",
+    "rows",
+    "softmax_backward",
+    "softmax_forward",
+    "tanh_backward",
+    "tanh_forward",
+]
