@@ -44,7 +44,6 @@ class Module:
 
     Contract: ``y, cache = module.forward(x)`` and ``dx = module.backward(dy, cache)``, which adds into the ``.grad`` of
     each trainable parameter. The cache is returned and never kept, so that a forward in between changes nothing.
-    With ``need_dx=False`` a backward may return None instead of computing dx.
     """
 
     def members(self):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from minilora import ops
-from minilora.gradcheck import GradientError, check_op, complex_step_gradient, numerical_gradient
+from minilora.gradcheck import GradientError, check_model, check_op, complex_step_gradient, numerical_gradient
+from minilora.parameter import Module, Parameter
 
 
 def rng(seed=0):
@@ -47,6 +48,44 @@ def test_a_gradient_has_the_shape_of_x_and_leaves_x_alone(gradient, shape):
     assert x.tobytes() == before
     assert dx.shape == shape
     assert np.allclose(dx, 3.0, rtol=0, atol=1e-9)
+
+
+BUFFER = np.empty(X.shape)
+GIVES_THE_SAME_MEMORY = {
+    "x itself": (lambda x: x, np.ones_like(X)),
+    "a view": (lambda x: x.T, np.ones_like(X)),
+    "a part": (lambda x: x[1:], np.repeat([[0.0], [1.0], [1.0]], 4, axis=1)),
+    "a buffer of its own": (lambda x: np.multiply(x.real, 3.0, out=BUFFER), np.full_like(X, 3.0)),
+    "x, changed in place": (lambda x: np.multiply(x, 2.0, out=x), np.full_like(X, 2.0)),
+}
+
+
+@pytest.mark.parametrize(("f", "expected"), GIVES_THE_SAME_MEMORY.values(), ids=GIVES_THE_SAME_MEMORY.keys())
+def test_a_function_may_return_its_argument_a_view_or_one_buffer(f, expected):
+    assert np.allclose(numerical_gradient(f, X), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["x itself", "a view", "a part", "x, changed in place"])
+def test_the_complex_step_holds_for_them_too(name):
+    f, expected = GIVES_THE_SAME_MEMORY[name]
+    assert np.allclose(complex_step_gradient(f, X), expected, rtol=0, atol=1e-14)
+
+
+def test_an_infinite_gradient_of_a_model_fails():
+    class Square(Module):
+        """The logits are rows of a table; the gradient that it gives is infinite in one entry."""
+
+        def __init__(self):
+            self.table = Parameter(rng(3).standard_normal((4, 4)))
+
+        def forward(self, ids):
+            return self.table.data[ids], ids
+
+        def backward(self, dlogits, ids):
+            self.table.accumulate(np.where(np.arange(16).reshape(4, 4) == 5, np.inf, 0.0))
+
+    with pytest.raises(GradientError, match="table: backward says -?inf"):
+        check_model(Square(), np.array([[0, 1]]), np.array([[1, 2]]), rng=rng())
 
 
 @pytest.mark.parametrize(
@@ -180,5 +219,5 @@ def test_integers_have_no_slope():
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(ValueError, match="method was 'autograd'; it may be 'difference' or 'complex'"):
+    with pytest.raises(ValueError, match="method was 'autograd'; it must be 'difference' or 'complex'"):
         check_op(ops.tanh_forward, ops.tanh_backward, {"x": np.ones(2)}, rng=None, method="autograd")

@@ -18,7 +18,7 @@ import numpy as np
 from minilora import LoRAConfig, apply_lora, load_bundled, plots
 from minilora.ops import lora_linear_backward, lora_linear_forward
 from minilora.parameter import Parameter
-from minilora.training import AdamW
+from minilora.training import AdamW, ParameterGroup
 
 np.set_printoptions(precision=3, suppress=True)
 rng = np.random.default_rng(0)
@@ -39,7 +39,8 @@ def fit(r, scale, *, lr, lr_ratio=1.0, size=64, hidden=64, steps=150):
     W = draw.standard_normal((size, hidden)) @ draw.standard_normal((hidden, size))  # (I, O)
     A = Parameter(draw.uniform(-1, 1, (r, size)) / np.sqrt(size), name="A")  # (r, I)
     B = Parameter(np.zeros((size, r)), name="layer.B")  # (O, r)
-    return descend(A, B, X, X @ W / np.sqrt(size * hidden), scale, AdamW([A, B], lr=lr, lr_ratio_B=lr_ratio), steps)
+    groups = [ParameterGroup([A]), ParameterGroup([B], lr_ratio=lr_ratio)]
+    return descend(A, B, X, X @ W / np.sqrt(size * hidden), scale, AdamW(groups, lr=lr), steps)
 
 
 # %%
@@ -140,11 +141,11 @@ print("scale after loading:", loaded.blocks[0].attn.q_proj.scale)
 # They recommend a $\lambda$ of about 16. **Users ask** which of the two is "B" ([peft
 # 1504](https://github.com/huggingface/peft/issues/1504), [sd-scripts
 # 1233](https://github.com/kohya-ss/sd-scripts/pull/1233)): the one that **starts at zero**, of shape $(O, r)$, called
-# up projection elsewhere. In code it is one number of the optimizer, which knows $B$ by its name:
+# up projection elsewhere. In code $B$ is a group of its own in the optimizer, and the ratio is one number:
 
 # %%
 layer = {name: Parameter(np.zeros((2, 2)), name=f"q_proj.{name}") for name in "AB"}  # (r, I), (O, r)
-optimizer = AdamW(layer.values(), lr=0.001, lr_ratio_B=16)
+optimizer = AdamW([ParameterGroup([layer["A"]]), ParameterGroup([layer["B"]], lr_ratio=16)], lr=0.001)
 for p in layer.values():
     p.grad = np.ones((2, 2))
 optimizer.step()

@@ -15,7 +15,7 @@ For small messages the latency counts, and MPI then takes a way with fewer sendi
 the formula is an upper bound there.
 """
 
-BESIDE_GRADIENTS = 2  # values: the loss, and whether to stop (training/bucket.py)
+BESIDE_GRADIENTS = 3  # values: the loss, whether to stop, and how many gradients are missing (training/bucket.py)
 
 
 def message_bytes(trainable, bytes_each=4):

@@ -14,7 +14,7 @@ from tqdm import tqdm
 import minilora
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.models import load_bundled, weights_id
-from minilora.training import only_run_in
+from minilora.training import lock_run_folder
 
 TRIES_ALONE = 2  # for a run that was at work when a process died
 
@@ -68,7 +68,7 @@ class Sweep:
         """
         name = function.__name__
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
-        with only_run_in(self.folder / name):  # of two sweeps in one folder, each would lose the other's runs
+        with lock_run_folder(self.folder / name):  # of two sweeps in one folder, each would lose the other's runs
             finished = FinishedRuns(self.folder / f"{name}.jsonl", surroundings(model))
             missing = [s for key, s in keys.items() if not (finished.has(key) and self._has_file(function, s))]
             with tqdm(total=len(missing), desc=name, unit="run", disable=not (self.progress and missing)) as bar:

@@ -46,17 +46,13 @@ class Adapter(Module):
         y, up_cache = self.up.forward(h)  # (..., r) -> (..., C)
         return y, AdapterCache(ln_cache, down_cache, gelu_cache, up_cache)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(..., C) -> (..., C)"""
-        below_ln = need_dx or (self.ln is not None and self.ln.trainable)
-        below_gelu = below_ln or self.down.trainable
-        dh = self.up.backward(dy, cache.up, need_dx=below_gelu)
-        if not below_gelu:
-            return None
-        dh = self.down.backward(gelu_tanh_backward(dh, cache.gelu), cache.down, need_dx=below_ln)
-        if self.ln is None or not below_ln:
-            return dh
-        return self.ln.backward(dh, cache.ln, need_dx)
+        # forward: y = up(gelu(down(ln(h))))   so
+        dh = self.up.backward(dy, cache.up)  # (..., C) -> (..., r)
+        dh = gelu_tanh_backward(dh, cache.gelu)
+        dh = self.down.backward(dh, cache.down)  # (..., r) -> (..., C)
+        return dh if self.ln is None else self.ln.backward(dh, cache.ln)
 
 
 class AdaptedSublayerCache(NamedTuple):
@@ -89,11 +85,8 @@ class AdaptedSublayer(Module):
         added, adapter_cache = self.adapter.forward(h)
         return h + added, AdaptedSublayerCache(base_cache, adapter_cache)
 
-    def backward(self, dy, cache, need_dx=True, *need_others):
-        """(N, T, C) -> (N, T, C); and what else the base's backward can be asked for, such as DeBERTa's drelative."""
-        below_adapter = need_dx or any(need_others) or self.base.trainable
-        dh = self.adapter.backward(dy, cache.adapter, need_dx=below_adapter)
-        if not below_adapter:
-            return (None, *(None for _ in need_others)) if need_others else None
+    def backward(self, dy, cache):
+        """(N, T, C) -> what the base's backward gives: (N, T, C), and DeBERTa's drelative beside it."""
         # forward: y = h + adapter(h)   so   dy reaches h both directly and through the adapter
-        return self.base.backward(dy + dh, cache.base, need_dx, *need_others)
+        dh = dy + self.adapter.backward(dy, cache.adapter)
+        return self.base.backward(dh, cache.base)

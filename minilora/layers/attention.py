@@ -89,29 +89,15 @@ class SelfAttention(Module):
         y, o_cache = self.o_proj.forward(merge_heads(y), rng)  # (N, T, C)
         return y, SelfAttentionCache(q_cache, k_cache, v_cache, core, o_cache)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(N, T, C) -> (N, T, C)"""
         if cache.core.k.shape[2] != dy.shape[1]:
             raise ValueError("cache was made with past; only a whole sequence can be differentiated")
-        below_core = need_dx or self.q_proj.trainable or self.k_proj.trainable or self.v_proj.trainable
-        dy = self.o_proj.backward(dy, cache.o_proj, need_dx=below_core)
-        if not below_core:
-            return None
-        dqkv = attention_backward(split_heads(dy, self.n_head), cache.core)  # each (N, H, T, K)
-        dq, dk, dv = (merge_heads(d) for d in dqkv)  # (N, H, T, K) -> (N, T, C)
-        # forward: q, k and v are three functions of one x   so   dx is the sum of three
-        uses = (self.q_proj, cache.q_proj, dq), (self.k_proj, cache.k_proj, dk), (self.v_proj, cache.v_proj, dv)
-        return sum_of_backwards(uses, need_dx)
-
-
-def sum_of_backwards(uses, need_dx):
-    """The gradient of what several projections read, or None if not needed: `uses` holds (layer, its cache, its dy)."""
-    dx = None
-    for layer, cache, dy in uses:
-        if need_dx or layer.trainable:
-            d = layer.backward(dy, cache, need_dx)
-            if dx is None:
-                dx = d
-            elif need_dx:
-                dx += d
-    return dx if need_dx else None
+        # forward: y = o_proj(merge_heads(attention(q, k, v)))   so
+        dy = split_heads(self.o_proj.backward(dy, cache.o_proj), self.n_head)  # (N, T, C) -> (N, H, T, K)
+        dq, dk, dv = (merge_heads(d) for d in attention_backward(dy, cache.core))  # (N, H, T, K) -> (N, T, C)
+        # forward: q = q_proj(x), k = k_proj(x), v = v_proj(x)   so   three gradients reach one x
+        dx = self.q_proj.backward(dq, cache.q_proj)
+        dx += self.k_proj.backward(dk, cache.k_proj)
+        dx += self.v_proj.backward(dv, cache.v_proj)
+        return dx

@@ -41,24 +41,12 @@ class Block(Module):
         z += y  # z = y + mlp(ln_2(y))
         return z, BlockCache(ln_1_cache, attn_cache, ln_2_cache, mlp_cache)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dz, cache):
         """(N, T, C) -> (N, T, C)"""
-        attn_half = need_dx or self.ln_1.trainable or self.attn.trainable
-        dx = self._backward_half(self.ln_2, self.mlp, dy, cache.ln_2, cache.mlp, attn_half)
-        if not attn_half:
-            return None
-        return self._backward_half(self.ln_1, self.attn, dx, cache.ln_1, cache.attn, need_dx)
-
-    @staticmethod
-    def _backward_half(ln, layer, dy, ln_cache, layer_cache, need_dx):
-        below_layer = need_dx or ln.trainable
-        if not (below_layer or layer.trainable):
-            return None
-        dh = layer.backward(dy, layer_cache, need_dx=below_layer)
-        if not below_layer:
-            return None
-        dx = ln.backward(dh, ln_cache, need_dx)
-        # forward: y = x + layer(ln(x))   so   dy reaches x both directly and through the layer
-        if need_dx:
-            dx += dy
+        # forward: z = y + mlp(ln_2(y))   so   dz reaches y both directly and through the MLP
+        dy = self.ln_2.backward(self.mlp.backward(dz, cache.mlp), cache.ln_2)
+        dy += dz
+        # forward: y = x + attn(ln_1(x))   so
+        dx = self.ln_1.backward(self.attn.backward(dy, cache.attn), cache.ln_1)
+        dx += dy
         return dx

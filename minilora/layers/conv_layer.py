@@ -53,21 +53,17 @@ class ConvLayer(Module):
         y, ln_cache = self.ln.forward(residual + h)
         return times(y, mask), ConvLayerCache(conv_cache, gelu_cache, ln_cache, mask)
 
-    def backward(self, dy, cache, need_dx=True, need_dresidual=True):
-        """(N, T, C) -> (N, T, C), (N, T, C): dx and dresidual, each None if not needed."""
-        below_gelu = need_dx or self.W.trainable or self.bias.trainable
+    def backward(self, dy, cache):
+        """(N, T, C) -> (N, T, C), (N, T, C): dx and dresidual"""
         # forward: y = mask * ln(sum)   so
-        dsum = self.ln.backward(times(dy, cache.mask), cache.ln, need_dx=below_gelu or need_dresidual)
-        dx = None
-        if below_gelu:
-            # forward: sum = residual + gelu(conv1d(x))   so   dsum is dresidual, and goes on through the GELU
-            dh = gelu_exact_backward(dsum, cache.gelu)
-            if self.W.trainable:
-                self.W.accumulate(conv1d_dW(dh, cache.conv))
-            if self.bias.trainable:
-                self.bias.accumulate(conv1d_dbias(dh, cache.conv))
-            dx = conv1d_dx(dh, cache.conv) if need_dx else None
-        return dx, dsum if need_dresidual else None
+        dsum = self.ln.backward(times(dy, cache.mask), cache.ln)
+        # forward: sum = residual + gelu(conv1d(x))   so   dsum is dresidual, and goes on through the GELU
+        dh = gelu_exact_backward(dsum, cache.gelu)
+        if self.W.trainable:
+            self.W.accumulate(conv1d_dW(dh, cache.conv))
+        if self.bias.trainable:
+            self.bias.accumulate(conv1d_dbias(dh, cache.conv))
+        return conv1d_dx(dh, cache.conv), dsum
 
 
 def times(x, mask):

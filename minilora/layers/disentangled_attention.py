@@ -10,7 +10,7 @@ and B, sums what the tokens and what the relative embeddings say. v_proj and o_p
 
 from typing import Any, NamedTuple
 
-from minilora.layers.attention import merge_heads, split_heads, sum_of_backwards
+from minilora.layers.attention import merge_heads, split_heads
 from minilora.ops.fast import (
     DisentangledAttentionCache,
     disentangled_attention_backward,
@@ -76,17 +76,18 @@ class DisentangledSelfAttention(Module):
         y, o_cache = self.o_proj.forward(merge_heads(y), rng)  # (N, T, C)
         return y, DisentangledSelfAttentionCache(q_cache, k_cache, v_cache, q_rel_cache, k_rel_cache, core, o_cache)
 
-    def backward(self, dy, cache, need_dx=True, need_drelative=True):
-        """(N, T, C) -> (N, T, C), (M, C): dx and drelative, each None if not needed."""
-        learning = self.q_proj.trainable or self.k_proj.trainable or self.v_proj.trainable
-        below_core = need_dx or need_drelative or learning
-        dy = self.o_proj.backward(dy, cache.o_proj, need_dx=below_core)
-        if not below_core:
-            return None, None
-        dq, dk, dv, dq_rel, dk_rel = disentangled_attention_backward(split_heads(dy, self.n_head), cache.core)
+    def backward(self, dy, cache):
+        """(N, T, C) -> (N, T, C), (M, C): dx and drelative"""
+        # forward: y = o_proj(merge_heads(attention(q, k, v, q_rel, k_rel)))   so
+        dy = split_heads(self.o_proj.backward(dy, cache.o_proj), self.n_head)  # (N, T, C) -> (N, H, T, K)
+        dq, dk, dv, dq_rel, dk_rel = disentangled_attention_backward(dy, cache.core)
         dq, dk, dv = (merge_heads(d) for d in (dq, dk, dv))  # (N, H, T, K) -> (N, T, C)
         dq_rel, dk_rel = (merge_heads(d[None])[0] for d in (dq_rel, dk_rel))  # (H, M, K) -> (M, C)
-        # forward: q, k and v are three functions of one x, q_rel and k_rel two of one relative   so   sums
-        of_tokens = (self.q_proj, cache.q_proj, dq), (self.k_proj, cache.k_proj, dk), (self.v_proj, cache.v_proj, dv)
-        of_relative = (self.q_proj, cache.q_proj_rel, dq_rel), (self.k_proj, cache.k_proj_rel, dk_rel)
-        return sum_of_backwards(of_tokens, need_dx), sum_of_backwards(of_relative, need_drelative)
+        # forward: q = q_proj(x), k = k_proj(x), v = v_proj(x)   so   three gradients reach one x
+        dx = self.q_proj.backward(dq, cache.q_proj)
+        dx += self.k_proj.backward(dk, cache.k_proj)
+        dx += self.v_proj.backward(dv, cache.v_proj)
+        # forward: q_rel = q_proj(relative), k_rel = k_proj(relative)   so
+        drelative = self.q_proj.backward(dq_rel, cache.q_proj_rel)
+        drelative += self.k_proj.backward(dk_rel, cache.k_proj_rel)
+        return dx, drelative

@@ -22,10 +22,10 @@ class LayerNorm(Module):
         """(..., C) -> (..., C)"""
         return layernorm_forward(x, self.gain.data, self.bias.data, self.eps)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(..., C) -> (..., C)"""
         if self.gain.trainable:
             self.gain.accumulate(layernorm_dgain(dy, cache))
         if self.bias.trainable:
             self.bias.accumulate(layernorm_dbias(dy, cache))
-        return layernorm_dx(dy, cache) if need_dx else None
+        return layernorm_dx(dy, cache)

@@ -25,7 +25,7 @@ class Linear(Module):
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
         return y, cache if self.W.trainable else LinearCache(None, cache.W, cache.bias)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(..., O) -> (..., I)"""
         if self.W.trainable:
             if cache.x is None:
@@ -33,4 +33,4 @@ class Linear(Module):
             self.W.accumulate(linear_dW(dy, cache))
         if self.bias is not None and self.bias.trainable:
             self.bias.accumulate(linear_dbias(dy, cache))
-        return linear_dx(dy, cache) if need_dx else None
+        return linear_dx(dy, cache)

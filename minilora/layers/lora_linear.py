@@ -10,7 +10,6 @@ from minilora.ops.fast import (
     dropout_mask,
     linear_dbias,
     lora_linear_backward,
-    lora_linear_dA_dB,
     lora_linear_forward,
 )
 from minilora.parameter import Module, Parameter
@@ -46,12 +45,9 @@ class LoRAFactors(Module):
         """Dropout's mask for x; None without an rng, or without dropout."""
         return dropout_mask(x, self.dropout, rng) if rng is not None and self.dropout else None
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(..., O) -> (..., I)"""
-        if need_dx:
-            dx, dA, dB = lora_linear_backward(dy, cache)
-        else:
-            dx, (dA, dB) = None, lora_linear_dA_dB(dy, cache)
+        dx, dA, dB = lora_linear_backward(dy, cache)
         if self.A.trainable:
             self.A.accumulate(dA)
         if self.B.trainable:
@@ -133,18 +129,18 @@ class LoRALinear(Module):
             return self.base.forward(x)
         return self.factors.forward(x, self.base, rng)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
         if isinstance(cache, LinearCache):
             if self.merged and self.A.trainable:
                 raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
-            return self.base.backward(dy, cache, need_dx)
+            return self.base.backward(dy, cache)
         if self.active is None or getattr(cache, "A", None) is not self.A.data:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
         bias = self.base.bias
         if bias is not None and bias.trainable:
             bias.accumulate(linear_dbias(dy, LinearCache(cache.x, cache.W, bias.data)))
-        return self.factors.backward(dy, cache, need_dx)
+        return self.factors.backward(dy, cache)
 
     def delta_W(self):
         """What the active adapter adds to W, (O, I), for merging and for looking at; training never forms it."""

@@ -13,7 +13,6 @@ from minilora.layers.linear import Linear
 from minilora.layers.lora_linear import LoRAFactors
 from minilora.ops.fast import (
     dora_linear_backward,
-    dora_linear_dA_dB_dm,
     dora_linear_forward,
     dora_norm,
     lora_linear_forward,
@@ -44,12 +43,9 @@ class DoRAFactors(LoRAFactors):
         bias = None if base.bias is None else base.bias.data
         return dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.mask(x, rng), norm)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(..., O) -> (..., I)"""
-        if need_dx:
-            dx, *grads = dora_linear_backward(dy, cache)
-        else:
-            dx, grads = None, dora_linear_dA_dB_dm(dy, cache)
+        dx, *grads = dora_linear_backward(dy, cache)
         for p, grad in zip((self.A, self.B, self.m), grads, strict=True):
             if p.trainable:
                 p.accumulate(grad)

@@ -45,12 +45,10 @@ class MLP(Module):
         y, fc_out_cache = self.fc_out.forward(h, rng)  # (N, T, F) -> (N, T, C)
         return y, MLPCache(fc_in_cache, gelu_cache, fc_out_cache)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(N, T, C) -> (N, T, C)"""
-        below_gelu = need_dx or self.fc_in.trainable
-        dh = self.fc_out.backward(dy, cache.fc_out, need_dx=below_gelu)
-        if not below_gelu:
-            return None
+        # forward: y = fc_out(gelu(fc_in(x)))   so
+        dh = self.fc_out.backward(dy, cache.fc_out)  # (N, T, C) -> (N, T, F)
         gelu_backward = gelu_tanh_backward if self.gelu == "tanh" else gelu_exact_backward
         dh = gelu_backward(dh, cache.gelu)
-        return self.fc_in.backward(dh, cache.fc_in, need_dx)
+        return self.fc_in.backward(dh, cache.fc_in)  # (N, T, F) -> (N, T, C)

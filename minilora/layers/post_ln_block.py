@@ -44,20 +44,11 @@ class PostLNBlock(Module):
         y, ln_2_cache = self.ln_2.forward(x + h)
         return y, PostLNBlockCache(attn_cache, ln_1_cache, mlp_cache, ln_2_cache)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(N, T, C) -> (N, T, C)"""
-        attn_half = need_dx or self.attn.trainable or self.ln_1.trainable
-        dx = self._backward_half(self.mlp, self.ln_2, dy, cache.mlp, cache.ln_2, attn_half)
-        if not attn_half:
-            return None
-        return self._backward_half(self.attn, self.ln_1, dx, cache.attn, cache.ln_1, need_dx)
-
-    @staticmethod
-    def _backward_half(layer, ln, dy, layer_cache, ln_cache, need_dx):
-        below_ln = need_dx or layer.trainable
-        dsum = ln.backward(dy, ln_cache, need_dx=below_ln)
-        if not below_ln:
-            return None
-        dx = layer.backward(dsum, layer_cache, need_dx)
-        # forward: y = ln(x + layer(x))   so   the sum's gradient reaches x both directly and through the layer
-        return dsum + dx if need_dx else None
+        # forward: y = ln_2(sum), sum = x + mlp(x)   so   the sum's gradient reaches x directly and through the MLP
+        dsum = self.ln_2.backward(dy, cache.ln_2)
+        dx = dsum + self.mlp.backward(dsum, cache.mlp)
+        # forward: x = ln_1(sum), sum = x + attn(x)   so
+        dsum = self.ln_1.backward(dx, cache.ln_1)
+        return dsum + self.attn.backward(dsum, cache.attn)

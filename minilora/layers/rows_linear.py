@@ -53,7 +53,7 @@ class RowsLinear(Module):
         base = self.layer.base
         return base.forward(x) if name is None else self.layer.adapters[name].forward(x, base, rng)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         """(N, ..., O) -> (N, ..., I)"""
         if not isinstance(cache, RowsLinearCache) or cache.names != self.names:
             raise ValueError("cache was made with other adapters for its rows; run forward again")
@@ -61,9 +61,8 @@ class RowsLinear(Module):
         for (name, rows), group in zip(self.groups, cache.groups, strict=True):
             # forward: y[rows] = f(x[rows]), and no two groups share a row   so   dx[rows] = f'(dy[rows])
             source = self.layer.base if name is None else self.layer.adapters[name]
-            part = source.backward(dy[rows], group, need_dx)  # (n, ..., I)
-            if need_dx:
-                if dx is None:
-                    dx = self.layer.xp.empty((len(dy), *part.shape[1:]), dtype=part.dtype)
-                dx[rows] = part
+            part = source.backward(dy[rows], group)  # (n, ..., I)
+            if dx is None:
+                dx = self.layer.xp.empty((len(dy), *part.shape[1:]), dtype=part.dtype)
+            dx[rows] = part
         return dx

@@ -57,19 +57,14 @@ class ClassificationHead(Module):
         logits, out_cache = self.out_proj.forward(h, rng)  # (N, C) -> (N, n_classes)
         return logits, ClassificationHeadCache(x.shape, dense_cache, activation_cache, out_cache)
 
-    def backward(self, dlogits, cache, need_dx=True):
+    def backward(self, dlogits, cache):
         """(N, n_classes) -> (N, T, C)"""
-        below_activation = need_dx or self.dense.trainable
-        dh = self.out_proj.backward(dlogits, cache.out_proj, need_dx=below_activation)
-        if not below_activation:
-            return None
+        # forward: logits = out_proj(activation(dense(x[:, 0])))   so
+        dh = self.out_proj.backward(dlogits, cache.out_proj)  # (N, n_classes) -> (N, C)
         activation_backward = tanh_backward if self.activation == "tanh" else gelu_exact_backward
         dh = activation_backward(dh, cache.activation)
-        dh = self.dense.backward(dh, cache.dense, need_dx)
-        if not need_dx:
-            return None
-        # forward: the head reads x[:, 0]   so   every other position has gradient zero
-        dx = get_xp(dh=dh).zeros(cache.shape, dtype=dh.dtype)
+        dh = self.dense.backward(dh, cache.dense)
+        dx = get_xp(dh=dh).zeros(cache.shape, dtype=dh.dtype)  # (N, T, C), zero at every position but the first
         dx[:, 0] = dh
         return dx
 

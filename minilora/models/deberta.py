@@ -19,6 +19,7 @@ from minilora.layers.conv_layer import ConvLayerCache, times
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
+from minilora.models.model import lowest_to_differentiate
 from minilora.models.shape import check_eps, check_heads, check_sizes
 from minilora.ops.fast import EmbeddingCache, LayerNormCache, relative_rows
 
@@ -169,39 +170,23 @@ class Deberta(Encoder):
         It goes no deeper than the lowest trainable parameter. The relative embeddings enter every block, and so lie
         below them all.
         """
-        embeddings, relative = self.wte.trainable or self.ln_e.trainable, self.wre.trainable or self.ln_r.trainable
-        first, *rest = (relative or block.trainable for block in self.blocks)
-        stages = [embeddings, first, self.conv is not None and self.conv.trainable, *rest]  # from below
-
-        def learns(n):
-            """Whether one of the lowest n stages does. Block i > 0 has i + 2 below it."""
-            return any(stages[:n])
-
-        drelative = []  # one of each block
-        for i in reversed(range(1, len(self.blocks))):
-            if not learns(i + 3):
-                return
-            dx, d = self.blocks[i].backward(dx, cache.blocks[i], learns(i + 2), relative)
-            drelative.append(d)
-        dembedded = None
-        if self.conv is not None and learns(3):
-            dembedded, dx = self.conv.backward(dx, cache.conv, need_dx=embeddings, need_dresidual=learns(2))
-        if learns(2):
-            dx, d = self.blocks[0].backward(dx, cache.blocks[0], embeddings, relative)
-            drelative.append(d)
+        embeddings = self.wte.trainable or self.ln_e.trainable
+        relative = self.wre.trainable or self.ln_r.trainable
+        below = embeddings or relative or (self.conv is not None and self.conv.trainable)
+        dembedded, drelative = 0.0, 0.0
+        lowest = lowest_to_differentiate(self.blocks, below)
+        for block, block_cache in reversed([*zip(self.blocks, cache.blocks, strict=True)][lowest:]):
+            if block is self.blocks[0] and self.conv is not None:
+                # forward: x_1 = conv(embedded, block_0(embedded))   so
+                dembedded, dx = self.conv.backward(dx, cache.conv)
+            dx, d = block.backward(dx, block_cache)
+            drelative += d
         if relative:
-            self._backward_relative(sum(drelative[1:], drelative[0]), cache)
+            # forward: relative = ln_r(wre), read by every block   so
+            dwre = self.ln_r.backward(drelative, cache.ln_r)
+            if self.wre.trainable:
+                self.wre.W.accumulate(dwre)
         if embeddings:
-            # forward: embedded is read by block 0 and by the convolution   so   their gradients add up
-            self._backward_embeddings(dx if dembedded is None else dx + dembedded, cache)
-
-    def _backward_relative(self, drelative, cache):
-        d = self.ln_r.backward(drelative, cache.ln_r, need_dx=self.wre.trainable)
-        if self.wre.trainable:
-            self.wre.W.accumulate(d)
-
-    def _backward_embeddings(self, dembedded, cache):
-        # forward: embedded = mask * ln_e(wte[ids])   so
-        dx = self.ln_e.backward(times(dembedded, cache.mask), cache.ln_e, need_dx=self.wte.trainable)
-        if self.wte.trainable:
+            # forward: embedded = mask * ln_e(wte[ids]), read by block 0 and by the convolution   so
+            dx = self.ln_e.backward(times(dx + dembedded, cache.mask), cache.ln_e)
             self.wte.backward(dx, cache.wte)

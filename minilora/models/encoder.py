@@ -107,6 +107,6 @@ class EncoderWithHead(Module):
 
     def backward(self, dlogits, cache):
         """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
-        dx = self.head.backward(dlogits, cache.head, need_dx=self.encoder.trainable)
-        if dx is not None:
+        dx = self.head.backward(dlogits, cache.head)
+        if self.encoder.trainable:
             self.encoder.backward_hidden(dx, cache.encoder)

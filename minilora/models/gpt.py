@@ -10,6 +10,7 @@ from minilora.arrays.backend import get_xp, on_host
 from minilora.layers import MLP, Block, KeyValueCache, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.models.initial import NewLayers
+from minilora.models.model import lowest_to_differentiate
 from minilora.models.shape import check_eps, check_heads, check_ids, check_sizes
 from minilora.ops.fast import (
     EmbeddingCache,
@@ -227,20 +228,15 @@ class GPT(Module):
 
     def backward_hidden(self, dx, cache):
         """The same for the gradient of `hidden`'s result, (N, T, C)."""
-        below_blocks = self.wte.trainable or self.wpe.trainable or self.prefix.trainable
-        stages = [below_blocks, *(block.trainable for block in self.blocks)]
-        need = [any(stages[: i + 1]) for i in range(len(stages))]  # need[i]: block i must return dx
-        dx = self.ln_f.backward(dx, cache.ln_f, need_dx=need[-1])
-        for i in reversed(range(len(self.blocks))):
-            if not need[i + 1]:
-                return
-            dx = self.blocks[i].backward(dx, cache.blocks[i], need_dx=need[i])
-            if i > 0 and need[i]:
+        embeddings = self.wte.trainable or self.wpe.trainable or self.prefix.trainable
+        dx = self.ln_f.backward(dx, cache.ln_f)
+        for i in reversed(range(lowest_to_differentiate(self.blocks, embeddings), len(self.blocks))):
+            dx = self.blocks[i].backward(dx, cache.blocks[i])
+            if i > 0:
                 dx = self.prefix.backward(dx, cache.prefix[i], stage=i)
-        if need[0]:
+        if embeddings:
             # forward: x = wte[ids] + wpe[positions]   so   dx reaches both; positions are shared by all N sequences
-            if self.wpe.trainable:
-                self.wpe.backward(dx.sum(axis=0), cache.wpe)
+            self.wpe.backward(dx.sum(axis=0), cache.wpe)
             self.wte.backward(self.prefix.backward(dx, cache.prefix[0], stage=0), cache.wte)
 
     def new_past(self, N):

@@ -62,21 +62,17 @@ class MaskedLMHead(Module):
         logits, decoder_cache = linear_forward(h, self.W.data, self.bias.data)  # (..., C) -> (..., V)
         return logits, MaskedLMHeadCache(dense_cache, gelu_cache, ln_cache, decoder_cache)
 
-    def backward(self, dlogits, cache, need_dx=True):
+    def backward(self, dlogits, cache):
         """(..., V) -> (..., C)"""
+        # forward: logits = h @ W.T + bias, h = ln(gelu(dense(x)))   so
         if self.W.trainable:
             self.W.accumulate(linear_dW(dlogits, cache.decoder))
         if self.bias.trainable:
             self.bias.accumulate(linear_dbias(dlogits, cache.decoder))
-        below_ln = need_dx or self.dense.trainable
-        if not (below_ln or self.ln.trainable):
-            return None
         dh = linear_dx(dlogits, cache.decoder)  # (..., V) -> (..., C)
-        dh = self.ln.backward(dh, cache.ln, need_dx=below_ln)
-        if not below_ln:
-            return None
+        dh = self.ln.backward(dh, cache.ln)
         dh = gelu_exact_backward(dh, cache.gelu)
-        return self.dense.backward(dh, cache.dense, need_dx)
+        return self.dense.backward(dh, cache.dense)
 
 
 class MaskedLMLossCache(NamedTuple):
@@ -135,11 +131,10 @@ class RobertaForMaskedLM(EncoderWithHead):
     def backward_loss(self, dloss, cache):
         """Like `backward`, for a cache of `loss`; dloss is a Python float."""
         dlogits = cross_entropy_backward(dloss, cache.cross_entropy)  # (M, V)
-        dx = self.head.backward(dlogits, cache.head, need_dx=self.encoder.trainable)
-        if dx is None:
-            return
-        # forward: the head reads rows(x)[counted]   so   every other row has gradient zero
-        shape = cache.encoder.ln_e.xhat.shape  # (N, T, C)
-        dx_all = self.xp.zeros((shape[0] * shape[1], shape[2]), dtype=dx.dtype)
-        dx_all[cache.counted] = dx
-        self.encoder.backward_hidden(dx_all.reshape(shape), cache.encoder)
+        dx = self.head.backward(dlogits, cache.head)  # (M, C)
+        if self.encoder.trainable:
+            # forward: the head reads rows(x)[counted]   so   every other row has gradient zero
+            shape = cache.encoder.ln_e.xhat.shape  # (N, T, C)
+            dx_all = self.xp.zeros((shape[0] * shape[1], shape[2]), dtype=dx.dtype)
+            dx_all[cache.counted] = dx
+            self.encoder.backward_hidden(dx_all.reshape(shape), cache.encoder)

@@ -16,6 +16,7 @@ from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
+from minilora.models.model import lowest_to_differentiate
 from minilora.models.shape import check_eps, check_heads, check_sizes
 from minilora.ops.fast import EmbeddingCache, LayerNormCache, rows
 
@@ -149,22 +150,16 @@ class Roberta(Encoder):
 
         It goes no deeper than the lowest trainable parameter.
         """
-        tables = self.wte.trainable or self.wtt.trainable or self.wpe.trainable
-        stages = [tables or self.ln_e.trainable, *(block.trainable for block in self.blocks)]
-        for i in reversed(range(len(self.blocks))):
-            if not any(stages[: i + 2]):
-                return
-            dx = self.blocks[i].backward(dx, cache.blocks[i], need_dx=any(stages[: i + 1]))
-        if not stages[0]:
-            return
-        dx = self.ln_e.backward(dx, cache.ln_e, need_dx=tables)
-        if not tables:
-            return
-        # forward: sum = wte[ids] + wtt[0] + wpe[positions]   so   dx reaches all three; the type is that of every token
-        self.wte.backward(dx, cache.wte)
-        if self.wtt.trainable:
-            self.wtt.backward(rows(dx).sum(axis=0, keepdims=True), cache.wtt)
-        self.wpe.backward(dx, cache.wpe)
+        tables = self.wte.trainable or self.wtt.trainable or self.wpe.trainable or self.ln_e.trainable
+        lowest = lowest_to_differentiate(self.blocks, tables)
+        for block, block_cache in reversed([*zip(self.blocks, cache.blocks, strict=True)][lowest:]):
+            dx = block.backward(dx, block_cache)
+        if tables:
+            # forward: x = ln_e(wte[ids] + wtt[0] + wpe[positions])   so   the gradient of the sum reaches all three
+            dx = self.ln_e.backward(dx, cache.ln_e)
+            self.wte.backward(dx, cache.wte)
+            self.wtt.backward(rows(dx).sum(axis=0, keepdims=True), cache.wtt)  # one type, that of every token
+            self.wpe.backward(dx, cache.wpe)
 
     def _positions(self, ids):
         """pad_id where ids are padding; pad_id + 1, pad_id + 2, ... for the other tokens of a row.  (N, T)"""

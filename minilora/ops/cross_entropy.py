@@ -58,7 +58,8 @@ def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> Array:
     probs, targets, weight = cache
     onehot = targets[..., None] == get_xp(probs=probs).arange(probs.shape[-1])  # (..., 1), (V,) -> (..., V)
     # forward: loss = sum of weight * (log sum_v exp(z_v) - z_target)   so
-    return (float(dloss) * weight)[..., None] * (probs - onehot)
+    dlosses = (dloss * weight).astype(probs.dtype)  # (...)
+    return dlosses[..., None] * (probs - onehot)
 
 
 def check_positions(positions: tuple, targets: Array, loss_mask: Array | None = None) -> None:

@@ -57,5 +57,5 @@ def linear_cross_entropy_forward(
 
 def linear_cross_entropy_backward(dloss: float, cache: LinearCrossEntropyCache) -> tuple[Array | None, Array | None]:
     """Gradients with respect to x and W: what the forward found, times dloss."""
-    dx, dW = (None if grad is None else float(dloss) * grad for grad in cache)
+    dx, dW = (None if grad is None else dloss * grad for grad in cache)
     return dx, dW

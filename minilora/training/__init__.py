@@ -9,8 +9,10 @@ from minilora.training.loop import Trainer
 from minilora.training.memory import OutOfMemory
 from minilora.training.objective import ThreadedObjective, loss_and_backward
 from minilora.training.optimizers import SGD, AdamW, clip_gradients
-from minilora.training.run_folder import only_run_in
+from minilora.training.parameter_groups import ParameterGroup, lora_plus_groups
+from minilora.training.run_folder import lock_run_folder
 from minilora.training.schedules import schedule_factor
+from minilora.training.step import train_step
 from minilora.training.train_config import TrainConfig
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Diverged",
     "History",
     "OutOfMemory",
+    "ParameterGroup",
     "Stopped",
     "ThreadedObjective",
     "TrainConfig",
@@ -27,9 +30,11 @@ __all__ = [
     "concerns",
     "evaluate_loss",
     "loss_and_backward",
-    "only_run_in",
+    "lock_run_folder",
+    "lora_plus_groups",
     "resume_newest",
     "resume_run",
     "save_run",
     "schedule_factor",
+    "train_step",
 ]

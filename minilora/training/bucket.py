@@ -1,16 +1,17 @@
-"""What the ranks of a job send each other in a step: all gradients side by side in one array, and two numbers more."""
+"""What the ranks of a job send each other in a step: all gradients side by side in one array, and three numbers."""
 
 import numpy
 
+from minilora.accounting.communication import BESIDE_GRADIENTS
 from minilora.arrays.backend import get_xp, to_numpy
 
 
 class Bucket:
-    """The gradients of the trained parameters, the loss, and whether to stop: one array, summed over ranks at once.
+    """One array, summed over ranks at once: the gradients of the trained parameters, the loss, and two counts.
 
-    One sum of many numbers costs little more than one of a single number, for most of the time of a small message is
-    its start; so there is one bucket, and not one message for each parameter. It has `nbytes` bytes: a value for each
-    trained parameter, and two more.
+    One sum of many numbers costs little more than one of a single number, because most of the time of a small message
+    is its start; so there is one bucket, and not one message for each parameter. It has `nbytes` bytes: a value for
+    each trained parameter, and three more.
 
     Parameters
     ----------
@@ -23,7 +24,7 @@ class Bucket:
         self.parameters = parameters
         self.ranks = ranks
         self.dtype = numpy.result_type(*(p.data.dtype for p in parameters))
-        self.size = sum(p.data.size for p in parameters) + 2
+        self.size = sum(p.data.size for p in parameters) + BESIDE_GRADIENTS
         self._array = None  # one process needs none
 
     @property
@@ -34,7 +35,8 @@ class Bucket:
     def allreduce(self, loss, stop):
         """Replace each gradient by its sum over the ranks.
 
-        A rank without a gradient of a parameter, for it had no row of the batch, adds zero.
+        A rank that has no gradient of a parameter contributes zeros. One that no rank has stays None: the optimizer
+        leaves its parameter alone, as it does in one process.
 
         Parameters
         ----------
@@ -54,13 +56,17 @@ class Bucket:
             return loss, stop
         if self._array is None:
             self._make()
+        missing = [p.grad is None for p in self.parameters]
         for p, piece in zip(self.parameters, self._pieces, strict=True):
             piece[...] = 0.0 if p.grad is None else p.grad
-        self._array[-2], self._array[-1] = loss, float(stop)
+        self._array[-3], self._array[-2], self._array[-1] = loss, float(stop), float(sum(missing))
         self.ranks.allreduce(self._array)
-        for p, piece in zip(self.parameters, self._pieces, strict=True):
-            p.grad = piece  # a view, which lives until the next step's gradients come
-        loss, asked = to_numpy(self._array[-2:])
+        loss, asked, n_missing = to_numpy(self._array[-3:])
+        nowhere = [False] * len(missing)
+        if n_missing:  # at any rank, so that all of them ask; seldom
+            nowhere = [all(of_ranks) for of_ranks in zip(*self.ranks.gather(missing), strict=True)]
+        for p, piece, absent in zip(self.parameters, self._pieces, nowhere, strict=True):
+            p.grad = None if absent else piece  # a view, which lives until the next step's gradients come
         return loss, bool(asked)
 
     def _make(self):

@@ -12,6 +12,7 @@ from minilora.training.history import History
 
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"  # the one before it
+MOST_THREADS = 1024  # that a file can ask for
 
 
 def save_run(trainer, path, *, previous=None):
@@ -28,8 +29,11 @@ def save_run(trainer, path, *, previous=None):
         "kind": "run",
         "config": trainer.configuration,
         "step": trainer.step,
+        "updates": {p.name: t for p, t in zip(trainer.optimizer.parameters, trainer.optimizer.updates, strict=True)},
         "rng": trainer.rng.bit_generator.state,
         "history": asdict(trainer.history),
+        "device": trainer.device,
+        "threads": trainer.threads,
     }
     save_arrays(path, state_arrays(trainer), about, previous=previous)
 
@@ -53,18 +57,22 @@ def resume_run(trainer, path):
     if _kinds_of(arrays) != _kinds_of(targets):
         raise ValueError(f"{path} holds other parameters than this model trains")
     try:
-        history, state = _history(about["history"], about["step"]), _generator_state(about["rng"])
+        history, state = _history(about["history"], about["step"], trainer.config.steps), _generator_state(about["rng"])
+        updates = _updates(about.get("updates"), about["step"], trainer.optimizer)
+        threads = _threads(about.get("threads"))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedFile(f"{path} has no step, history and generator that can be read: {error}") from None
     for name, target in targets.items():
         target[...] = trainer.model.xp.asarray(arrays[name])
-    trainer.optimizer.steps = about["step"]
+    trainer.optimizer.steps, trainer.optimizer.updates = about["step"], updates
     trainer.rng.bit_generator.state = state
     trainer.history = history
+    if threads and about.get("device") == trainer.device:
+        trainer.keep_threads(threads)
 
 
 def resume_newest(trainer, folder):
-    """The same with the newest checkpoint in a folder, or the one before it where the newest is missing or damaged.
+    """Put a Trainer in the state of the newest checkpoint in a folder, or of the one before where that is damaged.
 
     Of several ranks, the first reads it and tells the others.
 
@@ -91,15 +99,18 @@ def resume_newest(trainer, folder):
     ranks = trainer.ranks
     path = ranks.from_first(lambda: _resume_here(trainer, folder))
     if path and ranks.size > 1:
-        told = ranks.from_first(lambda: (trainer.step, trainer.rng.bit_generator.state, trainer.history))
-        trainer.optimizer.steps, trainer.rng.bit_generator.state, trainer.history = told
+        optimizer, generator = trainer.optimizer, trainer.rng.bit_generator
+        told = ranks.from_first(
+            lambda: (optimizer.steps, optimizer.updates, generator.state, trainer.history, trainer.kept_threads)
+        )
+        optimizer.steps, optimizer.updates, generator.state, trainer.history, trainer.kept_threads = told
         for array in state_arrays(trainer).values():
             ranks.broadcast(array)
     return path
 
 
 def _resume_here(trainer, folder):
-    """The same by this process alone."""
+    """`resume_newest` for a single process."""
     there = [path for path in (Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS) if path.exists()]
     for path in there:
         try:
@@ -153,15 +164,33 @@ def _kinds_of(arrays):
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
-def _history(saved, step):
-    """A History of what JSON made of one: `step` losses and norms, all of them numbers."""
-    history = History(**saved)
-    history.losses, history.grad_norms = [float(x) for x in history.losses], [float(x) for x in history.grad_norms]
-    history.validation = [(int(at), float(loss)) for at, loss in history.validation]
-    history.seconds, history.tokens = float(history.seconds), int(history.tokens)
-    if isinstance(step, bool) or not len(history.losses) == len(history.grad_norms) == step:
+def _history(saved, step, steps):
+    """A History of what JSON made of one: with `step` losses and norms, `step` being at most `steps`."""
+    history = History.from_json(saved)
+    if type(step) is not int or not 0 <= step <= steps:
+        raise ValueError(f"step was {step!r}; the run has {steps} steps")
+    if not len(history.losses) == len(history.grad_norms) == step:
         raise ValueError(f"step was {step!r}; the history has {len(history.losses)} losses")
     return history
+
+
+def _updates(saved, step, optimizer):
+    """How often each parameter was changed; files of the first versions do not say, and then it is at every step."""
+    names = [p.name for p in optimizer.parameters]
+    if saved is None:
+        return [step] * len(names)
+    if not all(type(saved[name]) is int and 0 <= saved[name] <= step for name in names):
+        raise ValueError(f"updates must be integers from 0 to {step}")
+    return [saved[name] for name in names]
+
+
+def _threads(saved):
+    """The number of threads of each rank; None in files of the first versions."""
+    if saved is None:
+        return None
+    if not (isinstance(saved, list) and saved and all(type(n) is int and 1 <= n <= MOST_THREADS for n in saved)):
+        raise ValueError(f"threads must be a list of integers from 1 to {MOST_THREADS}")
+    return saved
 
 
 def _generator_state(saved):

@@ -1,16 +1,19 @@
-"""Numbers that are none: a loss, a gradient or a weight that is infinite or NaN ends a run, and says where."""
+"""Stop a run whose loss, gradients or weights are no longer finite, and say where."""
 
+import contextlib
 import math
+from collections.abc import Iterable, Iterator
 
-from minilora.arrays.backend import get_xp, to_numpy
+from minilora.arrays.finite import not_finite
+from minilora.parameter import Module, Parameter
 
 
 class Diverged(ValueError):
-    """The loss, a gradient or a weight became infinite or no number: the learning rate was too high, most often."""
+    """The loss, a gradient or a weight became infinite or NaN: most often, the learning rate was too high."""
 
 
-def check_loss(loss, model, step, lr):
-    """Raise a Diverged unless a loss is finite; it names the parameters that are not.
+def check_loss(loss: float, model: Module, step: int) -> None:
+    """Raise a Diverged unless the loss of a step is finite; it names the parameters that are not.
 
     Parameters
     ----------
@@ -18,33 +21,45 @@ def check_loss(loss, model, step, lr):
     model : Module
     step : int
         Counted from 1.
-    lr : float
     """
     if not math.isfinite(loss):
-        odd = _not_finite({name: p.data for name, p in model.named_parameters()})
+        odd = not_finite({name: p.data for name, p in model.named_parameters()})
         where = f"; not finite any more: {odd}" if odd else ""
-        raise Diverged(f"the loss became {loss} at step {step}; {_advice(lr)}{where}")
+        raise Diverged(f"the loss became {loss} at step {step}{where}")
 
 
-def check_gradients(norm, parameters, step, lr):
-    """The same for the joint norm of the gradients of these parameters, which have not been clipped."""
+def check_gradients(norm: float, parameters: Iterable[Parameter], step: int) -> None:
+    """Raise a Diverged unless the joint norm of these parameters' gradients is finite; it names those that are not.
+
+    Parameters
+    ----------
+    norm : float
+        Before clipping; gradients that cannot be clipped are as they were.
+    parameters : iterable of Parameter
+    step : int
+    """
     if not math.isfinite(norm):
-        odd = _not_finite({p.name: p.grad for p in parameters if p.grad is not None})
+        odd = not_finite({p.name: p.grad for p in parameters if p.grad is not None})
         what = f"the gradient of {odd}" if odd else "the norm of all gradients together"
-        raise Diverged(f"{what} became infinite or NaN at step {step}; {_advice(lr)}")
+        raise Diverged(f"{what} became infinite or NaN at step {step}")
 
 
-def check_weights(parameters, step, lr):
-    """The same for the parameters themselves."""
-    if odd := _not_finite({p.name: p.data for p in parameters}):
-        raise Diverged(f"{odd} became infinite or NaN at step {step}; {_advice(lr)}")
+def check_weights(parameters: Iterable[Parameter], step: int) -> None:
+    """Raise a Diverged unless these parameters are finite after a step; it names those that are not."""
+    if odd := not_finite({p.name: p.data for p in parameters}):
+        raise Diverged(f"{odd} became infinite or NaN at step {step}")
 
 
-def _advice(lr):
-    return f"a lower lr than {lr} may help, or a longer warmup"
+def check_validation(loss: float, step: int) -> None:
+    """Raise a Diverged unless the validation loss is finite: finite weights can still give an infinite one."""
+    if not math.isfinite(loss):
+        raise Diverged(f"the validation loss became {loss} at step {step}")
 
 
-def _not_finite(arrays):
-    """The names of the first arrays that hold anything but finite numbers, as text."""
-    odd = [name for name, array in arrays.items() if not to_numpy(get_xp(array).isfinite(array).all())]
-    return ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
+@contextlib.contextmanager
+def advise_on_divergence(lr: float) -> Iterator[None]:
+    """A context in which a Diverged also says what to try; `lr` is the highest learning rate of the run."""
+    try:
+        yield
+    except Diverged as error:
+        raise Diverged(f"{error}; a lower lr than {lr} may help, or a longer warmup") from None

@@ -1,12 +1,15 @@
 """What a run measured, and what in it is a reason to look closer."""
 
 import math
+import sys
 from dataclasses import dataclass, field
 from statistics import mean, median
+from typing import Any
 
 ENOUGH = 50  # steps: fewer say nothing
 RISE = 1.2
 LEAP = 100.0
+LARGEST = sys.float_info.max
 
 
 @dataclass
@@ -18,6 +21,37 @@ class History:
     validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
     seconds: float = 0.0  # of training steps alone
     tokens: int = 0  # positions computed, N T a step, padding included
+
+    @classmethod
+    def from_json(cls, saved: Any) -> "History":
+        """The History of what JSON made of one.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing or unknown, or holds something else than finite numbers.
+        """
+        fields = set(cls.__dataclass_fields__)
+        if not isinstance(saved, dict) or saved.keys() != fields:
+            raise ValueError(f"a history must have the fields {', '.join(sorted(fields))}, and no others")
+        losses, norms = (_numbers(name, saved[name]) for name in ("losses", "grad_norms"))
+        points = saved["validation"]
+        if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
+            raise ValueError("validation must be a list of pairs of step and loss")
+        steps, validation = ([point[i] for point in points] for i in (0, 1))
+        tokens = saved["tokens"]
+        if not all(type(n) is int and n >= 0 for n in (tokens, *steps)):
+            raise ValueError("tokens, and the steps of validation, must be integers of at least 0")
+        (seconds,) = _numbers("seconds", [saved["seconds"]])
+        pairs = list(zip(steps, _numbers("validation", validation), strict=True))
+        return cls(losses, norms, pairs, seconds, tokens)
+
+
+def _numbers(name: str, values: Any) -> list[float]:
+    """A list of finite numbers, as floats."""
+    if not isinstance(values, list) or not all(type(x) in (int, float) and abs(x) <= LARGEST for x in values):
+        raise ValueError(f"{name} must hold finite numbers")
+    return [float(x) for x in values]
 
 
 def concerns(history):

@@ -1,28 +1,31 @@
 """The training loop: draw a batch, forward, backward, clip, step; measure now and then; write down what happened."""
 
 import math
+import sys
 import time
-from contextlib import nullcontext
+import warnings
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy
 from tqdm import tqdm
 
-from minilora.arrays.backend import to_numpy
 from minilora.distributed import ALONE
 from minilora.files import write_json
 from minilora.training.agreement import check_agreement
 from minilora.training.bucket import Bucket
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS, save_run
-from minilora.training.divergence import check_gradients, check_loss, check_weights
+from minilora.training.divergence import advise_on_divergence, check_validation, check_weights
 from minilora.training.history import History, concerns
 from minilora.training.interruption import Stopped, ctrl_c_asks
 from minilora.training.memory import memory_explained
 from minilora.training.objective import ThreadedObjective
-from minilora.training.optimizers import AdamW, clip_gradients
-from minilora.training.run_folder import only_run_in
+from minilora.training.optimizers import AdamW
+from minilora.training.parameter_groups import lora_plus_groups
+from minilora.training.run_folder import lock_run_folder
 from minilora.training.schedules import schedule_factor
+from minilora.training.step import train_step
 
 
 class Trainer:
@@ -82,14 +85,15 @@ class Trainer:
         self.ranks = ranks
         self.rng = numpy.random.default_rng(config.seed)
         self.optimizer = optimizer or AdamW(
-            model.parameters(),
+            model.parameters() if config.lr_ratio_B == 1.0 else lora_plus_groups(model, config.lr_ratio_B),
             config.lr,
             betas=config.betas,
             weight_decay=config.weight_decay,
-            lr_ratio_B=config.lr_ratio_B,
         )
-        self.bucket = Bucket(self.optimizer.parameters, ranks)
+        self.bucket = Bucket(model.trainable_parameters(), ranks)
         self.history = History()
+        self.kept_threads = None  # those that a checkpoint says the run began with
+        self._lock = None
 
     @property
     def device(self):
@@ -98,9 +102,28 @@ class Trainer:
 
     @property
     def threads(self):
-        """Among how many threads each rank shares out its rows of a batch, a number for each rank."""
+        """Among how many threads each rank shares out its rows of a batch, a number for each rank.
+
+        They are those with which the run began, because the order of a sum, and so its last bits, depends on them.
+        """
+        n = self.ranks.size
+        if self.kept_threads and len(self.kept_threads) == n:
+            return self.kept_threads
+        if self.kept_threads:
+            total = sum(self.kept_threads)
+            return [max(1, total * (i + 1) // n - total * i // n) for i in range(n)]
         each = self.config.threads or (None if self.device == "cpu" else 1)
-        return self.ranks.cores if each is None else [each] * self.ranks.size
+        return self.ranks.cores if each is None else [each] * n
+
+    def keep_threads(self, threads):
+        """Go on with the threads that each rank had when the run began."""
+        self.kept_threads = threads
+        if sum(threads) < self.ranks.size:
+            warnings.warn(
+                f"the run began with {sum(threads)} threads in all, and goes on with {self.ranks.size} ranks of one "
+                "thread each: its numbers will be those of the whole run to rounding, and with dropout other ones",
+                stacklevel=6,
+            )
 
     def objective(self):
         """What computes this rank's part of a batch's loss and gradients: a ThreadedObjective."""
@@ -135,66 +158,110 @@ class Trainer:
             If something cannot be written. What was written before is untouched.
         """
         config = self.config
-        is_first = self.ranks.rank == 0
-        writes, progress = self.folder and is_first, progress and is_first
+        progress = progress and self.ranks.rank == 0
         check_agreement(self)
-        with only_run_in(self.folder) if writes else nullcontext():
-            if writes:
+        with self.folder_to_itself():
+            if self._writes:
                 write_json(self.folder / "config.json", self.configuration)
             bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
-            with bar, self.objective() as objective:
+            with bar, self.objective() as objective, advise_on_divergence(config.lr):
                 self._take_all_steps(objective, bar)
             check_agreement(self)
-            if writes:
+            if self._writes:
+                self.check_folder()
                 write_json(self.folder / "history.json", asdict(self.history))
         for concern in concerns(self.history) if progress else ():
-            tqdm.write(f"{description}: {concern}")
+            tqdm.write(f"{description}: {concern}", file=sys.stderr)
         return self.history
 
+    @property
+    def _writes(self):
+        return self.folder is not None and self.ranks.rank == 0
+
+    @contextmanager
+    def folder_to_itself(self):
+        """A context in which no other run writes to the folder; see `lock_run_folder`.
+
+        `run` enters it, and may be called in it: who reads what an earlier run has left there, or writes what came of
+        this one, does all of that inside.
+        """
+        if self._lock is not None or not self._writes:
+            yield
+            return
+        with lock_run_folder(self.folder) as self._lock:
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def check_folder(self):
+        """Raise a FileNotFoundError if the folder was removed, or replaced, since it was locked."""
+        if self._lock is not None:
+            self._lock.check()
+
     def _take_all_steps(self, objective, bar):
-        config = self.config
         with ctrl_c_asks() if self.checkpoint_every else nullcontext() as asked:
-            while self.step < config.steps:
-                stop = self._take_step(objective, bar, asked)
-                if self.validate and (self.step % config.eval_every == 0 or self.step == config.steps):
-                    self.history.validation.append((self.step, self.validate()))
-                if self.ranks.size == 1:
-                    stop = asked is not None and asked.is_set()  # also since the step's gradients were there
-                if asked is not None and (stop or self.step % self.checkpoint_every == 0):
-                    self._save()
+            while self.step < self.config.steps:
+                stop = self._take_step(objective, asked)
+                bar.set_postfix(loss=f"{self.history.losses[-1]:.3f}", refresh=False)
+                bar.update()
+                self._validate_if_due()
+                stop = stop or (self.ranks.size == 1 and _is_set(asked))
+                self._save_if_due(stop)
                 if stop:
                     where = self.folder / CHECKPOINT
-                    raise Stopped(f"stopped after step {self.step} of {config.steps}, which is saved in {where}")
+                    raise Stopped(f"stopped after step {self.step} of {self.config.steps}, which is saved in {where}")
 
-    def _save(self):
-        check_weights(self.optimizer.parameters, self.step, self.config.lr)
-        check_agreement(self)
-        path, previous = self.folder / CHECKPOINT, self.folder / PREVIOUS
-        self.ranks.from_first(lambda: save_run(self, path, previous=previous))
-
-    def _take_step(self, objective, bar, asked):
+    def _take_step(self, objective, asked):
         """Returns whether any rank was asked to stop before its gradients were there."""
-        config = self.config
+        config, stop = self.config, False
         started = time.perf_counter()
-        warmup = math.ceil(config.warmup * config.steps)
-        factor = schedule_factor(self.step, total=config.steps, warmup=warmup, kind=config.schedule)
         batch = self.sample_batch(self.rng)
-        self.model.zero_grad()
         dropout_rng = numpy.random.default_rng([config.seed, self.step])  # of this step, also after a resume
-        with memory_explained(self, batch):
-            loss = objective.loss_and_backward(batch, dropout_rng)
-        loss, stop = self.bucket.allreduce(loss, asked is not None and asked.is_set())
-        loss = float(to_numpy(loss))
-        check_loss(loss, self.model, self.step + 1, config.lr)
-        norm = float(to_numpy(clip_gradients(self.optimizer.parameters, config.max_norm)))
-        check_gradients(norm, self.optimizer.parameters, self.step + 1, config.lr)
-        self.optimizer.lr = config.lr * factor
-        self.optimizer.step()
+
+        def backward(model, batch):
+            nonlocal stop
+            with memory_explained(self, batch):
+                loss = objective.loss_and_backward(batch, dropout_rng)
+            loss, stop = self.bucket.allreduce(loss, _is_set(asked))
+            return loss
+
+        loss, norm = train_step(
+            self.model, self.optimizer, batch, lr=self._rate(), max_norm=config.max_norm, backward=backward
+        )
         history = self.history
         history.seconds += time.perf_counter() - started
         history.losses.append(loss)
         history.grad_norms.append(norm)
         history.tokens += batch.ids.size
-        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        bar.update()
         return stop
+
+    def _rate(self):
+        """The learning rate of the next step."""
+        config = self.config
+        warmup = math.ceil(config.warmup * config.steps)
+        return config.lr * schedule_factor(self.step, total=config.steps, warmup=warmup, kind=config.schedule)
+
+    def _validate_if_due(self):
+        done = self.step == self.config.steps
+        validates = self.validate is not None and (done or self.step % self.config.eval_every == 0)
+        if done or validates:
+            check_weights(self.optimizer.parameters, self.step)
+        if validates:
+            loss = self.validate()
+            check_validation(loss, self.step)
+            self.history.validation.append((self.step, loss))
+
+    def _save_if_due(self, stop):
+        if self.checkpoint_every is not None and (stop or self.step % self.checkpoint_every == 0):
+            check_weights(self.optimizer.parameters, self.step)
+            check_agreement(self)
+            self.ranks.from_first(self._save)
+
+    def _save(self):
+        self.check_folder()
+        save_run(self, self.folder / CHECKPOINT, previous=self.folder / PREVIOUS)
+
+
+def _is_set(asked):
+    return asked is not None and asked.is_set()

@@ -1,54 +1,67 @@
 """SGD and AdamW: how gradients become steps."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 from minilora.arrays.backend import get_xp
 from minilora.arrays.kernels import fused
+from minilora.parameter import Parameter
+from minilora.training.parameter_groups import ParameterGroup, as_groups, check_rate
 
 
 class Optimizer:
-    """What optimizers share: the parameters, the learning rate, the number of steps taken, and a state to save.
+    """What optimizers share: the parameters in their groups, the learning rate, and a state to save.
 
     Parameters
     ----------
-    parameters : iterable of Parameter
+    parameters : iterable of Parameter, or of ParameterGroup
         Those that are not trainable are left out.
     lr : float
-        The learning rate; a schedule changes the attribute `lr` between steps.
+        The learning rate; a schedule changes the attribute `lr` between steps, and each group has its ratio of it.
     weight_decay : float
-        Decoupled: every step shrinks each weight by ``lr * weight_decay`` of itself (Loshchilov and Hutter, 2019).
-    lr_ratio_B : float
-        LoRA+ (Hayou et al., 2024): the learning rate of every LoRA matrix B is this times `lr`. 1 is plain LoRA.
+        Decoupled: every step shrinks each weight by ``lr * weight_decay`` of itself (Loshchilov and Hutter, 2019). A
+        group may have its own.
+
+    Attributes
+    ----------
+    steps : int
+        How often `step` was called.
+    updates : list of int
+        How often each parameter was changed, in the order of `parameters`: a step without its gradient does not count.
+    state : list of dict of str to ndarray
+        The arrays of each parameter, in the same order.
     """
 
     slots = ()  # the names of the arrays that are kept for each parameter
 
-    def __init__(self, parameters, lr, weight_decay=0.0, lr_ratio_B=1.0):
-        for name, value in (("lr", lr), ("weight_decay", weight_decay), ("lr_ratio_B", lr_ratio_B)):
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} was {value!r}; it may be a finite number of at least 0")
-        self.parameters = [p for p in parameters if p.trainable]
-        if not self.parameters:
-            raise ValueError("parameters held nothing trainable: apply a method first (apply_lora, apply_full)")
+    def __init__(self, parameters: Iterable[Parameter | ParameterGroup], lr: float, weight_decay: float = 0.0) -> None:
+        check_rate("lr", lr)
+        check_rate("weight_decay", weight_decay)
+        self.groups = as_groups(parameters)
+        self.parameters = [p for group in self.groups for p in group.parameters]
         self.lr = lr
         self.weight_decay = weight_decay
-        self.lr_ratio_B = lr_ratio_B
         self.steps = 0
+        self.updates = [0] * len(self.parameters)
         self.state = [{slot: get_xp(p.data).zeros_like(p.data) for slot in self.slots} for p in self.parameters]
 
-    def step(self):
+    def step(self) -> None:
         """Change every parameter that has a gradient, in place. ``model.zero_grad()`` forgets the gradients."""
         self.steps += 1
-        for p, state in zip(self.parameters, self.state, strict=True):
+        group_of_each = [group for group in self.groups for _ in group.parameters]
+        for i, (p, group) in enumerate(zip(self.parameters, group_of_each, strict=True)):
             if p.grad is None:
                 continue
-            lr = self.lr * self.lr_ratio_B if p.name.endswith(".B") else self.lr
-            if self.weight_decay:
-                p.data *= 1.0 - lr * self.weight_decay
-            self.update(p, state, lr)
+            self.updates[i] += 1
+            lr = self.lr * group.lr_ratio
+            decay = self.weight_decay if group.weight_decay is None else group.weight_decay
+            if decay:
+                p.data *= 1.0 - lr * decay
+            self.update(p, self.state[i], lr, self.updates[i])
 
-    def update(self, p, state, lr):
-        """Change one parameter, in place."""
+    def update(self, p: Parameter, state: dict[str, Any], lr: float, t: int) -> None:
+        """Change one parameter, in place, for the t-th time."""
         raise NotImplementedError
 
 
@@ -57,11 +70,18 @@ class SGD(Optimizer):
 
     slots = ("velocity",)
 
-    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, lr_ratio_B=1.0):
-        super().__init__(parameters, lr, weight_decay, lr_ratio_B)
+    def __init__(
+        self,
+        parameters: Iterable[Parameter | ParameterGroup],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        check_rate("momentum", momentum)
         self.momentum = momentum
 
-    def update(self, p, state, lr):
+    def update(self, p: Parameter, state: dict[str, Any], lr: float, t: int) -> None:
         velocity = state["velocity"]
         velocity *= self.momentum
         velocity += p.grad
@@ -74,21 +94,32 @@ class AdamW(Optimizer):
     m = beta1 m + (1 - beta1) grad
     v = beta2 v + (1 - beta2) grad^2
     data -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+
+    t counts the gradients that this parameter has had. m and v are means over those, and begin at zero: a parameter
+    whose first gradient comes after 3,000 steps needs the correction of t = 1, not that of t = 3,000.
     """
 
     slots = ("m", "v")
 
-    def __init__(self, parameters, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, lr_ratio_B=1.0):
-        super().__init__(parameters, lr, weight_decay, lr_ratio_B)
+    def __init__(
+        self,
+        parameters: Iterable[Parameter | ParameterGroup],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
         if not all(0.0 <= beta < 1.0 for beta in betas):
-            raise ValueError(f"betas was {betas!r}; each may be 0 <= beta < 1")
+            raise ValueError(f"betas was {betas!r}; each must be 0 <= beta < 1")
+        check_rate("eps", eps)
         self.betas = betas
         self.eps = eps
 
-    def update(self, p, state, lr):
+    def update(self, p: Parameter, state: dict[str, Any], lr: float, t: int) -> None:
         get_xp(data=p.data, grad=p.grad)
         beta1, beta2 = self.betas
-        unbias_m, unbias_v = (1.0 / (1.0 - beta**self.steps) for beta in self.betas)
+        unbias_m, unbias_v = (1.0 / (1.0 - beta**t) for beta in self.betas)
         averages = beta1, 1.0 - beta1, beta2, 1.0 - beta2
         _adamw(p.data, p.grad, state["m"], state["v"], *averages, lr * unbias_m, math.sqrt(unbias_v), float(self.eps))
 
@@ -116,7 +147,7 @@ def _adamw(data, grad, m, v, keep_m, take_m, keep_v, take_v, lr, root_unbias_v, 
     data -= change
 
 
-def clip_gradients(parameters, max_norm):
+def clip_gradients(parameters: Iterable[Parameter], max_norm: float) -> Any:
     """Scale all gradients down together, in place, so that their joint norm is at most `max_norm`.
 
     Where that norm is infinite or NaN nothing can be scaled, and the gradients stay as they are.
@@ -129,6 +160,8 @@ def clip_gradients(parameters, max_norm):
     grads = [p.grad for p in parameters if p.grad is not None]
     xp = get_xp(*grads)
     norm = xp.sqrt(sum((grad * grad).sum() for grad in grads))
+    if max_norm == math.inf:
+        return norm
     factor = xp.where(xp.isfinite(norm), xp.minimum(max_norm / (norm + 1e-6), 1.0), 1.0)
     for grad in grads:
         grad *= factor

@@ -36,7 +36,7 @@ from minilora.training import evaluation, objective
 def every_gradient():
     """dW of frozen weights is computed too, as where nothing says that they are frozen."""
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         linear.linear_dW(dy, cache)
         linear.linear_dbias(dy, cache)
         return linear.linear_dx(dy, cache)

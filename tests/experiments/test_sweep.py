@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import pytest
 
 from minilora.experiments.sweep import Processes, Sweep, leaves_file
-from minilora.training import only_run_in
+from minilora.training import lock_run_folder
 
 calls = []
 
@@ -103,7 +103,7 @@ def test_the_only_run_is_done_here(tmp_path):
 
 
 def test_two_sweeps_of_one_function_do_not_share_a_folder(tmp_path):
-    with only_run_in(tmp_path / "square"), pytest.raises(ValueError, match="another run is writing to .*square"):
+    with lock_run_folder(tmp_path / "square"), pytest.raises(ValueError, match="another run is writing to .*square"):
         Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")
     assert not calls and Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")[0]["square"] == 1
 

@@ -44,19 +44,6 @@ def test_dx_and_drelative_of_attention_are_slopes(mask):
     check_op(layer.forward, layer.backward, INPUTS, ROWS, mask, rng=rng())
 
 
-def test_dx_and_drelative_of_attention_are_independent_wishes():
-    layer = attention()
-    y, cache = layer.forward(X, RELATIVE, ROWS, MASK)
-    dy = rng(6).standard_normal(y.shape)
-    layer.freeze()
-    dx, drelative = layer.backward(dy, cache)
-    assert layer.backward(dy, cache, need_dx=False, need_drelative=False) == (None, None)
-    only_dx, nothing = layer.backward(dy, cache, need_drelative=False)
-    assert nothing is None and np.array_equal(only_dx, dx)
-    nothing, only_drelative = layer.backward(dy, cache, need_dx=False)
-    assert nothing is None and np.array_equal(only_drelative, drelative)
-
-
 @pytest.mark.parametrize("forgotten", ["q_proj", "k_proj"])
 def test_a_drelative_that_forgets_a_projection_fails(monkeypatch, forgotten):
     layer = attention()
@@ -108,16 +95,3 @@ def test_a_convolution_hides_what_is_padding():
     assert not y[~MASK].any()
     residual = np.where(FACTOR > 0, RESIDUAL, 1e3)
     assert np.array_equal(layer.forward(X * FACTOR, residual, FACTOR)[0], y)
-
-
-def test_dx_and_dresidual_of_the_convolution_are_independent_wishes():
-    layer = conv_layer()
-    y, cache = layer.forward(X, RESIDUAL, FACTOR)
-    dy = rng(6).standard_normal(y.shape)
-    layer.freeze()
-    dx, dresidual = layer.backward(dy, cache)
-    only_dx, nothing = layer.backward(dy, cache, need_dresidual=False)
-    assert nothing is None and np.array_equal(only_dx, dx)
-    nothing, only_dresidual = layer.backward(dy, cache, need_dx=False)
-    assert nothing is None and np.array_equal(only_dresidual, dresidual)
-    assert layer.backward(dy, cache, need_dx=False, need_dresidual=False) == (None, None)

@@ -122,15 +122,6 @@ def test_a_forward_in_between_changes_nothing(layer, x, dy):
     assert all(np.array_equal(expected[name], p.grad) for name, p in layer.named_parameters() if p.trainable)
 
 
-def test_without_need_dx_the_gradients_are_the_same_and_dx_is_none(layer, x, dy):
-    _, cache = layer.forward(x)
-    layer.backward(dy, cache)
-    expected = gradients(layer)
-    layer.zero_grad()
-    assert layer.backward(dy, cache, need_dx=False) is None
-    assert all(np.array_equal(expected[name], p.grad) for name, p in layer.named_parameters() if p.trainable)
-
-
 def test_frozen_means_no_gradient_and_the_same_dx(layer, x, dy):
     _, cache = layer.forward(x)
     dx = layer.backward(dy, cache)
@@ -146,7 +137,7 @@ def test_each_parameter_can_be_trained_alone(layer, x, dy):
     for alone in layer.trainable_parameters():
         layer.freeze()
         alone.trainable = True
-        assert layer.backward(dy, cache, need_dx=False) is None
+        layer.backward(dy, cache)
         for name, p in layer.named_parameters():
             assert np.array_equal(p.grad, expected[name]) if p is alone else p.grad is None
 

@@ -110,7 +110,7 @@ class PostLN(Module):
         y, second_cache = self.second.forward(x + h)
         return y, (attn_cache, first_cache, mlp_cache, second_cache)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy, cache):
         attn_cache, first_cache, mlp_cache, second_cache = cache
         dsum = self.second.backward(dy, second_cache)
         dx = dsum + self.mlp.backward(dsum, mlp_cache)
@@ -135,27 +135,27 @@ def test_every_method_of_encoders_works_in_a_post_ln_block(name):
 # ---- mutants
 
 
-def without_the_shortcut(self, dy, cache, need_dx=True):
+def without_the_shortcut(self, dy, cache):
     dh = self.adapter.backward(dy, cache.adapter)
-    return self.base.backward(dh, cache.base, need_dx)
+    return self.base.backward(dh, cache.base)
 
 
-def without_the_adapters_part(self, dy, cache, need_dx=True):
+def without_the_adapters_part(self, dy, cache):
     self.adapter.backward(dy, cache.adapter)
-    return self.base.backward(dy, cache.base, need_dx)
+    return self.base.backward(dy, cache.base)
 
 
-def shortcut_around_the_sublayer(self, dy, cache, need_dx=True):
+def shortcut_around_the_sublayer(self, dy, cache):
     dh = self.adapter.backward(dy, cache.adapter)
-    return dy + self.base.backward(dh, cache.base, True)
+    return dy + self.base.backward(dh, cache.base)
 
 
-def without_the_nonlinearity(self, dy, cache, need_dx=True):
+def without_the_nonlinearity(self, dy, cache):
     dh = self.down.backward(self.up.backward(dy, cache.up), cache.down)
     return dh if self.ln is None else self.ln.backward(dh, cache.ln)
 
 
-def without_the_layernorm(self, dy, cache, need_dx=True):
+def without_the_layernorm(self, dy, cache):
     dh = self.down.backward(cache.gelu.slope * self.up.backward(dy, cache.up), cache.down)
     self.ln.backward(dh, cache.ln)
     return dh

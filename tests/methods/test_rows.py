@@ -84,9 +84,9 @@ def test_every_gradient_is_the_slope_of_the_loss(model):
 def test_a_row_of_dx_that_is_lost_fails(model, monkeypatch, group):
     backward = RowsLinear.backward
 
-    def mutant(self, dy, cache, need_dx=True):
-        dx = backward(self, dy, cache, need_dx)
-        if dx is not None and group < len(self.groups):
+    def mutant(self, dy, cache):
+        dx = backward(self, dy, cache)
+        if group < len(self.groups):
             dx[self.groups[group][1]] = 0.0
         return dx
 

@@ -122,7 +122,7 @@ def test_finetune_needs_nothing_but_mpiexec(tmp_path):
         results[n] = json.loads((tmp_path / str(n) / "result.json").read_text())
         results[n]["losses"] = json.loads((tmp_path / str(n) / "history.json").read_text())["losses"]
     assert results[1]["losses"] == pytest.approx(results[2]["losses"], rel=1e-6)
-    assert results[2]["ranks"] == 2 and results[2]["bytes_per_step"] == 4 * (results[2]["trainable"] + 2)
+    assert results[2]["ranks"] == 2 and results[2]["bytes_per_step"] == 4 * (results[2]["trainable"] + 3)
     assert results[2]["command"].startswith("mpiexec -n 2 minilora finetune") and "ranks" not in results[1]
     status, out, _ = run(2, *MINILORA, *command, tmp_path / "2")
     assert status == 0 and "holds this run already, finished" in out

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from methods.tiny import rng, same_bits
+from methods.tiny import rng, same_bits, tiny_lora
+from minilora.layers import Linear, LoRAFactors, LoRALinear
+from minilora.methods import LoRAConfig, apply_lora, rows_use
 from minilora.parameter import Parameter
-from minilora.training import SGD, AdamW, clip_gradients
+from minilora.training import SGD, AdamW, ParameterGroup, clip_gradients, lora_plus_groups
 
 START = rng(1).standard_normal((4, 3))
 GRADS = rng(2).standard_normal((6, 4, 3)) * np.logspace(-4, 2, 6)[:, None, None]  # of all sizes
@@ -69,11 +71,113 @@ def test_weight_decay_is_decoupled_from_the_gradient(optimizer):
     assert np.allclose(plain[0] - decayed[0], 0.05 * 0.3 * START, rtol=0, atol=1e-14)
 
 
+# ---- groups
+
+
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])
-@pytest.mark.parametrize(("name", "ratio"), [("q_proj.B", 2.0), ("q_proj.A", 1.0), ("fc_in.W", 1.0), ("B.bias", 1.0)])
-def test_lr_ratio_B_is_the_rate_of_B_alone(optimizer, name, ratio):
-    plus = steps_of(lambda parameters: optimizer(parameters, lr=0.05, lr_ratio_B=2.0), name)
-    assert same_bits(plus, steps_of(lambda parameters: optimizer(parameters, lr=0.05 * ratio), name))
+def test_a_group_has_a_rate_and_a_decay_of_its_own(optimizer):
+    def of_group(parameters):
+        other = Parameter(START.copy())
+        return optimizer([ParameterGroup([other]), ParameterGroup(parameters, 2.0, weight_decay=0.3)], lr=0.05)
+
+    assert same_bits(steps_of(of_group), steps_of(lambda p: optimizer(p, lr=0.1, weight_decay=0.3)))
+
+
+@pytest.mark.parametrize("optimizer", [SGD, AdamW])
+def test_a_group_without_a_decay_has_the_optimizers_and_a_schedule_changes_all_rates(optimizer):
+    def of_group(parameters):
+        made = optimizer([ParameterGroup(parameters, 2.0)], lr=123.0, weight_decay=0.3)
+        made.lr = 0.05
+        return made
+
+    assert same_bits(steps_of(of_group), steps_of(lambda p: optimizer(p, lr=0.1, weight_decay=0.3)))
+
+
+def lora_layer(**names):
+    """A LoRALinear whose A and B have these names."""
+    layer = LoRALinear(Linear(START.copy()))
+    A, B = (
+        Parameter(START[:2].copy(), name=names.get("A", "")),
+        Parameter(START[:, :2].copy(), name=names.get("B", "")),
+    )
+    layer.adapters["default"] = LoRAFactors(A, B, 1.0)
+    layer.active = "default"
+    layer.base.freeze()
+    return layer
+
+
+@pytest.mark.parametrize("names", [{}, {"A": "x.B", "B": "x.A"}, {"A": "q_proj.A", "B": "q_proj.B"}], ids=str)
+def test_lora_plus_gives_the_rate_to_what_is_B_whatever_it_is_called(names):
+    layer = lora_layer(**names)
+    for p in (layer.A, layer.B):
+        p.grad = np.ones_like(p.data)
+    A, B = layer.A.data.copy(), layer.B.data.copy()
+    SGD(lora_plus_groups(layer, 16.0), lr=0.1).step()
+    assert np.allclose(A - layer.A.data, 0.1) and np.allclose(B - layer.B.data, 1.6)
+
+
+def test_lora_plus_leaves_anybodys_own_B_alone_and_finds_the_B_of_every_row():
+    model = tiny_lora()
+    apply_lora(model, LoRAConfig(rank=2, targets=("q_proj",)), rng=rng(3), name="other")
+    model.B = Parameter(START.copy(), name="B")  # a model's own, which no LoRA has made
+    with rows_use(model, ["default", "other"]):
+        model.B.trainable = True
+        plain, plus = lora_plus_groups(model, 16.0)
+        assert model.B in plain.parameters
+        assert {p.name.rsplit(".", 1)[1] for p in plus.parameters} == {"B"}
+        assert len(plus.parameters) == sum(p.name.endswith(".B") for p in model.trainable_parameters()) > 2
+        assert (plain.lr_ratio, plus.lr_ratio) == (1.0, 16.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda p: [ParameterGroup([p]), ParameterGroup([p])],
+            ValueError,
+            "Parameter.* twice; each must be there once",
+        ),
+        (lambda p: [ParameterGroup([p]), p], TypeError, "parameters held a ParameterGroup; each must be a Parameter"),
+        (lambda p: [START], TypeError, "parameters held a ndarray; each must be a Parameter"),
+        (lambda p: [ParameterGroup([p], lr_ratio=-1.0)], ValueError, "lr_ratio was -1.0; it must be a finite number"),
+        (lambda p: [ParameterGroup([p], weight_decay=math.nan)], ValueError, "weight_decay was nan; it must be"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        SGD(make(Parameter(START.copy())), lr=0.1)
+
+
+# ---- each parameter counts its own steps
+
+
+def test_a_first_gradient_after_many_steps_moves_a_weight_as_far_as_one_in_the_first_step():
+    """Adam's first step is lr * grad / |grad|, whenever it comes."""
+    early, late = Parameter(np.zeros(3)), Parameter(np.zeros(3))
+    optimizer = AdamW([early, late], lr=0.01)
+    for _ in range(3000):
+        early.grad = np.ones(3)
+        optimizer.step()
+    late.grad, early.grad = np.ones(3), None
+    optimizer.step()
+    assert late.data == pytest.approx(-0.01, rel=1e-6)
+    assert optimizer.updates == [3000, 1] and optimizer.steps == 3001
+
+
+@pytest.mark.parametrize("optimizer", [SGD, AdamW])
+def test_steps_without_a_gradient_leave_no_trace(optimizer):
+    def steps(pauses):
+        p, other = Parameter(START.copy()), Parameter(START.copy())
+        made, other.grad = optimizer([p, other], lr=0.05, weight_decay=0.3), GRADS[0]
+        for grad in GRADS:
+            for _ in range(pauses):
+                p.grad = None
+                made.step()
+            p.grad = grad
+            made.step()
+        return p.data
+
+    assert same_bits(steps(0), steps(3))
 
 
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])
@@ -102,10 +206,10 @@ def test_a_step_keeps_the_array_the_dtype_and_the_gradient(optimizer):
 
 
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])
-@pytest.mark.parametrize("name", ["lr", "weight_decay", "lr_ratio_B"])
-@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "fast", None])
+@pytest.mark.parametrize("name", ["lr", "weight_decay"])
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "fast", None, True])
 def test_a_rate_that_cannot_be_is_refused_by_name(optimizer, name, value):
-    with pytest.raises(ValueError, match=f"{name} was {value!r}; it may be a finite number of at least 0"):
+    with pytest.raises(ValueError, match=f"{name} was {value!r}; it must be a finite number of at least 0"):
         optimizer([Parameter(START)], **({"lr": 0.1} | {name: value}))
 
 

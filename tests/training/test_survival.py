@@ -13,7 +13,7 @@ import pytest
 
 from methods.tiny import same_bits, tiny_lora, weights_of
 from minilora.files import load_arrays
-from minilora.training import Stopped, only_run_in, resume_newest, run_folder
+from minilora.training import Stopped, lock_run_folder, resume_newest, run_folder
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS
 from training.runs import draw, run, trainer
 
@@ -185,26 +185,26 @@ def test_an_empty_folder_has_nothing_to_continue(tmp_path):
 def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(tmp_path):
     run(tiny_lora(), folder=tmp_path, checkpoint_every=2)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with only_run_in(tmp_path), pytest.raises(ValueError, match=f"another run is writing to {tmp_path}"):
+    with lock_run_folder(tmp_path), pytest.raises(ValueError, match=f"another run is writing to {tmp_path}"):
         run(tiny_lora(), folder=tmp_path, seed=5)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_another_process_is_refused_too_and_a_killed_one_holds_nothing(tmp_path):
     program = (
-        "import sys, time; from minilora.training import only_run_in\n"
-        "with only_run_in(sys.argv[1]): print('in', flush=True); time.sleep(60)"
+        "import sys, time; from minilora.training import lock_run_folder\n"
+        "with lock_run_folder(sys.argv[1]): print('in', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "in\n"
-        with pytest.raises(ValueError, match="another run"), only_run_in(tmp_path):
+        with pytest.raises(ValueError, match="another run"), lock_run_folder(tmp_path):
             pass
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
-    with only_run_in(tmp_path):
+    with lock_run_folder(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -239,8 +239,8 @@ def test_windows_locks_the_first_byte_and_lets_go_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "msvcrt", system, raising=False)
     monkeypatch.setattr(Path, "unlink", refuse_to_remove)
     for _ in range(2):
-        with only_run_in(tmp_path):
+        with lock_run_folder(tmp_path):
             assert [(position, nbytes) for _, position, nbytes in system.locked] == [(0, 1)]
-            with pytest.raises(ValueError, match="another run"), only_run_in(tmp_path):
+            with pytest.raises(ValueError, match="another run"), lock_run_folder(tmp_path):
                 pass
         assert not system.locked and (tmp_path / run_folder.LOCK).exists()

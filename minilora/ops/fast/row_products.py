@@ -33,9 +33,9 @@ def transposed_times(a: Array, b: Array) -> Array:
 
 
 def sum_of_rows(x: Array) -> Array:
-    """The sum over all axes but the last, (..., C) -> (C,), as a vector-matrix product."""
+    """The sum over all axes but the last, (..., C) -> (C,); on a CPU as a vector-matrix product."""
     x = rows(x)
-    return constant_vector(get_xp(x=x), len(x), 1.0, x.dtype) @ x
+    return constant_vector(get_xp(x=x), len(x), 1.0, x.dtype) @ x if on_host(x) else x.sum(axis=0)
 
 
 def row_sum(x: Array) -> Array:

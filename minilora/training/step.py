@@ -1,0 +1,64 @@
+"""One step of training."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from minilora.arrays.backend import to_numpy
+from minilora.parameter import Module
+from minilora.training.divergence import check_gradients, check_loss
+from minilora.training.objective import loss_and_backward
+from minilora.training.optimizers import Optimizer, clip_gradients
+
+
+def train_step(
+    model: Module,
+    optimizer: Optimizer,
+    batch: Any,
+    *,
+    lr: float,
+    max_norm: float = math.inf,
+    backward: Callable[[Module, Any], Any] = loss_and_backward,
+) -> tuple[float, float]:
+    """Forward, backward, clip, step: everything that training does, once.
+
+        optimizer = AdamW(model.parameters(), lr=1e-3)
+        for batch in batches:
+            loss, norm = train_step(model, optimizer, batch, lr=1e-3)
+
+    Parameters
+    ----------
+    model : Module
+        What is trainable in it has gradients afterwards.
+    optimizer : Optimizer
+        Of the model's parameters.
+    batch : Batch
+        On the host.
+    lr : float
+        The learning rate of this step.
+    max_norm : float
+        The gradients' joint norm is clipped to this.
+    backward : callable, optional
+        ``backward(model, batch) -> loss``, which adds the loss's gradient into every trainable parameter's. With
+        dropout it is ``functools.partial(loss_and_backward, rng=rng)``.
+
+    Returns
+    -------
+    loss : float
+        Of the weights before the step.
+    norm : float
+        Of all gradients together, before clipping.
+
+    Raises
+    ------
+    Diverged
+        If the loss or a gradient is infinite or NaN; no weight has changed.
+    """
+    model.zero_grad()
+    loss = float(to_numpy(backward(model, batch)))
+    check_loss(loss, model, optimizer.steps + 1)
+    norm = float(to_numpy(clip_gradients(model.parameters(), max_norm)))
+    check_gradients(norm, model.parameters(), optimizer.steps + 1)
+    optimizer.lr = lr
+    optimizer.step()
+    return loss, norm
