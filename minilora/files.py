@@ -5,12 +5,23 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from minilora.arrays.backend import to_numpy
+from minilora.limits import (
+    MOST_JSON_BYTES,
+    check_fields,
+    check_header,
+    check_header_text,
+    check_names,
+    one_line_errors,
+    parse_json,
+    shown,
+)
 
 
 class DamagedFile(ValueError):
@@ -38,7 +49,7 @@ def write_atomically(path, content, *, previous=None):
 
 
 def write_together(contents):
-    """The same for several files, a dict of path to content: none takes its place before all are written."""
+    """Write several files, a dict of path to content: none takes its place before all are written."""
     _write(contents, {})
 
 
@@ -49,7 +60,7 @@ def _write(contents, previous):
         for path, content in contents.items():
             path = Path(path)
             if path.is_dir():
-                raise IsADirectoryError(f"{path} is a folder; it may be a file")
+                raise IsADirectoryError(f"{path} is a folder; it must be a file")
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries[path] = path.with_name(f".{path.name}.{os.getpid()}")
             with open(temporaries[path], "wb") as file:
@@ -65,7 +76,7 @@ def _write(contents, previous):
             _sync_folder(folder)
     except OSError as error:
         if error.errno is not None:
-            error.filename, error.filename2 = str(path), None  # not the temporary file's, which nobody knows
+            raise OSError(error.errno, error.strerror, str(path)) from None  # not the temporary file's: nobody knows it
         raise
     finally:
         for temporary in temporaries.values():
@@ -86,8 +97,50 @@ def _sync_folder(folder):
 
 
 def write_json(path, content):
-    """Write `content` as readable JSON."""
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    """Write `content` as readable JSON.
+
+    Raises
+    ------
+    ValueError
+        If it holds a number that is infinite or NaN: JSON has none.
+    """
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{path} was not written: its numbers must be finite ({error})") from None
+    write_atomically(path, text + "\n")
+
+
+@one_line_errors()
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, it is too large, or holds something else; the message names it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    if (size := path.stat().st_size) > MOST_JSON_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes; it must have at most {MOST_JSON_BYTES:,}")
+    content = parse_json(path.read_bytes(), path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}; it must hold a JSON object")
+    return content
+
+
+@one_line_errors()
+def read_fields(path: str | Path, fields: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object in a file, once each of `fields` is there and has its type; see `limits.check_fields`.
+
+    Raises
+    ------
+    ValueError
+        As of `read_json`, and if a field is missing or has another type; the message names the file and the field.
+    """
+    return check_fields(read_json(path), fields, path)
 
 
 def save_arrays(path, arrays, about, *, previous=None):
@@ -103,16 +156,25 @@ def save_arrays(path, arrays, about, *, previous=None):
         of the arrays, "sha256".
     previous : str or Path, optional
         See `write_atomically`.
+
+    Raises
+    ------
+    ValueError
+        If it would be a file that `load_arrays` refuses.
     """
     host = {name: numpy.asarray(to_numpy(array), order="C") for name, array in arrays.items()}
     about = {**about, "sha256": _checksum(host, about)}
-    write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}), previous=previous)
+    check_names(list(host), path)
+    text = json.dumps(about, allow_nan=False)
+    check_header_text(text.encode(), path)
+    write_atomically(path, save(host, metadata={"minilora": text}), previous=previous)
 
 
 def _checksum(arrays, about):
     return fingerprint(dict(sorted(arrays.items())), json.dumps(about))
 
 
+@one_line_errors()
 def load_arrays(path, *kinds):
     """Read what `save_arrays` wrote.
 
@@ -120,7 +182,7 @@ def load_arrays(path, *kinds):
     ----------
     path : str or Path
     *kinds : str
-        What the file's ``about["kind"]`` may be.
+        What the file's ``about["kind"]`` must be: one of these.
 
     Returns
     -------
@@ -137,10 +199,14 @@ def load_arrays(path, *kinds):
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     try:
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {}).get("minilora", "{}"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            names = list(file.keys())
+            check_names(names, path)
+            about = parse_json((file.metadata() or {}).get("minilora", "{}"), path)
+            known = isinstance(about, dict) and ("sha256" in about or about.get("kind") in kinds)
+            arrays = {name: file.get_tensor(name) for name in names} if known else {}  # somebody else's may be huge
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise DamagedFile(f"{path} is not a file that minilora wrote, or it is damaged: {error}") from None
     if not isinstance(about, dict):
         raise DamagedFile(f"{path} is not a file that minilora wrote: its description is a {type(about).__name__}")
@@ -149,7 +215,7 @@ def load_arrays(path, *kinds):
         raise DamagedFile(f"{path} is damaged: it does not hold what was written, by the checksum that it holds")
     if about.get("kind") not in kinds:
         expected = " or ".join(map(repr, kinds))
-        raise ValueError(f"{path} holds {about.get('kind') or 'something unknown'!r}; expected {expected}")
+        raise ValueError(f"{path} holds {shown(about.get('kind') or 'something unknown')}; expected {expected}")
     return arrays, about
 
 

@@ -15,7 +15,6 @@ import math
 import numpy
 
 from minilora.arrays.backend import to_numpy
-from minilora.ops import cross_entropy_backward, cross_entropy_forward
 
 
 class GradientError(AssertionError):
@@ -159,16 +158,15 @@ def _compare(name, analytic, numerical, bound):
     return error
 
 
-def check_model(model, ids, targets, mask=None, *, rng, h=1e-5, absolute=1e-8, relative=1e-6):
+def check_model(model, batch, *, rng, h=1e-5, absolute=1e-8, relative=1e-6):
     """Check a whole model's backward: the slope of the loss along one random direction for each trainable parameter.
 
     Parameters
     ----------
-    model : Module
-        With ``logits, cache = model.forward(ids)`` and ``model.backward(dlogits, cache)``, float64 parameters.
-    ids : integer ndarray of shape (N, T)
-    targets : integer ndarray of the shape of the logits without the last axis
-    mask : boolean ndarray of that shape, optional
+    model : Model
+        With ``loss, cache = model.loss(batch)`` and ``model.backward_loss(dloss, cache)``, float64 parameters.
+    batch : LMBatch, ClassificationBatch or MaskedBatch
+        What the model's loss takes.
     rng : numpy.random.Generator
     h : float
     absolute, relative : float
@@ -185,12 +183,11 @@ def check_model(model, ids, targets, mask=None, *, rng, h=1e-5, absolute=1e-8, r
         Naming every parameter that fails, with both slopes and the bound.
     """
     model.zero_grad()
-    logits, cache = model.forward(ids)
-    _, loss_cache = cross_entropy_forward(logits, targets, mask)
-    model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    _, cache = model.loss(batch)
+    model.backward_loss(1.0, cache)
 
     def loss():
-        return float(to_numpy(cross_entropy_forward(model.forward(ids)[0], targets, mask)[0]))
+        return float(to_numpy(model.loss(batch)[0]))
 
     slopes, failures = {}, []
     for name, p in model.named_parameters():

@@ -6,7 +6,7 @@ import pytest
 from device_array import DeviceArray, count_synchronisations, to_fake_device, to_host
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.training import AdamW
-from models.tiny_deberta import IDS, LABELS, MASK, tiny_classifier
+from models.tiny_deberta import BATCH, IDS, MASK, tiny_classifier
 from models.tiny_encoders import rng
 
 
@@ -28,7 +28,7 @@ def device_model(adapted):
 
 
 def loss_and_gradients(model):
-    loss, cache = model.loss(IDS, MASK, LABELS, rng(5))
+    loss, cache = model.loss(BATCH, rng=rng(5))
     model.backward_loss(0.5, cache)
     return {"loss": loss} | {p.name: p.grad for p in model.trainable_parameters()}
 
@@ -56,11 +56,11 @@ def test_what_lives_on_the_host_is_refused_by_name():
     model = device_model(adapted=True)
     with pytest.raises(ValueError, match="the model lives in device_xp, but ids lives in numpy"):
         model.forward(IDS)
-    ids, mask = model.encoder.place(IDS, MASK)
+    ids, mask = model.encoder.to_model(IDS, MASK)
     with pytest.raises(ValueError, match="lives in"):
         model.forward(ids, MASK)
-    with pytest.raises(ValueError, match="mask lived on a device already"):
-        model.loss(IDS, mask, LABELS)
+    with pytest.raises(ValueError, match="padding_mask lived on a device already"):
+        model.loss(BATCH._replace(padding_mask=mask))
     model.encoder.wre.W.data = to_host(model.encoder.wre.W.data)
     with pytest.raises(ValueError, match="lives in numpy"):
         model.forward(ids, mask)

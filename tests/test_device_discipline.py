@@ -58,7 +58,7 @@ def assert_agree(host, device):
 
 def place(model, batch):
     """ids, targets and mask where the model lives."""
-    return model.place_ids(batch.ids), model.xp.asarray(batch.targets), model.xp.asarray(batch.mask)
+    return model.to_model(batch.ids), model.xp.asarray(batch.targets), model.xp.asarray(batch.loss_mask)
 
 
 def gradients(model):
@@ -246,11 +246,11 @@ def loss_with_host_targets(model):
 
 def loss_with_a_host_mask(model):
     ids, targets, _ = place(model, BATCH)
-    cross_entropy_forward(model.forward(ids)[0], targets, BATCH.mask)
+    cross_entropy_forward(model.forward(ids)[0], targets, BATCH.loss_mask)
 
 
 def device_ids_placed_again(model):
-    model.place_ids(to_fake_device(BATCH.ids))
+    model.to_model(to_fake_device(BATCH.ids))
 
 
 def clip_with_one_host_gradient(model):
@@ -269,7 +269,7 @@ def clip_with_one_host_gradient(model):
         (forward_with_a_host_gain, "gain lives in numpy, but x lives in device_xp"),
         (loss_with_host_targets, "targets lives in numpy, but logits lives in device_xp"),
         (loss_with_a_host_mask, "loss_mask lives in numpy, but logits lives in device_xp"),
-        (device_ids_placed_again, "ids lived on a device already; they must be a NumPy array"),
+        (device_ids_placed_again, "ids lived on a device already; it must be a NumPy array"),
         (clip_with_one_host_gradient, "argument 1 lives in numpy, but argument 0 lives in device_xp"),
     ],
 )

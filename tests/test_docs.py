@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.speed_page import PAGES, blocks, filled
-from minilora.arguments import parser
+from minilora.cli.verbs import parse
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SPEED = (DOCS / "speed.md").read_text()
@@ -25,7 +25,7 @@ def test_every_table_is_shown():
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"^`?(minilora .*?)`?$", SPEED, re.MULTILINE))))
 def test_a_command_is_understood(command):
-    parser().parse_args(shlex.split(command)[1:])
+    parse(shlex.split(command)[1:])
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)", SPEED))

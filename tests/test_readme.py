@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from minilora.arguments import parser
-from minilora.experiments.demo_report import samples, table
+from minilora.cli.demo import samples, table
+from minilora.cli.verbs import parse
 from minilora.models import bundled_recipe
 from minilora.ops import lora_linear_backward
 
@@ -70,7 +70,7 @@ def test_the_bundled_decoders_numbers_are_those_of_its_recipe():
 
 @pytest.mark.parametrize("command", re.findall(r"^(minilora .*?)(?:  +#.*)?$", "\n".join(blocks("sh")), re.MULTILINE))
 def test_a_command_is_understood(command):
-    parser().parse_args(shlex.split(command)[1:])
+    parse(shlex.split(command)[1:])
 
 
 def test_every_make_target_exists():

@@ -209,12 +209,14 @@ for name, p in model.blocks[0].named_parameters():
 # and a small model is enough:
 
 # %%
+from minilora.data import LMBatch
 from minilora.gradcheck import check_model
 
 rng = np.random.default_rng(0)
 tiny = GPT(GPTConfig(vocab_size=11, n_positions=7, n_layer=2, d_model=12, n_head=3), rng, dtype="float64")
 some_ids, some_targets = rng.integers(0, 11, (2, 2, 5))  # (N, T) each
-slopes = check_model(tiny, some_ids, some_targets, rng=rng)
+batch = LMBatch(some_ids, some_targets, loss_mask=np.ones((2, 5), dtype=bool))
+slopes = check_model(tiny, batch, rng=rng)
 analytic, numerical = slopes["blocks.0.attn.v_proj.W"]
 print(f"{len(slopes)} parameters checked; v_proj.W: backward {analytic:.9f}, the loss's slope {numerical:.9f}")
 
@@ -290,7 +292,7 @@ print([p.name for p in model.trainable_parameters()])
 # %% [markdown]
 # ## On a GPU
 #
-# `load_bundled("decoder", device="gpu")` and every line above (with ids made by `model.place_ids(ids)`) is the same;
+# `load_bundled("decoder", device="gpu")` and every line above (with ids made by `model.to_model(ids)`) is the same;
 # the caches then hold CuPy arrays, which `to_numpy` brings to the host to be drawn. Attention is computed in one tile
 # instead of several: there is enough room for all of $T \times T$.
 #

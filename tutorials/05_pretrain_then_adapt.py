@@ -57,13 +57,13 @@ for example in task.splits["train"][:3]:
 # $$\sum_{(x, y)} \sum_t \log p(y_t \mid x, y_{<t}).$$
 #
 # Read it closely: the sum runs over the tokens of $y$. The source $x$ stands to the right of the bar; it is read, but
-# not predicted. So a batch has a third array beside ids and targets, a **mask**, True where a target counts. In one
-# row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as well):
+# not predicted. So a batch has a third array next to ids and targets, a **loss mask**, True where a target counts. In
+# one row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as well):
 
 # %%
-batch = task.sample_batch(np.random.default_rng(0), 1)  # ids, targets and mask of shape (N, T)
+batch = task.sample_batch(np.random.default_rng(0), 1)  # ids, targets and loss_mask of shape (N, T)
 text = "".join(chr(byte) if byte != EOT else "■" for byte in batch.targets[0])
-plots.marked_text(text, batch.mask[0], marked="y: counts in the loss", unmarked="x: is read only", width=70)
+plots.marked_text(text, batch.loss_mask[0], marked="y: counts in the loss", unmarked="x: is read only", width=70)
 
 # %% [markdown]
 # It makes a difference. Asked for all of it, the model is judged mostly by how well it guesses attributes, which
@@ -71,10 +71,11 @@ plots.marked_text(text, batch.mask[0], marked="y: counts in the loss", unmarked=
 
 # %%
 base = load_bundled("decoder")
-ids, targets, mask = next(iter(task.batches("test")))  # (N, T) each
-for name, counted in ("y only", mask), ("x and y", np.ones_like(mask)):
-    loss, _ = base.loss(ids, targets, counted, need_grad=False)
-    print(f"{name:8} {counted.sum():5} targets, {loss / np.log(2):.2f} bits a byte")
+y_only = next(iter(task.batches("test")))  # ids, targets and loss_mask of shape (N, T)
+x_and_y = y_only._replace(loss_mask=np.ones_like(y_only.loss_mask))
+for name, batch in ("y only", y_only), ("x and y", x_and_y):
+    loss, _ = base.loss(batch, need_grad=False)
+    print(f"{name:8} {batch.n_targets:5} targets, {loss / np.log(2):.2f} bits a byte")
 
 # %% [markdown]
 # ## Adapting, twice

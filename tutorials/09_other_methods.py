@@ -18,6 +18,7 @@ import numpy as np
 
 from minilora import apply_method, load_bundled, plots
 from minilora.accounting import count_parameters
+from minilora.data import LMBatch
 
 rng = np.random.default_rng(0)
 model = load_bundled("decoder")
@@ -80,7 +81,7 @@ plots.bars({name.removeprefix("blocks.0."): size for name, size in biases.items(
 
 # %%
 bitfit, ids = models["bitfit"], rng.integers(0, V, (2, 33))  # (N, T + 1)
-_, cache = bitfit.loss(ids[:, :-1], ids[:, 1:], np.ones((2, 32), dtype=bool))
+_, cache = bitfit.loss(LMBatch(ids[:, :-1], ids[:, 1:], np.ones((2, 32), dtype=bool)))
 bitfit.backward_loss(1.0, cache)
 attention = bitfit.blocks[0].attn
 for name in "q_proj", "k_proj", "v_proj", "o_proj":

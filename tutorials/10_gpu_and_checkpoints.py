@@ -62,13 +62,13 @@ if not gpu_available():
 # - **Attention.** On a CPU in tiles that fit the cache, and none above the diagonal. On a GPU in one.
 # - **A batch.** Shared out among the cores of a CPU; whole on a GPU.
 #
-# Token ids are checked on the host and then placed. The time of a forward pass, for texts of growing length:
+# Token ids are checked on the host, then moved to the model. The time of a forward pass, for texts of growing length:
 
 
 # %%
 def forward_ms(model, T):
     """The smallest of five times of a forward pass of one text of T bytes, in milliseconds."""
-    ids = model.place_ids(np.full((1, T), 65))  # (N, T)
+    ids = model.to_model(np.full((1, T), 65))  # (N, T)
     return 1e3 * min(timeit.repeat(lambda: to_numpy(model.forward(ids)[0]), number=1, repeat=5))
 
 
@@ -84,7 +84,7 @@ plots.curves(times, x="bytes in the text, $T$", y="milliseconds", log="xy")
 
 # %%
 ids = np.frombuffer(b"The function returns", dtype=np.uint8).astype(int)[None]  # (N, T)
-logits = {device: to_numpy(model.forward(model.place_ids(ids))[0]) for device, model in models.items()}
+logits = {device: to_numpy(model.forward(model.to_model(ids))[0]) for device, model in models.items()}
 for device in devices[1:]:
     difference = np.linalg.norm(logits[device] - logits["cpu"]) / np.linalg.norm(logits["cpu"])
     print(f"{device} against cpu, relative difference of the logits: {difference:.0e}")

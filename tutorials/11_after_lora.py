@@ -16,6 +16,7 @@
 import numpy as np
 
 from minilora import LoRAConfig, apply_lora, load_bundled, plots
+from minilora.data import LMBatch
 from minilora.ops import lora_linear_backward, lora_linear_forward
 from minilora.parameter import Parameter
 from minilora.training import AdamW, ParameterGroup
@@ -303,7 +304,7 @@ logits = lora.forward(ids)[0]  # (N, T, V)
 print(f"largest difference of the logits: {np.abs(model.forward(ids)[0] - logits).max():.0e}")
 apply_lora(lora, LoRAConfig(rank=16, alpha=16), rng=rng)
 for name, adapted in ("LoRA", lora), ("PiSSA", model):
-    _, cache = adapted.loss(ids[:, :-1], ids[:, 1:], np.ones((2, 32), dtype=bool))
+    _, cache = adapted.loss(LMBatch(ids[:, :-1], ids[:, 1:], np.ones((2, 32), dtype=bool)))
     adapted.backward_loss(1.0, cache)
     q = adapted.blocks[0].attn.q_proj
     print(f"{name:5}  norm of dA {np.linalg.norm(q.A.grad):.3f}, of dB {np.linalg.norm(q.B.grad):.3f}")

@@ -66,10 +66,10 @@ class Settings:
     rank: int = 8
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     blocks: int = 2
-    size: int = 16
+    size: int = 8
     leave_out: int = 1
-    before: int = 8
-    after: int = 8
+    before: int = 5
+    after: int = 5
 
     def __post_init__(self):
         object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))

@@ -2,7 +2,7 @@
 
 from minilora.data.batches import (
     SEPARATOR,
-    Batch,
+    LMBatch,
     encode_documents,
     encode_example,
     pair_batch,
@@ -11,8 +11,8 @@ from minilora.data.batches import (
 )
 from minilora.data.classification import (
     CLASSIFICATION_TASKS,
+    ClassificationBatch,
     ClassificationTask,
-    LabelledBatch,
     has_classes,
     load_classification_task,
 )
@@ -64,7 +64,7 @@ __all__ = [
     "EncoderTokenizer",
     "pad_rows",
     "LabelledExample",
-    "LabelledBatch",
+    "ClassificationBatch",
     "CATEGORIES",
     "character_names",
     "names_by_hash",
@@ -80,7 +80,7 @@ __all__ = [
     "encode_text_rows",
     "masked_window_batch",
     "masked_windows",
-    "Batch",
+    "LMBatch",
     "encode_documents",
     "encode_example",
     "window_batch",

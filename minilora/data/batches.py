@@ -15,7 +15,7 @@ from minilora.data.tokenizer import EOT, ByteTokenizer
 SEPARATOR = "\n"  # between the source and the target of an example
 
 
-class Batch(NamedTuple):
+class LMBatch(NamedTuple):
     """N rows of T tokens, and what should follow each.
 
     Attributes
@@ -24,18 +24,18 @@ class Batch(NamedTuple):
         What the model reads.
     targets : ndarray of shape (N, T), int64
         targets[n, t] is the token that follows ids[n, t].
-    mask : ndarray of shape (N, T), bool
+    loss_mask : ndarray of shape (N, T), bool
         True where the loss counts.
     """
 
     ids: np.ndarray
     targets: np.ndarray
-    mask: np.ndarray
+    loss_mask: np.ndarray
 
     @property
     def n_targets(self) -> int:
         """Over how many targets the loss is a mean."""
-        return int(self.mask.sum())
+        return int(self.loss_mask.sum())
 
 
 def encode_documents(texts: Iterable[str], tokenizer: ByteTokenizer) -> np.ndarray:
@@ -46,7 +46,7 @@ def encode_documents(texts: Iterable[str], tokenizer: ByteTokenizer) -> np.ndarr
     return np.concatenate(rows)
 
 
-def window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_size: int, length: int) -> Batch:
+def window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_size: int, length: int) -> LMBatch:
     """Windows from random places of a row of tokens, for training a language model; every token counts.
 
     Parameters
@@ -62,10 +62,10 @@ def window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_size: in
         raise ValueError(f"tokens must hold at least length + 1 = {length + 1} tokens, not {len(tokens)}")
     starts = rng.integers(0, len(tokens) - length, size=batch_size)  # (N,)
     places = starts[:, None] + np.arange(length)  # (N, T)
-    return Batch(tokens[places], tokens[places + 1], np.ones(places.shape, dtype=bool))
+    return LMBatch(tokens[places], tokens[places + 1], np.ones(places.shape, dtype=bool))
 
 
-def windows(tokens: np.ndarray, *, length: int, batch_size: int) -> Iterator[Batch]:
+def windows(tokens: np.ndarray, *, length: int, batch_size: int) -> Iterator[LMBatch]:
     """Windows side by side, in order, for evaluation: each token is a target that counts exactly once.
 
     The first token follows an EOT. The last window is padded, with a mask that is False there.
@@ -88,7 +88,7 @@ def windows(tokens: np.ndarray, *, length: int, batch_size: int) -> Iterator[Bat
     mask = (np.arange(n_windows * length) < len(tokens)).reshape(n_windows, length)
     for start in range(0, n_windows, batch_size):
         rows = slice(start, start + batch_size)
-        yield Batch(ids[rows], targets[rows], mask[rows])
+        yield LMBatch(ids[rows], targets[rows], mask[rows])
 
 
 def encode_example(example: Example, tokenizer: ByteTokenizer) -> tuple[np.ndarray, int]:
@@ -105,7 +105,7 @@ def encode_example(example: Example, tokenizer: ByteTokenizer) -> tuple[np.ndarr
     return np.concatenate((source, target, [EOT])), len(source)
 
 
-def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_length: int) -> Batch:
+def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_length: int) -> LMBatch:
     """Examples as rows, padded to the longest. The loss counts on the target and its EOT only.
 
     That is the objective of the paper's equation 2: the sum over t of log p(y_t | x, y_<t), where x, the
@@ -137,7 +137,7 @@ def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_len
         ids[n, :length] = tokens[:-1]
         targets[n, :length] = tokens[1:]
         mask[n, n_source - 1 : length] = True  # the line break, at n_source - 1, is followed by the target
-    return Batch(ids, targets, mask)
+    return LMBatch(ids, targets, mask)
 
 
 def check_at_least_one(**sizes: int) -> None:

@@ -25,19 +25,19 @@ CLASSIFICATION_TASKS = {
 TASK_FILES = (".csv", ".jsonl")
 
 
-class LabelledBatch(NamedTuple):
+class ClassificationBatch(NamedTuple):
     """N texts, padded to the longest, and the class of each.
 
     Attributes
     ----------
     ids : ndarray of shape (N, T), int64
-    mask : ndarray of shape (N, T), bool
+    padding_mask : ndarray of shape (N, T), bool
         True at real tokens, False at padding.
     labels : ndarray of shape (N,), int64
     """
 
     ids: np.ndarray
-    mask: np.ndarray
+    padding_mask: np.ndarray
     labels: np.ndarray
 
     @property
@@ -97,7 +97,7 @@ class ClassificationTask:
         self.labels = {split: np.array([index[e.label] for e in self.splits[split]], np.int64) for split in SPLITS}
         self.id = corpus_id(f"{e.text}\n{e.second}\n{e.label}" for split in SPLITS for e in self.splits[split])
 
-    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LabelledBatch:
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> ClassificationBatch:
         """Training examples of about the same length, so that little is padding; each is equally likely.
 
         Four times as many as are needed are drawn and sorted by length, and one quarter of them is taken.
@@ -108,7 +108,7 @@ class ClassificationTask:
         start = batch_size * rng.integers(4)
         return self._batch("train", drawn[start : start + batch_size])
 
-    def batches(self, split: str, batch_size: int = 16) -> Iterator[LabelledBatch]:
+    def batches(self, split: str, batch_size: int = 16) -> Iterator[ClassificationBatch]:
         """All of a split, in order."""
         check_split(split)
         n = len(self.tokens[split])
@@ -116,8 +116,8 @@ class ClassificationTask:
             yield self._batch(split, range(start, min(start + batch_size, n)))
 
     def _batch(self, split, chosen):
-        ids, mask = pad_rows([self.tokens[split][i] for i in chosen])
-        return LabelledBatch(ids, mask, self.labels[split][chosen])
+        ids, padding_mask = pad_rows([self.tokens[split][i] for i in chosen])
+        return ClassificationBatch(ids, padding_mask, self.labels[split][chosen])
 
 
 def load_classification_task(name: str | Path, *, length: float) -> ClassificationTask:

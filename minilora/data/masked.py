@@ -22,23 +22,23 @@ class MaskedBatch(NamedTuple):
     ----------
     ids : ndarray of shape (N, T), int64
         What the model reads.
-    mask : ndarray of shape (N, T), bool
+    padding_mask : ndarray of shape (N, T), bool
         True at real tokens, False at padding.
     targets : ndarray of shape (N, T), int64
         The tokens before any was hidden.
-    counted : ndarray of shape (N, T), bool
+    loss_mask : ndarray of shape (N, T), bool
         True where the loss counts: at the chosen bytes.
     """
 
     ids: np.ndarray
-    mask: np.ndarray
+    padding_mask: np.ndarray
     targets: np.ndarray
-    counted: np.ndarray
+    loss_mask: np.ndarray
 
     @property
     def n_targets(self) -> int:
         """Over how many targets the loss is a mean."""
-        return int(self.counted.sum())
+        return int(self.loss_mask.sum())
 
 
 def encode_text_rows(texts: Iterable[str]) -> np.ndarray:
@@ -115,9 +115,9 @@ def masked_windows(tokens: np.ndarray, *, length: int, batch_size: int, seed: in
 
 def masked_batch(windows: list[np.ndarray], rng: np.random.Generator) -> MaskedBatch:
     """Windows as rows <s> window </s>, padded to the longest, with some of their bytes hidden."""
-    targets, mask = pad_rows([np.concatenate(([START], window, [END])) for window in windows])
-    ids, counted = hide(targets, rng)
-    return MaskedBatch(ids, mask, targets, counted)
+    targets, padding_mask = pad_rows([np.concatenate(([START], window, [END])) for window in windows])
+    ids, loss_mask = hide(targets, rng)
+    return MaskedBatch(ids, padding_mask, targets, loss_mask)
 
 
 def check_length(length: int) -> None:

@@ -51,7 +51,7 @@ class PairTask:
         self._by_length = sorted(self.splits["train"], key=lambda e: len(e.source) + len(e.target))
 
     def sample_batch(self, rng, batch_size):
-        """A Batch of training examples of about the same length, so that little of it is padding."""
+        """An LMBatch of training examples of about the same length, so that little of it is padding."""
         n = len(self._by_length)
         reach = min(2 * batch_size, n - 1)
         chosen = rng.integers(0, n) + rng.integers(-reach, reach + 1, batch_size)
@@ -99,7 +99,7 @@ class TextTask:
         self.tokens = {split: encode_documents(self.texts[split], self.tokenizer) for split in SPLITS}
 
     def sample_batch(self, rng, batch_size):
-        """A Batch of windows from random places of the training text."""
+        """An LMBatch of windows from random places of the training text."""
         length = min(self.length, len(self.tokens["train"]) - 1)
         return window_batch(self.tokens["train"], rng, batch_size=batch_size, length=length)
 

@@ -5,8 +5,8 @@
 
 The text of an exercise lies in `tutorials/exercises/`, one file each, with the solution, three hints, and what was
 shown; students' files are generated from it (`sources.py`). What an answer is compared with, and the mistakes that
-are known, lie in `tasks/`. The answer runs in a process of its own (`sandbox.py`, `worker.py`), and what it returns
-is judged here (`judge.py`), where it cannot reach. In a notebook:
+are known, lie in `tasks/`. The answer runs in a process of its own that has no minilora (`sandbox.py`, `runner/`), and
+what it returns is judged here (`judge.py`, `recognise.py`), where it cannot reach. In a notebook:
 
     check("linear_backward", linear_backward)
 """

@@ -39,22 +39,35 @@ def check_answer(name, source, seed=0):
     """
     exercise, task = find(name), TASKS[name]
     title = f"Exercise {exercise.number}, {name}"
-    error, printed, findings = _import_of_the_package(source), "", []
+    source = source.removeprefix("\ufeff")
+    error, printed, calls = _import_of_the_package(source), "", task.calls_for(seed)
+    findings, problems = [], []
     if not error:
-        outcome = run_answer(name, task, source, seed)
+        outcome = run_answer(source, calls)
         error, printed = outcome.error, outcome.printed
     if not error:
-        findings = judge(task, outcome.answers, seed)
+        findings = judge(task, outcome.results, seed)
+        problems = _problems(calls, outcome.results)
     right = sum(finding.right for finding in findings)
     passed = bool(findings) and right == len(findings)
-    lines = [f"{title}: {'passed' if passed else 'not yet'}", ""]
-    lines += [error] if error else [line for finding in findings for line in _lines(finding)]
+    lines = [f"{title}: {'passed' if passed else 'not yet'}", "", *([error] if error else problems)]
+    if error or any(result.values for result in outcome.results):
+        lines += [""] * bool(problems) + [line for finding in findings for line in _lines(finding)]
     lines += ["", exercise.shown] if passed else []
     if printed:
         shown = printed.splitlines()
         lines += ["", "Your code printed:", *(f"  {line[:200]}" for line in shown[:SHOWN_LINES])]
         lines += [f"  ... and {len(shown) - SHOWN_LINES} lines more"] if len(shown) > SHOWN_LINES else []
     return Verdict(passed, right, max(len(findings), 1), "\n".join(lines))
+
+
+def _problems(calls, results):
+    """What went wrong in calls that gave nothing, each message once, with the first call that it came from."""
+    said: dict[str, str] = {}
+    for call, result in zip(calls, results, strict=True):
+        if result.problem and str(result.problem):
+            said.setdefault(str(result.problem), f"  at  {call.where}")
+    return [line for message, where in said.items() for line in (message, where)]
 
 
 def _lines(finding):

@@ -1,6 +1,11 @@
-"""Running an answer that may loop for ever, print megabytes, exit or crash: in a process of its own, with limits."""
+"""Running an answer that may loop for ever, print megabytes, exit or crash: in a process of its own, with limits.
+
+That process has no minilora, in grading as in practice: it gets the calls as plain data, and hands arrays back. What is
+right is known in this process alone.
+"""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,39 +15,42 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-import minilora.exercises.worker as worker
-from minilora.exercises.task import run
-from minilora.files import load_arrays
+import numpy
+
+from minilora.exercises.runner.calls import Call, Result, decode, encode
+from minilora.exercises.runner.worker import ANSWER, CALLS, RESULTS
 
 COMPUTING = 10  # seconds of the processor's time; an answer to any exercise here takes a fraction of one
 WAITING = 60  # seconds by the clock, which on a busy machine runs faster than the processor
 PRINTED = 64 << 10  # bytes
+RETURNED = 4 << 20  # bytes
+# Python begins with its own modules alone (-I -S): no site-packages. The runner and NumPy are then added, loaded, and
+# taken away again: the answer finds the modules of Python, and what is loaded.
 START = (
-    f"import sys; sys.path = sys.argv[1].split({os.pathsep!r})\nfrom {worker.__name__} import main; main(*sys.argv[2:])"
+    "import sys; python = list(sys.path); sys.path += sys.argv[2:]; import numpy.linalg, numpy.random\n"
+    "from runner.worker import main; main(int(sys.argv[1]), python)"
 )
+FOUND = (Path(__file__).parent, Path(numpy.__file__).parents[1])  # the runner's folder, and NumPy's
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "LANG", "OPENBLAS_CORETYPE")
 ENDLESS = "Your code did not come to an end, and was stopped after {} seconds. Is there a loop that never ends?"
 
 
 class Outcome(NamedTuple):
     """What became of an answer."""
 
-    answers: dict  # by point and tensor; empty if there is an error
+    results: list[Result]  # one for each call; empty if there is an error
     error: str  # to the student; empty if there is none
     printed: str  # what the code printed
 
 
-def run_answer(name, task, source, seed, computing=COMPUTING, waiting=WAITING):
-    """Run a student's code and call its functions at the points of a task.
+def run_answer(source: str, calls: list[Call], computing: int = COMPUTING, waiting: float = WAITING) -> Outcome:
+    """Run a student's code and make calls of its functions.
 
     Parameters
     ----------
-    name : str
-        The task's.
-    task : Task
     source : str
         The student's code.
-    seed : int
-        Of the points.
+    calls : list of Call
     computing : int
         Seconds of the processor's time after which it is stopped, where the system can do that.
     waiting : float
@@ -54,32 +62,50 @@ def run_answer(name, task, source, seed, computing=COMPUTING, waiting=WAITING):
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = Path(folder)
-        (folder / worker.ANSWER).write_text(source, encoding="utf-8")
-        printed, stopped = _run_worker(folder, [name, str(seed), str(computing)], waiting)
+        (folder / ANSWER).write_text(source, encoding="utf-8", errors="surrogatepass")
+        (folder / CALLS).write_text(json.dumps(encode(calls)), encoding="utf-8")
+        printed, stopped = _run_worker(folder, computing, waiting)
         if stopped:
-            return Outcome({}, stopped, printed)
+            return Outcome([], stopped, printed)
         try:
-            arrays, about = load_arrays(folder / worker.RESULT, "answer")
-        except ValueError:
-            return Outcome({}, "Your code ended the Python process before it had returned its answer.", printed)
-        if about.get("error"):
-            return Outcome({}, str(about["error"]), printed)
-    answers = {
-        where: {tensor: arrays[f"{i} {tensor}"] for tensor in right if f"{i} {tensor}" in arrays}
-        for i, (where, right) in enumerate(run(task, task.functions, seed).items())
-    }
-    return Outcome(answers, "", printed)
+            results, error = _read(folder / RESULTS, len(calls))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+            return Outcome([], "Your code ended the Python process before it had returned its answer.", printed)
+    return Outcome(results, error, printed)
 
 
-def _run_worker(folder, arguments, waiting):
+def _read(path, n):
+    """The results and the error that the worker left; nothing in the file is trusted."""
+    if path.stat().st_size > RETURNED:
+        return [], f"Your code returned more than {RETURNED >> 20} MB of numbers."
+    left = json.loads(path.read_text(encoding="utf-8"))
+    if left["error"]:
+        return [], str(left["error"])
+    results = [_result(result) for result in left["results"]]
+    if len(results) != n:
+        raise ValueError(f"{len(results)} results of {n} calls")
+    return results, ""
+
+
+def _result(left):
+    """One result: numbers under names; where there is a problem, the message of it (empty where it is another's)."""
+    if left["error"] is not None:
+        return Result({}, RuntimeError(str(left["error"])))
+    values = decode(left["values"])
+    if not all(isinstance(value, numpy.ndarray) and value.dtype.kind in "fiub" for value in values.values()):
+        raise ValueError("what came back is no array of numbers")
+    return Result(values)
+
+
+def _run_worker(folder, computing, waiting):
     """What the worker printed, and why it was stopped or crashed, if it was."""
-    path = os.pathsep.join(map(os.path.abspath, sys.path))  # the worker is to find the same minilora
-    # -B: no .pyc files beside the package; -P: the answer's folder is not searched for modules; -u: print at once
+    environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    # -I -S: see START; -B: no .pyc files beside the package; -u: print at once
     process = subprocess.Popen(
-        [sys.executable, "-B", "-P", "-u", "-c", START, path, *arguments],
+        [sys.executable, "-I", "-S", "-B", "-u", "-c", START, str(computing), *map(str, FOUND)],
         cwd=folder,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
+        env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,  # closed when this process ends, however it ends; then the worker ends too
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -103,7 +129,7 @@ def _run_worker(folder, arguments, waiting):
     if not stopped and process.returncode < 0:
         name = signal.Signals(-process.returncode).name
         endless = name == "SIGXCPU"  # sent when the processor's time was up
-        stopped = ENDLESS.format(arguments[-1]) if endless else f"Your code crashed the Python process ({name})."
+        stopped = ENDLESS.format(computing) if endless else f"Your code crashed the Python process ({name})."
     reader.join(1.0)
     if not reader.is_alive():  # else something that escaped still holds the other end, and close() would wait for it
         process.stdout.close()
@@ -115,3 +141,4 @@ def _end(process):
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
     process.wait()
+    process.stdin.close()

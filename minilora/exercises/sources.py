@@ -87,7 +87,7 @@ def find(which):
         if which in (exercise.name, exercise.number, str(exercise.number)):
             return exercise
     last = exercises()[-1].number
-    raise ValueError(f"the exercise was {which!r}; it may be a number from 1 to {last}, or a name in the list")
+    raise ValueError(f"the exercise was {which!r}; it must be a number from 1 to {last}, or a name in the list")
 
 
 def read(path):

@@ -1,14 +1,11 @@
-"""What an exercise asks for, as functions: where it is asked, what is right there, and which mistakes are known."""
+"""What an exercise asks for, as functions: which calls are made, what is right there, and which mistakes are known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy
 
-
-class AnswerError(Exception):
-    """An answer that cannot be compared; the message says why, to the student."""
+from minilora.exercises.runner.calls import Call, Result, perform
 
 
 @dataclass(frozen=True)
@@ -18,87 +15,56 @@ class Task:
     Parameters
     ----------
     functions : dict of str to callable
-        What the student writes, as the package has it.
-    points : callable
-        ``points(rng)``: where the answer is asked, as a dict of a description to the arguments of `answer`.
-    answer : callable
-        ``answer(f, **point)``, with the functions as the attributes of f: what is compared, as a dict of name to array.
-    mutants : dict of str to dict
-        Known mistakes: functions that take the place of the right ones, under what one says of a tensor that they
-        make, "Your dA equals ...".
+        What the student writes, done right.
+    calls : callable
+        ``calls(rng)``: the calls that are made of these functions, as a list of `Call`. Whatever can be random is.
+    mutants : list of (str, dict of str to callable)
+        Known mistakes: what one says of a tensor, "Your dA equals ...", and the functions that make it in the place of
+        the right ones. Two may say the same, where there are two ways to make the same mistake.
     bound : float
-        The largest ||answer - right|| / ||right|| that passes; 0 asks for equality to the bit.
+        The largest ||answer - right|| / ||right|| that passes.
+    exact : tuple of str
+        Tensors that must be equal to the bit.
+    whole : tuple of str
+        Results that must be an int.
     """
 
     functions: dict[str, Callable]
-    points: Callable
-    answer: Callable
-    mutants: dict[str, dict[str, Callable]]
+    calls: Callable[[numpy.random.Generator], list[Call]]
+    mutants: list[tuple[str, dict[str, Callable]]]
     bound: float = 1e-9
+    exact: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+
+    def calls_for(self, seed: int) -> list[Call]:
+        """The calls that a seed gives."""
+        return self.calls(numpy.random.default_rng(seed))
 
 
-def run(task, functions, seed):
-    """What functions answer at each point of a task.
+def run(task: Task, functions: dict[str, Callable], seed: int) -> list[Result]:
+    """What functions give at the calls of a task, in this process: for those of the package, and for tests.
 
     Parameters
     ----------
     task : Task
     functions : dict of str to callable
-        The student's, the right ones, or those of a mutant.
+        The right ones, or those of a mutant.
     seed : int
-        Of the points.
+        Of the calls.
 
     Returns
     -------
-    answers : dict of str to (dict of str to ndarray)
-        By point and tensor.
-
-    Raises
-    ------
-    AnswerError
-        If an answer is no array of real numbers, or an argument was changed.
+    results : list of Result
+        One for each call.
     """
-    answers = {}
-    pristine = task.points(numpy.random.default_rng(seed))
-    for where, point in task.points(numpy.random.default_rng(seed)).items():
-        answer = task.answer(SimpleNamespace(**functions), **point)
-        answers[where] = {name: _as_array(name, value) for name, value in answer.items()}
-        for name, value in point.items():
-            if isinstance(value, numpy.ndarray) and value.tobytes() != pristine[where][name].tobytes():
-                raise AnswerError(f"Your code has changed {name}, which it was given to read. Work on a copy.")
-    return answers
-
-
-def named(function, value, *names):
-    """What a function returned, as a dict by the names of what it should return."""
-    if len(names) == 1:
-        return {names[0]: value}
-    if not isinstance(value, tuple):
-        got = _a(value)
-    elif len(value) != len(names):
-        got = f"{len(value)} values"
-    else:
-        return dict(zip(names, value, strict=True))
-    raise AnswerError(f"{function} returned {got}; it should return {len(names)} values: {', '.join(names)}.")
-
-
-def _as_array(name, value):
-    if isinstance(value, (bool, int, float, numpy.ndarray, numpy.generic)):
-        array = numpy.asarray(value)
-        if array.dtype.kind in "fiub":
-            return array
-        raise AnswerError(f"{name} has the dtype {array.dtype}; it should hold real numbers.")
-    raise AnswerError(f"{name} is {_a(value)}; it should be a NumPy array or a number.")
-
-
-def _a(value):
-    return "None (is a `return` missing?)" if value is None else f"a {type(value).__name__}"
+    with numpy.errstate(all="ignore"):
+        return perform(functions, task.calls_for(seed))
 
 
 # ---- for the tables of mutants
 
 
-def replacing(right, *names):
+def replacing(right: Callable, *names: str) -> Callable:
     """Make wrong functions of a right one that returns several values: what a change does not give stays right.
 
     Parameters
@@ -124,6 +90,15 @@ def replacing(right, *names):
     return make
 
 
-def mistakes_in(function, table):
+def mistakes_in(function: str, table: dict[str, Callable]) -> list[tuple[str, dict[str, Callable]]]:
     """A table of mutants for a task of one function, from a dict of what one says of it to the wrong function."""
-    return {what: {function: wrong} for what, wrong in table.items()}
+    return [(what, {function: wrong}) for what, wrong in table.items()]
+
+
+# ---- for the calls
+
+
+def either(rng: numpy.random.Generator, low: float, high: float) -> float:
+    """A number from low to high, or one over such a number: never near 1, where a factor does not show."""
+    value = float(rng.uniform(low, high))
+    return value if rng.integers(2) else 1.0 / value

@@ -93,7 +93,7 @@ def run(folder, run_folder, *, text=None, steps=300, device="cpu", seed=0, comma
 def merging(model, base, task):
     """Merged, the adapted model gives the same answers at the base model's speed; unmerged, W is back to the bit."""
     prompts, _ = task.prompts("test", 16)
-    ids = model.place_ids(next(iter(task.batches("test"))).ids)
+    ids = model.to_model(next(iter(task.batches("test"))).ids)
     logits, answers = model.forward(ids)[0], generate(model, prompts, max_tokens=64)
     before = {name: to_numpy(p.data).copy() for name, p in model.named_parameters()}
     merge_lora(model)
@@ -122,7 +122,7 @@ def merging(model, base, task):
 
 def switching(model, base, task, adapter_file):
     """Without its adapter the model is the base, to the bit; the adapter's file brings the adapted model back."""
-    ids = model.place_ids(next(iter(task.batches("test"))).ids)
+    ids = model.to_model(next(iter(task.batches("test"))).ids)
     adapted = model.forward(ids)[0]
     set_adapter(model, None)
     is_base = numpy.array_equal(to_numpy(model.forward(ids)[0]), to_numpy(base.forward(ids)[0]))

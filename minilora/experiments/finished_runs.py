@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from minilora.files import write_atomically
+from minilora.limits import one_line_errors
 
 
 class FinishedRuns:
@@ -22,6 +23,7 @@ class FinishedRuns:
         If the file is there and says something else about its runs, or is no such file.
     """
 
+    @one_line_errors()
     def __init__(self, path, about):
         self.path = Path(path)
         self.lines = [as_json(about)]
@@ -55,7 +57,7 @@ class FinishedRuns:
         about, *runs = self.lines
         others = [line for line in runs if line["run"] != as_json(key)]
         self.lines = [about, *others, as_json({"run": key, "result": result})]
-        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        write_atomically(self.path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.lines))
 
     def _read(self, about):
         try:
@@ -72,5 +74,5 @@ class FinishedRuns:
 
 
 def as_json(content):
-    """`content` as it will be read from a file: JSON has no tuples."""
-    return json.loads(json.dumps(content))
+    """`content` as it will be read from a file: JSON has no tuples, and a NaN or an infinity is a ValueError."""
+    return json.loads(json.dumps(content, allow_nan=False))

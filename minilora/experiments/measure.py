@@ -55,7 +55,7 @@ def class_logits(model, batches):
     """The logits of each example of the batches, in their order: (n, n_classes), on the host."""
 
     def logits_of(batch):
-        logits, _ = model.forward(*model.place(batch.ids, batch.mask))  # (N, n_classes)
+        logits, _ = model.forward(*model.to_model(batch.ids, batch.padding_mask))  # (N, n_classes)
         return to_numpy(logits)
 
     with one_blas_thread(), ThreadPoolExecutor(cores() if model.xp is numpy else 1) as pool:

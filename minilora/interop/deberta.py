@@ -2,6 +2,7 @@
 
 from minilora.interop.hf_folder import HFFolder
 from minilora.interop.sources import Source, bert_block_sources, layernorm_sources, linear_sources
+from minilora.limits import one_line_errors
 from minilora.models import Deberta, DebertaConfig, DebertaForClassification
 
 ARCHITECTURES = {
@@ -24,6 +25,7 @@ C2P_AND_P2C = (["p2c", "c2p"], ["c2p", "p2c"], "p2c|c2p", "c2p|p2c")
 MASKED_LM_HEADS = ("lm_predictions.", "mask_predictions.", "cls.predictions.")
 
 
+@one_line_errors()
 def load_deberta(folder, *, dtype="float32", device="cpu"):
     """Read a DeBERTa-v2 or v3 from a Hugging Face folder. Everything in it is trainable.
 

@@ -1,4 +1,4 @@
-"""Files that somebody else wrote: JSON and safetensors, neither of which can run code."""
+"""Tensors in files that somebody else wrote: safetensors, which cannot run code."""
 
 import json
 import struct
@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy
 from safetensors import SafetensorError, safe_open
+
+from minilora.limits import check_header, check_names
 
 DTYPES = ("F64", "F32", "F16", "BF16")  # what a weight may be stored as
 
@@ -20,23 +22,11 @@ class StoredTensor(NamedTuple):
     shape: tuple
 
 
-def read_json(path):
-    """The JSON object in a file."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON, or it is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}; it may hold a JSON object")
-    return content
-
-
 def open_safetensors(path):
-    """An open safetensors file, whose header has been checked against its length."""
+    """An open safetensors file, whose header has been checked: its size, and then by the library its every offset."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
+    check_header(path)
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, ValueError) as error:
@@ -46,14 +36,16 @@ def open_safetensors(path):
 def tensors_in(path):
     """What a safetensors file's header lists: a dict of name to StoredTensor."""
     with open_safetensors(path) as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}
+        names = list(file.keys())
+        check_names(names, path)
+        slices = {name: file.get_slice(name) for name in names}
         return {name: StoredTensor(path, name, s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
 
 
 def check_dtype(tensor):
     """Raise a ValueError unless a StoredTensor holds floating-point numbers."""
     if tensor.dtype not in DTYPES:
-        raise ValueError(f"{tensor.file}: {tensor.name} is {tensor.dtype}; it may be one of {', '.join(DTYPES)}")
+        raise ValueError(f"{tensor.file}: {tensor.name} is {tensor.dtype}; it must be one of {', '.join(DTYPES)}")
 
 
 def read_tensor(tensor):

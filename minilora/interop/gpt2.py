@@ -7,11 +7,13 @@ W_q and c_proj are square, so a forgotten transpose would raise no error.
 
 from minilora.interop.hf_folder import HFFolder
 from minilora.interop.sources import Source, layernorm_sources
+from minilora.limits import one_line_errors
 from minilora.models import GPT, GPTConfig
 
 MASKS = ("attn.bias", "attn.masked_bias")  # buffers of old checkpoints: the causal mask, and what it filled in
 
 
+@one_line_errors()
 def load_gpt2(folder, *, dtype="float32", device="cpu"):
     """Read a GPT-2 (GPT2LMHeadModel or GPT2Model) from a Hugging Face folder. Everything in it is trainable.
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy
 
-from minilora.interop.foreign_files import check_dtype, read_json, read_tensor, tensors_in
+from minilora.files import read_json
+from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
+from minilora.limits import shown
+from minilora.models.checks import check_precision
 from minilora.models.initial import NoDraw
 from minilora.models.model_file import fill
-from minilora.models.shape import check_precision
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -48,7 +50,7 @@ class HFFolder:
         self.config = read_json(self.path / "config.json")
         if self.config.get("model_type") != model_type:
             found = self.config.get("model_type")
-            raise ValueError(f"{self.path / 'config.json'}: model_type was {found!r}; it may be {model_type!r}")
+            raise ValueError(f"{self.path / 'config.json'}: model_type was {shown(found)}; it must be {model_type!r}")
         self.weights = next((self.path / name for name in (WEIGHTS, INDEX) if (self.path / name).is_file()), None)
         self.tensors = self._list_tensors()
 
@@ -60,7 +62,9 @@ class HFFolder:
         value = self.config.get(key, allowed[0])
         if value not in allowed:
             possible = " or ".join(map(repr, allowed))
-            raise ValueError(f"{self.path / 'config.json'}: {key} was {value!r}; minilora supports {possible} alone")
+            raise ValueError(
+                f"{self.path / 'config.json'}: {key} was {shown(value)}; minilora supports {possible} alone"
+            )
 
     def architecture(self, classes):
         """Which of the classes, by the names of transformers', config.json says that the model is; None if nothing."""
@@ -84,7 +88,7 @@ class HFFolder:
         value = self.config.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             path = self.path / "config.json"
-            raise ValueError(f"{path}: {key} was {value!r}; it may be an integer of at least {least}")
+            raise ValueError(f"{path}: {key} was {shown(value)}; it must be an integer of at least {least}")
         return value
 
     def configure(self, config_class, **fields):
@@ -178,7 +182,9 @@ class HFFolder:
         for name, file in places.items():
             # the name of a file in this folder, and of no other: no separator of any system, no drive, no ".."
             if not isinstance(file, str) or not file.endswith(".safetensors") or set(file) & set("/\\:\0"):
-                raise ValueError(f"{index}: {name} is in {file!r}; it may be in a .safetensors file of this folder")
+                raise ValueError(
+                    f"{index}: {name} is in {shown(file)}; it must be in a .safetensors file of this folder"
+                )
         tensors = {}
         for file in sorted(set(places.values())):
             found = tensors_in(self.path / file)

@@ -7,10 +7,13 @@ name; so is a field that is not known here, unless it is off.
 import math
 import re
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 
-from minilora.interop.foreign_files import read_json
+from minilora.files import read_json
 from minilora.interop.peft_settings import fits
+from minilora.limits import shown
+from minilora.patterns import Matcher
 
 # What says where an adapter came from, how it began, or what another field would need: none of it changes the output.
 NO_MATTER = (
@@ -22,7 +25,6 @@ OFF = (None, False, {}, [], "")
 # Those that leave W as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take away from W what they start with.
 INITS = (True, False, "gaussian", "orthogonal", "eva", "mica")
 BIASES = ("none", "all", "lora_only")
-MOST_REPEATS = 4  # in a regular expression: each may multiply the time that it takes by the length of a name
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class PeftConfig:
 
     def _names(self, names, module):
         if isinstance(names, str):
-            return self.regex(names).fullmatch(module) is not None
+            return self.matcher.fullmatch(names, module)
         return any(fits(name, module) for name in names)
 
     def _is_in_layers(self, module):
@@ -93,19 +95,14 @@ class PeftConfig:
 
     def _first_match(self, pattern, module, default):
         for key, value in pattern.items():
-            if self.regex(rf"(.*\.)?({key})$").match(module):
+            if self.matcher.match_end(key, module):
                 return value
         return default
 
-    def regex(self, pattern):
-        """The compiled expression, if it is one that cannot take forever: it was written by somebody else."""
-        repeats = re.findall(r"\)?[*+{]", pattern)
-        try:
-            if len(repeats) > MOST_REPEATS or any(repeat.startswith(")") for repeat in repeats):
-                raise ValueError(f"it may repeat {MOST_REPEATS} times, and no group")
-            return re.compile(pattern)
-        except (ValueError, OverflowError, RecursionError, re.error) as error:
-            raise ValueError(f"{self.path}: the regular expression {pattern!r} is refused: {error}") from None
+    @cached_property
+    def matcher(self):
+        """What matches the file's regular expressions, within a number of steps: they were written by somebody else."""
+        return Matcher(str(self.path))
 
 
 def read_config(path, transposed):
@@ -127,14 +124,14 @@ def read_config(path, transposed):
     used = {f.name for f in fields(PeftConfig)} - {"path"}
     for name, value in content.items():
         if name not in used and name not in NO_MATTER and value not in OFF:
-            raise ValueError(f"{path}: {name} was {value!r}; minilora does not compute this")
+            raise ValueError(f"{path}: {name} was {shown(value)}; minilora does not compute this")
     config = PeftConfig(path, **{name: value for name, value in content.items() if name in used})
     for name, allowed, says in _rules(config, transposed):
         if not allowed:
-            raise ValueError(f"{path}: {name} was {getattr(config, name)!r}; {says}")
+            raise ValueError(f"{path}: {name} was {shown(getattr(config, name))}; {says}")
     for pattern in (config.target_modules, config.exclude_modules, *config.rank_pattern, *config.alpha_pattern):
         if isinstance(pattern, str):
-            config.regex(pattern)
+            config.matcher.check(pattern)
     return config
 
 

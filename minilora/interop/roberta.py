@@ -2,6 +2,7 @@
 
 from minilora.interop.hf_folder import HFFolder
 from minilora.interop.sources import Source, bert_block_sources, layernorm_sources, linear_sources
+from minilora.limits import one_line_errors
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
 
 ARCHITECTURES = {
@@ -13,6 +14,7 @@ QKV = ("query", "key", "value")
 MASKED_LM_HEAD = ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm.bias", "bias")
 
 
+@one_line_errors()
 def load_roberta(folder, *, dtype="float32", device="cpu"):
     """Read a RoBERTa from a Hugging Face folder. Everything in it is trainable.
 

@@ -51,7 +51,7 @@ class DisentangledSelfAttention(Module):
         self.o_proj = o_proj
         self.n_head = n_head
 
-    def forward(self, x, relative, distance_rows, mask=None, rng=None):
+    def forward(self, x, relative, distance_rows, padding_mask=None, rng=None):
         """(N, T, C) -> (N, T, C).
 
         Parameters
@@ -60,7 +60,7 @@ class DisentangledSelfAttention(Module):
         relative : ndarray of shape (M, C)
         distance_rows : integer ndarray of shape (2 T + 1,)
             The row of `relative` for each distance from -T to T.
-        mask : boolean ndarray of shape (N, T), optional
+        padding_mask : boolean ndarray of shape (N, T), optional
             False for padding.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it.
@@ -72,7 +72,7 @@ class DisentangledSelfAttention(Module):
         k_rel, k_rel_cache = self.k_proj.forward(relative, rng)
         q, k, v = (split_heads(a, self.n_head) for a in (q, k, v))  # (N, T, C) -> (N, H, T, K)
         q_rel, k_rel = (split_heads(a[None], self.n_head)[0] for a in (q_rel, k_rel))  # (M, C) -> (H, M, K)
-        y, core = disentangled_attention_forward(q, k, v, q_rel, k_rel, distance_rows, mask)  # (N, H, T, K)
+        y, core = disentangled_attention_forward(q, k, v, q_rel, k_rel, distance_rows, padding_mask)  # (N, H, T, K)
         y, o_cache = self.o_proj.forward(merge_heads(y), rng)  # (N, T, C)
         return y, DisentangledSelfAttentionCache(q_cache, k_cache, v_cache, q_rel_cache, k_rel_cache, core, o_cache)
 

@@ -37,7 +37,7 @@ class PostLNBlock(Module):
         self.ln_2 = ln_2
 
     def forward(self, x, rng=None, **attention):
-        """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes beside x and rng, such as key_mask."""
+        """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes beside x and rng, such as padding_mask."""
         h, attn_cache = self.attn.forward(x, rng=rng, **attention)
         x, ln_1_cache = self.ln_1.forward(x + h)
         h, mlp_cache = self.mlp.forward(x, rng)

@@ -6,9 +6,12 @@ RoBERTa's activation is tanh. DeBERTa calls dense and its activation, the exact 
 from dataclasses import replace
 from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp, on_host
+from minilora.arrays.backend import on_host
+from minilora.layers import Activation
+from minilora.models.checks import check_field
 from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
+from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta
 from minilora.ops.fast import (
     CrossEntropyCache,
@@ -18,10 +21,6 @@ from minilora.ops.fast import (
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
-    gelu_exact_backward,
-    gelu_exact_forward,
-    tanh_backward,
-    tanh_forward,
 )
 from minilora.parameter import Module
 
@@ -40,20 +39,19 @@ class ClassificationHead(Module):
     ----------
     dense : Linear, C -> C
     out_proj : Linear, C -> n_classes
-    activation : {"tanh", "gelu"}
-        RoBERTa's, or DeBERTa's: the exact GELU.
+    activation : str
+        "tanh", RoBERTa's, or "gelu", DeBERTa's.
     """
 
-    def __init__(self, dense, out_proj, activation):
+    def __init__(self, dense, out_proj, activation: str):
         self.dense = dense
+        self.activation = Activation(activation)
         self.out_proj = out_proj
-        self.activation = activation
 
     def forward(self, x, rng=None):
         """(N, T, C) -> (N, n_classes)"""
         h, dense_cache = self.dense.forward(x[:, 0], rng)  # (N, T, C) -> (N, C)
-        activation_forward = tanh_forward if self.activation == "tanh" else gelu_exact_forward
-        h, activation_cache = activation_forward(h)
+        h, activation_cache = self.activation.forward(h)
         logits, out_cache = self.out_proj.forward(h, rng)  # (N, C) -> (N, n_classes)
         return logits, ClassificationHeadCache(x.shape, dense_cache, activation_cache, out_cache)
 
@@ -61,11 +59,9 @@ class ClassificationHead(Module):
         """(N, n_classes) -> (N, T, C)"""
         # forward: logits = out_proj(activation(dense(x[:, 0])))   so
         dh = self.out_proj.backward(dlogits, cache.out_proj)  # (N, n_classes) -> (N, C)
-        activation_backward = tanh_backward if self.activation == "tanh" else gelu_exact_backward
-        dh = activation_backward(dh, cache.activation)
-        dh = self.dense.backward(dh, cache.dense)
-        dx = get_xp(dh=dh).zeros(cache.shape, dtype=dh.dtype)  # (N, T, C), zero at every position but the first
-        dx[:, 0] = dh
+        dh = self.activation.backward(dh, cache.activation)
+        dx = self.xp.zeros(cache.shape, dtype=dh.dtype)  # (N, T, C), zero at every position but the first
+        dx[:, 0] = self.dense.backward(dh, cache.dense)
         return dx
 
 
@@ -84,27 +80,26 @@ class EncoderForClassification(EncoderWithHead):
         C = self.config.d_model
         return ClassificationHead(new.linear(C, C), new.linear(C, self.config.n_classes), self.activation)
 
-    def place(self, ids, mask):
-        """Like the encoder's `place`; a mask that hides a row's first position, which the head reads, is refused."""
-        placed = super().place(ids, mask)
-        check_first_position(mask)
+    def to_model(self, ids, padding_mask):
+        """Like the encoder's `to_model`; a mask that hides a row's first position, which the head reads, is refused."""
+        placed = super().to_model(ids, padding_mask)
+        check_first_position(padding_mask)
         return placed
 
-    def hidden(self, ids, mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None, rng=None):
         """Like the encoder's `hidden`; on the host, a mask that hides a row's first position is refused."""
-        x_and_cache = super().hidden(ids, mask, rng)
-        check_first_position(mask)
+        x_and_cache = super().hidden(ids, padding_mask, rng)
+        check_first_position(padding_mask)
         return x_and_cache
 
-    def loss(self, ids, mask, labels, rng=None, need_grad=True):
+    def loss(self, batch, *, rng=None, need_grad=True):
         """The mean over sequences of -log p(label).
 
         Parameters
         ----------
-        ids : integer ndarray of shape (N, T), on the host
-        mask : boolean ndarray of shape (N, T), on the host
-            False where there is padding, which stands behind the tokens.
-        labels : integer ndarray of shape (N,), on the host
+        batch : ClassificationBatch
+            ids, integers (N, T); padding_mask, booleans (N, T), False where there is padding, which stands behind the
+            tokens, or None; and labels, integers (N,): on the host.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it.
         need_grad : bool
@@ -114,16 +109,22 @@ class EncoderForClassification(EncoderWithHead):
         -------
         loss : array scalar, in nats
         cache : ClassificationLossCache
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the batch is of another kind, or a field of another type, shape or range.
         """
-        if labels.shape != ids.shape[:1]:
-            raise ValueError(f"labels had shape {labels.shape}; ids had {len(ids)} rows")
+        ids, padding_mask, labels = fields_of(batch, "ids", "padding_mask", "labels")
+        ids, padding_mask = self.to_model(ids, padding_mask)
+        check_field("labels", labels, ids.shape[:1], "integers")
         check_targets(labels, self.config.n_classes)
-        logits, cache = self.forward(*self.place(ids, mask), rng)  # (N, n_classes)
+        logits, cache = self.forward(ids, padding_mask, rng)  # (N, n_classes)
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(labels))
         return loss, ClassificationLossCache(cache, loss_cache)
 
     def backward_loss(self, dloss, cache):
-        """Like `backward`, for a cache of `loss`; dloss is a Python float."""
+        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         self.backward(cross_entropy_backward(dloss, cache.cross_entropy), cache.model)
 
 
@@ -171,8 +172,10 @@ def new_classifier(model, n_classes, rng):
     return CLASSIFIERS[type(encoder)](replace(encoder.config, n_classes=n_classes), rng, encoder=encoder)
 
 
-def check_first_position(mask):
+def check_first_position(padding_mask):
     """Raise a ValueError if a mask on the host hides the first position of a row."""
-    if mask is not None and on_host(mask) and not mask[:, 0].all():
-        row = int(mask[:, 0].argmin())
-        raise ValueError(f"mask hid position 0 of row {row}, which the head reads; padding may stand behind the tokens")
+    if padding_mask is not None and on_host(padding_mask) and not padding_mask[:, 0].all():
+        row = int(padding_mask[:, 0].argmin())
+        raise ValueError(
+            f"padding_mask hid position 0 of row {row}, which the head reads; padding must stand behind it"
+        )

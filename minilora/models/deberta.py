@@ -1,6 +1,6 @@
 """DeBERTa-v2's encoder: what a token says and how far away others stand are looked at apart; no absolute positions.
 
-    x_0      = mask * ln_e(wte[ids])
+    x_0      = padding_mask * ln_e(wte[ids])
     relative = ln_r(wre)                                    (M, C), the same for all blocks
     x_1      = conv(x_0, block_0(x_0, relative))            (`layers/conv_layer.py`)
     x_(i+1)  = block_i(x_i, relative)    for i = 1, 2, ...  (`layers/deberta_block.py`)
@@ -15,81 +15,64 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
-from minilora.layers.conv_layer import ConvLayerCache, times
+from minilora.layers.conv_layer import ConvLayerCache, hide_padding
 from minilora.layers.post_ln_block import PostLNBlockCache
+from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.model import lowest_to_differentiate
-from minilora.models.shape import check_eps, check_heads, check_sizes
 from minilora.ops.fast import EmbeddingCache, LayerNormCache, relative_rows
 
 
-@dataclass(frozen=True)
-class DebertaConfig:
-    """The shape of a DeBERTa.
+@dataclass(frozen=True, kw_only=True)
+class DebertaConfig(ModelConfig):
+    """The shape of a DeBERTa: the fields of ModelConfig, and these.
 
     Parameters
     ----------
-    vocab_size : int
-        V.
-    n_layer : int
-        L.
-    d_model : int
-        C.
-    n_head : int
-        H, which divides C.
-    d_mlp : int, optional
-        F; 4 C if not given.
+    layer_norm_eps : float
     n_buckets : int
         Buckets for distances, to either side, at least 2: there are M = 2 n_buckets relative embeddings.
     max_distance : int
         The distance from which on all are alike, more than n_buckets / 2 + 1. It does not limit T.
     conv_kernel_size : int
         S, which is odd; 0 for a model without the convolution.
-    layer_norm_eps : float
     n_classes : int
         The classes that `DebertaForClassification` tells apart.
     """
 
-    vocab_size: int
-    n_layer: int
-    d_model: int
-    n_head: int
-    d_mlp: int | None = None
+    layer_norm_eps: float = 1e-7
     n_buckets: int = 256
     max_distance: int = 512
     conv_kernel_size: int = 3
-    layer_norm_eps: float = 1e-7
     n_classes: int = 2
 
     def __post_init__(self):
-        if self.d_mlp is None:
-            object.__setattr__(self, "d_mlp", 4 * self.d_model)
-        check_sizes(self, ("vocab_size", "n_layer", "d_model", "n_head", "d_mlp", "max_distance", "n_classes"))
-        check_sizes(self, ("n_buckets",), least=2)
-        check_sizes(self, ("conv_kernel_size",), least=0)
-        if self.max_distance <= self.n_buckets // 2 + 1:
+        super().__post_init__()
+        self._check_sizes("max_distance", "n_classes")
+        self._check_sizes("n_buckets", least=2)
+        self._check_sizes("conv_kernel_size", least=0)
+        least = self.n_buckets // 2 + 2
+        if self.max_distance < least:
             raise ValueError(
-                f"max_distance was {self.max_distance}; with n_buckets = {self.n_buckets} "
-                f"it may be an integer of at least {self.n_buckets // 2 + 2}"
+                f"max_distance was {self.max_distance}; "
+                f"with n_buckets = {self.n_buckets} it must be an integer of at least {least}"
             )
         if self.conv_kernel_size and self.conv_kernel_size % 2 == 0:
-            raise ValueError(f"conv_kernel_size was {self.conv_kernel_size}; it may be odd, or 0 for no convolution")
-        check_eps(self)
-        check_heads(self)
+            raise ValueError(f"conv_kernel_size was {self.conv_kernel_size}; it must be odd, or 0 for no convolution")
 
 
 class DebertaCache(NamedTuple):
     wte: EmbeddingCache
     ln_e: LayerNormCache
-    mask: Any  # (N, T, 1) of the weights' dtype, or None
+    padding_mask: Any  # (N, T, 1) of the weights' dtype, or None
     ln_r: LayerNormCache
     blocks: tuple[PostLNBlockCache, ...]
     conv: ConvLayerCache | None
 
 
 class Deberta(Encoder):
-    """An encoder: ``x, cache = model.hidden(ids, mask)``, then ``model.backward_hidden(dx, cache)``.
+    """An encoder: ``x, cache = model.hidden(ids, padding_mask)``, then ``model.backward_hidden(dx, cache)``.
 
     Parameters
     ----------
@@ -107,7 +90,7 @@ class Deberta(Encoder):
 
         def block():
             attn = DisentangledSelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head)
-            mlp = MLP(new.linear(C, F), new.linear(F, C), gelu="exact")
+            mlp = MLP(new.linear(C, F), new.linear(F, C), "gelu")
             return DebertaBlock(attn, new.layernorm(C, eps), mlp, new.layernorm(C, eps))
 
         self.wte = new.embedding(config.vocab_size, C)
@@ -121,13 +104,13 @@ class Deberta(Encoder):
             self.conv = ConvLayer(W, new.constant(0.0, C), new.layernorm(C, eps))
         self.name_parameters()
 
-    def hidden(self, ids, mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None, rng=None):
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
         ----------
         ids : integer ndarray of shape (N, T)
-        mask : boolean or integer ndarray of shape (N, T), optional
+        padding_mask : boolean or integer ndarray of shape (N, T), optional
             False, or 0, for padding, which is seen by nobody and sees nobody. None hides nothing.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it. Without one there is no dropout.
@@ -135,29 +118,29 @@ class Deberta(Encoder):
         Returns
         -------
         x : ndarray of shape (N, T, C)
-            Means nothing where the mask is False.
+            Means nothing where padding_mask is False.
         cache : DebertaCache
             Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
 
         Raises
         ------
         ValueError
-            If an id is out of range, the mask of another shape, or one of them on another device than the model.
+            If an id is out of range, padding_mask of another shape, or one of them on another device than the model.
         """
-        xp = get_xp(ids=ids, mask=mask, **{"the model": self.wte.W.data})
-        self._check_inputs(ids, mask)
+        xp = get_xp(ids=ids, padding_mask=padding_mask, **{"the model": self.wte.W.data})
+        self.check_inputs(ids, padding_mask)
         c = self.config
-        tokens = None if mask is None else mask.astype(bool)  # (N, T)
-        factor = None if mask is None else tokens[:, :, None].astype(self.wte.W.data.dtype)  # (N, T, 1)
+        tokens = None if padding_mask is None else padding_mask.astype(bool)  # (N, T)
+        factor = None if padding_mask is None else tokens[:, :, None].astype(self.wte.W.data.dtype)  # (N, T, 1)
         distance_rows = xp.asarray(relative_rows(ids.shape[1], c.n_buckets, c.max_distance))  # (2T + 1,)
         relative, ln_r_cache = self.ln_r.forward(self.wre.W.data)  # (M, C)
         x, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
         x, ln_e_cache = self.ln_e.forward(x)
-        embedded = x = times(x, factor)
+        embedded = x = hide_padding(x, factor)
         conv_cache, block_caches = None, []
         for i, block in enumerate(self.blocks):
             x, block_cache = block.forward(  # (N, T, C)
-                x, rng, relative=relative, distance_rows=distance_rows, mask=tokens
+                x, rng, relative=relative, distance_rows=distance_rows, padding_mask=tokens
             )
             block_caches.append(block_cache)
             if i == 0 and self.conv is not None:
@@ -187,6 +170,6 @@ class Deberta(Encoder):
             if self.wre.trainable:
                 self.wre.W.accumulate(dwre)
         if embeddings:
-            # forward: embedded = mask * ln_e(wte[ids]), read by block 0 and by the convolution   so
-            dx = self.ln_e.backward(times(dx + dembedded, cache.mask), cache.ln_e)
+            # forward: embedded = padding_mask * ln_e(wte[ids]), read by block 0 and by the convolution   so
+            dx = self.ln_e.backward(hide_padding(dx + dembedded, cache.padding_mask), cache.ln_e)
             self.wte.backward(dx, cache.wte)

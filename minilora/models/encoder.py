@@ -1,48 +1,43 @@
 """Encoders, which see a whole sequence at once, and models that have a head on top of one."""
 
-import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from minilora.arrays.backend import on_host
+from minilora.models.checks import check_on_host
 from minilora.models.initial import NewLayers
-from minilora.models.shape import check_ids
-from minilora.parameter import Module
+from minilora.models.model import Model
 
 
-class Encoder(Module):
+class Encoder(Model):
     """What RoBERTa and DeBERTa have in common, beside their `hidden` and `backward_hidden`."""
 
-    def forward(self, ids, mask=None, rng=None):
+    def forward(self, ids, padding_mask=None, rng=None):
         """Without a head, a model's result is what a head would read: `hidden`."""
-        return self.hidden(ids, mask, rng)
+        return self.hidden(ids, padding_mask, rng)
 
     def backward(self, dx, cache):
-        """The same as `backward_hidden`."""
+        """Without a head, what comes in is the gradient of `hidden`'s result."""
         self.backward_hidden(dx, cache)
 
-    @property
-    def longest_input(self):
-        """The longest sequence that the model takes: infinite, if no position has an embedding of its own."""
-        return getattr(self.config, "n_positions", math.inf)
+    def check_inputs(self, ids, padding_mask=None):
+        """Raise a ValueError unless `forward` can take these."""
+        super().check_inputs(ids)
+        if padding_mask is not None and (padding_mask.shape != ids.shape or padding_mask.dtype.kind not in "biu"):
+            was = f"had shape {padding_mask.shape} and dtype {padding_mask.dtype}"
+            raise ValueError(f"padding_mask {was}; it must be booleans of ids' shape, {ids.shape}")
 
-    def place(self, ids, mask):
-        """ids and mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
+    def to_model(self, ids, padding_mask):
+        """ids and padding_mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
 
         They are looked at here because looking at them on a GPU would make every step wait for it.
         """
-        for name, array in (("ids", ids), ("mask", mask)):
-            if array is not None and not on_host(array):
-                raise ValueError(f"{name} lived on a device already; it must be a NumPy array")
-        self._check_inputs(ids, mask)
-        return self.xp.asarray(ids), None if mask is None or mask.all() else self.xp.asarray(mask)
-
-    def _check_inputs(self, ids, mask):
-        check_ids(ids, self.config.vocab_size)
-        if mask is not None and (mask.shape != ids.shape or mask.dtype.kind not in "biu"):
-            raise ValueError(
-                f"mask had shape {mask.shape} and dtype {mask.dtype}; it may be booleans of ids' shape, {ids.shape}"
-            )
+        check_on_host("ids", ids)
+        if padding_mask is not None:
+            check_on_host("padding_mask", padding_mask)
+        self.check_inputs(ids, padding_mask)
+        hides = padding_mask is not None and not padding_mask.all()
+        return self.xp.asarray(ids), self.xp.asarray(padding_mask) if hides else None
 
 
 class EncoderCache(NamedTuple):
@@ -50,8 +45,8 @@ class EncoderCache(NamedTuple):
     head: Any
 
 
-class EncoderWithHead(Module):
-    """``logits, cache = model.forward(ids, mask)``, then ``model.backward(dlogits, cache)``.
+class EncoderWithHead(Model):
+    """``logits, cache = model.forward(ids, padding_mask)``, then ``model.backward(dlogits, cache)``.
 
     A subclass says which `encoder_class` it is for, and makes its head: ``logits, cache = head.forward(x, rng)`` for x
     of shape (N, T, C).
@@ -86,22 +81,17 @@ class EncoderWithHead(Module):
         self.head = self.new_head(NewLayers(rng, W.dtype, "cpu" if on_host(W) else "gpu"))
         self.name_parameters()
 
-    @property
-    def longest_input(self):
-        """The encoder's own."""
-        return self.encoder.longest_input
+    def to_model(self, ids, padding_mask):
+        """ids and padding_mask from the host, checked, where the model lives: see the encoder's `to_model`."""
+        return self.encoder.to_model(ids, padding_mask)
 
-    def place(self, ids, mask):
-        """ids and mask from the host, checked, where the model lives: those of the encoder's `place`."""
-        return self.encoder.place(ids, mask)
-
-    def hidden(self, ids, mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None, rng=None):
         """What the head reads, (N, T) -> (N, T, C), and its cache."""
-        return self.encoder.hidden(ids, mask, rng)
+        return self.encoder.hidden(ids, padding_mask, rng)
 
-    def forward(self, ids, mask=None, rng=None):
+    def forward(self, ids, padding_mask=None, rng=None):
         """Logits; arguments and errors are those of the encoder's `hidden`."""
-        x, encoder_cache = self.hidden(ids, mask, rng)  # (N, T, C)
+        x, encoder_cache = self.hidden(ids, padding_mask, rng)  # (N, T, C)
         logits, head_cache = self.head.forward(x, rng)
         return logits, EncoderCache(encoder_cache, head_cache)
 

@@ -2,69 +2,50 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
-from minilora.arrays.backend import get_xp, on_host
+from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, Block, KeyValueCache, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
+from minilora.models.checks import check_field, check_ids, check_on_host
+from minilora.models.config import ModelConfig
 from minilora.models.initial import NewLayers
-from minilora.models.model import lowest_to_differentiate
-from minilora.models.shape import check_eps, check_heads, check_ids, check_sizes
+from minilora.models.model import Model, fields_of, lowest_to_differentiate
 from minilora.ops.fast import (
     EmbeddingCache,
     LayerNormCache,
     LinearCache,
     LinearCrossEntropyCache,
     PrefixCache,
+    TakeRowsCache,
     check_targets,
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
     linear_dW,
     linear_dx,
     linear_forward,
-    rows,
+    take_rows_backward,
+    take_rows_forward,
 )
-from minilora.parameter import Module
 
 
-@dataclass(frozen=True)
-class GPTConfig:
-    """The shape of a GPT.
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig(ModelConfig):
+    """The shape of a GPT: the fields of ModelConfig, and one more.
 
     Parameters
     ----------
-    vocab_size : int
-        V.
     n_positions : int
         The longest sequence, T.
-    n_layer : int
-        L.
-    d_model : int
-        C.
-    n_head : int
-        H, which divides C.
-    d_mlp : int, optional
-        F; 4 C if not given.
-    layer_norm_eps : float
     """
 
-    vocab_size: int
     n_positions: int
-    n_layer: int
-    d_model: int
-    n_head: int
-    d_mlp: int | None = None
-    layer_norm_eps: float = 1e-5
 
     def __post_init__(self):
-        check_sizes(self, ("vocab_size", "n_positions", "n_layer", "d_model", "n_head"))
-        if self.d_mlp is None:
-            object.__setattr__(self, "d_mlp", 4 * self.d_model)
-        check_sizes(self, ("d_mlp",))
-        check_eps(self)
-        check_heads(self)
+        super().__post_init__()
+        self._check_sizes("n_positions")
 
 
 class GPTCache(NamedTuple):
@@ -78,11 +59,11 @@ class GPTCache(NamedTuple):
 
 class GPTLossCache(NamedTuple):
     hidden: GPTCache
-    counted: Any  # (M,) the positions that count, of N T; None if all do
+    rows: TakeRowsCache  # the positions that count
     head: LinearCrossEntropyCache
 
 
-class GPT(Module):
+class GPT(Model):
     """A decoder: ``logits, cache = model.forward(ids)``, then ``model.backward(dlogits, cache)``.
 
     Parameters
@@ -108,7 +89,7 @@ class GPT(Module):
         def block():
             projections = *(new.linear(C, C) for _ in range(3)), new.linear(C, C, residual_std)
             attn = SelfAttention(*projections, config.n_head)
-            mlp = MLP(new.linear(C, F), new.linear(F, C, residual_std))
+            mlp = MLP(new.linear(C, F), new.linear(F, C, residual_std), "gelu_tanh")
             return Block(new.layernorm(C, eps), attn, new.layernorm(C, eps), mlp)
 
         self.wte = new.embedding(config.vocab_size, C)
@@ -153,7 +134,7 @@ class GPT(Module):
         """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, but for the head."""
         xp = get_xp(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
-        self._check_ids(ids, start)
+        self.check_inputs(ids, start=start)
         if past and len(past) != len(self.blocks):
             raise ValueError(f"past was made for {len(past)} layers; the model has {len(self.blocks)}")
         if past and past[0].keys.shape[0] != len(ids):
@@ -161,8 +142,8 @@ class GPT(Module):
         positions = xp.arange(start, start + ids.shape[1])
         tokens, wte_cache = self.wte.forward(self.prefix.known_ids(ids))  # (N, T) -> (N, T, C)
         tokens, prefix_cache = self.prefix.forward(tokens, ids, stage=0)
-        places, wpe_cache = self.wpe.forward(positions)  # (T,) -> (T, C)
-        x = tokens + places
+        pos_emb, wpe_cache = self.wpe.forward(positions)  # (T,) -> (T, C)
+        x = tokens + pos_emb
         block_caches, prefix_caches = [], [prefix_cache]
         for i, block in enumerate(self.blocks):
             if i > 0:
@@ -173,17 +154,17 @@ class GPT(Module):
         x, ln_f_cache = self.ln_f.forward(x)
         return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache, prefix=tuple(prefix_caches))
 
-    def loss(self, ids, targets, mask, rng=None, need_grad=True):
+    def loss(self, batch, *, rng=None, need_grad=True):
         """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
 
-        The same as `forward` and `cross_entropy_forward`, but for what nobody needs: logits are computed where the
-        mask is True only, and never of all positions at once.
+        It is `forward` and `cross_entropy_forward`, but for what nobody needs: logits are computed where loss_mask is
+        True only, and never of all positions at once.
 
         Parameters
         ----------
-        ids, targets : integer ndarray of shape (N, T), on the host
-        mask : boolean ndarray of shape (N, T), on the host
-            True where a position counts. If none does, the loss is 0.
+        batch : LMBatch
+            ids and targets, integers (N, T), and loss_mask, booleans (N, T), True where a position counts: on the host.
+            If none counts, the loss is 0.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it.
         need_grad : bool
@@ -193,41 +174,43 @@ class GPT(Module):
         -------
         loss : array scalar, in nats
         cache : GPTLossCache
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the batch is of another kind, or a field of another type, shape or range.
         """
-        for name, array in (("targets", targets), ("mask", mask)):
-            if array.shape != ids.shape:
-                raise ValueError(f"{name} had shape {array.shape}; ids had {ids.shape}")
+        ids, targets, loss_mask = fields_of(batch, "ids", "targets", "loss_mask")
+        check_on_host("ids", ids)
+        check_ids(ids, self.config.vocab_size)
+        check_field("targets", targets, ids.shape, "integers")
+        check_field("loss_mask", loss_mask, ids.shape, "booleans")
         check_targets(targets, self.config.vocab_size)
-        ids, targets, mask = self.prefix.insert(ids, targets, mask)
-        x, cache = self.hidden(self.place_ids(ids), rng)  # (N, T, C)
-        counted = None if mask.all() else self.xp.asarray(numpy.flatnonzero(mask))  # (M,)
-        targets = self.xp.asarray(targets[mask])  # (M,)
-        x = rows(x) if counted is None else rows(x)[counted]  # (M, C)
+        ids, targets, loss_mask = self.prefix.insert(ids, targets, loss_mask)
+        x, cache = self.hidden(self.to_model(ids), rng)  # (N, T, C)
+        counted = self.xp.asarray(numpy.flatnonzero(loss_mask))  # (M,)
+        x, rows_cache = take_rows_forward(x, counted)  # (N, T, C) -> (M, C)
+        targets = self.xp.asarray(targets[loss_mask])  # (M,)
         need_dW = need_grad and self.wte.W.trainable
         loss, head_cache = linear_cross_entropy_forward(x, self.wte.W.data, targets, need_grad, need_dW)
-        return loss, GPTLossCache(cache, counted, head_cache)
+        return loss, GPTLossCache(cache, rows_cache, head_cache)
 
     def backward(self, dlogits, cache):
         """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
+        # forward: logits = x @ wte.T   so
         if self.wte.W.trainable:
             self.wte.W.accumulate(linear_dW(dlogits, cache.head))
         self.backward_hidden(linear_dx(dlogits, cache.head), cache)  # (N, T, V) -> (N, T, C)
 
     def backward_loss(self, dloss, cache):
-        """The same for a cache of `loss`; dloss is a Python float."""
+        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         dx, dW = linear_cross_entropy_backward(dloss, cache.head)
         if dW is not None:
             self.wte.W.accumulate(dW)
-        shape = cache.hidden.ln_f.xhat.shape
-        if cache.counted is not None:
-            # forward: x = rows(x)[counted]   so   every other row has gradient zero
-            dx_all = self.xp.zeros((shape[0] * shape[1], shape[2]), dtype=dx.dtype)
-            dx_all[cache.counted] = dx
-            dx = dx_all
-        self.backward_hidden(dx.reshape(shape), cache.hidden)
+        self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
     def backward_hidden(self, dx, cache):
-        """The same for the gradient of `hidden`'s result, (N, T, C)."""
+        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C)."""
         embeddings = self.wte.trainable or self.wpe.trainable or self.prefix.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
         for i in reversed(range(lowest_to_differentiate(self.blocks, embeddings), len(self.blocks))):
@@ -246,17 +229,8 @@ class GPT(Module):
         shape = (N, c.n_head, c.n_positions, c.d_model // c.n_head)
         return [KeyValueCache(xp.empty(shape, W.dtype), xp.empty(shape, W.dtype)) for _ in self.blocks]
 
-    def place_ids(self, ids):
-        """Token ids from the host, checked, where the model lives.
-
-        They are looked at here because looking at them on a GPU would make every step wait for it.
-        """
-        if not on_host(ids):
-            raise ValueError("ids lived on a device already; they must be a NumPy array")
-        self._check_ids(ids, start=0)
-        return self.xp.asarray(ids)
-
-    def _check_ids(self, ids, start):
+    def check_inputs(self, ids, *, start=0):
+        """Raise a ValueError unless `forward` can take these ids, behind `start` positions."""
         limit, added = self.config.n_positions, self.prefix.length
         check_ids(ids, self.config.vocab_size + added)
         if start + ids.shape[1] > limit:

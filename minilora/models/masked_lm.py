@@ -4,34 +4,37 @@ The head is dense, GELU, LayerNorm, and a linear map into the vocabulary whose W
 bias of its own. Its W is one Parameter in two places: the gradients of both uses add up.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
+from minilora.layers import Activation
+from minilora.models.checks import check_field
 from minilora.models.encoder import EncoderWithHead
+from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta, RobertaCache
 from minilora.ops.fast import (
     CrossEntropyCache,
     GeluCache,
     LayerNormCache,
     LinearCache,
+    TakeRowsCache,
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
-    gelu_exact_backward,
-    gelu_exact_forward,
     linear_dbias,
     linear_dW,
     linear_dx,
     linear_forward,
-    rows,
+    take_rows_backward,
+    take_rows_forward,
 )
 from minilora.parameter import Module, Parameter
 
 
 class MaskedLMHeadCache(NamedTuple):
     dense: LinearCache
-    gelu: GeluCache
+    activation: GeluCache
     ln: LayerNormCache
     decoder: LinearCache
 
@@ -50,6 +53,7 @@ class MaskedLMHead(Module):
 
     def __init__(self, dense, ln, W, bias):
         self.dense = dense
+        self.activation = Activation("gelu")
         self.ln = ln
         self.W = W
         self.bias = Parameter(bias)
@@ -57,10 +61,10 @@ class MaskedLMHead(Module):
     def forward(self, x, rng=None):
         """(..., C) -> (..., V)"""
         h, dense_cache = self.dense.forward(x, rng)  # (..., C) -> (..., C)
-        h, gelu_cache = gelu_exact_forward(h)
+        h, activation_cache = self.activation.forward(h)
         h, ln_cache = self.ln.forward(h)
         logits, decoder_cache = linear_forward(h, self.W.data, self.bias.data)  # (..., C) -> (..., V)
-        return logits, MaskedLMHeadCache(dense_cache, gelu_cache, ln_cache, decoder_cache)
+        return logits, MaskedLMHeadCache(dense_cache, activation_cache, ln_cache, decoder_cache)
 
     def backward(self, dlogits, cache):
         """(..., V) -> (..., C)"""
@@ -71,13 +75,13 @@ class MaskedLMHead(Module):
             self.bias.accumulate(linear_dbias(dlogits, cache.decoder))
         dh = linear_dx(dlogits, cache.decoder)  # (..., V) -> (..., C)
         dh = self.ln.backward(dh, cache.ln)
-        dh = gelu_exact_backward(dh, cache.gelu)
+        dh = self.activation.backward(dh, cache.activation)
         return self.dense.backward(dh, cache.dense)
 
 
 class MaskedLMLossCache(NamedTuple):
     encoder: RobertaCache
-    counted: Any  # (M,) the positions that count, of N T
+    rows: TakeRowsCache  # the positions that count
     head: MaskedLMHeadCache
     cross_entropy: CrossEntropyCache
 
@@ -93,19 +97,15 @@ class RobertaForMaskedLM(EncoderWithHead):
         dense, ln = new.linear(C, C), new.layernorm(C, self.config.layer_norm_eps)
         return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
-    def loss(self, ids, mask, targets, counted, rng=None, need_grad=True):
+    def loss(self, batch, *, rng=None, need_grad=True):
         """The mean of -log p(target) over the positions that count. The head works at those positions alone.
 
         Parameters
         ----------
-        ids : integer ndarray of shape (N, T), on the host
-            What the model reads: some of it masked.
-        mask : boolean ndarray of shape (N, T), on the host
-            False where there is padding.
-        targets : integer ndarray of shape (N, T), on the host
-            What stood there.
-        counted : boolean ndarray of shape (N, T), on the host
-            True where the model is asked. If it is so nowhere, the loss is 0.
+        batch : MaskedBatch
+            ids, integers (N, T), what the model reads, some of it hidden; padding_mask, booleans (N, T), False where
+            there is padding, or None; targets, integers (N, T), what stood there; and loss_mask, booleans (N, T), True
+            where the model is asked: on the host. If it is asked nowhere, the loss is 0.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it.
         need_grad : bool
@@ -115,26 +115,27 @@ class RobertaForMaskedLM(EncoderWithHead):
         -------
         loss : array scalar, in nats
         cache : MaskedLMLossCache
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the batch is of another kind, or a field of another type, shape or range.
         """
-        for name, array in (("targets", targets), ("counted", counted)):
-            if array.shape != ids.shape:
-                raise ValueError(f"{name} had shape {array.shape}; ids had {ids.shape}")
+        ids, padding_mask, targets, loss_mask = fields_of(batch, "ids", "padding_mask", "targets", "loss_mask")
+        ids, padding_mask = self.to_model(ids, padding_mask)
+        check_field("targets", targets, ids.shape, "integers")
+        check_field("loss_mask", loss_mask, ids.shape, "booleans")
         check_targets(targets, self.config.vocab_size)
-        x, encoder_cache = self.hidden(*self.place(ids, mask), rng)  # (N, T, C)
-        counted = numpy.flatnonzero(counted)  # (M,)
-        targets = self.xp.asarray(targets.reshape(-1)[counted])
-        counted = self.xp.asarray(counted)
-        logits, head_cache = self.head.forward(rows(x)[counted], rng)  # (M, C) -> (M, V)
-        loss, loss_cache = cross_entropy_forward(logits, targets)
-        return loss, MaskedLMLossCache(encoder_cache, counted, head_cache, loss_cache)
+        x, encoder_cache = self.hidden(ids, padding_mask, rng)  # (N, T, C)
+        counted = self.xp.asarray(numpy.flatnonzero(loss_mask))  # (M,)
+        x, rows_cache = take_rows_forward(x, counted)  # (N, T, C) -> (M, C)
+        logits, head_cache = self.head.forward(x, rng)  # (M, C) -> (M, V)
+        loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(targets[loss_mask]))
+        return loss, MaskedLMLossCache(encoder_cache, rows_cache, head_cache, loss_cache)
 
     def backward_loss(self, dloss, cache):
-        """Like `backward`, for a cache of `loss`; dloss is a Python float."""
+        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         dlogits = cross_entropy_backward(dloss, cache.cross_entropy)  # (M, V)
         dx = self.head.backward(dlogits, cache.head)  # (M, C)
         if self.encoder.trainable:
-            # forward: the head reads rows(x)[counted]   so   every other row has gradient zero
-            shape = cache.encoder.ln_e.xhat.shape  # (N, T, C)
-            dx_all = self.xp.zeros((shape[0] * shape[1], shape[2]), dtype=dx.dtype)
-            dx_all[cache.counted] = dx
-            self.encoder.backward_hidden(dx_all.reshape(shape), cache.encoder)
+            self.encoder.backward_hidden(take_rows_backward(dx, cache.rows), cache.encoder)

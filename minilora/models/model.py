@@ -1,8 +1,50 @@
-"""What all models have in common."""
+"""What all models have in common: a configuration, inputs that come from the host, and one `loss(batch)`."""
 
+import math
 from collections.abc import Sequence
 
+from minilora.models.checks import check_ids, check_on_host
 from minilora.parameter import Module
+
+
+class Model(Module):
+    """A network that can be trained: ``loss, cache = model.loss(batch)``, then ``model.backward_loss(1.0, cache)``.
+
+    Each kind of model knows the fields of its batch: an LMBatch, a ClassificationBatch or a MaskedBatch.
+
+    Attributes
+    ----------
+    config : ModelConfig
+    """
+
+    @property
+    def longest_input(self) -> float:
+        """How many tokens a sequence may have: infinite, where no position has an embedding of its own."""
+        return getattr(self.config, "n_positions", math.inf)
+
+    def check_inputs(self, ids, *, start: int = 0) -> None:
+        """Raise a ValueError unless `forward` can take these ids, behind `start` positions."""
+        check_ids(ids, self.config.vocab_size)
+        if start + ids.shape[1] > self.longest_input:
+            T, limit = start + ids.shape[1], self.config.n_positions
+            raise ValueError(f"ids made a sequence of {T} tokens; n_positions is {limit}")
+
+    def to_model(self, ids):
+        """Token ids from the host, checked, where the model lives: what `forward` takes.
+
+        They are looked at here because looking at them on a GPU would make every step wait for it.
+        """
+        check_on_host("ids", ids)
+        self.check_inputs(ids)
+        return self.xp.asarray(ids)
+
+
+def fields_of(batch, *names: str) -> list:
+    """The fields of a batch; a TypeError, if it is a batch of another kind."""
+    if missing := [name for name in names if not hasattr(batch, name)]:
+        was = f"a {type(batch).__name__}, which has no {missing[0]}"
+        raise TypeError(f"batch was {was}; it must have the fields {', '.join(names)}")
+    return [getattr(batch, name) for name in names]
 
 
 def lowest_to_differentiate(blocks: Sequence[Module], below: bool) -> int:

@@ -5,15 +5,17 @@ from dataclasses import asdict
 import numpy
 
 from minilora.arrays.backend import to_device, to_numpy
+from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
+from minilora.limits import one_line_errors
+from minilora.models.checks import check_precision
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import NoDraw
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
-from minilora.models.shape import check_precision
 
 KINDS = {  # what a file may hold: the model and its configuration
     "gpt": (GPT, GPTConfig),
@@ -47,15 +49,17 @@ def save_model(model, path, *, dtype=None, **about):
     kind = next((kind for kind, (model_class, _) in KINDS.items() if type(model) is model_class), None)
     if kind is None:
         possible = ", ".join(model_class.__name__ for model_class, _ in KINDS.values())
-        raise TypeError(f"model was a {type(model).__name__}; it may be one of {possible}")
+        raise TypeError(f"model was a {type(model).__name__}; it must be one of {possible}")
     if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
         raise ValueError("the model holds adapters: save_adapter saves one; merge_lora and remove_lora make it plain")
     if any(isinstance(m, Adapter) or (isinstance(m, Prefix) and m.length) for _, m in model.named_modules()):
         raise ValueError("the model holds what cannot be merged, adapters or a prefix: save_adapter saves them")
     arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
+    check_finite(arrays, path)
     save_arrays(path, arrays, {**about, "kind": kind, "config": asdict(model.config)})
 
 
+@one_line_errors()
 def load_model(path, *, dtype="float32", device="cpu"):
     """Read a model that `save_model` wrote. Everything in it is trainable.
 
@@ -94,7 +98,7 @@ def check_arrays(model, arrays, path):
         if arrays[name].shape != p.data.shape:
             raise ValueError(f"{path}: {name} has shape {arrays[name].shape}; the model's has {p.data.shape}")
         if arrays[name].dtype.kind != "f":
-            raise ValueError(f"{path}: {name} is {arrays[name].dtype}; it may be floating-point numbers")
+            raise ValueError(f"{path}: {name} is {arrays[name].dtype}; it must be floating-point numbers")
 
 
 def fill(model, arrays, device):
@@ -111,4 +115,5 @@ def fill(model, arrays, device):
     parameters = dict(model.named_parameters())
     for name, array in arrays:
         p = parameters[name]
+        check_finite({name: array}, f"the file of this {type(model).__name__}")
         p.data = to_device(numpy.array(array, dtype=p.data.dtype, order="C"), device)

@@ -5,7 +5,7 @@
 
 Positions count the tokens that are no padding, beginning after the padding's own id: with pad_id = 1, the first token
 has position 2, the next 3, and all padding has position 1. So a row's positions do not depend on where its padding is.
-The mask is another matter: where it is False, nobody sees a position. Where padding is, it has to be False.
+The padding mask is another matter: where it is False, nobody sees a position. Where padding is, it has to be False.
 """
 
 from dataclasses import dataclass
@@ -14,32 +14,21 @@ from typing import NamedTuple
 from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
+from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.model import lowest_to_differentiate
-from minilora.models.shape import check_eps, check_heads, check_sizes
-from minilora.ops.fast import EmbeddingCache, LayerNormCache, rows
+from minilora.ops.fast import EmbeddingCache, LayerNormCache
 
 
-@dataclass(frozen=True)
-class RobertaConfig:
-    """The shape of a RoBERTa.
+@dataclass(frozen=True, kw_only=True)
+class RobertaConfig(ModelConfig):
+    """The shape of a RoBERTa: the fields of ModelConfig, and these.
 
     Parameters
     ----------
-    vocab_size : int
-        V.
     n_positions : int
         The longest sequence, T. (The table has n_positions + pad_id + 1 rows; RoBERTa's 514 are for 512 tokens.)
-    n_layer : int
-        L.
-    d_model : int
-        C.
-    n_head : int
-        H, which divides C.
-    d_mlp : int, optional
-        F; 4 C if not given.
-    layer_norm_eps : float
     pad_id : int
         The token that is padding, and the position that it has.
     n_types : int
@@ -48,27 +37,17 @@ class RobertaConfig:
         The classes that `RobertaForClassification` tells apart.
     """
 
-    vocab_size: int
     n_positions: int
-    n_layer: int
-    d_model: int
-    n_head: int
-    d_mlp: int | None = None
-    layer_norm_eps: float = 1e-5
     pad_id: int = 1
     n_types: int = 1
     n_classes: int = 2
 
     def __post_init__(self):
-        check_sizes(self, ("vocab_size", "n_positions", "n_layer", "d_model", "n_head", "n_types", "n_classes"))
-        if self.d_mlp is None:
-            object.__setattr__(self, "d_mlp", 4 * self.d_model)
-        check_sizes(self, ("d_mlp",))
-        check_sizes(self, ("pad_id",), least=0)
+        super().__post_init__()
+        self._check_sizes("n_positions", "n_types", "n_classes")
+        self._check_sizes("pad_id", least=0)
         if self.pad_id >= self.vocab_size:
-            raise ValueError(f"pad_id was {self.pad_id}; it may be from 0 to vocab_size - 1 = {self.vocab_size - 1}")
-        check_eps(self)
-        check_heads(self)
+            raise ValueError(f"pad_id was {self.pad_id}; it must be from 0 to vocab_size - 1 = {self.vocab_size - 1}")
 
 
 class RobertaCache(NamedTuple):
@@ -80,7 +59,7 @@ class RobertaCache(NamedTuple):
 
 
 class Roberta(Encoder):
-    """An encoder: ``x, cache = model.hidden(ids, mask)``, then ``model.backward_hidden(dx, cache)``.
+    """An encoder: ``x, cache = model.hidden(ids, padding_mask)``, then ``model.backward_hidden(dx, cache)``.
 
     Parameters
     ----------
@@ -98,7 +77,7 @@ class Roberta(Encoder):
 
         def block():
             attn = SelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head, causal=False)
-            mlp = MLP(new.linear(C, F), new.linear(F, C), gelu="exact")
+            mlp = MLP(new.linear(C, F), new.linear(F, C), "gelu")
             return PostLNBlock(attn, new.layernorm(C, eps), mlp, new.layernorm(C, eps))
 
         self.wte = new.embedding(config.vocab_size, C)
@@ -108,13 +87,13 @@ class Roberta(Encoder):
         self.blocks = [block() for _ in range(config.n_layer)]
         self.name_parameters()
 
-    def hidden(self, ids, mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None, rng=None):
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
         ----------
         ids : integer ndarray of shape (N, T)
-        mask : boolean or integer ndarray of shape (N, T), optional
+        padding_mask : boolean or integer ndarray of shape (N, T), optional
             False, or 0, where nobody may see a position: padding. None hides nothing.
         rng : numpy.random.Generator, optional
             Draws dropout, where an adapter has it. Without one there is no dropout.
@@ -122,26 +101,26 @@ class Roberta(Encoder):
         Returns
         -------
         x : ndarray of shape (N, T, C)
-            Means nothing where the mask is False.
+            Means nothing where padding_mask is False.
         cache : RobertaCache
             Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
 
         Raises
         ------
         ValueError
-            If an id is out of range, the sequence too long, the mask of another shape, or one of them on another
+            If an id is out of range, the sequence too long, padding_mask of another shape, or one of them on another
             device than the model.
         """
-        xp = get_xp(ids=ids, mask=mask, **{"the model": self.wte.W.data})
-        self._check_inputs(ids, mask)
-        key_mask = None if mask is None else mask.astype(bool)
+        xp = get_xp(ids=ids, padding_mask=padding_mask, **{"the model": self.wte.W.data})
+        self.check_inputs(ids, padding_mask)
+        padding_mask = None if padding_mask is None else padding_mask.astype(bool)
         tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
         kind, wtt_cache = self.wtt.forward(xp.zeros(1, dtype="int64"))  # (1,) -> (1, C)
-        places, wpe_cache = self.wpe.forward(self._positions(ids))  # (N, T) -> (N, T, C)
-        x, ln_e_cache = self.ln_e.forward(tokens + kind + places)
+        pos_emb, wpe_cache = self.wpe.forward(self._positions(ids))  # (N, T) -> (N, T, C)
+        x, ln_e_cache = self.ln_e.forward(tokens + kind + pos_emb)
         block_caches = []
         for block in self.blocks:
-            x, block_cache = block.forward(x, rng, key_mask=key_mask)  # (N, T, C)
+            x, block_cache = block.forward(x, rng, padding_mask=padding_mask)  # (N, T, C)
             block_caches.append(block_cache)
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 
@@ -158,15 +137,10 @@ class Roberta(Encoder):
             # forward: x = ln_e(wte[ids] + wtt[0] + wpe[positions])   so   the gradient of the sum reaches all three
             dx = self.ln_e.backward(dx, cache.ln_e)
             self.wte.backward(dx, cache.wte)
-            self.wtt.backward(rows(dx).sum(axis=0, keepdims=True), cache.wtt)  # one type, that of every token
+            self.wtt.backward(dx.sum(axis=(0, 1))[None], cache.wtt)  # one type, that of every token
             self.wpe.backward(dx, cache.wpe)
 
     def _positions(self, ids):
         """pad_id where ids are padding; pad_id + 1, pad_id + 2, ... for the other tokens of a row.  (N, T)"""
         token = (ids != self.config.pad_id).astype("int64")
         return token.cumsum(axis=1) * token + self.config.pad_id
-
-    def _check_inputs(self, ids, mask):
-        super()._check_inputs(ids, mask)
-        if ids.shape[1] > self.config.n_positions:
-            raise ValueError(f"ids made a sequence of {ids.shape[1]} tokens; n_positions is {self.config.n_positions}")

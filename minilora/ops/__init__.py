@@ -45,8 +45,10 @@ from minilora.ops.log_buckets import log_bucket, relative_rows
 from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
 from minilora.ops.plain import plain_ops
 from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_forward
+from minilora.ops.relu import ReluCache, relu_backward, relu_forward
 from minilora.ops.rows import rows
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
+from minilora.ops.take_rows import TakeRowsCache, take_rows_backward, take_rows_forward
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 
 __all__ = [
@@ -63,7 +65,9 @@ __all__ = [
     "LinearCrossEntropyCache",
     "LoRALinearCache",
     "PrefixCache",
+    "ReluCache",
     "SoftmaxCache",
+    "TakeRowsCache",
     "TanhCache",
     "attention_backward",
     "attention_forward",
@@ -98,11 +102,15 @@ __all__ = [
     "plain_ops",
     "prefix_backward",
     "prefix_forward",
+    "relu_backward",
+    "relu_forward",
     "relative_rows",
     "row_norm",
     "rows",
     "softmax_backward",
     "softmax_forward",
+    "take_rows_backward",
+    "take_rows_forward",
     "tanh_backward",
     "tanh_forward",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy
 
 from minilora.files import DamagedFile, load_arrays, save_arrays
+from minilora.limits import one_line_errors
 from minilora.training.history import History
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -38,6 +39,7 @@ def save_run(trainer, path, *, previous=None):
     save_arrays(path, state_arrays(trainer), about, previous=previous)
 
 
+@one_line_errors()
 def resume_run(trainer, path):
     """Put a Trainer in the state that `save_run` wrote.
 

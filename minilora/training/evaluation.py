@@ -16,7 +16,7 @@ def evaluate_loss(model, batches, ranks=ALONE):
     Parameters
     ----------
     model : GPT
-    batches : iterable of Batch
+    batches : iterable of LMBatch, ClassificationBatch or MaskedBatch
         On the host. They are shared out among the ranks and their cores.
     ranks : Alone or Ranks, optional
         The job that this process belongs to; all its ranks call this, with the same batches.
@@ -27,7 +27,7 @@ def evaluate_loss(model, batches, ranks=ALONE):
     """
 
     def loss_and_count(batch):
-        loss, _ = model.loss(*batch, need_grad=False)
+        loss, _ = model.loss(batch, need_grad=False)
         return float(to_numpy(loss)), batch.n_targets
 
     threads = ranks.cores[ranks.rank] if model.xp is numpy else 1

@@ -35,7 +35,7 @@ class Trainer:
     ----------
     model : GPT
     sample_batch : callable
-        ``sample_batch(rng) -> Batch``, a new host batch at every call.
+        ``sample_batch(rng) -> batch``, a new host batch at every call.
     config : TrainConfig
     optimizer : Optimizer, optional
         Of the model's parameters, such as ``SGD(model.parameters(), lr)``; if not given, an AdamW as `config` says.
@@ -73,7 +73,7 @@ class Trainer:
         if config.batch_size < rows_needed and ranks.size > 1:
             raise ValueError(
                 f"batch_size was {config.batch_size}, for {ranks.size} ranks, accumulation {config.accumulation}; it "
-                f"may be an integer of at least {rows_needed}, a row for each rank in each turn"
+                f"must be an integer of at least {rows_needed}, a row for each rank in each micro-batch"
             )
         self.model = model
         self.sample_batch = sample_batch

@@ -17,7 +17,7 @@ def memory_explained(trainer, batch):
     Parameters
     ----------
     trainer : Trainer
-    batch : Batch
+    batch : LMBatch, ClassificationBatch or MaskedBatch
         What the step in this context is computed on.
     """
     try:

@@ -17,9 +17,9 @@ def loss_and_backward(model, batch, weight=1.0, rng=None):
 
     Parameters
     ----------
-    model : GPT
-    batch : Batch
-        ids, targets and mask of shape (N, T), on the host.
+    model : Model
+    batch : LMBatch, ClassificationBatch or MaskedBatch
+        What the model's loss takes.
     weight : float
     rng : numpy.random.Generator, optional
         For dropout.
@@ -29,13 +29,13 @@ def loss_and_backward(model, batch, weight=1.0, rng=None):
     loss : array scalar
         The mean over the counted tokens, in nats, not multiplied by the weight.
     """
-    loss, cache = model.loss(*batch, rng=rng)
+    loss, cache = model.loss(batch, rng=rng)
     model.backward_loss(weight, cache)
     return loss
 
 
 def split_batch(batch, parts):
-    """Cut a Batch of N rows into at most `parts` Batches of neighbouring rows, none empty."""
+    """Cut a batch of N rows into at most `parts` batches of neighbouring rows, none empty."""
     N = len(batch.ids)
     cuts = [N * i // parts for i in range(parts + 1)]
     return [type(batch)(*(array[i:j] for array in batch)) for i, j in pairwise(cuts) if i < j]

@@ -34,7 +34,7 @@ class TrainConfig:
     """
 
     steps: int = 300
-    batch_size: int = 16
+    batch_size: int = 8
     lr: float = 1e-3
     lr_ratio_B: float = 1.0
     weight_decay: float = 0.0

@@ -17,7 +17,7 @@ from minilora.accounting import (
     step_estimate,
 )
 from minilora.accounting.costs import compared_keys
-from minilora.data.batches import Batch
+from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig, apply_full, apply_lora
 from minilora.models import GPT, GPTConfig
 from minilora.training import SGD, AdamW, loss_and_backward
@@ -26,12 +26,16 @@ L, C, H, F, V = 4, 64, 4, 192, 80
 
 
 def small_gpt(T, dtype="float32", n_layer=L):
-    return GPT(GPTConfig(V, T, n_layer, C, H, F), np.random.default_rng(0), dtype=dtype)
+    return GPT(
+        GPTConfig(vocab_size=V, n_positions=T, n_layer=n_layer, d_model=C, n_head=H, d_mlp=F),
+        np.random.default_rng(0),
+        dtype=dtype,
+    )
 
 
 def batch(N, T):
     ids, targets = np.random.default_rng(1).integers(0, V, (2, N, T))
-    return Batch(ids, targets, np.ones((N, T), dtype=bool))
+    return LMBatch(ids, targets, np.ones((N, T), dtype=bool))
 
 
 def adapt(model, method):
@@ -138,7 +142,7 @@ def test_the_activations_that_a_forward_keeps_are_those_of_the_formula(method, N
     model, example = small_gpt(T), batch(N, T)
     adapted = adapt(model, method)
     loss_and_backward(model, example)
-    kept, _, _ = traced(lambda: model.loss(*example))
+    kept, _, _ = traced(lambda: model.loss(example))
     estimate = memory_estimate(architecture_of(model.config), adapted, batch_size=N, length=T)
     of_the_head = V * C * 4 if method == "full" else 0  # dW of the head, which the loss has already: a gradient
     assert kept - of_the_head == pytest.approx(estimate.activations, rel=0.01)

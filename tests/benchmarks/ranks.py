@@ -23,7 +23,7 @@ import numpy as np
 
 from minilora.accounting import ring_bytes, ring_seconds
 from minilora.arrays.threads import cores
-from minilora.data import Batch
+from minilora.data import LMBatch
 from minilora.distributed import join
 from minilora.experiments.bench.shapes import SHAPES, Shape
 from minilora.experiments.measure import median_and_range
@@ -55,7 +55,7 @@ def work(shape, method, steps):
         apply_full(model)
     rows = shape.N * ranks.size
     ids = rng.integers(0, shape.V, (rows, shape.T + 1))
-    batch = Batch(ids[:, :-1], ids[:, 1:], np.ones((rows, shape.T), dtype=bool))
+    batch = LMBatch(ids[:, :-1], ids[:, 1:], np.ones((rows, shape.T), dtype=bool))
     begun = []
 
     def sample(rng):

@@ -26,8 +26,8 @@ def rng():
 
 def check_types(batch):
     assert batch.ids.dtype == batch.targets.dtype == np.int64
-    assert batch.mask.dtype == bool
-    assert batch.ids.shape == batch.targets.shape == batch.mask.shape
+    assert batch.loss_mask.dtype == bool
+    assert batch.ids.shape == batch.targets.shape == batch.loss_mask.shape
 
 
 def test_encode_documents_ends_each_text():
@@ -43,7 +43,7 @@ def test_window_batch_is_rows_of_consecutive_tokens():
     assert batch.ids.shape == (500, 7)
     np.testing.assert_array_equal(batch.ids, batch.ids[:, :1] + np.arange(7))
     np.testing.assert_array_equal(batch.targets, batch.ids + 1)
-    assert batch.mask.all()
+    assert batch.loss_mask.all()
     assert set(batch.ids[:, 0]) == set(range(23))  # every place, the first and the last included
 
 
@@ -60,12 +60,12 @@ def test_windows_score_every_token_once(n_tokens):
     for batch in batches:
         check_types(batch)
         assert batch.ids.shape[0] <= 3 and batch.ids.shape[1] == 5
-    scored = np.concatenate([batch.targets[batch.mask] for batch in batches])
-    read = np.concatenate([batch.ids[batch.mask] for batch in batches])
+    scored = np.concatenate([batch.targets[batch.loss_mask] for batch in batches])
+    read = np.concatenate([batch.ids[batch.loss_mask] for batch in batches])
     assert scored.tolist() == tokens.tolist()
     assert read.tolist() == [EOT, *tokens[:-1]]
     for batch in batches:
-        assert (batch.ids[~batch.mask] == EOT).all()
+        assert (batch.ids[~batch.loss_mask] == EOT).all()
 
 
 def test_windows_refuse_nothing():

@@ -38,13 +38,13 @@ def task(examples=None, length=64, **splits):
 def test_a_batch_is_padded_texts_and_their_labels():
     examples = [LabelledExample("ab", "odd", "1"), LabelledExample("a", "even", "2", second="cd")]
     (batch,) = task(examples).batches("test")
-    assert batch.ids.dtype == batch.labels.dtype == np.int64 and batch.mask.dtype == bool
+    assert batch.ids.dtype == batch.labels.dtype == np.int64 and batch.padding_mask.dtype == bool
     assert batch.n_targets == 2
-    assert [row[mask].tolist() for row, mask in zip(batch.ids, batch.mask)] == [
+    assert [row[mask].tolist() for row, mask in zip(batch.ids, batch.padding_mask)] == [
         tokenizer.encode("ab").tolist(),
         tokenizer.encode("a", "cd").tolist(),
     ]
-    assert (batch.ids[~batch.mask] == 1).all() and batch.ids.shape == batch.mask.shape == (2, 7)
+    assert (batch.ids[~batch.padding_mask] == 1).all() and batch.ids.shape == batch.padding_mask.shape == (2, 7)
     assert batch.labels.tolist() == [1, 0]
 
 
@@ -70,13 +70,13 @@ def test_drawn_batches_follow_the_seed():
 
 def test_drawn_labels_are_those_of_their_texts():
     batch = task().sample_batch(rng(), 16)
-    assert batch.labels.tolist() == [(n - 2) % 2 for n in batch.mask.sum(axis=1)]
+    assert batch.labels.tolist() == [(n - 2) % 2 for n in batch.padding_mask.sum(axis=1)]
 
 
 def test_every_example_is_drawn_equally_often_and_beside_others_of_its_length():
     drawn_from, draw, count, spread = task(parity(60)), rng(), np.zeros(61), []
     for _ in range(4000):
-        lengths = drawn_from.sample_batch(draw, 6).mask.sum(axis=1) - 2
+        lengths = drawn_from.sample_batch(draw, 6).padding_mask.sum(axis=1) - 2
         np.add.at(count, lengths, 1)
         spread.append(lengths.max() - lengths.min())
     assert np.abs(count[1:] / 400 - 1).max() < 0.25

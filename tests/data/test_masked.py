@@ -17,9 +17,9 @@ def rng(seed=0):
 
 def check_types(batch):
     assert batch.ids.dtype == batch.targets.dtype == np.int64
-    assert batch.mask.dtype == batch.counted.dtype == bool
-    assert batch.ids.shape == batch.mask.shape == batch.targets.shape == batch.counted.shape
-    assert batch.n_targets == np.count_nonzero(batch.counted)
+    assert batch.padding_mask.dtype == batch.loss_mask.dtype == bool
+    assert batch.ids.shape == batch.padding_mask.shape == batch.targets.shape == batch.loss_mask.shape
+    assert batch.n_targets == np.count_nonzero(batch.loss_mask)
 
 
 def test_texts_in_a_row_are_parted_by_an_end():
@@ -58,11 +58,11 @@ def test_a_batch_is_windows_from_everywhere_between_start_and_end():
     tokens = np.arange(30) + FIRST_BYTE  # a token tells its own place
     batch = masked_window_batch(tokens, rng(), batch_size=600, length=9)
     check_types(batch)
-    assert batch.ids.shape == (600, 9) and batch.mask.all()
+    assert batch.ids.shape == (600, 9) and batch.padding_mask.all()
     assert (batch.targets[:, 0] == START).all() and (batch.targets[:, -1] == END).all()
     np.testing.assert_array_equal(batch.targets[:, 1:-1], batch.targets[:, 1:2] + np.arange(7))
     assert set(batch.targets[:, 1] - FIRST_BYTE) == set(range(24)), "the first place and the last included"
-    np.testing.assert_array_equal(batch.ids[~batch.counted], batch.targets[~batch.counted])
+    np.testing.assert_array_equal(batch.ids[~batch.loss_mask], batch.targets[~batch.loss_mask])
 
 
 def test_masks_are_new_at_every_step():
@@ -84,8 +84,8 @@ def test_windows_hold_every_token_once(n_tokens):
     for batch in batches:
         check_types(batch)
         assert len(batch.ids) <= 3 and batch.ids.shape[1] <= 9
-        assert (batch.ids[~batch.mask] == PAD).all() and not batch.counted[~batch.mask].any()
-    read = [target for batch in batches for target in batch.targets[batch.mask] if target >= FIRST_BYTE]
+        assert (batch.ids[~batch.padding_mask] == PAD).all() and not batch.loss_mask[~batch.padding_mask].any()
+    read = [target for batch in batches for target in batch.targets[batch.padding_mask] if target >= FIRST_BYTE]
     assert read == tokens.tolist()
 
 

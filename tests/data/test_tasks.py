@@ -28,7 +28,7 @@ def text_task(length=16, texts=("The first text.", "Another one, in two parts.",
 def test_the_loss_is_on_the_target_alone():
     task = sum_task()
     (batch,) = task.batches("test", batch_size=20)
-    for example, targets, mask in zip(task.splits["test"], batch.targets, batch.mask, strict=True):
+    for example, targets, mask in zip(task.splits["test"], batch.targets, batch.loss_mask, strict=True):
         assert bytes(targets[mask].astype(np.uint8)) == example.target.encode() + bytes([EOT])
 
 
@@ -50,7 +50,7 @@ def test_drawn_batches_are_of_nearly_equal_lengths_and_reach_every_example():
     examples = [Example("s", "x" * n, str(n)) for n in rng().permutation(np.arange(1, 101)).tolist()]
     task, draw, seen = pair_task(examples), rng(), set()
     for _ in range(1500):
-        lengths = task.sample_batch(draw, 2).mask.sum(axis=1)  # the target and its EOT
+        lengths = task.sample_batch(draw, 2).loss_mask.sum(axis=1)  # the target and its EOT
         assert lengths.max() - lengths.min() <= 8, "within 2 * 2 examples of one of them, to either side"
         seen |= set(lengths.tolist())
     assert seen == set(range(2, 102))
@@ -59,7 +59,7 @@ def test_drawn_batches_are_of_nearly_equal_lengths_and_reach_every_example():
 def test_every_example_is_drawn_equally_often():
     task, draw, count = pair_task([Example("s", "x" * n, str(n)) for n in range(1, 41)]), rng(), np.zeros(41)
     for _ in range(4000):
-        np.add.at(count, task.sample_batch(draw, 4).mask.sum(axis=1) - 1, 1)
+        np.add.at(count, task.sample_batch(draw, 4).loss_mask.sum(axis=1) - 1, 1)
     assert np.abs(count[1:] / 400 - 1).max() < 0.25
 
 
@@ -86,7 +86,7 @@ def test_prompts_end_with_the_separator():
 @pytest.mark.parametrize("split", SPLITS)
 def test_each_token_is_scored_once(split):
     task = text_task()
-    scored = np.concatenate([batch.targets[batch.mask] for batch in task.batches(split, batch_size=2)])
+    scored = np.concatenate([batch.targets[batch.loss_mask] for batch in task.batches(split, batch_size=2)])
     np.testing.assert_array_equal(scored, encode_documents(task.texts[split], tokenizer))
 
 

@@ -1,10 +1,10 @@
 """Answers of all kinds, and checking one in this process, where it is quick and what it raises can be looked at."""
 
 from minilora.exercises.judge import judge
+from minilora.exercises.runner.worker import functions_of
 from minilora.exercises.sources import BEGIN, END, exercises
 from minilora.exercises.task import run
 from minilora.exercises.tasks import TASKS
-from minilora.exercises.worker import functions_of
 
 NAMES = list(TASKS)
 
@@ -13,15 +13,20 @@ def by_name(name):
     return next(exercise for exercise in exercises() if exercise.name == name)
 
 
-def answers_of(name, source, folder, seed=0):
-    """What a student's file answers."""
+def results_of(name, source, folder, seed=0):
+    """What the calls of a student's file give."""
     path = folder / "answer.py"
     path.write_text(source)
-    return run(TASKS[name], functions_of(TASKS[name], path), seed)
+    return run(TASKS[name], functions_of(TASKS[name].functions, path), seed)
+
+
+def problems_of(name, source, folder, seed=0):
+    """What went wrong in the calls, as a list of exceptions."""
+    return [result.problem for result in results_of(name, source, folder, seed) if result.problem]
 
 
 def findings_of(name, source, folder, seed=0):
-    return judge(TASKS[name], answers_of(name, source, folder, seed), seed)
+    return judge(TASKS[name], results_of(name, source, folder, seed), seed)
 
 
 def solution_lines(exercise):

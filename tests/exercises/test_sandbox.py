@@ -1,6 +1,11 @@
 """An answer that loops, prints, exits, crashes or meddles fails, with a message that says so; and nothing else does."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -31,27 +36,136 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("source", "said"), HOSTILE.items(), ids=lambda value: value[:30])
 def test_a_hostile_answer_is_stopped_and_told_why(source, said):
-    outcome = run_answer(NAME, TASKS[NAME], source, seed=0, waiting=60 if "sleep" not in source else 5)
-    assert not outcome.answers and said in outcome.error
+    outcome = run_answer(source, TASKS[NAME].calls_for(0), waiting=60 if "sleep" not in source else 5)
+    problems = [str(result.problem) for result in outcome.results]
+    assert not any(result.values for result in outcome.results) and said in " ".join((outcome.error, *problems))
 
 
 def test_a_loop_is_stopped_by_the_processors_time():
-    outcome = run_answer(NAME, TASKS[NAME], "while True: pass", seed=0, computing=2, waiting=120)
+    outcome = run_answer("while True: pass", TASKS[NAME].calls_for(0), computing=2, waiting=120)
     assert "was stopped after 2 seconds. Is there a loop that never ends?" in outcome.error
 
 
-def test_edited_tests_change_nothing():
-    """The judge is another process: what an answer does to its own copy of the checker stays there."""
+def test_meddling_with_the_runner_gives_no_marks():
+    """The judge is another process: what an answer does to its own copy of the runner stays there."""
     meddling = (
         "import sys\n"
         "for name, module in list(sys.modules.items()):\n"
-        "    if name.startswith('minilora.exercises'):\n"
-        "        for attribute in ('judge', 'run', 'check_answer', 'marks'):\n"
+        "    if name.startswith('runner'):\n"
+        "        for attribute in ('perform', 'explain', 'encode', 'AnswerError'):\n"
         "            setattr(module, attribute, lambda *a, **k: {})\n"
         "def linear_backward(dy, cache): return 0.0, 0.0, 0.0\n"
     )
     verdict = check_answer(NAME, meddling)
     assert not verdict.passed and verdict.right == 0
+
+
+def test_results_that_the_answer_writes_itself_are_results_of_its_own():
+    forged = "import os\nopen('results.json', 'w').write({!r})\nos._exit(0)"
+    for text in ('{"error": "", "results": []}', "[" * 100_000, '{"error": null, "results": [1]}', "x" * (5 << 20)):
+        verdict = check_answer(NAME, forged.format(text))
+        assert not verdict.passed and "Your code " in verdict.report
+
+
+# ---- the solution is not there
+
+PACKAGE = Path(sys.modules["minilora"].__file__).parent
+SOURCE = PACKAGE.parent / "tutorials" / "exercises" / "01_linear_backward.py"
+READING = f"print(open({str(SOURCE)!r}).read())"
+WAYS_ROUND = {
+    "a byte-order mark": "\ufefffrom minilora.ops import linear_backward",
+    "__import__": "m = __import__('mini' + 'lora.ops')",
+    "importlib": "import importlib\nm = importlib.import_module('mini' + 'lora.ops')",
+    "exec": "exec('import mini' + 'lora.ops')",
+    "a longer path": f"import sys\nsys.path.append({str(PACKAGE.parent)!r})\n__import__('minilora.ops')",
+    "a loader": "import importlib.util as util\n"
+    f"spec = util.spec_from_file_location('x', {str(PACKAGE / 'ops' / 'linear.py')!r})\n"
+    "spec.loader.exec_module(util.module_from_spec(spec))",
+    "sys.modules": "import sys\nsys.modules['minilora.ops']",
+    "sys.modules, by any name": "import sys\n[m for m in sys.modules.values() if 'minilora' in (m.__file__ or '')][0]",
+    "reading the solution": READING,
+    "reading it by a relative path": "import os\nopen(os.path.relpath('/etc/hostname'))",
+    "reading it by os": f"import os\nos.open({str(SOURCE)!r}, os.O_RDONLY)",
+    "reading it by NumPy": f"import numpy\nnumpy.fromfile({str(SOURCE)!r}, 'u1')",
+    "reading it by io": f"import io\nio.FileIO({str(SOURCE)!r})",
+    "running it": f"import runpy\nrunpy.run_path({str(SOURCE)!r})",
+    "a link": f"import os\nos.symlink({str(SOURCE)!r}, 'link')",
+    "another folder": f"import os\nos.chdir({str(SOURCE.parent)!r})",
+    "other functions for the guard": "import os, posixpath\n"
+    f"os.path.realpath = os.path.abspath = posixpath.join = lambda *p: os.getcwd()\n{READING}",
+    "other builtins for the guard": f"import builtins\nbuiltins.any = builtins.len = lambda *a: True\n{READING}",
+    "a path that lies": "class Path(str):\n    def startswith(self, *a): return True\n    split = lambda *a: []\n"
+    f"open(Path({str(SOURCE)!r}))",
+    "what the collector knows": "import gc\ngc.get_objects()",
+    "C": "import ctypes\nctypes.pythonapi.Py_GetVersion()",
+    "a database": "import sqlite3\nsqlite3.connect('x.db')",
+    "the memory of the judge": "import os\nopen(f'/proc/{os.getppid()}/mem', 'rb')",
+}
+
+
+@pytest.mark.parametrize("source", WAYS_ROUND.values(), ids=WAYS_ROUND.keys())
+def test_the_solution_cannot_be_reached(source):
+    """Each stops before its last line, so that the right answer behind it counts for nothing."""
+    verdict = check_answer(NAME, f"{source}\nprint('reached')\n{SOLUTION}")
+    assert not verdict.passed and verdict.right == 0 and "\n  reached" not in verdict.report, verdict.report
+
+
+def test_frames_hold_calls_and_nothing_that_is_right():
+    looking = (
+        "import sys\n"
+        "def linear_backward(dy, cache):\n"
+        "    frame, names = sys._getframe(), set()\n"
+        "    while frame:\n"
+        "        names |= set(frame.f_locals) | set(frame.f_globals)\n"
+        "        frame = frame.f_back\n"
+        "    print([name for name in names if 'expect' in name or 'right' in name or 'TASK' in name])\n"
+        "    raise KeyError('seen')\n"
+    )
+    assert "Your code printed:\n  []\n" in check_answer(NAME, looking).report
+
+
+def test_a_module_that_is_not_there_is_explained():
+    report = check_answer(NAME, "import scipy.linalg\n" + SOLUTION).report
+    assert "No module named 'scipy'. An answer is Python and NumPy alone." in report
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="kills a process")
+def test_an_answer_does_not_outlive_the_check_that_started_it(tmp_path):
+    """The check is killed while the answer sleeps: the answer's process ends too."""
+    mark = tmp_path / "pid"
+    code = (
+        "from minilora.exercises.sandbox import *\nimport minilora.exercises.sandbox as s\n"
+        "old = s._read\nimport subprocess\npopen = subprocess.Popen\n"
+        "def noted(*a, **k):\n    p = popen(*a, **k)\n"
+        f"    open({str(mark)!r}, 'w').write(str(p.pid))\n    return p\n"
+        "s.subprocess.Popen = noted\nrun_answer('import time\\ntime.sleep(600)', [])"
+    )
+    check = subprocess.Popen([sys.executable, "-c", code], cwd=PACKAGE.parent)
+    waited_for(lambda: mark.exists() and mark.read_text())
+    worker = int(mark.read_text())
+    time.sleep(1.0)  # the answer is asleep by now
+    check.send_signal(signal.SIGKILL)
+    check.wait()
+    waited_for(lambda: not is_running(worker))
+
+
+def waited_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    """Whether a process is there, and not only waiting for its parent to ask how it ended."""
+    status = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_an_answer_that_imports_the_package_is_refused():

@@ -101,7 +101,7 @@ def test_an_exercise_is_found_by_number_or_name(which):
 
 @pytest.mark.parametrize("which", ["17", "0", "nothing", ""])
 def test_an_exercise_that_does_not_exist_is_refused(which):
-    with pytest.raises(ValueError, match=f"the exercise was {which!r}; it may be a number from 1 to 16"):
+    with pytest.raises(ValueError, match=f"the exercise was {which!r}; it must be a number from 1 to 16"):
         find(which)
 
 

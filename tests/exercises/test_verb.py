@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from exercises.answers import by_name
-from minilora.arguments import parser
 from minilora.cli import main
+from minilora.cli.exercises import next_one
+from minilora.cli.verbs import parse
 from minilora.exercises import progress
 from minilora.exercises.sources import exercises, student_file
-from minilora.verbs.exercises import next_one
 
 README = Path(__file__).resolve().parents[2] / "tutorials" / "exercises" / "README.md"
 
@@ -141,7 +141,7 @@ def test_when_all_are_passed_the_last_one_is_next(tmp_path):
     ("arguments", "said"),
     [
         (("check",), "which exercise? For example:  minilora exercises check 1"),
-        (("check", "99"), "the exercise was '99'; it may be a number from 1 to 16, or a name in the list"),
+        (("check", "99"), "the exercise was '99'; it must be a number from 1 to 16, or a name in the list"),
         (("check", "2"), "there is no 02_lora_linear_forward.py in"),
     ],
 )
@@ -158,7 +158,7 @@ def test_a_damaged_progress_file_is_said(minilora, tmp_path):
 
 @pytest.mark.parametrize("command", re.findall(r"^(minilora .*?)(?:  +#.*)?$", README.read_text(), re.MULTILINE))
 def test_a_command_of_the_teachers_page_is_understood(command):
-    parser().parse_args(command.split()[1:])
+    parse(command.split()[1:])
 
 
 def test_the_files_that_the_teachers_page_names_exist():

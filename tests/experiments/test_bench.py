@@ -48,7 +48,7 @@ def test_the_products_of_a_step_are_those_that_a_step_makes(method, monkeypatch)
     monkeypatch.setattr(device_array, "_call", counting)
     for p in made.model.parameters():
         p.data = to_fake_device(p.data)
-    _loss, cache = made.model.loss(*made.batch)
+    _loss, cache = made.model.loss(made.batch)
     made.model.backward_loss(1.0, cache)
     assert sum(flops) == flops_of_step(TINY, method)
 
@@ -153,7 +153,7 @@ import json, sys
 import numpy as np
 import {module}
 from minilora import LoRAConfig, apply_lora
-from minilora.data import Batch
+from minilora.data import LMBatch
 from minilora.experiments.bench.shapes import Shape
 from minilora.models import GPT
 from minilora.training import objective
@@ -165,7 +165,7 @@ apply_lora(model, LoRAConfig(rank=2, alpha=3), rng=rng)
 for p in model.parameters():
     p.data += 0.2 * rng.standard_normal(p.data.shape)  # a generic point
 ids = rng.integers(0, 32, (3, 81))
-loss = objective.loss_and_backward(model, Batch(ids[:, :-1], ids[:, 1:], np.ones((3, 80), bool)))
+loss = objective.loss_and_backward(model, LMBatch(ids[:, :-1], ids[:, 1:], np.ones((3, 80), bool)))
 print(json.dumps([float(loss), *np.concatenate([p.grad.ravel() for p in model.trainable_parameters()]).tolist()]))
 """
 

@@ -172,7 +172,7 @@ def test_measures_of_classes_are_those_of_one_example_at_a_time(kind):
     model = undecided(kind, task)
     found, losses, right = measure_classes(model, task), [], []
     for batch in task.batches("test", 1):
-        logits = model.forward(batch.ids, batch.mask)[0][0].astype(float)
+        logits = model.forward(batch.ids, batch.padding_mask)[0][0].astype(float)
         losses.append(np.log(np.exp(logits).sum()) - logits[batch.labels[0]])
         right.append(logits.argmax() == batch.labels[0])
     assert 0.2 < np.mean(right) < 0.8 and found["accuracy"] == np.mean(right)

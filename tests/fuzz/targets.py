@@ -18,6 +18,7 @@ from interop.folders import GOLDEN, Folder
 from methods.every import EVERY, tiny_adapted
 from methods.tiny import same_bits, tiny_gpt, tiny_lora, weights_of
 from minilora.data import ByteTokenizer, load_labelled_file, load_task_file, load_text_file
+from minilora.data.batches import LMBatch
 from minilora.data.files import column_names
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.interop import load_gpt2, load_peft, load_roberta
@@ -43,7 +44,7 @@ def compute(model):
     ids, counted = np.zeros((1, 3), int), np.ones((1, 3), bool)
     try:
         with np.errstate(all="ignore"):
-            _ = model.loss(ids, ids, counted) if isinstance(model, GPT) else model.forward(IDS, MASK)
+            _ = model.loss(LMBatch(ids, ids, counted)) if isinstance(model, GPT) else model.forward(IDS, MASK)
     except ValueError as error:
         raise AssertionError("loaded, but it does not compute") from error
 

@@ -5,7 +5,7 @@ import pytest
 
 from minilora.arrays.backend import get_xp, to_device, to_numpy
 from minilora.models import DebertaForClassification
-from models.tiny_deberta import CONFIG, IDS, LABELS, MASK
+from models.tiny_deberta import BATCH, CONFIG, IDS, MASK
 from models.tiny_encoders import rng
 
 pytestmark = pytest.mark.gpu
@@ -28,9 +28,9 @@ def distance(host, device):
 
 def test_logits_and_gradients_agree():
     host, device = make("cpu"), make("gpu")
-    assert distance(host.forward(IDS, MASK)[0], device.forward(*device.encoder.place(IDS, MASK))[0]) < 1e-4
+    assert distance(host.forward(IDS, MASK)[0], device.forward(*device.encoder.to_model(IDS, MASK))[0]) < 1e-4
     for model in (host, device):
-        _, cache = model.loss(IDS, MASK, LABELS)
+        _, cache = model.loss(BATCH)
         model.backward_loss(0.5, cache)
     for p, q in zip(host.parameters(), device.parameters(), strict=True):
         assert distance(p.grad, q.grad) < 1e-3, p.name

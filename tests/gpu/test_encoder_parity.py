@@ -28,9 +28,9 @@ def distance(host, device):
 def test_loss_logits_and_gradients_agree(model_class):
     host, device = (make(model_class, name) for name in ("cpu", "gpu"))
     ids, mask, *_ = BATCHES[model_class][0]
-    assert distance(host.forward(ids, mask)[0], device.forward(*device.encoder.place(ids, mask))[0]) < 1e-4
+    assert distance(host.forward(ids, mask)[0], device.forward(*device.encoder.to_model(ids, mask))[0]) < 1e-4
     for model in (host, device):
-        _, cache = model.loss(*BATCHES[model_class][0])
+        _, cache = model.loss(BATCHES[model_class][0])
         model.backward_loss(0.5, cache)
     for p, q in zip(host.parameters(), device.parameters(), strict=True):
         if not p.name.endswith("k_proj.bias"):  # zero in mathematics

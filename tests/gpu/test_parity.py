@@ -10,7 +10,7 @@ from kernel_points import SIZES, TOLERANCE, cast
 from methods.tiny import EVERYWHERE, rng
 from minilora.arrays.backend import get_xp, gpu_memory, tf32, to_device, to_numpy
 from minilora.arrays.reductions import scatter_add
-from minilora.data.batches import Batch
+from minilora.data.batches import LMBatch
 from minilora.methods import (
     LoRAConfig,
     apply_full,
@@ -71,11 +71,11 @@ def models():
 def some_batch(N=3, T=20, seed=2):
     draw = rng(seed)
     ids, targets = draw.integers(0, CONFIG.vocab_size, (2, N, T))
-    return Batch(ids, targets, draw.random((N, T)) < 0.6)
+    return LMBatch(ids, targets, draw.random((N, T)) < 0.6)
 
 
 def logits_of(model, batch=None, draw=None):
-    return model.forward(model.place_ids((batch or some_batch()).ids), draw)[0]
+    return model.forward(model.to_model((batch or some_batch()).ids), draw)[0]
 
 
 # ---- ops
@@ -326,13 +326,13 @@ def test_host_and_device_do_not_mix(models):
     with pytest.raises(ValueError, match="targets lives in numpy, but logits lives in cupy"):
         cross_entropy_forward(logits_of(device), some_batch().targets)
     with pytest.raises(ValueError, match="ids lived on a device already"):
-        device.place_ids(on_gpu(ids))
+        device.to_model(on_gpu(ids))
 
 
 def test_everything_made_on_the_gpu_is_on_the_gpu():
     model = make_model("gpu")
     loss = loss_and_backward(model, some_batch(), rng=rng(1))
-    logits, cache = model.forward(model.place_ids(some_batch().ids))
+    logits, cache = model.forward(model.to_model(some_batch().ids))
     made = [loss, logits, cache.blocks[1].attn.probs, cache.blocks[0].mlp.fc_in.h]
     made += [p.data for p in model.parameters()] + [p.grad for p in model.trainable_parameters()]
     assert all(get_xp(array) is model.xp is not np for array in made)

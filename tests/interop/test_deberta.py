@@ -8,6 +8,7 @@ from safetensors.numpy import load_file
 
 from interop.folders import GOLDEN as FOLDERS
 from interop.folders import Folder
+from minilora.data.classification import ClassificationBatch
 from minilora.interop import load_deberta
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Deberta, DebertaForClassification
@@ -42,7 +43,7 @@ def test_logits_and_loss_are_those_of_transformers():
     model = load_deberta(GOLDEN, dtype="float64")
     logits, _ = model.forward(EXPECTED["ids"], EXPECTED["mask"])
     assert np.abs(logits - EXPECTED["logits"]).max() < 1e-10
-    loss, _ = model.loss(EXPECTED["ids"], EXPECTED["mask"] == 1, EXPECTED["targets"])
+    loss, _ = model.loss(ClassificationBatch(EXPECTED["ids"], EXPECTED["mask"] == 1, EXPECTED["targets"]))
     assert abs(loss - EXPECTED["loss"]) < 1e-10
 
 
@@ -171,7 +172,7 @@ def test_without_a_kernel_it_has_no_convolution_as_version_3(folder, changes):
 # ---- what is refused
 
 REFUSED = {
-    "legacy DeBERTa": ({"model_type": "deberta"}, "model_type was 'deberta'; it may be 'deberta-v2'"),
+    "legacy DeBERTa": ({"model_type": "deberta"}, "model_type was 'deberta'; it must be 'deberta-v2'"),
     "projections of their own": ({"share_att_key": False}, "share_att_key was False; minilora supports True alone"),
     "projections not named": ({"share_att_key": None}, "share_att_key was False"),
     "c2p alone": ({"pos_att_type": ["c2p"]}, "pos_att_type was ['c2p']; minilora supports ['p2c', 'c2p'] or"),
@@ -189,11 +190,11 @@ REFUSED = {
     "another activation of the pooler": ({"pooler_hidden_act": "tanh"}, "pooler_hidden_act was 'tanh'"),
     "another width of the pooler": ({"pooler_hidden_size": 6}, "pooler_hidden_size was 6; minilora supports 12 alone"),
     "groups": ({"conv_groups": 2}, "conv_groups was 2; minilora supports 1 alone"),
-    "an even kernel": ({"conv_kernel_size": 4}, "conv_kernel_size was 4; it may be odd, or 0 for no convolution"),
+    "an even kernel": ({"conv_kernel_size": 4}, "conv_kernel_size was 4; it must be odd, or 0 for no convolution"),
     "narrow embeddings": ({"embedding_size": 6}, "embedding_size was 6; minilora supports 12 alone"),
     "wide heads": ({"attention_head_size": 6}, "attention_head_size was 6; minilora supports 3 alone"),
-    "no buckets": ({"position_buckets": None}, "position_buckets was -1; it may be an integer of at least 2"),
-    "a short distance": ({"max_position_embeddings": 4}, "max_distance was 4; with n_buckets = 7 it may be"),
+    "no buckets": ({"position_buckets": None}, "position_buckets was -1; it must be an integer of at least 2"),
+    "a short distance": ({"max_position_embeddings": 4}, "max_distance was 4; with n_buckets = 7 it must be"),
     "heads that do not divide": ({"num_attention_heads": 5}, "n_head was 5; it must divide d_model = 12"),
     "another head": (
         {"architectures": ["DebertaV2ForTokenClassification"]},

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from minilora.data.batches import LMBatch
+from minilora.data.classification import ClassificationBatch
+from minilora.data.masked import MaskedBatch
 from minilora.interop import load_gpt2, load_roberta
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import GPT, RobertaForClassification, RobertaForMaskedLM
@@ -31,10 +34,12 @@ def inputs_of(expected):
 
 def batch_of(expected):
     """What `model.loss` takes."""
-    inputs, targets = inputs_of(expected), expected["targets"]
+    ids, targets = expected["ids"], expected["targets"]
     if "counted" in expected:
-        return *inputs, targets, expected["counted"]
-    return (*inputs, targets) if "mask" in expected else (*inputs, targets, np.ones(targets.shape, bool))
+        return MaskedBatch(ids, expected["mask"] == 1, targets, expected["counted"])
+    if "mask" in expected:
+        return ClassificationBatch(ids, expected["mask"] == 1, targets)
+    return LMBatch(ids, targets, np.ones(targets.shape, bool))
 
 
 def norm_relative(ours, theirs):
@@ -56,7 +61,7 @@ def test_logits_are_those_of_transformers(name):
 def test_loss_and_gradients_of_every_parameter_are_those_of_automatic_differentiation(name):
     load, _ = MODELS[name]
     model, expected = load(GOLDEN / name, dtype="float64"), expected_of(name)
-    loss, cache = model.loss(*batch_of(expected))
+    loss, cache = model.loss(batch_of(expected))
     model.backward_loss(1.0, cache)
     assert abs(loss - expected["loss"]) < LOGITS
     # a checkpoint in which each weight is the loss's gradient: the loader splits and transposes it like the weights
@@ -83,7 +88,7 @@ def test_logits_and_gradients_of_A_and_B_are_those_of_peft():
     logits, _ = model.forward(*inputs_of(expected))
     assert np.abs(logits - theirs["logits"]).max() < LOGITS
     assert np.abs(logits - expected["logits"]).max() > 0.1
-    _, cache = model.loss(*batch_of(expected))
+    _, cache = model.loss(batch_of(expected))
     model.backward_loss(1.0, cache)
     for name, layer in layers.items():
         assert norm_relative(layer.A.grad, theirs[f"{name}.dA"]) < GRADIENTS

@@ -83,7 +83,7 @@ def test_an_index_that_points_outside_the_folder_is_refused(load, folder, place)
     name = sorted(places)[0]
     (folder.path.parent / WEIGHTS).write_bytes((folder.path / places[name]).read_bytes())
     folder.write_index(places | {name: place})
-    refused(load, folder, folder.path / INDEX, f"{name} is in {place!r}; it may be in a .safetensors file of this")
+    refused(load, folder, folder.path / INDEX, f"{name} is in {place!r}; it must be in a .safetensors file of this")
 
 
 @pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": ["a"]}, {"weight_map": None}], ids=str)
@@ -128,7 +128,7 @@ def test_weights_that_are_no_floating_point_numbers_are_refused(load, folder, dt
         folder.change(**{name: folder.tensors[name].astype(dtype)})
     except SafetensorError:
         pytest.skip(f"the oldest safetensors do not write {dtype}")
-    refused(load, folder, folder.weights, name, "it may be one of F64, F32, F16, BF16")
+    refused(load, folder, folder.weights, name, "it must be one of F64, F32, F16, BF16")
 
 
 # ---- tensors that do not fit

@@ -280,8 +280,8 @@ WRONG_FIELDS = {
         "layers_to_transform was .* target_modules is a regular expression",
     ),
     "no regular expression": ({"target_modules": "(c_attn"}, r"the regular expression '\(c_attn' is refused: missing"),
-    "repeated groups": ({"target_modules": r"(\w*\.?)*x"}, r"\(\\\\w\*.* is refused: it may repeat"),
-    "a slow pattern": ({"rank_pattern": {".*.*.*.*.*x": 1}}, r"'\.\*\.\*.* is refused: it may repeat 4 times"),
+    "repeated groups": ({"target_modules": r"(\w*\.?)*x"}, "the model has no such module"),
+    "forty times one or none": ({"target_modules": ".?" * 40 + "!"}, "the model has no such module"),
     "dropout of 1": ({"lora_dropout": 1.0}, "dropout was 1.0"),
     "a rank of no number": ({"rank_pattern": {"c_attn": "4"}}, "rank_pattern was .*; each rank may be an integer"),
     "a rank of zero": ({"rank_pattern": {"c_attn": 0}}, "rank_pattern was .*; each rank may be an integer"),
@@ -341,7 +341,7 @@ DAMAGE = {
     "half a configuration": (lambda folder: (folder / CONFIG).write_text('{"r": '), f"{CONFIG} is no JSON"),
     "JSON in Latin-1": (lambda folder: (folder / CONFIG).write_bytes(b'{"r": "\xe9"}'), f"{CONFIG} is no JSON"),
     "a deep configuration": (lambda folder: (folder / CONFIG).write_text("[" * 100_000), f"{CONFIG} is no JSON"),
-    "a list": (lambda folder: (folder / CONFIG).write_text("[1]"), f"{CONFIG} holds a list; it may hold a JSON object"),
+    "a list": (lambda folder: (folder / CONFIG).write_text("[1]"), f"{CONFIG} holds a list; it must hold"),
     "empty": (lambda folder: (folder / TENSORS).write_bytes(b""), f"{TENSORS} is no safetensors file"),
     "text": (lambda folder: (folder / TENSORS).write_text("A B " * 100), f"{TENSORS} is no safetensors file"),
     "truncated": (truncated, f"{TENSORS} is no safetensors file, or it is damaged"),
@@ -373,7 +373,7 @@ DAMAGE = {
     "a name without the prefix": (with_tensor("transformer.wte.weight", 19, 12), "holds transformer.wte.weight, which"),
     "A of another rank": (with_tensor(A, 3, 12), rf"{A} has shape \(3, 12\); .* want \(4, 12\)"),
     "a transposed B": (with_tensor(B, 4, 36), rf"{B} has shape \(4, 36\); .* want \(36, 4\)"),
-    "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{A} is I64; it may be one of F64, F32, F16, BF16"),
+    "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{A} is I64; it must be one of F64, F32, F16, BF16"),
     "another rank": (lambda folder: change_config(folder, r=3), rf"{A} has shape \(4, 12\); .* want \(3, 12\)"),
     "another module": (
         lambda folder: change_config(folder, target_modules=["c_fc"]),
@@ -409,7 +409,7 @@ def test_a_rank_larger_than_the_matrix_is_refused(folder):
 
 
 def test_an_adapter_of_another_model_is_refused(folder):
-    model = GPT(GPTConfig(19, 9, 2, 8, 2), np.random.default_rng(0))
+    model = GPT(GPTConfig(vocab_size=19, n_positions=9, n_layer=2, d_model=8, n_head=2), np.random.default_rng(0))
     refused(folder, rf"{A} has shape \(4, 12\); .* want \(4, 8\)", model)
 
 

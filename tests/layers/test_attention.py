@@ -63,8 +63,8 @@ def test_in_a_decoder_a_position_sees_what_came_before_and_in_an_encoder_all(lin
 def test_what_the_key_mask_hides_changes_nothing_elsewhere(linear, normal, causal):
     layer = SelfAttention(*(linear(C, C) for _ in range(4)), H, causal)
     x, seen = normal((N, T, C)), np.array([[True] * 5, [True, False, True, True, False]])
-    y, cache = layer.forward(x, key_mask=seen)
+    y, cache = layer.forward(x, padding_mask=seen)
     assert not cache.probs[1][..., ~seen[1]].any()
-    other, _ = layer.forward(np.where(seen[..., None], x, normal((N, T, C))), key_mask=seen)
+    other, _ = layer.forward(np.where(seen[..., None], x, normal((N, T, C))), padding_mask=seen)
     assert np.allclose(other[seen], y[seen], rtol=0, atol=1e-14)
     assert not np.allclose(layer.forward(x)[0][1], y[1])

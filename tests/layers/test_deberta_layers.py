@@ -82,7 +82,7 @@ def test_a_convolution_that_forgets_the_mask_fails():
     with pytest.raises(GradientError):
         check_op(
             layer.forward,
-            lambda dy, cache: layer.backward(dy, cache._replace(mask=None)),
+            lambda dy, cache: layer.backward(dy, cache._replace(padding_mask=None)),
             {"x": X, "residual": RESIDUAL},
             FACTOR,
             rng=rng(),

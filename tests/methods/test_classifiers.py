@@ -5,13 +5,14 @@ import pytest
 
 from methods.every import EVERY
 from methods.tiny import gradients_of, rng, same_bits, tiny_lora, trainable_names, weights_of
+from minilora.data.classification import ClassificationBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import AdaptedSublayer
 from minilora.methods import HeadConfig, apply_method, classes_in, load_adapter, method_of, save_adapter
 from minilora.models import DebertaForClassification, RobertaForClassification
 from minilora.training import AdamW, loss_and_backward
 from models import tiny_deberta, tiny_encoders
-from models.tiny_encoders import WithPadding, tiny
+from models.tiny_encoders import tiny
 
 METHODS = {"head": HeadConfig(), **{name: config for name, config in EVERY.items() if not name.startswith("prefix")}}
 MODELS = {
@@ -35,12 +36,11 @@ def adapted(kind, method, learned=True):
 
 def batch_of(kind):
     texts = MODELS[kind][2]
-    return texts.IDS, texts.MASK, texts.LABELS
+    return ClassificationBatch(texts.IDS, texts.MASK, texts.LABELS)
 
 
 def check(kind, model):
-    ids, mask, labels = batch_of(kind)
-    return check_model(WithPadding(model, mask), ids, labels, rng=rng(4))
+    return check_model(model, batch_of(kind), rng=rng(4))
 
 
 @each_model
@@ -116,7 +116,7 @@ def test_only_a_classifier_has_a_head_that_is_new():
     model_class, config, _ = MODELS["roberta"]
     encoder = tiny(model_class, config=config).encoder
     before = trainable_names(encoder)
-    with pytest.raises(ValueError, match="model was a Roberta, which has no new head; it may be a classifier"):
+    with pytest.raises(ValueError, match="model was a Roberta, which has no new head; it must be a classifier"):
         apply_method(encoder, HeadConfig())
     assert trainable_names(encoder) == before
 

@@ -26,8 +26,8 @@ class TheSameDropout:
     def __init__(self, model):
         self.model = model
 
-    def forward(self, ids):
-        return self.model.forward(ids, rng(7))
+    def loss(self, batch):
+        return self.model.loss(batch, rng=rng(7))
 
     def __getattr__(self, name):
         return getattr(self.model, name)
@@ -35,7 +35,7 @@ class TheSameDropout:
 
 def check(config):
     batch = some_batch()
-    return check_model(TheSameDropout(tiny_lora(config)), *batch, rng=rng(4))
+    return check_model(TheSameDropout(tiny_lora(config)), batch, rng=rng(4))
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
@@ -124,5 +124,5 @@ def test_a_bias_of_the_base_that_is_trainable_is_trained():
     layer = next(iter(lora_layers(model).values()))
     layer.base.bias.trainable = True
     batch = some_batch()
-    check_model(model, batch.ids, batch.targets, batch.mask, rng=rng())
+    check_model(model, batch, rng=rng())
     assert layer.base.bias.grad is not None

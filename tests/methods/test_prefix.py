@@ -5,7 +5,7 @@ import pytest
 
 from methods.every import EVERY, tiny_adapted
 from methods.tiny import CONFIG, gradients_of, rng, same_bits, some_batch, tiny_gpt, trainable_names
-from minilora.data.batches import Batch
+from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import prefix as layer_module
 from minilora.methods import PrefixConfig, apply_method, apply_prefix
@@ -66,7 +66,7 @@ def test_the_loss_is_that_of_the_tokens_alone_each_seeing_the_prefix(config):
         for t in np.flatnonzero(mask):
             z = logits[0, n_before + n_after + t]
             losses.append(np.log(np.exp(z).sum()) - z[targets[t]])
-    assert float(model.loss(*SHORT)[0]) == pytest.approx(np.mean(losses), rel=1e-12)
+    assert float(model.loss(SHORT)[0]) == pytest.approx(np.mean(losses), rel=1e-12)
 
 
 @each_kind
@@ -75,7 +75,7 @@ def test_what_pads_a_row_does_not_count(config):
     changed = SHORT.ids.copy()
     mask = np.array([[True, True, False, False]] * 3)
     changed[:, 2:] = (changed[:, 2:] + 1) % CONFIG.vocab_size
-    losses = [float(model.loss(ids, SHORT.targets, mask)[0]) for ids in (SHORT.ids, changed)]
+    losses = [float(model.loss(LMBatch(ids, SHORT.targets, mask))[0]) for ids in (SHORT.ids, changed)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-13)
 
 
@@ -99,7 +99,7 @@ def test_a_wrong_backward_fails(monkeypatch, name, mutant):
     model = tiny_adapted(EVERY["prefix-layer"])
     monkeypatch.setattr(layer_module, name, mutant)
     with pytest.raises(GradientError, match="prefix.tables"):
-        check_model(model, *model.prefix.insert(*SHORT), rng=rng(4))
+        check_model(model, SHORT, rng=rng(4))
 
 
 def test_everything_below_and_beside_a_prefix_has_its_gradient_too():
@@ -108,7 +108,7 @@ def test_everything_below_and_beside_a_prefix_has_its_gradient_too():
         model = tiny_adapted(EVERY["prefix-layer"])
         for name, p in model.named_parameters():
             p.trainable = train_prefix or not name.startswith("prefix")
-        check_model(model, *model.prefix.insert(*SHORT), rng=rng(4))
+        check_model(model, SHORT, rng=rng(4))
 
 
 # ---- generation
@@ -135,11 +135,11 @@ def test_a_sequence_without_room_for_the_prefix_is_refused(config):
     model = tiny_adapted(config)
     n = config.before + config.after
     assert model.longest_input == CONFIG.n_positions - n
-    too_long = Batch(*(np.ones((1, CONFIG.n_positions - n + 1), kind) for kind in (int, int, bool)))
+    too_long = LMBatch(*(np.ones((1, CONFIG.n_positions - n + 1), kind) for kind in (int, int, bool)))
     message = rf"ids made a sequence of 9 tokens, {n} of them the prefix's; n_positions is 8"
     with pytest.raises(ValueError, match=message):
-        model.loss(*too_long)
-    with pytest.raises(ValueError, match=f"a prompt had shape .*; it may have 1 to {8 - n - 1} tokens"):
+        model.loss(too_long)
+    with pytest.raises(ValueError, match=f"a prompt had shape .*; it must have 1 to {8 - n - 1} tokens"):
         generate(model, [[1] * (8 - n)], max_tokens=1)
 
 
@@ -157,11 +157,11 @@ def test_a_prompt_may_not_hold_ids_of_the_prefix():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "deep"}, "kind was 'deep'; it may be one of 'embedding', 'layer'"),
-        ({"before": -1}, "before was -1; it may be an integer of at least 0"),
-        ({"after": 1.5}, "after was 1.5; it may be an integer of at least 0"),
-        ({"before": 0, "after": 0}, "before and after were 0; at least one of them may be above"),
-        ({"before": 8, "after": 0}, r"before \+ after was 8; it may be from 1 to 7, for n_positions is 8"),
+        ({"kind": "deep"}, "kind was 'deep'; it must be one of 'embedding', 'layer'"),
+        ({"before": -1}, "before was -1; it must be an integer of at least 0"),
+        ({"after": 1.5}, "after was 1.5; it must be an integer of at least 0"),
+        ({"before": 0, "after": 0}, "before and after were 0; at least one of them must be above"),
+        ({"before": 8, "after": 0}, r"before \+ after was 8; it must be from 1 to 7, for n_positions is 8"),
     ],
 )
 def test_a_prefix_that_cannot_be_is_refused_and_the_model_stays_as_it_was(settings, message):
@@ -173,7 +173,7 @@ def test_a_prefix_that_cannot_be_is_refused_and_the_model_stays_as_it_was(settin
 
 def test_a_second_prefix_and_a_model_that_is_no_decoder_are_refused():
     model = tiny_adapted(EVERY["prefix-layer"])
-    with pytest.raises(ValueError, match="the model has a prefix already"):
+    with pytest.raises(ValueError, match="name was 'prefix'; the model has an adapter of this name already"):
         apply_method(model, PrefixConfig(before=1, after=0))
     with pytest.raises(ValueError, match="model was a Block; prefix tuning needs a decoder, a GPT"):
         apply_prefix(model.blocks[0], PrefixConfig(), rng=rng())

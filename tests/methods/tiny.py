@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minilora.data.batches import Batch
+from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import GPT, GPTConfig
 from minilora.training import loss_and_backward
@@ -45,7 +45,7 @@ def some_batch(N=3, T=5, seed=3):
     draw = rng(seed)
     ids, targets = draw.integers(0, CONFIG.vocab_size, (2, N, T))
     mask = np.arange(T) >= np.arange(N)[:, None] % T
-    return Batch(ids, targets, mask)
+    return LMBatch(ids, targets, mask)
 
 
 def logits_of(model, batch=None):

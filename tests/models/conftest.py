@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from minilora.data.batches import LMBatch
 from minilora.models import GPT, GPTConfig
 
 
@@ -43,3 +44,14 @@ def targets(ids):
 @pytest.fixture
 def mask():
     return np.array([[False, False, True, True, False, True, True], [False, True, True, True, True, True, False]])
+
+
+@pytest.fixture
+def batch(ids, targets, mask):
+    return LMBatch(ids, targets, mask)
+
+
+@pytest.fixture
+def everywhere(batch):
+    """The same tokens; the loss counts at every position."""
+    return batch._replace(loss_mask=np.ones_like(batch.loss_mask))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from minilora.data import ByteTokenizer, EncoderTokenizer, MaskedBatch, load_corpus
+from minilora.data import ByteTokenizer, EncoderTokenizer, load_corpus
 from minilora.data.masked import masked_batch
 from minilora.experiments.pretrain_decoder import DECODER
 from minilora.experiments.pretrain_encoder import ENCODER
@@ -72,12 +72,12 @@ def test_the_encoder_fills_gaps_from_both_sides():
     batch = masked_batch([window] * 64, rng)
 
     def bits(ids):
-        return float(encoder.loss(*MaskedBatch(ids, batch.mask, batch.targets, batch.counted))[0]) / math.log(2)
+        return float(encoder.loss(batch._replace(ids=ids))[0]) / math.log(2)
 
     def shuffled(keep):
         """All that is not hidden, in random order, but for what `keep` keeps of a row."""
         ids = batch.ids.copy()
-        for row, hidden in zip(ids, batch.counted, strict=True):
+        for row, hidden in zip(ids, batch.loss_mask, strict=True):
             places = np.flatnonzero(~hidden & ~keep)
             row[places] = row[rng.permutation(places)]
         return ids

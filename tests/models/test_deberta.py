@@ -8,7 +8,7 @@ import pytest
 
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Deberta, DebertaConfig, DebertaForClassification
-from models.tiny_deberta import CONFIG, IDS, LABELS, MASK, WITHOUT_CONV, tiny_classifier, tiny_encoder
+from models.tiny_deberta import BATCH, CONFIG, IDS, LABELS, MASK, WITHOUT_CONV, tiny_classifier, tiny_encoder
 from models.tiny_encoders import rng
 
 both_shapes = pytest.mark.parametrize("config", [CONFIG, WITHOUT_CONV], ids=["convolution", "no convolution"])
@@ -61,9 +61,9 @@ def test_what_leaves_the_convolution_is_zero_where_padding_is():
 
 def test_a_mask_that_hides_nothing_is_not_placed():
     model = tiny_encoder()
-    assert model.place(IDS, np.ones_like(MASK))[1] is None
-    assert model.place(IDS, None)[1] is None
-    assert np.array_equal(model.place(IDS, MASK)[1], MASK)
+    assert model.to_model(IDS, np.ones_like(MASK))[1] is None
+    assert model.to_model(IDS, None)[1] is None
+    assert np.array_equal(model.to_model(IDS, MASK)[1], MASK)
 
 
 def test_a_mask_of_integers_is_a_mask():
@@ -177,7 +177,7 @@ def test_weights_start_as_they_do_in_bert():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_model_computes_in_its_own_dtype(dtype):
     model = tiny_classifier(dtype)
-    loss, cache = model.loss(IDS, MASK, LABELS)
+    loss, cache = model.loss(BATCH)
     model.backward_loss(0.5, cache)
     assert loss.dtype == model.forward(IDS, MASK)[0].dtype == dtype
     assert {p.grad.dtype for p in model.parameters()} == {np.dtype(dtype)}
@@ -189,7 +189,7 @@ def test_dropout_of_an_adapter_is_drawn_from_the_rng():
     for name, p in model.named_parameters():
         if name.endswith(".B"):
             p.data[...] = 1.0
-    plain, same, once, again = (model.loss(IDS, MASK, LABELS, rng=r)[0] for r in (None, None, rng(2), rng(2)))
+    plain, same, once, again = (model.loss(BATCH, rng=r)[0] for r in (None, None, rng(2), rng(2)))
     assert plain == same != once == again
 
 
@@ -197,16 +197,16 @@ def test_dropout_of_an_adapter_is_drawn_from_the_rng():
 
 SHAPE = {"vocab_size": 13, "n_layer": 2, "d_model": 12, "n_head": 3}
 WRONG_SHAPES = [
-    ({"vocab_size": 0}, "vocab_size was 0; it may be an integer of at least 1"),
-    ({"n_layer": True}, "n_layer was True; it may be an integer of at least 1"),
-    ({"d_mlp": 2.0}, "d_mlp was 2.0; it may be an integer of at least 1"),
-    ({"n_buckets": 1}, "n_buckets was 1; it may be an integer of at least 2"),
-    ({"max_distance": 129}, "max_distance was 129; with n_buckets = 256 it may be an integer of at least 130"),
-    ({"conv_kernel_size": -1}, "conv_kernel_size was -1; it may be an integer of at least 0"),
-    ({"conv_kernel_size": 4}, "conv_kernel_size was 4; it may be odd, or 0 for no convolution"),
+    ({"vocab_size": 0}, "vocab_size was 0; it must be an integer of at least 1"),
+    ({"n_layer": True}, "n_layer was True; it must be an integer of at least 1"),
+    ({"d_mlp": 2.0}, "d_mlp was 2.0; it must be an integer of at least 1"),
+    ({"n_buckets": 1}, "n_buckets was 1; it must be an integer of at least 2"),
+    ({"max_distance": 129}, "max_distance was 129; with n_buckets = 256 it must be an integer of at least 130"),
+    ({"conv_kernel_size": -1}, "conv_kernel_size was -1; it must be an integer of at least 0"),
+    ({"conv_kernel_size": 4}, "conv_kernel_size was 4; it must be odd, or 0 for no convolution"),
     ({"n_head": 5}, "n_head was 5; it must divide d_model = 12"),
-    ({"layer_norm_eps": float("nan")}, "layer_norm_eps was nan; it may be a finite number of at least 0"),
-    ({"n_classes": None}, "n_classes was None; it may be an integer of at least 1"),
+    ({"layer_norm_eps": float("nan")}, "layer_norm_eps was nan; it must be a finite number of at least 0"),
+    ({"n_classes": None}, "n_classes was None; it must be an integer of at least 1"),
 ]
 
 
@@ -225,13 +225,21 @@ WRONG_INPUTS = {
     "float ids": (np.array([[0.0, 1.0]]), None, "ids had shape (1, 2) and dtype float64"),
     "one axis": (np.array([1, 2]), None, "ids had shape (2,) and dtype int64"),
     "no token": (np.zeros((2, 0), int), None, "ids had shape (2, 0)"),
-    "a mask of another shape": (IDS, MASK[:, :3], "mask had shape (2, 3) and dtype bool; it may be booleans of"),
-    "a mask of floats": (IDS, MASK * 1.0, "mask had shape (2, 9) and dtype float64; it may be booleans of ids' shape"),
+    "a mask of another shape": (
+        IDS,
+        MASK[:, :3],
+        "padding_mask had shape (2, 3) and dtype bool; it must be booleans of",
+    ),
+    "a mask of floats": (
+        IDS,
+        MASK * 1.0,
+        "padding_mask had shape (2, 9) and dtype float64; it must be booleans of ids' shape",
+    ),
 }
 
 
 @pytest.mark.parametrize(("ids", "mask", "message"), WRONG_INPUTS.values(), ids=WRONG_INPUTS.keys())
-@pytest.mark.parametrize("method", ["forward", "place"])
+@pytest.mark.parametrize("method", ["forward", "to_model"])
 def test_wrong_inputs_are_refused(method, ids, mask, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         getattr(tiny_encoder(), method)(ids, mask)
@@ -239,7 +247,9 @@ def test_wrong_inputs_are_refused(method, ids, mask, message):
 
 def test_wrong_labels_are_refused():
     model = tiny_classifier()
-    with pytest.raises(ValueError, match=re.escape("labels had shape (1,); ids had 2 rows")):
-        model.loss(IDS, MASK, LABELS[:1])
+    with pytest.raises(
+        ValueError, match=re.escape("labels had shape (1,) and dtype int64; it must be integers of shape (2,)")
+    ):
+        model.loss(BATCH._replace(labels=LABELS[:1]))
     with pytest.raises(ValueError, match="targets ran from 1 to 9; each must be from 0 to 5"):
-        model.loss(IDS, MASK, np.where(LABELS == 4, 9, LABELS))
+        model.loss(BATCH._replace(labels=np.where(LABELS == 4, 9, LABELS)))

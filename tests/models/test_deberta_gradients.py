@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from minilora.gradcheck import GradientError, check_model
-from minilora.layers import ConvLayer, DebertaBlock
+from minilora.layers import Activation, ConvLayer, DebertaBlock
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Deberta
 from minilora.ops.fast import cross_entropy_backward, cross_entropy_forward, disentangled_attention_backward
 from models.calls import count_calls
-from models.tiny_deberta import CONFIG, IDS, LABELS, MASK, WITHOUT_CONV, tiny_classifier
-from models.tiny_encoders import WithPadding, rng
+from models.tiny_deberta import BATCH, CONFIG, IDS, LABELS, MASK, WITHOUT_CONV, tiny_classifier
+from models.tiny_encoders import rng
 
 SHAPES = {
     "convolution": CONFIG,
@@ -23,7 +23,7 @@ SHAPES = {
 
 
 def check(model, mask=MASK):
-    return check_model(WithPadding(model, mask), IDS, LABELS, rng=rng(1))
+    return check_model(model, BATCH._replace(padding_mask=mask), rng=rng(1))
 
 
 def train_only(model, chosen):
@@ -69,7 +69,7 @@ def test_loss_gives_what_forward_and_cross_entropy_give():
     model = tiny_classifier()
     expected = gradients(model)
     model.zero_grad()
-    loss, cache = model.loss(IDS, MASK, LABELS)
+    loss, cache = model.loss(BATCH)
     model.backward_loss(0.5, cache)
     assert loss == cross_entropy_forward(model.forward(IDS, MASK)[0], LABELS)[0]
     assert all(np.allclose(p.grad, 0.5 * expected[name], rtol=0, atol=1e-14) for name, p in model.named_parameters())
@@ -232,7 +232,7 @@ def convolution_that_the_embeddings_do_not_feel(self, dy, cache):
 
 
 def embeddings_without_their_mask(self, dx, cache):
-    HIDDEN_BACKWARD(self, dx, cache._replace(mask=None))
+    HIDDEN_BACKWARD(self, dx, cache._replace(padding_mask=None))
 
 
 BLOCK_BACKWARD, CONV_BACKWARD = DebertaBlock.backward, ConvLayer.backward
@@ -253,9 +253,9 @@ MUTANTS = {
     ),
     "embeddings forget their mask": (Deberta, "backward_hidden", embeddings_without_their_mask, "encoder.ln_e"),
     "a head with the slope of another gelu": (
-        "minilora.models.classification",
-        "gelu_exact_backward",
-        lambda dy, cache: dy,
+        Activation,
+        "backward",
+        lambda self, dy, cache: dy,
         "head.dense.W",
     ),
 }

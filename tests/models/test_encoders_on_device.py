@@ -24,7 +24,7 @@ def make(model_class, device, adapted=False):
 
 def step(model, model_class):
     """The loss and gradients of one batch."""
-    loss, cache = model.loss(*BATCHES[model_class][0], rng=rng(5))
+    loss, cache = model.loss(BATCHES[model_class][0], rng=rng(5))
     model.backward_loss(0.5, cache)
     return loss, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -67,17 +67,18 @@ def test_what_lives_on_the_host_is_refused(ids, mask):
 
 def test_place_refuses_what_is_on_a_device_already():
     encoder = make(RobertaForClassification, True).encoder
-    with pytest.raises(ValueError, match="mask lived on a device already; it must be a NumPy array"):
-        encoder.place(IDS, to_fake_device(MASK))
+    with pytest.raises(ValueError, match="padding_mask lived on a device already; it must be a NumPy array"):
+        encoder.to_model(IDS, to_fake_device(MASK))
     with pytest.raises(ValueError, match="ids lived on a device already; it must be a NumPy array"):
-        encoder.place(to_fake_device(IDS), MASK)
+        encoder.to_model(to_fake_device(IDS), MASK)
 
 
 @pytest.mark.parametrize("model_class", HEADED)
 def test_a_target_out_of_range_is_found_on_the_host(model_class):
-    ids, mask, targets, *rest = BATCHES[model_class][0]
+    batch = BATCHES[model_class][0]
+    name = "labels" if "labels" in batch._fields else "targets"
     with pytest.raises(ValueError, match="targets ran from 99 to 99"):
-        make(model_class, True).loss(ids, mask, np.full_like(targets, 99), *rest)
+        make(model_class, True).loss(batch._replace(**{name: np.full_like(getattr(batch, name), 99)}))
 
 
 @pytest.mark.parametrize("model_class", HEADED)

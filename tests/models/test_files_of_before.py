@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora.data.batches import Batch
-from minilora.data.classification import LabelledBatch
+from minilora.data.batches import LMBatch
+from minilora.data.classification import ClassificationBatch
 from minilora.data.masked import MaskedBatch
 from minilora.files import load_arrays
 from minilora.methods import load_adapter, save_adapter
@@ -47,9 +47,9 @@ def model_of(kind, dtype):
 
 def batch_of(kind):
     if kind == "gpt":
-        return Batch(IDS, TARGETS, COUNTED)
+        return LMBatch(IDS, TARGETS, COUNTED)
     if kind.endswith("classification"):
-        return LabelledBatch(IDS, MASK, np.array([2, 0, 1]))
+        return ClassificationBatch(IDS, MASK, np.array([2, 0, 1]))
     return MaskedBatch(IDS, MASK, TARGETS, COUNTED) if kind.endswith("masked-lm") else None
 
 
@@ -62,7 +62,7 @@ def outputs(model, kind):
     else:
         found = {"logits": model.forward(IDS, MASK)[0]}
     if batch_of(kind) is not None:
-        found["loss"] = np.array(model.loss(*batch_of(kind))[0])
+        found["loss"] = np.array(model.loss(batch_of(kind))[0])
     return found
 
 
@@ -114,7 +114,7 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path):
 
     def sample_batch(rng):
         ids, targets = rng.integers(0, V, (2, 3, 7))
-        return Batch(ids, targets, targets % 3 > 0)
+        return LMBatch(ids, targets, targets % 3 > 0)
 
     trainer = Trainer(model, sample_batch, config, folder=folder, checkpoint_every=3)
     resume_run(trainer, folder / "checkpoint.safetensors")

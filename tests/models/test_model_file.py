@@ -94,7 +94,7 @@ def test_a_file_says_which_architecture_it_holds(model_class, path):
 
 
 def test_what_is_no_model_is_not_saved(model, path):
-    with pytest.raises(TypeError, match="model was a Block; it may be one of GPT, Roberta, RobertaForClassification"):
+    with pytest.raises(TypeError, match="model was a Block; it must be one of GPT, Roberta, RobertaForClassification"):
         save_model(model.blocks[0], path)
     assert not path.exists()
 
@@ -236,11 +236,11 @@ def test_a_configuration_of_a_huge_model_is_refused_before_any_memory_is_taken(s
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "complex64", None])
 def test_a_model_is_computed_in_float32_or_float64_and_in_nothing_else(saved, path, dtype):
-    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it may be 'float32' or 'float64'"):
+    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it must be 'float32' or 'float64'"):
         load_model(path, dtype=dtype)
 
 
 def test_tensors_that_are_no_floating_point_numbers_are_refused(saved, path):
     write_with(path, kind="gpt", config=asdict(saved.config), add={"ln_f.gain": np.ones(12, "int64")})
-    with pytest.raises(ValueError, match="ln_f.gain is int64; it may be floating-point numbers"):
+    with pytest.raises(ValueError, match="ln_f.gain is int64; it must be floating-point numbers"):
         load_model(path)

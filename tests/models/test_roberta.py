@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from minilora.data.classification import ClassificationBatch
+from minilora.data.masked import MaskedBatch
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
 from models.tiny_deberta import tiny_classifier as tiny_deberta
@@ -110,8 +112,10 @@ def test_a_classifier_refuses_a_mask_that_hides_the_position_that_it_reads(make,
     model, (ids, mask) = make(), padded(1, 1)
     mask = mask.astype(dtype)
     mask[0, 0] = True
-    for call in (model.forward, model.place, lambda ids, mask: model.loss(ids, mask, LABELS)):
-        with pytest.raises(ValueError, match="mask hid position 0 of row 1, which the head reads; padding may "):
+    for call in (model.forward, model.to_model, lambda ids, mask: model.loss(ClassificationBatch(ids, mask, LABELS))):
+        with pytest.raises(
+            ValueError, match="padding_mask hid position 0 of row 1, which the head reads; padding must "
+        ):
             call(ids, mask)
     mask[:, 0] = True
     assert model.forward(ids, mask)[0].shape == (3, model.config.n_classes)
@@ -138,7 +142,7 @@ def test_the_decoder_is_tied_to_the_embedding():
 
 def test_a_masked_lm_with_nothing_that_counts_has_a_loss_of_zero():
     model = tiny(RobertaForMaskedLM)
-    loss, cache = model.loss(IDS, MASK, TARGETS, np.zeros_like(COUNTED))
+    loss, cache = model.loss(MaskedBatch(IDS, MASK, TARGETS, np.zeros_like(COUNTED)))
     model.backward_loss(1.0, cache)
     assert loss == 0.0
     assert not any(p.grad.any() for p in model.parameters())
@@ -213,7 +217,7 @@ def test_weights_start_as_robertas():
 @pytest.mark.parametrize("model_class", HEADED)
 def test_a_model_computes_in_its_own_dtype(model_class, dtype):
     model = tiny(model_class, dtype)
-    loss, cache = model.loss(*BATCHES[model_class][0])
+    loss, cache = model.loss(BATCHES[model_class][0])
     model.backward_loss(0.5, cache)
     assert loss.dtype == model.forward(IDS, MASK)[0].dtype == dtype
     assert {p.grad.dtype for p in model.parameters()} == {np.dtype(dtype)}
@@ -227,7 +231,7 @@ def test_dropout_of_an_adapter_is_drawn_from_the_rng(model_class):
         if name.endswith(".B"):
             p.data[...] = 1.0
     batch, _ = BATCHES[model_class]
-    plain, same, once, again = (model.loss(*batch, rng=r)[0] for r in (None, None, rng(2), rng(2)))
+    plain, same, once, again = (model.loss(batch, rng=r)[0] for r in (None, None, rng(2), rng(2)))
     assert plain == same != once == again
 
 
@@ -235,15 +239,15 @@ def test_dropout_of_an_adapter_is_drawn_from_the_rng(model_class):
 
 SHAPE = {"vocab_size": 13, "n_positions": 9, "n_layer": 2, "d_model": 12, "n_head": 3}
 WRONG_SHAPES = [
-    ({"vocab_size": 0}, "vocab_size was 0; it may be an integer of at least 1"),
-    ({"n_layer": True}, "n_layer was True; it may be an integer of at least 1"),
-    ({"d_mlp": 2.0}, "d_mlp was 2.0; it may be an integer of at least 1"),
-    ({"pad_id": -1}, "pad_id was -1; it may be an integer of at least 0"),
-    ({"pad_id": 13}, "pad_id was 13; it may be from 0 to vocab_size - 1 = 12"),
-    ({"n_types": 0}, "n_types was 0; it may be an integer of at least 1"),
-    ({"n_classes": None}, "n_classes was None; it may be an integer of at least 1"),
+    ({"vocab_size": 0}, "vocab_size was 0; it must be an integer of at least 1"),
+    ({"n_layer": True}, "n_layer was True; it must be an integer of at least 1"),
+    ({"d_mlp": 2.0}, "d_mlp was 2.0; it must be an integer of at least 1"),
+    ({"pad_id": -1}, "pad_id was -1; it must be an integer of at least 0"),
+    ({"pad_id": 13}, "pad_id was 13; it must be from 0 to vocab_size - 1 = 12"),
+    ({"n_types": 0}, "n_types was 0; it must be an integer of at least 1"),
+    ({"n_classes": None}, "n_classes was None; it must be an integer of at least 1"),
     ({"n_head": 5}, "n_head was 5; it must divide d_model = 12"),
-    ({"layer_norm_eps": float("nan")}, "layer_norm_eps was nan; it may be a finite number of at least 0"),
+    ({"layer_norm_eps": float("nan")}, "layer_norm_eps was nan; it must be a finite number of at least 0"),
 ]
 
 
@@ -262,8 +266,16 @@ WRONG_INPUTS = {
     "float ids": (np.array([[0.0, 1.0]]), None, "ids had shape (1, 2) and dtype float64"),
     "one axis": (np.array([1, 2]), None, "ids had shape (2,) and dtype int64"),
     "too long": (np.zeros((1, 10), int), None, "ids made a sequence of 10 tokens; n_positions is 9"),
-    "a mask of another shape": (IDS, MASK[:, :3], "mask had shape (3, 3) and dtype bool; it may be booleans of ids'"),
-    "a mask of floats": (IDS, MASK * 1.0, "mask had shape (3, 7) and dtype float64; it may be booleans of ids' shape"),
+    "a mask of another shape": (
+        IDS,
+        MASK[:, :3],
+        "padding_mask had shape (3, 3) and dtype bool; it must be booleans of ids'",
+    ),
+    "a mask of floats": (
+        IDS,
+        MASK * 1.0,
+        "padding_mask had shape (3, 7) and dtype float64; it must be booleans of ids' shape",
+    ),
 }
 
 
@@ -276,26 +288,20 @@ def test_wrong_inputs_are_refused(model, ids, mask, message):
 def test_inputs_in_lists_are_refused(model):
     with pytest.raises(TypeError, match="ids is a list; it must be a NumPy or CuPy array"):
         model.forward([[1, 2]])
-    with pytest.raises(TypeError, match="mask is a list; it must be a NumPy or CuPy array"):
+    with pytest.raises(TypeError, match="padding_mask is a list; it must be a NumPy or CuPy array"):
         model.forward(IDS, MASK.tolist())
 
 
 def test_wrong_labels_are_refused():
     model = tiny(RobertaForClassification)
-    with pytest.raises(ValueError, match=re.escape("labels had shape (2,); ids had 3 rows")):
-        model.loss(IDS, MASK, LABELS[:2])
+    with pytest.raises(
+        ValueError, match=re.escape("labels had shape (2,) and dtype int64; it must be integers of shape (3,)")
+    ):
+        model.loss(ClassificationBatch(IDS, MASK, LABELS[:2]))
     with pytest.raises(ValueError, match="targets ran from 0 to 9; each must be from 0 to 4"):
-        model.loss(IDS, MASK, np.where(LABELS == 4, 9, LABELS))
-
-
-@pytest.mark.parametrize("name", ["targets", "counted"])
-def test_arrays_of_another_shape_are_refused(name):
-    arrays = {"targets": TARGETS, "counted": COUNTED}
-    arrays[name] = arrays[name][:, :3]
-    with pytest.raises(ValueError, match=re.escape(f"{name} had shape (3, 3); ids had (3, 7)")):
-        tiny(RobertaForMaskedLM).loss(IDS, MASK, **arrays)
+        model.loss(ClassificationBatch(IDS, MASK, np.where(LABELS == 4, 9, LABELS)))
 
 
 def test_a_target_out_of_range_is_refused_even_where_it_does_not_count():
     with pytest.raises(ValueError, match="targets ran from .* to 99; each must be from 0 to 12"):
-        tiny(RobertaForMaskedLM).loss(IDS, MASK, np.where(COUNTED, TARGETS, 99), COUNTED)
+        tiny(RobertaForMaskedLM).loss(MaskedBatch(IDS, MASK, np.where(COUNTED, TARGETS, 99), COUNTED))

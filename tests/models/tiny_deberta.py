@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from minilora.data.classification import ClassificationBatch
 from minilora.models import Deberta, DebertaConfig, DebertaForClassification
 from models.tiny_encoders import tiny
 
@@ -15,6 +16,7 @@ WITHOUT_CONV = replace(CONFIG, conv_kernel_size=0)
 IDS = np.array([[3, 7, 4, 0, 5, 9, 2, 2, 11], [6, 5, 3, 0, 8, 12, 0, 0, 0]])  # (N, T) = (2, 9): distances share rows
 MASK = np.array([[1] * 9, [1, 1, 1, 0, 1, 1, 0, 0, 0]], dtype=bool)  # padding behind the tokens, and among them
 LABELS = np.array([4, 1])
+BATCH = ClassificationBatch(IDS, MASK, LABELS)
 
 
 def tiny_encoder(dtype="float64", config=CONFIG):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minilora.data.classification import ClassificationBatch
+from minilora.data.masked import MaskedBatch
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
 
 CONFIG = RobertaConfig(
@@ -16,8 +18,8 @@ COUNTED = MASK & np.array([[0, 0, 1, 0, 1, 0, 1], [0, 1, 0, 1, 0, 0, 0], [0, 1, 
 
 # what `model.loss` takes, and what cross-entropy takes after `model.forward(IDS, MASK)`
 BATCHES = {
-    RobertaForClassification: ((IDS, MASK, LABELS), (LABELS, None)),
-    RobertaForMaskedLM: ((IDS, MASK, TARGETS, COUNTED), (TARGETS, COUNTED)),
+    RobertaForClassification: (ClassificationBatch(IDS, MASK, LABELS), (LABELS, None)),
+    RobertaForMaskedLM: (MaskedBatch(IDS, MASK, TARGETS, COUNTED), (TARGETS, COUNTED)),
 }
 HEADED = tuple(BATCHES)
 ALL = (Roberta, *HEADED)
@@ -33,17 +35,3 @@ def tiny(model_class, dtype="float64", config=CONFIG):
     for p in model.parameters():
         p.data += (0.3 * draw.standard_normal(p.data.shape)).astype(dtype)
     return model
-
-
-class WithPadding:
-    """A model that is always given the same padding mask: ``forward(ids)``, as `check_model` calls it."""
-
-    def __init__(self, model, mask):
-        self.model = model
-        self.mask = mask
-
-    def forward(self, ids):
-        return self.model.forward(ids, self.mask)
-
-    def __getattr__(self, name):
-        return getattr(self.model, name)

@@ -97,6 +97,8 @@ def row_cases(*lead, ops=fast):
         ),
         "gelu_tanh": Case(ops.gelu_tanh_forward, ops.gelu_tanh_backward, {"x": x}),
         "gelu_exact": Case(ops.gelu_exact_forward, ops.gelu_exact_backward, {"x": x}, analytic=False),
+        "relu": Case(ops.relu_forward, ops.relu_backward, {"x": x}, analytic=False),
+        "take_rows": Case(ops.take_rows_forward, ops.take_rows_backward, {"x": x}, (np.arange(x.size // 5)[::-2],)),
         "tanh": Case(ops.tanh_forward, ops.tanh_backward, {"x": x}),
         "dropout": Case(dropout_with_the_same_mask, ops.dropout_backward, {"x": x}, (0.3,)),
         "softmax": Case(ops.softmax_forward, ops.softmax_backward, {"x": x}),

@@ -99,7 +99,7 @@ def test_concatenated_adapters_are_the_weighted_sum(first, second, w1, w2, seed)
 @quick
 @given(
     st.builds(
-        lambda V, T, L, H, K, F: GPTConfig(V, T, L, H * K, H, F),
+        lambda V, T, L, H, K, F: GPTConfig(vocab_size=V, n_positions=T, n_layer=L, d_model=H * K, n_head=H, d_mlp=F),
         *(st.integers(1, 12), sizes, st.integers(1, 2), st.integers(1, 3), sizes, st.integers(1, 7)),
     ),
     dtypes,
@@ -144,7 +144,7 @@ def test_an_encoder_does_not_see_padding_nor_its_neighbours(model_class, N, T, a
 @given(st.integers(1, 4), st.integers(1, 6), seeds)
 def test_the_loss_of_a_batch_is_the_weighted_mean_of_its_rows(N, T, seed):
     batch, model = some_batch(N, T, seed=seed), tiny_gpt()
-    losses = [float(model.loss(*(a[i : i + 1] for a in batch), need_grad=False)[0]) for i in range(N)]
-    counts = batch.mask.sum(axis=1)
+    losses = [float(model.loss(type(batch)(*(a[i : i + 1] for a in batch)), need_grad=False)[0]) for i in range(N)]
+    counts = batch.loss_mask.sum(axis=1)
     expected = np.dot(losses, counts) / max(counts.sum(), 1)
-    assert np.isclose(float(model.loss(*batch, need_grad=False)[0]), expected, rtol=1e-11)
+    assert np.isclose(float(model.loss(batch, need_grad=False)[0]), expected, rtol=1e-11)

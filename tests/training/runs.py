@@ -1,7 +1,7 @@
 """Training runs of a second or less."""
 
 from methods.tiny import some_batch
-from minilora.data.batches import Batch
+from minilora.data.batches import LMBatch
 from minilora.training import TrainConfig, Trainer
 
 EXAMPLES = some_batch(6)
@@ -10,7 +10,7 @@ EXAMPLES = some_batch(6)
 def draw(rng):
     """Two of six examples."""
     rows = rng.choice(6, 2, replace=False)
-    return Batch(*(a[rows] for a in EXAMPLES))
+    return LMBatch(*(a[rows] for a in EXAMPLES))
 
 
 def trainer(model, *, sample_batch=draw, folder=None, validate=None, checkpoint_every=None, **settings):

@@ -14,7 +14,7 @@ def test_it_is_the_mean_of_minus_log_p_over_all_counted_tokens():
     logits = logits_of(model, BATCH)
     log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     of_targets = np.take_along_axis(log_p, BATCH.targets[..., None], axis=-1)[..., 0]
-    assert evaluate_loss(model, [BATCH]) == pytest.approx(-of_targets[BATCH.mask].mean(), rel=1e-12)
+    assert evaluate_loss(model, [BATCH]) == pytest.approx(-of_targets[BATCH.loss_mask].mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
@@ -38,7 +38,9 @@ def test_nothing_is_dropped_and_nothing_changes():
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.parametrize("batches", [[], [BATCH._replace(mask=np.zeros_like(BATCH.mask))]], ids=["none", "masked"])
+@pytest.mark.parametrize(
+    "batches", [[], [BATCH._replace(loss_mask=np.zeros_like(BATCH.loss_mask))]], ids=["none", "masked"]
+)
 def test_nothing_to_count_is_refused(batches):
     with pytest.raises(ValueError, match="batches held no token that counts"):
         evaluate_loss(tiny_gpt(), batches)

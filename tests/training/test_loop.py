@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from methods.tiny import EVERYWHERE, rng, same_bits, some_batch, tiny_gpt, tiny_lora, weights_of
-from minilora.data.batches import Batch
+from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig, apply_lora, lora_layers, set_adapter
 from minilora.models import GPT, GPTConfig
 from minilora.training import (
@@ -35,7 +35,7 @@ SENTENCES = np.array([[1, 5, 3, 8, 2, 0], [2, 2, 7, 1, 9, 0], [3, 8, 8, 4, 6, 0]
 
 
 def by_heart(sentences):
-    return Batch(sentences[:, :-1], sentences[:, 1:], np.ones((4, 5), bool))
+    return LMBatch(sentences[:, :-1], sentences[:, 1:], np.ones((4, 5), bool))
 
 
 def test_four_sentences_are_learned_by_heart_and_with_lora_four_others_beside_them():

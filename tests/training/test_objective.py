@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from methods.tiny import EVERYWHERE, gradients_of, rng, same_bits, some_batch, tiny_gpt, tiny_lora
-from minilora.data.batches import Batch
+from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig
 from minilora.training import ThreadedObjective, loss_and_backward
 from minilora.training.objective import split_batch
@@ -26,7 +26,7 @@ def threaded(threads, accumulation=1, seed=None):
 def counted(*counts, T=5):
     """A batch in which row n has counts[n] tokens that count."""
     ids, targets, _ = some_batch(len(counts), T)
-    return Batch(ids, targets, np.arange(T) < np.array(counts)[:, None])
+    return LMBatch(ids, targets, np.arange(T) < np.array(counts)[:, None])
 
 
 BATCHES = {
@@ -66,7 +66,7 @@ def test_the_loss_is_the_mean_over_tokens_and_not_over_rows():
 
 def test_gradients_do_not_depend_on_targets_that_do_not_count():
     model, batch = tiny_gpt(), counted(1, 5, 2)
-    elsewhere = batch._replace(targets=np.where(batch.mask, batch.targets, (batch.targets + 1) % 11))
+    elsewhere = batch._replace(targets=np.where(batch.loss_mask, batch.targets, (batch.targets + 1) % 11))
     assert (elsewhere.targets != batch.targets).any()
     assert same_bits(gradients_of(model, elsewhere), gradients_of(model, batch))
     assert loss_and_backward(model, elsewhere) == loss_and_backward(model, batch)
@@ -102,7 +102,9 @@ def test_a_second_batch_starts_from_nothing(threads):
 
 def test_a_batch_that_fails_in_one_thread_leaves_nothing_to_the_next():
     model, batch = tiny_lora(), some_batch(4)
-    wrong = Batch(np.where(np.arange(4)[:, None] < 2, 10**6, batch.ids), batch.targets, batch.mask)  # the first shard
+    wrong = LMBatch(
+        np.where(np.arange(4)[:, None] < 2, 10**6, batch.ids), batch.targets, batch.loss_mask
+    )  # the first shard
     with ThreadedObjective(model, threads=2) as objective:
         with pytest.raises(ValueError, match="ids ran from"):
             objective.loss_and_backward(wrong)
@@ -130,7 +132,7 @@ def test_the_same_seed_gives_the_same_bits_with_dropout_on_any_threads(threads):
 def test_every_row_has_a_dropout_of_its_own(threads, accumulation):
     """Of two equal rows of one token, each adds dy h^T to dB: a matrix of rank 1 if they drop the same, else of 2."""
     row = some_batch(1, T=1)
-    twice = Batch(*(np.repeat(a, 2, axis=0) for a in row))
+    twice = LMBatch(*(np.repeat(a, 2, axis=0) for a in row))
     grads = gradients_of(tiny_lora(WITH_DROPOUT), twice, threaded(threads, accumulation, seed=1))
     assert np.linalg.matrix_rank(grads["blocks.1.mlp.fc_in.B"]) == 2
 

@@ -10,8 +10,8 @@ import pytest
 from device_array import to_fake_device
 from methods.tiny import EVERYWHERE, same_bits, some_batch, tiny_gpt, tiny_lora, weights_of
 from minilora.accounting import message_bytes
-from minilora.data.batches import Batch
-from minilora.data.classification import LabelledBatch
+from minilora.data.batches import LMBatch
+from minilora.data.classification import ClassificationBatch
 from minilora.data.masked import MaskedBatch
 from minilora.distributed import ALONE
 from minilora.methods import BitFitConfig, LoRAConfig, apply_lora, apply_method
@@ -27,7 +27,7 @@ EXAMPLES = some_batch(10)  # each row has another number of tokens that count
 
 def draw(rng, N=6):
     rows = rng.choice(10, N, replace=False)
-    return Batch(*(a[rows] for a in EXAMPLES))
+    return LMBatch(*(a[rows] for a in EXAMPLES))
 
 
 def trainer(model, ranks=ALONE, sample_batch=draw, **options):
@@ -84,7 +84,7 @@ def test_in_float32_they_are_the_same_to_its_rounding(size):
 
 def classes(generator):
     rows = generator.permutation(3)
-    return LabelledBatch(IDS[rows], MASK[rows], LABELS[rows])
+    return ClassificationBatch(IDS[rows], MASK[rows], LABELS[rows])
 
 
 def hidden_tokens(generator):
@@ -131,9 +131,9 @@ def test_a_batch_with_fewer_rows_than_ranks_is_computed_by_some_of_them():
 
 
 def test_the_loss_is_the_mean_over_the_batch_and_not_the_mean_of_the_ranks_means():
-    uneven = Batch(*(a[:2] for a in EXAMPLES))._replace(mask=np.arange(5) < np.array([[1], [5]]))
+    uneven = LMBatch(*(a[:2] for a in EXAMPLES))._replace(loss_mask=np.arange(5) < np.array([[1], [5]]))
     (part, _) = run_ranks(2, lambda ranks: run(tiny_gpt(), ranks, steps=1, sample_batch=lambda rng: uneven))
-    means = [tiny_gpt().loss(*(a[n : n + 1] for a in uneven))[0] for n in (0, 1)]
+    means = [tiny_gpt().loss(LMBatch(*(a[n : n + 1] for a in uneven)))[0] for n in (0, 1)]
     assert part.history.losses[0] == pytest.approx((1 * means[0] + 5 * means[1]) / 6, rel=1e-13)
     assert abs(np.mean(means) - part.history.losses[0]) > 1e-3
 

@@ -32,8 +32,8 @@
 # | bias | (O,) | | dbias | (O,) |
 # | y, dy | (..., O) | | | |
 #
-# The leading axes `...` may be any number of axes, such as batch and time; each place in them is one row. W and bias
-# are used by every row, so their gradients are **sums** over all rows.
+# The leading axes `...` may be any number of axes, such as batch and time, or none; each place in them is one row. W
+# and bias are used by every row, so their gradients are **sums** over all rows.
 
 # %% nbgrader={"grade": false, "grade_id": "linear_backward", "locked": false, "schema_version": 3, "solution": true, "task": false}
 import numpy as np

@@ -30,9 +30,10 @@
 # Write two functions:
 #
 # - `numerical_gradient(f, x, dy, h=1e-5)` returns dx, of x's shape. `f` takes an array like x and returns one of any
-#   shape. x has any number of axes, and must be afterwards what it was before, to the bit;
-# - `agree(analytic, numerical, bound=1e-7)` returns True or False. Two gradients of zero agree; a gradient with a nan
-#   in it agrees with nothing.
+#   shape, perhaps x itself, or a view of it. x has any number of axes, and must be afterwards what it was before, to
+#   the bit;
+# - `agree(analytic, numerical, bound=1e-7)` returns True or False, with the Frobenius norm, the root of the sum of all
+#   squares. Two gradients of zero agree; a gradient with a nan or an infinity in it agrees with nothing.
 
 # %% nbgrader={"grade": false, "grade_id": "numerical_gradient", "locked": false, "schema_version": 3, "solution": true, "task": false}
 import numpy as np
@@ -46,11 +47,11 @@ def numerical_gradient(f, x, dy, h=1e-5):
     for i in np.ndindex(x.shape):
         original = x[i]
         x[i] = original + h
-        plus = f(x)
+        plus = np.sum(dy * f(x))  # a number: f(x) itself may lie in x's own memory
         x[i] = original - h
-        minus = f(x)
+        minus = np.sum(dy * f(x))
         x[i] = original
-        dx[i] = np.sum(dy * (plus - minus)) / (2 * h)
+        dx[i] = (plus - minus) / (2 * h)
     return dx
     ### END SOLUTION
 
@@ -58,6 +59,8 @@ def numerical_gradient(f, x, dy, h=1e-5):
 def agree(analytic, numerical, bound=1e-7):
     """Whether two gradients are the same, relative to the larger of their norms."""
     ### BEGIN SOLUTION
+    if not (np.isfinite(analytic).all() and np.isfinite(numerical).all()):
+        return False  # an infinite error would be within an infinite bound
     size = max(np.linalg.norm(analytic), np.linalg.norm(numerical))
     return bool(np.linalg.norm(analytic - numerical) <= bound * size)
     ### END SOLUTION
@@ -82,12 +85,13 @@ marks("numerical_gradient", numerical_gradient, points=4, seed=104)
 # x.
 
 # %% [markdown] tags=["hint"]
-# Change one entry, call f, change it the other way, call f, and put the entry back as it was: keep the original value,
-# for x + h - h is not always x. For the verdict, mind what a comparison with nan gives: False, always.
+# Change one entry, compute L, change it the other way, compute L, and put the entry back as it was: keep the original
+# value, for x + h - h is not always x. For the verdict, mind what a comparison with nan gives: False, always; and that
+# infinity is within a bound of infinity.
 
 # %% [markdown] tags=["hint"]
-# `dx[i] = np.sum(dy * (plus - minus)) / (2 * h)`. And `agree` is one comparison with `<=`: with `<`, two zeros would
-# not agree; with `not ... > ...`, a nan would pass.
+# `plus = np.sum(dy * f(x))`, and `dx[i] = (plus - minus) / (2 * h)`. After what is not finite has been turned away,
+# `agree` is one comparison with `<=`: with `<`, two zeros would not agree.
 
 # %% [markdown] tags=["shown"]
 # What was shown: a gradient check is a dozen lines, and each of them matters. The centred difference is 100,000 times

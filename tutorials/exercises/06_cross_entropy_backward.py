@@ -30,6 +30,8 @@
 # | targets | (...) | whole numbers from 0 to V - 1 |
 # | mask | (...) | True where a position counts |
 # | dloss | a number | the upstream gradient: 1 if the loss is the end of it |
+#
+# `(...)` may be any number of axes, or none; M counts the positions of all sequences together.
 
 # %% nbgrader={"grade": false, "grade_id": "cross_entropy_backward", "locked": false, "schema_version": 3, "solution": true, "task": false}
 import numpy as np

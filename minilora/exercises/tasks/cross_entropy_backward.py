@@ -2,60 +2,102 @@
 
 import numpy
 
-from minilora.exercises.task import Task, mistakes_in
-from minilora.ops import cross_entropy_backward, cross_entropy_forward, softmax_forward
+from minilora.exercises.runner.calls import Call
+from minilora.exercises.task import Task, either, mistakes_in
+from minilora.ops import softmax_forward
+
+SHAPES = (((2, 4), 5), ((5,), 4), ((), 6), ((2, 3, 2), 7), ((3, 3), 4))  # positions, V
 
 
-def points(rng):
-    return {
-        f"probs of shape {(*shape, 5)}, {int(mask.sum())} of {mask.size} positions count": {
-            "probs": softmax_forward(2.0 * rng.standard_normal((*shape, 5)))[0],
-            "targets": rng.integers(5, size=shape),
-            "mask": mask,
-            "dloss": 0.6,
-        }
-        for shape, mask in (
-            ((2, 3), numpy.array([[False, True, True], [True, False, True]])),
-            ((4,), numpy.array([True, True, False, True])),
+def calls(rng):
+    return [
+        Call(
+            f"probs of shape {(*shape, V)}, {int(mask.sum())} of {mask.size} positions count",
+            "cross_entropy_backward",
+            {
+                "dloss": either(rng, 0.3, 0.8) * (-1.0) ** i,
+                "cache": {
+                    "probs": softmax_forward(2.0 * rng.standard_normal((*shape, V)))[0],
+                    "targets": rng.integers(V, size=shape),
+                    "mask": mask,
+                },
+            },
+            ("dlogits",),
         )
-    }
+        for i, (shape, V) in enumerate(SHAPES)
+        for mask in [counted(rng, shape)]
+    ]
 
 
-def answer(f, probs, targets, mask, dloss):
-    return {"dlogits": f.cross_entropy_backward(dloss, (probs, targets, mask))}
+def counted(rng, shape):
+    """A mask with another number of positions in each sequence, at least one."""
+    mask = numpy.ones(shape, bool)
+    if mask.ndim == 1:
+        mask[rng.permutation(mask.size)[:2]] = False
+    for row, sequence in enumerate(mask if mask.ndim > 1 else ()):
+        sequence.reshape(-1)[rng.permutation(sequence.size)[: min(row + 1, sequence.size - 1)]] = False
+    return mask
+
+
+def onehot(probs, targets):
+    return numpy.eye(probs.shape[-1])[targets]
 
 
 def right(dloss, cache):
     probs, targets, mask = cache
-    return cross_entropy_backward(dloss, cross_entropy_forward(numpy.log(probs), targets, mask)[1])
+    return (dloss * mask / mask.sum())[..., None] * (probs - onehot(probs, targets))
 
 
-def everywhere(cache):
-    """The cache as if every position counted."""
-    return (*cache[:2], numpy.ones_like(cache[2]))
+def weighted(weight):
+    """The gradient with another weight, weight(dloss, mask), for each position."""
+
+    def backward(dloss, cache):
+        probs, targets, mask = cache
+        return numpy.asarray(weight(dloss, mask))[..., None] * (probs - onehot(probs, targets))
+
+    return backward
+
+
+def mean_of_means(dloss, mask):
+    """Each sequence has its mean, and the loss is the mean of these."""
+    if mask.ndim < 2:
+        return dloss * mask / mask.sum()
+    n = mask.sum(axis=tuple(range(1, mask.ndim)), keepdims=True)
+    return dloss * mask / n / len(mask)
 
 
 MUTANTS = {
-    "the sum over the positions, where their mean belongs": (
-        lambda dloss, cache: right(dloss, cache) * cache[2].sum()
+    "the sum over the positions, where their mean belongs": weighted(lambda dloss, mask: dloss * mask),
+    "the one divided by the number of all positions, not of those that count": weighted(
+        lambda dloss, mask: dloss * mask / mask.size
     ),
-    "the one divided by the number of all positions, not of those that count": (
-        lambda dloss, cache: right(dloss, cache) * cache[2].mean()
+    "the one of the mean over all positions: the mask has no say in it": weighted(
+        lambda dloss, mask: dloss * numpy.ones(mask.shape) / mask.size
     ),
-    "the one of the mean over all positions: the mask has no say in it": (
-        lambda dloss, cache: right(dloss, everywhere(cache))
+    "the one with gradients where the mask is False": weighted(
+        lambda dloss, mask: dloss * numpy.ones(mask.shape) / mask.sum()
     ),
-    "the one with gradients where the mask is False": (
-        lambda dloss, cache: right(dloss, everywhere(cache)) / cache[2].mean()
+    "the one with gradients where the mask is False, and none where it is True": weighted(
+        lambda dloss, mask: dloss * ~mask / mask.sum()
+    ),
+    "the one of the mean of each sequence's mean: M is the number of all positions that count": weighted(mean_of_means),
+    "the one divided by the number of sequences": weighted(
+        lambda dloss, mask: dloss * mask / (len(mask) if mask.ndim else 1)
+    ),
+    "the one divided by M V: the mean goes over positions, not over the vocabulary": (
+        lambda dloss, cache: right(dloss, cache) / cache[0].shape[-1]
     ),
     "probs alone: the 1 at the target is missing": (
-        lambda dloss, cache: dloss * cache[0] * cache[2][..., None] / cache[2].sum()
+        lambda dloss, cache: (dloss * cache[2] / cache[2].sum())[..., None] * cache[0]
     ),
-    "onehot - probs, the negative of the right one": (
-        lambda dloss, cache: -right(dloss, cache)
+    "minus the one-hot targets alone: probs is missing": (
+        lambda dloss, cache: -(dloss * cache[2] / cache[2].sum())[..., None] * onehot(*cache[:2])
     ),
-    "the one for dloss = 1: dloss has no say in it": (
-        lambda dloss, cache: right(1.0, cache)
+    "onehot - probs, the negative of the right one": lambda dloss, cache: -right(dloss, cache),
+    "the one for dloss = 1: dloss has no say in it": lambda dloss, cache: right(1.0, cache),
+    "the one divided by dloss, where it multiplies": lambda dloss, cache: right(1.0 / dloss, cache),
+    "the gradient with respect to probs, -1 / probs at the target: softmax is passed over": (
+        lambda dloss, cache: -(dloss * cache[2] / cache[2].sum())[..., None] * onehot(*cache[:2]) / cache[0]
     ),
-}  # fmt: skip
-TASK = Task({"cross_entropy_backward": right}, points, answer, mistakes_in("cross_entropy_backward", MUTANTS))
+}
+TASK = Task({"cross_entropy_backward": right}, calls, mistakes_in("cross_entropy_backward", MUTANTS))

@@ -2,31 +2,40 @@
 
 import numpy
 
-from minilora.exercises.task import Task, mistakes_in, named, replacing
-from minilora.ops import LinearCache, linear_backward
-from minilora.ops.rows import rows
+from minilora.exercises.runner.calls import Call
+from minilora.exercises.task import Task, mistakes_in, replacing
 
 NAMES = ("dx", "dW", "dbias")
+SHAPES = (((2, 3), 4, 5), ((7,), 3, 5), ((), 4, 6), ((3, 2, 4), 2, 5))  # leading axes, O, I
 
 
-def points(rng):
-    return {
-        f"x of shape {(*leading, 5)}": {
-            "dy": rng.standard_normal((*leading, 4)),
-            "x": rng.standard_normal((*leading, 5)),
-            "W": rng.standard_normal((4, 5)),
-            "bias": rng.standard_normal(4),
-        }
-        for leading in ((2, 3), (7,))
-    }
+def calls(rng):
+    return [
+        Call(
+            f"x of shape {(*leading, I)}",
+            "linear_backward",
+            {
+                "dy": rng.standard_normal((*leading, O)),
+                "cache": {
+                    "x": rng.standard_normal((*leading, I)),
+                    "W": rng.standard_normal((O, I)),
+                    "bias": rng.standard_normal(O),
+                },
+            },
+            NAMES,
+        )
+        for leading, O, I in SHAPES
+    ]
 
 
-def answer(f, dy, x, W, bias):
-    return named("linear_backward", f.linear_backward(dy, (x, W, bias)), *NAMES)
+def rows(x):
+    """(..., C) -> (M, C)"""
+    return x.reshape(-1, x.shape[-1])
 
 
 def right(dy, cache):
-    return linear_backward(dy, LinearCache(*cache))
+    x, W, _ = cache
+    return dy @ W, rows(dy).T @ rows(x), rows(dy).sum(axis=0)
 
 
 wrong = replacing(right, *NAMES)
@@ -36,6 +45,12 @@ wrong = replacing(right, *NAMES)
 def mean(dy, cache):
     _, dW, dbias = right(dy, cache)
     return {"dW": dW / len(rows(dy)), "dbias": dbias / len(rows(dy))}
+
+
+@wrong
+def mean_over_first(dy, cache):
+    _, dW, dbias = right(dy, cache)
+    return {"dW": dW / len(dy), "dbias": dbias / len(dy)} if dy.ndim > 1 else {}
 
 
 @wrong
@@ -54,15 +69,36 @@ def first_axis(dy, cache):
 
 
 @wrong
+def all_axes(dy, cache):
+    return {"dbias": dy.sum()}
+
+
+@wrong
+def not_summed(dy, cache):
+    x, *_ = cache
+    dW = dy.swapaxes(-1, -2) @ x if dy.ndim > 1 else numpy.outer(dy, x)
+    return {"dW": dW, "dbias": dy}
+
+
+@wrong
 def first_row(dy, cache):
     return {"dW": numpy.outer(rows(dy)[0], rows(cache[0])[0]), "dbias": rows(dy)[0]}
 
 
+@wrong
+def last_row(dy, cache):
+    return {"dW": numpy.outer(rows(dy)[-1], rows(cache[0])[-1]), "dbias": rows(dy)[-1]}
+
+
 MUTANTS = {
     "the mean over the rows, where their sum belongs": mean,
+    "the one divided by the length of the first axis; there is no mean in y": mean_over_first,
     "x^T dy, the transpose of the right one: a gradient has the shape of what it belongs to": transposed,
     "the one for an upstream gradient of ones: dy has no say in it": without_dy,
     "the sum over the first axis alone, but all leading axes are rows": first_axis,
+    "the sum of all of dy: the rows are added up, the outputs are not": all_axes,
+    "the one that is not summed over the leading axes": not_summed,
     "that of the first row alone": first_row,
+    "that of the last row alone": last_row,
 }
-TASK = Task({"linear_backward": right}, points, answer, mistakes_in("linear_backward", MUTANTS))
+TASK = Task({"linear_backward": right}, calls, mistakes_in("linear_backward", MUTANTS))

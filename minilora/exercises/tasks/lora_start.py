@@ -4,41 +4,49 @@ import math
 
 import numpy
 
-from minilora.exercises.task import Task, mistakes_in, named, replacing
-from minilora.layers import Linear, lora_scale
-from minilora.methods import LoRAConfig, apply_lora
-from minilora.parameter import Module
+from minilora.exercises.runner.calls import Call, Seed
+from minilora.exercises.task import Task, mistakes_in, replacing
 
 NAMES = ("A", "B", "scale")
 
 
-def points(rng):
-    """Each point has a generator of its own, which draws the same for everybody."""
-    return {
-        f"O = {O}, I = {I}, rank = {rank}, alpha = {alpha:g}": {
-            "O": O, "I": I, "rank": rank, "alpha": alpha, "rng": numpy.random.default_rng(rng.integers(1 << 32)),
-        }
-        for O, I, rank, alpha in ((6, 9, 4, 6.0), (7, 3, 2, 16.0))
-    }  # fmt: skip
-
-
-def answer(f, O, I, rank, alpha, rng):
-    return named("lora_start", f.lora_start(O, I, rank, alpha, rng), *NAMES)
-
-
-def right(O, I, rank, alpha, rng):
-    """Those of a layer that the package has just adapted."""
-    model = Module()
-    model.q_proj = Linear(numpy.zeros((O, I)))
-    apply_lora(model, LoRAConfig(rank=rank, alpha=alpha, targets=("q_proj",)), rng=rng)
-    return model.q_proj.A.data, model.q_proj.B.data, model.q_proj.scale
+def calls(rng):
+    """Each call has a generator of its own, which draws the same for everybody."""
+    given = []
+    for ranks, sides in (((2, 5), (6, 9)), ((2, 4), (9, 14)), ((5, 8), (10, 14)), ((3, 6), (14, 20))):
+        rank, O = int(rng.integers(*ranks)), int(rng.integers(*sides))
+        I = int(O + rng.integers(1, 5) * (-1) ** len(given))
+        given.append((O, I, rank, round(float(rng.uniform(1.2, 2.8)) * rank + 0.1, 2)))
+    return [
+        Call(
+            f"O = {O}, I = {I}, rank = {rank}, alpha = {alpha:g}",
+            "lora_start",
+            {"O": O, "I": I, "rank": rank, "alpha": alpha, "rng": Seed(int(rng.integers(1 << 31)))},
+            NAMES,
+        )
+        for O, I, rank, alpha in given
+    ]
 
 
 def drawn(low, high):
-    """A drawn between low(I, r) and high(I, r)."""
+    """A drawn between low(O, I, r) and high(O, I, r)."""
 
     def start(O, I, rank, alpha, rng):
-        return rng.uniform(low(I, rank), high(I, rank), (rank, I)), numpy.zeros((O, rank)), alpha / rank
+        return rng.uniform(low(O, I, rank), high(O, I, rank), (rank, I)), numpy.zeros((O, rank)), alpha / rank
+
+    return start
+
+
+def within(bound):
+    return drawn(lambda *sizes: -bound(*sizes), bound)
+
+
+right = within(lambda O, I, r: 1.0 / math.sqrt(I))
+
+
+def normal(deviation):
+    def start(O, I, rank, alpha, rng):
+        return rng.standard_normal((rank, I)) * deviation(I, rank), numpy.zeros((O, rank)), alpha / rank
 
     return start
 
@@ -49,7 +57,7 @@ def scaled(scale):
 
 
 @replacing(right, *NAMES)
-def both_zero(O, I, rank, alpha, rng):
+def zero_A(O, I, rank, alpha, rng):
     return {"A": numpy.zeros((rank, I))}
 
 
@@ -58,23 +66,72 @@ def ones(O, I, rank, alpha, rng):
     return {"B": numpy.ones((O, rank))}
 
 
-def gaussian(O, I, rank, alpha, rng):
-    return rng.standard_normal((rank, I)) / rank, numpy.zeros((O, rank)), alpha / rank
+def drawn_transposed(O, I, rank, alpha, rng):
+    return rng.uniform(-1.0 / math.sqrt(I), 1.0 / math.sqrt(I), (I, rank)).T, numpy.zeros((O, rank)), alpha / rank
+
+
+def second_draw(O, I, rank, alpha, rng):
+    bound = 1.0 / math.sqrt(I)
+    rng.uniform(-bound, bound, (O, rank))
+    return rng.uniform(-bound, bound, (rank, I)), numpy.zeros((O, rank)), alpha / rank
+
+
+def both_drawn(bound_of_B):
+    def start(O, I, rank, alpha, rng):
+        A = rng.uniform(-1.0 / math.sqrt(I), 1.0 / math.sqrt(I), (rank, I))
+        bound = bound_of_B(I, rank)
+        return A, rng.uniform(-bound, bound, (O, rank)), alpha / rank
+
+    return start
 
 
 MUTANTS = {
-    "zero: with A and B both zero, neither gets a gradient, and nothing is ever learned": both_zero,
-    "one drawn between -1 / sqrt(r) and 1 / sqrt(r); the bound goes by I, the number of inputs": drawn(
-        lambda I, rank: -1.0 / math.sqrt(rank), lambda I, rank: 1.0 / math.sqrt(rank)
+    "zero: A is the one that is drawn, and B the one that is zero": zero_A,
+    "one drawn between -1 / sqrt(r) and 1 / sqrt(r); the bound goes by I, the number of inputs": within(
+        lambda O, I, r: 1.0 / math.sqrt(r)
     ),
-    "one drawn between -1 / I and 1 / I: the root is missing": drawn(lambda I, rank: -1.0 / I, lambda I, rank: 1.0 / I),
+    "one drawn between -1 / sqrt(O) and 1 / sqrt(O); the bound goes by I, the number of inputs": within(
+        lambda O, I, r: 1.0 / math.sqrt(O)
+    ),
+    "one drawn between -1 / I and 1 / I: the root is missing": within(lambda O, I, r: 1.0 / I),
+    "one drawn between -sqrt(I) and sqrt(I): 1 / sqrt(I) upside down": within(lambda O, I, r: math.sqrt(I)),
+    "one drawn between -sqrt(6 / I) and sqrt(6 / I), He's: LoRA's code takes 1 / sqrt(I)": within(
+        lambda O, I, r: math.sqrt(6.0 / I)
+    ),
+    "one drawn between -sqrt(3 / I) and sqrt(3 / I): LoRA's code takes 1 / sqrt(I)": within(
+        lambda O, I, r: math.sqrt(3.0 / I)
+    ),
+    "one drawn between -sqrt(6 / (r + I)) and sqrt(6 / (r + I)), Glorot's: LoRA's code takes 1 / sqrt(I)": within(
+        lambda O, I, r: math.sqrt(6.0 / (r + I))
+    ),
+    "one drawn between -1 and 1": within(lambda O, I, r: 1.0),
+    "one drawn between 0 and 1: what `rng.uniform` does without bounds": drawn(lambda *s: 0.0, lambda *s: 1.0),
     "one drawn between 0 and 1 / sqrt(I): the lower bound is -1 / sqrt(I)": drawn(
-        lambda I, rank: 0.0, lambda I, rank: 1.0 / math.sqrt(I)
+        lambda *s: 0.0, lambda O, I, r: 1.0 / math.sqrt(I)
     ),
-    "a Gaussian one of standard deviation 1 / r: an option of PEFT, and the paper's words, but not asked for": gaussian,
+    "a Gaussian one of standard deviation 1 / r: an option of PEFT, and the paper's words, but not asked for": normal(
+        lambda I, r: 1.0 / r
+    ),
+    "a Gaussian one of standard deviation 1 / sqrt(I): a uniform one is asked for": normal(
+        lambda I, r: 1.0 / math.sqrt(I)
+    ),
+    "a Gaussian one of standard deviation 1: a uniform one is asked for": normal(lambda I, r: 1.0),
+    "a Gaussian one of standard deviation 0.02, as GPT-2's weights are: a uniform one is asked for": normal(
+        lambda I, r: 0.02
+    ),
+    "the transpose of one that was drawn as (I, r): everybody draws (r, I)": drawn_transposed,
+    "one that was not drawn first: something else has used the generator before": second_draw,
     "a matrix of ones: delta_W would not be zero at the start, and the adapted model not the base": ones,
-    "alpha, without dividing by r": scaled(lambda alpha, rank: alpha),
-    "alpha / sqrt(r): that is rsLoRA's": scaled(lambda alpha, rank: lora_scale(alpha, rank, rslora=True)),
-    "r / alpha: upside down": scaled(lambda alpha, rank: rank / alpha),
+    "one drawn like A: delta_W would not be zero at the start": both_drawn(lambda I, r: 1.0 / math.sqrt(I)),
+    "one drawn between -1 / sqrt(r) and 1 / sqrt(r): delta_W would not be zero at the start": both_drawn(
+        lambda I, r: 1.0 / math.sqrt(r)
+    ),
+    "alpha, without dividing by r": scaled(lambda alpha, r: alpha),
+    "alpha / sqrt(r): that is rsLoRA's": scaled(lambda alpha, r: alpha / math.sqrt(r)),
+    "alpha / r^2": scaled(lambda alpha, r: alpha / r**2),
+    "alpha r: it is divided by r": scaled(lambda alpha, r: alpha * r),
+    "alpha // r, a whole number: / divides, // rounds down": scaled(lambda alpha, r: alpha // r),
+    "r / alpha: upside down": scaled(lambda alpha, r: r / alpha),
+    "1 / r: alpha has no say in it": scaled(lambda alpha, r: 1.0 / r),
 }
-TASK = Task({"lora_start": right}, points, answer, mistakes_in("lora_start", MUTANTS))
+TASK = Task({"lora_start": right}, calls, mistakes_in("lora_start", MUTANTS))

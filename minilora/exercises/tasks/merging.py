@@ -1,49 +1,73 @@
 """W + delta_W, and W again."""
 
-import numpy
-
-from minilora.exercises.task import Task, named
+from minilora.exercises.runner.calls import Call, Kept
+from minilora.exercises.task import Task
 from minilora.exercises.tasks.lora_linear_forward import matrices
-from minilora.layers import Linear, LoRAFactors, LoRALinear
-from minilora.parameter import Parameter
 
-DIFFERING = "number of wrong entries in restored"
+SHAPES = ((12, 9, 3), (7, 11, 2), (8, 8, 3))  # O, I, r: W is large enough for rounding to show in some of its entries
 
 
-def points(rng):
-    """W is large enough for rounding to show in some of its entries."""
-    given = matrices(rng, (), O=12, I=9)
-    return {"W of shape (12, 9)": {name: given[name] for name in ("W", "A", "B", "scale")}}
-
-
-def answer(f, W, A, B, scale):
-    merged, kept = named("merge", f.merge(W, A, B, scale), "merged", "kept").values()
-    restored = numpy.asarray(f.unmerge(numpy.copy(merged), kept))
-    differing = numpy.count_nonzero(restored != W) if restored.shape == W.shape else W.size
-    return {"merged": merged, "restored": restored, DIFFERING: differing}
+def calls(rng):
+    """All are merged before the first is taken out again: what is kept belongs to one W, not to the module."""
+    where = {f"W of shape {(O, I)}": matrices(rng, (), O, I, r) for O, I, r in SHAPES}
+    merged = [
+        Call(what, "merge", {name: given[name] for name in ("W", "A", "B", "scale")}, ("merged", "kept"), ("kept",))
+        for what, given in where.items()
+    ]
+    return merged + [
+        Call(
+            f"{call.where}, after all were merged",
+            "unmerge",
+            {"merged": Kept(i, "merged"), "kept": Kept(i, "kept")},
+            ("restored",),
+        )
+        for i, call in enumerate(merged)
+    ]
 
 
 def merge(W, A, B, scale):
-    """W + delta_W by the package's layer, and the W that it puts aside."""
-    layer = LoRALinear(Linear(W))
-    layer.adapters["default"], layer.active = LoRAFactors(Parameter(A), Parameter(B), scale), "default"
-    layer.merge()
-    return layer.base.W.data, W
+    return W + scale * (B @ A), W
 
 
 def unmerge(merged, kept):
     return kept
 
 
-MUTANTS = {
-    "W + B A, without alpha / r": {"merge": lambda W, A, B, scale: (W + B @ A, W)},
-    "W - scale B A; merging adds": {"merge": lambda W, A, B, scale: (W - scale * (B @ A), W)},
-    "W: nothing was added to it": {"merge": lambda W, A, B, scale: (W.copy(), W)},
-    "scale (W + B A); the scale is delta_W's alone": {"merge": lambda W, A, B, scale: (scale * (W + B @ A), W)},
-    "what subtracting leaves: W + delta_W was rounded, and minus delta_W is not W to the bit": {
-        "merge": lambda W, A, B, scale: (W + scale * (B @ A), scale * (B @ A)),
-        "unmerge": lambda merged, kept: merged - kept,
-    },
-    "the merged W: nothing was taken out": {"unmerge": lambda merged, kept: merged},
-}
-TASK = Task({"merge": merge, "unmerge": unmerge}, points, answer, MUTANTS)
+def merged_as(change):
+    return {"merge": lambda W, A, B, scale: (change(W, A, B, scale), W)}
+
+
+MUTANTS = [
+    ("W + B A, without alpha / r", merged_as(lambda W, A, B, scale: W + B @ A)),
+    ("W - scale B A; merging adds", merged_as(lambda W, A, B, scale: W - scale * (B @ A))),
+    ("W: nothing was added to it", merged_as(lambda W, A, B, scale: W.copy())),
+    ("scale (W + B A); the scale is delta_W's alone", merged_as(lambda W, A, B, scale: scale * (W + B @ A))),
+    ("scale W + B A; the scale is delta_W's", merged_as(lambda W, A, B, scale: scale * W + B @ A)),
+    ("scale B A alone, without W", merged_as(lambda W, A, B, scale: scale * (B @ A))),
+    ("W + B A / scale: scale multiplies", merged_as(lambda W, A, B, scale: W + B @ A / scale)),
+    ("W + scale^2 B A", merged_as(lambda W, A, B, scale: W + scale**2 * (B @ A))),
+    ("W * (scale B A), entry by entry: merging adds", merged_as(lambda W, A, B, scale: W * (scale * (B @ A)))),
+    ("the merged W, not the frozen one", {"unmerge": lambda merged, kept: merged}),
+    (
+        "the merged W with delta_W added once more",
+        {
+            "merge": lambda W, A, B, scale: (W + scale * (B @ A), scale * (B @ A)),
+            "unmerge": lambda merged, kept: merged + kept,
+        },
+    ),
+    (
+        "the merged W less B A, without the scale with which it was merged",
+        {
+            "merge": lambda W, A, B, scale: (W + scale * (B @ A), B @ A),
+            "unmerge": lambda merged, kept: merged - kept,
+        },
+    ),
+    (
+        "delta_W, not W",
+        {
+            "merge": lambda W, A, B, scale: (W + scale * (B @ A), scale * (B @ A)),
+            "unmerge": lambda merged, kept: kept,
+        },
+    ),
+]
+TASK = Task({"merge": merge, "unmerge": unmerge}, calls, MUTANTS, exact=("restored",))

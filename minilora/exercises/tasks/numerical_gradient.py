@@ -1,109 +1,226 @@
 """The slope by centred differences, and whether two gradients agree."""
 
+import math
+
 import numpy
 
+from minilora.exercises.runner.calls import Call, Function
 from minilora.exercises.task import Task
-from minilora.gradcheck import numerical_gradient as right_gradient
 
 BOUND, STEP = 1e-7, 1e-5
+SLOPES = (
+    ("sin(x M)", (2, 3), STEP),
+    ("(x M)^3", (3, 1, 2), None),
+    ("sin(x M)", (4,), None),
+    ("(x M)^3", (1, 2, 2, 3), STEP),
+)
 
 
-def points(rng):
-    M, N = rng.standard_normal((3, 4)), rng.standard_normal((2, 5))
-    cubes = {"function": lambda x: x**3 @ M, "x": rng.standard_normal((2, 3)), "dy": rng.standard_normal((2, 4))}
-    sines = {
-        "function": lambda x: numpy.sin(x) @ N,
-        "x": rng.standard_normal((3, 1, 2)),
-        "dy": rng.standard_normal((3, 1, 5)),
-    }
-    slopes = {"f(x) = x^3 M, with x of shape (2, 3)": cubes, "f(x) = sin(x) N, with x of shape (3, 1, 2)": sines}
-    return slopes | {
-        f"two gradients, of which one is {what}": dict(zip(("analytic", "numerical"), pair, strict=True))
-        for what, pair in pairs(rng).items()
-    }
+def calls(rng):
+    slopes = []
+    for name, shape, step in SLOPES:
+        h = {} if step else {"h": float(rng.uniform(0.02, 0.06))}
+        function = Function(name, {"M": rng.standard_normal((shape[-1], 4))})
+        given = {"f": function, "x": rng.standard_normal(shape), "dy": rng.standard_normal((*shape[:-1], 4))}
+        what = f"f(x) = {name}, with x of shape {shape}" + "".join(f" and h = {value:.3g}" for value in h.values())
+        slopes.append(Call(what, "numerical_gradient", given | h, ("dx",)))
+    for name in ("x", "x[::-1]"):
+        given = {"f": Function(name, {}), "x": rng.standard_normal((2, 4)), "dy": rng.standard_normal((2, 4))}
+        slopes.append(Call(f"f(x) = {name}, which is x's own memory", "numerical_gradient", given, ("dx",)))
+    return slopes + [
+        Call(f"two gradients, {what}", "agree", dict(zip(("analytic", "numerical", "bound"), given)), ("agree",))
+        for what, given in pairs(rng).items()
+    ]
 
 
 def pairs(rng):
-    """Gradients to compare, by what the first of the two is."""
+    """Gradients to compare, and perhaps a bound, by what they are."""
     right = rng.standard_normal((3, 4))
-    one_off, nothing, not_a_number = right.copy(), numpy.zeros((3, 4)), right.copy()
-    one_off[2, 3] += 1e-3
-    not_a_number[0, 1] = numpy.nan
+    error = rng.standard_normal((3, 4))
+    error *= numpy.linalg.norm(right) / numpy.linalg.norm(error)  # as long as the gradient
+    bound = float(10.0 ** rng.uniform(-4.0, -2.0))
+    one, even = numpy.zeros((3, 4)), numpy.linalg.qr(rng.standard_normal((4, 3)))[0].T
+    one[tuple(rng.integers((3, 4)))] = math.sqrt(3.0)  # as long as `even`, all in one entry
+    infinite, not_a_number, nothing = right.copy(), right.copy(), numpy.zeros((3, 4))
+    infinite[1, 2], not_a_number[0, 1] = numpy.inf, numpy.nan
     return {
-        "the other": (right, right.copy()),
-        "the other to rounding": (right * (1.0 + 1e-11), right),
-        "the other to a billionth, both large": (1e9 * right + 1.0, 1e9 * right),
-        "zero and so is the other": (nothing, nothing.copy()),
-        "off in its last entry": (one_off, right),
-        "of the wrong sign": (-right, right),
-        "tiny and of the wrong sign": (-1e-9 * right, 1e-9 * right),
-        "zero": (nothing, right),
-        "nan in one entry": (not_a_number, right),
+        "equal": (right, right.copy()),
+        "equal to rounding": (right * (1.0 + 1e-11), right),
+        "equal to a billionth, both large": (1e9 * right + 1.0, 1e9 * right),
+        "both zero": (nothing, nothing.copy()),
+        "off in the last entry": (right + 1e-3 * _last(right), right),
+        "off in the first entry": (right + 1e-3 * _last(right)[::-1, ::-1], right),
+        "of opposite sign": (-right, right),
+        "tiny and of opposite sign": (-1e-9 * right, 1e-9 * right),
+        "the first zero": (nothing, right),
+        "the second zero": (right, nothing),
+        "the first with a nan": (not_a_number, right),
+        "the second with a nan": (right, not_a_number),
+        "both with the same nan": (not_a_number, not_a_number.copy()),
+        "the first with an infinity": (infinite, right),
+        "the second with an infinity": (right, infinite),
+        "both with the same infinity": (infinite, infinite.copy()),
+        "apart by 0.8 of the usual bound": (right + 0.8 * BOUND * error, right),
+        "apart by 1.25 of the usual bound": (right + 1.25 * BOUND * error, right),
+        f"apart by 0.8 of bound = {bound:.3g}": (right + 0.8 * bound * error, right, bound),
+        f"apart by 1.3 of bound = {bound:.3g}": (right + 1.3 * bound * error, right, bound),
+        f"apart by 0.8 of bound = {bound:.3g}, all in one entry": (even + 0.8 * bound * one, even, bound),
+        f"apart by 1.3 of bound = {bound:.3g}, in all entries": (one + 1.3 * bound * even, one, bound),
+        "the first 0.6 times the second, and bound = 0.5": (0.6 * right, right, 0.5),
+        "the second 0.6 times the first, and bound = 0.5": (right, 0.6 * right, 0.5),
+        "with four axes, apart by 2 of the usual bound": (_four(right + 2.0 * BOUND * error), _four(right)),
     }
 
 
-def answer(f, function=None, x=None, dy=None, analytic=None, numerical=None):
-    if function is None:
-        return {"agree": f.agree(analytic, numerical)}
-    return {"dx": f.numerical_gradient(function, x, dy)}
+def _last(array):
+    one = numpy.zeros(array.shape)
+    one[-1, -1] = 1.0
+    return one
 
 
-def agree(analytic, numerical):
+def _four(array):
+    return array.reshape(1, 3, 2, 2)
+
+
+def right_gradient(f, x, dy, h=STEP):
+    x, dx = x.copy(), numpy.empty(x.shape)
+    for i in numpy.ndindex(x.shape):
+        original = x[i]
+        x[i] = original + h
+        plus = numpy.sum(dy * f(x))
+        x[i] = original - h
+        minus = numpy.sum(dy * f(x))
+        x[i] = original
+        dx[i] = (plus - minus) / (2.0 * h)
+    return dx
+
+
+def agree(analytic, numerical, bound=BOUND):
     size = max(numpy.linalg.norm(analytic), numpy.linalg.norm(numerical))
-    return bool(numpy.linalg.norm(analytic - numerical) <= BOUND * size)
+    return bool(numpy.linalg.norm(analytic - numerical) <= bound * size and size < numpy.inf)
 
 
 def difference(slope):
-    """A gradient whose every entry is slope(f, x, step), weighted with dy and summed."""
+    """A gradient whose every entry is slope(L, x, step, h), with L(x) = sum(dy * f(x))."""
 
-    def gradient(f, x, dy):
+    def gradient(f, x, dy, h=STEP):
         dx = numpy.empty(x.shape)
         for i in numpy.ndindex(x.shape):
             step = numpy.zeros(x.shape)
-            step[i] = STEP
-            dx[i] = numpy.sum(dy * slope(f, x, step))
+            step[i] = h
+            dx[i] = slope(lambda x: numpy.sum(dy * f(x)), x, step, h)
         return dx
 
     return {"numerical_gradient": gradient}
 
 
-def compared(size):
-    """A verdict on size(a - n) and the larger of size(a) and size(n)."""
-    return lambda verdict: {"agree": lambda a, n: bool(verdict(size(a - n), max(size(a), size(n))))}
+def centred(L, x, step, h):
+    return (L(x + step) - L(x - step)) / (2.0 * h)
 
 
-def norms_alone(a, n):
+def same_memory(f, x, dy, h=STEP):
+    x, dx = x.copy(), numpy.empty(x.shape)
+    for i in numpy.ndindex(x.shape):
+        original = x[i]
+        x[i] = original + h
+        plus = f(x)
+        x[i] = original - h
+        minus = f(x)
+        x[i] = original
+        dx[i] = numpy.sum(dy * (plus - minus)) / (2.0 * h)
+    return dx
+
+
+def not_put_back(f, x, dy, h=STEP):
+    x, dx = x.copy(), numpy.empty(x.shape)
+    for i in numpy.ndindex(x.shape):
+        x[i] += h
+        plus = numpy.sum(dy * f(x))
+        x[i] -= 2.0 * h
+        dx[i] = (plus - numpy.sum(dy * f(x))) / (2.0 * h)
+    return dx
+
+
+def all_at_once(f, x, dy, h=STEP):
+    return numpy.full(x.shape, numpy.sum(dy * (f(x + h) - f(x - h))) / (2.0 * h))
+
+
+def compared(verdict, size=numpy.linalg.norm):
+    """A verdict on size(a - n), the larger of size(a) and size(n), and the bound."""
+    return {"agree": lambda a, n, bound=BOUND: bool(verdict(size(a - n), max(size(a), size(n)), bound))}
+
+
+def norms_alone(a, n, bound=BOUND):
     a, n = numpy.linalg.norm(a), numpy.linalg.norm(n)
-    return bool(abs(a - n) <= BOUND * max(a, n))
+    return bool(abs(a - n) <= bound * max(a, n))
 
 
-def all_at_once(f, x, dy):
-    return numpy.full(x.shape, numpy.sum(dy * (f(x + STEP) - f(x - STEP))) / (2.0 * STEP))
-
-
-by_norm, by_first_entry = compared(numpy.linalg.norm), compared(lambda x: abs(x[0, 0]))
-
-MUTANTS = {
-    "the one-sided difference, (f(x + h) - f(x)) / h, whose error is some 100,000 times that of the centred one": (
-        difference(lambda f, x, step: (f(x + step) - f(x)) / STEP)
+MUTANTS = [
+    (
+        "the one-sided difference, (f(x + h) - f(x)) / h, whose error is some 100,000 times that of the centred one",
+        difference(lambda L, x, step, h: (L(x + step) - L(x)) / h),
     ),
-    "the one divided by h, but x + h and x - h are 2 h apart": (
-        difference(lambda f, x, step: (f(x + step) - f(x - step)) / STEP)
+    (
+        "the one-sided difference backwards, (f(x) - f(x - h)) / h",
+        difference(lambda L, x, step, h: (L(x) - L(x - step)) / h),
     ),
-    "the one for dy of ones: the upstream gradient has no say in it": (
-        {"numerical_gradient": lambda f, x, dy: right_gradient(f, x)}
+    ("the one divided by h, but x + h and x - h are 2 h apart", difference(lambda *given: 2.0 * centred(*given))),
+    ("the one that is not divided by 2 h", difference(lambda L, x, step, h: L(x + step) - L(x - step))),
+    ("the one with minus and plus in each other's place", difference(lambda *given: -centred(*given))),
+    (
+        "the one for dy of ones: the upstream gradient has no say in it",
+        {"numerical_gradient": lambda f, x, dy, h=STEP: right_gradient(f, x, numpy.ones_like(dy), h)},
     ),
-    "the slope with all entries of x moved together, where each is moved alone": {"numerical_gradient": all_at_once},
-    "what an absolute bound says: any two tiny gradients pass, and two large ones hardly ever": (
-        by_norm(lambda error, size: error <= BOUND)
+    (
+        "the one for h = 1e-5: the h that is given has no say in it",
+        {"numerical_gradient": lambda f, x, dy, h=STEP: right_gradient(f, x, dy, STEP)},
     ),
-    "what comparing the norms alone says, but a wrong sign has the right norm": {"agree": norms_alone},
-    "what `not error > bound` says: every comparison with nan is False, so nan passes": (
-        by_norm(lambda error, size: not error > BOUND * size)
+    (
+        "the slope with all entries of x moved together, where each is moved alone",
+        {"numerical_gradient": all_at_once},
     ),
-    "what `error < bound * size` says: two gradients of zero agree, and 0 < 0 is False": (
-        by_norm(lambda error, size: error < BOUND * size)
+    (
+        "the one in which plus and minus are the same memory where f returns x itself: keep a number, or a copy",
+        {"numerical_gradient": same_memory},
     ),
-    "what one entry alone says": by_first_entry(lambda error, size: error <= BOUND * size),
-}
-TASK = Task({"numerical_gradient": right_gradient, "agree": agree}, points, answer, MUTANTS, bound=1e-7)
+    (
+        "the one in which the entries that were moved are not put back: the next ones see them moved",
+        {"numerical_gradient": not_put_back},
+    ),
+    (
+        "what an absolute bound says: any two tiny gradients pass, and two large ones hardly ever",
+        compared(lambda error, size, bound: error <= bound and size < numpy.inf),
+    ),
+    ("what comparing the norms alone says, but a wrong sign has the right norm", {"agree": norms_alone}),
+    (
+        "what `not error > bound` says: every comparison with nan is False, so nan passes",
+        compared(lambda error, size, bound: not error > bound * size),
+    ),
+    (
+        "what `error < bound * size` says: two gradients of zero agree, and 0 < 0 is False",
+        compared(lambda error, size, bound: error < bound * size and size < numpy.inf),
+    ),
+    (
+        "what the comparison alone says, but an infinite error is within an infinite bound",
+        compared(lambda error, size, bound: error <= bound * size),
+    ),
+    (
+        "what the largest entries say, where the norms of all belong",
+        compared(lambda error, size, bound: error <= bound * size and size < numpy.inf, lambda x: numpy.abs(x).max()),
+    ),
+    (
+        "what the bound 1e-7 says: the bound that is given has no say in it",
+        compared(lambda error, size, bound: error <= BOUND * size and size < numpy.inf),
+    ),
+    (
+        "what comparing for equality says, but rounding differs",
+        {"agree": lambda a, n, bound=BOUND: bool((a == n).all())},
+    ),
+    (
+        "what one entry alone says",
+        compared(
+            lambda error, size, bound: error <= bound * size and size < numpy.inf, lambda x: abs(x.reshape(-1)[0])
+        ),
+    ),
+]
+TASK = Task({"numerical_gradient": right_gradient, "agree": agree}, calls, MUTANTS, bound=1e-7)

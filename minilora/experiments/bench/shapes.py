@@ -23,7 +23,7 @@ class Shape:
     @property
     def config(self):
         """The GPTConfig of this shape."""
-        return GPTConfig(self.V, max(self.T, 256), self.L, self.C, self.H)
+        return GPTConfig(vocab_size=self.V, n_positions=max(self.T, 256), n_layer=self.L, d_model=self.C, n_head=self.H)
 
 
 SHAPES = {
@@ -57,7 +57,7 @@ def products_of_step(shape, method, rank=RANK):
     shape : Shape
         All N T rows go through each product at once.
     method : {"lora", "full"}
-        LoRA of this rank on q_proj and v_proj has no dW, and no dx below the lowest of them; full fine-tuning has all.
+        LoRA of this rank on q_proj and v_proj has no dW; full fine-tuning has all.
     rank : int
 
     Returns
@@ -72,12 +72,11 @@ def products_of_step(shape, method, rank=RANK):
     if method == "full":
         products += [Product(times, O, M, I) for times, I, O in weights]  # dW = dy^T x
     else:
-        products[4] = Product(4 * L - 3, M, C, C)  # below the lowest q, k and v nothing learns
         r = rank
-        # h = x A^T and h B^T; dh = dy B, dB = dy^T h, dA = dh^T x, and dh A for all but the lowest layer
+        # h = x A^T and h B^T; dh = dy B, dB = dy^T h, dA = dh^T x, and dh A
         products += [Product(2 * L, M, C, r), Product(2 * L, M, r, C)]
         products += [Product(2 * L, M, C, r), Product(2 * L, C, M, r), Product(2 * L, r, M, C)]
-        products += [Product(2 * (L - 1), M, r, C)]
+        products += [Product(2 * L, M, r, C)]
     for start in range(0, T, QUERIES):
         i, j = min(QUERIES, T - start), min(start + QUERIES, T)  # queries of a tile, keys that they may see
         # q k^T, dy v^T; probs v, dscores k; probs^T dy, dscores^T q

@@ -18,7 +18,7 @@ import numpy
 
 from minilora.arrays.backend import gpu_memory, tf32, to_numpy
 from minilora.arrays.threads import one_blas_thread
-from minilora.data import Batch
+from minilora.data import LMBatch
 from minilora.experiments.bench.shapes import Shape, products_of_step
 from minilora.methods import LoRAConfig, apply_full, apply_lora, merge_lora
 from minilora.models import GPT
@@ -42,7 +42,7 @@ class Worker:
             apply_full(self.model)
         self.optimizer = AdamW(self.model.parameters(), lr=1e-4) if method != "base" else None
         ids = rng.integers(0, shape.V, (shape.N, shape.T + 1))
-        self.batch = Batch(ids[:, :-1], ids[:, 1:], numpy.ones((shape.N, shape.T), dtype=bool))
+        self.batch = LMBatch(ids[:, :-1], ids[:, 1:], numpy.ones((shape.N, shape.T), dtype=bool))
         self.threads = threads
         self.products = products_of_step(shape, method, rank) if method != "base" else ()
         self.arrays = None
@@ -70,7 +70,7 @@ class Worker:
         """The bytes that the forward keeps for the backward, as Python's tracemalloc counts them."""
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        _loss, cache = self.model.loss(*self.batch)
+        _loss, cache = self.model.loss(self.batch)
         kept = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
         del cache

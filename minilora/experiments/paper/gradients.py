@@ -86,7 +86,7 @@ def look(model, batch):
     ----------
     model : GPT
         With a LoRA adapter.
-    batch : Batch
+    batch : LMBatch
 
     Returns
     -------
@@ -104,7 +104,7 @@ def look(model, batch):
         W.trainable = True
     for each in (model, full):
         each.zero_grad()
-        each.backward_loss(1.0, each.loss(*batch)[1])
+        each.backward_loss(1.0, each.loss(batch)[1])
     looks = [compare(layer, weights[path].grad) for path, layer in lora_layers(model).items()]
     model.zero_grad()
     errors, *others = zip(*looks, strict=True)

@@ -1,0 +1,50 @@
+"""The command line: ``minilora VERB ...``. Each verb has a module: its options, what it does, what it prints."""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+
+from minilora.cli.parser import UsageError
+from minilora.cli.printing import error_line
+from minilora.cli.verbs import SHARED, check_verb, in_words_of, overview, parse, run
+from minilora.distributed import ALONE, OtherRankFailed, join
+from minilora.training import Stopped
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``minilora VERB ...``; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a model may write what the terminal's encoding cannot
+    ranks, name = ALONE, "minilora"
+    try:
+        ranks = join(quiet=True)
+        if (text := overview(arguments)) is not None:
+            print(text)
+            return 0
+        check_verb(arguments[0])
+        name = f"minilora {arguments[0]}"
+        options = parse(arguments)
+        launcher = ["mpiexec", "-n", str(ranks.size)] if ranks.size > 1 else []
+        options.command, options.ranks = shlex.join([*launcher, "minilora", *arguments]), ranks
+        if ranks.size > 1 and options.verb not in SHARED:
+            raise ValueError(f"{ranks.size} ranks were started, but only {', '.join(SHARED)} can be shared by several")
+        status = run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who reads our output, such as head, has seen enough; Python flushes once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a program that SIGPIPE has ended
+    except OtherRankFailed as failed:
+        return ranks.end(str(failed), 2)
+    except UsageError as error:
+        return ranks.end(f"{error.usage}\n{name}: {error_line(str(error))}", 2)
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        return ranks.end(f"{name}: {error_line(in_words_of(arguments, str(error) or 'out of memory'))}", 2)
+    except Stopped as stopped:  # by all ranks, after the same step
+        print(f"\n{name}: {stopped}; to continue:\n  {options.command}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        return ranks.end(f"\n{name}: stopped", 130)

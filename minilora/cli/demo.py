@@ -1,0 +1,133 @@
+"""`minilora demo`: the main job, and what it prints at its end."""
+
+import argparse
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from minilora.cli.options import add_device, add_seed, integer
+from minilora.cli.parser import Parser
+from minilora.cli.paths import check_input, check_output_folder
+from minilora.cli.printing import WIDTH, fitted
+from minilora.experiments.text_table import aligned
+
+EXAMPLE = "minilora demo --text my.txt"
+MODELS = ("base", "LoRA", "full fine-tuning")
+FIGURES = ("loss.png", "singular_values.png", "phi.png")
+
+
+def add_options(p: Parser) -> None:
+    """What it adapts to, for how long, and where it writes."""
+    p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")
+    p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=300, help="training steps of each method")
+    p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
+    p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
+    add_device(p)
+    add_seed(p)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demonstration, and print its results."""
+    from minilora.experiments import demo
+
+    if options.text is not None:
+        check_input("--text", options.text)
+    check_output_folder("--out", options.out, {"--text": options.text}, ("demo.json", *FIGURES))
+    check_output_folder("--runs", options.runs, {}, ())
+    results = demo.run(
+        options.out,
+        options.runs,
+        text=options.text,
+        steps=options.steps,
+        device=options.device,
+        seed=options.seed,
+        command=options.command,
+    )
+    print(report(results, options.out))
+    return 0
+
+
+def report(results: dict[str, Any], folder: str | Path) -> str:
+    """The demonstration's results as text.
+
+    Parameters
+    ----------
+    results : dict
+        From `demo.run`.
+    folder : str or Path
+        Where they are.
+
+    Returns
+    -------
+    text : str
+    """
+    merging, switching = results["merging"], results["switching"]
+    speed = {name: s["median"] for name, s in merging["tokens_per_second"].items()}
+    facts = fitted(
+        [
+            f"Merged into W, the adapter gives the same answer to {merging['same_answers']} of {merging['answers']} "
+            f"prompts; logits differ by {merging['largest_logit_difference']:.0e} of the largest.",
+            f"One sequence, tokens a second: base {speed['base']:,.0f}, LoRA merged {speed['LoRA, merged']:,.0f}, "
+            f"LoRA beside W {speed['LoRA']:,.0f}.",
+            f"Unmerged: the frozen weights are back to the bit: {yes(merging['unmerged_to_the_bit'])}",
+            f"Adapter off: the model is the base to the bit: {yes(switching['base_to_the_bit'])}",
+            f"Adapter from its file: the adapted model to the bit: {yes(switching['adapter_from_file_to_the_bit'])}",
+            "",
+            f"Figures ({', '.join(FIGURES)}) and numbers (demo.json) are in {folder}.",
+            f"It took {results['seconds']:.0f} seconds.",
+        ]
+    )
+    return "\n".join([*table(results), "", *samples(results), *facts])
+
+
+def table(results: dict[str, Any]) -> list[str]:
+    """The comparison as aligned lines, a column for each model."""
+    rows = [("", *MODELS)]
+
+    def row(name, value):
+        cells = []
+        for model in MODELS:
+            try:
+                cells.append(value(results[model]))
+            except KeyError:
+                cells.append("-")
+        rows.append((name, *cells))
+
+    row("trainable parameters", lambda r: f"{r['trainable']:,}")
+    row("% of all, A and B included", lambda r: f"{r['percent']:.2f}")
+    row("test loss, nats a byte", lambda r: f"{r['loss']:.3f}")
+    row("test loss, bits a byte", lambda r: f"{r['bits_per_byte']:.3f}")
+    if "slot_exact" in results["base"]:
+        row("slot-exact sentences, %", lambda r: f"{100 * r['slot_exact']:.0f}")
+        row("slot error rate, %", lambda r: f"{100 * r['slot_error_rate']:.0f}")
+    row("training, seconds", lambda r: f"{r['seconds']:.0f}")
+    row("training, tokens a second", lambda r: f"{r['tokens_per_second']:,.0f}")
+    row("peak memory of a step, MB", lambda r: megabytes(r["memory"]["peak"]))
+    row("file, KB", lambda r: f"{r['file']['bytes'] / 1e3:,.0f}")
+    return aligned(rows)
+
+
+def samples(results: dict[str, Any], n: int = 2) -> list[str]:
+    """What each model answers to the first n prompts."""
+    lines = []
+    for i in range(min(n, len(results["base"]["samples"]))):
+        lines.append(labelled("prompt", results["base"]["samples"][i]["prompt"].strip()))
+        lines += [labelled(model, results[model]["samples"][i]["answer"]) for model in MODELS]
+        lines += [labelled("reference", results["base"]["samples"][i]["reference"]), ""]
+    return lines
+
+
+def labelled(label: str, text: str) -> str:
+    """A label, and beside it a text, on one line or several."""
+    text = " ".join(text.split()) or "(nothing)"
+    return textwrap.fill(text, WIDTH, initial_indent=label.ljust(18), subsequent_indent=" " * 18)
+
+
+def megabytes(n: int | None) -> str:
+    """Bytes as text in MB, or a dash where they are not known."""
+    return "-" if n is None else f"{n / 1e6:.1f}"
+
+
+def yes(fact: bool) -> str:
+    """ "yes" or "NO"."""
+    return "yes" if fact else "NO"

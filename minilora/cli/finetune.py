@@ -1,0 +1,192 @@
+"""`minilora finetune`: adapt a model to a task by any method."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from minilora.cli.measures import print_left_out, print_measures
+from minilora.cli.method_options import HOULSBY, PREFIXES, add_rank_and_targets, add_settings_of_baselines
+from minilora.cli.options import (
+    add_choice,
+    add_device,
+    add_model,
+    add_seed,
+    add_task,
+    add_threads,
+    integer,
+    names_in,
+    number,
+    one_of,
+    refuse_unused,
+)
+from minilora.cli.parser import Parser
+from minilora.cli.paths import check_output_folder
+from minilora.cli.tasks import open_model_and_task
+from minilora.data import ClassificationTask
+from minilora.methods import METHODS, LoRAConfig, PrefixConfig
+from minilora.models.classification import EncoderForClassification, new_classifier
+
+EXAMPLE = "minilora finetune --rank 4 --alpha 8 --out runs/my-adapter"
+ARGUMENTS = {"k": "--blocks", "lr_ratio_B": "--lr-ratio-b"}  # what Python calls some options
+
+LORA = ("lora", "rslora", "dora", "pissa")
+USED_BY = {  # the methods that use an option
+    **dict.fromkeys(("rank", "alpha", "targets", "dropout", "rslora", "lr_ratio_b"), LORA),
+    "dora_exact": ("dora",),
+    "size": HOULSBY,
+    "leave_out": ("adapter-d",),
+    **dict.fromkeys(("before", "after"), PREFIXES),
+    "blocks": ("top-k",),
+}
+SETTINGS = {**{name: name for name in USED_BY if name != "lr_ratio_b"}, "blocks": "k"}  # as the configurations say
+CHECKPOINT_EVERY = 50  # steps
+WRITTEN = ("adapter.safetensors", "model.safetensors", "result.json", "config.json", "history.json")
+
+
+def add_options(p: Parser) -> None:
+    """The options, with the defaults of the configurations that they go into."""
+    from minilora.training import TrainConfig
+    from minilora.training.schedules import SCHEDULES
+
+    add_model(p)
+    add_task(p)
+    p.add_argument(
+        "--method",
+        type=one_of(METHODS),
+        metavar="METHOD",
+        default="lora",
+        help=f"what is trained: {', '.join(METHODS)}",
+    )
+    lora = ", ".join(LORA)
+    add_rank_and_targets(p, LORA)
+    p.add_argument(
+        "--alpha",
+        type=number(0, 1_000_000, above=True),
+        metavar="NUMBER",
+        default=LoRAConfig.alpha,
+        help=f"delta W is scaled by alpha / r ({lora})",
+    )
+    p.add_argument(
+        "--dropout",
+        type=number(0, 1, below=True),
+        metavar="P",
+        default=LoRAConfig.dropout,
+        help=f"probability with which an input of A is dropped ({lora})",
+    )
+    p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
+    p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")
+    add_settings_of_baselines(p, PREFIXES)
+    p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=TrainConfig.steps, help="training steps")
+    p.add_argument(
+        "--batch-size",
+        type=integer(1, 1_000_000),
+        metavar="N",
+        default=TrainConfig.batch_size,
+        help="examples, or windows of text, in a step",
+    )
+    p.add_argument(
+        "--accumulation",
+        type=integer(1, 1_000_000),
+        metavar="N",
+        default=TrainConfig.accumulation,
+        help="micro-batches in which a batch is computed, to save memory",
+    )
+    p.add_argument(
+        "--lr",
+        type=number(0, 1_000_000),
+        metavar="NUMBER",
+        help="learning rate (default: one that suits the method)",
+    )
+    p.add_argument(
+        "--lr-ratio-b",
+        type=number(0, 1_000_000, above=True),
+        metavar="NUMBER",
+        default=TrainConfig.lr_ratio_B,
+        help=f"LoRA+: B's learning rate divided by A's ({lora})",
+    )
+    add_choice(
+        p,
+        "--schedule",
+        tuple(SCHEDULES),
+        default=TrainConfig.schedule,
+        help="how the learning rate falls after warming up",
+    )
+    add_threads(p, "threads that share a batch")
+    add_device(p)
+    add_seed(p)
+    p.add_argument("--out", metavar="DIR", default="runs/finetune", help="the run's folder")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Adapt, or go on with a run that was interrupted; print what came of it."""
+    from minilora.experiments import finetune as experiment
+    from minilora.experiments.rates import default_rate
+    from minilora.training import TrainConfig
+
+    settings = method_settings(options)
+    if options.accumulation > options.batch_size:
+        raise ValueError(
+            f"--accumulation was {options.accumulation:,}; it must be from 1 to the batch size, {options.batch_size:,}"
+        )
+    reads = {"--model": options.model, "--text": options.text, "--task": options.task}
+    check_output_folder("--out", options.out, reads, WRITTEN)
+    is_prefix = isinstance(settings, PrefixConfig)
+    model, task = open_model_and_task(options, reserved=settings.before + settings.after if is_prefix else 0)
+    if isinstance(task, ClassificationTask):
+        model = with_head_for(task, model, options.seed)
+    train = TrainConfig(
+        steps=options.steps,
+        batch_size=options.batch_size,
+        lr=options.lr if options.lr is not None else default_rate(options.method, task),
+        lr_ratio_B=options.lr_ratio_b,
+        schedule=options.schedule,
+        accumulation=options.accumulation,
+        threads=options.threads,
+        seed=options.seed,
+    )
+    config = experiment.FinetuneConfig(task.name, options.method, settings, train)
+    was_there = (Path(options.out) / experiment.RESULT).exists()
+    result, _ = experiment.run(
+        model,
+        task,
+        config,
+        options.out,
+        command=options.command,
+        checkpoint_every=CHECKPOINT_EVERY,
+        ranks=options.ranks,
+    )
+    if was_there:
+        print(f"{options.out} holds this run already, finished: nothing was trained")
+    print(f"{task.name}, test:")
+    print_left_out(task)
+    print_measures(result)
+    head = f" ({result['head']:,} of them the head's)" if "head" in result else ""
+    print(f"{result['trainable']:,} parameters trained{head}, {result['percent']:.2f} % of all")
+    print(f"in {options.out}: {result['file']['name']} ({result['file']['bytes'] / 1e3:,.0f} KB), result.json")
+    return 0
+
+
+def method_settings(options: argparse.Namespace) -> Any:
+    """The configuration of --method, with those of its settings that were typed.
+
+    Raises
+    ------
+    ValueError
+        If an option was typed that the method does not use.
+    """
+    refuse_unused(options, USED_BY, "method")
+    typed = {SETTINGS[name]: getattr(options, name) for name in SETTINGS if name in options.typed}
+    if "targets" in typed:
+        typed["targets"] = names_in(options.targets)
+    return replace(METHODS[options.method], **typed)
+
+
+def with_head_for(task: ClassificationTask, model, seed: int):
+    """The model, if its head tells as many classes apart as the task has; else its encoder with a new head."""
+    n_classes = len(task.label_names)
+    if isinstance(model, EncoderForClassification) and model.config.n_classes == n_classes:
+        return model
+    return new_classifier(model, n_classes, numpy.random.default_rng([seed, 1]))  # seed alone is the method's

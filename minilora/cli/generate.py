@@ -1,0 +1,89 @@
+"""`minilora generate`: continue a text."""
+
+import argparse
+
+import numpy
+
+import minilora
+from minilora.cli.opening import open_decoder, what_is_held
+from minilora.cli.options import add_adapter, add_device, add_json, add_model, add_seed, integer, number, refuse
+from minilora.cli.parser import Parser
+from minilora.cli.printing import print_json, warn
+from minilora.cli.tasks import check_vocabulary
+from minilora.data import EOT, SEPARATOR, ByteTokenizer
+
+EXAMPLE = 'minilora generate "The function returns " --temperature 0.8'
+
+
+def add_options(p: Parser) -> None:
+    """The prompt, the model, and how tokens are drawn."""
+    p.add_argument("prompt", help="the text to continue")
+    add_model(p)
+    add_adapter(p)
+    p.add_argument("--source", action="store_true", help="the prompt is a task's source: answer it, as in training")
+    p.add_argument(
+        "--max-tokens",
+        type=integer(1, 1_000_000),
+        metavar="N",
+        default=120,
+        help="bytes to add, at most; the model's length limits them",
+    )
+    p.add_argument(
+        "--temperature",
+        type=number(0, 1000),
+        metavar="NUMBER",
+        default=0.0,
+        help="0: always the likeliest byte; 1: as the model says",
+    )
+    p.add_argument("--top-k", type=integer(1, 1_000_000), metavar="K", help="draw from the K likeliest bytes")
+    p.add_argument(
+        "--top-p",
+        type=number(0, 1, above=True),
+        metavar="P",
+        help="draw from the likeliest bytes that have probability P together",
+    )
+    add_device(p)
+    add_seed(p, "of what is drawn")
+    add_json(p)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the prompt with what the model adds; with --source the answer alone."""
+    if options.temperature == 0:
+        refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above")
+    model = open_decoder(options.model, options.adapter, device=options.device)
+    check_vocabulary(model, what_is_held(options.model, model), ByteTokenizer.vocab_size)
+    tokenizer = ByteTokenizer()
+    prompt = encode_prompt(options.prompt, SEPARATOR if options.source else "", tokenizer, model.longest_input)
+    room = model.longest_input - len(prompt)
+    if options.max_tokens > room:
+        warn("generate", f"only {room} of --max-tokens {options.max_tokens} fit: with the prompt's {len(prompt)} they "
+             f"are the {model.longest_input} that the model takes")  # fmt: skip
+    (ids,) = minilora.generate(
+        model,
+        [prompt],
+        max_tokens=min(options.max_tokens, room),
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        stop=EOT,
+        rng=numpy.random.default_rng(options.seed),
+    )
+    answer = tokenizer.decode(ids)
+    if options.json:
+        print_json({"prompt": options.prompt, "answer": answer, "tokens": len(ids)})
+    else:
+        print(answer if options.source else options.prompt + answer)
+    return 0
+
+
+def encode_prompt(text: str, end: str, tokenizer: ByteTokenizer, longest: int):
+    """The tokens of the prompt and its end, or an error that names the prompt."""
+    try:
+        ids = tokenizer.encode(text + end)
+    except ValueError as error:
+        raise ValueError(f"the prompt: {error}") from None
+    if not 1 <= len(ids) < longest:
+        was = f"had {len(ids):,} bytes" if len(ids) else "was empty"
+        raise ValueError(f"the prompt {was}; it must have 1 to {longest - 1} bytes for this model")
+    return ids

@@ -1,0 +1,34 @@
+"""`minilora import-peft`: an adapter that PEFT saved becomes one of minilora's."""
+
+import argparse
+from pathlib import Path
+
+import minilora
+from minilora.cli.opening import open_model
+from minilora.cli.options import add_model
+from minilora.cli.parser import Parser
+from minilora.cli.paths import check_output
+
+EXAMPLE = "minilora import-peft their-adapter --out adapter.safetensors"
+
+
+def add_options(p: Parser) -> None:
+    """The folder, the model, and the file."""
+    p.add_argument("folder", help="with adapter_config.json and adapter_model.safetensors")
+    add_model(p)
+    p.add_argument("--out", metavar="FILE", required=True, help="the adapter's file")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read the folder, and write the file."""
+    from minilora.interop import load_peft
+
+    if not Path(options.folder).is_dir():
+        raise ValueError(f"the folder was {options.folder}; there is no such folder")
+    reads = {"the command": options.folder, "--model": options.model}
+    check_output("--out", options.out, reads, example="adapter.safetensors")
+    model = open_model(options.model)
+    load_peft(model, options.folder)
+    minilora.save_adapter(model, options.out)
+    print(f"{options.out}: the adapter")
+    return 0

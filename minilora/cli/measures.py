@@ -1,0 +1,31 @@
+"""What `finetune` and `evaluate` print of how good a model is."""
+
+from typing import Any
+
+from minilora.cli.printing import table
+from minilora.data import ClassificationTask, PairTask, TextTask
+
+
+def print_left_out(task: PairTask | TextTask | ClassificationTask) -> None:
+    """Say how many examples are in no split, if there are any."""
+    if task.left_out:
+        print(f"examples of more than {task.length} tokens, left out: {task.left_out:,}")
+
+
+def print_measures(result: dict[str, Any]) -> None:
+    """Print the loss, with the slot scores of mini-E2E, or with the scores of classes next to the baselines'."""
+    if "baselines" in result:
+        print_scores(result)
+        return
+    print(f"loss {result['loss']:.4f} nats a byte, {result['bits_per_byte']:.4f} bits a byte")
+    if "slot_exact" in result:
+        exact, errors = 100 * result["slot_exact"], 100 * result["slot_error_rate"]
+        print(f"slot-exact sentences {exact:.0f} %, slot error rate {errors:.0f} %")
+
+
+def print_scores(result: dict[str, Any]) -> None:
+    """Print the loss, and a table of accuracy and macro-F1."""
+    scores = {"the model": result, **result["baselines"]}
+    rows = [(name, f"{100 * s['accuracy']:.2f}", f"{100 * s['macro_f1']:.2f}") for name, s in scores.items()]
+    print(f"loss {result['loss']:.4f} nats a text")
+    print("\n".join(table([("", "accuracy, %", "macro-F1, %"), *rows])))

@@ -1,0 +1,41 @@
+"""The settings of the methods, as options of `finetune` and `count`; their defaults are the configurations'."""
+
+from collections.abc import Iterable
+
+from minilora.cli.options import integer
+from minilora.cli.parser import Parser
+from minilora.methods import METHODS, AdapterConfig, LoRAConfig, PrefixConfig, TopKConfig
+
+HOULSBY = ("adapter-h", "adapter-l", "adapter-p", "adapter-d")
+PREFIXES = ("prefix-embedding", "prefix-layer")
+
+
+def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
+    """Give a parser the options that say which matrices LoRA adapts, and how; `methods` use them."""
+    p.add_argument(
+        "--rank",
+        type=integer(1, 65_536),
+        metavar="N",
+        default=LoRAConfig.rank,
+        help=f"r, the rank of delta W ({', '.join(methods)})",
+    )
+    p.add_argument(
+        "--targets",
+        default=",".join(LoRAConfig.targets),
+        help="layers to adapt, with commas between: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out, or whole "
+        f"paths ({', '.join(methods)})",
+    )
+
+
+def add_settings_of_baselines(p: Parser, prefixes: Iterable[str]) -> None:
+    """Give a parser the options of the methods that LoRA is compared with; `prefixes` are those with a prefix."""
+
+    def add(name: str, low: int, default: int, what: str) -> None:
+        p.add_argument(name, type=integer(low, 65_536), metavar="N", default=default, help=what)
+
+    houlsby, prefix = ", ".join(HOULSBY), ", ".join(prefixes)
+    add("--size", 1, AdapterConfig.size, f"r, the width of a Houlsby adapter ({houlsby})")
+    add("--leave-out", 0, METHODS["adapter-d"].leave_out, "first blocks without an adapter (adapter-d)")
+    add("--before", 0, PrefixConfig.before, f"tokens before the prompt ({prefix})")
+    add("--after", 0, PrefixConfig.after, f"tokens after the prompt ({prefix})")
+    add("--blocks", 1, TopKConfig.k, "how many of the last blocks are trained (top-k)")

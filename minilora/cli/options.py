@@ -1,0 +1,143 @@
+"""What the options of several verbs have in common: their types, with bounds, and who uses them."""
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+
+from minilora.cli.parser import Parser, did_you_mean
+from minilora.cli.printing import typed
+
+MOST = 1_000_000_000  # of what is counted, where nothing else bounds it
+DEVICES = ("auto", "cpu", "gpu")
+LAYERS_HELP = "with commas between: whole paths, or their ends, such as q_proj (default: all)"
+MODEL_HELP = "decoder or encoder, which come with minilora; a file that minilora saved; or a Hugging Face folder"
+TASK_HELP = (
+    "of texts: mini-e2e, pairs, prose, code, a .txt file, or a .csv or .jsonl file with source and target; of "
+    "classes: unicode-names, unicode-names-by-word, docstring-pairs, function-packages, or a file with text, label "
+    "and, for pairs of texts, second"
+)
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that takes an integer from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if re.fullmatch(r"[+-]?[0-9]{1,30}", text) and low <= int(text) <= high:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"was {typed(text)}; it must be an integer from {low:,} to {high:,}")
+
+    return parse
+
+
+def number(low: float, high: float, *, above: bool = False, below: bool = False) -> Callable[[str], float]:
+    """The type of an option that takes a number from `low` to `high`.
+
+    Parameters
+    ----------
+    low, high : float
+    above, below : bool
+        Whether `low`, or `high`, is itself excluded.
+    """
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text[:100])
+        except ValueError:
+            value = math.nan
+        if low <= value <= high and not (above and value == low) and not (below and value == high):
+            return value
+        start = f"above {low:,}," if above else f"from {low:,}{',' if below else ''}"
+        end = f"below {high:,}" if below else f"to {high:,}"
+        raise argparse.ArgumentTypeError(f"was {typed(text)}; it must be a number {start} {end}")
+
+    return parse
+
+
+def one_of(known: Collection[str]) -> Callable[[str], str]:
+    """The type of an option that takes one of several words."""
+
+    def parse(text: str) -> str:
+        if text in known:
+            return text
+        similar = did_you_mean(text, known)
+        raise argparse.ArgumentTypeError(f"was {typed(text)}; it must be one of {', '.join(known)}{similar}")
+
+    return parse
+
+
+def add_choice(p: Parser, name: str, known: Collection[str], *, default: str | None, help: str) -> None:
+    """Give a parser an option that takes one of several words."""
+    p.add_argument(name, type=one_of(known), metavar="{" + ",".join(known) + "}", default=default, help=help)
+
+
+def add_model(p: Parser, default: str = "the decoder, or for classes the encoder") -> None:
+    """Give a parser --model."""
+    p.add_argument("--model", metavar="MODEL", help=f"{MODEL_HELP} (default: {default})")
+
+
+def add_adapter(p: Parser) -> None:
+    """Give a parser --adapter."""
+    p.add_argument("--adapter", metavar="FILE", help="an adapter for the model, or its run folder")
+
+
+def add_task(p: Parser) -> None:
+    """Give a parser --task and --text."""
+    p.add_argument("--task", default="mini-e2e", help=TASK_HELP)
+    p.add_argument("--text", metavar="FILE", help="running text in UTF-8 instead, any file")
+
+
+def add_device(p: Parser) -> None:
+    """Give a parser --device."""
+    add_choice(p, "--device", DEVICES, default="auto", help="where it is computed; auto: on a GPU if there is one")
+
+
+def add_seed(p: Parser, what: str = "of everything that is random") -> None:
+    """Give a parser --seed."""
+    p.add_argument("--seed", type=integer(0, 2**32 - 1), metavar="N", default=0, help=what)
+
+
+def add_threads(p: Parser, what: str) -> None:
+    """Give a parser --threads."""
+    p.add_argument("--threads", type=integer(1, 1024), metavar="N", help=f"{what} (default: one for each core)")
+
+
+def add_json(p: Parser) -> None:
+    """Give a parser --json."""
+    p.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def flag(dest: str) -> str:
+    """How an option is typed."""
+    return "--" + dest.replace("_", "-")
+
+
+def refuse(options: argparse.Namespace, dests: Collection[str], reason: str) -> None:
+    """Raise a ValueError if one of these options was typed; the reason says what does not use it, and what does."""
+    for dest in dests:
+        if dest in options.typed:
+            raise ValueError(f"{flag(dest)} was given, but {reason}")
+
+
+def refuse_unused(options: argparse.Namespace, used_by: Mapping[str, Collection[str]], dest: str) -> None:
+    """Raise a ValueError if an option was typed that what `dest` names does not use.
+
+    Parameters
+    ----------
+    options : Namespace
+        From a `Parser`.
+    used_by : dict of str to collection of str
+        By option: the values of `dest` that use it. What is not listed is always used.
+    dest : str
+        Such as "method".
+    """
+    value = getattr(options, dest)
+    for unused, users in used_by.items():
+        if value not in users:
+            reason = f"{flag(dest)} {value} does not use it; it is for {flag(dest)} {', '.join(users)}"
+            refuse(options, [unused], reason)
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in a list with commas between."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,79 @@
+"""`minilora reproduce`: the paper's tables and figures in small."""
+
+import argparse
+from contextlib import nullcontext
+from pathlib import Path
+
+from minilora.arrays.threads import cores
+from minilora.cli.options import add_choice, integer, refuse
+from minilora.cli.parser import Parser
+from minilora.cli.paths import check_folder
+from minilora.cli.printing import wrapped
+
+EXAMPLE = "minilora reproduce table6 --quick"
+
+
+def add_options(p: Parser) -> None:
+    """Which experiments, who does the runs, and where they are kept."""
+    p.add_argument("names", nargs="+", metavar="NAME", help="such as table6; or list: what there is; or all")
+    p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then say nothing")
+    p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
+    add_choice(
+        p,
+        "--executor",
+        ("process", "mpi"),
+        default="process",
+        help="who does the runs: processes of this machine, or the other ranks of mpiexec",
+    )
+    p.add_argument("--out", metavar="DIR", help="for results, figures and their page (default: figures/latest)")
+    p.add_argument("--runs", metavar="DIR", help="where finished runs are kept (default: runs/reproduce)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the experiments, or take their runs from where they are kept; print their tables and claims."""
+    from minilora.experiments.experiment import report
+    from minilora.experiments.experiment import reproduce as run_experiment
+    from minilora.experiments.figures_page import write_page
+    from minilora.experiments.paper import EXPERIMENTS, find_experiment
+    from minilora.experiments.sweep import Sweep
+
+    if options.names == ["list"]:
+        refuse(options, options.typed - {"names"}, "`minilora reproduce list` does not use it; it needs an experiment")
+        width = max(map(len, EXPERIMENTS)) + 2
+        for name, experiment in EXPERIMENTS.items():
+            print("\n".join(wrapped(experiment.title, f"{name:<{width}}", " " * width)))
+        return 0
+    names = list(EXPERIMENTS) if options.names == ["all"] else options.names
+    experiments = [find_experiment(name) for name in names]
+    quick = "-quick" if options.quick else ""
+    out = Path(options.out if options.out is not None else f"figures/latest{quick}")
+    runs = Path(options.runs if options.runs is not None else f"runs/reproduce{quick}")
+    check_folder("--out", str(out))
+    check_folder("--runs", str(runs))
+    with executor_of(options) as executor:
+        if options.ranks.rank:
+            return 0  # on entering the context, it worked for the first rank, until there was nothing left
+        sweep = Sweep(runs, executor)
+        for experiment in experiments:
+            record = run_experiment(experiment, out, sweep, quick=options.quick, command=options.command)
+            print(report(experiment, record), "\n", flush=True)
+    if not options.quick:
+        write_page(out)
+    print(f"in {out}: a .json and a .png of each{'' if options.quick else ', and README.md'}")
+    return 0
+
+
+def executor_of(options: argparse.Namespace):
+    """A context with what does the runs: --executor, with --workers; None if they are done here, one after another."""
+    from minilora.experiments.sweep import Processes
+
+    workers, ranks = options.workers, options.ranks
+    if options.executor == "mpi":
+        if ranks.size == 1:
+            raise ValueError("--executor was mpi, which takes two ranks or more: mpiexec -n 4 minilora reproduce ...")
+        refuse(options, ("workers",), "--executor mpi does not use it: all ranks but the first are workers")
+        return ranks.executor()
+    if ranks.size > 1:
+        raise ValueError(f"--executor was process, but of {ranks.size} ranks; they share runs with --executor mpi")
+    workers = workers if workers is not None else cores()
+    return Processes(workers) if workers > 1 else nullcontext()

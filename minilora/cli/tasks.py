@@ -1,0 +1,94 @@
+"""The task that --task or --text names, with a model that fits it."""
+
+import argparse
+from pathlib import Path
+
+import minilora
+from minilora.cli.opening import adapter_file, classes_of, open_model, what_is_held
+from minilora.cli.paths import check_input
+from minilora.cli.printing import typed
+from minilora.data import (
+    CLASSIFICATION_TASKS,
+    TASKS,
+    ByteTokenizer,
+    ClassificationTask,
+    EncoderTokenizer,
+    PairTask,
+    TextTask,
+    has_classes,
+    load_classification_task,
+    load_task,
+    text_task,
+)
+
+FILES = (".txt", ".csv", ".jsonl")
+
+
+def open_model_and_task(
+    options: argparse.Namespace, adapter: str | None = None, reserved: int = 0
+) -> tuple[object, PairTask | TextTask | ClassificationTask]:
+    """The model, and the task that --task or --text names: one of texts for a decoder, one of classes for an encoder.
+
+    Parameters
+    ----------
+    options : Namespace
+        With model, device, task and text.
+    adapter : str, optional
+        With the model.
+    reserved : int
+        How many of a decoder's positions are kept for a prefix to come.
+    """
+    asked = named_task(options)
+    classes = options.text is None and has_classes(options.task)
+    of_texts = options.text is not None or options.task in TASKS or options.task.lower().endswith(".txt")
+    if adapter is not None and options.model is None:
+        _check_adapter(adapter, asked, classes=classes, of_texts=of_texts)
+    model = open_model(options.model, adapter, device=options.device, classes=classes)
+    held = what_is_held(options.model, model)
+    if isinstance(model, minilora.GPT):
+        if classes:
+            raise ValueError(f"{held}; {asked} is a task of classes, for which --model must be an encoder")
+        check_vocabulary(model, held, ByteTokenizer.vocab_size)
+        length = model.longest_input - reserved
+        return model, (
+            text_task(options.text, length=length) if options.text else load_task(options.task, length=length)
+        )
+    if of_texts:
+        raise ValueError(f"{held}; {asked} is a task of texts, for which --model must be a GPT")
+    check_vocabulary(model, held, EncoderTokenizer.vocab_size)
+    return model, load_classification_task(options.task, length=model.longest_input)
+
+
+def named_task(options: argparse.Namespace) -> str:
+    """What --task or --text names, if there can be such a task."""
+    if {"task", "text"} <= options.typed:
+        raise ValueError("--task and --text were given; it must be one of the two")
+    if options.text is not None:
+        check_input("--text", options.text)
+        return options.text
+    name = options.task
+    tasks = (*TASKS, *CLASSIFICATION_TASKS)
+    if name not in tasks:
+        if Path(name).suffix.lower() not in FILES:
+            raise ValueError(
+                f"--task was {typed(name)}; it must be one of {', '.join(tasks)}, or a .txt, .csv or .jsonl file"
+            )
+        check_input("--task", name)
+    return name
+
+
+def check_vocabulary(model, held: str, V: int) -> None:
+    """Raise a ValueError unless the model has an id for each byte, and none besides."""
+    if model.config.vocab_size != V:
+        raise ValueError(f"{held} with a vocabulary of {model.config.vocab_size:,}; bytes need one of {V}")
+
+
+def _check_adapter(adapter: str, asked: str, *, classes: bool, of_texts: bool) -> None:
+    """Raise a ValueError if an adapter for a bundled model is for the other kind of task."""
+    n_classes = classes_of(adapter_file(adapter))
+    if n_classes and of_texts:
+        raise ValueError(
+            f"--adapter {adapter} tells {n_classes} classes apart; {asked} is a task of texts: give --task"
+        )
+    if classes and not n_classes:
+        raise ValueError(f"--adapter {adapter} has no head for classes; {asked} is a task of classes")

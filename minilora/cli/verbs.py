@@ -1,0 +1,88 @@
+"""The verbs, what each does in a line, how the words of a command find theirs, and the overview of them all."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+import minilora
+from minilora.cli.parser import Parser, UsageError, did_you_mean
+from minilora.cli.printing import typed, wrapped
+
+VERBS = {
+    "demo": "Adapt the bundled decoder with LoRA and in full, and compare.",
+    "pretrain": "Pretrain a byte-level decoder or encoder; goes on if DIR holds a run.",
+    "finetune": "Adapt a model to a task, and keep the adapter in a run folder.",
+    "evaluate": "Measure a model on a task.",
+    "generate": "Continue a text.",
+    "merge": "Merge an adapter into its base: one model file, without added latency.",
+    "import-peft": "Turn a LoRA adapter that PEFT saved into one of minilora's.",
+    "export-peft": "Write an adapter as a folder that PEFT loads.",
+    "count": "Count a method's parameters, bytes and operations, beside the paper.",
+    "rank": "Show the rank of a small matrix step by step, or of a model's layers.",
+    "subspace": "Show which directions an adapter uses: another adapter's, or W's.",
+    "reproduce": "Make the paper's tables and figures in small; goes on where it stopped.",
+    "bench": "Measure speed and memory here, beside matrix products and PyTorch.",
+    "exercises": "Write a function, and be told which mistake is in it.",
+}
+SHARED = ("pretrain", "finetune", "reproduce")  # those whose work several ranks can share
+USAGE = "usage: minilora VERB ..."
+
+
+def module_of(verb: str) -> ModuleType:
+    """A verb's module: EXAMPLE, `add_options(parser)`, `run(options)`; ARGUMENTS, if Python's names differ."""
+    return import_module(f"minilora.cli.{verb.replace('-', '_')}")
+
+
+def parser_of(verb: str) -> Parser:
+    """The parser of a verb's options."""
+    module = module_of(verb)
+    parser = Parser(verb, VERBS[verb], module.EXAMPLE)
+    module.add_options(parser)
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command: those of its verb, and `verb`. See `Parser.parse_args`."""
+    verb, *others = arguments
+    options = parser_of(verb).parse_args(others)
+    options.verb = verb
+    return options
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what a command says; returns its exit status."""
+    return module_of(options.verb).run(options)
+
+
+def check_verb(verb: str) -> None:
+    """Raise a UsageError if there is no such verb."""
+    if verb not in VERBS:
+        known = did_you_mean(verb, VERBS) or f"; there are {', '.join(VERBS)}"
+        raise UsageError(USAGE, f"there is no verb {typed(verb)}{known}")
+
+
+def overview(arguments: Sequence[str]) -> str | None:
+    """What to print where no verb is to be run: without arguments, for help, and for --version; None for a verb."""
+    match list(arguments):
+        case ["--version"]:
+            return f"minilora {minilora.__version__}"
+        case ["help", verb]:
+            check_verb(verb)
+            return parser_of(verb).format_help().rstrip()
+        case [] | ["help"] | ["-h"] | ["--help"]:
+            lines = [USAGE, "", *wrapped(minilora.__doc__, "", ""), ""]
+            lines += (f"  {verb:<13}{summary}" for verb, summary in VERBS.items())
+            return "\n".join([*lines, "", "minilora help VERB: its options.  minilora --version: which this is."])
+    return None
+
+
+def in_words_of(arguments: Sequence[str], message: str) -> str:
+    """An error of the Python functions below in the words of the command line: "--top-k was 0" for "top_k was 0"."""
+    named = re.match(r"(\w+) (?=was |held |named )", message)
+    if named is None or not arguments or arguments[0] not in VERBS:
+        return message
+    called = getattr(module_of(arguments[0]), "ARGUMENTS", {})
+    option = called.get(named[1], "--" + named[1].replace("_", "-"))
+    return option + message[named.end(1) :] if option in parser_of(arguments[0]).flags else message

@@ -1,0 +1,235 @@
+"""Calls as plain data, and making them: the same code for a student's functions, for the right ones and for mutants.
+
+A call's arguments are numbers, arrays, lists, and
+
+- a dict: a tuple whose parts have names, such as a cache;
+- `Function`: one of FUNCTIONS, with the arrays that it holds;
+- `Seed`: a NumPy generator;
+- `Kept`: what an earlier call has returned.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy
+
+LARGEST = 100_000  # numbers in a tensor; an exercise asks for a few hundred
+SAME = 1e-9  # relative: what two calls with the same arguments may differ by
+
+
+class AnswerError(Exception):
+    """An answer that cannot be compared; the message says why, to the student."""
+
+
+class Call(NamedTuple):
+    """One call of one of the student's functions."""
+
+    where: str  # what makes it different from others: "x of shape (2, 3, 5)"
+    function: str
+    arguments: dict[str, Any]
+    gives: tuple[str, ...]  # what it returns, by name
+    unseen: tuple[str, ...] = ()  # of these, what is the student's own affair: never compared
+
+
+class Function(NamedTuple):
+    """A function of x that is given to the student's."""
+
+    name: str
+    arrays: dict[str, numpy.ndarray]
+
+
+class Seed(NamedTuple):
+    """A generator, `numpy.random.default_rng(seed)`."""
+
+    seed: int
+
+
+class Kept(NamedTuple):
+    """What call number `call` returned under a name."""
+
+    call: int
+    name: str
+
+
+class Result(NamedTuple):
+    """What one call gave: arrays by name, or a problem."""
+
+    values: dict[str, numpy.ndarray]
+    problem: Exception | None = None
+
+
+FUNCTIONS = {
+    "sin(x M)": lambda M: lambda x: numpy.sin(x @ M),
+    "(x M)^3": lambda M: lambda x: (x @ M) ** 3,
+    "x": lambda: lambda x: x,
+    "x[::-1]": lambda: lambda x: x[::-1],
+}
+
+
+def perform(functions, calls):
+    """Make the calls twice, in order; a second round that differs is a problem, for functions remember nothing.
+
+    Parameters
+    ----------
+    functions : dict of str to callable
+    calls : list of Call
+
+    Returns
+    -------
+    results : list of Result
+    """
+    first, second = _round(functions, calls), _round(functions, calls)
+    return [_unless_it_differs(*pair) for pair in zip(first, second, strict=True)]
+
+
+def _unless_it_differs(first, second):
+    if first.problem or second.problem:
+        return first if first.problem else second
+    for name, value in first.values.items():
+        if not alike(value, second.values[name]):
+            return Result(
+                {},
+                AnswerError(
+                    f"Your {name} is another one when the same call is made again: the code keeps something from call "
+                    "to call, in a global variable or in what it was given."
+                ),
+            )
+    return first
+
+
+def alike(a, b):
+    """Whether two arrays are the same to rounding, nan where nan is."""
+    if a.shape != b.shape:
+        return False
+    a, b = a.astype(numpy.float64), b.astype(numpy.float64)
+    scale = numpy.abs(a[numpy.isfinite(a)]).max(initial=0.0)
+    return bool(numpy.allclose(a, b, rtol=SAME, atol=SAME * scale, equal_nan=True))
+
+
+def _round(functions, calls):
+    returned, results, seen = [], [], []
+    for call in calls:
+        try:
+            given = {name: _made(value, returned) for name, value in call.arguments.items()}
+        except KeyError:  # what an earlier call should have returned
+            returned.append({})
+            results.append(Result({}, AnswerError("")))
+            continue
+        try:
+            values = named(call.function, functions[call.function](*given.values()), *call.gives)
+            _check_unchanged(call, given)
+            arrays = {name: as_array(name, value) for name, value in values.items() if name not in call.unseen}
+        except Exception as problem:
+            returned.append({})
+            results.append(Result({}, problem))
+            continue
+        returned.append(values)
+        results.append(Result(arrays))
+        seen += [(len(results) - 1, name, values[name], array) for name, array in arrays.items()]
+    for i, name, live, array in seen:
+        if not results[i].problem and not _identical(as_array(name, live), array):
+            problem = AnswerError(
+                f"The {name} that your code returned was changed by a later call. Return a new array."
+            )
+            results[i] = Result({}, problem)
+    return results
+
+
+def _made(value, returned):
+    """An argument as it is passed: of its own for each call, so that nothing is shared but what was returned."""
+    if isinstance(value, Kept):
+        kept = returned[value.call][value.name]
+        return kept.copy() if isinstance(kept, numpy.ndarray) else kept
+    if isinstance(value, Function):
+        return FUNCTIONS[value.name](**{name: array.copy() for name, array in value.arrays.items()})
+    if isinstance(value, Seed):
+        return numpy.random.default_rng(value.seed)
+    if isinstance(value, dict):
+        return tuple(_made(part, returned) for part in value.values())
+    if isinstance(value, list):
+        return list(value)
+    return value.copy() if isinstance(value, numpy.ndarray) else value
+
+
+def _check_unchanged(call, given):
+    for name, value in call.arguments.items():
+        for part, before, after in _parts(name, value, given[name]):
+            if not _identical(before, after):
+                raise AnswerError(f"Your code has changed {part}, which it was given to read. Work on a copy.")
+
+
+def _parts(name, value, given):
+    if isinstance(value, dict):
+        for (part, before), after in zip(value.items(), given, strict=True):
+            yield from _parts(part, before, after)
+    elif isinstance(value, (numpy.ndarray, list)):
+        yield name, value, given
+
+
+def _identical(before, after):
+    """To the bit, in shape and dtype too."""
+    if isinstance(before, list):
+        return before == after
+    return (before.shape, before.dtype) == (after.shape, after.dtype) and before.tobytes() == after.tobytes()
+
+
+def named(function, value, *names):
+    """What a function returned, as a dict by the names of what it should return."""
+    if len(names) == 1:
+        return {names[0]: value}
+    if not isinstance(value, (tuple, list)):
+        got = _a(value)
+    elif len(value) != len(names):
+        got = f"{len(value)} values"
+    else:
+        return dict(zip(names, value, strict=True))
+    raise AnswerError(f"{function} returned {got}; it should return {len(names)} values: {', '.join(names)}.")
+
+
+def as_array(name, value):
+    """A copy of what was returned under a name, as an array."""
+    if not isinstance(value, (bool, int, float, numpy.ndarray, numpy.generic)):
+        raise AnswerError(f"{name} is {_a(value)}; it should be a NumPy array or a number.")
+    try:
+        array = numpy.array(value)
+    except OverflowError:
+        raise AnswerError(f"{name} is a number too large to be true.") from None
+    if array.dtype.kind not in "fiub":
+        raise AnswerError(f"{name} has the dtype {array.dtype}; it should hold real numbers.")
+    if array.size > LARGEST:
+        raise AnswerError(f"{name} has the shape {array.shape}, which is far more numbers than were asked for.")
+    return array.astype(numpy.float64) if array.dtype.itemsize > 8 else array
+
+
+def _a(value):
+    return "None (is a `return` missing?)" if value is None else f"a {type(value).__name__}"
+
+
+# ---- as JSON
+
+
+def encode(value):
+    """A value as JSON can hold it: Python's floats are written with all of their digits."""
+    if isinstance(value, (numpy.ndarray, numpy.generic)):
+        return {"array": value.tolist(), "dtype": value.dtype.name, "shape": list(value.shape)}
+    for kind in (Function, Seed, Kept, Call):
+        if isinstance(value, kind):
+            return {kind.__name__: [encode(part) for part in value]}
+    if isinstance(value, dict):
+        return {"dict": [[name, encode(part)] for name, part in value.items()]}
+    if isinstance(value, (tuple, list)):
+        return {type(value).__name__: [encode(part) for part in value]}
+    return value
+
+
+def decode(value):
+    """The value that was encoded."""
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return numpy.array(value["array"], dtype=value["dtype"]).reshape(value["shape"])
+    ((kind, parts),) = value.items()
+    if kind == "dict":
+        return {name: decode(part) for name, part in parts}
+    parts = [decode(part) for part in parts]
+    kinds = {"Function": Function, "Seed": Seed, "Kept": Kept, "Call": Call}
+    return kinds[kind](*parts) if kind in kinds else tuple(parts) if kind == "tuple" else parts

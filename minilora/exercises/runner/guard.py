@@ -1,0 +1,146 @@
+"""What an answer may not do: it computes, and leaves files, processes, the network and other code alone.
+
+Limits and an audit hook stop what goes wrong by accident or for fun, with a message that says so. Whatever the hook
+needs is bound when it is made, so that code that runs later cannot exchange it: `os.path.realpath = ...` changes
+nothing here. They are no jail all the same: code that sets out to break out of Python can. A teacher who has to expect
+that grades in a container.
+"""
+
+import contextlib
+import os
+import sys
+
+MEMORY = 4 << 30  # bytes of address space; a bare NumPy takes a quarter of a gigabyte
+FILE_SIZE = 16 << 20  # bytes
+
+PATHS = {  # events whose first arguments are paths that they change
+    "os.chmod": 1, "os.chown": 1, "os.mkdir": 1, "os.remove": 1, "os.rename": 2, "os.rmdir": 1, "os.truncate": 1,
+    "os.utime": 1, "shutil.rmtree": 1,
+}  # fmt: skip
+FORBIDDEN = {
+    "it tried to start or to end a process": (
+        "os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.startfile",
+        "os.system", "pty.spawn", "signal.pthread_kill", "subprocess.Popen",
+    ),
+    "it tried to use the network": ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"),
+    "it tried to go to another folder, or to link to one": ("os.chdir", "os.fchdir", "os.link", "os.symlink"),
+    "it tried to open a database": ("sqlite3.connect",),
+    "it tried to look at objects that are not its own": ("gc.get_objects", "gc.get_referrers", "gc.get_referents"),
+}  # fmt: skip
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+NOT_FOR_ANSWERS = ("minilora",)
+PACKAGES = ("site-packages", "dist-packages")  # lie inside of some Pythons' own folder
+
+
+class Forbidden(PermissionError):
+    """The answer tried what an answer may not do."""
+
+
+def limit_resources(seconds):
+    """Bound this process's time, memory and files, where the system can (Linux; macOS in part; Windows not)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    limits = {
+        resource.RLIMIT_NPROC: (0, 0),  # no further process or thread, by whatever way; it does not bind root
+        resource.RLIMIT_CPU: (seconds, seconds + 1),  # SIGXCPU, and SIGKILL where that is caught
+        resource.RLIMIT_AS: (MEMORY, MEMORY),
+        resource.RLIMIT_FSIZE: (FILE_SIZE, FILE_SIZE),
+        resource.RLIMIT_CORE: (0, 0),
+    }
+    for limit, values in limits.items():
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(limit, values)
+
+
+def forbid_all_but_computing(folder, readable):
+    """From now on, what an answer may not do raises Forbidden.
+
+    Parameters
+    ----------
+    folder : str
+        The answer's own: the current one. Here it may write.
+    readable : list of str
+        The folders and files of Python and of NumPy: it may read these, and nothing else.
+    """
+    sep, own = os.sep, _places([folder])
+    python = _places([path for path in readable if os.path.basename(path) not in ("numpy", "numpy.libs")])
+    numpys = _places([path for path in readable if os.path.basename(path) in ("numpy", "numpy.libs")])
+    events = {event: why for why, names in FORBIDDEN.items() for event in names}
+    always = (os.devnull, "/dev/urandom")
+    paths, writing, elsewhere, packages = dict(PATHS), WRITING, NOT_FOR_ANSWERS, PACKAGES
+    # bound here, for the answer can reach the modules and builtins themselves
+    forbidden, kind_of, is_a, text, number, octets = Forbidden, type, isinstance, str, int, bytes
+    split, begins, partition, decode, replace = str.split, str.startswith, str.partition, bytes.decode, str.replace
+    lower, join_with = str.lower, sep.join
+    windows, altsep, colon = os.name == "nt", os.altsep, ":"
+
+    def place(path):
+        """The path as text below `own`, or absolute; None for what is open already."""
+        if is_a(path, number):
+            return None
+        if is_a(path, octets):
+            path = decode(path, "utf-8", "surrogateescape")
+        if not is_a(path, text):
+            raise forbidden(f"it tried to open a {kind_of(path).__name__}")
+        path = replace(path, altsep, sep) if altsep else path
+        parts = split(path, sep)
+        if ".." in parts:
+            raise forbidden("it tried to leave its folder by `..`")
+        rooted = begins(path, sep) or (windows and colon in path)
+        return path if rooted else join_with([own[0], *[part for part in parts if part != "."]])
+
+    def below(path, roots):
+        if windows:
+            path, roots = lower(path), [lower(root) for root in roots]
+        for root in roots:
+            if path == root or begins(path, root + sep):
+                return True
+        return False
+
+    def may_write(path):
+        return path is None or path == always[0] or below(path, own)
+
+    def may_read(path):
+        if may_write(path) or path in always or below(path, numpys):
+            return True
+        for part in split(path, sep):
+            if part in packages:
+                return False
+        return below(path, python)
+
+    def hook(event, arguments):
+        if event == "open":
+            path, mode, flags = arguments
+            writes = flags & writing
+            if is_a(mode, text):
+                for letter in "wax+":
+                    writes = writes or letter in mode
+            path = place(path)
+            if writes and not may_write(path):
+                raise forbidden(f"it tried to change {path}; an answer computes and leaves files alone")
+            if not writes and not may_read(path):
+                raise forbidden(f"it tried to read {path}; an answer reads Python, NumPy and its own folder")
+        elif event == "import":
+            name = partition(arguments[0], ".")[0]
+            if name in elsewhere:
+                raise forbidden(f"it tried to import {name}; here you write it yourself, with Python and NumPy alone")
+        elif event in paths:
+            for path in arguments[: paths[event]]:
+                path = place(path)
+                if not may_write(path):
+                    raise forbidden(f"it tried to change {path}; an answer computes and leaves files alone")
+        elif event in events:
+            raise forbidden(f"{events[event]} ({event}); an answer only computes")
+        elif begins(event, "ctypes."):
+            raise forbidden(f"it tried to go round Python with ctypes ({event}); an answer is Python and NumPy")
+
+    sys.addaudithook(hook)
+
+
+def _places(paths):
+    """Folders as they were named, and as they are without links."""
+    return list(
+        dict.fromkeys(way(path).rstrip(os.sep) for path in paths for way in (os.path.abspath, os.path.realpath))
+    )
