@@ -82,13 +82,13 @@ unmerge_lora(model)
 # four models, and let them take turns, so that a busy moment of the machine hits all of them:
 
 # %%
-from minilora import AdapterConfig, apply_adapter
+from minilora import HoulsbyConfig, apply_houlsby
 
 variants = {name: load_bundled("decoder") for name in ("base", "LoRA, merged", "LoRA beside W", "adapters")}
 for name in ("LoRA, merged", "LoRA beside W"):
     add_trained_adapter(variants[name], "default", seed=0)
 merge_lora(variants["LoRA, merged"])
-apply_adapter(variants["adapters"], AdapterConfig("houlsby", size=16), rng=np.random.default_rng(0))
+apply_houlsby(variants["adapters"], HoulsbyConfig("houlsby", size=16), rng=np.random.default_rng(0))
 
 # %%
 milliseconds = {name: [] for name in variants}
@@ -221,11 +221,11 @@ plots.bars({name: size / 1e6 for name, size in sizes.items()}, x="megabytes", fo
 # says. A batch of three equal texts, each with another adapter:
 
 # %%
-from minilora import rows_use
+from minilora import adapters_per_row
 
 same = np.repeat(ids[:1], 3, axis=0)  # (N, T)
 order = ["news", None, "code"]
-with rows_use(model, order):
+with adapters_per_row(model, order):
     mixed, _ = model.forward(same)  # (N, T, V)
 table = {}
 for n, row in enumerate(order):
@@ -300,7 +300,7 @@ print("scale of the sum:", both.scale, "  of each part:", single.scale)
 # <details><summary>Answer</summary>
 #
 # Not: a merged $W$ serves one task. Keep one base and 200 adapters beside it; rows of one batch may use different
-# ones (`rows_use`). If one task gets nearly all requests, merge that one into a copy.
+# ones (`adapters_per_row`). If one task gets nearly all requests, merge that one into a copy.
 #
 # </details>
 #

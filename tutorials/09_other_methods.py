@@ -292,7 +292,7 @@ print(f"LoRA {lora:,} + head {head:,} = {lora + head:,}")
 # released $A$ and $B$ with the other alpha gets a $\Delta W$ of half the size:
 
 # %%
-from minilora.layers import lora_scale
+from minilora.methods.lora import lora_scale
 
 print("scale = alpha / r:", lora_scale(8, 8), "by the paper,", lora_scale(16, 8), "by the scripts")
 
