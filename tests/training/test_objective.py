@@ -173,5 +173,5 @@ def test_a_batch_is_cut_into_neighbouring_rows_none_empty(N, parts, sizes):
 @pytest.mark.parametrize("name", ["threads", "accumulation"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "2"])
 def test_a_number_of_parts_below_one_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"{name} was {value!r}; it may be an integer of at least 1"):
+    with pytest.raises(ValueError, match=f"{name} was {value!r}; it must be an integer of at least 1"):
         DataParallel(tiny_gpt(), **{name: value})
