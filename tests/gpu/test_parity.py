@@ -8,7 +8,8 @@ import pytest
 from kernel_points import POINTS as KERNELS
 from kernel_points import SIZES, TOLERANCE, cast
 from methods.tiny import EVERYWHERE, rng
-from minilora.arrays.backend import get_xp, gpu_memory, scatter_add, tf32, to_device, to_numpy
+from minilora.arrays.backend import get_xp, gpu_memory, tf32, to_device, to_numpy
+from minilora.arrays.reductions import scatter_add
 from minilora.data.batches import LMBatch
 from minilora.methods import (
     LoRAConfig,
@@ -24,7 +25,7 @@ from minilora.methods import (
 )
 from minilora.models import GPT, GPTConfig, load_model, save_model
 from minilora.models.generation import generate
-from minilora.ops import cross_entropy_forward, softmax_forward
+from minilora.ops.fast import cross_entropy_forward, softmax_forward
 from minilora.training import AdamW, DataParallel, clip_gradients, evaluate_loss, loss_and_backward, resume_run
 from ops.cases import CASES, float32_case, row_cases
 from training.runs import run, trainer
