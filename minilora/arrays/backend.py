@@ -182,19 +182,19 @@ def gpu_with_nccl():
     return bytes(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["uuid"])
 
 
-def nccl_sum(rank, size, from_first):
+def nccl_sum(rank, size, bcast_from_root):
     """A function ``total(array)`` that replaces an array by its sum over the GPUs of all ranks, and does not wait.
 
     Parameters
     ----------
     rank, size : int
-    from_first : callable
-        ``from_first(function)``: what the function returns at the first rank, at every rank.
+    bcast_from_root : callable
+        ``bcast_from_root(function)``: what the function returns at the first rank, at every rank.
     """
     import cupy
     from cupy.cuda import nccl
 
-    ring = nccl.NcclCommunicator(size, from_first(nccl.get_unique_id), rank)
+    ring = nccl.NcclCommunicator(size, bcast_from_root(nccl.get_unique_id), rank)
     types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
 
     def total(array):

@@ -1,13 +1,14 @@
 """Sums for which NumPy and CuPy each have a fast way of their own."""
 
 import functools
+from typing import Any
 
 import numpy
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
 
 
-def constant_vector(xp, n, value, dtype):
+def constant_vector(xp: Any, n: int, value: float, dtype: Any) -> Array:
     """A vector of n equal numbers, to be read only. On the host, the same one each time."""
     return _host_constant_vector(n, value, dtype) if xp is numpy else xp.full(n, value, dtype=dtype)
 
@@ -19,7 +20,7 @@ def _host_constant_vector(n, value, dtype):
     return vector
 
 
-def vecdot(a, b):
+def vecdot(a: Array, b: Array) -> Array:
     """sum_c a_c b_c over the last axis, (..., C), (..., C) -> (...), without the array of products."""
     if type(a) is numpy.ndarray and a.dtype.kind == "f":
         return numpy.vecdot(a, b)
@@ -27,7 +28,7 @@ def vecdot(a, b):
     return get_xp(a=a, b=b).einsum("...c,...c->...", a, b)
 
 
-def scatter_add(target, ids, updates):
+def scatter_add(target: Array, ids: Array, updates: Array) -> None:
     """``target[ids[m]] += updates[m]`` for every m, in place, where an id may come more than once.
 
     Parameters

@@ -132,7 +132,7 @@ def no_tiles():
 
 def new_memory():
     """Freed memory goes back to the system."""
-    objective.keep_freed_memory = lambda: None
+    objective.retain_freed_memory = lambda: None
 
 
 def one_thread():

@@ -26,7 +26,7 @@ from minilora.methods import (
 from minilora.models import GPT, GPTConfig, load_model, save_model
 from minilora.models.generation import generate
 from minilora.ops.fast import cross_entropy_forward, softmax_forward
-from minilora.training import AdamW, ThreadedObjective, clip_gradients, evaluate_loss, loss_and_backward, resume_run
+from minilora.training import AdamW, DataParallel, clip_gradients, evaluate_loss, loss_and_backward, resume_run
 from ops.cases import CASES, float32_case, row_cases
 from training.runs import run, trainer
 
@@ -252,7 +252,7 @@ def test_a_run_agrees_and_goes_on_on_the_other_device(tmp_path):
 def test_a_batch_in_turns_gives_the_gradients_of_the_whole():
     whole, turns = make_model("gpu"), make_model("gpu")
     loss_and_backward(whole, some_batch())
-    with ThreadedObjective(turns, accumulation=3) as objective:
+    with DataParallel(turns, accumulation=3) as objective:
         objective.loss_and_backward(some_batch())
     for a, b in zip(whole.trainable_parameters(), turns.trainable_parameters(), strict=True):
         assert distance(to_numpy(a.grad), b.grad) <= GRADIENTS, a.name

@@ -49,3 +49,19 @@ def test_dx_lies_along_neither(x):
 def test_a_constant_row_gives_the_bias():
     y, _ = layernorm_forward(np.full((2, 5), 3.0), np.full(5, 2.0), np.arange(5.0))
     assert np.allclose(y, np.arange(5.0), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("C", [768, 1000, 7])
+@pytest.mark.parametrize("value", [11000.0, 0.1, -1234.567])
+def test_a_constant_row_of_float32_is_zero_but_for_nothing(value, C):
+    """A mean that is off by one rounding, divided by the root of eps, would be a third of a deviation."""
+    x = np.full((3, C), value, "float32")
+    y, cache = layernorm_forward(x, np.ones(C, "float32"), np.zeros(C, "float32"))
+    assert np.abs(y).max() <= 1e-5 and np.abs(cache.xhat).max() <= 1e-5
+
+
+def test_a_large_mean_costs_float32_nothing():
+    x = (1000.0 + np.random.default_rng(0).standard_normal((8, 768))).astype("float32")
+    one, zero = np.ones(768, "float32"), np.zeros(768, "float32")
+    exact, _ = layernorm_forward(x.astype("float64"), one.astype("float64"), zero.astype("float64"))
+    assert np.abs(layernorm_forward(x, one, zero)[0] - exact).max() < 1e-6
