@@ -26,7 +26,7 @@ from minilora.data.tokenizer import ByteTokenizer
 from minilora.experiments.pretrain import mean_of_runs
 from minilora.experiments.record import provenance
 from minilora.files import read_json, write_json
-from minilora.models import load_bundled, load_model, save_model, weights_id
+from minilora.models import load_bundled, load_model, save_model, weights_hash
 from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_newest
 
 MODEL, RECORD = "decoder.safetensors", "stage.json"
@@ -142,7 +142,7 @@ def run(folder, corpus, plan, *, start=None, checkpoint_every=100, command=None)
     reading = ReadingWindows([t for name in texts for t in texts[name] * times(name)], corpus_attributes(corpus))
     held_out = {split: encode_documents(corpus_texts(corpus, STDLIB, split), ByteTokenizer()) for split in HELD_OUT}
     model = load_model(start) if start else load_bundled("decoder")
-    start_id, length = weights_id(model), model.config.n_positions
+    start_id, length = weights_hash(model), model.config.n_positions
 
     def loss_on(split):
         return evaluate_loss(model, windows(held_out[split], length=length, batch_size=16))

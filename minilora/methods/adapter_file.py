@@ -26,7 +26,7 @@ from minilora.methods.switching import (
     refuse_merged,
     set_adapter,
 )
-from minilora.models.weights_id import arrays_id
+from minilora.models.weights_hash import arrays_hash
 from minilora.parameter import Module
 
 
@@ -80,7 +80,7 @@ def _base_id(model, learned):
     base = {path: p.data for path, p in base_parameters(model).items()}
     with base_in_place(model):
         base |= {f"{plain(path)}.W": layer.frozen_W for path, layer in lora_layers(model).items()}
-    return arrays_id({path: array for path, array in base.items() if path not in learned})
+    return arrays_hash({path: array for path, array in base.items() if path not in learned})
 
 
 @one_line_errors()

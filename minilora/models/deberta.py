@@ -19,7 +19,7 @@ from minilora.layers.conv_layer import ConvLayerCache, hide_padding
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
-from minilora.models.initial import NewLayers
+from minilora.models.initial import Initializer
 from minilora.models.model import lowest_to_differentiate
 from minilora.ops.fast import EmbeddingCache, LayerNormCache, relative_rows
 
@@ -86,7 +86,7 @@ class Deberta(Encoder):
     def __init__(self, config, rng, *, dtype="float32", device="cpu"):
         self.config = config
         C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
-        new = NewLayers(rng, dtype, device)
+        new = Initializer(rng, dtype, device)
 
         def block():
             attn = DisentangledSelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head)

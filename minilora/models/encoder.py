@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import on_host
 from minilora.models.checks import check_on_host
-from minilora.models.initial import NewLayers
+from minilora.models.initial import Initializer
 from minilora.models.model import Model
 
 
@@ -78,7 +78,7 @@ class EncoderWithHead(Model):
         W = encoder.wte.W.data
         self.config = config
         self.encoder = encoder
-        self.head = self.new_head(NewLayers(rng, W.dtype, "cpu" if on_host(W) else "gpu"))
+        self.head = self.new_head(Initializer(rng, W.dtype, "cpu" if on_host(W) else "gpu"))
         self.name_parameters()
 
     def to_model(self, ids, padding_mask):

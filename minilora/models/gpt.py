@@ -11,7 +11,7 @@ from minilora.layers import MLP, Block, KeyValueCache, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.models.checks import check_field, check_ids, check_on_host
 from minilora.models.config import ModelConfig
-from minilora.models.initial import NewLayers
+from minilora.models.initial import Initializer
 from minilora.models.model import Model, fields_of, lowest_to_differentiate
 from minilora.ops.fast import (
     EmbeddingCache,
@@ -77,7 +77,7 @@ class GPT(Model):
         self.config = config
         C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
         residual_std = 0.02 / math.sqrt(2 * config.n_layer)
-        new = NewLayers(rng, dtype, device)
+        new = Initializer(rng, dtype, device)
 
         def block():
             projections = *(new.linear(C, C) for _ in range(3)), new.linear(C, C, residual_std)

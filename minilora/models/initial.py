@@ -7,12 +7,12 @@ from minilora.layers import Embedding, LayerNorm, Linear
 from minilora.models.checks import check_precision
 
 
-class NewLayers:
+class Initializer:
     """Makes layers: weights and embeddings are N(0, 0.02^2), biases 0, gains 1.
 
     Parameters
     ----------
-    rng : numpy.random.Generator or NoDraw
+    rng : numpy.random.Generator or Uninitialized
     dtype : {"float32", "float64"}
     device : {"cpu", "gpu", "auto"}
     """
@@ -25,13 +25,13 @@ class NewLayers:
 
     def normal(self, *shape, std=0.02):
         """An array of N(0, std^2)."""
-        if isinstance(self.rng, NoDraw):
+        if isinstance(self.rng, Uninitialized):
             return self.rng.outline(shape, self.dtype)
         return to_device((std * self.rng.standard_normal(shape)).astype(self.dtype), self.device)
 
     def constant(self, value, size):
         """An array of one value, (size,)."""
-        if isinstance(self.rng, NoDraw):
+        if isinstance(self.rng, Uninitialized):
             return self.rng.outline((size,), self.dtype)
         return to_device(numpy.full(size, value, self.dtype), self.device)
 
@@ -45,7 +45,7 @@ class NewLayers:
         return Embedding(self.normal(V, C))
 
 
-class NoDraw:
+class Uninitialized:
     """Takes a Generator's place where every weight is about to be read from a file.
 
     The model is made of outlines: arrays with a shape that take no memory, whatever a file's configuration asks for.

@@ -12,7 +12,7 @@ from minilora.models.checks import check_precision
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
-from minilora.models.initial import NoDraw
+from minilora.models.initial import Uninitialized
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
 
@@ -49,7 +49,7 @@ def save_model(model, path, *, dtype=None, **about):
     if kind is None:
         possible = ", ".join(model_class.__name__ for model_class, _ in KINDS.values())
         raise TypeError(f"model was a {type(model).__name__}; it must be one of {possible}")
-    plain = {name for name, _ in KINDS[kind][0](model.config, NoDraw()).named_parameters()}
+    plain = {name for name, _ in KINDS[kind][0](model.config, Uninitialized()).named_parameters()}
     if added := [name for name, _ in model.named_parameters() if name not in plain]:
         raise ValueError(
             f"the model holds {added[0]}, which a plain {type(model).__name__} does not have: an adapter must be saved "
@@ -80,7 +80,7 @@ def load_model(path, *, dtype="float32", device="cpu"):
         raise ValueError(f"{path}: n_layer was {config.n_layer}, and the file holds {len(arrays)} tensors in all")
     check_precision(dtype)
     try:
-        model = model_class(config, NoDraw(), dtype=dtype, device=device)
+        model = model_class(config, Uninitialized(), dtype=dtype, device=device)
     except ValueError as error:
         raise ValueError(f"{path} has a configuration of a model that is too large: {error}") from None
     check_arrays(model, arrays, path)
@@ -103,7 +103,7 @@ def check_arrays(model, arrays, path):
 
 
 def fill(model, arrays, device):
-    """Give the parameters of a model that was made with `NoDraw` their values.
+    """Give the parameters of a model that was made with `Uninitialized` their values.
 
     Parameters
     ----------

@@ -4,12 +4,12 @@ from minilora.arrays.backend import to_numpy
 from minilora.files import fingerprint
 
 
-def weights_id(model):
-    """12 hex digits that change when any parameter of a model does; see `arrays_id`."""
-    return arrays_id({name: p.data for name, p in model.named_parameters()})
+def weights_hash(model):
+    """12 hex digits that change when any parameter of a model does; see `arrays_hash`."""
+    return arrays_hash({name: p.data for name, p in model.named_parameters()})
 
 
-def arrays_id(arrays):
+def arrays_hash(arrays):
     """12 hex digits that change when a name, a shape or a value does: a prefix of a SHA-256.
 
     Values count as float32, so that a model which was read in float64 is the same as in float32.
