@@ -1,6 +1,8 @@
 """A model as one safetensors file, with its configuration, and the kind of model that it is."""
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -15,6 +17,7 @@ from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import Uninitialized
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
+from minilora.parameter import Module
 
 KINDS = {  # what a file may hold: the model and its configuration
     "gpt": (GPT, GPTConfig),
@@ -26,7 +29,7 @@ KINDS = {  # what a file may hold: the model and its configuration
 }
 
 
-def save_model(model, path, *, dtype=None, **about):
+def save_model(model: Module, path: str | Path, *, dtype: str | None = None, **about: Any) -> None:
     """Write a model with its configuration to one safetensors file.
 
     Parameters
@@ -61,7 +64,7 @@ def save_model(model, path, *, dtype=None, **about):
 
 
 @one_line_errors()
-def load_model(path, *, dtype="float32", device="cpu"):
+def load_model(path: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Any:
     """Read a model that `save_model` wrote. Everything in it is trainable.
 
     Raises
@@ -88,7 +91,7 @@ def load_model(path, *, dtype="float32", device="cpu"):
     return model
 
 
-def check_arrays(model, arrays, path):
+def check_arrays(model: Module, arrays: dict[str, Any], path: str | Path) -> None:
     """Raise a ValueError unless there is an array of floating-point numbers for each parameter, of its shape."""
     parameters = dict(model.named_parameters())
     if missing := sorted(parameters.keys() - arrays.keys()):
@@ -102,7 +105,7 @@ def check_arrays(model, arrays, path):
             raise ValueError(f"{path}: {name} is {arrays[name].dtype}; it must be floating-point numbers")
 
 
-def fill(model, arrays, device):
+def fill(model: Module, arrays: dict[str, Any], device: str) -> None:
     """Give the parameters of a model that was made with `Uninitialized` their values.
 
     Parameters
