@@ -54,7 +54,7 @@ def save_peft(model, folder, *, name=None, base=None):
     saved, bias, whole = _places_of(own, layout, fused)
     tensors = {f"{module}.lora_{letter}.weight": getattr(f, letter) for module, f in fused.items() for letter in "AB"}
     tensors |= {module + MAGNITUDE: f.m for module, f in fused.items() if f.m is not None}
-    tensors |= {tensor: numpy.concatenate([to_numpy(own[p].data) for p in paths]) for tensor, paths in whole.items()}
+    tensors |= {tensor: _values(layout, tensor, [own[path] for path in paths]) for tensor, paths in whole.items()}
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
     # of a classifier's adapter, PEFT wants the classifier too
     task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
@@ -104,14 +104,22 @@ def _join(layout, paths, held, config):
     return joined._replace(m=numpy.concatenate([to_numpy(m) for m in ms]))
 
 
+def _values(layout, tensor, parameters):
+    values = numpy.concatenate([to_numpy(p.data) for p in parameters])
+    return numpy.ascontiguousarray(values.T) if layout.is_transposed(tensor) else values
+
+
 def _places_of(own, layout, adapted):
     """Where PEFT keeps what an adapter has of its own: modules_to_save, bias, and our paths by the names of tensors."""
-    saved = [module for module, paths in layout.whole.items() if own.keys() >= set(paths.values())]
-    whole = {tensor: [path] for module in saved for tensor, path in layout.whole[module].items()}
+    saved = [
+        module for module, tensors in layout.whole.items() if own.keys() >= {p for ps in tensors.values() for p in ps}
+    ]
+    saved = [module for module in saved if module not in adapted]
+    whole = {tensor: paths for module in saved for tensor, paths in layout.whole[module].items()}
     for bias in ("none", "lora_only", "all"):
         tensors = whole | layout.biases(adapted, bias)
         if own.keys() == {path for paths in tensors.values() for path in paths}:
-            return saved, bias, tensors
+            return layout.collapsed(saved), bias, tensors
     in_whole = {path for paths in whole.values() for path in paths}
     names = ", ".join(path for path in own if path not in in_whole)
     possible = ", ".join(short_names(layout.whole, layout.whole, parts=1))

@@ -36,8 +36,10 @@ from minilora.methods.switching import (
 from minilora.parameter import Module, Parameter
 
 
-def target_layers(model, config):
+def target_layers(model, config, *, any_rank=False):
     """The layers that `config` adapts: a dict of path to Linear or LoRALinear, in the model's order.
+
+    A rank above min(O, I) gains nothing. So a new adapter may not have it; one from elsewhere (`any_rank`) may.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def target_layers(model, config):
     chosen = {path: layer for path, layer in linear.items() if any(fits(name, path) for name in config.targets)}
     for path, layer in chosen.items():
         O, I = shape_of(layer)
-        if config.rank_of(path) > min(O, I):
+        if config.rank_of(path) > min(O, I) and not any_rank:
             raise ValueError(
                 f"rank was {config.rank_of(path)} for {path}, whose W is {O} x {I}; it must be from 1 to {min(O, I)}"
             )
