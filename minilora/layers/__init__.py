@@ -1,5 +1,6 @@
 """Layers: Parameters with an op. ``y, cache = layer.forward(x)``; ``dx = layer.backward(dy, cache)``."""
 
+from minilora.layers.activation import Activation
 from minilora.layers.adapter import AdaptedSublayer, Adapter
 from minilora.layers.attention import KeyValueCache, SelfAttention
 from minilora.layers.block import Block
@@ -19,6 +20,7 @@ from minilora.layers.rows_linear import RowsLinear, RowsModule
 __all__ = [
     "MLP",
     "AdaptedSublayer",
+    "Activation",
     "Adapter",
     "Block",
     "DoRAFactors",

@@ -9,13 +9,13 @@ from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
 from minilora.limits import one_line_errors
+from minilora.models.checks import check_precision
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import NoDraw
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
-from minilora.models.shape import check_precision
 
 KINDS = {  # what a file may hold: the model and its configuration
     "gpt": (GPT, GPTConfig),

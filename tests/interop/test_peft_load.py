@@ -463,7 +463,7 @@ def test_an_embedding_that_was_saved_along_comes_with_the_adapter(folder):
 
 
 def test_an_adapter_of_another_model_is_refused(folder):
-    model = GPT(GPTConfig(19, 9, 2, 8, 2), np.random.default_rng(0))
+    model = GPT(GPTConfig(vocab_size=19, n_positions=9, n_layer=2, d_model=8, n_head=2), np.random.default_rng(0))
     refused(folder, rf"{A} has shape \(4, 12\); .* want \(4, 8\)", model)
 
 

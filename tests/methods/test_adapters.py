@@ -156,7 +156,7 @@ def without_the_nonlinearity(self, dy, cache):
 
 
 def without_the_layernorm(self, dy, cache):
-    dh = self.down.backward(cache.gelu.slope * self.up.backward(dy, cache.up), cache.down)
+    dh = self.down.backward(cache.activation.slope * self.up.backward(dy, cache.up), cache.down)
     self.ln.backward(dh, cache.ln)
     return dh
 

@@ -139,7 +139,7 @@ def test_a_sequence_without_room_for_the_prefix_is_refused(config):
     message = rf"ids made a sequence of 9 tokens, {n} of them the prefix's; n_positions is 8"
     with pytest.raises(ValueError, match=message):
         model.loss(too_long)
-    with pytest.raises(ValueError, match=f"a prompt had shape .*; it may have 1 to {8 - n - 1} tokens"):
+    with pytest.raises(ValueError, match=f"a prompt had shape .*; it must have 1 to {8 - n - 1} tokens"):
         generate(model, [[1] * (8 - n)], max_tokens=1)
 
 
@@ -150,7 +150,7 @@ def test_ids_without_the_prefix_are_refused():
 
 
 def test_a_prompt_may_not_hold_ids_of_the_prefix():
-    with pytest.raises(ValueError, match="a prompt ran from id 1 to 11; each may be from 0 to 10"):
+    with pytest.raises(ValueError, match="a prompt ran from id 1 to 11; each must be from 0 to 10"):
         generate(tiny_adapted(EVERY["prefix-embedding"]), [[1, 11]], max_tokens=1)
 
 
