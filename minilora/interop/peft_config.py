@@ -11,7 +11,7 @@ from pathlib import Path
 from minilora.files import read_json
 from minilora.limits import shown
 from minilora.methods.lora import with_parents
-from minilora.methods.lora_config import fits, is_number
+from minilora.methods.lora_config import fits, is_number, is_rank
 from minilora.patterns import Matcher
 
 # What says where an adapter came from, how it began, or what another field would need: none of it changes the output.
@@ -150,7 +150,7 @@ def _rules(c):
     """(field, whether its value is allowed, what it must be) for each field, cheapest first."""
     names = "it must be a list of names"
     yield "peft_type", c.peft_type == "LORA", "it must be 'LORA'"
-    yield "r", _is_rank(c.r), "it must be an integer of at least 1"
+    yield "r", is_rank(c.r), "it must be an integer of at least 1"
     yield "lora_alpha", is_number(c.lora_alpha), "it must be a finite number"
     dropout = c.lora_dropout
     yield "lora_dropout", is_number(dropout) and 0.0 <= dropout < 1.0, "it must be 0 <= lora_dropout < 1"
@@ -169,14 +169,10 @@ def _rules(c):
     ambiguous = isinstance(c.target_modules, str) and c.layers_to_transform is not None
     yield "layers_to_transform", not ambiguous, "target_modules is a regular expression, and says which layers"
     ranks, alphas = c.rank_pattern, c.alpha_pattern
-    right = isinstance(ranks, dict) and all(map(_is_rank, ranks.values()))
+    right = isinstance(ranks, dict) and all(map(is_rank, ranks.values()))
     yield "rank_pattern", right, "each rank must be an integer of at least 1"
     right = isinstance(alphas, dict) and all(map(is_number, alphas.values()))
     yield "alpha_pattern", right, "each alpha must be a finite number"
-
-
-def _is_rank(value):
-    return isinstance(value, int) and is_number(value) and value >= 1
 
 
 def _are(kind, values):

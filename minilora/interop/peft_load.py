@@ -20,14 +20,15 @@ from minilora.interop.peft_settings import ranks_and_alphas, short_names
 from minilora.limits import one_line_errors, shown
 from minilora.methods import LoRAConfig
 from minilora.methods.lora import attach, make_factors, target_layers
+from minilora.methods.misplaced import check_is_pefts
 from minilora.methods.switching import base_in_place
-from minilora.parameter import Parameter
+from minilora.parameter import Module, Parameter
 
 PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
 
 
 @one_line_errors()
-def load_peft(model, folder, *, name="default"):
+def load_peft(model: Module, folder: str | Path, *, name: str = "default") -> None:
     """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
 
     What the adapter holds besides A and B (modules_to_save, bias) is its own too: it comes and goes with the adapter.
@@ -45,6 +46,7 @@ def load_peft(model, folder, *, name="default"):
         damaged. The message names the file, and the field or tensor; the model is unchanged.
     """
     folder, layout = Path(folder), ModelLayout(model)
+    check_is_pefts(folder)
     config = read_config(folder / CONFIG)
     saved = _saved_modules(config, layout)
     adapted = _adapted_modules(config, layout)
@@ -59,12 +61,12 @@ def load_peft(model, folder, *, name="default"):
         ours = _our_config(config, layout, factors, parts)
         with base_in_place(model):
             layers = target_layers(model, ours, any_rank=True)
+            made = {}
+            for path, layer in layers.items():
+                A, B, _, m = factors[path]
+                made[path] = make_factors(path, layer, ours, A, B, m)
     except ValueError as error:
         raise ValueError(f"{config.path}: {error}") from None
-    made = {}
-    for path, layer in layers.items():
-        A, B, _, m = factors[path]
-        made[path] = make_factors(path, layer, ours, A, B, m)
     attach(model, name, ours, made, parts)
 
 

@@ -7,17 +7,20 @@ import numpy
 from safetensors.numpy import save
 
 from minilora.arrays.backend import to_numpy
+from minilora.arrays.finite import check_finite
 from minilora.files import write_together
 from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
-from minilora.layers import DoRAFactors, LoRAFactors
-from minilora.methods.selection import plain
+from minilora.layers import DoRAFactors, LoRAFactors, PiSSAFactors
+from minilora.methods.registry import kind_of
+from minilora.methods.selection import method_of, plain
 from minilora.methods.switching import adapter_names, adapters_of, check_all_own, lora_layers
 from minilora.ops import row_norm
+from minilora.parameter import Module
 
 
-def save_peft(model, folder, *, name=None, base=None):
+def save_peft(model: Module, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
     """Write one adapter, of LoRA or DoRA, as PEFT does.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
@@ -42,7 +45,7 @@ def save_peft(model, folder, *, name=None, base=None):
     which = name if name is not None else adapters.active
     held = {plain(path): layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
     if not held:
-        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
+        raise _nothing_held(model, name, which)
     if which == adapters.active:
         check_all_own(model)
     _check_adapted(held, layout)
@@ -76,8 +79,20 @@ def save_peft(model, folder, *, name=None, base=None):
         "modules_to_save": saved or None,
         "bias": bias,
     }
+    check_finite(tensors, folder)
     content = save({PREFIX + tensor: array for tensor, array in tensors.items()}, metadata={"format": "pt"})
     write_together({Path(folder) / TENSORS: content, Path(folder) / CONFIG: json.dumps(config, indent=1) + "\n"})
+
+
+def _nothing_held(model, name, which):
+    """The error for an adapter that is not there, or is not LoRA's."""
+    method = method_of(model) if which is None else getattr(adapters_of(model).named.get(which), "config", None)
+    if method is None:
+        return ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
+    return ValueError(
+        f"the model is adapted by {kind_of(method)!r}, for which PEFT has no file that minilora writes: it holds LoRA or "
+        "DoRA; save_adapter writes a file of minilora's own, and save_model the whole model"
+    )
 
 
 def _check_adapted(held, layout):
@@ -86,6 +101,11 @@ def _check_adapted(held, layout):
         if path not in known:
             names = ", ".join(short_names(known, known, parts=1))
             raise ValueError(f"{path} is adapted; PEFT's format has names for {names}")
+        if type(factors) is PiSSAFactors:
+            raise ValueError(
+                "the adapter is PiSSA's, which changes W itself as it starts; combine_adapters(model, [name], [1.0]) "
+                "makes a plain LoRA of it, which save_peft writes"
+            )
         if type(factors) not in (LoRAFactors, DoRAFactors):
             raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes LoRA and DoRA")
 

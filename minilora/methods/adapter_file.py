@@ -12,6 +12,7 @@ from minilora.files import load_arrays, save_arrays
 from minilora.limits import one_line_errors
 from minilora.methods.full import FullConfig
 from minilora.methods.lora import attach, make_factors, own_of, shape_of, target_layers
+from minilora.methods.misplaced import check_is_file
 from minilora.methods.registry import KINDS, apply_method, described
 from minilora.methods.selection import copies, method_of, new_parameters, plain
 from minilora.methods.switching import (
@@ -107,6 +108,7 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         If the file does not fit the model, or was trained on another base; the message names file and parameter, and
         the model is unchanged.
     """
+    check_is_file(Path(path))
     arrays, about = load_arrays(path, *KINDS)
     kind = about["kind"]
     if kind == "full":

@@ -11,6 +11,7 @@ import math
 
 import numpy
 
+from minilora.arrays.backend import to_numpy
 from minilora.layers import (
     DoRAFactors,
     Linear,
@@ -21,6 +22,7 @@ from minilora.layers import (
     lora_scale,
     pissa_start,
 )
+from minilora.limits import shown
 from minilora.methods.lora_config import LoRAConfig, fits
 from minilora.methods.selection import copies, new_parameters
 from minilora.methods.switching import (
@@ -141,6 +143,10 @@ def _draw_factors(path, layer, config, rng):
     (O, I), r = shape_of(layer), config.rank_of(path)
     if config.init == "pissa":
         B0, A0 = pissa_start(base_of(layer), r, _scale(path, config))
+        if not numpy.isfinite(to_numpy(A0)).all():
+            raise ValueError(
+                f"alpha was {config.alpha_of(path)} for {path}; PiSSA divides by it, and it must be larger"
+            )
         return make_factors(path, layer, config, A=A0, B=B0, A0=A0, B0=B0)
     if config.init == "uniform":
         A = rng.uniform(-1.0 / math.sqrt(I), 1.0 / math.sqrt(I), (r, I))
@@ -156,6 +162,9 @@ def make_factors(path, layer, config, A, B, m=None, A0=None, B0=None):
     The arrays may be on the host or on the device of W; they are copied, in the dtype of W.
     """
     W, xp, scale = base_of(layer).W.data, layer.xp, _scale(path, config)
+    if abs(scale) > (largest := float(numpy.finfo(W.dtype).max)):
+        says = f"scale = {scale:.3g} must be at most {largest:.3g} in {W.dtype}"
+        raise ValueError(f"alpha was {shown(config.alpha_of(path))} for {path}; {says}")
 
     def copy(values):
         array = xp.empty(values.shape, dtype=W.dtype)

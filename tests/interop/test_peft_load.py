@@ -12,7 +12,16 @@ from methods.tiny import same_bits, trainable_names, weights_of
 from minilora.accounting import count_parameters
 from minilora.interop import load_peft
 from minilora.layers import DoRAFactors
-from minilora.methods import LoRAConfig, adapter_names, apply_lora, lora_layers, merge_lora, set_adapter
+from minilora.methods import (
+    LoRAConfig,
+    adapter_names,
+    apply_lora,
+    load_adapter,
+    lora_layers,
+    merge_lora,
+    save_adapter,
+    set_adapter,
+)
 from minilora.models import GPT, GPTConfig
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -486,3 +495,28 @@ def refused(folder, message, model=None):
         load_peft(model, folder)
     assert same_bits(weights_of(model), before)
     assert (trainable_names(model), adapter_names(model)) == (trainable, names)
+
+
+# ---- something else than a folder of PEFT's
+
+
+def test_what_a_path_is_instead_is_said_with_what_to_do(folder, tmp_path):
+    model = gpt2()
+    apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
+    (tmp_path / "run").mkdir()
+    save_adapter(model, tmp_path / "run" / "adapter.safetensors")
+    for function, path, message in (
+        (load_adapter, folder, rf"{folder} is a folder that PEFT saved, .* `minilora import-peft {folder} --out "),
+        (load_adapter, folder.parent, rf"is a folder; it must be a file of an adapter; there is one in {folder}"),
+        (load_adapter, tmp_path / "run", r"run is a folder; the adapter in it is .*run/adapter.safetensors"),
+        (load_peft, folder.parent, rf"there is no file .*{CONFIG}; there is one in {folder}"),
+        (
+            load_peft,
+            tmp_path / "run",
+            rf"there is no file .*{CONFIG}; .*safetensors is an adapter of minilora's, which",
+        ),
+        (load_peft, tmp_path / "run" / "adapter.safetensors", r"is a file; PEFT's adapters are folders \(load_adapter"),
+        (load_peft, tmp_path / "none", rf"there is no file .*none.{CONFIG}$"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            function(gpt2(), path)
