@@ -10,8 +10,8 @@ from pathlib import Path
 
 from minilora.files import read_json
 from minilora.limits import shown
-from minilora.methods.lora import with_parents
-from minilora.methods.lora_config import fits, is_number, is_rank
+from minilora.methods.lora.apply import with_parents
+from minilora.methods.lora.config import fits, is_number, is_rank
 from minilora.patterns import Matcher
 
 # What says where an adapter came from, how it began, or what another field would need: none of it changes the output.

@@ -6,7 +6,7 @@ c_attn: W_q, W_k and W_v) lists them in their order. One more architecture is on
 
 from dataclasses import dataclass, field
 
-from minilora.methods.lora import with_parents
+from minilora.methods.lora.apply import with_parents
 from minilora.methods.selection import new_parameters
 from minilora.methods.switching import base_parameters
 from minilora.parameter import Module

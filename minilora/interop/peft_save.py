@@ -12,10 +12,11 @@ from minilora.files import write_together
 from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
-from minilora.layers import DoRAFactors, LoRAFactors, PiSSAFactors
+from minilora.methods.lora import DoRAFactors, LoRAFactors, PiSSAFactors
 from minilora.methods.registry import kind_of
-from minilora.methods.selection import method_of, plain
-from minilora.methods.switching import adapter_names, adapters_of, check_all_own, lora_layers
+from minilora.methods.selection import plain
+from minilora.methods.state import adapters_of, method_of
+from minilora.methods.switching import adapter_names, check_all_own, lora_layers
 from minilora.ops import row_norm
 from minilora.parameter import Module
 
@@ -90,8 +91,8 @@ def _nothing_held(model, name, which):
     if method is None:
         return ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     return ValueError(
-        f"the model is adapted by {kind_of(method)!r}, for which PEFT has no file that minilora writes: it holds LoRA or "
-        "DoRA; save_adapter writes a file of minilora's own, and save_model the whole model"
+        f"the model is adapted by {kind_of(method)!r}, for which PEFT has no file that minilora writes, "
+        "only for LoRA and DoRA; save_adapter writes a file of minilora's own, and save_model the whole model"
     )
 
 

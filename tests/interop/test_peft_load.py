@@ -11,7 +11,6 @@ from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
 from methods.tiny import same_bits, trainable_names, weights_of
 from minilora.accounting import count_parameters
 from minilora.interop import load_peft
-from minilora.layers import DoRAFactors
 from minilora.methods import (
     LoRAConfig,
     adapter_names,
@@ -22,6 +21,7 @@ from minilora.methods import (
     save_adapter,
     set_adapter,
 )
+from minilora.methods.lora import DoRAFactors
 from minilora.models import GPT, GPTConfig
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
