@@ -82,14 +82,14 @@ def add_options(p: Parser) -> None:
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=TrainConfig.steps, help="training steps")
     p.add_argument(
         "--batch-size",
-        type=integer(1, 1_000_000),
+        type=integer(1, 65_536),
         metavar="N",
         default=TrainConfig.batch_size,
         help="examples, or windows of text, in a step",
     )
     p.add_argument(
         "--accumulation",
-        type=integer(1, 1_000_000),
+        type=integer(1, 65_536),
         metavar="N",
         default=TrainConfig.accumulation,
         help="micro-batches in which a batch is computed, to save memory",
