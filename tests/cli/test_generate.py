@@ -67,6 +67,20 @@ def test_printing_where_not_every_character_can_be_printed():
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"The ")
 
 
+def test_more_than_the_model_takes_is_said_and_not_added(capsys):
+    """Of 256 bytes, one is the prompt's: 255 fit."""
+    few = prints("generate", "a", *MODEL, "--max-tokens", 255)
+    assert capsys.readouterr().err == ""
+    assert prints("generate", "a", *MODEL, "--max-tokens", 100_000) == few
+    said = capsys.readouterr().err
+    assert said == (
+        "minilora generate: only 255 of --max-tokens 100000 fit: with the prompt's 1 they are the 256 that the model "
+        "takes\n"
+    )
+    prints("generate", "a" * 200, *MODEL)  # --max-tokens is 120
+    assert "only 56 of --max-tokens 120 fit" in capsys.readouterr().err
+
+
 WRONG = {
     "prompt empty": (["generate", "", *MODEL], r"the prompt was empty; it must have 1 to 255 bytes"),
     "prompt too long": (["generate", "x" * 256, *MODEL], r"the prompt had 256 bytes; it must have 1 to 255"),
