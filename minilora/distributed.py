@@ -19,11 +19,15 @@ that another rank has failed.
 This is the only file that knows mpi4py. It is imported when a launcher has started this process, and not before.
 """
 
+import atexit
+import contextlib
 import functools
 import os
+import subprocess
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import numpy
 
@@ -38,8 +42,11 @@ LAUNCHERS = (
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-FAILED, ENDED = 1, 2  # the tags of two messages: from a rank that has failed to the first; from who ends the job to all
-PATIENCE = 10.0  # seconds for the first rank to say why the job ends, before the rank that failed says it
+# The tags of three messages: from a rank that has failed to the first; from who ends the job to all; from a rank that
+# leaves to the first, and from the first to all.
+FAILED, ENDED, LEFT = 1, 2, 3
+JOINING = 300.0  # seconds for all processes to start; on a large machine their imports take a while
+PATIENCE = 10.0  # seconds for the first rank to say why the job ends, or for the others to end as one has
 LAST_WORDS = 0.5  # seconds for the launcher to hand on what was said; once a rank has ended, it may drop the rest
 LONGEST_PAUSE = 1e-3  # seconds between two looks at whether the others have come
 
@@ -94,6 +101,7 @@ class Ranks(Alone):
 
     def __init__(self, MPI, comm):
         self._MPI, self._comm, self._launcher = MPI, comm, os.getppid()
+        self._leaving = comm.Dup()  # so that who ends is not taken for one that comes to meet the others
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         near = comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks on this machine
         use_gpu(near.Get_rank())
@@ -161,6 +169,28 @@ class Ranks(Alone):
         if os.getppid() != self._launcher:
             os._exit(1)
 
+    def leave(self):
+        """End together: wait for the others here. Should they still wait for this rank elsewhere, they are told.
+
+        It is called when this process exits. Messages that nobody has received would trouble MPI then, so that none is
+        sent as long as all come here soon, and each is received.
+        """
+        request, told_at, messages = self._leaving.Ibarrier(), time.monotonic() + PATIENCE, []
+        while not request.Test():
+            self._end_if_told()
+            if not messages and time.monotonic() > told_at:
+                others = range(1, self.size) if self.rank == 0 else (0,)
+                messages = [self._comm.isend(self.rank, rank, tag=LEFT) for rank in others]
+            time.sleep(LONGEST_PAUSE)
+        while self._comm.Iprobe(tag=LEFT):
+            self._comm.recv(tag=LEFT)
+
+    def _check_that_none_has_left(self):
+        """Raise an OtherRankFailed if a rank has left, and has waited for the others to leave as well."""
+        if self._comm.Iprobe(tag=LEFT):
+            left = self._comm.recv(tag=LEFT)
+            raise OtherRankFailed(f"rank {left} of {self.size} has ended, and the others wait for it in vain")
+
     def _meet(self):
         """Wait until all ranks are here."""
         request, pause = self._comm.Ibarrier(), 0.0
@@ -168,6 +198,7 @@ class Ranks(Alone):
             if self.rank == 0 and self._comm.Iprobe(tag=FAILED):
                 raise OtherRankFailed(self._comm.recv(tag=FAILED))
             self._end_if_told()
+            self._check_that_none_has_left()
             time.sleep(pause)
             pause = min(2.0 * pause + 1e-6, LONGEST_PAUSE)
 
@@ -218,7 +249,8 @@ def join(quiet=False):
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     several = f"{size} processes were" if size else "this process was"
     try:
-        from mpi4py import MPI
+        with _watched_while_joining():
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise ValueError(
             f"{several} started by an MPI launcher, but mpi4py cannot be loaded ({error}); "
@@ -234,8 +266,21 @@ def join(quiet=False):
     if comm.Get_size() == 1:
         return ALONE
     ranks = Ranks(MPI, comm)
+    atexit.register(ranks.leave)
     sys.excepthook = functools.partial(_end_all, ranks)
     return ranks
+
+
+@contextlib.contextmanager
+def _watched_while_joining():
+    """A context in which this process may wait for others to join; see `launch_watch`."""
+    if os.name != "posix":
+        yield
+        return
+    watch = Path(__file__).with_name("launch_watch.py")
+    command = [sys.executable, "-I", "-S", str(watch), str(os.getpid()), str(os.getppid()), str(JOINING)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE):  # on leaving, its input is closed, and it ends
+        yield
 
 
 def _end_all(ranks, kind, error, trace):

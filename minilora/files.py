@@ -76,7 +76,7 @@ def _write(contents, previous):
             _sync_folder(folder)
     except OSError as error:
         if error.errno is not None:
-            error.filename, error.filename2 = str(path), None  # not the temporary file's, which nobody knows
+            raise OSError(error.errno, error.strerror, str(path)) from None  # not the temporary file's: nobody knows it
         raise
     finally:
         for temporary in temporaries.values():
@@ -97,8 +97,18 @@ def _sync_folder(folder):
 
 
 def write_json(path, content):
-    """Write `content` as readable JSON."""
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    """Write `content` as readable JSON.
+
+    Raises
+    ------
+    ValueError
+        If it holds a number that is infinite or NaN: JSON has none.
+    """
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{path} was not written: its numbers must be finite ({error})") from None
+    write_atomically(path, text + "\n")
 
 
 @one_line_errors()
@@ -155,8 +165,9 @@ def save_arrays(path, arrays, about, *, previous=None):
     host = {name: numpy.asarray(to_numpy(array), order="C") for name, array in arrays.items()}
     about = {**about, "sha256": _checksum(host, about)}
     check_names(list(host), path)
-    check_header_text(json.dumps(about).encode(), path)
-    write_atomically(path, save(host, metadata={"minilora": json.dumps(about)}), previous=previous)
+    text = json.dumps(about, allow_nan=False)
+    check_header_text(text.encode(), path)
+    write_atomically(path, save(host, metadata={"minilora": text}), previous=previous)
 
 
 def _checksum(arrays, about):

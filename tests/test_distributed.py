@@ -9,7 +9,7 @@ import pytest
 
 from device_array import to_fake_device
 from minilora.arrays.backend import gpu_with_nccl, same_gpu, use_gpu
-from minilora.distributed import ALONE, ENDED, FAILED, OtherRankFailed, Ranks, join, launched
+from minilora.distributed import ALONE, ENDED, FAILED, LEFT, OtherRankFailed, Ranks, join, launched
 
 LAUNCHED = [
     ({"PMI_RANK": "2", "PMI_SIZE": "4"}, (2, 4)),  # Hydra (MPICH, Intel MPI), Microsoft MPI, srun --mpi=pmi2
@@ -81,6 +81,9 @@ class OneOfTwo:
 
     def Free(self):
         pass
+
+    def Dup(self):
+        return self
 
     def allgather(self, value):
         return [value, value]
@@ -169,6 +172,13 @@ def waiting(rank, messages, monkeypatch):
 def test_the_first_rank_learns_why_another_failed(monkeypatch):
     ranks, _ = waiting(0, {FAILED: "rank 1 of 2: the disk is gone"}, monkeypatch)
     with pytest.raises(OtherRankFailed, match="^rank 1 of 2: the disk is gone$"):
+        ranks.gather(None)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_for_which_another_one_waits_in_vain_learns_that_it_has_left(rank, monkeypatch):
+    ranks, _ = waiting(rank, {LEFT: 1 - rank}, monkeypatch)
+    with pytest.raises(OtherRankFailed, match=f"rank {1 - rank} of 2 has ended, and the others wait for it in vain"):
         ranks.gather(None)
 
 

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 BELOW_LAYERS = ("arrays", "parameter", "ops")
 BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files", "limits")
 BELOW_EXPERIMENTS = (
-    *BELOW_TRAINING, "distributed", "training", "interop", "analysis", "accounting", "gradcheck", "data",
+    *BELOW_TRAINING, "distributed", "processes", "training", "interop", "analysis", "accounting", "gradcheck", "data",
 )  # fmt: skip
 MAY_IMPORT = {
     "arrays":      (),
@@ -33,6 +33,8 @@ MAY_IMPORT = {
     "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises"),
     # beside the row
     "distributed": ("arrays",),
+    "launch_watch": (),                                 # a script, started before MPI is; it imports no NumPy
+    "processes":   (),
     "limits":      (),
     "patterns":    ("limits",),
     "files":       ("arrays", "limits"),

@@ -30,4 +30,4 @@ def check_finite(arrays: Mapping[str, Any], what: object) -> None:
         What holds them, for the message: "runs/mine/adapter.safetensors".
     """
     if odd := not_finite(arrays):
-        raise ValueError(f"{what} holds values that are infinite or NaN, in {odd}; all must be finite numbers")
+        raise ValueError(f"{what}: {odd} has values that are infinite or NaN; all must be finite")

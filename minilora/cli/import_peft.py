@@ -8,7 +8,6 @@ from minilora.cli.opening import ADAPTER_FILE, open_model
 from minilora.cli.options import add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
-from minilora.methods.selection import new_parameters
 
 EXAMPLE = "minilora import-peft their-adapter --out adapter.safetensors"
 
@@ -32,13 +31,6 @@ def run(options: argparse.Namespace) -> int:
     check_output("--out", options.out, reads, example="adapter.safetensors")
     model = open_model(options.model)
     load_peft(model, options.folder)
-    new = new_parameters(model)
-    besides = [p.name for p in model.trainable_parameters() if not p.name.endswith((".A", ".B")) and p.name not in new]
-    if besides:
-        raise ValueError(
-            f"{options.folder} replaces {', '.join(besides)} too, for which an adapter's file has no place; "
-            "minilora.interop.load_peft does it in Python"
-        )
     minilora.save_adapter(model, options.out)
     print(f"{options.out}: the adapter")
     return 0

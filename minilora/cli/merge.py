@@ -9,7 +9,7 @@ from minilora.cli.options import add_adapter, add_json, add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
 from minilora.cli.printing import print_json
-from minilora.methods import adapter_names
+from minilora.methods import lora_layers
 
 EXAMPLE = "minilora merge --adapter runs/my-adapter --out merged.safetensors"
 
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     reads = {"--model": options.model, "--adapter": options.adapter}
     check_output("--out", options.out, reads, example="merged.safetensors")
     model = open_model(options.model, options.adapter)
-    if adapter_names(model):
+    if lora_layers(model):
         minilora.merge_lora(model)
         minilora.remove_lora(model)
     minilora.save_model(model, options.out, command=options.command)

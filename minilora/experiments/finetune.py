@@ -11,14 +11,13 @@ from minilora.accounting import count_parameters
 from minilora.distributed import ALONE
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
-from minilora.files import read_json, write_json
+from minilora.experiments.run_result import RESULT as RESULT
+from minilora.experiments.run_result import describe_file, finished_run, write_result
 from minilora.methods import METHODS, apply_method, save_adapter
 from minilora.methods.selection import new_parameters
 from minilora.models import save_model, weights_id
-from minilora.training import History, TrainConfig, Trainer, concerns, evaluate_loss, resume_newest
-from minilora.training.checkpoint import differing_settings, remove_checkpoints
-
-RESULT = "result.json"
+from minilora.training import TrainConfig, Trainer, concerns, evaluate_loss, resume_newest
+from minilora.training.checkpoint import remove_checkpoints
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ class FinetuneConfig:
 
     def __post_init__(self):
         if self.method not in METHODS:
-            raise ValueError(f"method was {self.method!r}; it may be one of {', '.join(map(repr, METHODS))}")
+            raise ValueError(f"method was {self.method!r}; it must be one of {', '.join(map(repr, METHODS))}")
         default = METHODS[self.method]
         if self.settings is None:
             object.__setattr__(self, "settings", default)
         if type(self.settings) is not type(default):
-            raise ValueError(f"settings was {self.settings!r}; for {self.method} it may be a {type(default).__name__}")
+            raise ValueError(f"settings was {self.settings!r}; for {self.method} it must be a {type(default).__name__}")
 
 
 def run(model, task, config, folder, *, command=None, progress=True, checkpoint_every=None, ranks=ALONE):
@@ -84,7 +83,11 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
     ------
     ValueError
         With `checkpoint_every`, if the folder holds a run of another configuration, task or model; the message says
-        what differs.
+        what differs. If that run is finished, but what it has learned is missing, or is not what its result describes.
+    Diverged
+        If training, or what was measured in the end, gave numbers that are infinite or NaN.
+    FileNotFoundError
+        If the folder was removed during the run.
     """
     folder, base = Path(folder), weights_id(model)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
@@ -104,12 +107,13 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
         },
         ranks=ranks,
     )
-    if checkpoint_every:
-        if kept := ranks.from_first(lambda: finished_run(folder, trainer.configuration)):
-            return kept
-        resume_newest(trainer, folder)
-    trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
-    result = ranks.from_first(lambda: _measured_and_kept(trainer, task, config, base, command))
+    with trainer.folder_to_itself():
+        if checkpoint_every:
+            if kept := ranks.from_first(lambda: finished_run(folder, trainer.configuration)):
+                return kept
+            resume_newest(trainer, folder)
+        trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
+        result = ranks.from_first(lambda: _measured_and_kept(trainer, task, config, base, command))
     return result, trainer.history
 
 
@@ -117,12 +121,15 @@ def _measured_and_kept(trainer, task, config, base, command):
     """The result of a run whose training is over, which is written to its folder with what was learned."""
     model, history, folder, ranks = trainer.model, trainer.history, trainer.folder, trainer.ranks
     memory = step_memory(trainer)
+    trainer.check_folder()
     path = folder / ("model.safetensors" if config.method == "full" else "adapter.safetensors")
     if config.method == "full":
         save_model(model, path, command=command)
     else:
         save_adapter(model, path)
 
+    measures = measure(model, task)
+    trainer.check_folder()
     count, head = count_parameters(model), sum(p.data.size for p in new_parameters(model).values())
     result = {
         "command": command,
@@ -132,33 +139,16 @@ def _measured_and_kept(trainer, task, config, base, command):
         "trainable": count.trainable,
         **({"head": head} if head else {}),
         "percent": count.percent,
-        **measure(model, task),
+        **measures,
         "concerns": concerns(history),
         "seconds": history.seconds,
         "tokens_per_second": history.tokens / history.seconds,
         "memory": memory,
         **({"ranks": ranks.size, "bytes_per_step": trainer.bucket.nbytes} if ranks.size > 1 else {}),
-        "file": {"name": path.name, "bytes": path.stat().st_size},
+        "threads": trainer.threads,
+        "file": describe_file(path),
         **provenance(),
     }
-    write_json(folder / RESULT, result)
+    write_result(folder, result)
     remove_checkpoints(folder)
     return result
-
-
-def finished_run(folder, configuration):
-    """The result and the History of the finished run in a folder; None if it holds none.
-
-    Raises
-    ------
-    ValueError
-        If it is a run of another configuration.
-    """
-    if not (folder / RESULT).exists():
-        return None
-    if differing := differing_settings(read_json(folder / "config.json"), configuration):
-        raise ValueError(
-            f"{folder} holds a finished run of another configuration; take another folder, or remove this one; "
-            f"these differ: {differing}"
-        )
-    return read_json(folder / RESULT), History(**read_json(folder / "history.json"))

@@ -57,7 +57,7 @@ class FinishedRuns:
         about, *runs = self.lines
         others = [line for line in runs if line["run"] != as_json(key)]
         self.lines = [about, *others, as_json({"run": key, "result": result})]
-        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        write_atomically(self.path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.lines))
 
     def _read(self, about):
         try:
@@ -74,5 +74,5 @@ class FinishedRuns:
 
 
 def as_json(content):
-    """`content` as it will be read from a file: JSON has no tuples."""
-    return json.loads(json.dumps(content))
+    """`content` as it will be read from a file: JSON has no tuples, and a NaN or an infinity is a ValueError."""
+    return json.loads(json.dumps(content, allow_nan=False))

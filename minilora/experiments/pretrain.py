@@ -86,10 +86,8 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
         about={**asdict(config.model), "corpus": config.corpus, "corpus_id": corpus.id},
         ranks=ranks,
     )
-    resume_newest(trainer, folder)
-    history = trainer.run("pretraining")
 
-    def measured_and_kept():
+    def measured_and_kept(history):
         held_out = ("valid", "test")
         rival_bits = {split: kind.rival_bits(tokens["train"], tokens[split]) for split in held_out}
         recipe = {
@@ -104,12 +102,16 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
             "train_bits_per_byte": mean_of_runs([loss / math.log(2) for loss in history.losses], 100),
             **provenance(),
         }
+        trainer.check_folder()
         save_model(model, folder / f"{kind.name}.safetensors", dtype="float16", corpus=corpus.id, command=command)
         write_json(folder / f"{kind.name}.json", recipe)
         draw(kind.name, history, folder / f"{kind.name}.png")
         return recipe
 
-    return ranks.from_first(measured_and_kept)
+    with trainer.folder_to_itself():
+        resume_newest(trainer, folder)
+        history = trainer.run("pretraining")
+        return ranks.from_first(lambda: measured_and_kept(history))
 
 
 def draw(name, history, path):

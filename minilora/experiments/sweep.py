@@ -14,7 +14,9 @@ from tqdm import tqdm
 import minilora
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.models import load_bundled, weights_id
+from minilora.processes import end_with_parent
 from minilora.training import lock_run_folder
+from minilora.training.run_folder import remove_leftovers
 
 TRIES_ALONE = 2  # for a run that was at work when a process died
 
@@ -68,6 +70,8 @@ class Sweep:
         """
         name = function.__name__
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.folder)
         with lock_run_folder(self.folder / name):  # of two sweeps in one folder, each would lose the other's runs
             finished = FinishedRuns(self.folder / f"{name}.jsonl", surroundings(model))
             missing = [s for key, s in keys.items() if not (finished.has(key) and self._has_file(function, s))]
@@ -164,7 +168,8 @@ def surroundings(model):
 class Processes(Executor):
     """An executor of n new processes; they share no threads and no memory with this one.
 
-    If one of them dies, all are gone: what was submitted and is not done ends in a BrokenProcessPool. Then `renew`.
+    They end with this process, even when it is killed. If one of them dies, all are gone: what was submitted and is not
+    done ends in a BrokenProcessPool. Then `renew`.
     """
 
     def __init__(self, n):
@@ -173,7 +178,7 @@ class Processes(Executor):
 
     def renew(self):
         """Start n other processes."""
-        self._pool = ProcessPoolExecutor(self.n, mp_context=get_context("spawn"))
+        self._pool = ProcessPoolExecutor(self.n, mp_context=get_context("spawn"), initializer=end_with_parent)
 
     def submit(self, function, /, *args, **kwargs):
         return self._pool.submit(function, *args, **kwargs)

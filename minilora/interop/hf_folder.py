@@ -12,9 +12,9 @@ import numpy
 from minilora.files import read_json
 from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
 from minilora.limits import shown
+from minilora.models.checks import check_precision
 from minilora.models.initial import NoDraw
 from minilora.models.model_file import fill
-from minilora.models.shape import check_precision
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

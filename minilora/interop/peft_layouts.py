@@ -6,7 +6,8 @@ c_attn: W_q, W_k and W_v) lists them in their order. One more architecture is on
 
 from dataclasses import dataclass, replace
 
-from minilora.layers import LoRALinear
+from minilora.methods.selection import new_parameters
+from minilora.methods.switching import base_parameters
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every tensor's name
@@ -104,10 +105,12 @@ class ModelLayout:
         As in Layout.
     linear : dict of str to tuple of str
         As in Layout, for every block.
-    layers : dict of str to Module
-        By its path; of an adapted layer, the Linear below.
-    whole : dict of str to dict of str to Parameter
-        For each module of Layout's `whole`, its parameters by their full names there.
+    parameters : dict of str to Parameter
+        The base's own, by path.
+    new : container of str
+        The paths of those that no pretraining has seen: a classifier's head.
+    whole : dict of str to dict of str to str
+        For each module of Layout's `whole`, the paths of our parameters by their full names there.
 
     Raises
     ------
@@ -127,25 +130,30 @@ class ModelLayout:
             for i in numbers
             for name, paths in layout.linear.items()
         }
-        self.layers = {p: m.base if isinstance(m, LoRALinear) else m for p, m in model.named_modules()}
+        self.parameters, self.new = base_parameters(model), new_parameters(model).keys()
         modules = {name.format(i=i): path.format(i=i) for i in numbers for name, path in layout.whole.items()}
-        self.whole = {name: self._parameters(name, self.layers[path]) for name, path in modules.items()}
+        self.whole = {name: self._names(name, path) for name, path in modules.items()}
 
-    @staticmethod
-    def _parameters(name, module):
-        parameters = {}
-        for path, p in module.named_parameters():
-            *parents, last = path.split(".")
-            parameters[".".join((name, *parents, THEIR_NAMES.get(last, last)))] = p  # an adapter's own as they are
-        return parameters
+    def _names(self, name, path):
+        names = {}
+        for parameter in self.parameters:
+            if parameter.startswith(f"{path}."):
+                *parents, last = parameter.removeprefix(f"{path}.").split(".")
+                names[".".join((name, *parents, THEIR_NAMES[last]))] = parameter
+        return names
 
     def shape(self, module):
         """(O, I) of a linear module: all rows of its layers."""
-        shapes = [self.layers[path].W.data.shape for path in self.linear[module]]
+        shapes = [self.parameters[f"{path}.W"].data.shape for path in self.linear[module]]
         return sum(O for O, _ in shapes), shapes[0][1]
 
+    def shape_of(self, paths):
+        """The shape of a tensor that holds the rows of several parameters."""
+        shapes = [self.parameters[path].data.shape for path in paths]
+        return sum(shape[0] for shape in shapes), *shapes[0][1:]
+
     def biases(self, adapted, which):
-        """What PEFT saves with bias="all" or "lora_only": the parameters side by side in each bias, by its full name.
+        """What PEFT saves with bias="all" or "lora_only": the paths of those side by side in each, by its full name.
 
         Parameters
         ----------
@@ -155,14 +163,14 @@ class ModelLayout:
 
         Returns
         -------
-        dict of str to list of Parameter
+        dict of str to list of str
         """
         found = {}
         for module, paths in self.linear.items():
             if which == "all" or (which == "lora_only" and module in adapted):
                 name = f"{module}.base_layer.bias" if module in adapted else f"{module}.bias"
-                found[name] = [self.layers[path].bias for path in paths]
+                found[name] = [f"{path}.bias" for path in paths]
         if which == "all":
-            for parameters in self.whole.values():
-                found |= {name: [p] for name, p in parameters.items() if name.endswith(".bias")}
+            for names in self.whole.values():
+                found |= {name: [path] for name, path in names.items() if name.endswith(".bias")}
         return found

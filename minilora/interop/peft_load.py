@@ -7,6 +7,7 @@ the whole path of each layer, so that what comes in is an ordinary adapter.
 
 from pathlib import Path
 
+from minilora.arrays.finite import check_finite
 from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
 from minilora.interop.fused import Factors, split
 from minilora.interop.peft_config import read_config
@@ -15,7 +16,8 @@ from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
 from minilora.limits import one_line_errors
 from minilora.methods import LoRAConfig
 from minilora.methods.lora import attach, make_factors, target_layers
-from minilora.methods.selection import new_parameters
+from minilora.methods.switching import base_in_place
+from minilora.parameter import Parameter
 
 PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
 
@@ -24,7 +26,7 @@ PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a cl
 def load_peft(model, folder, *, name="default"):
     """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
 
-    What the adapter holds besides A and B (modules_to_save, bias) takes the place of the model's own, and is trainable.
+    What the adapter holds besides A and B (modules_to_save, bias) is its own too: it comes and goes with the adapter.
 
     Parameters
     ----------
@@ -44,24 +46,25 @@ def load_peft(model, folder, *, name="default"):
     adapted = config.targets(layout.linear, saved)
     if not adapted:
         raise ValueError(f"{config.path}: target_modules was {config.target_modules!r}; the model has no such module")
-    whole = {tensor: [p] for module in saved for tensor, p in layout.whole[module].items()}
+    whole = {tensor: [path] for module in saved for tensor, path in layout.whole[module].items()}
     whole |= layout.biases(adapted, config.bias)
     tensors = _read(folder / TENSORS, _shapes(config, layout, adapted, whole))
+    check_finite(tensors, folder / TENSORS)
     factors = _split_all(config, layout, adapted, tensors)
     try:
-        ours = _our_config(config, layout, factors)
-        layers = target_layers(model, ours)
+        ours = _our_config(config, layout, factors, whole)
+        with base_in_place(model):
+            layers = target_layers(model, ours)
     except ValueError as error:
         raise ValueError(f"{config.path}: {error}") from None
     made = {}
     for path, layer in layers.items():
         A, B, _, m = factors[path]
         made[path] = make_factors(path, layer, ours, A, B, m)
-    attach(model, made, name)
-    for p in new_parameters(model).values():
-        p.trainable = False  # unless the adapter holds it
-    for tensor, parameters in whole.items():
-        _fill(parameters, tensors[tensor], model.xp)
+    parts = {}
+    for tensor, paths in whole.items():
+        parts |= _parts(layout, paths, tensors[tensor], model.xp)
+    attach(model, name, ours, made, parts)
 
 
 def _saved_modules(config, layout):
@@ -83,7 +86,7 @@ def _with_parents(module):
 
 def _shapes(config, layout, adapted, whole):
     """The shape of each tensor that the file must hold, by its name without PEFT's prefix."""
-    shapes = {tensor: (sum(len(p.data) for p in ps), *ps[0].data.shape[1:]) for tensor, ps in whole.items()}
+    shapes = {tensor: layout.shape_of(paths) for tensor, paths in whole.items()}
     for module in adapted:
         (O, I), (r, _) = layout.shape(module), config.rank_and_alpha(module)
         shapes |= {f"{module}.lora_A.weight": (r, I), f"{module}.lora_B.weight": (O, r)}
@@ -124,7 +127,8 @@ def _split_all(config, layout, adapted, tensors):
     return factors
 
 
-def _our_config(config, layout, factors):
+def _our_config(config, layout, factors, whole):
+    held = [path for paths in whole.values() for path in paths]
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(factors)
     return LoRAConfig(
         rank=rank,
@@ -135,13 +139,17 @@ def _our_config(config, layout, factors):
         dora=config.use_dora,
         rank_pattern=rank_pattern,
         alpha_pattern=alpha_pattern,
+        besides=tuple(path for path in held if path not in layout.new),
     )
 
 
-def _fill(parameters, values, xp):
-    """Copy an array, the rows of several parameters one after the other, into them, and make them trainable."""
-    start = 0
-    for p in parameters:
-        stop = start + len(p.data)
-        p.data[...] = xp.asarray(values[start:stop].astype(p.data.dtype))
-        p.trainable, start = True, stop
+def _parts(layout, paths, values, xp):
+    """Parameters with the values of an array, which holds the rows of several one after the other, by our paths."""
+    parts, start = {}, 0
+    for path in paths:
+        base = layout.parameters[path].data
+        stop = start + len(base)
+        data = xp.empty(base.shape, dtype=base.dtype)
+        data[...] = xp.asarray(values[start:stop].astype(base.dtype))
+        parts[path], start = Parameter(data), stop
+    return parts

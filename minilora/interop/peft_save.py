@@ -11,14 +11,16 @@ from minilora.files import write_together
 from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
-from minilora.layers import DoRAFactors, LoRAFactors, dora_start
-from minilora.methods.lora import adapter_names, lora_layers
+from minilora.layers import DoRAFactors, LoRAFactors
+from minilora.methods.selection import plain
+from minilora.methods.switching import adapter_names, adapters_of, check_all_own, lora_layers
+from minilora.ops import row_norm
 
 
 def save_peft(model, folder, *, name=None, base=None):
     """Write one adapter, of LoRA or DoRA, as PEFT does.
 
-    With the active adapter, what is trainable besides is saved too: as modules_to_save, or as bias.
+    What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
     How DoRA is differentiated (`dora_exact`) is not: PEFT has one way.
 
     Parameters
@@ -36,20 +38,23 @@ def save_peft(model, folder, *, name=None, base=None):
         If there is no such adapter, or PEFT's format has no place for what was trained.
     """
     layout, wrapped = ModelLayout(model), lora_layers(model)
-    active = next((layer.active for layer in wrapped.values() if layer.active is not None), None)
-    which = name or active
-    held = {path: layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
+    adapters = adapters_of(model)
+    which = name if name is not None else adapters.active
+    held = {plain(path): layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
     if not held:
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
+    if which == adapters.active:
+        check_all_own(model)
     _check_adapted(held, layout)
     ours = next(iter(held.values())).config
     fused = {
         module: _join(layout, paths, held, ours) for module, paths in layout.linear.items() if held.keys() & set(paths)
     }
-    saved, bias, whole = _trained_besides(model, layout, fused) if which == active else ([], "none", {})
+    own = adapters.named[which].parts
+    saved, bias, whole = _places_of(own, layout, fused)
     tensors = {f"{module}.lora_{letter}.weight": getattr(f, letter) for module, f in fused.items() for letter in "AB"}
     tensors |= {module + MAGNITUDE: f.m for module, f in fused.items() if f.m is not None}
-    tensors |= {tensor: numpy.concatenate([to_numpy(p.data) for p in ps]) for tensor, ps in whole.items()}
+    tensors |= {tensor: numpy.concatenate([to_numpy(own[p].data) for p in paths]) for tensor, paths in whole.items()}
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
     # of a classifier's adapter, PEFT wants the classifier too
     task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
@@ -92,26 +97,23 @@ def _join(layout, paths, held, config):
         else None
         for path in paths
     ]
-    joined = join(parts, [len(layout.layers[path].W.data) for path in paths], config.rslora)
+    joined = join(parts, [len(layout.parameters[f"{path}.W"].data) for path in paths], config.rslora)
     if not config.dora:
         return joined
-    ms = [held[path].m.data if path in held else dora_start(layout.layers[path]) for path in paths]
+    ms = [held[path].m.data if path in held else row_norm(layout.parameters[f"{path}.W"].data) for path in paths]
     return joined._replace(m=numpy.concatenate([to_numpy(m) for m in ms]))
 
 
-def _trained_besides(model, layout, adapted):
-    """What is trainable beside the adapter: modules_to_save, bias, and the parameters by the names of their tensors."""
-    adapters = [layer.factors for layer in lora_layers(model).values() if layer.active is not None]
-    factors = {id(p) for adapter in adapters for p in adapter.parameters()}
-    rest = {id(p): p.name for p in model.trainable_parameters() if id(p) not in factors}
-    saved = [module for module, ps in layout.whole.items() if all(id(p) in rest for p in ps.values())]
-    whole = {tensor: [p] for module in saved for tensor, p in layout.whole[module].items()}
+def _places_of(own, layout, adapted):
+    """Where PEFT keeps what an adapter has of its own: modules_to_save, bias, and our paths by the names of tensors."""
+    saved = [module for module, paths in layout.whole.items() if own.keys() >= set(paths.values())]
+    whole = {tensor: [path] for module in saved for tensor, path in layout.whole[module].items()}
     for bias in ("none", "lora_only", "all"):
         tensors = whole | layout.biases(adapted, bias)
-        if rest.keys() == {id(p) for ps in tensors.values() for p in ps}:
+        if own.keys() == {path for paths in tensors.values() for path in paths}:
             return saved, bias, tensors
-    in_whole = {id(p) for ps in whole.values() for p in ps}
-    names = ", ".join(name for key, name in rest.items() if key not in in_whole)
+    in_whole = {path for paths in whole.values() for path in paths}
+    names = ", ".join(path for path in own if path not in in_whole)
     possible = ", ".join(short_names(layout.whole, layout.whole, parts=1))
     raise ValueError(
         f"{names} is trained; besides A and B, PEFT saves all biases, or those of adapted layers, or one of {possible}"

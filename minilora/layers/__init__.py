@@ -1,5 +1,6 @@
 """Layers: Parameters with an op. ``y, cache = layer.forward(x)``; ``dx = layer.backward(dy, cache)``."""
 
+from minilora.layers.activation import Activation
 from minilora.layers.adapter import AdaptedSublayer, Adapter
 from minilora.layers.attention import KeyValueCache, SelfAttention
 from minilora.layers.block import Block
@@ -14,11 +15,12 @@ from minilora.layers.lora_variants import DoRAFactors, PiSSAFactors, dora_start,
 from minilora.layers.mlp import MLP
 from minilora.layers.post_ln_block import PostLNBlock
 from minilora.layers.prefix import Prefix
-from minilora.layers.rows_linear import RowsLinear
+from minilora.layers.rows_linear import RowsLinear, RowsModule
 
 __all__ = [
     "MLP",
     "AdaptedSublayer",
+    "Activation",
     "Adapter",
     "Block",
     "DoRAFactors",
@@ -34,6 +36,7 @@ __all__ = [
     "PiSSAFactors",
     "Prefix",
     "RowsLinear",
+    "RowsModule",
     "PostLNBlock",
     "SelfAttention",
     "dora_start",

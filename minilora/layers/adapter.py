@@ -8,16 +8,17 @@ nonlinearity stands between down and up, and it has to wait for h. That wait is 
 
 from typing import Any, NamedTuple
 
+from minilora.layers.activation import Activation
 from minilora.layers.layernorm import LayerNorm
 from minilora.layers.linear import Linear
-from minilora.ops import GeluCache, LayerNormCache, LinearCache, gelu_tanh_backward, gelu_tanh_forward
+from minilora.ops import LayerNormCache, LinearCache
 from minilora.parameter import Module
 
 
 class AdapterCache(NamedTuple):
     ln: LayerNormCache | None
     down: LinearCache
-    gelu: GeluCache
+    activation: Any
     up: LinearCache
 
 
@@ -34,6 +35,7 @@ class Adapter(Module):
     def __init__(self, down: Linear, up: Linear, ln: LayerNorm | None = None):
         self.ln = ln
         self.down = down
+        self.activation = Activation("gelu_tanh")
         self.up = up
 
     def forward(self, h):
@@ -42,15 +44,15 @@ class Adapter(Module):
         if self.ln is not None:
             h, ln_cache = self.ln.forward(h)
         h, down_cache = self.down.forward(h)  # (..., C) -> (..., r)
-        h, gelu_cache = gelu_tanh_forward(h)
+        h, activation_cache = self.activation.forward(h)
         y, up_cache = self.up.forward(h)  # (..., r) -> (..., C)
-        return y, AdapterCache(ln_cache, down_cache, gelu_cache, up_cache)
+        return y, AdapterCache(ln_cache, down_cache, activation_cache, up_cache)
 
     def backward(self, dy, cache):
         """(..., C) -> (..., C)"""
         # forward: y = up(gelu(down(ln(h))))   so
         dh = self.up.backward(dy, cache.up)  # (..., C) -> (..., r)
-        dh = gelu_tanh_backward(dh, cache.gelu)
+        dh = self.activation.backward(dh, cache.activation)
         dh = self.down.backward(dh, cache.down)  # (..., r) -> (..., C)
         return dh if self.ln is None else self.ln.backward(dh, cache.ln)
 

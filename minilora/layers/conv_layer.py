@@ -9,23 +9,21 @@ comes out of the convolution, too; that changes nothing, for what follows acts p
 
 from typing import Any, NamedTuple
 
+from minilora.layers.activation import Activation
 from minilora.ops import (
     Conv1dCache,
-    GeluCache,
     LayerNormCache,
     conv1d_dbias,
     conv1d_dW,
     conv1d_dx,
     conv1d_forward,
-    gelu_exact_backward,
-    gelu_exact_forward,
 )
 from minilora.parameter import Module, Parameter
 
 
 class ConvLayerCache(NamedTuple):
     conv: Conv1dCache
-    gelu: GeluCache
+    activation: Any
     ln: LayerNormCache
     padding_mask: Any  # (N, T, 1) or None
 
@@ -44,21 +42,22 @@ class ConvLayer(Module):
     def __init__(self, W, bias, ln):
         self.W = Parameter(W)
         self.bias = Parameter(bias)
+        self.activation = Activation("gelu")
         self.ln = ln
 
     def forward(self, x, residual, padding_mask=None):
         """(N, T, C), (N, T, C) -> (N, T, C). The padding_mask is (N, T, 1), of x's dtype; None is 1 everywhere."""
         h, conv_cache = conv1d_forward(x, self.W.data, self.bias.data)
-        h, gelu_cache = gelu_exact_forward(h)
+        h, activation_cache = self.activation.forward(h)
         y, ln_cache = self.ln.forward(residual + h)
-        return hide_padding(y, padding_mask), ConvLayerCache(conv_cache, gelu_cache, ln_cache, padding_mask)
+        return hide_padding(y, padding_mask), ConvLayerCache(conv_cache, activation_cache, ln_cache, padding_mask)
 
     def backward(self, dy, cache):
         """(N, T, C) -> (N, T, C), (N, T, C): dx and dresidual"""
         # forward: y = padding_mask * ln(sum)   so
         dsum = self.ln.backward(hide_padding(dy, cache.padding_mask), cache.ln)
         # forward: sum = residual + gelu(conv1d(x))   so   dsum is dresidual, and goes on through the GELU
-        dh = gelu_exact_backward(dsum, cache.gelu)
+        dh = self.activation.backward(dsum, cache.activation)
         if self.W.trainable:
             self.W.accumulate(conv1d_dW(dh, cache.conv))
         if self.bias.trainable:

@@ -13,20 +13,13 @@ from minilora.methods.full import (
     apply_head,
     apply_top_k,
 )
-from minilora.methods.lora import (
-    adapter_names,
-    apply_lora,
-    lora_layers,
-    merge_lora,
-    remove_lora,
-    set_adapter,
-    unmerge_lora,
-)
+from minilora.methods.lora import apply_lora, merge_lora, unmerge_lora
 from minilora.methods.lora_config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.methods.registry import METHODS, apply_method, described
 from minilora.methods.rows import rows_use
 from minilora.methods.selection import method_of
+from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
 
 __all__ = [
     "AdapterConfig",
@@ -55,6 +48,7 @@ __all__ = [
     "lora_layers",
     "merge_lora",
     "method_of",
+    "remove_adapter",
     "remove_lora",
     "rows_use",
     "save_adapter",

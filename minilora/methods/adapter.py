@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import numpy
 
 from minilora.layers import AdaptedSublayer, Adapter, LayerNorm, Linear
-from minilora.methods.lora import set_adapter
-from minilora.methods.selection import block_paths, check_integer, place, train_only
+from minilora.methods.selection import block_paths, check_integer, copies, new_parameters, place
+from minilora.methods.switching import NamedAdapter, add_adapter, check_new_name, set_adapter
+from minilora.parameter import Module
 
 SUBLAYERS = {"houlsby": ("attn", "mlp"), "lin": ("mlp",), "pfeiffer": ("mlp",)}
 
@@ -45,12 +46,12 @@ class AdapterConfig:
 
     def __post_init__(self):
         if self.kind not in SUBLAYERS:
-            raise ValueError(f"kind was {self.kind!r}; it may be one of {', '.join(map(repr, SUBLAYERS))}")
+            raise ValueError(f"kind was {self.kind!r}; it must be one of {', '.join(map(repr, SUBLAYERS))}")
         check_integer("size", self.size)
         check_integer("leave_out", self.leave_out, least=0)
 
 
-def apply_adapter(model, config, *, rng):
+def apply_adapter(model: Module, config: AdapterConfig, *, rng: numpy.random.Generator, name: str = "adapter") -> None:
     """Put adapters into a model, in place, and freeze everything else. At the start they change nothing.
 
     Parameters
@@ -60,25 +61,25 @@ def apply_adapter(model, config, *, rng):
     config : AdapterConfig
     rng : numpy.random.Generator
         Draws each `down`: U(-1/sqrt(C), 1/sqrt(C)), as LoRA's A. `up` and the biases are zero.
+    name : str
+        Of them all together.
 
     Raises
     ------
     ValueError
-        If the model has adapters already, no block is left for one, or `size` is no bottleneck. The model is unchanged.
+        If no block is left for one, `size` is no bottleneck, or the name is taken. The model is unchanged.
     """
-    if adapted_sublayers(model):
-        raise ValueError("the model has adapters already; apply them to a model that was loaded anew")
     blocks = block_paths(model)
     if config.leave_out >= len(blocks):
-        raise ValueError(f"leave_out was {config.leave_out}; it may be from 0 to {len(blocks) - 1}")
+        raise ValueError(f"leave_out was {config.leave_out}; it must be from 0 to {len(blocks) - 1}")
     if config.size > model.config.d_model:
-        raise ValueError(f"size was {config.size}; it may be from 1 to {model.config.d_model}, the model's width")
+        raise ValueError(f"size was {config.size}; it must be from 1 to {model.config.d_model}, the model's width")
+    check_new_name(model, name)
     set_adapter(model, None)
-    sublayers = dict(model.named_modules())
-    for path in (f"{block}.{name}" for block in blocks[config.leave_out :] for name in SUBLAYERS[config.kind]):
-        model.replace(path, AdaptedSublayer(sublayers[path], _make_adapter(model, config, rng)))
-    adapters = [layer.adapter for layer in adapted_sublayers(model).values()]
-    train_only(model, [p for adapter in adapters for p in adapter.parameters()], config)
+    sublayers, parts = dict(model.named_modules()), copies(new_parameters(model))
+    for path in (f"{block}.{part}" for block in blocks[config.leave_out :] for part in SUBLAYERS[config.kind]):
+        parts[path] = AdaptedSublayer(sublayers[path], _make_adapter(model, config, rng))
+    add_adapter(model, name, NamedAdapter(config, parts))
 
 
 def _make_adapter(model, config, rng):

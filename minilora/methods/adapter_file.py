@@ -1,43 +1,76 @@
 """What a method has learned as a file of its own: its configuration and what it trained, and of the base its id alone.
 
-For LoRA these are A and B of every layer (DoRA's m, and PiSSA's A0 and B0, from which its frozen weights follow); for
-any other method the trained parameters under their own names. A few kilobytes beside the model.
+For LoRA these are A and B of every layer (DoRA's m, and PiSSA's A0 and B0, from which its frozen weights follow), and
+what the adapter has of its own besides; for any other method the trained parameters under their own names. A few
+kilobytes beside the model.
 """
 
+from pathlib import Path
+
+from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.limits import one_line_errors
-from minilora.methods.lora import adapter_names, attach, lora_layers, make_factors, shape_of, target_layers
-from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.full import FullConfig
+from minilora.methods.lora import attach, make_factors, own_of, shape_of, target_layers
 from minilora.methods.registry import KINDS, apply_method, described
-from minilora.methods.selection import method_of, new_parameters
+from minilora.methods.selection import copies, method_of, new_parameters, plain
+from minilora.methods.switching import (
+    Adapters,
+    active_parameters,
+    adapter_names,
+    adapters_of,
+    base_in_place,
+    base_parameters,
+    check_all_own,
+    check_new_name,
+    lora_layers,
+    refuse_merged,
+    set_adapter,
+)
 from minilora.models.weights_id import arrays_id
+from minilora.parameter import Module
 
 
-def save_adapter(model, path, *, name=None):
-    """Write what the model's method has learned, and which base it belongs to, to a safetensors file.
+def save_adapter(model: Module, path: str | Path, *, name: str | None = None) -> None:
+    """Write what an adapter has learned, and which base it belongs to, to a safetensors file.
 
     Parameters
     ----------
     model : Module
     path : str or Path
     name : str, optional
-        A LoRA adapter; if not given, the active one, or what the model's other method has trained.
+        The active adapter, if not given; or, if there is none, what full fine-tuning has trained.
 
     Raises
     ------
     ValueError
-        If there is no such adapter, and no method.
+        If there is no such adapter; or if the model trains what is no part of the active one.
     """
-    config = method_of(model)
-    if name is None and config is not None and not isinstance(config, LoRAConfig):
-        arrays = {parameter: p.data for parameter, p in model.named_parameters() if p.trainable}
+    adapters = adapters_of(model)
+    which = name if name is not None else adapters.active
+    if which is None and isinstance(method_of(model), FullConfig):
+        arrays, config = {p: q.data for p, q in base_parameters(model).items()}, FullConfig()
+    elif which in adapters.named:
+        if which == adapters.active:
+            check_all_own(model)
+        arrays, config = _arrays_of(model, which), adapters.named[which].config
     else:
-        arrays, config = _lora_arrays(model, name)
+        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     save_arrays(path, arrays, {**described(config), "base": _base_id(model, arrays)})
 
 
+def _arrays_of(model, name):
+    """What the file of an adapter holds, by name."""
+    layers = {plain(path): layer for path, layer in lora_layers(model).items() if name in layer.adapters}
+    arrays = {f"{p}.{letter}": a for p, layer in layers.items() for letter, a in layer.adapters[name].arrays().items()}
+    if layers:  # LoRA that came from elsewhere may have no head of its own: it belongs to the base's then
+        new = new_parameters(model).keys() - {f"{path}.W" for path in layers}
+        arrays |= {path: p.data for path, p in base_parameters(model).items() if path in new}
+    return arrays | {path: p.data for path, p in adapters_of(model).named[name].own_parameters().items()}
+
+
 def _base_id(model, learned):
-    """An id of the weights that stay as they are: all but `learned`, under the names that a plain model has for them.
+    """An id of the weights that stay as they are: those of the base without `learned`, by their paths in the base.
 
     Parameters
     ----------
@@ -45,38 +78,25 @@ def _base_id(model, learned):
     learned : container of str
         The names of what an adapter's file holds.
     """
-    layers = lora_layers(model)
-    factors = {f"{path}.{name}" for path, layer in layers.items() for name, _ in layer.members() if name != "base"}
-    frozen = {name: p.data for name, p in model.named_parameters() if name not in factors and name not in learned}
-    frozen |= {f"{path}.base.W": layer.frozen_W for path, layer in layers.items()}
-    return arrays_id({name.replace(".base.", "."): array for name, array in frozen.items()})
-
-
-def _lora_arrays(model, name):
-    arrays, config = {}, None
-    for layer_path, layer in lora_layers(model).items():
-        factors = layer.adapters.get(name or layer.active)
-        if factors is not None:
-            arrays |= {f"{layer_path}.{letter}": array for letter, array in factors.arrays().items()}
-            config = factors.config
-    if config is None:
-        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
-    return arrays | {path: p.data for path, p in new_parameters(model).items()}, config
+    base = {path: p.data for path, p in base_parameters(model).items()}
+    with base_in_place(model):
+        base |= {f"{plain(path)}.W": layer.frozen_W for path, layer in lora_layers(model).items()}
+    return arrays_id({path: array for path, array in base.items() if path not in learned})
 
 
 @one_line_errors()
-def load_adapter(model, path, *, name="default", other_base=False):
+def load_adapter(model: Module, path: str | Path, *, name: str | None = None, other_base: bool = False) -> None:
     """Put what is in a file into a model, make it what is active and trained, and freeze everything else.
 
-    LoRA comes beside the base, under a name. Adapters and a prefix come into the model; BitFit, FT-top-k and full
-    fine-tuning take the place of the base's own values.
+    It comes beside the base, under a name: `set_adapter` switches it. But full fine-tuning takes the place of the
+    base's own values.
 
     Parameters
     ----------
     model : Module
     path : str or Path
-    name : str
-        For LoRA.
+    name : str, optional
+        "default" for LoRA, if not given; the kind of method for others, such as "bitfit".
     other_base : bool
         Take it also where the model's frozen weights are not those beside which it was trained: what comes out is
         then neither what was trained nor measured.
@@ -89,17 +109,25 @@ def load_adapter(model, path, *, name="default", other_base=False):
     """
     arrays, about = load_arrays(path, *KINDS)
     kind = about["kind"]
+    if kind == "full":
+        refuse_merged(model)
+    else:
+        name = name if name is not None else "default" if kind == "lora" else kind
+        check_new_name(model, name)
     try:
         config = KINDS[kind][0](**about["config"])
         if kind == "lora":
-            layers = target_layers(model, config)
-            expected = _lora_shapes(model, layers, config)
+            with base_in_place(model):
+                layers = target_layers(model, config)
+            own = own_of(model, config, layers)
+            expected = _lora_shapes(layers, config) | {path: p.data.shape for path, p in own.items()}
         else:
             expected = _trained_shapes(model, config)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         title = {"lora": "LoRA"}.get(kind, kind)
         raise ValueError(f"{path} has no {title} configuration that fits this model: {error}") from None
     _check_arrays(arrays, expected, path)
+    check_finite(arrays, path)
     if not other_base and about.get("base") not in (None, _base_id(model, expected)):  # older files do not say
         raise ValueError(
             f"{path} was trained on another base: this {type(model).__name__} has the same shapes, but other weights "
@@ -108,13 +136,13 @@ def load_adapter(model, path, *, name="default", other_base=False):
     if kind == "lora":
         factors = {}
         for layer_path, layer in layers.items():
-            own = {letter: arrays[f"{layer_path}.{letter}"] for letter in _letters(config)}
-            factors[layer_path] = make_factors(layer_path, layer, config, **own)
-        attach(model, factors, name)
-        learned = new_parameters(model)
+            letters = {letter: arrays[f"{layer_path}.{letter}"] for letter in _letters(config)}
+            factors[layer_path] = make_factors(layer_path, layer, config, **letters)
+        attach(model, name, config, factors, copies(own))
+        learned = adapters_of(model).named[adapters_of(model).active].own_parameters()
     else:
-        apply_method(model, config)
-        learned = {p.name: p for p in model.trainable_parameters()}
+        apply_method(model, config, name=name)
+        learned = active_parameters(model) or base_parameters(model)
     for parameter, p in learned.items():
         p.data[...] = model.xp.asarray(arrays[parameter].astype(p.data.dtype))
 
@@ -137,19 +165,21 @@ def _letters(config):
     return ("A", "B", *(("m",) if config.dora else ()), *(("A0", "B0") if config.init == "pissa" else ()))
 
 
-def _lora_shapes(model, layers, config):
+def _lora_shapes(layers, config):
     expected = {}
     for path, layer in layers.items():
         (O, I), r = shape_of(layer), config.rank_of(path)
         shapes = {"A": (r, I), "B": (O, r), "m": (O,), "A0": (r, I), "B0": (O, r)}
         expected |= {f"{path}.{letter}": shapes[letter] for letter in _letters(config)}
-    return expected | {path: p.data.shape for path, p in new_parameters(model).items()}
+    return expected
 
 
 def _trained_shapes(model, config):
     trial = model.replica()  # on the model's own arrays; what is put into it is not put into the model
+    set_adapter(trial, None)
+    trial.adapters = Adapters()  # in which no name is taken
     apply_method(trial, config)
-    return {path: p.data.shape for path, p in trial.named_parameters() if p.trainable}
+    return {path: p.data.shape for path, p in (active_parameters(trial) or base_parameters(trial)).items()}
 
 
 def _check_arrays(arrays, expected, path):

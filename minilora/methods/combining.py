@@ -6,13 +6,18 @@ Each delta_W_i = s_i B_i A_i is a product, so a sum of them is the product of wh
     average       s (sum_i w_i B_i) (sum_j w_j A_j)            =   s sum_ij w_i w_j B_i A_j     of rank r
 
 The second has the cross terms B_1 A_2 and B_2 A_1, which nobody has learned, and w_i^2 where w_i belongs.
+
+What an adapter has of its own besides, such as a head, adds up in the same way: by its difference to the base's.
 """
 
 import numpy
 
 from minilora.arrays.backend import get_xp, to_numpy
-from minilora.methods.lora import adapter_names, attach, lora_layers, make_factors, refuse_merged, shape_of
+from minilora.methods.lora import attach, make_factors, shape_of
 from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.selection import new_parameters
+from minilora.methods.switching import adapters_of, base_parameters, lora_layers, lora_names, refuse_merged
+from minilora.parameter import Parameter
 
 HOW = ("concatenate", "average")
 
@@ -48,10 +53,30 @@ def combine_adapters(model, names, weights, *, how="concatenate", name="combined
             O, I = shape_of(layers[path])
             raise ValueError(f"the ranks of {list(names)} are {rank} together at {path}, whose W is {O} x {I}")
     # alpha = r, so that the scale, which is in B already, is 1
+    own = _combine_own(model, names, weights)
     config = LoRAConfig(
-        rank=max(ranks.values()), alpha=1.0, targets=tuple(ranks), rank_pattern=ranks, alpha_pattern=ranks
+        rank=max(ranks.values()),
+        alpha=1.0,
+        targets=tuple(ranks),
+        rank_pattern=ranks,
+        alpha_pattern=ranks,
+        besides=tuple(path for path in own if path not in new_parameters(model)),
     )
-    attach(model, {path: make_factors(path, layers[path], config, A, B) for path, (B, A) in combined.items()}, name)
+    factors = {path: make_factors(path, layers[path], config, A, B) for path, (B, A) in combined.items()}
+    attach(model, name, config, factors, own)
+
+
+def _combine_own(model, names, weights):
+    """The sum for what the adapters have of their own besides: p + sum_i w_i (p_i - p), where p is the base's."""
+    combined = {}
+    for path, base in base_parameters(model).items():
+        owners = [(weight, adapters_of(model).named[name].parts.get(path)) for name, weight in zip(names, weights)]
+        owners = [(float(weight), own.data) for weight, own in owners if own is not None]
+        if len(owners) == 1 and owners[0][0] == 1.0:
+            combined[path] = Parameter(owners[0][1].copy())  # to the bit
+        elif owners:
+            combined[path] = Parameter(base.data + sum(weight * (own - base.data) for weight, own in owners))
+    return combined
 
 
 def combination_error(model, names, weights):
@@ -86,11 +111,11 @@ def combination_error(model, names, weights):
 
 def _combine(model, names, weights, how):
     """B, scale included, and A of the combination: a dict of path to (B, A)."""
-    known = adapter_names(model)
+    known = lora_names(model)
     if how not in HOW:
-        raise ValueError(f"how was {how!r}; it may be one of {', '.join(map(repr, HOW))}")
+        raise ValueError(f"how was {how!r}; it must be one of {', '.join(map(repr, HOW))}")
     if isinstance(names, str) or not names or any(name not in known for name in names):
-        raise ValueError(f"names was {names!r}; it may be several of the model's adapters, {known}")
+        raise ValueError(f"names was {names!r}; it must be several of the model's adapters, {known}")
     if len(weights) != len(names):
         raise ValueError(f"weights were {len(weights)}; there must be one for each of the {len(names)} names")
     combined = {}

@@ -1,12 +1,16 @@
 """Fine-tuning of what the model has: all of it, its last blocks, or its bias vectors. What LoRA is compared with.
 
 And, as the control for them all, of nothing that was pretrained: the new head alone.
+
+Full fine-tuning changes the base itself. The others train copies, which stand in the base's places while the method is
+the active one (`switching.py`).
 """
 
 from dataclasses import dataclass
 
-from minilora.methods.lora import set_adapter
-from minilora.methods.selection import block_paths, check_integer, new_parameters, train_only
+from minilora.methods.selection import block_paths, check_integer, copies, new_parameters, plain, train_only
+from minilora.methods.switching import NamedAdapter, add_adapter, base_parameters, check_new_name, set_adapter
+from minilora.parameter import Module
 
 
 @dataclass(frozen=True)
@@ -43,44 +47,54 @@ class HeadConfig:
     """Nothing that was pretrained is trained: only the new head, which every other method trains too."""
 
 
-def apply_full(model):
+def apply_full(model: Module) -> None:
     """Make every parameter of a model trainable, in place. An adapter, if there is one, is switched off."""
     set_adapter(model, None)
     train_only(model, model.parameters(), FullConfig())
 
 
-def apply_top_k(model, k=2):
-    """Make the last k blocks of a model trainable, in place, and nothing else. See `TopKConfig`.
+def apply_top_k(model: Module, k: int = 2, *, name: str = "top-k") -> None:
+    """Train copies of the last k blocks of a model, in their places, and nothing else. See `TopKConfig`.
 
     Raises
     ------
     ValueError
-        If the model has fewer blocks.
+        If the model has fewer blocks, or an adapter of this name.
     """
     config, blocks = TopKConfig(k), block_paths(model)
     if k > len(blocks):
-        raise ValueError(f"k was {k}; it may be from 1 to {len(blocks)}, the number of blocks")
-    set_adapter(model, None)
-    last = tuple(f"{path}." for path in blocks[-k:])
-    train_only(model, [p for path, p in model.named_parameters() if path.startswith(last)], config)
+        raise ValueError(f"k was {k}; it must be from 1 to {len(blocks)}, the number of blocks")
+    last = tuple(f"{plain(path)}." for path in blocks[-k:])
+    _train_copies(model, name, config, lambda path: path.startswith(last))
 
 
-def apply_bitfit(model):
-    """Make the bias vectors of a model trainable, in place, and nothing else. An adapter is switched off."""
-    set_adapter(model, None)
-    biases = [p for path, p in model.named_parameters() if path.rsplit(".", 1)[-1] == "bias"]
-    train_only(model, biases, BitFitConfig())
-
-
-def apply_head(model):
-    """Freeze a model, in place, but for its new parts. An adapter is switched off.
+def apply_bitfit(model: Module, *, name: str = "bitfit") -> None:
+    """Train copies of the bias vectors of a model, in their places, and nothing else.
 
     Raises
     ------
     ValueError
-        If it has none: only a classifier has a head that no pretraining has seen.
+        If the model has an adapter of this name.
+    """
+    _train_copies(model, name, BitFitConfig(), lambda path: path.rsplit(".", 1)[-1] == "bias")
+
+
+def apply_head(model: Module, *, name: str = "head") -> None:
+    """Train copies of a model's new parts, in their places, and nothing else.
+
+    Raises
+    ------
+    ValueError
+        If it has none: only a classifier has a head that no pretraining has seen. Or if it has an adapter of this name.
     """
     if not new_parameters(model):
-        raise ValueError(f"model was a {type(model).__name__}, which has no new head; it may be a classifier")
-    set_adapter(model, None)
-    train_only(model, [], HeadConfig())
+        raise ValueError(f"model was a {type(model).__name__}, which has no new head; it must be a classifier")
+    _train_copies(model, name, HeadConfig(), lambda path: False)
+
+
+def _train_copies(model, name, config, chosen):
+    """Give a model an adapter that has copies of the chosen parameters, by their paths in the base, and of new ones."""
+    check_new_name(model, name)
+    new = new_parameters(model)
+    own = {path: p for path, p in base_parameters(model).items() if chosen(path) or path in new}
+    add_adapter(model, name, NamedAdapter(config, copies(own)))

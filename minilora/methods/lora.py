@@ -22,8 +22,18 @@ from minilora.layers import (
     pissa_start,
 )
 from minilora.methods.lora_config import LoRAConfig, fits
-from minilora.methods.selection import method_of, train_only
-from minilora.parameter import Parameter
+from minilora.methods.selection import copies, new_parameters
+from minilora.methods.switching import (
+    NamedAdapter,
+    adapter_names,
+    add_adapter,
+    base_in_place,
+    base_parameters,
+    check_new_name,
+    lora_layers,
+    set_adapter,
+)
+from minilora.parameter import Module, Parameter
 
 
 def target_layers(model, config):
@@ -49,7 +59,7 @@ def target_layers(model, config):
         O, I = shape_of(layer)
         if config.rank_of(path) > min(O, I):
             raise ValueError(
-                f"rank was {config.rank_of(path)} for {path}, whose W is {O} x {I}; it may be from 1 to {min(O, I)}"
+                f"rank was {config.rank_of(path)} for {path}, whose W is {O} x {I}; it must be from 1 to {min(O, I)}"
             )
     return chosen
 
@@ -64,10 +74,11 @@ def base_of(layer):
     return layer.base if isinstance(layer, LoRALinear) else layer
 
 
-def apply_lora(model, config, *, rng, name="default"):
+def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator, name: str = "default") -> None:
     """Add an adapter to a model, in place, make it the active one, and freeze everything else.
 
-    The first adapter wraps each target in a `LoRALinear`; a further one, under another `name`, is put beside it.
+    The first adapter wraps each target in a `LoRALinear`; a further one, under another `name`, is put beside it. What
+    is new in the model, such as a classifier's head, and what `config.besides` names, each adapter has for its own.
 
     Parameters
     ----------
@@ -80,11 +91,48 @@ def apply_lora(model, config, *, rng, name="default"):
     Raises
     ------
     ValueError
-        If a target or rank does not fit the model, the name is taken, or an adapter is merged. The model is unchanged.
+        If a name or rank does not fit the model, the name is taken, or an adapter is merged. The model is unchanged.
     """
-    layers = target_layers(model, config)
-    factors = {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}
-    attach(model, factors, name)
+    check_new_name(model, name)
+    with base_in_place(model):
+        layers = target_layers(model, config)
+        parts = copies(own_of(model, config, layers))
+        factors = {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}
+    attach(model, name, config, factors, parts)
+
+
+def own_of(model: Module, config: LoRAConfig, layers) -> dict[str, Parameter]:
+    """What an adapter has a copy of, besides its A and B: the model's new parts, and what `config.besides` names.
+
+    Parameters
+    ----------
+    model : Module
+    config : LoRAConfig
+    layers : container of str
+        The paths of the adapted layers. Their W is frozen.
+
+    Raises
+    ------
+    ValueError
+        If a name fits nothing, or a W that is adapted.
+    """
+    base = base_parameters(model)
+    frozen = {f"{path}.W" for path in layers}
+    own = new_parameters(model).keys() - frozen
+    for name in config.besides:
+        found = {path for path in base if any(fits(name, part) for part in with_parents(path))}
+        if not found:
+            raise ValueError(f"besides named {name!r}, which is no parameter or part of this model")
+        if adapted := sorted(found & frozen):
+            raise ValueError(f"besides named {name!r}, which holds {adapted[0]}; this stays frozen, beside its A and B")
+        own |= found
+    return {path: p for path, p in base.items() if path in own}  # in the model's order
+
+
+def with_parents(path: str) -> list[str]:
+    """A path, and those of all that it is in, from the outermost: "a", "a.b", "a.b.c" for "a.b.c"."""
+    parts = path.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
 
 
 def _draw_factors(path, layer, config, rng):
@@ -126,13 +174,21 @@ def _scale(path, config):
     return lora_scale(config.alpha_of(path), config.rank_of(path), config.rslora)
 
 
-def attach(model, factors, name):
-    """Give the layers at the paths in `factors` an adapter called `name`, activate it, freeze everything else."""
-    refuse_merged(model)
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"name was {name!r}; it may be any text of at least one character")
-    if name in adapter_names(model):
-        raise ValueError(f"name was {name!r}; the model has an adapter of this name already")
+def attach(model: Module, name: str, config: LoRAConfig, factors: dict, parts: dict[str, Parameter]) -> None:
+    """Give a model an adapter, activate it, and freeze everything else.
+
+    Parameters
+    ----------
+    model : Module
+    name : str
+    config : LoRAConfig
+    factors : dict of str to LoRAFactors
+        By the path of the layer in the base.
+    parts : dict of str to Parameter
+        What the adapter has of its own besides, by the path in the base.
+    """
+    check_new_name(model, name)
+    set_adapter(model, None)
     layers = dict(model.named_modules())
     for path, factor in factors.items():
         layer = layers[path]
@@ -140,51 +196,10 @@ def attach(model, factors, name):
             layer = LoRALinear(layer)
             model.replace(path, layer)
         layer.adapters[name] = factor
-    set_adapter(model, name)
+    add_adapter(model, name, NamedAdapter(config, parts))
 
 
-def lora_layers(model):
-    """The layers that hold adapters: a dict of path to LoRALinear."""
-    return {path: layer for path, layer in model.named_modules() if isinstance(layer, LoRALinear)}
-
-
-def adapter_names(model):
-    """The names of all adapters, layer by layer; within a layer in the order in which they came."""
-    return list(dict.fromkeys(name for layer in lora_layers(model).values() for name in layer.adapters))
-
-
-def set_adapter(model, name):
-    """Make the adapter called `name` the active one, and freeze everything else; or, with None, switch adapters off.
-
-    Without an adapter the model is its base, to the bit.
-
-    Raises
-    ------
-    ValueError
-        If there is no adapter of this name (the message lists them), or one is merged.
-    """
-    refuse_merged(model)
-    if name is not None and name not in adapter_names(model):
-        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}")
-    layers = lora_layers(model).values()
-    for layer in layers:
-        layer.active = name if name in layer.adapters else None
-        for factors in layer.adapters.values():
-            factors.freeze()
-    if name is None:
-        _forget_lora(model)
-    else:
-        chosen = [layer.factors for layer in layers if layer.active is not None]
-        train_only(model, [p for factors in chosen for p in factors.parameters()], chosen[0].config)
-
-
-def refuse_merged(model):
-    """Raise a ValueError if an adapter is merged."""
-    if any(layer.merged for layer in lora_layers(model).values()):
-        raise ValueError("an adapter is merged into the model; call unmerge_lora(model) first")
-
-
-def merge_lora(model):
+def merge_lora(model: Module) -> None:
     """Replace each adapted W by W + delta_W: the adapted model at exactly the base's cost. The frozen W is kept.
 
     Raises
@@ -199,20 +214,7 @@ def merge_lora(model):
         layer.merge()
 
 
-def unmerge_lora(model):
+def unmerge_lora(model: Module) -> None:
     """Put every frozen W back, to the bit."""
     for layer in lora_layers(model).values():
         layer.unmerge()
-
-
-def remove_lora(model):
-    """Put each adapted layer's own Linear back in its place. What is merged stays merged: W + delta_W, for good."""
-    for path, layer in lora_layers(model).items():
-        model.replace(path, layer.base)
-    _forget_lora(model)
-
-
-def _forget_lora(model):
-    if isinstance(method_of(model), LoRAConfig):
-        model.method = None
-    model.name_parameters()

@@ -9,10 +9,13 @@ the two drawbacks that the paper names (section 3); the other is that they are h
 
 from dataclasses import dataclass
 
+import numpy
+
 from minilora.layers import Embedding, Prefix
-from minilora.methods.lora import set_adapter
-from minilora.methods.selection import check_integer, train_only
+from minilora.methods.selection import check_integer
+from minilora.methods.switching import NamedAdapter, add_adapter, check_new_name, set_adapter
 from minilora.models import GPT
+from minilora.parameter import Module
 
 KINDS = ("embedding", "layer")
 
@@ -37,14 +40,14 @@ class PrefixConfig:
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise ValueError(f"kind was {self.kind!r}; it may be one of {', '.join(map(repr, KINDS))}")
+            raise ValueError(f"kind was {self.kind!r}; it must be one of {', '.join(map(repr, KINDS))}")
         check_integer("before", self.before, least=0)
         check_integer("after", self.after, least=0)
         if self.before + self.after == 0:
-            raise ValueError("before and after were 0; at least one of them may be above")
+            raise ValueError("before and after were 0; at least one of them must be above")
 
 
-def apply_prefix(model, config, *, rng):
+def apply_prefix(model: Module, config: PrefixConfig, *, rng: numpy.random.Generator, name: str = "prefix") -> None:
     """Give a decoder a prefix, in place, and freeze everything else.
 
     Parameters
@@ -53,24 +56,24 @@ def apply_prefix(model, config, *, rng):
     config : PrefixConfig
     rng : numpy.random.Generator
         Draws tokens of the vocabulary, whose activations are those that the prefix starts with.
+    name : str
 
     Raises
     ------
     ValueError
-        If the model is no GPT, has a prefix already, or has no room for it. The model is unchanged.
+        If the model is no GPT, has no room for the prefix, or has an adapter of this name. The model is unchanged.
     """
     if not isinstance(model, GPT):
         raise ValueError(f"model was a {type(model).__name__}; prefix tuning needs a decoder, a GPT")
     n, limit = config.before + config.after, model.config.n_positions
-    if model.prefix.length:
-        raise ValueError("the model has a prefix already; apply one to a model that was loaded anew")
     if n >= limit:
-        raise ValueError(f"before + after was {n}; it may be from 1 to {limit - 1}, for n_positions is {limit}")
+        raise ValueError(f"before + after was {n}; it must be from 1 to {limit - 1}, for n_positions is {limit}")
+    check_new_name(model, name)
     set_adapter(model, None)
     tables = _start(model, rng.integers(0, model.config.vocab_size, n))
     tables = tables[:1] if config.kind == "embedding" else tables
-    model.prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
-    train_only(model, model.prefix.parameters(), config)
+    prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
+    add_adapter(model, name, NamedAdapter(config, {"prefix": prefix}))
 
 
 def _start(model, ids):

@@ -7,6 +7,7 @@ save_adapter(model, path); load_adapter(other_model, path)
 """
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy
 
@@ -24,6 +25,7 @@ from minilora.methods.full import (
 from minilora.methods.lora import apply_lora
 from minilora.methods.lora_config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.parameter import Module
 
 # LoRA and its variants, then the paper's baselines. LoRA+ is LoRA with another optimizer: TrainConfig.lr_ratio_B.
 METHODS = {
@@ -47,14 +49,16 @@ KINDS = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (AdapterConfig, apply_adapter),
     "prefix": (PrefixConfig, apply_prefix),
-    "bitfit": (BitFitConfig, lambda model, config, rng: apply_bitfit(model)),
-    "top-k": (TopKConfig, lambda model, config, rng: apply_top_k(model, config.k)),
+    "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),
+    "top-k": (TopKConfig, lambda model, config, rng, **name: apply_top_k(model, config.k, **name)),
     "full": (FullConfig, lambda model, config, rng: apply_full(model)),
-    "head": (HeadConfig, lambda model, config, rng: apply_head(model)),  # the control, no method: not in METHODS
+    "head": (HeadConfig, lambda model, config, rng, **name: apply_head(model, **name)),  # the control: not in METHODS
 }
 
 
-def apply_method(model, method, *, rng=None):
+def apply_method(
+    model: Module, method: Any, *, rng: numpy.random.Generator | None = None, name: str | None = None
+) -> None:
     """Adapt a model by any method, in place: what the method trains is trainable, and nothing else.
 
     Parameters
@@ -64,6 +68,9 @@ def apply_method(model, method, *, rng=None):
         A name in METHODS, or a configuration such as ``TopKConfig(k=3)``.
     rng : numpy.random.Generator, optional
         Draws what is new in the model; a generator of seed 0, if not given.
+    name : str, optional
+        What the adapter is called: "default" for LoRA, if not given; the kind of method for others, such as "bitfit".
+        Full fine-tuning has no name, for it changes the base itself.
 
     Raises
     ------
@@ -72,7 +79,8 @@ def apply_method(model, method, *, rng=None):
     """
     config = configuration(method)
     _, apply = KINDS[kind_of(config)]
-    apply(model, config, rng=rng or numpy.random.default_rng(0))
+    options = {} if name is None else {"name": name}
+    apply(model, config, rng=rng or numpy.random.default_rng(0), **options)
 
 
 def configuration(method):
@@ -85,7 +93,9 @@ def configuration(method):
     """
     config = METHODS.get(method) if isinstance(method, str) else method
     if type(config) not in {config_type for config_type, _ in KINDS.values()}:
-        raise ValueError(f"method was {method!r}; it may be a configuration, or one of {', '.join(map(repr, METHODS))}")
+        raise ValueError(
+            f"method was {method!r}; it must be a configuration, or one of {', '.join(map(repr, METHODS))}"
+        )
     return config
 
 

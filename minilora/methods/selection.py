@@ -1,29 +1,38 @@
 """What every method ends with: these parameters are trained, and nothing else."""
 
+from minilora.parameter import Parameter
+
 
 def train_only(model, parameters, method):
-    """Make `parameters` trainable, and the model's new parts; freeze everything else, and remember the method.
+    """Make `parameters` trainable, freeze everything else, and remember the method.
 
     Parameters
     ----------
     model : Module
-        A model may have an attribute ``new_parts``, the names of members that no pretraining has seen, such as a
-        classification head. Every method trains them, and its file holds them.
     parameters : iterable of Parameter
     method : dataclass or None
         The method's configuration: what `method_of` answers, and `save_adapter` writes.
     """
     model.freeze()
-    for p in (*parameters, *new_parameters(model).values()):
+    for p in parameters:
         p.trainable = True
     model.method = method
     model.name_parameters()
 
 
 def new_parameters(model):
-    """The parameters of the model's new parts: a dict of path to Parameter, empty for most models."""
+    """The parameters of the model's new parts, by their paths in the base: empty for most models.
+
+    A model may have an attribute ``new_parts``, the names of members that no pretraining has seen, such as a
+    classification head. Every method trains a copy of its own, and its file holds it.
+    """
     parts = tuple(f"{part}." for part in getattr(model, "new_parts", ()))
-    return {path: p for path, p in model.named_parameters() if path.startswith(parts)}
+    return {plain(path): p for path, p in model.named_parameters() if path.startswith(parts)}
+
+
+def plain(path: str) -> str:
+    """The path in the base of what has this path in the adapted model."""
+    return path.replace(".base.", ".")
 
 
 def method_of(model):
@@ -43,7 +52,12 @@ def place(model, values):
     return array
 
 
+def copies(parameters):
+    """A Parameter with a copy of the values of each, to be trained in its place: a dict of path to Parameter."""
+    return {path: Parameter(p.data.copy()) for path, p in parameters.items()}
+
+
 def check_integer(name, value, least=1):
     """Raise a ValueError, naming the argument, unless it is an integer of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} was {value!r}; it may be an integer of at least {least}")
+        raise ValueError(f"{name} was {value!r}; it must be an integer of at least {least}")

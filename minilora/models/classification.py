@@ -6,12 +6,13 @@ RoBERTa's activation is tanh. DeBERTa calls dense and its activation, the exact 
 from dataclasses import replace
 from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp, on_host
+from minilora.arrays.backend import on_host
+from minilora.layers import Activation
+from minilora.models.checks import check_field
 from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
 from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta
-from minilora.models.shape import check_field
 from minilora.ops import (
     CrossEntropyCache,
     GeluCache,
@@ -20,10 +21,6 @@ from minilora.ops import (
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
-    gelu_exact_backward,
-    gelu_exact_forward,
-    tanh_backward,
-    tanh_forward,
 )
 from minilora.parameter import Module
 
@@ -42,20 +39,19 @@ class ClassificationHead(Module):
     ----------
     dense : Linear, C -> C
     out_proj : Linear, C -> n_classes
-    activation : {"tanh", "gelu"}
-        RoBERTa's, or DeBERTa's: the exact GELU.
+    activation : str
+        "tanh", RoBERTa's, or "gelu", DeBERTa's.
     """
 
-    def __init__(self, dense, out_proj, activation):
+    def __init__(self, dense, out_proj, activation: str):
         self.dense = dense
+        self.activation = Activation(activation)
         self.out_proj = out_proj
-        self.activation = activation
 
     def forward(self, x, rng=None):
         """(N, T, C) -> (N, n_classes)"""
         h, dense_cache = self.dense.forward(x[:, 0], rng)  # (N, T, C) -> (N, C)
-        activation_forward = tanh_forward if self.activation == "tanh" else gelu_exact_forward
-        h, activation_cache = activation_forward(h)
+        h, activation_cache = self.activation.forward(h)
         logits, out_cache = self.out_proj.forward(h, rng)  # (N, C) -> (N, n_classes)
         return logits, ClassificationHeadCache(x.shape, dense_cache, activation_cache, out_cache)
 
@@ -63,11 +59,9 @@ class ClassificationHead(Module):
         """(N, n_classes) -> (N, T, C)"""
         # forward: logits = out_proj(activation(dense(x[:, 0])))   so
         dh = self.out_proj.backward(dlogits, cache.out_proj)  # (N, n_classes) -> (N, C)
-        activation_backward = tanh_backward if self.activation == "tanh" else gelu_exact_backward
-        dh = activation_backward(dh, cache.activation)
-        dh = self.dense.backward(dh, cache.dense)
-        dx = get_xp(dh=dh).zeros(cache.shape, dtype=dh.dtype)  # (N, T, C), zero at every position but the first
-        dx[:, 0] = dh
+        dh = self.activation.backward(dh, cache.activation)
+        dx = self.xp.zeros(cache.shape, dtype=dh.dtype)  # (N, T, C), zero at every position but the first
+        dx[:, 0] = self.dense.backward(dh, cache.dense)
         return dx
 
 

@@ -17,66 +17,49 @@ from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
 from minilora.layers.conv_layer import ConvLayerCache, hide_padding
 from minilora.layers.post_ln_block import PostLNBlockCache
+from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.model import lowest_to_differentiate
-from minilora.models.shape import check_eps, check_heads, check_sizes
 from minilora.ops import EmbeddingCache, LayerNormCache, relative_rows
 
 
-@dataclass(frozen=True)
-class DebertaConfig:
-    """The shape of a DeBERTa.
+@dataclass(frozen=True, kw_only=True)
+class DebertaConfig(ModelConfig):
+    """The shape of a DeBERTa: the fields of ModelConfig, and these.
 
     Parameters
     ----------
-    vocab_size : int
-        V.
-    n_layer : int
-        L.
-    d_model : int
-        C.
-    n_head : int
-        H, which divides C.
-    d_mlp : int, optional
-        F; 4 C if not given.
+    layer_norm_eps : float
     n_buckets : int
         Buckets for distances, to either side, at least 2: there are M = 2 n_buckets relative embeddings.
     max_distance : int
         The distance from which on all are alike, more than n_buckets / 2 + 1. It does not limit T.
     conv_kernel_size : int
         S, which is odd; 0 for a model without the convolution.
-    layer_norm_eps : float
     n_classes : int
         The classes that `DebertaForClassification` tells apart.
     """
 
-    vocab_size: int
-    n_layer: int
-    d_model: int
-    n_head: int
-    d_mlp: int | None = None
+    layer_norm_eps: float = 1e-7
     n_buckets: int = 256
     max_distance: int = 512
     conv_kernel_size: int = 3
-    layer_norm_eps: float = 1e-7
     n_classes: int = 2
 
     def __post_init__(self):
-        if self.d_mlp is None:
-            object.__setattr__(self, "d_mlp", 4 * self.d_model)
-        check_sizes(self, ("vocab_size", "n_layer", "d_model", "n_head", "d_mlp", "max_distance", "n_classes"))
-        check_sizes(self, ("n_buckets",), least=2)
-        check_sizes(self, ("conv_kernel_size",), least=0)
-        if self.max_distance <= self.n_buckets // 2 + 1:
+        super().__post_init__()
+        self._check_sizes("max_distance", "n_classes")
+        self._check_sizes("n_buckets", least=2)
+        self._check_sizes("conv_kernel_size", least=0)
+        least = self.n_buckets // 2 + 2
+        if self.max_distance < least:
             raise ValueError(
-                f"max_distance was {self.max_distance}; with n_buckets = {self.n_buckets} "
-                f"it may be an integer of at least {self.n_buckets // 2 + 2}"
+                f"max_distance was {self.max_distance}; "
+                f"with n_buckets = {self.n_buckets} it must be an integer of at least {least}"
             )
         if self.conv_kernel_size and self.conv_kernel_size % 2 == 0:
-            raise ValueError(f"conv_kernel_size was {self.conv_kernel_size}; it may be odd, or 0 for no convolution")
-        check_eps(self)
-        check_heads(self)
+            raise ValueError(f"conv_kernel_size was {self.conv_kernel_size}; it must be odd, or 0 for no convolution")
 
 
 class DebertaCache(NamedTuple):
@@ -107,7 +90,7 @@ class Deberta(Encoder):
 
         def block():
             attn = DisentangledSelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head)
-            mlp = MLP(new.linear(C, F), new.linear(F, C), gelu="exact")
+            mlp = MLP(new.linear(C, F), new.linear(F, C), "gelu")
             return DebertaBlock(attn, new.layernorm(C, eps), mlp, new.layernorm(C, eps))
 
         self.wte = new.embedding(config.vocab_size, C)

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from minilora.arrays.backend import on_host
+from minilora.models.checks import check_on_host
 from minilora.models.initial import NewLayers
 from minilora.models.model import Model
-from minilora.models.shape import check_on_host
 
 
 class Encoder(Model):

@@ -9,9 +9,10 @@ import numpy
 from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, Block, KeyValueCache, Prefix, SelfAttention
 from minilora.layers.block import BlockCache
+from minilora.models.checks import check_field, check_ids, check_on_host
+from minilora.models.config import ModelConfig
 from minilora.models.initial import NewLayers
 from minilora.models.model import Model, fields_of, lowest_to_differentiate
-from minilora.models.shape import check_eps, check_field, check_heads, check_ids, check_on_host, check_sizes
 from minilora.ops import (
     EmbeddingCache,
     LayerNormCache,
@@ -30,42 +31,21 @@ from minilora.ops import (
 )
 
 
-@dataclass(frozen=True)
-class GPTConfig:
-    """The shape of a GPT.
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig(ModelConfig):
+    """The shape of a GPT: the fields of ModelConfig, and one more.
 
     Parameters
     ----------
-    vocab_size : int
-        V.
     n_positions : int
         The longest sequence, T.
-    n_layer : int
-        L.
-    d_model : int
-        C.
-    n_head : int
-        H, which divides C.
-    d_mlp : int, optional
-        F; 4 C if not given.
-    layer_norm_eps : float
     """
 
-    vocab_size: int
     n_positions: int
-    n_layer: int
-    d_model: int
-    n_head: int
-    d_mlp: int | None = None
-    layer_norm_eps: float = 1e-5
 
     def __post_init__(self):
-        check_sizes(self, ("vocab_size", "n_positions", "n_layer", "d_model", "n_head"))
-        if self.d_mlp is None:
-            object.__setattr__(self, "d_mlp", 4 * self.d_model)
-        check_sizes(self, ("d_mlp",))
-        check_eps(self)
-        check_heads(self)
+        super().__post_init__()
+        self._check_sizes("n_positions")
 
 
 class GPTCache(NamedTuple):
@@ -109,7 +89,7 @@ class GPT(Model):
         def block():
             projections = *(new.linear(C, C) for _ in range(3)), new.linear(C, C, residual_std)
             attn = SelfAttention(*projections, config.n_head)
-            mlp = MLP(new.linear(C, F), new.linear(F, C, residual_std))
+            mlp = MLP(new.linear(C, F), new.linear(F, C, residual_std), "gelu_tanh")
             return Block(new.layernorm(C, eps), attn, new.layernorm(C, eps), mlp)
 
         self.wte = new.embedding(config.vocab_size, C)

@@ -4,7 +4,7 @@ import numpy
 
 from minilora.arrays.backend import choose_device, to_device
 from minilora.layers import Embedding, LayerNorm, Linear
-from minilora.models.shape import check_precision
+from minilora.models.checks import check_precision
 
 
 class NewLayers:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy
 
+from minilora.layers import Activation
+from minilora.models.checks import check_field
 from minilora.models.encoder import EncoderWithHead
 from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta, RobertaCache
-from minilora.models.shape import check_field
 from minilora.ops import (
     CrossEntropyCache,
     GeluCache,
@@ -21,8 +22,6 @@ from minilora.ops import (
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
-    gelu_exact_backward,
-    gelu_exact_forward,
     linear_dbias,
     linear_dW,
     linear_dx,
@@ -35,7 +34,7 @@ from minilora.parameter import Module, Parameter
 
 class MaskedLMHeadCache(NamedTuple):
     dense: LinearCache
-    gelu: GeluCache
+    activation: GeluCache
     ln: LayerNormCache
     decoder: LinearCache
 
@@ -54,6 +53,7 @@ class MaskedLMHead(Module):
 
     def __init__(self, dense, ln, W, bias):
         self.dense = dense
+        self.activation = Activation("gelu")
         self.ln = ln
         self.W = W
         self.bias = Parameter(bias)
@@ -61,10 +61,10 @@ class MaskedLMHead(Module):
     def forward(self, x, rng=None):
         """(..., C) -> (..., V)"""
         h, dense_cache = self.dense.forward(x, rng)  # (..., C) -> (..., C)
-        h, gelu_cache = gelu_exact_forward(h)
+        h, activation_cache = self.activation.forward(h)
         h, ln_cache = self.ln.forward(h)
         logits, decoder_cache = linear_forward(h, self.W.data, self.bias.data)  # (..., C) -> (..., V)
-        return logits, MaskedLMHeadCache(dense_cache, gelu_cache, ln_cache, decoder_cache)
+        return logits, MaskedLMHeadCache(dense_cache, activation_cache, ln_cache, decoder_cache)
 
     def backward(self, dlogits, cache):
         """(..., V) -> (..., C)"""
@@ -75,7 +75,7 @@ class MaskedLMHead(Module):
             self.bias.accumulate(linear_dbias(dlogits, cache.decoder))
         dh = linear_dx(dlogits, cache.decoder)  # (..., V) -> (..., C)
         dh = self.ln.backward(dh, cache.ln)
-        dh = gelu_exact_backward(dh, cache.gelu)
+        dh = self.activation.backward(dh, cache.activation)
         return self.dense.backward(dh, cache.dense)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from minilora.models.shape import check_ids, check_on_host
+from minilora.models.checks import check_ids, check_on_host
 from minilora.parameter import Module
 
 

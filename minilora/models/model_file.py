@@ -5,16 +5,17 @@ from dataclasses import asdict
 import numpy
 
 from minilora.arrays.backend import to_device, to_numpy
+from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.layers import Adapter, LoRALinear, Prefix
 from minilora.limits import one_line_errors
+from minilora.models.checks import check_precision
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import NoDraw
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
-from minilora.models.shape import check_precision
 
 KINDS = {  # what a file may hold: the model and its configuration
     "gpt": (GPT, GPTConfig),
@@ -54,6 +55,7 @@ def save_model(model, path, *, dtype=None, **about):
     if any(isinstance(m, Adapter) or (isinstance(m, Prefix) and m.length) for _, m in model.named_modules()):
         raise ValueError("the model holds what cannot be merged, adapters or a prefix: save_adapter saves them")
     arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
+    check_finite(arrays, path)
     save_arrays(path, arrays, {**about, "kind": kind, "config": asdict(model.config)})
 
 
@@ -113,4 +115,5 @@ def fill(model, arrays, device):
     parameters = dict(model.named_parameters())
     for name, array in arrays:
         p = parameters[name]
+        check_finite({name: array}, f"the file of this {type(model).__name__}")
         p.data = to_device(numpy.array(array, dtype=p.data.dtype, order="C"), device)

@@ -14,32 +14,21 @@ from typing import NamedTuple
 from minilora.arrays.backend import get_xp
 from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
+from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.model import lowest_to_differentiate
-from minilora.models.shape import check_eps, check_heads, check_sizes
 from minilora.ops import EmbeddingCache, LayerNormCache
 
 
-@dataclass(frozen=True)
-class RobertaConfig:
-    """The shape of a RoBERTa.
+@dataclass(frozen=True, kw_only=True)
+class RobertaConfig(ModelConfig):
+    """The shape of a RoBERTa: the fields of ModelConfig, and these.
 
     Parameters
     ----------
-    vocab_size : int
-        V.
     n_positions : int
         The longest sequence, T. (The table has n_positions + pad_id + 1 rows; RoBERTa's 514 are for 512 tokens.)
-    n_layer : int
-        L.
-    d_model : int
-        C.
-    n_head : int
-        H, which divides C.
-    d_mlp : int, optional
-        F; 4 C if not given.
-    layer_norm_eps : float
     pad_id : int
         The token that is padding, and the position that it has.
     n_types : int
@@ -48,27 +37,17 @@ class RobertaConfig:
         The classes that `RobertaForClassification` tells apart.
     """
 
-    vocab_size: int
     n_positions: int
-    n_layer: int
-    d_model: int
-    n_head: int
-    d_mlp: int | None = None
-    layer_norm_eps: float = 1e-5
     pad_id: int = 1
     n_types: int = 1
     n_classes: int = 2
 
     def __post_init__(self):
-        check_sizes(self, ("vocab_size", "n_positions", "n_layer", "d_model", "n_head", "n_types", "n_classes"))
-        if self.d_mlp is None:
-            object.__setattr__(self, "d_mlp", 4 * self.d_model)
-        check_sizes(self, ("d_mlp",))
-        check_sizes(self, ("pad_id",), least=0)
+        super().__post_init__()
+        self._check_sizes("n_positions", "n_types", "n_classes")
+        self._check_sizes("pad_id", least=0)
         if self.pad_id >= self.vocab_size:
-            raise ValueError(f"pad_id was {self.pad_id}; it may be from 0 to vocab_size - 1 = {self.vocab_size - 1}")
-        check_eps(self)
-        check_heads(self)
+            raise ValueError(f"pad_id was {self.pad_id}; it must be from 0 to vocab_size - 1 = {self.vocab_size - 1}")
 
 
 class RobertaCache(NamedTuple):
@@ -98,7 +77,7 @@ class Roberta(Encoder):
 
         def block():
             attn = SelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head, causal=False)
-            mlp = MLP(new.linear(C, F), new.linear(F, C), gelu="exact")
+            mlp = MLP(new.linear(C, F), new.linear(F, C), "gelu")
             return PostLNBlock(attn, new.layernorm(C, eps), mlp, new.layernorm(C, eps))
 
         self.wte = new.embedding(config.vocab_size, C)

@@ -73,7 +73,7 @@ class Trainer:
         if config.batch_size < rows_needed and ranks.size > 1:
             raise ValueError(
                 f"batch_size was {config.batch_size}, for {ranks.size} ranks, accumulation {config.accumulation}; it "
-                f"may be an integer of at least {rows_needed}, a row for each rank in each turn"
+                f"must be an integer of at least {rows_needed}, a row for each rank in each micro-batch"
             )
         self.model = model
         self.sample_batch = sample_batch

@@ -26,7 +26,11 @@ L, C, H, F, V = 4, 64, 4, 192, 80
 
 
 def small_gpt(T, dtype="float32", n_layer=L):
-    return GPT(GPTConfig(V, T, n_layer, C, H, F), np.random.default_rng(0), dtype=dtype)
+    return GPT(
+        GPTConfig(vocab_size=V, n_positions=T, n_layer=n_layer, d_model=C, n_head=H, d_mlp=F),
+        np.random.default_rng(0),
+        dtype=dtype,
+    )
 
 
 def batch(N, T):

@@ -8,7 +8,9 @@ V, T, L, C, F = 11, 6, 2, 8, 20
 
 
 def model():
-    return GPT(GPTConfig(V, T, L, C, n_head=2, d_mlp=F), np.random.default_rng(0))
+    return GPT(
+        GPTConfig(vocab_size=V, n_positions=T, n_layer=L, d_model=C, n_head=2, d_mlp=F), np.random.default_rng(0)
+    )
 
 
 def base_size():

@@ -23,7 +23,7 @@ from minilora.experiments.bench.sides import rounds, sides
 from minilora.experiments.measure import median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.layers import Linear, layernorm, mlp
+from minilora.layers import Linear, activation, layernorm
 from minilora.layers import linear as linear_layer
 from minilora.ops import attention, linear, lora_linear, softmax
 from minilora.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
@@ -61,7 +61,7 @@ def plain_gelu():
         t = numpy.tanh(a * (x + c * x**3))
         return dy * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t**2) * a * (1.0 + 3.0 * c * x**2))
 
-    mlp.gelu_tanh_forward, mlp.gelu_tanh_backward = forward, backward
+    activation.ACTIVATIONS["gelu_tanh"] = forward, backward
 
 
 def plain_rows():

@@ -32,7 +32,8 @@ def test_finetune_then_evaluate_gives_the_same_numbers(tmp_path, task, method, f
     assert result["command"] == shlex.join(["minilora", *arguments])
     assert result["task"]["name"] == task and ("slot_exact" in result) == (task == "mini-e2e")
     assert result["config"]["method"] == method and result["config"]["train"]["steps"] == 2
-    assert result["file"] == {"name": file, "bytes": (tmp_path / file).stat().st_size}
+    digest = hashlib.sha256((tmp_path / file).read_bytes()).hexdigest()
+    assert result["file"] == {"name": file, "bytes": (tmp_path / file).stat().st_size, "sha256": digest}
     assert {path.name for path in tmp_path.iterdir()} == {file, "result.json", "config.json", "history.json"}
     assert len(read(tmp_path / "history.json")["losses"]) == 2
 

@@ -121,11 +121,11 @@ def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps
 
 
 @pytest.mark.parametrize(("method", "message"), [
-    ("magic", r"method was 'magic'; it may be a configuration, or one of 'lora'"),
-    (max, r"method was <built-in function max>; it may be a configuration"),
+    ("magic", r"method was 'magic'; it must be a configuration, or one of 'lora'"),
+    (max, r"method was <built-in function max>; it must be a configuration"),
     (PrefixConfig(), r"model was a RobertaForClassification; prefix tuning needs a decoder"),
     (LoRAConfig(rank=17), r"rank was 17 for .* from 1 to 16"),
-    (AdapterConfig(leave_out=2), r"leave_out was 2; it may be from 0 to 1"),
+    (AdapterConfig(leave_out=2), r"leave_out was 2; it must be from 0 to 1"),
 ])  # fmt: skip
 def test_a_method_that_does_not_fit_is_refused(task_file, encoder, method, message):
     with pytest.raises(ValueError, match=message):

@@ -190,11 +190,11 @@ REFUSED = {
     "another activation of the pooler": ({"pooler_hidden_act": "tanh"}, "pooler_hidden_act was 'tanh'"),
     "another width of the pooler": ({"pooler_hidden_size": 6}, "pooler_hidden_size was 6; minilora supports 12 alone"),
     "groups": ({"conv_groups": 2}, "conv_groups was 2; minilora supports 1 alone"),
-    "an even kernel": ({"conv_kernel_size": 4}, "conv_kernel_size was 4; it may be odd, or 0 for no convolution"),
+    "an even kernel": ({"conv_kernel_size": 4}, "conv_kernel_size was 4; it must be odd, or 0 for no convolution"),
     "narrow embeddings": ({"embedding_size": 6}, "embedding_size was 6; minilora supports 12 alone"),
     "wide heads": ({"attention_head_size": 6}, "attention_head_size was 6; minilora supports 3 alone"),
     "no buckets": ({"position_buckets": None}, "position_buckets was -1; it must be an integer of at least 2"),
-    "a short distance": ({"max_position_embeddings": 4}, "max_distance was 4; with n_buckets = 7 it may be"),
+    "a short distance": ({"max_position_embeddings": 4}, "max_distance was 4; with n_buckets = 7 it must be"),
     "heads that do not divide": ({"num_attention_heads": 5}, "n_head was 5; it must divide d_model = 12"),
     "another head": (
         {"architectures": ["DebertaV2ForTokenClassification"]},

@@ -147,5 +147,5 @@ def test_the_head_of_another_task_is_refused(folder):
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "bfloat16", "complex64", None])
 def test_another_dtype_is_refused(folder, dtype):
-    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it may be 'float32' or 'float64'"):
+    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it must be 'float32' or 'float64'"):
         load_gpt2(folder.path, dtype=dtype)

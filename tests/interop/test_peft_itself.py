@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interop.peft_golden import GPT2, expected, gpt2, logits
-from interop.test_peft_save import BESIDES, OURS, adapted, train_besides
+from interop.test_peft_save import BESIDES, OURS, adapted, adapted_besides
 from minilora.interop import load_peft, save_peft
 
 peft = pytest.importorskip("peft")
@@ -34,9 +34,7 @@ def test_an_adapter_of_ours(lora, tmp_path):
 
 @pytest.mark.parametrize("parts", [parts for parts, _, _ in BESIDES.values()], ids=BESIDES.keys())
 def test_what_was_trained_besides(parts, tmp_path):
-    model = adapted()
-    train_besides(model, parts)
-    assert_peft_gives_our_logits(model, tmp_path)
+    assert_peft_gives_our_logits(adapted_besides(parts), tmp_path)
 
 
 def test_an_adapter_of_peft_s_own(tmp_path):

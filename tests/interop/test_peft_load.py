@@ -409,7 +409,7 @@ def test_a_rank_larger_than_the_matrix_is_refused(folder):
 
 
 def test_an_adapter_of_another_model_is_refused(folder):
-    model = GPT(GPTConfig(19, 9, 2, 8, 2), np.random.default_rng(0))
+    model = GPT(GPTConfig(vocab_size=19, n_positions=9, n_layer=2, d_model=8, n_head=2), np.random.default_rng(0))
     refused(folder, rf"{A} has shape \(4, 12\); .* want \(4, 8\)", model)
 
 

@@ -44,7 +44,7 @@ def attention(linear, causal=True):
 
 
 def mlp(linear):
-    return MLP(linear(C, F), linear(F, C))
+    return MLP(linear(C, F), linear(F, C), "gelu_tanh")
 
 
 MAKE = {
@@ -64,7 +64,10 @@ MAKE = {
     "SelfAttention, not causal": lambda normal, linear: attention(linear, causal=False),
     "Block": lambda normal, linear: Block(layernorm(normal), attention(linear), layernorm(normal), mlp(linear)),
     "PostLNBlock": lambda normal, linear: PostLNBlock(
-        attention(linear, causal=False), layernorm(normal), MLP(linear(C, F), linear(F, C)), layernorm(normal)
+        attention(linear, causal=False),
+        layernorm(normal),
+        MLP(linear(C, F), linear(F, C), "gelu_tanh"),
+        layernorm(normal),
     ),
 }
 

@@ -156,7 +156,7 @@ def without_the_nonlinearity(self, dy, cache):
 
 
 def without_the_layernorm(self, dy, cache):
-    dh = self.down.backward(cache.gelu.slope * self.up.backward(dy, cache.up), cache.down)
+    dh = self.down.backward(cache.activation.slope * self.up.backward(dy, cache.up), cache.down)
     self.ln.backward(dh, cache.ln)
     return dh
 
@@ -181,13 +181,13 @@ def test_a_wrong_backward_fails(monkeypatch, owner, mutant):
 # ---- beside LoRA
 
 
-def test_adapters_switch_lora_off_and_lora_freezes_adapters():
+def test_adapters_switch_lora_off_and_lora_switches_adapters_off():
     model = tiny_lora()
     apply_adapter(model, EVERY["adapter-h"], rng=rng())
     assert same_bits(logits_of(model), logits_of(tiny_gpt()))
     apply_lora(model, LoRAConfig(rank=1), rng=rng(), name="second")
     assert all(name.endswith((".A", ".B")) for name in trainable_names(model))
-    assert "blocks.0.attn.base.q_proj" in lora_layers(model)
+    assert "blocks.0.attn.q_proj" in lora_layers(model) and not adapted_sublayers(model)
 
 
 # ---- what is refused
@@ -196,13 +196,13 @@ def test_adapters_switch_lora_off_and_lora_freezes_adapters():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "wide"}, "kind was 'wide'; it may be one of 'houlsby', 'lin', 'pfeiffer'"),
-        ({"size": 0}, "size was 0; it may be an integer of at least 1"),
-        ({"size": True}, "size was True; it may be an integer of at least 1"),
-        ({"leave_out": -1}, "leave_out was -1; it may be an integer of at least 0"),
-        ({"leave_out": 2}, "leave_out was 2; it may be from 0 to 1"),
-        ({"size": 7}, "size was 7; it may be from 1 to 6, the model's width"),
-        ({"size": 10**12}, "size was 1000000000000; it may be from 1 to 6"),
+        ({"kind": "wide"}, "kind was 'wide'; it must be one of 'houlsby', 'lin', 'pfeiffer'"),
+        ({"size": 0}, "size was 0; it must be an integer of at least 1"),
+        ({"size": True}, "size was True; it must be an integer of at least 1"),
+        ({"leave_out": -1}, "leave_out was -1; it must be an integer of at least 0"),
+        ({"leave_out": 2}, "leave_out was 2; it must be from 0 to 1"),
+        ({"size": 7}, "size was 7; it must be from 1 to 6, the model's width"),
+        ({"size": 10**12}, "size was 1000000000000; it must be from 1 to 6"),
     ],
 )
 def test_adapters_that_cannot_be_are_refused_and_the_model_stays_as_it_was(settings, message):
@@ -213,10 +213,10 @@ def test_adapters_that_cannot_be_are_refused_and_the_model_stays_as_it_was(setti
     assert same_bits(weights_of(model), before) and trainable_names(model) == list(before)
 
 
-def test_adapters_on_adapters_are_refused():
+def test_further_adapters_need_a_name_of_their_own():
     model = tiny_adapted(EVERY["adapter-h"])
     before = weights_of(model)
-    with pytest.raises(ValueError, match="the model has adapters already; apply them to a model that was loaded anew"):
+    with pytest.raises(ValueError, match="name was 'adapter'; the model has an adapter of this name"):
         apply_adapter(model, EVERY["adapter-p"], rng=rng())
     assert same_bits(weights_of(model), before)
 

@@ -116,7 +116,7 @@ def test_only_a_classifier_has_a_head_that_is_new():
     model_class, config, _ = MODELS["roberta"]
     encoder = tiny(model_class, config=config).encoder
     before = trainable_names(encoder)
-    with pytest.raises(ValueError, match="model was a Roberta, which has no new head; it may be a classifier"):
+    with pytest.raises(ValueError, match="model was a Roberta, which has no new head; it must be a classifier"):
         apply_method(encoder, HeadConfig())
     assert trainable_names(encoder) == before
 

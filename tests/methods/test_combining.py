@@ -160,10 +160,10 @@ def test_pissa_becomes_a_plain_lora_of_twice_the_rank_for_the_base_as_it_is(tmp_
     ("arguments", "settings", "message"),
     [
         ((["one", "third"], [1, 1]), {}, r"names was \['one', 'third'\]; .* adapters, \['one', 'two'\]"),
-        (("one", [1, 1, 1]), {}, "names was 'one'; it may be several of the model's adapters"),
-        (([], []), {}, r"names was \[\]; it may be several"),
+        (("one", [1, 1, 1]), {}, "names was 'one'; it must be several of the model's adapters"),
+        (([], []), {}, r"names was \[\]; it must be several"),
         ((NAMES, [1.0]), {}, "weights were 1; there must be one for each of the 2 names"),
-        ((NAMES, WEIGHTS), {"how": "ties"}, "how was 'ties'; it may be one of 'concatenate', 'average'"),
+        ((NAMES, WEIGHTS), {"how": "ties"}, "how was 'ties'; it must be one of 'concatenate', 'average'"),
         ((NAMES, WEIGHTS), {"name": "two"}, "name was 'two'; the model has an adapter of this name already"),
         (
             (["one"] * 4, [1.0] * 4),

@@ -55,9 +55,9 @@ def test_two_blocks_of_gpt2_medium_are_the_papers_25_million():
 @pytest.mark.parametrize(
     ("k", "message"),
     [
-        (0, "k was 0; it may be an integer of at least 1"),
-        (1.0, "k was 1.0; it may be an integer of at least 1"),
-        (3, "k was 3; it may be from 1 to 2, the number of blocks"),
+        (0, "k was 0; it must be an integer of at least 1"),
+        (1.0, "k was 1.0; it must be an integer of at least 1"),
+        (3, "k was 3; it must be from 1 to 2, the number of blocks"),
     ],
 )
 def test_a_k_that_cannot_be_is_refused_and_the_model_stays_as_it_was(k, message):

@@ -107,23 +107,23 @@ def test_the_same_seed_draws_the_same_A_and_another_seed_another():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rank": 0}, r"rank was 0; it may be an integer of at least 1"),
+        ({"rank": 0}, r"rank was 0; it must be an integer of at least 1"),
         ({"rank": -1}, r"rank was -1; "),
         ({"rank": True}, r"rank was True; "),
         ({"rank": 1.5}, r"rank was 1\.5; "),
-        ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern\['q_proj'\] was 0; it may be an integer of at least 1"),
-        ({"alpha": math.nan}, r"alpha was nan; it may be a finite number"),
+        ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern\['q_proj'\] was 0; it must be an integer of at least 1"),
+        ({"alpha": math.nan}, r"alpha was nan; it must be a finite number"),
         ({"alpha": math.inf}, r"alpha was inf; "),
         ({"alpha": "8"}, r"alpha was '8'; "),
         ({"alpha_pattern": {"v_proj": math.nan}}, r"alpha_pattern\['v_proj'\] was nan; "),
-        ({"targets": "q_proj"}, r"targets was 'q_proj'; it may be several names, such as \('q_proj', 'v_proj'\)"),
+        ({"targets": "q_proj"}, r"targets was 'q_proj'; it must be several names, such as \('q_proj', 'v_proj'\)"),
         ({"targets": ()}, r"targets was \(\); "),
         ({"targets": []}, r"targets was \[\]; "),
-        ({"targets": ("q_proj", 3)}, r"targets was \('q_proj', 3\); each may be a name such as 'q_proj'"),
-        ({"dropout": 1.0}, r"dropout was 1\.0; it may be 0 <= dropout < 1"),
+        ({"targets": ("q_proj", 3)}, r"targets was \('q_proj', 3\); each must be a name such as 'q_proj'"),
+        ({"dropout": 1.0}, r"dropout was 1\.0; it must be 0 <= dropout < 1"),
         ({"dropout": -0.1}, r"dropout was -0\.1; "),
         ({"dropout": math.nan}, r"dropout was nan; "),
-        ({"init": "orthogonal"}, r"init was 'orthogonal'; it may be one of 'uniform', 'gaussian'"),
+        ({"init": "orthogonal"}, r"init was 'orthogonal'; it must be one of 'uniform', 'gaussian'"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(settings, message):
@@ -138,10 +138,10 @@ NOT_IN_THE_MODEL = [
     ({"targets": ("wte",)}, "targets named 'wte', "),
     ({"rank_pattern": {"c_attn": 2}}, "rank_pattern named 'c_attn', "),
     ({"alpha_pattern": {"c_attn": 2}}, "alpha_pattern named 'c_attn', "),
-    ({"rank": 7}, "rank was 7 for blocks.0.attn.q_proj, whose W is 6 x 6; it may be from 1 to 6"),
+    ({"rank": 7}, "rank was 7 for blocks.0.attn.q_proj, whose W is 6 x 6; it must be from 1 to 6"),
     (
         {"targets": ("q_proj", "fc_in"), "rank_pattern": {"fc_in": 9}},
-        "rank was 9 for blocks.0.mlp.fc_in, whose W is 10 x 6; it may be from 1 to 6",
+        "rank was 9 for blocks.0.mlp.fc_in, whose W is 10 x 6; it must be from 1 to 6",
     ),
 ]
 

@@ -135,7 +135,7 @@ def test_a_name_that_is_taken_is_refused_and_the_model_stays_as_it_was(model):
 def test_what_is_no_name_is_refused_and_the_model_stays_as_it_was(name):
     model = tiny_gpt()
     before = weights_of(model)
-    with pytest.raises(ValueError, match=f"name was {name!r}; it may be any text of at least one character"):
+    with pytest.raises(ValueError, match=f"name was {name!r}; it must be text of at least one character"):
         apply_lora(model, SMALL_LORA, rng=rng(), name=name)
     assert same_bits(weights_of(model), before) and not lora_layers(model)
 

@@ -139,7 +139,7 @@ def test_a_sequence_without_room_for_the_prefix_is_refused(config):
     message = rf"ids made a sequence of 9 tokens, {n} of them the prefix's; n_positions is 8"
     with pytest.raises(ValueError, match=message):
         model.loss(too_long)
-    with pytest.raises(ValueError, match=f"a prompt had shape .*; it may have 1 to {8 - n - 1} tokens"):
+    with pytest.raises(ValueError, match=f"a prompt had shape .*; it must have 1 to {8 - n - 1} tokens"):
         generate(model, [[1] * (8 - n)], max_tokens=1)
 
 
@@ -150,18 +150,18 @@ def test_ids_without_the_prefix_are_refused():
 
 
 def test_a_prompt_may_not_hold_ids_of_the_prefix():
-    with pytest.raises(ValueError, match="a prompt ran from id 1 to 11; each may be from 0 to 10"):
+    with pytest.raises(ValueError, match="a prompt ran from id 1 to 11; each must be from 0 to 10"):
         generate(tiny_adapted(EVERY["prefix-embedding"]), [[1, 11]], max_tokens=1)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "deep"}, "kind was 'deep'; it may be one of 'embedding', 'layer'"),
-        ({"before": -1}, "before was -1; it may be an integer of at least 0"),
-        ({"after": 1.5}, "after was 1.5; it may be an integer of at least 0"),
-        ({"before": 0, "after": 0}, "before and after were 0; at least one of them may be above"),
-        ({"before": 8, "after": 0}, r"before \+ after was 8; it may be from 1 to 7, for n_positions is 8"),
+        ({"kind": "deep"}, "kind was 'deep'; it must be one of 'embedding', 'layer'"),
+        ({"before": -1}, "before was -1; it must be an integer of at least 0"),
+        ({"after": 1.5}, "after was 1.5; it must be an integer of at least 0"),
+        ({"before": 0, "after": 0}, "before and after were 0; at least one of them must be above"),
+        ({"before": 8, "after": 0}, r"before \+ after was 8; it must be from 1 to 7, for n_positions is 8"),
     ],
 )
 def test_a_prefix_that_cannot_be_is_refused_and_the_model_stays_as_it_was(settings, message):
@@ -173,7 +173,7 @@ def test_a_prefix_that_cannot_be_is_refused_and_the_model_stays_as_it_was(settin
 
 def test_a_second_prefix_and_a_model_that_is_no_decoder_are_refused():
     model = tiny_adapted(EVERY["prefix-layer"])
-    with pytest.raises(ValueError, match="the model has a prefix already"):
+    with pytest.raises(ValueError, match="name was 'prefix'; the model has an adapter of this name already"):
         apply_method(model, PrefixConfig(before=1, after=0))
     with pytest.raises(ValueError, match="model was a Block; prefix tuning needs a decoder, a GPT"):
         apply_prefix(model.blocks[0], PrefixConfig(), rng=rng())

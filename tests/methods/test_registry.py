@@ -169,18 +169,19 @@ def test_the_methods_of_the_paper_and_the_variants_are_all_there():
     assert METHODS.keys() == papers | {"prefix-embedding", "prefix-layer", "rslora", "dora", "pissa"}
 
 
-def test_switching_lora_off_does_not_forget_another_method():
-    model = tiny_adapted(EVERY["bitfit"])
+def test_switched_off_the_method_is_none_but_full_fine_tuning_which_cannot_be_switched_off():
+    for name in ("bitfit", "lora"):
+        model = tiny_adapted(EVERY[name])
+        set_adapter(model, None)
+        assert method_of(model) is None
+    model = tiny_adapted(EVERY["full"])
     set_adapter(model, None)
-    assert method_of(model) == EVERY["bitfit"]
-    model = tiny_adapted(EVERY["lora"])
-    set_adapter(model, None)
-    assert method_of(model) is None
+    assert method_of(model) == EVERY["full"]
 
 
 @pytest.mark.parametrize("method", ["magic", None, TopKConfig], ids=str)
 def test_an_unknown_method_is_refused_with_the_known_ones(method):
-    with pytest.raises(ValueError, match="method was .*; it may be .*, or one of 'lora', .*'prefix-layer'"):
+    with pytest.raises(ValueError, match="method was .*; it must be .*, or one of 'lora', .*'prefix-layer'"):
         apply_method(tiny_gpt(), method)
 
 

@@ -22,8 +22,11 @@ from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import RowsLinear
 from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, rows_use, set_adapter
+from minilora.models import DebertaForClassification, RobertaForClassification, RobertaForMaskedLM
 from minilora.models.generation import generate
 from minilora.training import AdamW, ThreadedObjective, loss_and_backward
+from models import tiny_deberta, tiny_encoders
+from models.tiny_encoders import tiny
 
 NAMES = ["other", None, "default", "other", "dora"]
 BATCH = some_batch(N=5)
@@ -148,14 +151,77 @@ def test_pissa_rows_too():
     assert np.allclose(found[1], logits_of(tiny_gpt())[1], rtol=0, atol=1e-12)
 
 
+# ---- heads
+
+
+def classifier_with_heads(model_class=RobertaForClassification, targets=("v_proj", "fc_in"), **besides):
+    """Adapters "one" and "two", each with a head of its own."""
+    model = tiny(model_class)
+    for seed, name in enumerate(("one", "two")):
+        apply_lora(model, LoRAConfig(rank=2, targets=targets, **besides), rng=rng(seed), name=name)
+        for p in model.trainable_parameters():
+            p.data += 0.3 * rng(seed + len(p.name)).standard_normal(p.data.shape)
+    return model
+
+
+HEADS = ["two", None, "one"]
+
+
+@pytest.mark.parametrize("targets", [("v_proj", "fc_in"), ("v_proj", "dense", "out_proj")], ids=["", "LoRA in it"])
+def test_each_row_has_the_head_of_its_adapter(targets):
+    model = classifier_with_heads(targets=targets)
+    with rows_use(model, HEADS):
+        together = model.forward(tiny_encoders.IDS, tiny_encoders.MASK)[0]
+    for n, name in enumerate(HEADS):
+        set_adapter(model, name)
+        expected = model.forward(tiny_encoders.IDS, tiny_encoders.MASK)[0][n]
+        assert np.allclose(together[n], expected, rtol=0, atol=1e-12), name
+    set_adapter(model, None)
+    assert same_bits(weights_of(tiny(RobertaForClassification)), without_base(weights_of(model)))
+
+
+def without_base(weights):
+    return {name.replace(".base.", "."): values for name, values in weights.items()}
+
+
+def test_each_head_gets_the_gradient_of_its_own_rows():
+    model = classifier_with_heads()
+    with rows_use(model, HEADS):
+        names = trainable_names(model)
+        check_model(model, tiny_encoders.BATCHES[RobertaForClassification][0], rng=rng(4))
+    assert {"head.one.out_proj.W", "head.two.dense.bias", "encoder.blocks.1.mlp.fc_in.one.A"} <= set(names)
+    assert not any(".base." in name for name in names)
+
+
 # ---- what is refused
+
+
+def test_what_the_rows_of_a_batch_share_is_refused_by_name():
+    model = classifier_with_heads(besides=("ln_1",))
+    with pytest.raises(ValueError, match=r"'two' has encoder.blocks.0.ln_1.gain of its own"), rows_use(model, HEADS):
+        pass
+    with rows_use(model, [None] * 3):  # it is not asked for
+        pass
+
+
+def test_a_layer_that_does_not_read_rows_is_refused_by_name():
+    model = tiny(DebertaForClassification, config=tiny_deberta.CONFIG)
+    apply_lora(model, LoRAConfig(rank=2), rng=rng())
+    message = "'default' is in encoder.blocks.0.attn.q_proj, which reads relative positions"
+    with pytest.raises(ValueError, match=message), rows_use(model, ["default"] * 3):
+        pass
+    model = tiny(RobertaForMaskedLM)
+    apply_lora(model, LoRAConfig(rank=2, targets=("dense",)), rng=rng())
+    message = "'default' is in head.dense, which reads the positions that count"
+    with pytest.raises(ValueError, match=message), rows_use(model, ["default"] * 3):
+        pass
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         ([], "names was empty; there must be one for each row of a batch"),
-        (["default", "third"], r"names held 'third'; the model's adapters are \['default', 'dora', 'other'\]"),
+        (["default", "third"], r"names held 'third'; the model's adapters of LoRA are \['default', 'other', 'dora'\]"),
     ],
 )
 def test_names_that_cannot_be_are_refused(model, names, message):

@@ -250,11 +250,14 @@ def test_a_file_of_plain_lora_that_knows_no_variants_still_loads(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dora": True, "init": "pissa"}, "dora was True and init 'pissa'; one adapter may be one of the two"),
+        ({"dora": True, "init": "pissa"}, "dora was True and init 'pissa'; one adapter must be one of the two"),
         ({"dora_exact": True}, "dora_exact was True, but dora was False"),
-        ({"init": "pissa", "alpha": 0}, "init was 'pissa', which divides by alpha; each alpha may be a number above 0"),
+        (
+            {"init": "pissa", "alpha": 0},
+            "init was 'pissa', which divides by alpha; each alpha must be a number above 0",
+        ),
         ({"init": "pissa", "alpha_pattern": {"q_proj": -1}}, "init was 'pissa', which divides by alpha"),
-        ({"init": "olora"}, "init was 'olora'; it may be one of 'uniform', 'gaussian', 'pissa'"),
+        ({"init": "olora"}, "init was 'olora'; it must be one of 'uniform', 'gaussian', 'pissa'"),
     ],
 )
 def test_settings_that_contradict_are_refused(settings, message):

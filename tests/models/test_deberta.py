@@ -197,16 +197,16 @@ def test_dropout_of_an_adapter_is_drawn_from_the_rng():
 
 SHAPE = {"vocab_size": 13, "n_layer": 2, "d_model": 12, "n_head": 3}
 WRONG_SHAPES = [
-    ({"vocab_size": 0}, "vocab_size was 0; it may be an integer of at least 1"),
-    ({"n_layer": True}, "n_layer was True; it may be an integer of at least 1"),
-    ({"d_mlp": 2.0}, "d_mlp was 2.0; it may be an integer of at least 1"),
-    ({"n_buckets": 1}, "n_buckets was 1; it may be an integer of at least 2"),
-    ({"max_distance": 129}, "max_distance was 129; with n_buckets = 256 it may be an integer of at least 130"),
-    ({"conv_kernel_size": -1}, "conv_kernel_size was -1; it may be an integer of at least 0"),
-    ({"conv_kernel_size": 4}, "conv_kernel_size was 4; it may be odd, or 0 for no convolution"),
+    ({"vocab_size": 0}, "vocab_size was 0; it must be an integer of at least 1"),
+    ({"n_layer": True}, "n_layer was True; it must be an integer of at least 1"),
+    ({"d_mlp": 2.0}, "d_mlp was 2.0; it must be an integer of at least 1"),
+    ({"n_buckets": 1}, "n_buckets was 1; it must be an integer of at least 2"),
+    ({"max_distance": 129}, "max_distance was 129; with n_buckets = 256 it must be an integer of at least 130"),
+    ({"conv_kernel_size": -1}, "conv_kernel_size was -1; it must be an integer of at least 0"),
+    ({"conv_kernel_size": 4}, "conv_kernel_size was 4; it must be odd, or 0 for no convolution"),
     ({"n_head": 5}, "n_head was 5; it must divide d_model = 12"),
-    ({"layer_norm_eps": float("nan")}, "layer_norm_eps was nan; it may be a finite number of at least 0"),
-    ({"n_classes": None}, "n_classes was None; it may be an integer of at least 1"),
+    ({"layer_norm_eps": float("nan")}, "layer_norm_eps was nan; it must be a finite number of at least 0"),
+    ({"n_classes": None}, "n_classes was None; it must be an integer of at least 1"),
 ]
 
 

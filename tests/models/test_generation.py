@@ -7,7 +7,8 @@ import pytest
 
 from methods.tiny import CONFIG, EVERYWHERE, rng, tiny_gpt, tiny_lora
 from minilora.methods import LoRAConfig, merge_lora, set_adapter
-from minilora.models.generation import choose_tokens, generate
+from minilora.models.generation import generate
+from minilora.models.sampling import Sampling
 
 PROMPTS = [[3], [1, 4, 1, 5, 9], [2, 6], [10, 0, 7]]
 LIMIT = CONFIG.n_positions
@@ -104,7 +105,7 @@ MANY = 20_000
 
 def counts(temperature=1.0, top_k=None, top_p=None, logits=LOGITS):
     """How often each token is drawn in many draws."""
-    tokens = choose_tokens(np.tile(logits, (MANY, 1)), temperature, top_k, top_p, rng(5))
+    tokens = Sampling(temperature, top_k, top_p).choose(np.tile(logits, (MANY, 1)), rng(5))
     return np.bincount(tokens, minlength=len(logits))
 
 
@@ -160,7 +161,7 @@ def test_the_same_seed_draws_the_same_tokens_and_another_seed_others(model):
 
 
 def test_each_row_draws_for_itself():
-    rows = choose_tokens(np.zeros((50, 11)), 1.0, None, None, rng())
+    rows = Sampling(1.0).choose(np.zeros((50, 11)), rng())
     assert len(set(rows.tolist())) > 5
 
 
@@ -177,26 +178,29 @@ def test_greedy_draws_nothing(model):
     ("prompts", "settings", "message"),
     [
         ([], {}, "prompts was empty; there must be at least one"),
-        ([[1], []], {}, r"a prompt had shape \(0,\); it may have 1 to 7 tokens"),
-        ([[1] * 8], {}, r"a prompt had shape \(8,\); it may have 1 to 7 tokens"),
+        ([[1], []], {}, r"a prompt had shape \(0,\); it must have 1 to 7 tokens"),
+        ([[1] * 8], {}, r"a prompt had shape \(8,\); it must have 1 to 7 tokens"),
         ([[[1, 2]]], {}, r"a prompt had shape \(1, 2\); "),
         ([1, 2], {}, r"a prompt had shape \(\); "),
-        ([[1, 11]], {}, "a prompt ran from id 1 to 11; each may be from 0 to 10"),
-        ([[-1, 3]], {}, "a prompt ran from id -1 to 3; each may be from 0 to 10"),
+        ([[1, 11]], {}, "a prompt ran from id 1 to 11; each must be from 0 to 10"),
+        ([[-1, 3]], {}, "a prompt ran from id -1 to 3; each must be from 0 to 10"),
         ([[1.5, 2.5]], {}, "a prompt "),
-        ([[1]], {"max_tokens": 0}, "max_tokens was 0; it may be an integer of at least 1"),
+        ([[1]], {"max_tokens": 0}, "max_tokens was 0; it must be an integer of at least 1"),
         ([[1]], {"max_tokens": 1.5}, "max_tokens was 1.5"),
-        ([[1]], {"temperature": -0.5}, r"temperature was -0\.5; it may be 0 \(greedy\) or a finite number above"),
+        ([[1]], {"temperature": -0.5}, r"temperature was -0\.5; it must be 0 \(greedy\) or a finite number above"),
         ([[1]], {"temperature": math.nan, "rng": rng()}, "temperature was nan"),
         (
             [[1]],
             {"temperature": 1.0},
-            r"rng was None; drawing tokens \(temperature > 0\) needs a numpy.random.Generator",
+            r"rng was None; to draw tokens \(temperature > 0\) it must be a numpy.random.Generator",
         ),
-        ([[1]], {"top_k": 5}, "temperature was 0, which draws nothing; top_k and top_p need one above 0"),
-        ([[1]], {"top_k": 0}, "top_k was 0; it may be an integer of at least 1"),
-        ([[1]], {"top_p": 0.0}, r"top_p was 0\.0; it may be 0 < top_p <= 1"),
-        ([[1]], {"top_p": 1.5}, r"top_p was 1\.5; it may be 0 < top_p <= 1"),
+        ([[1]], {"temperature": 1.0, "rng": 0}, "rng was 0; to draw tokens .* it must be a numpy.random.Generator"),
+        ([[1]], {"top_k": True}, "top_k was True; it must be an integer"),
+        ([[1]], {"temperature": "1"}, "temperature was '1'; it must be"),
+        ([[1]], {"top_k": 5}, "temperature was 0, which draws nothing; for top_k and top_p it must be above 0"),
+        ([[1]], {"top_k": 0}, "top_k was 0; it must be an integer of at least 1"),
+        ([[1]], {"top_p": 0.0}, r"top_p was 0\.0; it must be 0 < top_p <= 1"),
+        ([[1]], {"top_p": 1.5}, r"top_p was 1\.5; it must be 0 < top_p <= 1"),
     ],
 )
 def test_what_cannot_be_generated_is_refused_by_name(model, prompts, settings, message):

@@ -182,12 +182,12 @@ def test_a_replica_gives_the_same_logits_from_the_same_arrays(model, ids):
 
 SHAPE = {"vocab_size": 13, "n_positions": 9, "n_layer": 2, "d_model": 12, "n_head": 3}
 WRONG_SHAPES = [
-    ({"vocab_size": 0}, "vocab_size was 0; it may be an integer of at least 1"),
-    ({"n_positions": -1}, "n_positions was -1; it may be an integer of at least 1"),
-    ({"n_layer": True}, "n_layer was True; it may be an integer of at least 1"),
-    ({"d_model": 12.0}, "d_model was 12.0; it may be an integer of at least 1"),
-    ({"n_head": "3"}, "n_head was '3'; it may be an integer of at least 1"),
-    ({"d_mlp": 0}, "d_mlp was 0; it may be an integer of at least 1"),
+    ({"vocab_size": 0}, "vocab_size was 0; it must be an integer of at least 1"),
+    ({"n_positions": -1}, "n_positions was -1; it must be an integer of at least 1"),
+    ({"n_layer": True}, "n_layer was True; it must be an integer of at least 1"),
+    ({"d_model": 12.0}, "d_model was 12.0; it must be an integer of at least 1"),
+    ({"n_head": "3"}, "n_head was '3'; it must be an integer of at least 1"),
+    ({"d_mlp": 0}, "d_mlp was 0; it must be an integer of at least 1"),
     ({"n_head": 5}, "n_head was 5; it must divide d_model = 12"),
 ]
 

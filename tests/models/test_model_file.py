@@ -236,7 +236,7 @@ def test_a_configuration_of_a_huge_model_is_refused_before_any_memory_is_taken(s
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "complex64", None])
 def test_a_model_is_computed_in_float32_or_float64_and_in_nothing_else(saved, path, dtype):
-    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it may be 'float32' or 'float64'"):
+    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it must be 'float32' or 'float64'"):
         load_model(path, dtype=dtype)
 
 

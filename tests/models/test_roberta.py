@@ -239,15 +239,15 @@ def test_dropout_of_an_adapter_is_drawn_from_the_rng(model_class):
 
 SHAPE = {"vocab_size": 13, "n_positions": 9, "n_layer": 2, "d_model": 12, "n_head": 3}
 WRONG_SHAPES = [
-    ({"vocab_size": 0}, "vocab_size was 0; it may be an integer of at least 1"),
-    ({"n_layer": True}, "n_layer was True; it may be an integer of at least 1"),
-    ({"d_mlp": 2.0}, "d_mlp was 2.0; it may be an integer of at least 1"),
-    ({"pad_id": -1}, "pad_id was -1; it may be an integer of at least 0"),
-    ({"pad_id": 13}, "pad_id was 13; it may be from 0 to vocab_size - 1 = 12"),
-    ({"n_types": 0}, "n_types was 0; it may be an integer of at least 1"),
-    ({"n_classes": None}, "n_classes was None; it may be an integer of at least 1"),
+    ({"vocab_size": 0}, "vocab_size was 0; it must be an integer of at least 1"),
+    ({"n_layer": True}, "n_layer was True; it must be an integer of at least 1"),
+    ({"d_mlp": 2.0}, "d_mlp was 2.0; it must be an integer of at least 1"),
+    ({"pad_id": -1}, "pad_id was -1; it must be an integer of at least 0"),
+    ({"pad_id": 13}, "pad_id was 13; it must be from 0 to vocab_size - 1 = 12"),
+    ({"n_types": 0}, "n_types was 0; it must be an integer of at least 1"),
+    ({"n_classes": None}, "n_classes was None; it must be an integer of at least 1"),
     ({"n_head": 5}, "n_head was 5; it must divide d_model = 12"),
-    ({"layer_norm_eps": float("nan")}, "layer_norm_eps was nan; it may be a finite number of at least 0"),
+    ({"layer_norm_eps": float("nan")}, "layer_norm_eps was nan; it must be a finite number of at least 0"),
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minilora.gradcheck import GradientError, check_model
-from minilora.layers import Embedding, PostLNBlock
+from minilora.layers import Activation, Embedding, PostLNBlock
 from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, unmerge_lora
 from minilora.models import Roberta, RobertaForClassification, RobertaForMaskedLM
 from minilora.models.classification import ClassificationHead
@@ -175,11 +175,18 @@ def attention_that_forgets_the_mask(dy, cache):
     return attention_backward(dy, cache._replace(tiles=tiles))
 
 
+def without_the_slope_of(name):
+    def backward(self, dy, cache):
+        return dy if self.name == name else activation_backward(self, dy, cache)
+
+    return backward
+
+
 def types_counted_once_a_batch(self, dy, cache):
     embedding_backward(self, dy / IDS.size if cache.ids.shape == (1,) else dy, cache)
 
 
-embedding_backward = Embedding.backward
+activation_backward, embedding_backward = Activation.backward, Embedding.backward
 head_backward, masked_lm_backward = ClassificationHead.backward, MaskedLMHead.backward
 CLASSIFIER, MASKED_LM = RobertaForClassification, RobertaForMaskedLM
 MUTANTS = {
@@ -192,14 +199,14 @@ MUTANTS = {
         head_that_reads_the_last_position,
         "blocks.1.ln_2.gain",
     ),
-    "no tanh": (CLASSIFIER, "minilora.models.classification", "tanh_backward", lambda dy, cache: dy, "head.dense.W"),
-    "no gelu": (MASKED_LM, "minilora.models.masked_lm", "gelu_exact_backward", lambda dy, cache: dy, "head.dense.W"),
+    "no tanh": (CLASSIFIER, Activation, "backward", without_the_slope_of("tanh"), "head.dense.W"),
+    "no gelu": (MASKED_LM, Activation, "backward", without_the_slope_of("gelu"), "head.dense.W"),
     "a decoder that is not tied": (MASKED_LM, MaskedLMHead, "backward", decoder_that_is_not_tied, "encoder.wte.W"),
     "the other gelu's slope": (
         Roberta,
-        "minilora.layers.mlp",
-        "gelu_exact_backward",
-        lambda dy, cache: dy * gelu_tanh_forward(cache.slope)[1].slope,
+        Activation,
+        "backward",
+        lambda self, dy, cache: dy * gelu_tanh_forward(cache.slope)[1].slope,
         "blocks.0.mlp.fc_in.W",
     ),
     "attention that forgets the mask": (

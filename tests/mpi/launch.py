@@ -35,9 +35,18 @@ needs_mpi = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 def start(n, *command):
     """A job of n ranks that runs a command, as a Popen with text."""
+    return _start(["-n", str(n), *map(str, command)])
+
+
+def start_mixed(*commands):
+    """A job with a rank for each of several commands."""
+    return _start([word for command in commands for word in (":", "-n", "1", *command)][1:])
+
+
+def _start(arguments):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT, "env": environment}
-    return subprocess.Popen([mpiexec(), "-n", str(n), *map(str, command)], **pipes)
+    return subprocess.Popen([mpiexec(), *arguments], **pipes)
 
 
 def run(n, *command, timeout=120):

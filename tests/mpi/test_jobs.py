@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from minilora.arrays.threads import cores
 from minilora.distributed import ALONE
 from mpi import job as job_file
-from mpi.launch import JOB, MINILORA, job, needs_mpi, reports, run, start
+from mpi.launch import JOB, MINILORA, job, needs_mpi, reports, run, start, start_mixed
+from test_processes import is_running, wait_until
 
 pytestmark = needs_mpi
 
@@ -132,9 +134,9 @@ def test_finetune_needs_nothing_but_mpiexec(tmp_path):
     ("arguments", "said"),
     [
         ("count gpt2", "3 ranks were started, but only pretrain, finetune, reproduce can be shared by several"),
-        ("finetune --batch-size 2 --out {out}", "batch_size was 2, for 3 ranks"),
+        ("finetune --batch-size 2 --out {out}", "batch-size was 2, for 3 ranks"),
         ("reproduce table4 --quick --out {out}", "--executor was process, but of 3 ranks"),
-        ("reproduce table4 --executor mpi --workers 2", "--workers was 2; with --executor mpi"),
+        ("reproduce table4 --executor mpi --workers 2", "--workers was given, but --executor mpi does not use it"),
         ("finetune --nonsense", "unrecognized arguments: --nonsense"),
     ],
 )
@@ -142,6 +144,52 @@ def test_what_cannot_be_is_refused_once(arguments, said, tmp_path):
     status, out, error = run(3, *MINILORA, *arguments.format(out=tmp_path).split())
     assert status == 2 and not out
     assert error.count(said) == 1
+
+
+# ---- ranks that do not come, or leave
+
+IMPATIENT = (  # the command line, whose ranks wait three seconds for others to start, and one for one that has left
+    "import sys, minilora.distributed as d; d.JOINING, d.PATIENCE = 3.0, 1.0\n"
+    "from minilora.cli import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+def mixed(tmp_path, first, second):
+    """A job of two ranks with a command each: (exit status, standard output, standard error)."""
+    with start_mixed(first, second) as job:
+        try:
+            out, error = job.communicate(timeout=60)
+        finally:
+            job.kill()
+    return job.returncode, out, error
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_rank_that_only_prints_its_help_does_not_leave_the_other_waiting(order, tmp_path):
+    trains = [sys.executable, "-c", IMPATIENT, "finetune", "--task", table(tmp_path), "--steps", "2", "--threads", "1"]
+    helps = [sys.executable, "-c", IMPATIENT, "finetune", "--help"]
+    commands = [[*trains, "--out", str(tmp_path / "run")], helps]
+    status, _, error = mixed(tmp_path, *commands[::order])
+    assert status != 0 and not (tmp_path / "run" / "result.json").exists()
+    left = {1: 1, -1: 0}[order]
+    assert f"rank {left} of 2 has ended, and the others wait for it in vain" in error
+
+
+@pytest.mark.parametrize("other", ["true", "false"])
+def test_a_rank_that_never_joins_does_not_leave_the_other_spinning(other, tmp_path):
+    trains = [sys.executable, "-c", IMPATIENT, "finetune", "--task", table(tmp_path), "--out", str(tmp_path / "run")]
+    status, _, error = mixed(tmp_path, trains, [other])
+    assert status != 0
+    assert "not all processes that the launcher started have joined the job within 3 seconds" in error
+
+
+def test_ranks_whose_launcher_is_killed_before_they_have_joined_end(tmp_path):
+    says = "import os; print(os.getpid(), flush=True)\n" + IMPATIENT.replace("3.0", "1000.0")
+    trains = [sys.executable, "-c", says, "finetune", "--task", table(tmp_path), "--out", str(tmp_path / "run")]
+    with start_mixed(trains, ["sleep", "30"]) as job:
+        rank = int(job.stdout.readline())
+        job.kill()
+    assert wait_until(lambda: not is_running(rank), 20)
 
 
 def test_a_launcher_of_another_mpi_is_noticed(tmp_path):

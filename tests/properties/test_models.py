@@ -99,7 +99,7 @@ def test_concatenated_adapters_are_the_weighted_sum(first, second, w1, w2, seed)
 @quick
 @given(
     st.builds(
-        lambda V, T, L, H, K, F: GPTConfig(V, T, L, H * K, H, F),
+        lambda V, T, L, H, K, F: GPTConfig(vocab_size=V, n_positions=T, n_layer=L, d_model=H * K, n_head=H, d_mlp=F),
         *(st.integers(1, 12), sizes, st.integers(1, 2), st.integers(1, 3), sizes, st.integers(1, 7)),
     ),
     dtypes,

@@ -23,7 +23,7 @@ class Shape:
     @property
     def config(self):
         """The GPTConfig of this shape."""
-        return GPTConfig(self.V, max(self.T, 256), self.L, self.C, self.H)
+        return GPTConfig(vocab_size=self.V, n_positions=max(self.T, 256), n_layer=self.L, d_model=self.C, n_head=self.H)
 
 
 SHAPES = {

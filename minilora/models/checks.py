@@ -1,43 +1,19 @@
-"""Checks that all models share: sizes are integers, heads divide channels, ids are rows of the embedding."""
-
-import sys
+"""What models check at their door: precisions, and that the arrays of a batch are what `forward` and `loss` take."""
 
 import numpy
 
 from minilora.arrays.backend import get_xp, on_host
 
 
-def check_sizes(config, names, least=1):
-    """Make the fields of a frozen configuration Python integers of at least `least`, or raise a ValueError."""
-    for name in names:
-        value = getattr(config, name)
-        if not isinstance(value, (int, numpy.integer)) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} was {value!r}; it may be an integer of at least {least}")
-        object.__setattr__(config, name, int(value))
-
-
-def check_eps(config):
-    """Raise a ValueError unless layer_norm_eps is a number that LayerNorm can add."""
-    eps = config.layer_norm_eps
-    if not isinstance(eps, (int, float)) or not 0.0 <= eps <= sys.float_info.max:
-        raise ValueError(f"layer_norm_eps was {eps!r}; it may be a finite number of at least 0")
-
-
-def check_precision(dtype):
+def check_precision(dtype) -> None:
     """Raise a ValueError unless it is float32 or float64; float16 is for files, and too coarse to compute in."""
     if dtype is None or dtype not in ("float32", "float64"):
         raise ValueError(
-            f"dtype was {dtype!r}; it may be 'float32' or 'float64' (float16 of a file is computed in float32)"
+            f"dtype was {dtype!r}; it must be 'float32' or 'float64' (float16 of a file is computed in float32)"
         )
 
 
-def check_heads(config):
-    """Raise a ValueError unless the heads divide the channels."""
-    if config.d_model % config.n_head:
-        raise ValueError(f"n_head was {config.n_head}; it must divide d_model = {config.d_model}")
-
-
-def check_on_host(name, array):
+def check_on_host(name: str, array) -> None:
     """Raise an error unless `array` is one of NumPy's."""
     if not isinstance(array, numpy.ndarray):
         if get_xp(**{name: array}) is not numpy:
@@ -45,14 +21,14 @@ def check_on_host(name, array):
         raise TypeError(f"{name} was {array!r}; it must be a NumPy array")
 
 
-def check_field(name, array, shape, kind):
+def check_field(name: str, array, shape: tuple[int, ...], kind: str) -> None:
     """Raise an error unless a batch's field is a host array of this shape, of "integers" or "booleans"."""
     check_on_host(name, array)
     if array.shape != shape or array.dtype.kind not in {"integers": "iu", "booleans": "b"}[kind]:
         raise ValueError(f"{name} had shape {array.shape} and dtype {array.dtype}; it must be {kind} of shape {shape}")
 
 
-def check_ids(ids, V):
+def check_ids(ids, V: int) -> None:
     """Raise a ValueError unless ids are integers of shape (N, T); on the host also unless each is from 0 to V - 1."""
     if ids.ndim != 2 or ids.shape[1] < 1 or ids.dtype.kind not in "iu":
         raise ValueError(

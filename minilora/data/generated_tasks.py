@@ -1,0 +1,195 @@
+"""Tasks that are made up: a list of keys and values, then a text that says each value once.
+
+A `Grammar` is a small language, drawn at random and then fixed: its keys, how it says each of them, and how it puts
+them together. Some values are copied, some are said in other words: with a synonym from WordNet ("speed: fast" as
+"rapid"), or with words that stand for the value in this grammar alone. mini-E2E is such a task too, and nothing else
+is shared with it: no key, value, phrase or plan. So there is no kind of thing that adjectives stand before, no place
+that a text begins with, no relative clause, and no second sentence about "it".
+
+`keywords_in_prose` makes a task of a sentence: some of its words, in any order, then the sentence.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from minilora.data.copying import NOT_DRAWN, Passage, Words
+from minilora.data.mini_e2e_material import WORD, mini_e2e_material
+
+LONGEST = 230  # bytes of a passage: it should fit into a window of 256
+LETTERS = re.compile(r"[A-Za-z][\w'-]*")
+
+# How a grammar may say a key: {v} is the value or what stands for it, {k} the key, {n}, {m} and {w} its own words.
+SAYINGS = (
+    "{k} {v}",
+    "{v} {k}",
+    "the {k} is {v}",
+    "{v} as {k}",
+    "{n} {v}",
+    "{v} {n}",
+    "{n} of {v}",
+    "its {n}: {v}",
+    "{v} for {n}",
+    "{w} the {n} {v}",
+    "{w} {v} {m}",
+    "{m} {w} {v}",
+    "so {v} in {n}",
+    "{n} and {m} from {v}",
+    "under {n}, {v}",
+)
+# How it may put them together: {S} is the subject, {F} all sayings, {A} the first and {R} the others.
+FRAMES = (
+    "{S}: {F}",
+    "{F} ({S})",
+    "{F} - {S}",
+    "of {S} we know {F}",
+    "whoever asks for {S} hears {F}",
+    "first {A}; that was {S}; then {R}",
+    "{A}, says {S}; {R}",
+    "look, {S} - {F} - {u}",
+    "{u} {S} {x} {F}",
+    "{A} {u} {S} {x} {R}",
+    "{x}: {F}. {u}: {S}",
+    "we {u} {F} because {S} {x}",
+)
+JOINERS = ("; ", ", ", " - ", " / ", " + ", " and ", " then ", ". ", " | ")
+ENDS = ("", ".", "!", " #")
+FLAGS = (("true", "false"), ("on", "off"), ("present", "absent"), ("1", "0"), ("open", "shut"))
+FLAG_SAYINGS = (("with {n}", "lacking {n}"), ("{n} {w}", "never {n}"), ("{n} there", "{n} gone"), ("{n}", "{m}"))
+KINDS = ("copied", "reworded", "coded", "flag")
+
+
+class Key(NamedTuple):
+    """A key of a grammar."""
+
+    name: str
+    values: list[str] | None  # None: any word or name
+    spoken: dict[str, list[str]]  # value -> what may stand for it; a value that is not here is said itself
+    sayings: dict[str | None, list[str]]  # value, or None for all -> templates that hold {v}
+
+
+class Grammar:
+    """A language of keys and values, drawn at random.
+
+    Parameters
+    ----------
+    rng : random.Random
+    words : Words
+    attributes : dict of str to dict of str to list of str
+        As `wordnet.attributes` gives it: noun -> value -> other words for it.
+    """
+
+    def __init__(self, rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]]):
+        self.words = words
+        self.subject = words.known(rng)
+        self.keys = self._keys(rng, attributes)
+        self.frames = [self._filled(rng, frame) for frame in rng.sample(FRAMES, rng.randint(2, 4))]
+        self.joiners = rng.sample(JOINERS, 2)
+        self.end = rng.choice(ENDS)
+        self.in_order = rng.random() < 0.6  # whether keys always stand in one order
+
+    def _filled(self, rng: random.Random, template: str) -> str:
+        """A template with the grammar's own words in the places of n, m, w, u and x."""
+        return re.sub(r"\{[nmwux]\}", lambda place: self.words.known(rng), template)
+
+    def _keys(self, rng, attributes):
+        """At most seven keys, each with a name of its own."""
+        keys = {}
+        for _ in range(rng.randint(3, 7)):
+            key = self._key(rng, attributes)
+            if key.name != self.subject:
+                keys[key.name] = key
+        return list(keys.values()) or self._keys(rng, attributes)
+
+    def _key(self, rng, attributes):
+        kind = rng.choices(KINDS, (0.35, 0.35, 0.2, 0.1))[0]
+        if kind == "reworded" and attributes:
+            noun = rng.choice(list(attributes))
+            spoken = {value: rng.sample(others, min(3, len(others))) for value, others in attributes[noun].items()}
+            return Key(noun, list(spoken), spoken, {None: self._sayings(rng)})
+        name = self.words.known(rng)
+        if kind == "flag":
+            values, sayings = rng.choice(FLAGS), rng.choice(FLAG_SAYINGS)
+            own = {v: [self._filled(rng, s)] for v, s in zip(values, sayings, strict=True)}
+            return Key(name, list(values), {}, own)
+        values = [self.words.known(rng) for _ in range(rng.randint(2, 8))]
+        if kind == "coded":
+            spoken = {value: [self._code(rng) for _ in range(rng.randint(1, 3))] for value in values}
+            return Key(name, values, spoken, {None: self._sayings(rng)})
+        return Key(name, None if rng.random() < 0.6 else values, {}, {None: self._sayings(rng)})
+
+    def _sayings(self, rng):
+        return [self._filled(rng, template) for template in rng.sample(SAYINGS, rng.randint(2, 4))]
+
+    def _code(self, rng):
+        return " ".join(self.words.known(rng) for _ in range(rng.randint(1, 2)))
+
+    def passage(self, rng: random.Random) -> Passage:
+        """A list of keys and values, and a text that says each of them once; at most LONGEST bytes."""
+        while True:
+            passage = self._draw(rng)
+            if len(passage.read) + len(passage.said) <= LONGEST:
+                return passage
+
+    def _draw(self, rng):
+        keys = rng.sample(self.keys, rng.randint(1, len(self.keys)))
+        if self.in_order:
+            keys.sort(key=self.keys.index)
+        subject = self.words.name(rng)
+        facts = [(key, rng.choice(key.values) if key.values else self.words.any(rng)) for key in keys]
+        items = [f"{self.subject}: {subject}", *(f"{key.name}: {value}" for key, value in facts)]
+        said = []
+        for key, value in rng.sample(facts, len(facts)):
+            spoken = rng.choice(key.spoken.get(value, [value]))
+            saying = rng.choice(key.sayings.get(value) or key.sayings.get(None))
+            said.append(saying.replace("{k}", key.name).replace("{v}", spoken))
+        return Passage("; ".join(items) + "\n", self._together(rng, subject, said))
+
+    def _together(self, rng, subject, said):
+        """The sayings in a frame of the grammar."""
+        frame = rng.choice([f for f in self.frames if len(said) > 1 or "{R}" not in f] or [FRAMES[0]])
+        joiner = rng.choice(self.joiners)
+        parts = {"{S}": subject, "{F}": joiner.join(said), "{A}": said[0], "{R}": joiner.join(said[1:])}
+        text = re.sub(r"\{[SFAR]\}", lambda place: parts[place.group()], frame)
+        return text[0].upper() + text[1:] + self.end
+
+
+def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+    """Attributes without any key, value or word that mini-E2E has; two or more values each."""
+
+    def usable(text):
+        return NOT_DRAWN.isdisjoint(WORD.findall(text.lower())) and text.isascii() and len(text) <= 20
+
+    found = {}
+    for noun, values in attributes.items():
+        kept = {value: [word for word in others if usable(word)] for value, others in values.items() if usable(value)}
+        kept = {value: others for value, others in kept.items() if others}
+        if usable(noun) and len(kept) > 1:
+            found[noun] = kept
+    return found
+
+
+def keywords_in_prose(rng: random.Random, sentences: Sequence[str], words: Words, keywords: frozenset[str]) -> Passage:
+    """Keywords of a sentence of prose, in any order, then the sentence; mostly one of them is exchanged for a name.
+
+    So the name can be known from the list alone. Mostly each keyword stands behind a key.
+    """
+    while True:
+        sentence = rng.choice(sentences)
+        places = [m for m in LETTERS.finditer(sentence) if len(m.group()) > 3 and m.group() in keywords]
+        if len(places) < 2:
+            continue
+        chosen = [m.group() for m in rng.sample(places, min(len(places), rng.randint(2, 6)))]
+        chosen = list(dict.fromkeys(chosen))
+        if rng.random() < 0.7:
+            name = words.name(rng)
+            sentence = re.sub(rf"\b{re.escape(chosen[0])}\b", name, sentence)
+            chosen[0] = name
+        rng.shuffle(chosen)
+        if rng.random() < 0.7:
+            read = "; ".join(f"{words.known(rng)}: {word}" for word in chosen)
+        else:
+            read = rng.choice((", ", "; ", " ")).join(chosen)
+        if not mini_e2e_material(f"{read}\n{sentence}"):
+            return Passage(read + "\n", sentence)

@@ -1,0 +1,87 @@
+"""Batches for pretraining a decoder that reads its context: windows of prose, and of generated passages.
+
+A row is a window of prose from a random place, or passages one after the other, each with EOT behind it as an example
+of a task has. Of a passage, what is to be said counts in the loss.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from minilora.data.batches import LMBatch, encode_documents
+from minilora.data.copying import Passage, Words, periodic_string, random_string, repeated_passage, shuffled_list
+from minilora.data.generated_tasks import Grammar, keywords_in_prose, usable_attributes
+from minilora.data.tokenizer import EOT, ByteTokenizer
+
+WORD = re.compile(r"\b[a-z]{3,10}\b")
+SENTENCE_BREAK = re.compile(r"(?<=[.!?]) (?=[A-Z])")
+N_COMMON = 150  # so many of the most frequent words are no keywords
+N_GRAMMARS = 100
+
+
+class ReadingWindows:
+    """Draws batches of windows, by the parts that each kind of window has.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Prose, a paragraph a line.
+    attributes : dict of str to dict of str to list of str
+        `wordnet.attributes`.
+    grammar_seed : int
+        Draws the grammars: the same for all of a run.
+    """
+
+    KINDS = ("prose", "strings", "periods", "lists", "repeats", "keywords", "tasks")
+
+    def __init__(self, texts: Sequence[str], attributes: dict, *, grammar_seed: int = 0):
+        self.tokens = encode_documents(texts, ByteTokenizer())
+        self.paragraphs = [line for text in texts for line in text.splitlines() if len(line) > 30]
+        sentences = (s for paragraph in self.paragraphs for s in SENTENCE_BREAK.split(paragraph))
+        self.sentences = [sentence for sentence in sentences if 40 <= len(sentence) <= 130]
+        counts = Counter(word for text in texts for word in WORD.findall(text))
+        self.words = Words([word for word, n in counts.most_common()[N_COMMON:] if n >= 20])
+        self.keywords = frozenset(word for word, n in counts.most_common()[N_COMMON:] if n >= 2)
+        rng, attributes = random.Random(grammar_seed), usable_attributes(attributes)
+        self.grammars = [Grammar(rng, self.words, attributes) for _ in range(N_GRAMMARS)]
+
+    def passage(self, kind: str, rng: random.Random) -> Passage:
+        """One passage of a kind that is not prose."""
+        if kind == "strings":
+            return random_string(rng)
+        if kind == "periods":
+            return periodic_string(rng, self.words)
+        if kind == "lists":
+            return shuffled_list(rng, self.words)
+        if kind == "repeats":
+            return repeated_passage(rng, self.paragraphs)
+        if kind == "keywords":
+            return keywords_in_prose(rng, self.sentences, self.words, self.keywords)
+        if kind == "tasks":
+            return rng.choice(self.grammars).passage(rng)
+        raise ValueError(f"kind must be one of {', '.join(self.KINDS[1:])}, not {kind!r}")
+
+    def batch(self, rng: np.random.Generator, parts: dict[str, float], *, batch_size: int, length: int) -> LMBatch:
+        """A batch whose rows are of the kinds of `parts`, each as often as its weight says."""
+        draw = random.Random(int(rng.integers(2**63)))
+        kinds = draw.choices(list(parts), list(parts.values()), k=batch_size)
+        rows = [self._prose(draw, length) if kind == "prose" else self._filled(draw, kind, length) for kind in kinds]
+        tokens, counts = (np.stack(arrays) for arrays in zip(*rows, strict=True))  # (N, T + 1) each
+        return LMBatch(tokens[:, :-1], tokens[:, 1:], counts[:, 1:])
+
+    def _prose(self, draw, length):
+        start = draw.randrange(len(self.tokens) - length)
+        return self.tokens[start : start + length + 1], np.ones(length + 1, dtype=bool)
+
+    def _filled(self, draw, kind, length):
+        """Passages of a kind until the row is full; the last is cut."""
+        tokens, counts = bytearray(), bytearray()
+        while len(tokens) < length + 1:
+            read, said = (part.encode("ascii") for part in self.passage(kind, draw))
+            tokens += read + said + bytes([EOT])
+            counts += bytes(len(read)) + b"\1" * (len(said) + 1)
+        row = np.frombuffer(bytes(tokens[: length + 1]), np.uint8).astype(np.int64)
+        return row, np.frombuffer(bytes(counts[: length + 1]), bool)

@@ -1,0 +1,197 @@
+"""Pretraining a decoder that reads its context: it copies names and values that stand before.
+
+    python -m minilora.experiments.pretrain_reader --out runs/reader --rounds 8
+
+It starts from a decoder that has read prose (`pretrain_decoder.py`; the bundled one, if no other is given) and goes
+through stages, each a run of its own that continues where it was stopped:
+
+- copying: half random strings, half prose. After some hundred steps the model suddenly copies.
+- rounds of reading: prose from more sources, keywords to sentences, made-up tasks, and still some strings.
+- cooling: the same mixture while the learning rate goes to zero.
+
+With the same folder and more rounds, it goes on after the last round and cools again.
+"""
+
+import argparse
+import math
+import shlex
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from minilora.data.batches import encode_documents, windows
+from minilora.data.corpus_folder import STDLIB, corpus_attributes, corpus_record, corpus_texts, make_corpus_folder
+from minilora.data.reading_windows import ReadingWindows
+from minilora.data.tokenizer import ByteTokenizer
+from minilora.experiments.pretrain import mean_of_runs
+from minilora.experiments.record import provenance
+from minilora.files import read_json, write_json
+from minilora.models import load_bundled, load_model, save_model, weights_id
+from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_newest
+
+MODEL, RECORD = "decoder.safetensors", "stage.json"
+HELD_OUT = ("valid", "test")
+ROUNDS = 8
+STDLIB_TIMES = 4  # the standard library's prose is what the package measures; it is read as often as four of its size
+COPYING = {"prose": 0.45, "strings": 0.45, "periods": 0.1}
+READING = {
+    "prose": 0.40,
+    "tasks": 0.27,
+    "keywords": 0.15,
+    "strings": 0.07,
+    "lists": 0.05,
+    "periods": 0.03,
+    "repeats": 0.03,
+}
+TRAIN = TrainConfig(
+    steps=2000,
+    batch_size=8,
+    lr=1.5e-3,
+    betas=(0.9, 0.99),
+    weight_decay=0.1,
+    warmup=0.05,
+    schedule="constant",
+    threads=1,
+    eval_every=500,
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run: what it reads, and how it is trained."""
+
+    name: str
+    parts: dict[str, float]  # of ReadingWindows.KINDS
+    train: TrainConfig
+
+
+def stages(rounds, *, without=(), copying_steps=1500, round_steps=2000, cooling_steps=1500):
+    """All stages of a pretraining, in order; `without` leaves kinds of windows out, and prose takes their part."""
+
+    def kept(parts):
+        parts = dict(parts)
+        for kind in without:
+            parts["prose"] += parts.pop(kind, 0.0)
+        return parts
+
+    cooling = replace(TRAIN, steps=cooling_steps, schedule="linear", seed=1000 + rounds)
+    return [
+        Stage("00-copying", kept(COPYING), replace(TRAIN, steps=copying_steps)),
+        *(
+            Stage(f"{n:02}-reading", kept(READING), replace(TRAIN, steps=round_steps, seed=n))
+            for n in range(1, rounds + 1)
+        ),
+        Stage(f"{rounds:02}-cooling", kept(READING), cooling),
+    ]
+
+
+def run_stage(stage, model, reading, validate, folder, *, about, checkpoint_every):
+    """Train a model through a stage, in a folder of the stage's own: its record and the model are left there."""
+    length = model.config.n_positions
+    trainer = Trainer(
+        model,
+        lambda rng: reading.batch(rng, stage.parts, batch_size=stage.train.batch_size, length=length),
+        stage.train,
+        validate=validate,
+        folder=folder,
+        checkpoint_every=checkpoint_every,
+        about={**asdict(model.config), **about, "parts": stage.parts},
+    )
+    resume_newest(trainer, folder)
+    history = trainer.run(stage.name)
+    record = {
+        "stage": stage.name,
+        "parts": stage.parts,
+        "train": asdict(stage.train),
+        "tokens": history.tokens,
+        "seconds": round(history.seconds),
+        "validation": [{"step": step, "bits_per_byte": loss / math.log(2)} for step, loss in history.validation],
+        "train_bits_per_byte": mean_of_runs([loss / math.log(2) for loss in history.losses], 100),
+    }
+    write_json(folder / RECORD, record)
+    save_model(model, folder / MODEL)
+
+
+def run(folder, corpus, plan, *, start=None, checkpoint_every=100, command=None):
+    """Go through the stages of a plan, and past those that were done before.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Gets a folder for each stage; at the end ``decoder.safetensors`` (float16) and its recipe ``decoder.json``.
+    corpus : str or Path
+        A corpus folder (`data/corpus_folder.py`); it is made, from installed packages, if it is not there.
+    plan : list of Stage
+    start : str or Path, optional
+        The model that the first stage starts from; the bundled decoder, if not given.
+    checkpoint_every : int
+        A stage that was stopped goes on from the last of its checkpoints, made every so many steps and at Ctrl-C.
+    command : str, optional
+        The command line, for the record.
+
+    Returns
+    -------
+    recipe : dict
+        What ``decoder.json`` holds.
+    """
+    folder, corpus = Path(folder), Path(corpus)
+    if not (corpus / "corpus.json").exists():
+        make_corpus_folder(corpus)
+    sources = corpus_record(corpus)
+    texts = {name: corpus_texts(corpus, name, "train") for name in sources}
+    reading = ReadingWindows([t for name in texts for t in texts[name] * times(name)], corpus_attributes(corpus))
+    held_out = {split: encode_documents(corpus_texts(corpus, STDLIB, split), ByteTokenizer()) for split in HELD_OUT}
+    model = load_model(start) if start else load_bundled("decoder")
+    start_id, length = weights_id(model), model.config.n_positions
+
+    def loss_on(split):
+        return evaluate_loss(model, windows(held_out[split], length=length, batch_size=16))
+
+    about = {"start": start_id, "corpus": {name: source["train"]["sha256"] for name, source in sources.items()}}
+    for stage in plan:
+        if (folder / stage.name / MODEL).exists():
+            model = load_model(folder / stage.name / MODEL)
+        else:
+            of_stage = {"about": about, "checkpoint_every": checkpoint_every}
+            run_stage(stage, model, reading, lambda: loss_on("valid"), folder / stage.name, **of_stage)
+    records = [read_json(folder / stage.name / RECORD) for stage in plan]
+    recipe = {
+        "command": command,
+        "start": {"id": start_id, "file": str(start or "the bundled decoder")},
+        "model": asdict(model.config),
+        "corpus": sources,
+        "stdlib_times": STDLIB_TIMES,
+        "tokens_seen": sum(record["tokens"] for record in records),
+        "seconds": sum(record["seconds"] for record in records),
+        "bits_per_byte": {split: loss_on(split) / math.log(2) for split in HELD_OUT},
+        "stages": records,
+        **provenance(),
+    }
+    save_model(model, folder / MODEL, dtype="float16", command=command)
+    write_json(folder / "decoder.json", recipe)
+    return recipe
+
+
+def times(name):
+    """How often a source's texts stand among those that windows are drawn from."""
+    return STDLIB_TIMES if name == STDLIB else 1
+
+
+def main(arguments=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument("--corpus", help="folder of the corpus; made if it is not there (default: OUT/corpus)")
+    parser.add_argument("--start", help="a model file to start from (default: the bundled decoder)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--without", nargs="*", default=(), choices=ReadingWindows.KINDS[1:])
+    options = parser.parse_args(arguments)
+    corpus = options.corpus or Path(options.out) / "corpus"
+    command = shlex.join(["python", "-m", "minilora.experiments.pretrain_reader", *(arguments or sys.argv[1:])])
+    plan = stages(options.rounds, without=options.without)
+    recipe = run(options.out, corpus, plan, start=options.start, command=command)
+    print(f"{recipe['bits_per_byte']['valid']:.3f} bits per byte of held-out prose; {Path(options.out) / MODEL}")
+
+
+if __name__ == "__main__":
+    main()

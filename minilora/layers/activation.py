@@ -1,0 +1,47 @@
+"""Activation: a function of each number by itself, between two linear maps."""
+
+from typing import Any
+
+from minilora.ops import (
+    gelu_exact_backward,
+    gelu_exact_forward,
+    gelu_tanh_backward,
+    gelu_tanh_forward,
+    relu_backward,
+    relu_forward,
+    tanh_backward,
+    tanh_forward,
+)
+from minilora.parameter import Module
+
+ACTIVATIONS = {
+    "gelu": (gelu_exact_forward, gelu_exact_backward),  # BERT's, RoBERTa's, DeBERTa's
+    "gelu_tanh": (gelu_tanh_forward, gelu_tanh_backward),  # GPT-2's
+    "relu": (relu_forward, relu_backward),
+    "tanh": (tanh_forward, tanh_backward),
+}
+
+
+class Activation(Module):
+    """y = f(x), elementwise.
+
+    Parameters
+    ----------
+    name : {"gelu", "gelu_tanh", "relu", "tanh"}
+        Which f; see `ops/`.
+    """
+
+    def __init__(self, name: str):
+        if name not in ACTIVATIONS:
+            raise ValueError(f"activation was {name!r}; it must be one of {', '.join(map(repr, ACTIVATIONS))}")
+        self.name = name
+
+    def forward(self, x) -> tuple[Any, Any]:
+        """(...) -> (...)"""
+        forward, _ = ACTIVATIONS[self.name]
+        return forward(x)
+
+    def backward(self, dy, cache):
+        """(...) -> (...)"""
+        _, backward = ACTIVATIONS[self.name]
+        return backward(dy, cache)

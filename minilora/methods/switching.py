@@ -1,0 +1,248 @@
+"""Adapters by their names: what one brought comes with it, and goes with it.
+
+LoRA's A and B stand beside the frozen W, in its layer. Everything else that an adapter has learned (a classifier's
+head, biases, norms, whole blocks; Houlsby's layers and a prefix, which the base does not have) are *parts* of its own,
+which stand in the model in the place of the base's, and only while the adapter is active:
+
+    set_adapter(model, "one")    the parts of "one" take their places; what stood there is put aside
+    set_adapter(model, "two")    what was put aside returns, the very same objects; then "two" takes its places
+    set_adapter(model, None)     what was put aside returns: the base, to the bit
+
+So every method but one can be switched. Full fine-tuning cannot: it trains the base itself, of which it would have to
+keep a second one.
+"""
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from minilora.layers import LoRALinear
+from minilora.methods.selection import plain, train_only
+from minilora.parameter import Module, Parameter
+
+
+@dataclass(eq=False)
+class NamedAdapter:
+    """One adapter of a model, but for A and B, which the model's LoRALinears hold under its name.
+
+    Parameters
+    ----------
+    config : dataclass
+        The method's configuration.
+    parts : dict of str to Parameter or Module
+        What stands in the model while the adapter is active, by the path of its place in the base. In a Module, what
+        is below "base" is the base's.
+    """
+
+    config: Any
+    parts: dict[str, Parameter | Module] = field(default_factory=dict)
+
+    def own_parameters(self) -> dict[str, Parameter]:
+        """What of the parts is trained, by its path in the adapted model."""
+        own = {}
+        for place, part in self.parts.items():
+            if isinstance(part, Parameter):
+                own[place] = part
+            else:
+                own |= {f"{place}.{path}": p for path, p in part.named_parameters() if not path.startswith("base.")}
+        return own
+
+
+@dataclass(eq=False)
+class Adapters:
+    """The adapters of one model.
+
+    Attributes
+    ----------
+    named : dict of str to NamedAdapter
+        In the order in which they came.
+    active : str or None
+    aside : dict of str to Parameter or Module
+        What of the base has been put aside for the active adapter's parts.
+    """
+
+    named: dict[str, NamedAdapter] = field(default_factory=dict)
+    active: str | None = None
+    aside: dict[str, Parameter | Module] = field(default_factory=dict)
+
+
+def adapters_of(model: Module) -> Adapters:
+    """The adapters of a model; none, if none was ever added."""
+    return getattr(model, "adapters", None) or Adapters()
+
+
+def adapter_names(model: Module) -> list[str]:
+    """The names of all adapters, in the order in which they came."""
+    return list(adapters_of(model).named)
+
+
+def lora_layers(model: Module) -> dict[str, LoRALinear]:
+    """The layers that hold LoRA's A and B: a dict of path to LoRALinear."""
+    return {path: layer for path, layer in model.named_modules() if isinstance(layer, LoRALinear)}
+
+
+def lora_names(model: Module) -> list[str]:
+    """The names of the adapters that are LoRA's, in the order in which they came."""
+    in_layers = {name for layer in lora_layers(model).values() for name in layer.adapters}
+    return [name for name in adapter_names(model) if name in in_layers]
+
+
+def base_parameters(model: Module) -> dict[str, Parameter]:
+    """The base's own parameters by their paths in the base, in its order, whichever adapter is active."""
+    factors = {id(p) for layer in lora_layers(model).values() for f in layer.adapters.values() for p in f.parameters()}
+    with base_in_place(model):
+        return {plain(path): p for path, p in model.named_parameters() if id(p) not in factors}
+
+
+def add_adapter(model: Module, name: str, adapter: NamedAdapter) -> None:
+    """Give a model an adapter and make it the active one."""
+    check_new_name(model, name)
+    adapters = adapters_of(model)
+    adapters.named[name] = adapter
+    model.adapters = adapters
+    set_adapter(model, name)
+
+
+def check_new_name(model: Module, name: str) -> None:
+    """Raise a ValueError unless an adapter of this name can be added: it is new, and none is merged."""
+    refuse_merged(model)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name was {name!r}; it must be text of at least one character")
+    if name in adapter_names(model):
+        raise ValueError(f"name was {name!r}; the model has an adapter of this name already")
+
+
+def set_adapter(model: Module, name: str | None) -> None:
+    """Make the adapter called `name` the active one, and freeze everything else; or, with None, switch adapters off.
+
+    Without an adapter the model is its base, to the bit.
+
+    Raises
+    ------
+    ValueError
+        If there is no adapter of this name (the message lists them), or one is merged.
+    """
+    refuse_merged(model)
+    adapters, layers = adapters_of(model), lora_layers(model).values()
+    if name is not None and name not in adapters.named:
+        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}")
+    if name is None and adapters.active is None:
+        return
+    _put(model, adapters.aside)
+    for layer in layers:
+        layer.active = name if name in layer.adapters else None
+    adapters.aside = {} if name is None else _put(model, adapters.named[name].parts)
+    adapters.active = name
+    for adapter in adapters.named.values():
+        _freeze(adapter.own_parameters().values())
+    for factors in (factors for layer in layers for factors in layer.adapters.values()):
+        _freeze(factors.parameters())
+    train_only(model, active_parameters(model).values(), adapters.named[name].config if name is not None else None)
+
+
+def _freeze(parameters):
+    for p in parameters:
+        p.trainable, p.grad = False, None
+
+
+def active_parameters(model: Module) -> dict[str, Parameter]:
+    """What the active adapter trains, by its path in the adapted model: LoRA's factors, then its own parts."""
+    adapters = adapters_of(model)
+    if adapters.active is None:
+        return {}
+    active = [(path, layer.factors) for path, layer in lora_layers(model).items() if layer.active is not None]
+    factors = {f"{path}.{name}": p for path, factors in active for name, p in factors.members()}
+    return factors | adapters.named[adapters.active].own_parameters()
+
+
+@contextlib.contextmanager
+def base_in_place(model: Module):
+    """A context in which the base's own parts stand in their places, whichever adapter is active."""
+    parts = _put(model, adapters_of(model).aside)
+    try:
+        yield
+    finally:
+        _put(model, parts)
+
+
+def _put(model, parts):
+    """Put parts in their places in a model, all of them where a parameter is tied; return what stood there."""
+    if not parts:
+        return {}
+    places = {}  # of each module and parameter: its paths, several of one that is tied
+    for path, member in _everything(model):
+        places.setdefault(id(member), []).append(path)
+    here = {plain(path): member for path, member in _everything(model)}
+    stood = {place: here[place] for place in parts}
+    for place, part in parts.items():
+        for path in places[id(stood[place])]:
+            model.replace(path, part)
+    model.name_parameters()
+    return stood
+
+
+def _everything(module, prefix=""):
+    """Yield (path, Module or Parameter) for all that is below a module; what is tied comes once for each path."""
+    for name, member in module.members():
+        yield prefix + name, member
+        if isinstance(member, Module):
+            yield from _everything(member, f"{prefix}{name}.")
+
+
+def remove_adapter(model: Module, name: str) -> None:
+    """Take an adapter away from a model, with all that it brought. If it is the active one, the base is left.
+
+    Raises
+    ------
+    ValueError
+        If there is no adapter of this name (the message lists them), or one is merged.
+    """
+    refuse_merged(model)
+    adapters = adapters_of(model)
+    if name not in adapters.named:
+        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}")
+    if adapters.active == name:
+        set_adapter(model, None)
+    _drop(model, name)
+
+
+def _drop(model, name):
+    """Forget an adapter that is not active; a layer that has no other gets its own Linear back."""
+    del adapters_of(model).named[name]
+    for path, layer in lora_layers(model).items():
+        layer.adapters.pop(name, None)
+        if not layer.adapters:
+            model.replace(path, layer.base)
+    model.name_parameters()
+
+
+def remove_lora(model: Module) -> None:
+    """Take all adapters of LoRA away. What is merged stays, for good: W + delta_W, and the adapter's own parts."""
+    adapters, layers = adapters_of(model), lora_layers(model).values()
+    names = lora_names(model)
+    if any(layer.merged for layer in layers):
+        adapters.active, adapters.aside, model.method = None, {}, None
+        for layer in layers:
+            layer.active = None
+    elif adapters.active in names:
+        set_adapter(model, None)
+    for name in names:
+        _drop(model, name)
+
+
+def refuse_merged(model: Module) -> None:
+    """Raise a ValueError if an adapter is merged."""
+    if any(layer.merged for layer in lora_layers(model).values()):
+        raise ValueError("an adapter is merged into the model; call unmerge_lora(model) first")
+
+
+def check_all_own(model: Module) -> None:
+    """Raise a ValueError if the model trains what is not the active adapter's: no file of the adapter would hold it."""
+    own = {id(p) for p in active_parameters(model).values()}
+    others = [p.name for p in model.trainable_parameters() if id(p) not in own]
+    if others:
+        more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+        raise ValueError(
+            f"{others[0]} is trained{more}, which is the base's own and no part of the adapter; what an adapter trains "
+            "besides A and B must be named when it is made, LoRAConfig(besides=...)"
+        )
