@@ -6,7 +6,7 @@ import pytest
 from device_array import DeviceArray, count_synchronisations, device_xp, to_fake_device, to_host
 from methods.tiny import EVERYWHERE, rng, some_batch, tiny_lora
 from minilora import generate, merge_lora, remove_lora, save_adapter, save_model, unmerge_lora
-from minilora.methods import LoRAConfig, apply_full, load_adapter, lora_layers, set_adapter
+from minilora.methods import LoRAConfig, adapter_dropout, apply_full, load_adapter, lora_layers, set_adapter
 from minilora.models import load_model
 from minilora.ops import cross_entropy_backward, cross_entropy_forward
 from minilora.training import SGD, AdamW, clip_gradients, evaluate_loss, loss_and_backward, resume_run
@@ -78,7 +78,11 @@ def test_the_model_lives_on_the_device():
 
 @pytest.mark.parametrize("seed", [None, 5], ids=["no dropout", "dropout"])
 def test_logits_agree(seed):
-    host, device = on_both(lambda model: model.forward(place(model, BATCH)[0], seed and rng(seed))[0])
+    def logits(model):
+        with adapter_dropout(model, seed and rng(seed)):
+            return model.forward(place(model, BATCH)[0])[0]
+
+    host, device = on_both(logits)
     assert_agree(host, device)
 
 
@@ -180,7 +184,8 @@ def test_a_training_step_never_waits_for_the_device():
     optimizer, draw = AdamW(model.parameters(), lr=0.01, weight_decay=0.1), rng(5)
     with count_synchronisations() as count:
         ids, targets, mask = place(model, BATCH)
-        logits, cache = model.forward(ids, draw)
+        with adapter_dropout(model, draw):
+            logits, cache = model.forward(ids)
         _, loss_cache = cross_entropy_forward(logits, targets, mask)
         model.backward(cross_entropy_backward(1.0, loss_cache), cache)
         clip_gradients(optimizer.parameters, 0.1)

@@ -183,9 +183,9 @@ for name, method in methods.items():
 #
 #     mpiexec -n 4 minilora finetune --rank 4 --alpha 8 --targets q_proj,v_proj --out runs/mine
 #
-# with mpi4py installed (`pip install "minilora[mpi]"`, which brings mpiexec along). Every rank draws the same batch
-# with the same generator, and takes its own rows; so the losses are those of one process, and a run that was stopped
-# continues with any number of ranks. The first rank alone writes. In a program of your own, it is one argument:
+# with mpi4py installed (in a clone, `pip install -e ".[mpi]"`, which brings mpiexec along). Every rank draws the same
+# batch with the same generator, and takes its own rows; so the losses are those of one process, and a run that was
+# stopped continues with any number of ranks. The first rank alone writes. In a program of your own, it is one argument:
 #
 #     from minilora.distributed import join
 #     Trainer(model, sample_batch, config, ranks=join())

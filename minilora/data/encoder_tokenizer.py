@@ -18,6 +18,9 @@ class EncoderTokenizer:
     """Text to ids and back. There are 260 tokens, and nothing to train."""
 
     vocab_size = FIRST_BYTE + 256
+    unused_rows = 0
+    end_of_text = END
+    pad = PAD
 
     def encode(self, text: str, second: str | None = None) -> np.ndarray:
         """<s> text </s>, or, with a second text, <s> text </s></s> second </s>.
@@ -61,13 +64,15 @@ def byte_tokens(text: str) -> np.ndarray:
     return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int64) + FIRST_BYTE
 
 
-def pad_rows(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of different lengths as one array, filled up with <pad>, and a mask of what is not padding.
+def pad_rows(rows: Sequence[np.ndarray], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of different lengths as one array, filled up with padding, and a mask of what is none.
 
     Parameters
     ----------
     rows : sequence of ndarray of shape (T_n,), int64
         At least one.
+    pad : int
+        The tokenizer's id of padding.
 
     Returns
     -------
@@ -79,6 +84,6 @@ def pad_rows(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("rows is empty; a batch needs at least one")
     lengths = np.array([len(row) for row in rows])  # (N,)
     mask = np.arange(lengths.max()) < lengths[:, None]  # (N, T)
-    ids = np.full(mask.shape, PAD, dtype=np.int64)
+    ids = np.full(mask.shape, pad, dtype=np.int64)
     ids[mask] = np.concatenate(rows)
     return ids, mask

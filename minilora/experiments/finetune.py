@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from minilora.accounting import count_parameters
+from minilora.data import check_vocabulary
 from minilora.distributed import ALONE
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
@@ -89,6 +90,7 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
     FileNotFoundError
         If the folder was removed during the run.
     """
+    check_vocabulary(model, task.tokenizer)
     folder, base = Path(folder), weights_id(model)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
     trainer = Trainer(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy
 
 from minilora.data.corpora import load_corpus
+from minilora.data.vocabulary import Tokenizer, check_vocabulary
 from minilora.distributed import ALONE
 from minilora.experiments.record import provenance
 from minilora.files import write_json
@@ -35,6 +36,7 @@ class Kind(NamedTuple):
     name: str  # of the files
     config: PretrainConfig  # the bundled model's
     new_model: Callable  # new_model(config, rng, device=)
+    tokenizer: Tokenizer
     encode: Callable  # encode(texts): all their tokens in one row
     sample: Callable  # sample(tokens, rng, batch_size=, length=): a training batch
     held_out: Callable  # held_out(tokens, length=, batch_size=): batches that cover the tokens
@@ -69,6 +71,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     tokens = {split: kind.encode(corpus.texts(split)) for split in ("train", "valid", "test")}
     length = config.model.n_positions
     model = kind.new_model(config.model, numpy.random.default_rng(config.train.seed), device=device)
+    check_vocabulary(model, kind.tokenizer)
 
     def sample_batch(rng):
         return kind.sample(tokens["train"], rng, batch_size=config.train.batch_size, length=length)

@@ -158,7 +158,7 @@ class Trainer:
             If something cannot be written. What was written before is untouched.
         """
         config = self.config
-        progress = progress and self.ranks.rank == 0
+        progress = progress and self.ranks.rank == 0 and sys.stderr is not None
         check_agreement(self)
         with self.folder_to_itself():
             if self._writes:

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from minilora.arrays.backend import same_gpu
 from minilora.arrays.threads import keep_freed_memory, one_blas_thread
+from minilora.methods import adapter_dropout
 
 
 def loss_and_backward(model, batch, weight=1.0, rng=None):
@@ -22,14 +23,15 @@ def loss_and_backward(model, batch, weight=1.0, rng=None):
         What the model's loss takes.
     weight : float
     rng : numpy.random.Generator, optional
-        For dropout.
+        For the dropout of adapters.
 
     Returns
     -------
     loss : array scalar
         The mean over the counted tokens, in nats, not multiplied by the weight.
     """
-    loss, cache = model.loss(batch, rng=rng)
+    with adapter_dropout(model, rng):
+        loss, cache = model.loss(batch)
     model.backward_loss(weight, cache)
     return loss
 

@@ -12,6 +12,7 @@ from minilora.arrays.backend import get_xp, gpu_memory, scatter_add, tf32, to_de
 from minilora.data.batches import LMBatch
 from minilora.methods import (
     LoRAConfig,
+    adapter_dropout,
     apply_full,
     apply_lora,
     load_adapter,
@@ -74,7 +75,8 @@ def some_batch(N=3, T=20, seed=2):
 
 
 def logits_of(model, batch=None, draw=None):
-    return model.forward(model.to_model((batch or some_batch()).ids), draw)[0]
+    with adapter_dropout(model, draw):
+        return model.forward(model.to_model((batch or some_batch()).ids))[0]
 
 
 # ---- ops
@@ -332,6 +334,6 @@ def test_everything_made_on_the_gpu_is_on_the_gpu():
     model = make_model("gpu")
     loss = loss_and_backward(model, some_batch(), rng=rng(1))
     logits, cache = model.forward(model.to_model(some_batch().ids))
-    made = [loss, logits, cache.blocks[1].attn.probs, cache.blocks[0].mlp.fc_in.h]
+    made = [loss, logits, cache.blocks[1].attn.probs, cache.blocks[0].mlp.fc_in.inner.h]
     made += [p.data for p in model.parameters()] + [p.grad for p in model.trainable_parameters()]
     assert all(get_xp(array) is model.xp is not np for array in made)

@@ -13,10 +13,11 @@ What an adapter has of its own besides, such as a head, adds up in the same way:
 import numpy
 
 from minilora.arrays.backend import get_xp, to_numpy
-from minilora.methods.lora import attach, make_factors, shape_of
-from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.lora.apply import attach, make_factors, shape_of
+from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.selection import new_parameters
-from minilora.methods.switching import adapters_of, base_parameters, lora_layers, lora_names, refuse_merged
+from minilora.methods.state import adapters_of
+from minilora.methods.switching import base_parameters, lora_layers, lora_names, refuse_merged
 from minilora.parameter import Parameter
 
 HOW = ("concatenate", "average")
@@ -128,8 +129,14 @@ def _combine(model, names, weights, how):
 
 def _parts(layer, names, weights):
     """weight, B, A and scale of each adapter that has a share in the layer."""
-    pairs = zip(names, weights, strict=True)
-    return [(float(weight), *layer.adapters[name].low_rank()) for name, weight in pairs if name in layer.adapters]
+    parts = []
+    for name, weight in zip(names, weights, strict=True):
+        if name in layer.adapters:
+            product = layer.adapters[name].low_rank()
+            if product is None:
+                raise ValueError(f"{name!r} is DoRA's; its delta_W = W' - W is no product of a B and an A")
+            parts.append((float(weight), *product))
+    return parts
 
 
 def _concatenate(parts):

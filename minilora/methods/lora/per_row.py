@@ -3,7 +3,7 @@
 With merged weights this cannot be done, a limitation that the paper names (section 4.2): W + delta_W belongs to one
 task. Beside the frozen W, any number of adapters can be at work at once.
 
-    with rows_use(model, ["tables", None, "news"]):       # None: the base
+    with adapters_per_row(model, ["tables", None, "news"]):       # None: the base
         logits, cache = model.forward(ids)                # (3, T)
 """
 
@@ -11,14 +11,15 @@ import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 
-from minilora.layers import RowsLinear, RowsModule
-from minilora.methods.selection import method_of, train_only
-from minilora.methods.switching import adapters_of, base_in_place, lora_layers, lora_names, refuse_merged
+from minilora.methods.lora.per_row_linear import PerRowLoRALinear, PerRowModule
+from minilora.methods.selection import new_parts, train_only
+from minilora.methods.state import adapters_of, method_of
+from minilora.methods.switching import base_in_place, lora_layers, lora_names, refuse_merged
 from minilora.parameter import Module
 
 
 @contextlib.contextmanager
-def rows_use(model: Module, names: Sequence[str | None]) -> Iterator[None]:
+def adapters_per_row(model: Module, names: Sequence[str | None]) -> Iterator[None]:
     """A context in which row n of every batch uses the adapter names[n], and the head that belongs to it.
 
     Inside, these adapters' parameters are the model's and trainable, under names such as
@@ -68,7 +69,7 @@ def rows_use(model: Module, names: Sequence[str | None]) -> Iterator[None]:
 
 def _check_rows(model, used):
     """Raise a ValueError for what would not be computed row by row."""
-    new = getattr(model, "new_parts", ())
+    new = new_parts(model)
     for name in used:
         for path in adapters_of(model).named[name].parts:
             if path.split(".")[0] not in new:
@@ -85,14 +86,14 @@ def _check_rows(model, used):
 
 
 def _replacements(model, names, used):
-    """What takes the places of layers and heads: a dict of path to RowsModule."""
-    heads = [path for path in getattr(model, "new_parts", ()) if any(_owns(model, name, path) for name in used)]
+    """What takes the places of layers and heads: a dict of path to PerRowModule."""
+    heads = [path for path in new_parts(model) if any(_owns(model, name, path) for name in used)]
     inside = tuple(f"{path}." for path in heads)
     layers = {path: layer for path, layer in lora_layers(model).items() if not path.startswith(inside)}
-    rows = {path: RowsLinear(layer, names) for path, layer in layers.items()}
+    rows = {path: PerRowLoRALinear(layer, names) for path, layer in layers.items()}
     for path in heads:
         head = getattr(model, path)
-        rows[path] = RowsModule({name: _head_of(model, path, head, name) for name in (None, *used)}, names)
+        rows[path] = PerRowModule({name: _head_of(model, path, head, name) for name in (None, *used)}, names)
     return rows
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from minilora.layers import LoRAFactors, LoRALinear, lora_scale
+from minilora.methods import adapter_dropout
+from minilora.methods.lora import LoRAFactors, LoRALinear, lora_scale
 from minilora.parameter import Parameter
 
 I, O, R = 5, 4, 2
@@ -76,18 +77,20 @@ def test_a_merged_adapter_cannot_be_trained(layer, x):
         layer.backward(y, cache)
 
 
-def test_dropout_acts_with_an_rng_alone(layer, x):
+def test_dropout_acts_in_its_context_alone(layer, x):
     layer.active = "two"
     plain, _ = layer.forward(x)
-    dropped, cache = layer.forward(x, np.random.default_rng(0))
+    with adapter_dropout(layer, np.random.default_rng(0)):
+        dropped, cache = layer.forward(x)
     assert np.array_equal(layer.forward(x)[0], plain)
     assert not np.allclose(dropped, plain)
-    assert set(np.unique(cache.mask)) == {0.0, 2.0}
+    assert set(np.unique(cache.inner.mask)) == {0.0, 2.0}
 
 
 def test_dropout_of_zero_draws_nothing(layer, x):
     rng = np.random.default_rng(0)
-    layer.forward(x, rng)
+    with adapter_dropout(layer, rng):
+        layer.forward(x)
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
 
 

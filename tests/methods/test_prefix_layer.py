@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minilora.layers import Embedding, Prefix
+from minilora.layers import Embedding
+from minilora.methods.prefixed_gpt import Prefix
 
 V, C = 20, 3
 IDS = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
@@ -35,15 +36,6 @@ def test_the_same_targets_count_in_the_same_order(sizes):
     assert mask.sum(axis=1).tolist() == MASK.sum(axis=1).tolist()
     assert targets[mask].tolist() == TARGETS[MASK].tolist()
     assert [row[row < V].tolist() for row in ids] == IDS.tolist()
-
-
-def test_an_empty_prefix_changes_nothing():
-    empty = Prefix([], 0, 0, V)
-    assert empty.insert(IDS, TARGETS, MASK) == (IDS, TARGETS, MASK) and empty.known_ids(IDS) is IDS
-    assert empty.insert_prompt(IDS[0]).tolist() == IDS[0].tolist()
-    x = np.ones((3, 4, C))
-    y, cache = empty.forward(x, IDS, stage=0)
-    assert y is x and empty.backward(x, cache, stage=0) is x
 
 
 def test_nothing_passed_in_is_changed():

@@ -20,8 +20,8 @@ from methods.tiny import (
 )
 from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
-from minilora.layers import RowsLinear
-from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, rows_use, set_adapter
+from minilora.methods import LoRAConfig, adapters_per_row, apply_lora, lora_layers, merge_lora, set_adapter
+from minilora.methods.lora.per_row_linear import PerRowLoRALinear
 from minilora.models import DebertaForClassification, RobertaForClassification, RobertaForMaskedLM
 from minilora.models.generation import generate
 from minilora.training import AdamW, ThreadedObjective, loss_and_backward
@@ -55,7 +55,7 @@ def alone(model, name, function):
 
 
 def test_each_row_gives_what_it_gives_with_its_adapter_alone(model):
-    with rows_use(model, NAMES):
+    with adapters_per_row(model, NAMES):
         together = logits_of(model, BATCH)
     for n, name in enumerate(NAMES):
         expected = alone(model, name, lambda model: logits_of(model, BATCH))[n]
@@ -63,7 +63,7 @@ def test_each_row_gives_what_it_gives_with_its_adapter_alone(model):
 
 
 def test_each_adapter_gets_the_gradient_of_its_own_rows(model):
-    with rows_use(model, NAMES):
+    with adapters_per_row(model, NAMES):
         found = gradients_of(model, BATCH)
     for name in ("default", "other", "dora"):
         mask = BATCH.loss_mask & np.array([[owner == name] for owner in NAMES])
@@ -78,14 +78,14 @@ def test_each_adapter_gets_the_gradient_of_its_own_rows(model):
 
 
 def test_every_gradient_is_the_slope_of_the_loss(model):
-    with rows_use(model, NAMES):
+    with adapters_per_row(model, NAMES):
         slopes = check_model(model, BATCH, rng=rng(4))
     assert len(slopes) == 2 * (2 * 3 + 2 * 2 + 3 * 6)
 
 
 @pytest.mark.parametrize("group", [0, 1, 2])
 def test_a_row_of_dx_that_is_lost_fails(model, monkeypatch, group):
-    backward = RowsLinear.backward
+    backward = PerRowLoRALinear.backward
 
     def mutant(self, dy, cache):
         dx = backward(self, dy, cache)
@@ -93,15 +93,15 @@ def test_a_row_of_dx_that_is_lost_fails(model, monkeypatch, group):
             dx[self.groups[group][1]] = 0.0
         return dx
 
-    monkeypatch.setattr(RowsLinear, "backward", mutant)
-    with rows_use(model, NAMES), pytest.raises(GradientError):
+    monkeypatch.setattr(PerRowLoRALinear, "backward", mutant)
+    with adapters_per_row(model, NAMES), pytest.raises(GradientError):
         check_model(model, BATCH, rng=rng(4))
 
 
 def test_rows_of_one_adapter_train_together_and_the_others_stay(model):
     before = alone(model, "dora", lambda model: weights_of(model))
     base = alone(model, None, lambda model: logits_of(model))
-    with rows_use(model, ["default", "other", "default"]):
+    with adapters_per_row(model, ["default", "other", "default"]):
         optimizer = AdamW(model.parameters(), lr=0.01)
         losses = []
         for _ in range(5):
@@ -116,7 +116,7 @@ def test_rows_of_one_adapter_train_together_and_the_others_stay(model):
 
 def test_generation_uses_each_rows_adapter(model):
     prompts = [[3], [1, 4], [2, 6, 5], [7], [8]]
-    with rows_use(model, NAMES):
+    with adapters_per_row(model, NAMES):
         together = generate(model, prompts, max_tokens=5)
     for n, name in enumerate(NAMES):
         expected = alone(model, name, lambda model, n=n: generate(model, prompts[n : n + 1], max_tokens=5))
@@ -125,7 +125,7 @@ def test_generation_uses_each_rows_adapter(model):
 
 def test_afterwards_everything_is_as_it_was(model):
     before, names, logits = weights_of(model), trainable_names(model), logits_of(model)
-    with pytest.raises(KeyError), rows_use(model, NAMES):
+    with pytest.raises(KeyError), adapters_per_row(model, NAMES):
         gradients_of(model, BATCH)
         raise KeyError
     assert same_bits(weights_of(model), before) and same_bits(logits_of(model), logits)
@@ -137,7 +137,7 @@ def test_afterwards_everything_is_as_it_was(model):
 
 
 def test_rows_of_the_base_alone_are_the_base_to_the_bit(model):
-    with rows_use(model, [None] * 3):
+    with adapters_per_row(model, [None] * 3):
         assert same_bits(logits_of(model), logits_of(tiny_gpt()))
         assert not trainable_names(model)
 
@@ -145,7 +145,7 @@ def test_rows_of_the_base_alone_are_the_base_to_the_bit(model):
 def test_pissa_rows_too():
     model = tiny_lora(EVERY["pissa"])
     expected = logits_of(model)
-    with rows_use(model, ["default", None, "default"]):
+    with adapters_per_row(model, ["default", None, "default"]):
         found = logits_of(model)
     assert np.allclose(found[[0, 2]], expected[[0, 2]], rtol=0, atol=1e-12)
     assert np.allclose(found[1], logits_of(tiny_gpt())[1], rtol=0, atol=1e-12)
@@ -170,7 +170,7 @@ HEADS = ["two", None, "one"]
 @pytest.mark.parametrize("targets", [("v_proj", "fc_in"), ("v_proj", "dense", "out_proj")], ids=["", "LoRA in it"])
 def test_each_row_has_the_head_of_its_adapter(targets):
     model = classifier_with_heads(targets=targets)
-    with rows_use(model, HEADS):
+    with adapters_per_row(model, HEADS):
         together = model.forward(tiny_encoders.IDS, tiny_encoders.MASK)[0]
     for n, name in enumerate(HEADS):
         set_adapter(model, name)
@@ -186,7 +186,7 @@ def without_base(weights):
 
 def test_each_head_gets_the_gradient_of_its_own_rows():
     model = classifier_with_heads()
-    with rows_use(model, HEADS):
+    with adapters_per_row(model, HEADS):
         names = trainable_names(model)
         check_model(model, tiny_encoders.BATCHES[RobertaForClassification][0], rng=rng(4))
     assert {"head.one.out_proj.W", "head.two.dense.bias", "encoder.blocks.1.mlp.fc_in.one.A"} <= set(names)
@@ -198,9 +198,12 @@ def test_each_head_gets_the_gradient_of_its_own_rows():
 
 def test_what_the_rows_of_a_batch_share_is_refused_by_name():
     model = classifier_with_heads(besides=("ln_1",))
-    with pytest.raises(ValueError, match=r"'two' has encoder.blocks.0.ln_1.gain of its own"), rows_use(model, HEADS):
+    with (
+        pytest.raises(ValueError, match=r"'two' has encoder.blocks.0.ln_1.gain of its own"),
+        adapters_per_row(model, HEADS),
+    ):
         pass
-    with rows_use(model, [None] * 3):  # it is not asked for
+    with adapters_per_row(model, [None] * 3):  # it is not asked for
         pass
 
 
@@ -208,12 +211,12 @@ def test_a_layer_that_does_not_read_rows_is_refused_by_name():
     model = tiny(DebertaForClassification, config=tiny_deberta.CONFIG)
     apply_lora(model, LoRAConfig(rank=2), rng=rng())
     message = "'default' is in encoder.blocks.0.attn.q_proj, which reads relative positions"
-    with pytest.raises(ValueError, match=message), rows_use(model, ["default"] * 3):
+    with pytest.raises(ValueError, match=message), adapters_per_row(model, ["default"] * 3):
         pass
     model = tiny(RobertaForMaskedLM)
     apply_lora(model, LoRAConfig(rank=2, targets=("dense",)), rng=rng())
     message = "'default' is in head.dense, which reads the positions that count"
-    with pytest.raises(ValueError, match=message), rows_use(model, ["default"] * 3):
+    with pytest.raises(ValueError, match=message), adapters_per_row(model, ["default"] * 3):
         pass
 
 
@@ -226,19 +229,19 @@ def test_a_layer_that_does_not_read_rows_is_refused_by_name():
 )
 def test_names_that_cannot_be_are_refused(model, names, message):
     before = trainable_names(model)
-    with pytest.raises(ValueError, match=message), rows_use(model, names):
+    with pytest.raises(ValueError, match=message), adapters_per_row(model, names):
         pass
     assert trainable_names(model) == before
 
 
 def test_while_one_is_merged_it_is_refused(model):
     merge_lora(model)
-    with pytest.raises(ValueError, match=r"call unmerge_lora\(model\) first"), rows_use(model, NAMES):
+    with pytest.raises(ValueError, match=r"call unmerge_lora\(model\) first"), adapters_per_row(model, NAMES):
         pass
 
 
 def test_a_batch_of_another_size_is_refused_also_from_threads(model):
-    with rows_use(model, NAMES):
+    with adapters_per_row(model, NAMES):
         with pytest.raises(ValueError, match="the batch had 3 rows; adapters were named for 5"):
             logits_of(model, some_batch(N=3))
         with (
@@ -250,11 +253,11 @@ def test_a_batch_of_another_size_is_refused_also_from_threads(model):
 
 def test_a_cache_of_other_rows_or_of_one_adapter_is_refused(model):
     _, single = model.forward(BATCH.ids)
-    with rows_use(model, NAMES):
+    with adapters_per_row(model, NAMES):
         logits, mixed = model.forward(BATCH.ids)
         with pytest.raises(ValueError, match="cache was made with other adapters for its rows; run forward again"):
             model.backward(logits, single)
-    with rows_use(model, NAMES[::-1]), pytest.raises(ValueError, match="cache was made with other adapters"):
+    with adapters_per_row(model, NAMES[::-1]), pytest.raises(ValueError, match="cache was made with other adapters"):
         model.backward(logits, mixed)
     with pytest.raises(ValueError, match="cache was made by another adapter"):
         model.backward(logits, mixed)

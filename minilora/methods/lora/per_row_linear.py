@@ -1,18 +1,18 @@
-"""A layer of which each row of a batch uses another: RowsModule for any, RowsLinear for a LoRALinear's adapters."""
+"""A layer of which each row of a batch uses another: PerRowModule for any, PerRowLoRALinear for LoRA's adapters."""
 
 from typing import Any, NamedTuple
 
-from minilora.layers.linear import Linear
-from minilora.layers.lora_linear import LoRAFactors, LoRALinear
+from minilora.layers import Linear
+from minilora.methods.lora.layer import LoRAFactors, LoRALinear
 from minilora.parameter import Module
 
 
-class RowsCache(NamedTuple):
-    names: tuple[str | None, ...]
+class PerRowCache(NamedTuple):
+    owner: Any  # the PerRowModule that made it
     groups: tuple[Any, ...]  # one cache a group
 
 
-class RowsModule(Module):
+class PerRowModule(Module):
     """y[n] = branches[names[n]](x[n]).
 
     Rows of one name are computed together, as a batch of their own.
@@ -37,22 +37,22 @@ class RowsModule(Module):
             if name is not None:
                 yield name, self.branches[name]
 
-    def forward(self, x, rng=None):
+    def forward(self, x):
         """(N, ...) -> (N, ...)"""
         if len(x) != len(self.names):
             raise ValueError(f"the batch had {len(x)} rows; adapters were named for {len(self.names)}")
         y, caches = None, []
         for name, rows in self.groups:
-            part, cache = self.branches[name].forward(x[rows], rng)  # (n, ...)
+            part, cache = self.branches[name].forward(x[rows])  # (n, ...)
             if y is None:
                 y = self.xp.empty((len(x), *part.shape[1:]), dtype=part.dtype)
             y[rows] = part
             caches.append(cache)
-        return y, RowsCache(self.names, tuple(caches))
+        return y, PerRowCache(self, tuple(caches))
 
     def backward(self, dy, cache):
         """(N, ...) -> (N, ...)"""
-        if not isinstance(cache, RowsCache) or cache.names != self.names:
+        if cache.owner is not self:
             raise ValueError("cache was made with other adapters for its rows; run forward again")
         dx = None
         for (name, rows), group in zip(self.groups, cache.groups, strict=True):
@@ -64,7 +64,7 @@ class RowsModule(Module):
         return dx
 
 
-class RowsLinear(RowsModule):
+class PerRowLoRALinear(PerRowModule):
     """y[n] = what `layer` gives for x[n], (..., I) -> (..., O), with the adapter names[n].
 
     Parameters
@@ -89,9 +89,9 @@ class WithFactors:
         self.base = base
         self.factors = factors
 
-    def forward(self, x, rng=None):
+    def forward(self, x):
         """(..., I) -> (..., O)"""
-        return self.factors.forward(x, self.base, rng)
+        return self.factors.forward(x, self.base)
 
     def backward(self, dy, cache):
         """(..., O) -> (..., I)"""

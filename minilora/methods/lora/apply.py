@@ -11,26 +11,17 @@ import math
 
 import numpy
 
-from minilora.layers import (
-    DoRAFactors,
-    Linear,
-    LoRAFactors,
-    LoRALinear,
-    PiSSAFactors,
-    dora_start,
-    lora_scale,
-    pissa_start,
-)
-from minilora.methods.lora_config import LoRAConfig, fits
+from minilora.layers import Linear
+from minilora.methods.lora.config import LoRAConfig, fits
+from minilora.methods.lora.layer import LoRAFactors, LoRALinear, lora_scale
+from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, dora_start, pissa_start
 from minilora.methods.selection import copies, new_parameters
+from minilora.methods.state import NamedAdapter
 from minilora.methods.switching import (
-    NamedAdapter,
-    adapter_names,
     add_adapter,
     base_in_place,
     base_parameters,
     check_new_name,
-    lora_layers,
     set_adapter,
 )
 from minilora.parameter import Module, Parameter
@@ -197,24 +188,3 @@ def attach(model: Module, name: str, config: LoRAConfig, factors: dict, parts: d
             model.replace(path, layer)
         layer.adapters[name] = factor
     add_adapter(model, name, NamedAdapter(config, parts))
-
-
-def merge_lora(model: Module) -> None:
-    """Replace each adapted W by W + delta_W: the adapted model at exactly the base's cost. The frozen W is kept.
-
-    Raises
-    ------
-    ValueError
-        If no adapter is active: there is nothing to merge.
-    """
-    layers = lora_layers(model).values()
-    if all(layer.active is None for layer in layers):
-        raise ValueError(f"no adapter is active to be merged; the model's adapters are {adapter_names(model)}")
-    for layer in layers:
-        layer.merge()
-
-
-def unmerge_lora(model: Module) -> None:
-    """Put every frozen W back, to the bit."""
-    for layer in lora_layers(model).values():
-        layer.unmerge()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from minilora.arrays.backend import get_xp
-from minilora.layers.linear import Linear
-from minilora.layers.lora_linear import LoRAFactors
+from minilora.layers import Linear
+from minilora.methods.lora.layer import LoRAFactors
 from minilora.ops import (
     dora_linear_backward,
     dora_linear_forward,
@@ -36,12 +36,12 @@ class DoRAFactors(LoRAFactors):
     m: Parameter = None
     exact: bool = False
 
-    def forward(self, x, base, rng=None):
+    def forward(self, x, base):
         """(..., I) -> (..., O)"""
         W, A, B = base.W.data, self.A.data, self.B.data
         norm = None if self.exact else dora_norm(W, A, B, self.scale)  # (O,)
         bias = None if base.bias is None else base.bias.data
-        return dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.mask(x, rng), norm)
+        return dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.dropout_mask(x), norm)
 
     def backward(self, dy, cache):
         """(..., O) -> (..., I)"""
@@ -52,8 +52,7 @@ class DoRAFactors(LoRAFactors):
         return dx
 
     def low_rank(self):
-        """Refused: what DoRA adds to W has every rank that W has."""
-        raise ValueError("DoRA's delta_W = W' - W is no product of a B and an A; delta_W() gives it as a matrix")
+        """None: what DoRA adds to W has every rank that W has."""
 
     def delta_W(self, W):
         """W' - W, (O, I)."""
@@ -89,10 +88,10 @@ class PiSSAFactors(LoRAFactors):
         vars(twin).update(copy.deepcopy(vars(self), memo))
         return twin
 
-    def forward(self, x, base, rng=None):
+    def forward(self, x, base):
         """(..., I) -> (..., O)"""
         bias = None if base.bias is None else base.bias.data
-        return lora_linear_forward(x, self.W_res, bias, self.A.data, self.B.data, self.scale, self.mask(x, rng))
+        return lora_linear_forward(x, self.W_res, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
 
     def arrays(self):
         """What a file has to hold: W_res follows from the base's W."""

@@ -1,8 +1,8 @@
-"""LoRALinear: a frozen Linear with low-rank adapters beside it, of which at most one is active."""
+"""LoRALinear: a frozen Linear with low-rank adapters next to it, of which at most one is active."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from minilora.layers.linear import Linear
 from minilora.ops import (
@@ -35,15 +35,18 @@ class LoRAFactors(Module):
     scale: float
     dropout: float = 0.0
     config: Any = None
+    dropout_rng: Any = field(default=None, init=False, repr=False)  # set by `adapter_dropout`, for a step
 
-    def forward(self, x, base, rng=None):
+    def forward(self, x, base):
         """(..., I) -> (..., O): what the Linear `base` gives with delta_W added to its W."""
         bias = None if base.bias is None else base.bias.data
-        return lora_linear_forward(x, base.W.data, bias, self.A.data, self.B.data, self.scale, self.mask(x, rng))
+        return lora_linear_forward(x, base.W.data, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
 
-    def mask(self, x, rng):
-        """Dropout's mask for x; None without an rng, or without dropout."""
-        return dropout_mask(x, self.dropout, rng) if rng is not None and self.dropout else None
+    def dropout_mask(self, x):
+        """0 where an input is dropped, 1 / (1 - p) elsewhere; None outside of `adapter_dropout`, or for p = 0."""
+        if self.dropout_rng is None or not self.dropout:
+            return None
+        return dropout_mask(x, self.dropout, self.dropout_rng)
 
     def backward(self, dy, cache):
         """(..., O) -> (..., I)"""
@@ -66,6 +69,11 @@ class LoRAFactors(Module):
         """scale * B @ A, (O, r) @ (r, I) -> (O, I), whatever the frozen W is."""
         B, A, scale = self.low_rank()
         return scale * (B @ A)
+
+
+class AdaptedCache(NamedTuple):
+    owner: Any  # what made `inner`: the LoRAFactors that were active, or the base
+    inner: Any
 
 
 class LoRALinear(Module):
@@ -123,24 +131,31 @@ class LoRALinear(Module):
         """The base's own W, (O, I), also while merged."""
         return self._unmerged_W if self.merged else self.base.W.data
 
-    def forward(self, x, rng=None):
-        """(..., I) -> (..., O). With an rng, and an adapter that has it, dropout acts on what enters A."""
-        if self.active is None or self.merged:
-            return self.base.forward(x)
-        return self.factors.forward(x, self.base, rng)
+    @property
+    def at_work(self):
+        """What computes y: the active adapter's factors; or the base, if none is active or W holds W + delta_W."""
+        return self.base if self.active is None or self.merged else self.factors
+
+    def forward(self, x):
+        """(..., I) -> (..., O)"""
+        owner = self.at_work
+        y, inner = owner.forward(x) if owner is self.base else owner.forward(x, self.base)
+        return y, AdaptedCache(owner, inner)
 
     def backward(self, dy, cache):
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
-        if isinstance(cache, LinearCache):
-            if self.merged and self.A.trainable:
-                raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
-            return self.base.backward(dy, cache)
-        if self.active is None or getattr(cache, "A", None) is not self.A.data:
+        if cache.owner is not self.at_work:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
+        if self.merged and self.A.trainable:
+            raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
         bias = self.base.bias
-        if bias is not None and bias.trainable:
-            bias.accumulate(linear_dbias(dy, LinearCache(cache.x, cache.W, bias.data)))
-        return self.factors.backward(dy, cache)
+        if cache.owner is not self.base and bias is not None and bias.trainable:
+            bias.accumulate(linear_dbias(dy, LinearCache(None, self.base.W.data, bias.data)))
+        return cache.owner.backward(dy, cache.inner)
+
+    def low_rank(self):
+        """The active adapter's B, A and scale, of which delta_W is the product; None if it is no such product."""
+        return self.factors.low_rank()
 
     def delta_W(self):
         """What the active adapter adds to W, (O, I), for merging and for looking at; training never forms it."""
@@ -162,3 +177,10 @@ class LoRALinear(Module):
 def lora_scale(alpha, rank, rslora=False):
     """alpha / r (the paper, section 4.1), or alpha / sqrt(r) (rsLoRA, Kalajdzievski, 2023)."""
     return float(alpha / math.sqrt(rank) if rslora else alpha / rank)
+
+
+def factors_of(model: Module) -> list[LoRAFactors]:
+    """All LoRAFactors of a model, whichever adapter is active."""
+    modules = [model, *(module for _, module in model.named_modules())]
+    factors = [f for module in modules if isinstance(module, LoRALinear) for f in module.adapters.values()]
+    return factors + [module for module in modules if isinstance(module, LoRAFactors)]

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora.layers import DoRAFactors, Linear, PiSSAFactors, pissa_start
+from minilora.layers import Linear
+from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, pissa_start
 from minilora.parameter import Parameter
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "lora_variants.json").read_text())
