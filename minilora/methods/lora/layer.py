@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from minilora.layers.linear import Linear
-from minilora.ops import (
+from minilora.ops.fast import (
     LinearCache,
     dropout_mask,
     linear_dbias,
