@@ -1,5 +1,6 @@
 """`minilora finetune` with decoders, then `evaluate`: every method, every option."""
 
+import hashlib
 import shlex
 
 import pytest

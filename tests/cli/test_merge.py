@@ -55,7 +55,10 @@ def test_what_bitfit_has_learned_merges_into_a_model(tmp_path):
 
 
 WRONG = {
-    "merge adapters": ([*MERGE, "--adapter", "houlsby.safetensors"], r"what cannot be merged, adapters or a prefix"),
+    "merge adapters": (
+        [*MERGE, "--adapter", "houlsby.safetensors"],
+        r"--adapter was houlsby.safetensors, which cannot be merged",
+    ),
     "merge nothing": (MERGE, r"--adapter was not given"),
     "merge into a folder": ([*MERGE[:-1], ".", "--adapter", "adapter.safetensors"], r"--out was \., a folder; "),
     "merge another shape": ([*MERGE, "--adapter", "wider.safetensors"], r"wider.safetensors: "),
