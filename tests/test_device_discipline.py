@@ -216,10 +216,11 @@ def test_generation_waits_once_a_token():
     assert count.n == 4
 
 
-def test_a_step_of_a_run_waits_for_its_loss_and_its_norm_alone():
+@pytest.mark.parametrize("steps", [3, 5])
+def test_a_step_of_a_run_waits_for_its_loss_and_its_norm_alone_and_the_run_once_at_its_end(steps):
     with count_synchronisations() as count:
-        run(device_model(), steps=3)
-    assert count.n == 3 * 2
+        run(device_model(), steps=steps)
+    assert count.n == steps * 2 + 1
 
 
 # ---- mixing
