@@ -103,7 +103,7 @@ WRONG = {
         ["subspace", "--adapter", "two.safetensors", "--other", "two.safetensors", "--directions", "0"],
         "--directions was 0; it must be an integer from 1 to ",
     ),
-    "B at the start": (["subspace", "--adapter", "start.safetensors"], "to 0, the rank of delta_W"),
+    "B at the start": (["subspace", "--adapter", "start.safetensors"], "delta_W was zero, as it is while B is"),
     "of DoRA's A": (
         ["subspace", "--adapter", "dora.safetensors", "--other", "dora.safetensors", "--of", "A"],
         "DoRA's delta W is no product",
