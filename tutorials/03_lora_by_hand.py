@@ -317,7 +317,7 @@ from minilora.ops import dropout_mask
 
 def forgets_the_mask(dy, cache):
     """lora_linear_backward with a dx that lacks the factor `mask`."""
-    return lora_linear_backward(dy, cache._replace(mask=None))
+    return lora_linear_backward(dy, cache._replace(dropout_mask=None))
 
 
 mask = dropout_mask(x, 0.5, rng)  # (N, I)

@@ -142,14 +142,14 @@ for name, sum_of_ranks in {"weights M_i / M": ours, "mean of the ranks' means": 
 
 # %%
 from minilora import METHODS, apply_method
-from minilora.distributed import ALONE
+from minilora.distributed import SINGLE_PROCESS
 from minilora.training.bucket import Bucket
 
 kilobytes = {}
 for name in ("lora", "bitfit", "adapter-h", "prefix-layer", "top-k", "full"):
     model = load_bundled("decoder")
     apply_method(model, METHODS[name], rng=np.random.default_rng(0))
-    kilobytes[name] = Bucket(model.trainable_parameters(), ALONE).nbytes / 1e3
+    kilobytes[name] = Bucket(model.trainable_parameters(), SINGLE_PROCESS).nbytes / 1e3
 plots.bars(kilobytes, x="kilobytes that a step has summed", log=True)
 
 # %% [markdown]

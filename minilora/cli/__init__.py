@@ -9,7 +9,7 @@ from minilora.cli.parser import UsageError
 from minilora.cli.printing import error_line
 from minilora.cli.streams import flush_output, usable_streams
 from minilora.cli.verbs import SHARED, check_verb, in_words_of, overview, parse, run
-from minilora.distributed import ALONE, OtherRankFailed, join
+from minilora.distributed import SINGLE_PROCESS, OtherRankFailed, join
 from minilora.training import Stopped
 
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a model may write what the terminal's encoding cannot
-    ranks, name = ALONE, "minilora"
+    ranks, name = SINGLE_PROCESS, "minilora"
     try:
         ranks = join(quiet=True)
         if (text := overview(arguments)) is not None:

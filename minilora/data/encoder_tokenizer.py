@@ -50,7 +50,7 @@ class EncoderTokenizer:
         if ids.ndim != 1 or not (ids.size == 0 or np.issubdtype(ids.dtype, np.integer)):
             raise ValueError(f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (T,)")
         if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):
-            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {self.vocab_size - 1}")
+            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each must be from 0 to {self.vocab_size - 1}")
         pieces = (
             SPECIALS[token].encode() if token < FIRST_BYTE else bytes([token - FIRST_BYTE])
             for token in ids.tolist()

@@ -64,12 +64,12 @@ def check_answer(name: str, source: str, seed: int = 0) -> Verdict:
 
 
 def _problems(calls, results):
-    """What went wrong in calls that gave nothing, each message once, with the first call that it came from."""
-    said: dict[str, str] = {}
+    """The first thing that went wrong with each function, and the call in which it did."""
+    said: dict[str, tuple[str, str]] = {}
     for call, result in zip(calls, results, strict=True):
         if result.problem and str(result.problem):
-            said.setdefault(str(result.problem), f"  at  {call.where}")
-    return [line for message, where in said.items() for line in (message, where)]
+            said.setdefault(call.function, (str(result.problem), f"  at  {call.where}"))
+    return [line for problem in said.values() for line in problem]
 
 
 def _lines(finding):

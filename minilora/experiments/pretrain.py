@@ -14,7 +14,7 @@ import numpy
 
 from minilora.data.corpora import load_corpus
 from minilora.data.vocabulary import Tokenizer, check_vocabulary
-from minilora.distributed import ALONE
+from minilora.distributed import SINGLE_PROCESS
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.models import GPTConfig, RobertaConfig, save_model
@@ -44,7 +44,7 @@ class Kind(NamedTuple):
     rival_bits: Callable  # rival_bits(training tokens, held-out tokens)
 
 
-def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=None, ranks=ALONE):
+def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=None, ranks=SINGLE_PROCESS):
     """Pretrain, or continue where a run in `folder` stopped.
 
     Parameters
@@ -58,7 +58,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     device : {"auto", "cpu", "gpu"}
     command : str, optional
         The command line, for the record.
-    ranks : Alone or Ranks, optional
+    ranks : SingleProcess or Ranks, optional
         The job that this process belongs to. All its ranks train; the first alone writes, and measures in the end.
 
     Returns
@@ -76,7 +76,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     def sample_batch(rng):
         return kind.sample(tokens["train"], rng, batch_size=config.train.batch_size, length=length)
 
-    def loss_on(split, ranks=ALONE):
+    def loss_on(split, ranks=SINGLE_PROCESS):
         return evaluate_loss(model, kind.held_out(tokens[split], length=length, batch_size=16), ranks)
 
     trainer = Trainer(
@@ -114,7 +114,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     with trainer.folder_to_itself():
         resume_newest(trainer, folder)
         history = trainer.run("pretraining")
-        return ranks.from_first(lambda: measured_and_kept(history))
+        return ranks.bcast_from_root(lambda: measured_and_kept(history))
 
 
 def draw(name, history, path):

@@ -9,7 +9,9 @@ from minilora.files import read_json
 from minilora.limits import MOST_JSON_BYTES, one_line_errors, shown
 
 WHOLE, VOCAB, MERGES, SETTINGS = "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"
-MOST_BYTES = 32 * 2**20  # of tokenizer.json: that of a vocabulary of 256,000 ids has some 30 MB
+MOST_BYTES = 40 * 2**20  # of tokenizer.json: that of a vocabulary of 256,000 ids has some 33 MB
+MOST_VALUES = 3_000_000  # in it; the package takes up to 64 bytes for each before it knows whether they belong there
+AS_VALUES = {b",": 1, b"[": 7, b"{": 14}  # for a list takes some 300 bytes, and an object 600
 PAIR_FRAMES = ("roberta", "xlm-roberta", "camembert")  # whose texts stand as <s> text </s>
 
 
@@ -48,8 +50,11 @@ def load_tokenizer(folder: str | Path) -> "HFTokenizer":
         tokenizer = _byte_pairs(folder, tokenizers)
         return HFTokenizer(tokenizer, _end_of_text(folder, tokenizer))
     _check_size(path, MOST_BYTES)
+    content = path.read_bytes()
+    if sum(n * content.count(sign) for sign, n in AS_VALUES.items()) > MOST_VALUES:
+        raise ValueError(f"{path} holds too much to be a tokenizer; it must have at most {MOST_VALUES:,} values")
     try:
-        tokenizer = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as error:  # the package raises nothing more special
         raise ValueError(f"{path} is no tokenizer that can be read: {error}") from None
     return HFTokenizer(tokenizer, _end_of_text(folder, tokenizer))

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from minilora.ops import AttentionCache, attention_backward, attention_forward
+from minilora.ops.fast import AttentionCache, attention_backward, attention_forward
 from minilora.parameter import Module
 
 

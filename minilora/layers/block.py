@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from minilora.layers.attention import SelfAttentionCache
 from minilora.layers.mlp import MLPCache
-from minilora.ops import LayerNormCache
+from minilora.ops.fast import LayerNormCache
 from minilora.parameter import Module
 
 

@@ -11,7 +11,7 @@ and B, sums what the tokens and what the relative embeddings say. v_proj and o_p
 from typing import Any, NamedTuple
 
 from minilora.layers.attention import merge_heads, split_heads
-from minilora.ops import (
+from minilora.ops.fast import (
     DisentangledAttentionCache,
     disentangled_attention_backward,
     disentangled_attention_forward,

@@ -1,6 +1,6 @@
 """Linear: W and bias with the op of `ops/linear.py`."""
 
-from minilora.ops import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
+from minilora.ops.fast import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
 from minilora.parameter import Module, Parameter
 
 

@@ -29,7 +29,7 @@ from minilora.layers import Activation, LayerNorm, Linear
 from minilora.methods.selection import block_paths, check_integer, copies, new_array, new_parameters
 from minilora.methods.state import NamedAdapter
 from minilora.methods.switching import add_adapter, check_new_name, set_adapter
-from minilora.ops import LayerNormCache, LinearCache
+from minilora.ops.fast import LayerNormCache, LinearCache
 from minilora.parameter import Module
 
 

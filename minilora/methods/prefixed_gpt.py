@@ -20,7 +20,7 @@ from minilora.layers import Embedding
 from minilora.models import GPT
 from minilora.models.checks import check_ids
 from minilora.models.model import lowest_to_differentiate
-from minilora.ops import prefix_dP, prefix_dx, prefix_forward
+from minilora.ops.fast import prefix_dP, prefix_dx, prefix_forward
 from minilora.parameter import Module
 
 

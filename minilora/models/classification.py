@@ -13,7 +13,7 @@ from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
 from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta
-from minilora.ops import (
+from minilora.ops.fast import (
     CrossEntropyCache,
     GeluCache,
     LinearCache,

@@ -13,7 +13,7 @@ from minilora.models.checks import check_field, check_ids, check_on_host
 from minilora.models.config import ModelConfig
 from minilora.models.initial import NewLayers
 from minilora.models.model import Model, fields_of, lowest_to_differentiate
-from minilora.ops import (
+from minilora.ops.fast import (
     EmbeddingCache,
     LayerNormCache,
     LinearCache,

@@ -13,7 +13,7 @@ from minilora.models.checks import check_field
 from minilora.models.encoder import EncoderWithHead
 from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta, RobertaCache
-from minilora.ops import (
+from minilora.ops.fast import (
     CrossEntropyCache,
     GeluCache,
     LayerNormCache,

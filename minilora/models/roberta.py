@@ -18,7 +18,7 @@ from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.model import lowest_to_differentiate
-from minilora.ops import EmbeddingCache, LayerNormCache
+from minilora.ops.fast import EmbeddingCache, LayerNormCache
 
 
 @dataclass(frozen=True, kw_only=True)

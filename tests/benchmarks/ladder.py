@@ -26,9 +26,9 @@ from minilora.files import write_json
 from minilora.layers import Linear, activation, layernorm
 from minilora.layers import linear as linear_layer
 from minilora.methods import adapter_dropout
-from minilora.ops import attention, linear, lora_linear, softmax
 from minilora.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from minilora.ops.layernorm import LayerNormCache
+from minilora.ops.fast import attention, linear, lora_linear, softmax
+from minilora.ops.fast.layernorm import LayerNormCache
 from minilora.training import evaluation, objective
 
 # ---- each function below undoes one optimisation
@@ -132,7 +132,7 @@ def no_tiles():
 
 def new_memory():
     """Freed memory goes back to the system."""
-    objective.keep_freed_memory = lambda: None
+    objective.retain_freed_memory = lambda: None
 
 
 def one_thread():

@@ -53,7 +53,7 @@ def test_decode_replaces_what_is_not_utf8():
 
 @pytest.mark.parametrize("ids", [[-1, 5], [5, 260]])
 def test_decode_names_the_range(ids):
-    with pytest.raises(ValueError, match=f"ids ran from {ids[0]} to {ids[1]}; each may be from 0 to 259"):
+    with pytest.raises(ValueError, match=f"ids ran from {ids[0]} to {ids[1]}; each must be from 0 to 259"):
         tokenizer.decode(ids)
 
 

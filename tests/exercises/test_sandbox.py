@@ -198,6 +198,13 @@ def test_a_wrong_tensor_is_told_with_the_mistake_that_it_equals():
     assert "What was shown" not in verdict.report
 
 
+def test_what_goes_wrong_in_many_calls_is_said_once_and_the_mistake_is_named_all_the_same():
+    source = by_name("softmax_backward").solution.replace("axis=-1, keepdims=True", "axis=-1")
+    report = check_answer("softmax_backward", source).report
+    assert report.count("could not be broadcast") == 1 and "at  probs of shape (2, 3, 5)" in report
+    assert "Your dx equals the one without `keepdims=True`" in report
+
+
 def test_the_blank_is_told_what_is_to_be_written():
     assert "Still to be written: exercise 1, linear_backward." in check_answer(NAME, student_file(by_name(NAME))).report
 

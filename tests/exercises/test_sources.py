@@ -121,7 +121,9 @@ def notebook_of(path, *cells):
 
 
 def test_imports_of_other_cells_come_along(tmp_path):
-    other = "%matplotlib inline\nimport numpy as np\nfrom minilora.exercises import check\nprint(np.pi)"
+    other = (
+        "%matplotlib inline\nimport numpy as np, matplotlib.pyplot as plt\nfrom minilora.exercises import check\nx = 1"
+    )
     path = notebook_of(tmp_path / "a.ipynb", (other, False), ("def linear_backward(): ...", True))
     assert answer_in(path).source == "import numpy as np\ndef linear_backward(): ..."
     assert "Imports of other cells" in answer_in(path).notes[0]

@@ -8,7 +8,8 @@ import pytest
 from kernel_points import POINTS as KERNELS
 from kernel_points import SIZES, TOLERANCE, cast
 from methods.tiny import EVERYWHERE, rng
-from minilora.arrays.backend import get_xp, gpu_memory, scatter_add, tf32, to_device, to_numpy
+from minilora.arrays.backend import get_xp, gpu_memory, tf32, to_device, to_numpy
+from minilora.arrays.reductions import scatter_add
 from minilora.data.batches import LMBatch
 from minilora.methods import (
     LoRAConfig,
@@ -24,8 +25,8 @@ from minilora.methods import (
 )
 from minilora.models import GPT, GPTConfig, load_model, save_model
 from minilora.models.generation import generate
-from minilora.ops import cross_entropy_forward, softmax_forward
-from minilora.training import AdamW, ThreadedObjective, clip_gradients, evaluate_loss, loss_and_backward, resume_run
+from minilora.ops.fast import cross_entropy_forward, softmax_forward
+from minilora.training import AdamW, DataParallel, clip_gradients, evaluate_loss, loss_and_backward, resume_run
 from ops.cases import CASES, float32_case, row_cases
 from training.runs import run, trainer
 
@@ -251,7 +252,7 @@ def test_a_run_agrees_and_goes_on_on_the_other_device(tmp_path):
 def test_a_batch_in_turns_gives_the_gradients_of_the_whole():
     whole, turns = make_model("gpu"), make_model("gpu")
     loss_and_backward(whole, some_batch())
-    with ThreadedObjective(turns, accumulation=3) as objective:
+    with DataParallel(turns, accumulation=3) as objective:
         objective.loss_and_backward(some_batch())
     for a, b in zip(whole.trainable_parameters(), turns.trainable_parameters(), strict=True):
         assert distance(to_numpy(a.grad), b.grad) <= GRADIENTS, a.name

@@ -2,11 +2,16 @@
 
 import builtins
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fuzz import run
 from minilora.interop import load_tokenizer
+from minilora.interop.tokenizer import AS_VALUES, MOST_VALUES
 
 VOCAB = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "low": 4, "rank": 5, "adapts": 6, "models": 7, "<mask>": 8}
 TOKENIZER = {
@@ -203,3 +208,25 @@ def test_a_damaged_vocabulary_is_named(tmp_path, name, content, message):
     (folder / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         load_tokenizer(folder)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
+@pytest.mark.parametrize("item", [b"[],", b"[0],", b'{"":0},', b'"a",', b'"\\u0001",'])
+def test_a_large_file_that_is_no_tokenizer_is_refused_in_2_seconds_and_200_MB(tmp_path, item):
+    pytest.importorskip("tokenizers", reason="needs the package tokenizers: pip install -e '.[hf]'")
+    weight = sum(n * item.count(sign) for sign, n in AS_VALUES.items())
+    (tmp_path / "tokenizer.json").write_bytes(b'{"model": [' + item * (MOST_VALUES // weight - 10) + b"[]]}")
+    (tmp_path / "larger").mkdir()
+    (tmp_path / "larger" / "tokenizer.json").write_bytes(b'{"model": [' + item * (30_000_000 // len(item)) + b"[]]}")
+    for folder in (tmp_path, tmp_path / "larger"):
+        size = (folder / "tokenizer.json").stat().st_size
+        program = (
+            "import time, tokenizers; from fuzz import run; from minilora.interop import load_tokenizer\n"
+            f"run.limit_memory(run.BYTES + {size}); started = time.process_time()\n"
+            f"try: load_tokenizer({str(folder)!r})\n"
+            "except ValueError as error: print(time.process_time() - started); print(error)"
+        )
+        tests = Path(run.__file__).resolve().parents[1]
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tests)
+        seconds, said = done.stdout.splitlines()
+        assert float(seconds) < run.SECONDS and len(said) < run.CHARACTERS and str(folder) in said, done.stderr

@@ -84,7 +84,7 @@ def test_dropout_acts_in_its_context_alone(layer, x):
         dropped, cache = layer.forward(x)
     assert np.array_equal(layer.forward(x)[0], plain)
     assert not np.allclose(dropped, plain)
-    assert set(np.unique(cache.inner.mask)) == {0.0, 2.0}
+    assert set(np.unique(cache.inner.dropout_mask)) == {0.0, 2.0}
 
 
 def test_dropout_of_zero_draws_nothing(layer, x):

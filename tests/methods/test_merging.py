@@ -6,7 +6,7 @@ import pytest
 from methods.tiny import EVERYWHERE, gradients_of, logits_of, same_bits, tiny_gpt, tiny_lora, weights_of
 from minilora.methods import LoRAConfig, lora_layers, merge_lora, remove_lora, set_adapter, unmerge_lora
 from minilora.models import load_model, save_model
-from minilora.ops import LinearCache, LoRALinearCache
+from minilora.ops.fast import LinearCache, LoRALinearCache
 from minilora.training import AdamW
 
 CONFIG = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE)

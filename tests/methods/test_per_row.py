@@ -24,7 +24,7 @@ from minilora.methods import LoRAConfig, adapters_per_row, apply_lora, lora_laye
 from minilora.methods.lora.per_row_linear import PerRowLoRALinear
 from minilora.models import DebertaForClassification, RobertaForClassification, RobertaForMaskedLM
 from minilora.models.generation import generate
-from minilora.training import AdamW, ThreadedObjective, loss_and_backward
+from minilora.training import AdamW, DataParallel, loss_and_backward
 from models import tiny_deberta, tiny_encoders
 from models.tiny_encoders import tiny
 
@@ -245,7 +245,7 @@ def test_a_batch_of_another_size_is_refused_also_from_threads(model):
         with pytest.raises(ValueError, match="the batch had 3 rows; adapters were named for 5"):
             logits_of(model, some_batch(N=3))
         with (
-            ThreadedObjective(model, threads=2) as objective,
+            DataParallel(model, threads=2) as objective,
             pytest.raises(ValueError, match="the batch had . rows; adapters were named for 5"),
         ):
             objective.loss_and_backward(BATCH)

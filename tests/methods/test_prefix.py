@@ -11,7 +11,7 @@ from minilora.methods import PrefixConfig, apply_method, apply_prefix
 from minilora.methods import prefixed_gpt as layer_module
 from minilora.models import GPT, save_model
 from minilora.models.generation import generate
-from minilora.ops import prefix_dP
+from minilora.ops.fast import prefix_dP
 
 KINDS = [config for name, config in EVERY.items() if name.startswith("prefix")]
 each_kind = pytest.mark.parametrize("config", KINDS, ids=str)

@@ -34,7 +34,7 @@ from minilora.methods import (
     unmerge_lora,
 )
 from minilora.methods.lora import variants as lora_variants
-from minilora.ops import dora_linear_backward, linear_dW, linear_forward, row_norm
+from minilora.ops.fast import dora_linear_backward, linear_dW, linear_forward, row_norm
 from minilora.training import AdamW
 
 DORA, PISSA = EVERY["dora"], EVERY["pissa"]
@@ -94,7 +94,7 @@ def test_doras_dropout_acts_on_loras_branch_alone():
         assert same_bits(layer.forward(x)[0], layer.base.forward(x)[0])  # B is zero
         layer.B.data[...] = 1.0
         dropped, cache = layer.forward(x)
-    assert not np.isclose(dropped, layer.forward(x)[0]).any() and set(np.unique(cache.inner.mask)) == {0.0, 2.0}
+    assert not np.isclose(dropped, layer.forward(x)[0]).any() and set(np.unique(cache.inner.dropout_mask)) == {0.0, 2.0}
 
 
 @pytest.mark.parametrize(

@@ -251,5 +251,5 @@ def test_wrong_labels_are_refused():
         ValueError, match=re.escape("labels had shape (1,) and dtype int64; it must be integers of shape (2,)")
     ):
         model.loss(BATCH._replace(labels=LABELS[:1]))
-    with pytest.raises(ValueError, match="targets ran from 1 to 9; each may be from 0 to 5"):
+    with pytest.raises(ValueError, match="targets ran from 1 to 9; each must be from 0 to 5"):
         model.loss(BATCH._replace(labels=np.where(LABELS == 4, 9, LABELS)))

@@ -9,7 +9,7 @@ from minilora.gradcheck import GradientError, check_model
 from minilora.layers import Activation, ConvLayer, DebertaBlock
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Deberta
-from minilora.ops import cross_entropy_backward, cross_entropy_forward, disentangled_attention_backward
+from minilora.ops.fast import cross_entropy_backward, cross_entropy_forward, disentangled_attention_backward
 from models.calls import count_calls
 from models.tiny_deberta import BATCH, CONFIG, IDS, LABELS, MASK, WITHOUT_CONV, tiny_classifier
 from models.tiny_encoders import rng

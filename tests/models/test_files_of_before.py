@@ -77,7 +77,7 @@ def assert_agree(found, wanted, dtype):
         assert found[name].dtype == array.dtype, name
         if array.dtype.kind == "i":
             assert np.array_equal(found[name], array), name
-        else:
+        elif not name.endswith("k_proj.bias"):  # its gradient is zero but for rounding, of which Adam makes a step
             size = np.linalg.norm(array)
             bound = {"float64": 1e-12, "float32": 2e-6}[dtype]
             assert np.linalg.norm(found[name] - array) <= bound * size, name

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from minilora.arrays.threads import keep_freed_memory, one_blas_thread
+from minilora.arrays.threads import one_blas_thread, retain_freed_memory
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.text_table import aligned
 from minilora.methods import HoulsbyConfig, LoRAConfig, apply_method, merge_lora
@@ -60,7 +60,7 @@ def time_forwards(config):
     dict
         added: by variant, its parameters beside the base's; seconds: by shape and variant, a list over the rounds.
     """
-    keep_freed_memory()  # pages that the system maps anew take up to a third of a forward, now of this one, now of that
+    retain_freed_memory()  # pages that the system maps anew take up to a third of a forward, of this one or that
     rng = numpy.random.default_rng(config.seed)
     models = {label: _variant(label, rng) for label in VARIANTS}
     sizes = {label: sum(p.data.size for p in model.parameters()) for label, model in models.items()}

@@ -11,7 +11,7 @@ from typing import Any
 from minilora.arrays.backend import get_xp
 from minilora.layers import Linear
 from minilora.methods.lora.layer import LoRAFactors
-from minilora.ops import (
+from minilora.ops.fast import (
     dora_linear_backward,
     dora_linear_forward,
     dora_norm,
@@ -57,7 +57,7 @@ class DoRAFactors(LoRAFactors):
     def delta_W(self, W):
         """W' - W, (O, I)."""
         V = W + self.scale * (self.B.data @ self.A.data)
-        return (self.m.data / row_norm(V))[:, None] * V - W
+        return (self.m.data / dora_norm(W, self.A.data, self.B.data, self.scale))[:, None] * V - W
 
 
 @dataclass(eq=False)

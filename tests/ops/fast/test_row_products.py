@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from device_array import to_fake_device, to_host
-from minilora.ops.rows import rows_times_transposed, transposed_times
+from minilora.ops.fast.row_products import rows_times_transposed, transposed_times
 
 RNG = np.random.default_rng(0)
 
