@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -98,6 +99,19 @@ def test_a_made_up_text_says_every_value_once(reading):
                     assert any(spoken.lower() in said.lower() for spoken in key.spoken.get(value, [value]))
 
 
+def test_a_record_is_new_each_time_and_says_every_value_once(reading):
+    keys = Counter()
+    for read, said in passages(reading, "records"):
+        assert len(read) + len(said) <= LONGEST
+        (_, subject), *items = [item.split(": ", 1) for item in read.strip().split("; ")]
+        assert said.lower().count(subject.lower()) >= 1 and items
+        for key, value in items:
+            keys[key] += 1
+            others = reading.attributes.get(key, {}).get(value, [])
+            assert any(spoken.lower() in said.lower() for spoken in [value, *others]), (read, said)
+    assert len(keys) > 300 and keys.keys() >= {"speed", "weight"}
+
+
 def test_flags_are_not_mini_e2es():
     assert {value for pair in FLAGS for value in pair}.isdisjoint(SLOTS["family"])
 
@@ -112,7 +126,7 @@ def test_nothing_of_mini_e2e_is_generated(reading):
     for kind in ReadingWindows.KINDS[1:]:
         for read, said in passages(reading, kind, 3000, seed=9):
             assert mini_e2e_material(read + said) is None, (kind, read, said)
-            if kind in ("lists", "tasks"):
+            if kind in ("lists", "records", "tasks"):
                 assert forbidden.isdisjoint(WORD.findall((read + said).lower())), (kind, read, said)
             if kind == "keywords":
                 assert forbidden.isdisjoint(item.split(": ")[0] for item in read.split("; ") if ": " in item)
