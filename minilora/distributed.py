@@ -12,7 +12,7 @@ Equal to the bit. A floating-point sum depends on its order, so equal weights ne
 number up in one place and hand it out, or in several places in orders that differ by a + b = b + a alone, which is
 exact; but the standard does not promise it, so the ranks compare their weights (`training/agreement.py`).
 
-Waiting. A rank waits for the others in Python (`Ranks._meet`), with pauses, and enters MPI's own call when nobody is
+Waiting. A rank waits for the others in Python (`Ranks._barrier`), with pauses, and enters MPI's own call when nobody is
 missing any more. MPI itself would wait with a busy core, which the others may need, and deaf to Ctrl-C and to the news
 that another rank has failed.
 
@@ -35,7 +35,7 @@ from minilora.arrays.backend import get_xp, gpu_with_nccl, nccl_sum, on_gpu, to_
 from minilora.arrays.threads import allowed_cores, cores
 
 # What a launcher tells each process of its job, (rank, size): Open MPI's; those that speak PMI, which are MPICH's,
-# Intel's, Microsoft's and Slurm's; PMIx under Slurm; and Slurm's own names, where srun was told of no MPI.
+# Intel's, Microsoft's and Slurm's; PMIx under Slurm; and Slurm's variables, when srun runs without an MPI plugin.
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
@@ -55,7 +55,7 @@ class OtherRankFailed(RuntimeError):
     """Another rank of the job ended in an error; the message is its own."""
 
 
-class Alone:
+class SingleProcess:
     """The only process: what `Ranks` does, with nobody to do it with. Its allreduce is the identity."""
 
     rank, size = 0, 1
@@ -75,7 +75,7 @@ class Alone:
         """The values of all ranks, as a list, at every rank."""
         return [value]
 
-    def from_first(self, function):
+    def bcast_from_root(self, function):
         """What ``function()`` returns at the first rank, where alone it is called; at every rank."""
         return function()
 
@@ -85,10 +85,10 @@ class Alone:
         return status
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-class Ranks(Alone):
+class Ranks(SingleProcess):
     """The ranks of an MPI job, as one of them sees it; `join` makes it.
 
     Parameters
@@ -115,23 +115,23 @@ class Ranks(Alone):
         return self._cores
 
     def allreduce(self, array):
-        self._meet()
+        self._barrier()
         if on_gpu(array) and self._nccl_sum:
             self._nccl_sum(array)
         else:
             self._through_host(array, lambda host: self._comm.Allreduce(self._MPI.IN_PLACE, host))
 
     def broadcast(self, array):
-        self._meet()
+        self._barrier()
         self._through_host(array, self._comm.Bcast)
 
     def gather(self, value):
-        self._meet()
+        self._barrier()
         return self._comm.allgather(value)
 
-    def from_first(self, function):
+    def bcast_from_root(self, function):
         value = function() if self.rank == 0 else None
-        self._meet()
+        self._barrier()
         return self._comm.bcast(value)
 
     def executor(self):
@@ -191,7 +191,7 @@ class Ranks(Alone):
             left = self._comm.recv(tag=LEFT)
             raise OtherRankFailed(f"rank {left} of {self.size} has ended, and the others wait for it in vain")
 
-    def _meet(self):
+    def _barrier(self):
         """Wait until all ranks are here."""
         request, pause = self._comm.Ibarrier(), 0.0
         while not request.Test():
@@ -215,7 +215,7 @@ class Ranks(Alone):
         gpus = self.gather(gpu_with_nccl())
         if None in gpus or len(set(gpus)) < self.size:
             return None
-        return nccl_sum(self.rank, self.size, self.from_first)
+        return nccl_sum(self.rank, self.size, self.bcast_from_root)
 
 
 def launched(environ=os.environ):
@@ -227,7 +227,7 @@ def launched(environ=os.environ):
 
 
 def join(quiet=False):
-    """The job that this process was started in by mpiexec or srun: `Ranks`; without such a launcher, `ALONE`.
+    """The job that this process was started in by mpiexec or srun: `Ranks`; without such a launcher, `SINGLE_PROCESS`.
 
     An exception that nobody catches then ends all ranks, instead of letting the others wait for this one.
 
@@ -244,7 +244,7 @@ def join(quiet=False):
     """
     rank, size = launched() or (0, 1)
     if size == 1:
-        return ALONE
+        return SINGLE_PROCESS
     if quiet and rank:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     several = f"{size} processes were" if size else "this process was"
@@ -264,7 +264,7 @@ def join(quiet=False):
             f"launcher is another MPI's; take the mpiexec beside {sys.executable}, or an mpi4py for the launcher's MPI"
         )
     if comm.Get_size() == 1:
-        return ALONE
+        return SINGLE_PROCESS
     ranks = Ranks(MPI, comm)
     atexit.register(ranks.leave)
     sys.excepthook = functools.partial(_end_all, ranks)

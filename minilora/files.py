@@ -16,8 +16,8 @@ from minilora.limits import (
     MOST_JSON_BYTES,
     check_fields,
     check_header,
-    check_header_text,
     check_names,
+    check_number_of_values,
     one_line_errors,
     parse_json,
     shown,
@@ -166,7 +166,7 @@ def save_arrays(path, arrays, about, *, previous=None):
     about = {**about, "sha256": _checksum(host, about)}
     check_names(list(host), path)
     text = json.dumps(about, allow_nan=False)
-    check_header_text(text.encode(), path)
+    check_number_of_values(text, f"{path}: its description")
     write_atomically(path, save(host, metadata={"minilora": text}), previous=previous)
 
 

@@ -11,6 +11,7 @@ tolerance next to a small gradient. So these checks draw a random dy, work in fl
 """
 
 import math
+from collections.abc import Callable
 
 import numpy
 
@@ -21,7 +22,9 @@ class GradientError(AssertionError):
     """A backward pass is not the derivative of its forward pass."""
 
 
-def numerical_gradient(f, x, dy=None, h=1e-5):
+def numerical_gradient(
+    f: Callable, x: numpy.ndarray, dy: numpy.ndarray | None = None, h: float = 1e-5
+) -> numpy.ndarray:
     """The gradient of sum(dy * f(x)) with respect to x, by centred differences.
 
     Parameters
@@ -56,7 +59,9 @@ def numerical_gradient(f, x, dy=None, h=1e-5):
     return dx
 
 
-def complex_step_gradient(f, x, dy=None, h=1e-30):
+def complex_step_gradient(
+    f: Callable, x: numpy.ndarray, dy: numpy.ndarray | None = None, h: float = 1e-30
+) -> numpy.ndarray:
     """The gradient by the complex step, Im f(x + i h) / h. Exact to rounding, where f is analytic."""
     _check_floating("x", x)
     z = x.astype(complex)

@@ -65,9 +65,7 @@ def parse_json(content: bytes | str, where: object) -> Any:
     ValueError
         If it is no JSON, has too many values, or is nested too deep.
     """
-    signs = (b",", b"[", b"{") if isinstance(content, bytes) else (",", "[", "{")
-    if (n := sum(map(content.count, signs))) > MOST_VALUES:  # type: ignore[arg-type]
-        raise ValueError(f"{where} has up to {n:,} values of JSON; it must have at most {MOST_VALUES:,}")
+    check_number_of_values(content, where)
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -83,6 +81,13 @@ def parse_json(content: bytes | str, where: object) -> Any:
     raise ValueError(f"{where} has JSON that is nested too deep; it must be at most {MOST_NESTED} levels")
 
 
+def check_number_of_values(content: bytes | str, where: object) -> None:
+    """Raise a ValueError if a JSON text may hold more than MOST_VALUES: each has a comma or a bracket before it."""
+    signs = (b",", b"[", b"{") if isinstance(content, bytes) else (",", "[", "{")
+    if (n := sum(map(content.count, signs))) > MOST_VALUES:  # type: ignore[arg-type]
+        raise ValueError(f"{where} has up to {n:,} values of JSON; it must have at most {MOST_VALUES:,}")
+
+
 def check_header(path: Path) -> None:
     """Raise a ValueError unless a safetensors file's header is of a size that can be read."""
     with open(path, "rb") as file:
@@ -93,13 +98,7 @@ def check_header(path: Path) -> None:
                 f"it must have at most {MOST_HEADER_BYTES:,}"
             )
         header = file.read(length)
-    check_header_text(header, path)
-
-
-def check_header_text(header: bytes, path: object) -> None:
-    """Raise a ValueError unless the header of a safetensors file has few enough values."""
-    if (n := sum(map(header.count, (b",", b"[", b"{")))) > MOST_VALUES:
-        raise ValueError(f"{path} has up to {n:,} values in its header; it must have at most {MOST_VALUES:,}")
+    check_number_of_values(header, f"{path}: its header")
 
 
 def check_names(names: list[str], path: object) -> None:

@@ -124,6 +124,16 @@ class Module:
         twin.zero_grad()
         return twin
 
+    def companion(self, kind):
+        """What another package keeps with this module: the one object of this class, made when first asked for.
+
+        The module knows nothing of it, but takes it along: a replica has its own.
+        """
+        companions = vars(self).setdefault("_companions", {})
+        if kind not in companions:
+            companions[kind] = kind()
+        return companions[kind]
+
     @property
     def xp(self):
         """The array module in which the model lives."""

@@ -17,7 +17,7 @@ API = {
     "minilora.models": (),
     "minilora.methods": (),
     "minilora.training": (),
-    "minilora.distributed": ("join", "Alone", "Ranks"),
+    "minilora.distributed": ("join", "SingleProcess", "Ranks"),
     "minilora.models.generation": ("generate",),
     "minilora.models.sampling": ("Sampling",),
     "minilora.gradcheck": ("check_op", "check_model", "numerical_gradient", "complex_step_gradient", "GradientError"),

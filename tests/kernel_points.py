@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minilora.ops import attention, gelu, layernorm, linear_cross_entropy, softmax
+from minilora.ops.fast import attention, gelu, layernorm, linear_cross_entropy, softmax
 from minilora.training import optimizers
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}

@@ -6,9 +6,9 @@ import pytest
 from device_array import DeviceArray, count_synchronisations, device_xp, to_fake_device, to_host
 from methods.tiny import EVERYWHERE, rng, some_batch, tiny_lora
 from minilora import generate, merge_lora, remove_lora, save_adapter, save_model, unmerge_lora
-from minilora.methods import LoRAConfig, apply_full, load_adapter, lora_layers, set_adapter
+from minilora.methods import LoRAConfig, adapter_dropout, apply_full, load_adapter, lora_layers, set_adapter
 from minilora.models import load_model
-from minilora.ops import cross_entropy_backward, cross_entropy_forward
+from minilora.ops.fast import cross_entropy_backward, cross_entropy_forward
 from minilora.training import SGD, AdamW, clip_gradients, evaluate_loss, loss_and_backward, resume_run
 from training.runs import run, trainer
 
@@ -78,7 +78,11 @@ def test_the_model_lives_on_the_device():
 
 @pytest.mark.parametrize("seed", [None, 5], ids=["no dropout", "dropout"])
 def test_logits_agree(seed):
-    host, device = on_both(lambda model: model.forward(place(model, BATCH)[0], seed and rng(seed))[0])
+    def logits(model):
+        with adapter_dropout(model, seed and rng(seed)):
+            return model.forward(place(model, BATCH)[0])[0]
+
+    host, device = on_both(logits)
     assert_agree(host, device)
 
 
@@ -180,7 +184,8 @@ def test_a_training_step_never_waits_for_the_device():
     optimizer, draw = AdamW(model.parameters(), lr=0.01, weight_decay=0.1), rng(5)
     with count_synchronisations() as count:
         ids, targets, mask = place(model, BATCH)
-        logits, cache = model.forward(ids, draw)
+        with adapter_dropout(model, draw):
+            logits, cache = model.forward(ids)
         _, loss_cache = cross_entropy_forward(logits, targets, mask)
         model.backward(cross_entropy_backward(1.0, loss_cache), cache)
         clip_gradients(optimizer.parameters, 0.1)
@@ -211,10 +216,11 @@ def test_generation_waits_once_a_token():
     assert count.n == 4
 
 
-def test_a_step_of_a_run_waits_for_its_loss_and_its_norm_alone():
+@pytest.mark.parametrize("steps", [3, 5])
+def test_a_step_of_a_run_waits_for_its_loss_and_its_norm_alone_and_the_run_once_at_its_end(steps):
     with count_synchronisations() as count:
-        run(device_model(), steps=3)
-    assert count.n == 3 * 2
+        run(device_model(), steps=steps)
+    assert count.n == steps * 2 + 1
 
 
 # ---- mixing
@@ -268,7 +274,7 @@ def clip_with_one_host_gradient(model):
         (forward_with_a_host_A, "A lives in numpy, but x lives in device_xp"),
         (forward_with_a_host_gain, "gain lives in numpy, but x lives in device_xp"),
         (loss_with_host_targets, "targets lives in numpy, but logits lives in device_xp"),
-        (loss_with_a_host_mask, "mask lives in numpy, but logits lives in device_xp"),
+        (loss_with_a_host_mask, "loss_mask lives in numpy, but logits lives in device_xp"),
         (device_ids_placed_again, "ids lived on a device already; it must be a NumPy array"),
         (clip_with_one_host_gradient, "argument 1 lives in numpy, but argument 0 lives in device_xp"),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from device_array import to_fake_device
 from minilora.arrays.backend import gpu_with_nccl, same_gpu, use_gpu
-from minilora.distributed import ALONE, ENDED, FAILED, LEFT, OtherRankFailed, Ranks, join, launched
+from minilora.distributed import ENDED, FAILED, LEFT, SINGLE_PROCESS, OtherRankFailed, Ranks, join, launched
 
 LAUNCHED = [
     ({"PMI_RANK": "2", "PMI_SIZE": "4"}, (2, 4)),  # Hydra (MPICH, Intel MPI), Microsoft MPI, srun --mpi=pmi2
@@ -34,7 +34,7 @@ def test_what_launchers_say_is_understood(environ, told):
 def test_one_process_is_alone_and_imports_no_mpi(environ, monkeypatch):
     monkeypatch.setattr("minilora.distributed.launched", lambda: launched(environ))
     monkeypatch.setitem(sys.modules, "mpi4py", None)  # an import would fail
-    assert join() is ALONE
+    assert join() is SINGLE_PROCESS
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
@@ -55,10 +55,14 @@ def test_without_mpi4py_a_launched_process_says_in_one_line_what_is_missing(verb
 
 def test_alone_an_allreduce_is_the_identity():
     array = np.arange(3.0)
-    ALONE.allreduce(array)
-    ALONE.broadcast(array)
+    SINGLE_PROCESS.allreduce(array)
+    SINGLE_PROCESS.broadcast(array)
     assert array.tolist() == [0, 1, 2]
-    assert ALONE.gather("x") == ["x"] and ALONE.from_first(lambda: 5) == 5 and len(ALONE.cores) == ALONE.size == 1
+    assert (
+        SINGLE_PROCESS.gather("x") == ["x"]
+        and SINGLE_PROCESS.bcast_from_root(lambda: 5) == 5
+        and len(SINGLE_PROCESS.cores) == SINGLE_PROCESS.size == 1
+    )
 
 
 # ---- what is given to MPI

@@ -134,19 +134,22 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
     [
         ({f"t{i}": EMPTY for i in range(20_001)}, "has 20,001 tensors; it must have at most 20,000"),
         ({"x" * 5000: EMPTY}, "has a tensor with the name 'xxx.*' of 5,000 characters; it must have at most 200"),
-        (b'{"a": [' + b"[]," * MOST_VALUES + b"[]]}", "values in its header; it must have at most 500,000"),
+        (
+            b'{"a": [' + b"[]," * MOST_VALUES + b"[]]}",
+            "its header has up to .* values of JSON; it must have at most 500,000",
+        ),
         (b" " * (2**24 + 1), "its header has 16,777,217 bytes; it must have at most 16,777,216"),
     ],
 )
 @pytest.mark.parametrize("read", [tensors_in, lambda path: load_arrays(path, "gpt")], ids=["theirs", "ours"])
 def test_a_header_that_is_too_large_is_refused(tmp_path, read, header, message):
     write_safetensors(tmp_path / "model.safetensors", header)
-    with pytest.raises(ValueError, match=rf"model.safetensors .*{message}"):
+    with pytest.raises(ValueError, match=rf"model.safetensors.* {message}"):
         read(tmp_path / "model.safetensors")
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
-    with pytest.raises(ValueError, match="file has up to 500,00. values in its header"):
+    with pytest.raises(ValueError, match="file: its description has up to 500,00. values of JSON"):
         save_arrays(tmp_path / "file", {}, {"kind": "test", "losses": [0] * MOST_VALUES})
     assert list(tmp_path.iterdir()) == []
 

@@ -73,7 +73,7 @@ def test_a_worker_in_the_middle_of_a_task_ends_too(tmp_path):
         "import os, time\n"
         "from minilora.experiments.sweep import Processes\n"
         "def sleep(n):\n"
-        "    print(os.getpid(), flush=True)\n"
+        "    os.write(1, f'{os.getpid()}\\n'.encode())\n"  # in one piece; two workers share the pipe
         "    time.sleep(1000)\n"
         "if __name__ == '__main__':\n"
         "    with Processes(2) as pool:\n"

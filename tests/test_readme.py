@@ -13,7 +13,7 @@ import pytest
 from minilora.cli.demo import samples, table
 from minilora.cli.verbs import parse
 from minilora.models import bundled_recipe
-from minilora.ops import lora_linear
+from minilora.ops import lora_linear_backward
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,7 +25,7 @@ def blocks(language):
 
 
 def test_the_backward_that_is_shown_is_the_one_that_runs():
-    assert blocks("python")[0] == inspect.getsource(lora_linear._dA_dB_dh)
+    assert blocks("python")[0] == inspect.getsource(lora_linear_backward)
 
 
 def test_the_example_prints_what_is_shown():

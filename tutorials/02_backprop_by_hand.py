@@ -124,8 +124,9 @@ plots.matrices({"$dW$": dW, r"$dy^\top$": dy.T, "$x$": x}, ("=", "@"))
 
 # %% [markdown]
 # Each row of $dW$ is a mixture of the rows of $x$, and there are only two of them: **a weight's gradient has no
-# higher rank than the number of rows that went through it**. (That fact is a good reason to hope that low-rank
-# changes of $W$ go a long way.)
+# higher rank than the number of rows that went through it**. (That alone is no reason why low-rank changes of $W$
+# should do: in training, hundreds of rows go through a $W$ of 192 columns, and the bound says nothing. It is an
+# observation about trained models, which [notebook 1](01_rank.ipynb) begins with.)
 #
 # The three lines that we derived, beside what the package returns:
 
@@ -305,10 +306,8 @@ def error_in(dtype, backward, h):
 
 
 # %%
-from minilora.ops import layernorm_dx
-
 for dtype, h in ("float32", 1e-3), ("float64", 1e-5):
-    for name, backward in ("right", layernorm_dx), ("wrong", off_by_one):
+    for name, backward in ("right", lambda dy, cache: layernorm_backward(dy, cache)[0]), ("wrong", off_by_one):
         print(f"{dtype}, {name}: {error_in(dtype, backward, h):.1e}")
 
 # %% [markdown]

@@ -169,8 +169,9 @@ print(f"cosine of the two directions: {np.sum(G * seen) / np.linalg.norm(G) / np
 plots.matrices({"full: $G$": G, r"LoRA: $G A^\top A + B B^\top G$": seen}, own_scale=True)
 
 # %% [markdown]
-# The cosine is positive, always: $\langle G, GA^\top A\rangle = \|GA^\top\|^2 \ge 0$. LoRA never walks uphill; it
-# walks downhill along fewer directions.
+# The cosine is never negative: $\langle G,\; GA^\top\! A + BB^\top G\rangle = \|GA^\top\|^2 + \|B^\top G\|^2 \ge 0$.
+# It is zero only where neither $A$ nor $B$ sees anything of $G$. A small step of LoRA never walks uphill; it walks
+# downhill along fewer directions.
 #
 # ## B = 0: how can that train?
 #
@@ -197,7 +198,7 @@ target = linear_forward(X, W + hidden)[0]  # (N, O)
 
 
 # %%
-def descend(A, B, steps=300, lr=0.05):
+def descend(A, B, steps=3000, lr=0.05):
     """The loss at each step of gradient descent on A and B, with scale 1."""
     losses = []
     for _ in range(steps):
@@ -213,11 +214,13 @@ A0, B0 = 0.4 * rng.standard_normal((2, 5)), 0.4 * rng.standard_normal((4, 2))  #
 starts = {"A random, B = 0 (LoRA)": (A0, 0 * B0), "A = 0, B random": (0 * A0, B0)}
 starts |= {"both random": (A0, B0), "both zero": (0 * A0, 0 * B0)}
 runs = {label: descend(*start) for label, start in starts.items()}
-plots.curves({label: (range(300), losses) for label, losses in runs.items()}, x="step", y="loss", log="y")
+plots.curves({label: (range(3000), losses) for label, losses in runs.items()}, x="step", y="loss", log="y")
 
 # %% [markdown]
-# Three of them arrive. "Both random" begins elsewhere, for it has changed the model before having learned anything.
-# "Both zero" stays where it is for ever.
+# "Both zero" stays where it is for ever. The other three arrive. The two that begin with a zero wait on the way, at a
+# few thousandths: the stronger of the two directions of what is to be found is learned by then; the other is still
+# small in $A$ or in $B$, and so is its gradient. "Both random" waits less, but begins elsewhere, for it has changed
+# the model before having learned anything.
 #
 # ### How is A drawn?
 #
@@ -314,7 +317,7 @@ from minilora.ops import dropout_mask
 
 def forgets_the_mask(dy, cache):
     """lora_linear_backward with a dx that lacks the factor `mask`."""
-    return lora_linear_backward(dy, cache._replace(mask=None))
+    return lora_linear_backward(dy, cache._replace(dropout_mask=None))
 
 
 mask = dropout_mask(x, 0.5, rng)  # (N, I)

@@ -129,12 +129,12 @@ walk(cache.blocks[0], "blocks[0]")
 #
 # $$\text{probs} = \text{softmax}\big(q\,k^\top / \sqrt{K}\big), \qquad y = \text{probs}\; v,$$
 #
-# where a position may see only itself and what came before it. In the cache, $q$ is divided by $\sqrt{K}$ already.
-# From $q$ and $k$ we get the probabilities that the model used:
+# where a position may see only itself and what came before it. From $q$ and $k$ we get the probabilities that the
+# model used:
 
 # %%
 core = cache.blocks[0].attn.core
-scores = core.q @ core.k.swapaxes(-1, -2)  # (N, H, T, K) @ (N, H, K, T) -> (N, H, T, T)
+scores = core.q @ core.k.swapaxes(-1, -2) / core.q.shape[-1] ** 0.5  # (N, H, T, K) @ (N, H, K, T) -> (N, H, T, T)
 later = np.triu(np.ones(scores.shape[-2:], dtype=bool), k=1)  # (T, T)   keys that come after the query
 probs, _ = softmax_forward(np.where(later, -np.inf, scores))  # (N, H, T, T)
 print(probs.shape, np.allclose(probs, core.probs, atol=1e-6))

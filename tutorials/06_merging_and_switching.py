@@ -38,7 +38,7 @@ np.set_printoptions(precision=3, suppress=True)
 
 
 # %%
-def add_adapter(model, name, seed):
+def add_trained_adapter(model, name, seed):
     """An adapter on all of W_q and W_v, with a B as if it had been trained."""
     rng = np.random.default_rng(seed)
     apply_lora(model, LoRAConfig(rank=8, alpha=16, targets=("q_proj", "v_proj")), rng=rng, name=name)
@@ -51,7 +51,7 @@ def add_adapter(model, name, seed):
 model = load_bundled("decoder")
 ids = np.stack([ByteTokenizer().encode(text) for text in ("If the argument", "Return a new li")])
 base_logits, _ = model.forward(ids)  # (N, T, V)
-add_adapter(model, "default", seed=0)
+add_trained_adapter(model, "default", seed=0)
 
 # %%
 layer = model.blocks[0].attn.q_proj
@@ -82,13 +82,13 @@ unmerge_lora(model)
 # four models, and let them take turns, so that a busy moment of the machine hits all of them:
 
 # %%
-from minilora import AdapterConfig, apply_adapter
+from minilora import HoulsbyConfig, apply_houlsby
 
 variants = {name: load_bundled("decoder") for name in ("base", "LoRA, merged", "LoRA beside W", "adapters")}
 for name in ("LoRA, merged", "LoRA beside W"):
-    add_adapter(variants[name], "default", seed=0)
+    add_trained_adapter(variants[name], "default", seed=0)
 merge_lora(variants["LoRA, merged"])
-apply_adapter(variants["adapters"], AdapterConfig("houlsby", size=16), rng=np.random.default_rng(0))
+apply_houlsby(variants["adapters"], HoulsbyConfig("houlsby", size=16), rng=np.random.default_rng(0))
 
 # %%
 milliseconds = {name: [] for name in variants}
@@ -191,8 +191,8 @@ unmerge_lora(model)
 # %%
 from minilora import set_adapter
 
-add_adapter(model, "news", seed=1)
-add_adapter(model, "code", seed=2)
+add_trained_adapter(model, "news", seed=1)
+add_trained_adapter(model, "code", seed=2)
 logits = {}
 for name in ("news", "code", None):
     set_adapter(model, name)
@@ -221,11 +221,11 @@ plots.bars({name: size / 1e6 for name, size in sizes.items()}, x="megabytes", fo
 # says. A batch of three equal texts, each with another adapter:
 
 # %%
-from minilora import rows_use
+from minilora import adapters_per_row
 
 same = np.repeat(ids[:1], 3, axis=0)  # (N, T)
 order = ["news", None, "code"]
-with rows_use(model, order):
+with adapters_per_row(model, order):
     mixed, _ = model.forward(same)  # (N, T, V)
 table = {}
 for n, row in enumerate(order):
@@ -300,7 +300,7 @@ print("scale of the sum:", both.scale, "  of each part:", single.scale)
 # <details><summary>Answer</summary>
 #
 # Not: a merged $W$ serves one task. Keep one base and 200 adapters beside it; rows of one batch may use different
-# ones (`rows_use`). If one task gets nearly all requests, merge that one into a copy.
+# ones (`adapters_per_row`). If one task gets nearly all requests, merge that one into a copy.
 #
 # </details>
 #

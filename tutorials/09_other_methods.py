@@ -19,6 +19,7 @@ import numpy as np
 from minilora import apply_method, load_bundled, plots
 from minilora.accounting import count_parameters
 from minilora.data import LMBatch
+from minilora.training import SGD, AdamW
 
 rng = np.random.default_rng(0)
 model = load_bundled("decoder")
@@ -75,7 +76,7 @@ biases = {p.name: p.data.size for p in models["bitfit"].parameters() if p.traina
 plots.bars({name.removeprefix("blocks.0."): size for name, size in biases.items()}, x="numbers")
 
 # %% [markdown]
-# One of them never moves. The bias of $W_k$ adds the same to the score of every position, and softmax does not see a
+# One of them has nothing to learn. The bias of $W_k$ adds the same to the score of every position, and softmax does not see a
 # shift ([notebook 2](02_backprop_by_hand.ipynb)), so that its gradient is exactly zero in mathematics. In float32, it
 # is rounding:
 
@@ -86,6 +87,20 @@ bitfit.backward_loss(1.0, cache)
 attention = bitfit.blocks[0].attn
 for name in "q_proj", "k_proj", "v_proj", "o_proj":
     print(f"{name}: norm of the bias's gradient {np.linalg.norm(getattr(attention, name).bias.grad):.0e}")
+
+# %% [markdown]
+# Plain gradient descent leaves it where it is. AdamW does not: it divides each gradient by its own recent size, and
+# rounding divided by the size of rounding is not small. The bias wanders, and no probability changes for it:
+
+# %%
+bias, start = attention.k_proj.bias, attention.k_proj.bias.data.copy()  # (O,)
+for optimizer in SGD([bias], lr=1e-3), AdamW([bias], lr=1e-3):
+    for _ in range(10):
+        bitfit.zero_grad()
+        _, cache = bitfit.loss(LMBatch(ids[:, :-1], ids[:, 1:], np.ones((2, 32), dtype=bool)))
+        bitfit.backward_loss(1.0, cache)
+        optimizer.step()
+    print(f"{type(optimizer).__name__}: moved by at most {np.abs(bias.data - start).max():.0e}")
 
 # %% [markdown]
 # ### Adapters: new layers between the old ones
@@ -277,7 +292,7 @@ print(f"LoRA {lora:,} + head {head:,} = {lora + head:,}")
 # released $A$ and $B$ with the other alpha gets a $\Delta W$ of half the size:
 
 # %%
-from minilora.layers import lora_scale
+from minilora.methods.lora import lora_scale
 
 print("scale = alpha / r:", lora_scale(8, 8), "by the paper,", lora_scale(16, 8), "by the scripts")
 

@@ -142,14 +142,14 @@ for name, sum_of_ranks in {"weights M_i / M": ours, "mean of the ranks' means": 
 
 # %%
 from minilora import METHODS, apply_method
-from minilora.distributed import ALONE
+from minilora.distributed import SINGLE_PROCESS
 from minilora.training.bucket import Bucket
 
 kilobytes = {}
 for name in ("lora", "bitfit", "adapter-h", "prefix-layer", "top-k", "full"):
     model = load_bundled("decoder")
     apply_method(model, METHODS[name], rng=np.random.default_rng(0))
-    kilobytes[name] = Bucket(model.trainable_parameters(), ALONE).nbytes / 1e3
+    kilobytes[name] = Bucket(model.trainable_parameters(), SINGLE_PROCESS).nbytes / 1e3
 plots.bars(kilobytes, x="kilobytes that a step has summed", log=True)
 
 # %% [markdown]
@@ -183,9 +183,9 @@ for name, method in methods.items():
 #
 #     mpiexec -n 4 minilora finetune --rank 4 --alpha 8 --targets q_proj,v_proj --out runs/mine
 #
-# with mpi4py installed (`pip install "minilora[mpi]"`, which brings mpiexec along). Every rank draws the same batch
-# with the same generator, and takes its own rows; so the losses are those of one process, and a run that was stopped
-# continues with any number of ranks. The first rank alone writes. In a program of your own, it is one argument:
+# with mpi4py installed (in a clone, `pip install -e ".[mpi]"`, which brings mpiexec along). Every rank draws the same
+# batch with the same generator, and takes its own rows; so the losses are those of one process, and a run that was
+# stopped continues with any number of ranks. The first rank alone writes. In a program of your own, it is one argument:
 #
 #     from minilora.distributed import join
 #     Trainer(model, sample_batch, config, ranks=join())

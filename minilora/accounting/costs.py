@@ -45,8 +45,8 @@ from typing import NamedTuple
 from minilora.accounting.adaptations import Adaptation, inputs
 from minilora.accounting.architectures import TARGETS, architecture_of
 from minilora.accounting.parameters import count_parameters
-from minilora.ops.attention import QUERIES
-from minilora.ops.linear_cross_entropy import LOGITS_BYTES
+from minilora.ops.fast.attention import QUERIES
+from minilora.ops.fast.linear_cross_entropy import LOGITS_BYTES
 
 OPTIMIZER_VALUES = {"sgd": 1, "adamw": 2}  # kept for each trained parameter
 MAP_OF_A_BLOCK = re.compile(rf"blocks\.(\d+)\..*\b({'|'.join(TARGETS)})\b")

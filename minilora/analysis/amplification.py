@@ -166,8 +166,10 @@ def _leading(W, delta_W, r):
     if shape_of(delta_W) != W.shape:
         raise ValueError(f"W had shape {W.shape} and delta_W {shape_of(delta_W)}; they must be the same")
     svd = svd_of(delta_W, "delta_W")
-    rank = rank_of_spectrum(svd.S, W.shape, numpy.finfo(svd.S.dtype).eps)
+    rank = rank_of_spectrum(svd.S, delta_W)
+    if rank == 0:
+        raise ValueError("delta_W was zero, as it is while B is; it must have a direction to look at")
     r = rank if r is None else r
     if not 1 <= r <= rank:
-        raise ValueError(f"r was {r}; it may be an integer from 1 to {rank}, the rank of delta_W")
+        raise ValueError(f"r was {r}; it must be an integer from 1 to {rank}, the rank of delta_W")
     return float(numpy.linalg.norm(svd.S)), svd.leading(r)

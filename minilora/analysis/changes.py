@@ -3,11 +3,24 @@
 On the host and in float64, for looking at.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy
 
 from minilora.arrays.backend import to_numpy
+
+
+@runtime_checkable
+class Adapted(Protocol):
+    """A layer with something learned beside its W: what is looked at here, whatever class it has."""
+
+    active: str | None  # the name of the adapter that is at work
+
+    def delta_W(self) -> Any:
+        """What the active adapter adds to W, (O, I)."""
+
+    def low_rank(self) -> tuple[Any, Any, float] | None:
+        """B (O, r), A (r, I) and scale of which delta_W is the product; None if it is no product of such."""
 
 
 class Factors(NamedTuple):
@@ -37,14 +50,20 @@ def adapter_factors(model):
     """
     adapted = {}
     for path, layer in _adapted_layers(model).items():
-        B, A, scale = layer.factors.low_rank()
-        adapted[path] = Factors(as_matrix(f"{path}.B", B), as_matrix(f"{path}.A", A), scale)
+        if layer.low_rank() is None:
+            raise ValueError(f"the delta_W of {path} is no product of a B and an A; delta_weights gives it as a matrix")
+        adapted[path] = _factors(path, layer)
     return adapted
+
+
+def _factors(path, layer):
+    B, A, scale = layer.low_rank()
+    return Factors(as_matrix(f"{path}.B", B), as_matrix(f"{path}.A", A), scale)
 
 
 def _adapted_layers(model):
     adapted = {
-        path: layer for path, layer in model.named_modules() if hasattr(layer, "adapters") and layer.active is not None
+        path: layer for path, layer in model.named_modules() if isinstance(layer, Adapted) and layer.active is not None
     }
     if not adapted:
         raise ValueError("the model has no active LoRA adapter: call apply_lora or set_adapter first")
@@ -64,10 +83,10 @@ def adapter_changes(model):
         As `adapter_factors`. DoRA's delta_W, which is no such product, comes as arrays of shape (O, I), in the model's
         own precision.
     """
-    adapted = _adapted_layers(model)
-    if any(hasattr(layer.factors, "m") for layer in adapted.values()):  # DoRA's lengths of rows
-        return {path: as_matrix(path, layer.delta_W()) for path, layer in adapted.items()}
-    return adapter_factors(model)
+    return {
+        path: as_matrix(path, layer.delta_W()) if layer.low_rank() is None else _factors(path, layer)
+        for path, layer in _adapted_layers(model).items()
+    }
 
 
 def delta_weights(model):

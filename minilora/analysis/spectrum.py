@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy
 
 from minilora.analysis.changes import Factors, as_matrix
-from minilora.analysis.svd import factored_svd, rank_of_spectrum, shape_of
+from minilora.analysis.svd import factored_svd, rank_of_spectrum
 
 
 def singular_values(M, name="M"):
@@ -70,15 +70,10 @@ def numerical_rank(M, tolerance=None):
     """
     S = singular_values(M)
     if tolerance is None:
-        return rank_of_spectrum(S, shape_of(M), _eps(M))
+        return rank_of_spectrum(S, M)
     if not 0 <= tolerance < math.inf:
         raise ValueError(f"tolerance was {tolerance}; it may be a finite number of at least 0")
     return int(numpy.count_nonzero(S > tolerance))
-
-
-def _eps(M):
-    dtype = numpy.result_type(*M[:2]) if isinstance(M, Factors) else getattr(M, "dtype", int)
-    return numpy.finfo(dtype if numpy.issubdtype(dtype, numpy.floating) else numpy.float64).eps
 
 
 def stable_rank(S):
@@ -182,7 +177,7 @@ def rank_measures(deltas, share=0.9):
     measures = {}
     for path, delta_W in deltas.items():
         S = singular_values(delta_W, path)
-        rank = rank_of_spectrum(S, shape_of(delta_W), _eps(delta_W))
+        rank = rank_of_spectrum(S, delta_W)
         norm = float(numpy.linalg.norm(S))
         measures[path] = RankMeasures(rank, stable_rank(S), effective_rank(S), directions_for(S, share), norm)
     return measures

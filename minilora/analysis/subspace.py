@@ -14,6 +14,7 @@ import numpy
 
 from minilora.analysis.changes import as_matrix
 from minilora.analysis.svd import rank_of_spectrum
+from minilora.arrays.backend import to_numpy
 
 
 def subspace_similarity(A1, A2):
@@ -64,8 +65,9 @@ def left_subspace_similarity(B1, B2):
     -------
     phi : ndarray of shape (r1, r2)
     """
-    B1, B2 = as_matrix("B1", B1), as_matrix("B2", B2)
-    return similarity_of_bases(_right_singular_vectors("B1^T", B1.T), _right_singular_vectors("B2^T", B2.T))
+    as_matrix("B1", B1), as_matrix("B2", B2)  # an error names what was given, not its transpose
+    V1, V2 = (_right_singular_vectors(f"{name}^T", to_numpy(B).T) for name, B in (("B1", B1), ("B2", B2)))
+    return similarity_of_bases(V1, V2)
 
 
 def similarity_of_bases(V1, V2):
@@ -175,9 +177,8 @@ def _comparable(V1, V2):
 
 
 def _right_singular_vectors(name, A):
-    A = as_matrix(name, A)
-    _, S, Vt = numpy.linalg.svd(A, full_matrices=False)  # (r, I) -> (r, r), (r,), (r, I)
-    rank = rank_of_spectrum(S, A.shape, numpy.finfo(A.dtype).eps)
+    _, S, Vt = numpy.linalg.svd(as_matrix(name, A), full_matrices=False)  # (r, I) -> (r, r), (r,), (r, I)
+    rank = rank_of_spectrum(S, A)
     if rank < len(A):
         raise ValueError(f"{name} had {len(A)} rows but rank {rank}; directions beyond the rank would be arbitrary")
     return Vt

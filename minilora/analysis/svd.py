@@ -4,7 +4,7 @@ that only its leading directions are worth their time.
 All of it happens on the host, in float64.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -78,6 +78,15 @@ def shape_of(M):
     return (M.B.shape[0], M.A.shape[1]) if isinstance(M, Factors) else numpy.shape(M)
 
 
-def rank_of_spectrum(S, shape, eps):
-    """How many singular values, from large to small, are more than rounding: see `numerical_rank`."""
-    return int(numpy.count_nonzero(S > S[0] * max(shape) * eps))
+def rank_of_spectrum(S: numpy.ndarray, M: Any) -> int:
+    """How many singular values S of M, from large to small, are more than rounding: see `numerical_rank`.
+
+    M is what was given, not a float64 copy of it: the rounding is that of the dtype in which M was computed.
+    """
+    return int(numpy.count_nonzero(S > S[0] * max(shape_of(M)) * _eps(M)))
+
+
+def _eps(M):
+    """The eps of a matrix's dtype, or of its factors'; float64's for integers and lists."""
+    dtype = numpy.result_type(M.B, M.A) if isinstance(M, Factors) else getattr(M, "dtype", int)
+    return numpy.finfo(dtype if numpy.issubdtype(dtype, numpy.floating) else numpy.float64).eps

@@ -10,10 +10,12 @@ There is no global switch. The device is chosen once, where parameters and token
 
 import contextlib
 import functools
-import math
 import sys
+from typing import Any, TypeAlias
 
 import numpy
+
+Array: TypeAlias = Any  # a numpy.ndarray or cupy.ndarray
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -180,19 +182,19 @@ def gpu_with_nccl():
     return bytes(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["uuid"])
 
 
-def nccl_sum(rank, size, from_first):
+def nccl_sum(rank, size, bcast_from_root):
     """A function ``total(array)`` that replaces an array by its sum over the GPUs of all ranks, and does not wait.
 
     Parameters
     ----------
     rank, size : int
-    from_first : callable
-        ``from_first(function)``: what the function returns at the first rank, at every rank.
+    bcast_from_root : callable
+        ``bcast_from_root(function)``: what the function returns at the first rank, at every rank.
     """
     import cupy
     from cupy.cuda import nccl
 
-    ring = nccl.NcclCommunicator(size, from_first(nccl.get_unique_id), rank)
+    ring = nccl.NcclCommunicator(size, bcast_from_root(nccl.get_unique_id), rank)
     types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
 
     def total(array):
@@ -220,73 +222,6 @@ def gpu_memory(release=False):
     return {"used": pool.used_bytes(), "total": pool.total_bytes(), "free": free, "size": size}
 
 
-def constant_vector(xp, n, value, dtype):
-    """A vector of n equal numbers, to be read only. On the host, the same one each time."""
-    return _host_constant_vector(n, value, dtype) if xp is numpy else xp.full(n, value, dtype=dtype)
-
-
-@functools.cache
-def _host_constant_vector(n, value, dtype):
-    vector = numpy.full(n, value, dtype=dtype)
-    vector.flags.writeable = False
-    return vector
-
-
-def vecdot(a, b):
-    """sum_c a_c b_c over the last axis, (..., C), (..., C) -> (...), without the array of products."""
-    if type(a) is numpy.ndarray and a.dtype.kind == "f":
-        return numpy.vecdot(a, b)
-    # CuPy has no vecdot, and NumPy's conjugates a complex a
-    return get_xp(a=a, b=b).einsum("...c,...c->...", a, b)
-
-
 def on_host(array):
     """True if the array lives in NumPy, where looking at a value waits for nothing."""
     return _namespace(array) is numpy
-
-
-def scatter_add(target, ids, updates):
-    """``target[ids[m]] += updates[m]`` for every m, in place, where an id may come more than once.
-
-    Parameters
-    ----------
-    target : ndarray of shape (V, C)
-    ids : integer ndarray of shape (M,)
-    updates : ndarray of shape (M, C)
-    """
-    xp = get_xp(target=target, ids=ids, updates=updates)
-    if xp is not numpy:
-        xp.add.at(target, ids, updates)
-    elif len(ids):
-        # numpy.add.at takes five times as long as summing runs of equal ids
-        order = numpy.argsort(ids, kind="stable")
-        ids = ids[order]
-        starts = numpy.flatnonzero(numpy.concatenate(([True], ids[1:] != ids[:-1])))
-        target[ids[starts]] += numpy.add.reduceat(updates[order], starts)
-
-
-def erf(x):
-    """The error function, elementwise, which NumPy has not.
-
-    With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through
-    values of the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. Its degree is such that the
-    absolute error is at rounding.
-    """
-    xp = get_xp(x=x)
-    z = xp.minimum(xp.abs(x), 6.0)
-    s = (16.0 / (2.0 + z) - 5.0) / 3.0  # t from 1/4 to 1 -> s from -1 to 1
-    c = _erfc_coefficients(degree=24 if x.dtype.itemsize == 8 else 8)
-    two_s, b, b_next = 2.0 * s, 0.0, 0.0  # Clenshaw's recurrence for p = sum_k c_k T_k(s)
-    for c_k in reversed(c[1:]):
-        b, b_next = two_s * b - b_next + c_k, b
-    p = s * b - b_next + c[0]
-    return xp.copysign(1.0 - xp.exp(-z * z) * p, x)
-
-
-@functools.cache
-def _erfc_coefficients(degree):
-    def p(s):
-        z = 16.0 / (3.0 * s + 5.0) - 2.0
-        return [math.erfc(v) * math.exp(v * v) for v in z]
-
-    return numpy.polynomial.chebyshev.chebinterpolate(p, degree).tolist()

@@ -14,9 +14,13 @@ def not_finite(arrays: Mapping[str, Any]) -> str:
     Parameters
     ----------
     arrays : dict of str to ndarray
-        On either device. Integers are finite.
+        All on one device, for which the host waits once. Integers are finite.
     """
-    odd = [name for name, array in arrays.items() if not to_numpy(get_xp(array).isfinite(array).all())]
+    if not arrays:
+        return ""
+    xp = get_xp(*arrays.values())
+    finite = to_numpy(xp.stack([xp.isfinite(array).all() for array in arrays.values()]))
+    odd = [name for name, good in zip(arrays, finite, strict=True) if not good]
     return ", ".join(odd[:SHOWN]) + (f" and {len(odd) - SHOWN} more" if len(odd) > SHOWN else "")
 
 

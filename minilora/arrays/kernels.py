@@ -40,6 +40,7 @@ from typing import NamedTuple
 import numpy
 
 from minilora.arrays.backend import cuda_kernel, get_xp, on_gpu
+from minilora.arrays.kernel_signature import REALS, bind, c_type, operands
 
 PRELUDE = """
 struct Plus { __device__ real operator()(real a, real b) const { return a + b; } };
@@ -70,8 +71,6 @@ __device__ real join_row(long long columns, real value, Join join, Term term)  /
 #define MAX(c, term) join_row(columns, LOWEST, Larger(), [&](long long c) -> real { return term; })
 #define EACH(c) for (long long c = threadIdx.x; c < columns; c += blockDim.x)
 """
-REALS = {"f": "float", "d": "double"}  # by NumPy's dtype.char
-C_TYPES = {"f": "real", "d": "real", "?": "bool", "i": "int", "l": "long long", "q": "long long"}
 COLUMNS_A_THREAD = 4  # of a short row; a long one has MOST_THREADS
 MOST_THREADS = 1024
 ELEMENTS_A_BLOCK = 256
@@ -99,15 +98,6 @@ def fused(signature, body):
     return decorate
 
 
-class Operand(NamedTuple):
-    """One name of a signature."""
-
-    name: str
-    kind: str  # "rows", "elements", "whole", "number" or "unused"
-    lead: tuple = ()  # the names of the axes, of rows those before the ";"
-    column: str = ""  # the name of the axis behind the ";"
-
-
 class Launch(NamedTuple):
     """What stays the same from call to call, with arrays of the same shapes and dtypes."""
 
@@ -132,7 +122,7 @@ class Kernel:
     def __init__(self, name, signature, body):
         self.name = name
         self.body = body
-        self.arguments, self.results = (_operands(side) for side in signature.split("->"))
+        self.arguments, self.results = (operands(side) for side in signature.split("->"))
         names = {operand.name for operand in self.arguments}
         self.written = {operand.name for operand in self.results}
         self.new = [operand for operand in self.results if operand.name not in names]
@@ -149,12 +139,12 @@ class Kernel:
     def _find_launch(self, descriptions):
         axes, types = {}, {}
         for operand, about in zip(self.arguments, descriptions, strict=True):
-            c_type = _c_type(operand, about)
-            if c_type is None or not (about is None or _bind(operand, about, axes)):
+            found = c_type(operand, about)
+            if found is None or not (about is None or bind(operand, about, axes)):
                 return None
             if operand.name in self.written and not about.contiguous:
                 return None
-            types[operand.name] = c_type
+            types[operand.name] = found
         chars = {about.char for about in descriptions if getattr(about, "char", None) in REALS}
         lead, columns = axes.pop("..."), axes.get(self._column)
         count = math.prod(lead)
@@ -189,15 +179,15 @@ class Kernel:
         name, limits = f"{self.name}_{REALS[char]}", numpy.finfo(char)
         parameters, lines = [], []
         for operand in (*(o for o in self.arguments if o.kind != "unused"), *self.new):
-            c_type = types.get(operand.name, "real")
+            of_c = types.get(operand.name, "real")
             const = "" if operand.name in self.written else "const "
             if operand.kind == "number":
-                parameters.append(f"const {c_type} {operand.name}")
+                parameters.append(f"const {of_c} {operand.name}")
             elif operand.kind == "rows":
-                parameters.append(f"{const}{c_type}* all_{operand.name}")
-                lines.append(f"{const}{c_type}* {operand.name} = all_{operand.name} + row * {operand.column};")
+                parameters.append(f"{const}{of_c}* all_{operand.name}")
+                lines.append(f"{const}{of_c}* {operand.name} = all_{operand.name} + row * {operand.column};")
             else:
-                parameters.append(f"{const}{c_type}* {operand.name}")
+                parameters.append(f"{const}{of_c}* {operand.name}")
         parameters += [f"const long long {size}" for size in sizes]
         body = "\n".join(["", *lines, self.body.strip("\n")])
         if self._column:
@@ -252,46 +242,3 @@ def _value(xp, dtype, value):
     if isinstance(value, (int, float)):
         return dtype.type(value) if isinstance(value, float) else int(value)
     return value if value.flags.c_contiguous else xp.ascontiguousarray(value)
-
-
-def _operands(side):
-    """One side of a signature, "x[...; C], gain[C], eps", as Operands."""
-    return tuple(_operand(*match) for match in re.findall(r"(\w+)(?:\[(.*?)\])?", side))
-
-
-def _operand(name, axes):
-    if not axes:
-        return Operand(name, "unused" if name == "_" else "number")
-    if axes == "...":
-        return Operand(name, "elements", ("...",))
-    lead, _, column = (part.strip() for part in axes.partition(";"))
-    return Operand(name, "rows" if column else "whole", tuple(lead.replace(" ", "").split(",")), column)
-
-
-def _c_type(operand, about):
-    """The C type of a number, or of an array's elements; None if there is none for it."""
-    if operand.kind == "unused":
-        return ""
-    if operand.kind == "number":
-        return {int: "long long", float: "real"}.get(about)
-    return "bool" if about is None else C_TYPES.get(getattr(about, "char", None))
-
-
-def _bind(operand, about, axes):
-    """Enter an array's axes, by name; "..." is all the leading ones. False if they contradict what is there."""
-    if operand.kind in ("number", "unused"):
-        return True
-    shape, found = about.shape, {}
-    if operand.kind == "elements":
-        found["..."] = shape
-    elif operand.kind == "rows":
-        if not shape:
-            return False
-        found["..."], found[operand.column] = shape[:-1], shape[-1]
-        shape = shape[:-1]
-    if "..." not in operand.lead:
-        if len(shape) != len(operand.lead):
-            return False
-        found |= zip(operand.lead, shape, strict=True)
-    fits = all(axes.setdefault(name, size) == size for name, size in found.items())
-    return fits and axes.pop("1", 1) == 1

@@ -50,8 +50,8 @@ _blas = types.SimpleNamespace(lock=threading.Lock(), open=0, limit=None)
 
 
 @functools.cache
-def keep_freed_memory():
-    """Tell the C library to keep the memory of freed arrays for the next ones, instead of giving it back to the system.
+def retain_freed_memory():
+    """Keep the memory of freed arrays for the next ones, instead of giving it back to the system (mallopt).
 
     A training step makes the same arrays as the step before. Memory that the system hands out anew has to be zeroed and
     mapped, page by page, which can take as long as computing what is written there. The process then keeps its largest

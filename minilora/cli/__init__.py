@@ -1,6 +1,5 @@
 """The command line: ``minilora VERB ...``. Each verb has a module: its options, what it does, what it prints."""
 
-import os
 import re
 import shlex
 import sys
@@ -8,17 +7,28 @@ from collections.abc import Sequence
 
 from minilora.cli.parser import UsageError
 from minilora.cli.printing import error_line
+from minilora.cli.streams import flush_output, usable_streams
 from minilora.cli.verbs import SHARED, check_verb, in_words_of, overview, parse, run
-from minilora.distributed import ALONE, OtherRankFailed, join
+from minilora.distributed import SINGLE_PROCESS, OtherRankFailed, join
 from minilora.training import Stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``minilora VERB ...``; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    with usable_streams():
+        try:
+            return flush_output(_main(arguments))
+        except SystemExit as ended:  # of argparse, after --help or --version
+            if status := flush_output(0):
+                return status
+            raise ended
+
+
+def _main(arguments: Sequence[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a model may write what the terminal's encoding cannot
-    ranks, name = ALONE, "minilora"
+    ranks, name = SINGLE_PROCESS, "minilora"
     try:
         ranks = join(quiet=True)
         if (text := overview(arguments)) is not None:
@@ -31,11 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.command, options.ranks = shlex.join([*launcher, "minilora", *arguments]), ranks
         if ranks.size > 1 and options.verb not in SHARED:
             raise ValueError(f"{ranks.size} ranks were started, but only {', '.join(SHARED)} can be shared by several")
-        status = run(options)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # who reads our output, such as head, has seen enough; Python flushes once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return run(options)
+    except BrokenPipeError:  # who reads our output, such as head, has seen enough
         return 141  # as of a program that SIGPIPE has ended
     except OtherRankFailed as failed:
         return ranks.end(str(failed), 2)

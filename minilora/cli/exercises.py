@@ -1,6 +1,7 @@
 """`minilora exercises list`, `start`, `check`, `hint`, `reset` and `solution`."""
 
 import argparse
+import itertools
 import shutil
 import sys
 from pathlib import Path
@@ -83,11 +84,12 @@ def check(options):
         raise ValueError(
             f"there is no {exercise.file_name} in {options.folder}; begin with:  {command('start', exercise, options)}"
         )
-    verdict = check_answer(exercise.name, answer_in(path), options.seed)
+    answer = answer_in(path, exercise.name)
+    verdict = check_answer(exercise.name, answer.source, options.seed)
     before = progress.of(progress.load(options.folder), exercise.name)
     passed = before["passed"] or verdict.passed
     progress.record(options.folder, exercise.name, checks=before["checks"] + 1, passed=passed)
-    print(verdict.report)
+    print("\n".join((*answer.notes, verdict.report)))
     if not verdict.passed:
         print(f"\nA hint:  {command('hint', exercise, options)}")
         return 1
@@ -108,12 +110,18 @@ def reset(options):
     exercise = find(options.exercise)
     path = path_of(exercise, options.folder)
     if path is not None:
-        kept = path.with_name(path.name + ".before-reset")
+        kept = unused(path.with_name(path.name + ".before-reset"))
         path.replace(kept)
         print(f"{kept}: what you had written")
     path = write(exercise, options, suffix=path.suffix if path else None)
     progress.record(options.folder, exercise.name, **progress.FRESH)
     print(f"{path}: exercise {exercise.number}, as at the start")
+
+
+def unused(path):
+    """The path, or the first of path-2, path-3, ... at which there is nothing: what was kept once stays."""
+    names = itertools.chain([path], (path.with_name(f"{path.name}-{n}") for n in itertools.count(2)))
+    return next(candidate for candidate in names if not candidate.exists())
 
 
 def solution(options):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from minilora.cli.options import integer
 from minilora.cli.parser import Parser
-from minilora.methods import METHODS, AdapterConfig, LoRAConfig, PrefixConfig, TopKConfig
+from minilora.methods import METHODS, HoulsbyConfig, LoRAConfig, PrefixConfig, TopKConfig
 
 HOULSBY = ("adapter-h", "adapter-l", "adapter-p", "adapter-d")
 PREFIXES = ("prefix-embedding", "prefix-layer")
@@ -34,7 +34,7 @@ def add_settings_of_baselines(p: Parser, prefixes: Iterable[str]) -> None:
         p.add_argument(name, type=integer(low, 65_536), metavar="N", default=default, help=what)
 
     houlsby, prefix = ", ".join(HOULSBY), ", ".join(prefixes)
-    add("--size", 1, AdapterConfig.size, f"r, the width of a Houlsby adapter ({houlsby})")
+    add("--size", 1, HoulsbyConfig.size, f"r, the width of a Houlsby adapter ({houlsby})")
     add("--leave-out", 0, METHODS["adapter-d"].leave_out, "first blocks without an adapter (adapter-d)")
     add("--before", 0, PrefixConfig.before, f"tokens before the prompt ({prefix})")
     add("--after", 0, PrefixConfig.after, f"tokens after the prompt ({prefix})")

@@ -31,11 +31,14 @@ from minilora.data.splits import corpus_id, split_of
 from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
 from minilora.data.tokenizer import EOT, ByteTokenizer
 from minilora.data.unicode_names import CATEGORIES, character_names, names_by_first_word, names_by_hash
+from minilora.data.vocabulary import Tokenizer, check_vocabulary
 
 __all__ = [
     "EOT",
     "SEPARATOR",
     "ByteTokenizer",
+    "Tokenizer",
+    "check_vocabulary",
     "Corpus",
     "Document",
     "load_corpus",

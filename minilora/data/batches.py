@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilora.data.example import Example
-from minilora.data.tokenizer import EOT, ByteTokenizer
+from minilora.data.vocabulary import Tokenizer
 
 SEPARATOR = "\n"  # between the source and the target of an example
 
@@ -38,9 +38,9 @@ class LMBatch(NamedTuple):
         return int(self.loss_mask.sum())
 
 
-def encode_documents(texts: Iterable[str], tokenizer: ByteTokenizer) -> np.ndarray:
-    """The tokens of all texts in one row, with EOT after each text: int64, shape (T,)."""
-    rows = [np.append(tokenizer.encode(text), EOT) for text in texts]
+def encode_documents(texts: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
+    """The tokens of all texts in one row, with the tokenizer's end of text after each: int64, shape (T,)."""
+    rows = [np.append(tokenizer.encode(text), tokenizer.end_of_text) for text in texts]
     if not rows:
         raise ValueError("texts is empty; there is nothing to encode")
     return np.concatenate(rows)
@@ -65,10 +65,10 @@ def window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_size: in
     return LMBatch(tokens[places], tokens[places + 1], np.ones(places.shape, dtype=bool))
 
 
-def windows(tokens: np.ndarray, *, length: int, batch_size: int) -> Iterator[LMBatch]:
+def windows(tokens: np.ndarray, *, length: int, batch_size: int, end_of_text: int) -> Iterator[LMBatch]:
     """Windows side by side, in order, for evaluation: each token is a target that counts exactly once.
 
-    The first token follows an EOT. The last window is padded, with a mask that is False there.
+    The first token follows an end of text. The last window is padded, with a mask that is False there.
 
     Parameters
     ----------
@@ -76,23 +76,25 @@ def windows(tokens: np.ndarray, *, length: int, batch_size: int) -> Iterator[LMB
         At least one.
     length, batch_size : int
         Tokens in a window, and windows in a batch (fewer in the last).
+    end_of_text : int
+        The tokenizer's.
     """
     check_at_least_one(length=length, batch_size=batch_size)
     if len(tokens) == 0:
         raise ValueError("tokens is empty; there is nothing to evaluate")
     n_windows = -(-len(tokens) // length)  # rounded up
     n_padding = n_windows * length - len(tokens)
-    before = np.append(EOT, tokens[:-1])  # before[t] is the token that tokens[t] follows
-    ids = np.pad(before, (0, n_padding), constant_values=EOT).reshape(n_windows, length)
-    targets = np.pad(tokens, (0, n_padding), constant_values=EOT).reshape(n_windows, length)
+    before = np.append(end_of_text, tokens[:-1])  # before[t] is the token that tokens[t] follows
+    ids = np.pad(before, (0, n_padding), constant_values=end_of_text).reshape(n_windows, length)
+    targets = np.pad(tokens, (0, n_padding), constant_values=end_of_text).reshape(n_windows, length)
     mask = (np.arange(n_windows * length) < len(tokens)).reshape(n_windows, length)
     for start in range(0, n_windows, batch_size):
         rows = slice(start, start + batch_size)
         yield LMBatch(ids[rows], targets[rows], mask[rows])
 
 
-def encode_example(example: Example, tokenizer: ByteTokenizer) -> tuple[np.ndarray, int]:
-    """The tokens of source, line break, target and EOT, and how many come before the target.
+def encode_example(example: Example, tokenizer: Tokenizer) -> tuple[np.ndarray, int]:
+    """The tokens of source, line break, target and end of text, and how many come before the target.
 
     Returns
     -------
@@ -102,11 +104,11 @@ def encode_example(example: Example, tokenizer: ByteTokenizer) -> tuple[np.ndarr
     """
     source = tokenizer.encode(example.source + SEPARATOR)
     target = tokenizer.encode(example.target)
-    return np.concatenate((source, target, [EOT])), len(source)
+    return np.concatenate((source, target, [tokenizer.end_of_text])), len(source)
 
 
-def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_length: int) -> LMBatch:
-    """Examples as rows, padded to the longest. The loss counts on the target and its EOT only.
+def pair_batch(examples: Sequence[Example], tokenizer: Tokenizer, *, max_length: int) -> LMBatch:
+    """Examples as rows, padded to the longest. The loss counts on the target and its end of text only.
 
     That is the objective of the paper's equation 2: the sum over t of log p(y_t | x, y_<t), where x, the
     source, is read but not predicted.
@@ -115,9 +117,9 @@ def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_len
     ----------
     examples : sequence of Example
         At least one.
-    tokenizer : ByteTokenizer
+    tokenizer : Tokenizer
     max_length : int
-        The most tokens that an example may have, its EOT included.
+        The most tokens that an example may have, its end of text included.
     """
     if not examples:
         raise ValueError("examples is empty; a batch needs at least one")
@@ -129,8 +131,8 @@ def pair_batch(examples: Sequence[Example], tokenizer: ByteTokenizer, *, max_len
             "shorten its source or target, or raise the limit"
         )
     shape = (len(encoded), longest - 1)  # (N, T): the last token of a row is only a target
-    ids = np.full(shape, EOT, dtype=np.int64)
-    targets = np.full(shape, EOT, dtype=np.int64)
+    ids = np.full(shape, tokenizer.end_of_text, dtype=np.int64)
+    targets = np.full(shape, tokenizer.end_of_text, dtype=np.int64)
     mask = np.zeros(shape, dtype=bool)
     for n, (tokens, n_source) in enumerate(encoded):
         length = len(tokens) - 1

@@ -116,7 +116,7 @@ class ClassificationTask:
             yield self._batch(split, range(start, min(start + batch_size, n)))
 
     def _batch(self, split, chosen):
-        ids, padding_mask = pad_rows([self.tokens[split][i] for i in chosen])
+        ids, padding_mask = pad_rows([self.tokens[split][i] for i in chosen], self.tokenizer.pad)
         return ClassificationBatch(ids, padding_mask, self.labels[split][chosen])
 
 
@@ -139,7 +139,7 @@ def load_classification_task(name: str | Path, *, length: float) -> Classificati
     path = Path(name)
     if path.suffix.lower() not in TASK_FILES:
         raise ValueError(
-            f"the task was {str(name)!r}; it may be {', '.join(CLASSIFICATION_TASKS)}, or a .csv or .jsonl file"
+            f"the task was {str(name)!r}; it must be {', '.join(CLASSIFICATION_TASKS)}, or a .csv or .jsonl file"
         )
     tokenizer = EncoderTokenizer()
     splits, left_out = split_fitting(

@@ -18,6 +18,9 @@ class EncoderTokenizer:
     """Text to ids and back. There are 260 tokens, and nothing to train."""
 
     vocab_size = FIRST_BYTE + 256
+    unused_rows = 0
+    end_of_text = END
+    pad = PAD
 
     def encode(self, text: str, second: str | None = None) -> np.ndarray:
         """<s> text </s>, or, with a second text, <s> text </s></s> second </s>.
@@ -47,7 +50,7 @@ class EncoderTokenizer:
         if ids.ndim != 1 or not (ids.size == 0 or np.issubdtype(ids.dtype, np.integer)):
             raise ValueError(f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (T,)")
         if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):
-            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each may be from 0 to {self.vocab_size - 1}")
+            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each must be from 0 to {self.vocab_size - 1}")
         pieces = (
             SPECIALS[token].encode() if token < FIRST_BYTE else bytes([token - FIRST_BYTE])
             for token in ids.tolist()
@@ -61,13 +64,15 @@ def byte_tokens(text: str) -> np.ndarray:
     return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int64) + FIRST_BYTE
 
 
-def pad_rows(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of different lengths as one array, filled up with <pad>, and a mask of what is not padding.
+def pad_rows(rows: Sequence[np.ndarray], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of different lengths as one array, filled up with padding, and a mask of what is none.
 
     Parameters
     ----------
     rows : sequence of ndarray of shape (T_n,), int64
         At least one.
+    pad : int
+        The tokenizer's id of padding.
 
     Returns
     -------
@@ -79,6 +84,6 @@ def pad_rows(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("rows is empty; a batch needs at least one")
     lengths = np.array([len(row) for row in rows])  # (N,)
     mask = np.arange(lengths.max()) < lengths[:, None]  # (N, T)
-    ids = np.full(mask.shape, PAD, dtype=np.int64)
+    ids = np.full(mask.shape, pad, dtype=np.int64)
     ids[mask] = np.concatenate(rows)
     return ids, mask

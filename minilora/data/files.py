@@ -4,7 +4,6 @@ Whatever is wrong with a file is a ValueError that names the file and the place 
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from hashlib import sha256
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from minilora.data.corpora import Corpus, Document, make_corpus
 from minilora.data.example import Example, LabelledExample
+from minilora.limits import one_line_errors, parse_json, shown
 
 DOCUMENT_SIZE = 1000  # characters, about
 LARGEST_FILE = 20_000_000  # bytes; of one emoji, Python holds each character of a text in four bytes
@@ -23,6 +23,7 @@ TASK_COLUMNS = ("source", "target")
 LABELLED_COLUMNS = ("text", "label")
 
 
+@one_line_errors()
 def load_text_file(path: str | Path) -> Corpus:
     """A text file as a corpus whose train, valid and test splits all hold something.
 
@@ -72,15 +73,16 @@ def lines_of(text: str) -> Iterator[str]:
 
 
 def lines_of_table(text: str, path: Path) -> Iterator[str]:
-    """The same, unless one is so long that what it describes could take many times its memory."""
+    """Those lines, unless one is so long that what it describes could take many times its memory."""
     for number, line in enumerate(lines_of(text), start=1):
         if len(line) > LONGEST_LINE:
             raise ValueError(
-                f"path: {path}, line {number}: it has {len(line):,} characters; it may have at most {LONGEST_LINE:,}"
+                f"path: {path}, line {number}: it has {len(line):,} characters; it must have at most {LONGEST_LINE:,}"
             )
         yield line
 
 
+@one_line_errors()
 def load_task_file(path: str | Path) -> list[Example]:
     """The examples of a .csv file with a header, or of a .jsonl file with one object a line.
 
@@ -94,6 +96,7 @@ def load_task_file(path: str | Path) -> list[Example]:
     return [Example(row["source"], row["target"], key=row["source"]) for row in rows]
 
 
+@one_line_errors()
 def load_labelled_file(path: str | Path) -> list[LabelledExample]:
     """The labelled examples of a .csv file with a header, or of a .jsonl file with one object a line.
 
@@ -107,6 +110,7 @@ def load_labelled_file(path: str | Path) -> list[LabelledExample]:
     return [LabelledExample(row["text"], row["label"], key=row["text"], second=row.get("second")) for row in rows]
 
 
+@one_line_errors()
 def column_names(path: str | Path) -> tuple[str, ...]:
     """The columns of a .csv file, or the keys of the first object of a .jsonl file; none if there are no such."""
     path = Path(path)
@@ -114,8 +118,8 @@ def column_names(path: str | Path) -> tuple[str, ...]:
     try:
         if path.suffix.lower() == ".csv":
             return tuple(next(csv.reader(lines_of_table(text, path)), ()))
-        first = json.loads(next(line for line in lines_of_table(text, path) if line.strip()))
-    except (csv.Error, ValueError, RecursionError):
+        first = parse_json(next(line for line in lines_of_table(text, path) if line.strip()), path)
+    except (csv.Error, ValueError):
         return ()
     return tuple(first) if isinstance(first, dict) else ()
 
@@ -127,7 +131,7 @@ def read_rows(path: str | Path, columns: tuple[str, ...], optional: tuple[str, .
     if path.suffix.lower() not in readers:
         raise ValueError(f"path: a task file ends in {' or '.join(readers)}, and {path} does not")
     count = 0
-    for number, row in readers[path.suffix.lower()](read_text(path), path, columns):
+    for number, row in readers[path.suffix.lower()](read_text(path), path, columns, optional):
         count += 1
         if count > MOST_ROWS:
             raise ValueError(f"path: {path} has more than {MOST_ROWS:,} rows")
@@ -137,31 +141,39 @@ def read_rows(path: str | Path, columns: tuple[str, ...], optional: tuple[str, .
         raise ValueError(f"path: {path} has no rows")
 
 
-def csv_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV text that has these columns, as dicts, each with the number of its line."""
-    reader = csv.DictReader(lines_of_table(text, path), strict=True)
+def csv_rows(
+    text: str, path: Path, columns: tuple[str, ...], optional: tuple[str, ...]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV text that has these columns, as dicts of them and of the optional ones, with their lines.
+
+    Only these are looked at: what a row costs does not grow with the header.
+    """
+    reader, number = csv.reader(lines_of_table(text, path), strict=True), 0
     try:
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
+        header, number = next(reader, []), 1
+        if missing := [column for column in columns if column not in header]:
             raise ValueError(
-                f"path: {path} lacks the column {' and '.join(missing)}; its header has "
-                f"{', '.join(reader.fieldnames or ())}"
+                f"path: {path} lacks the column {' and '.join(missing)}; its header has {', '.join(header)}"
             )
+        places = {column: header.index(column) for column in (*columns, *optional) if column in header}
+        if twice := [column for column in places if header.count(column) > 1]:
+            raise ValueError(f"path: {path} has the column {' and '.join(twice)} twice; there must be one of each")
         for row in reader:
-            yield reader.line_num, row
+            number = reader.line_num
+            if row:  # else a blank line
+                yield number, {column: row[i] for column, i in places.items() if i < len(row)}
     except csv.Error as error:
-        raise ValueError(f"path: {path}, after line {reader.line_num}: not CSV: {error}") from error
+        raise ValueError(f"path: {path}, after line {number}: not CSV: {error}") from error
 
 
-def jsonl_rows(text: str, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+def jsonl_rows(
+    text: str, path: Path, columns: tuple[str, ...], optional: tuple[str, ...]
+) -> Iterator[tuple[int, dict[str, str]]]:
     """The objects of a text with one JSON object a line, each with the number of its line; blank ones are skipped."""
     for number, line in enumerate(lines_of_table(text, path), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"path: {path}, line {number}: not JSON: {error}") from error
+        row = parse_json(line, f"path: {path}, line {number}")
         if not isinstance(row, dict):
             raise ValueError(f"path: {path}, line {number}: not a JSON object with {' and '.join(columns)}")
         yield number, row
@@ -173,7 +185,7 @@ def check_row(row: dict, columns: tuple[str, ...], path: Path, number: int) -> N
         value = row.get(column)
         where = f"path: {path}, line {number}"
         if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{where}: {column} must be a text that is not empty, not {value!r}")
+            raise ValueError(f"{where}: {column} must be a text that is not empty, not {shown(value)}")
         if "\0" in value:
             raise ValueError(f"{where}: {column} has a NUL character")
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
@@ -187,7 +199,7 @@ def read_text(path: Path) -> str:
     if not path.is_file():
         raise ValueError(f"path: there is no file {path}")
     if (size := path.stat().st_size) > LARGEST_FILE:
-        raise ValueError(f"path: {path} has {size:,} bytes; it may have at most {LARGEST_FILE:,}")
+        raise ValueError(f"path: {path} has {size:,} bytes; it must have at most {LARGEST_FILE:,}")
     data = path.read_bytes()
     if b"\0" in data:
         raise ValueError(f"path: {path} has a NUL byte at offset {data.index(0)}; it is not a text file")

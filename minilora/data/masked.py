@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilora.data.batches import check_at_least_one
-from minilora.data.encoder_tokenizer import END, FIRST_BYTE, MASK, START, EncoderTokenizer, byte_tokens, pad_rows
+from minilora.data.encoder_tokenizer import END, FIRST_BYTE, MASK, PAD, START, EncoderTokenizer, byte_tokens, pad_rows
 
 CHOSEN, MASKED, RANDOM = 0.15, 0.8, 0.1  # the part of all bytes; of these, the parts that are replaced
 
@@ -115,7 +115,7 @@ def masked_windows(tokens: np.ndarray, *, length: int, batch_size: int, seed: in
 
 def masked_batch(windows: list[np.ndarray], rng: np.random.Generator) -> MaskedBatch:
     """Windows as rows <s> window </s>, padded to the longest, with some of their bytes hidden."""
-    targets, padding_mask = pad_rows([np.concatenate(([START], window, [END])) for window in windows])
+    targets, padding_mask = pad_rows([np.concatenate(([START], window, [END])) for window in windows], PAD)
     ids, loss_mask = hide(targets, rng)
     return MaskedBatch(ids, padding_mask, targets, loss_mask)
 

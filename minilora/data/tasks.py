@@ -3,7 +3,7 @@
 A `PairTask` has sources x and targets y, and the loss is on y only; a `TextTask` is running text, all of which counts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from minilora.data.files import load_task_file, load_text_file
 from minilora.data.mini_e2e import examples
 from minilora.data.pairs import load_pairs
 from minilora.data.splits import SPLITS, corpus_id, split_fitting
-from minilora.data.tokenizer import ByteTokenizer
+from minilora.data.tokenizer import ByteTokenizer, utf8
+from minilora.data.vocabulary import Tokenizer
 
 TASKS = ("mini-e2e", "pairs", *READERS)
 
@@ -30,9 +31,11 @@ class PairTask:
     splits : dict of str to list of Example
         By the names "train", "valid" and "test".
     length : int
-        The most tokens of an example, its EOT included.
+        The most tokens of an example, its end of text included.
     left_out : int
         How many examples were longer, and are in no split.
+    tokenizer : Tokenizer
+        The model's.
     id : str
         Changes when any example changes.
     """
@@ -41,9 +44,9 @@ class PairTask:
     splits: dict[str, list[Example]]
     length: int
     left_out: int = 0
+    tokenizer: Tokenizer = field(default_factory=ByteTokenizer)
 
     def __post_init__(self):
-        self.tokenizer = ByteTokenizer()
         longest = max(len(encode_example(e, self.tokenizer)[0]) for split in SPLITS for e in self.splits[split])
         if longest > self.length:
             raise ValueError(f"{self.name} has examples of up to {longest} tokens; the model takes {self.length}")
@@ -72,6 +75,11 @@ class PairTask:
         encoded = (encode_example(e, self.tokenizer) for e in of_split)
         return [ids[:n_source] for ids, n_source in encoded], [e.target for e in of_split]
 
+    def bytes_per_token(self, split):
+        """How many bytes of its targets a counted token of a split stands for, where an end of text is a byte."""
+        n_bytes = sum(len(utf8(e.target)) + 1 for e in self.splits[split])
+        return n_bytes / sum(len(self.tokenizer.encode(e.target)) + 1 for e in self.splits[split])
+
 
 @dataclass
 class TextTask:
@@ -84,6 +92,8 @@ class TextTask:
         The documents of "train", "valid" and "test".
     length : int
         T, the length of a window.
+    tokenizer : Tokenizer
+        The model's.
     id : str
         Changes when any text changes.
     """
@@ -91,10 +101,10 @@ class TextTask:
     name: str
     texts: dict[str, list[str]]
     length: int
+    tokenizer: Tokenizer = field(default_factory=ByteTokenizer)
     left_out = 0  # whatever its length, a text is read in windows
 
     def __post_init__(self):
-        self.tokenizer = ByteTokenizer()
         self.id = corpus_id(text for split in SPLITS for text in self.texts[split])
         self.tokens = {split: encode_documents(self.texts[split], self.tokenizer) for split in SPLITS}
 
@@ -105,17 +115,23 @@ class TextTask:
 
     def batches(self, split, batch_size=16):
         """All of a split, in order, as Batches."""
-        return windows(self.tokens[split], length=self.length, batch_size=batch_size)
+        return windows(
+            self.tokens[split], length=self.length, batch_size=batch_size, end_of_text=self.tokenizer.end_of_text
+        )
 
     def prompts(self, split, n, length=64):
         """The beginnings of the first n texts of a split as token ids, at most half of each, and how they go on."""
-        encoded = [self.tokenizer.encode(text) for text in self.texts[split] if len(text) > 1][:n]
+        encoded = [ids for text in self.texts[split] if len(ids := self.tokenizer.encode(text)) > 1][:n]
         cuts = [min(length, len(ids) // 2) for ids in encoded]
         rest = [ids[cut : cut + 2 * length] for ids, cut in zip(encoded, cuts, strict=True)]
         return [ids[:cut] for ids, cut in zip(encoded, cuts, strict=True)], [self.tokenizer.decode(ids) for ids in rest]
 
+    def bytes_per_token(self, split):
+        """How many bytes of text a token of a split stands for, where an end of text is a byte."""
+        return sum(len(utf8(text)) + 1 for text in self.texts[split]) / len(self.tokens[split])
 
-def load_task(name, *, length, n_train=4000, n_held_out=200):
+
+def load_task(name, *, length, n_train=4000, n_held_out=200, tokenizer=None):
     """A task by its name, or from the user's own file.
 
     Parameters
@@ -127,28 +143,30 @@ def load_task(name, *, length, n_train=4000, n_held_out=200):
         The most tokens that a model takes.
     n_train, n_held_out : int
         How many mini-E2E examples are made for training, and for each of valid and test.
+    tokenizer : Tokenizer, optional
+        The model's; bytes, if not given.
 
     Returns
     -------
     PairTask or TextTask
     """
-    path = Path(name)
+    path, tokenizer = Path(name), tokenizer or ByteTokenizer()
     if name == "mini-e2e":
         sizes = {"train": n_train, "valid": n_held_out, "test": n_held_out}
-        return PairTask(name, {split: examples(split, n) for split, n in sizes.items()}, length)
+        return PairTask(name, {split: examples(split, n) for split, n in sizes.items()}, length, tokenizer=tokenizer)
     if name == "pairs":
-        return _pair_task([pair.as_example() for pair in load_pairs()], length, name)
+        return _pair_task([pair.as_example() for pair in load_pairs()], length, name, tokenizer)
     if name in READERS:
         corpus = load_corpus(name)
-        return TextTask(name, {split: corpus.texts(split) for split in SPLITS}, length)
+        return TextTask(name, {split: corpus.texts(split) for split in SPLITS}, length, tokenizer)
     if path.suffix.lower() in (".csv", ".jsonl"):
-        return _pair_task(load_task_file(path), length, path.name)
+        return _pair_task(load_task_file(path), length, path.name, tokenizer)
     if path.suffix.lower() == ".txt":
-        return text_task(path, length=length)
-    raise ValueError(f"the task was {str(name)!r}; it may be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file")
+        return text_task(path, length=length, tokenizer=tokenizer)
+    raise ValueError(f"the task was {str(name)!r}; it must be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file")
 
 
-def text_task(path, *, length):
+def text_task(path, *, length, tokenizer=None):
     """The user's own text, in a file of any name.
 
     Parameters
@@ -156,16 +174,18 @@ def text_task(path, *, length):
     path : str or Path
     length : int
         T, the length of a window.
+    tokenizer : Tokenizer, optional
+        The model's; bytes, if not given.
 
     Returns
     -------
     TextTask
     """
     corpus = load_text_file(path)
-    return TextTask(corpus.name, {split: corpus.texts(split) for split in SPLITS}, length)
+    texts = {split: corpus.texts(split) for split in SPLITS}
+    return TextTask(corpus.name, texts, length, tokenizer or ByteTokenizer())
 
 
-def _pair_task(examples, length, name):
-    tokenizer = ByteTokenizer()
+def _pair_task(examples, length, name, tokenizer):
     splits, left_out = split_fitting(examples, lambda e: len(encode_example(e, tokenizer)[0]), length, name)
-    return PairTask(name, splits, length, left_out)
+    return PairTask(name, splits, length, left_out, tokenizer)

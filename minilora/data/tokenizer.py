@@ -9,7 +9,8 @@ class ByteTokenizer:
     """Text to its UTF-8 bytes and back. There are 256 tokens, and nothing to train."""
 
     vocab_size = 256
-    EOT = EOT
+    unused_rows = 0
+    end_of_text = EOT
 
     def encode(self, text: str) -> np.ndarray:
         """The UTF-8 bytes of a text.

@@ -2,9 +2,11 @@
 
 import ast
 import inspect
+import re
 from typing import NamedTuple
 
 from minilora.exercises.judge import judge
+from minilora.exercises.notebooks import without_magics
 from minilora.exercises.sandbox import run_answer
 from minilora.exercises.sources import find
 from minilora.exercises.tasks import TASKS
@@ -21,7 +23,7 @@ class Verdict(NamedTuple):
     report: str
 
 
-def check_answer(name, source, seed=0):
+def check_answer(name: str, source: str, seed: int = 0) -> Verdict:
     """Check a student's code.
 
     Parameters
@@ -39,7 +41,7 @@ def check_answer(name, source, seed=0):
     """
     exercise, task = find(name), TASKS[name]
     title = f"Exercise {exercise.number}, {name}"
-    source = source.removeprefix("\ufeff")
+    source = without_magics(source.removeprefix("\ufeff"))
     error, printed, calls = _import_of_the_package(source), "", task.calls_for(seed)
     findings, problems = [], []
     if not error:
@@ -62,12 +64,12 @@ def check_answer(name, source, seed=0):
 
 
 def _problems(calls, results):
-    """What went wrong in calls that gave nothing, each message once, with the first call that it came from."""
-    said: dict[str, str] = {}
+    """The first thing that went wrong with each function, and the call in which it did."""
+    said: dict[str, tuple[str, str]] = {}
     for call, result in zip(calls, results, strict=True):
         if result.problem and str(result.problem):
-            said.setdefault(str(result.problem), f"  at  {call.where}")
-    return [line for message, where in said.items() for line in (message, where)]
+            said.setdefault(call.function, (str(result.problem), f"  at  {call.where}"))
+    return [line for problem in said.values() for line in problem]
 
 
 def _lines(finding):
@@ -91,15 +93,48 @@ def _import_of_the_package(source):
     return ""
 
 
-def source_of(answer):
-    """The whole file or notebook cell that a function was defined in; text stays what it is."""
+def source_of(answer) -> str:
+    """The whole file or notebook cell that a function was defined in; text stays what it is.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If the code cannot be found.
+    """
     if isinstance(answer, str):
         return answer
-    lines, _ = inspect.findsource(answer)
+    if not inspect.isroutine(answer):
+        raise TypeError(f"answer was {type(answer).__name__}; it must be the function that the answer's cell defines")
+    try:
+        lines, _ = inspect.findsource(answer)
+    except OSError:
+        return _last_cell_that_defines(answer.__name__)
     return "".join(lines)
 
 
-def check(name, answer, seed=0):
+def _last_cell_that_defines(name):
+    """A cell of the running notebook: a magic such as `%%time` runs code that has no file, and no line of its own."""
+    import __main__
+
+    defines = re.compile(rf"^\s*def {re.escape(name)}\b", re.MULTILINE)
+    for cell in reversed(getattr(__main__, "In", [])):
+        cell = _as_written(cell)
+        if defines.search(cell):
+            return cell
+    raise ValueError(f"the code of {name} was not found; define it in a notebook cell or a file")
+
+
+def _as_written(cell):
+    """A cell as it was typed; IPython notes `%%time` as a call, `get_ipython().run_cell_magic('time', '', '...')`."""
+    for node in ast.walk(ast.parse(cell)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "run_cell_magic" and len(node.args) == 3:
+            return ast.literal_eval(node.args[2])
+    return cell
+
+
+def check(name: str, answer, seed: int = 0) -> None:
     """Check an answer in a notebook, and print the report.
 
     Parameters
@@ -114,7 +149,7 @@ def check(name, answer, seed=0):
     print(check_answer(name, source_of(answer), seed).report)
 
 
-def marks(name, answer, points, seed):
+def marks(name: str, answer, points: float, seed: int) -> float:
     """Check an answer for marks: print the report, and return the part of `points` that the right tensors make up."""
     verdict = check_answer(name, source_of(answer), seed)
     print(verdict.report)

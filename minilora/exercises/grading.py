@@ -2,19 +2,67 @@
 
 When nbgrader grades, it runs a notebook in one kernel: the student's cells and the teacher's. An answer that exits
 would take the kernel down with it, and one that replaces a function would be judged by its own. So here the student's
-code does not enter the kernel: the cell for the answer becomes the answer's text, and the teacher's cells, which
-nbgrader has put back as they were, hand that text to the checker, which runs it in a process of its own.
+code does not enter the kernel: the cell for the answer becomes the answer's text, and the teacher's cells hand that
+text to the checker, which runs it in a process of its own.
+
+And nbgrader gives up all of a student's notebooks where one is damaged, or lacks a cell. So what is graded is the
+notebook that was handed out, with the student's answer in the cell for it: whatever else has become of the submission,
+the cells that give marks are there, once. What a student should know of that stands above the answer.
 """
 
 import tempfile
+from pathlib import Path
 
+from nbconvert.exporters import NotebookExporter
+from nbformat import read
+from nbformat.v4 import new_markdown_cell
 from nbgrader import utils
 from nbgrader.converters import Autograde, GenerateAssignment
 from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor
 from traitlets import Integer
 
+from minilora.exercises.notebooks import answer_in
 from minilora.exercises.sources import blank, find
 from minilora.exercises.tasks import TASKS
+
+
+class Submission(NotebookExporter):
+    """In place of NotebookExporter: a submitted notebook is read as the one that was handed out, with its answer."""
+
+    def from_filename(self, filename, resources=None, **options):
+        handed_out = self._handed_out(Path(filename))
+        if handed_out is None:  # the second time: what is graded already is such a notebook
+            return super().from_filename(filename, resources, **options)
+        nb = read(handed_out, as_version=4)
+        for i, cell in enumerate(nb.cells):
+            name = cell.metadata.get("nbgrader", {}).get("grade_id")
+            if name in TASKS:
+                cell.source, notes = self._answer(Path(filename), name)
+                if notes:
+                    told = "\n".join(f"- {note}" for note in notes)
+                    nb.cells.insert(i, new_markdown_cell(f"**What was noticed while this was graded**\n\n{told}"))
+                break
+        resources = (resources or {}) | {"metadata": {"name": Path(filename).stem, "path": str(Path(filename).parent)}}
+        return self.from_notebook_node(nb, resources, **options)
+
+    def _handed_out(self, path):
+        """The released notebook of that name, if the path is a submission's."""
+        course = self.parent.coursedir
+        if not path.resolve().is_relative_to((Path(course.root) / course.submitted_directory).resolve()):
+            return None
+        for step in (course.release_directory, course.source_directory):
+            found = Path(course.format_path(step, ".", course.assignment_id)) / path.name
+            if found.is_file():
+                return found
+        return None
+
+    def _answer(self, path, name):
+        try:
+            return answer_in(path, name)
+        except (ValueError, OSError) as error:
+            reason = str(error).replace(str(path), path.name)
+            self.log.warning("No answer in %s: %s", path, reason)
+            return f"# There was no answer to check here: {reason}", (f"No answer was found: {reason}.",)
 
 
 class BlankAnswers(NbGraderPreprocessor):
@@ -70,5 +118,6 @@ def configure(c):
     release = of[GenerateAssignment]["preprocessors"].default()
     autograde = of[Autograde]["autograde_preprocessors"].default()
     c.CourseDirectory.course_id = "minilora"
+    c.Autograde.exporter_class = Submission
     c.GenerateAssignment.preprocessors = replaced(release, ClearSolutions, BlankAnswers)
     c.Autograde.autograde_preprocessors = replaced(autograde, Execute, CheckAnswers)

@@ -1,9 +1,26 @@
-"""Exercises as notebooks: written with jupytext, from the same sources as the .py files."""
+"""Exercises as notebooks: written with jupytext, from the same sources as the .py files; and the answer in a notebook.
 
+A student's notebook is anybody's: what it should hold is looked for, and what it holds besides does no harm.
+"""
+
+import ast
 import json
+import re
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from minilora.exercises.sources import blank, for_students
+
+MAGIC = re.compile(r"^\s*([%!].*|\??[\w.]+\?\??)$", re.MULTILINE)  # %%time, !pip install, numpy.dot?
+LARGEST = 16 << 20  # bytes of a file
+
+
+class Answer(NamedTuple):
+    """The code of an answer, and what its author should be told of how it was found."""
+
+    source: str
+    notes: tuple[str, ...] = ()
 
 
 def student_notebook(exercise):
@@ -26,22 +43,107 @@ def _notebook(head, cells):
     return jupytext.writes(jupytext.reads(text, fmt="py:percent"), fmt="ipynb")
 
 
-def answer_in(path):
+def answer_in(path: str | Path, name: str = "") -> Answer:
     """The code of a student's file: all of a .py file, and of a notebook the cell for the answer.
+
+    Parameters
+    ----------
+    path : str or Path
+    name : str, optional
+        The exercise's, where a notebook may hold the cells of others.
+
+    Returns
+    -------
+    Answer
+        Of a notebook, the imports in other cells stand above the answer's own code.
 
     Raises
     ------
     ValueError
-        If the notebook is damaged, or has no such cell.
+        If the file is not UTF-8, or too large, or a notebook that is damaged or has no such cell.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    text = _text_of(Path(path))
     if Path(path).suffix != ".ipynb":
-        return text
+        return Answer(text)
     try:
         cells = json.loads(text)["cells"]
-        answers = ["".join(c["source"]) for c in cells if c["metadata"].get("nbgrader", {}).get("solution")]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is no notebook, or it is damaged: {error}") from None
-    if not answers:
+        code = [(_grade_id(cell), _source(cell)) for cell in cells if cell.get("cell_type", "code") == "code"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"[:100].replace("\n", " ")
+        raise ValueError(f"{path} is no notebook, or it is damaged ({reason})") from None
+    return _answer_among(path, code, name)
+
+
+def _text_of(path):
+    if path.stat().st_size > LARGEST:
+        raise ValueError(
+            f"{path} has {path.stat().st_size >> 20} MB; an answer must be smaller than {LARGEST >> 20} MB"
+        )
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be UTF-8; save it again with that encoding") from None
+
+
+def _grade_id(cell):
+    """The name under which nbgrader knows a cell that students fill in; None for all others."""
+    about = cell.get("metadata", {}).get("nbgrader", {})
+    return about.get("grade_id") if about.get("solution") and not about.get("grade") else None
+
+
+def _source(cell):
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _answer_among(path, code, name):
+    """The answer among (grade_id, source) of all code cells."""
+    found = [source for grade_id, source in code if grade_id is not None and name in ("", grade_id)]
+    if not found:
         raise ValueError(f"{path} has no cell for the answer any more; reset the exercise and copy your answer there")
-    return "\n".join(answers)
+    written = [source for source in found if "raise NotImplementedError(" not in source] or found
+    answer, notes = written[-1], []
+    if len(found) > 1:
+        notes.append(f"There are {len(found)} cells for the answer; the last one that is written is checked.")
+    others = [without_magics(source) for grade_id, source in code if grade_id is None]
+    imports = [line for source in others for line in _imports(source) if line not in answer]
+    if imports:
+        notes.append("Imports of other cells were put above the answer; they belong into its cell.")
+    needed = _functions(answer)
+    if "raise NotImplementedError(" in answer and any(needed & _functions(source) for source in others):
+        notes.append("Another cell defines the function that is asked for; it belongs into the cell for the answer.")
+    return Answer("\n".join([*dict.fromkeys(imports), answer]), tuple(notes))
+
+
+def _parsed(source):
+    try:
+        return ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _imports(source):
+    """What a cell imports of Python and NumPy, a statement each: an answer finds nothing else (a plot's, minilora)."""
+    found = []
+    for node in _parsed(source):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, ast.unparse(ast.Import([alias]))) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.append((node.module, ast.unparse(node)))
+    return [text for name, text in found if name.partition(".")[0] in ("numpy", *sys.stdlib_module_names)]
+
+
+def _functions(source):
+    return {node.name for node in _parsed(without_magics(source)) if isinstance(node, ast.FunctionDef)}
+
+
+def without_magics(source: str) -> str:
+    """Code with the lines that only IPython understands (`%%time`, `!pip`, `numpy.dot?`) as comments, if that helps.
+
+    Lines keep their numbers. Where the code is Python already, `% b` in a formula of several lines among it, or where
+    it is none without magics either, it stays as it is.
+    """
+    if _parsed(source) or not MAGIC.search(source):
+        return source
+    commented = MAGIC.sub(lambda line: f"# {line[0].strip()}", source)
+    return commented if _parsed(commented) else source

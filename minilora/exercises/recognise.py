@@ -77,7 +77,7 @@ def _in_any_tensor(name: str, got: Tensor, wanted: dict[str, Tensor]) -> str:
     if any(a.shape != w.shape for a, w in pairs):
         return ""
     if all(not a.any() for a, _ in pairs):
-        return f"Your {name} is zero everywhere."
+        return f"Your {name} is {'False every time' if pairs[0][0].dtype.kind == 'b' else 'zero everywhere'}."
     scaled = [(a, w) for a, w in pairs if w.any()]
     factors = [float(numpy.vdot(a, w) / numpy.vdot(w, w)) for a, w in scaled]
     fits = all(_same(a, factor * w) for factor, (a, w) in zip(factors, scaled, strict=True))
@@ -96,7 +96,10 @@ def _in_any_tensor(name: str, got: Tensor, wanted: dict[str, Tensor]) -> str:
 
 def _nearly(name, exact):
     if exact:
-        return f"Your {name} is right to rounding, but not to the bit: what is added and subtracted again was rounded."
+        return (
+            f"Your {name} is right to 7 digits or more, but not to the bit: what is computed anew, or kept shorter, is "
+            "rounded."
+        )
     return ""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from minilora.accounting import count_parameters
-from minilora.data import load_classification_task
+from minilora.data import check_vocabulary, load_classification_task
 from minilora.experiments.measure import measure_classes
 from minilora.methods import apply_method
 from minilora.models import load_bundled, load_model, new_classifier
@@ -84,6 +84,7 @@ def adapted_classifier(settings):
     """The model of a ClassifyRun, ready to be trained, and its task."""
     encoder = open_encoder(settings.encoder, settings.device)
     task = task_of(settings.task, encoder.longest_input, settings.n_held_out)
+    check_vocabulary(encoder, task.tokenizer)
     rng = numpy.random.default_rng(settings.train.seed)
     model = new_classifier(encoder, len(task.label_names), rng)
     apply_method(model, settings.method, rng=rng)

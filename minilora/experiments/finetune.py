@@ -8,7 +8,8 @@ from typing import Any
 import numpy
 
 from minilora.accounting import count_parameters
-from minilora.distributed import ALONE
+from minilora.data import check_vocabulary
+from minilora.distributed import SINGLE_PROCESS
 from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
 from minilora.experiments.run_result import RESULT as RESULT
@@ -16,7 +17,7 @@ from minilora.experiments.run_result import describe_file, finished_run, write_r
 from minilora.methods import METHODS, apply_method, save_adapter
 from minilora.methods.selection import new_parameters
 from minilora.models import save_model, weights_id
-from minilora.training import TrainConfig, Trainer, concerns, evaluate_loss, resume_newest
+from minilora.training import TrainConfig, Trainer, diagnose, evaluate_loss, resume_newest
 from minilora.training.checkpoint import remove_checkpoints
 
 
@@ -50,7 +51,7 @@ class FinetuneConfig:
             raise ValueError(f"settings was {self.settings!r}; for {self.method} it must be a {type(default).__name__}")
 
 
-def run(model, task, config, folder, *, command=None, progress=True, checkpoint_every=None, ranks=ALONE):
+def run(model, task, config, folder, *, command=None, progress=True, checkpoint_every=None, ranks=SINGLE_PROCESS):
     """Adapt a model, in place, and write what came of it to a folder.
 
     With `checkpoint_every` a run that was interrupted goes on where it stopped, and one that is finished is not done
@@ -70,7 +71,7 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
         Show a progress bar.
     checkpoint_every : int, optional
         Save the state every so many steps, until the run is finished.
-    ranks : Alone or Ranks, optional
+    ranks : SingleProcess or Ranks, optional
         The job that this process belongs to. All its ranks train; the first alone writes, and measures in the end.
 
     Returns
@@ -89,6 +90,7 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
     FileNotFoundError
         If the folder was removed during the run.
     """
+    check_vocabulary(model, task.tokenizer)
     folder, base = Path(folder), weights_id(model)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
     trainer = Trainer(
@@ -109,11 +111,11 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
     )
     with trainer.folder_to_itself():
         if checkpoint_every:
-            if kept := ranks.from_first(lambda: finished_run(folder, trainer.configuration)):
+            if kept := ranks.bcast_from_root(lambda: finished_run(folder, trainer.configuration)):
                 return kept
             resume_newest(trainer, folder)
         trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
-        result = ranks.from_first(lambda: _measured_and_kept(trainer, task, config, base, command))
+        result = ranks.bcast_from_root(lambda: _measured_and_kept(trainer, task, config, base, command))
     return result, trainer.history
 
 
@@ -140,7 +142,7 @@ def _measured_and_kept(trainer, task, config, base, command):
         **({"head": head} if head else {}),
         "percent": count.percent,
         **measures,
-        "concerns": concerns(history),
+        "concerns": diagnose(history),
         "seconds": history.seconds,
         "tokens_per_second": history.tokens / history.seconds,
         "memory": memory,

@@ -11,7 +11,7 @@ import numpy
 from minilora.analysis import classification_scores
 from minilora.arrays.backend import gpu_memory, to_numpy
 from minilora.arrays.threads import cores, one_blas_thread
-from minilora.data import EOT, ClassificationTask, parse_source, slot_errors
+from minilora.data import ClassificationTask, check_vocabulary, parse_source, slot_errors
 from minilora.experiments.baselines import baselines
 from minilora.models.classification import EncoderForClassification
 from minilora.models.generation import generate
@@ -77,21 +77,22 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
     Returns
     -------
     dict
-        Of classes: what `measure_classes` says, and the same scores of the `baselines`. Of texts: loss (nats a byte),
+        Of classes: what `measure_classes` says, and the same scores of the `baselines`. Of texts: loss (nats a token),
         bits_per_byte; samples, a list of dicts of prompt, answer and reference; and for mini-E2E slot_exact and
         slot_error_rate, see `slot_scores`.
     """
+    check_vocabulary(model, task.tokenizer)
     if isinstance(task, ClassificationTask):
         return {**measure_classes(model, task, split=split), "baselines": baselines(task, split)}
     loss = evaluate_loss(model, task.batches(split))
     prompts, references = task.prompts(split, n_prompts)
-    answers = generate(model, prompts, max_tokens=max_tokens, stop=EOT)
+    answers = generate(model, prompts, max_tokens=max_tokens, stop=task.tokenizer.end_of_text)
     decode = task.tokenizer.decode
     samples = [
         {"prompt": decode(prompt), "answer": decode(answer), "reference": reference}
         for prompt, answer, reference in zip(prompts, answers, references, strict=True)
     ]
-    result = {"loss": loss, "bits_per_byte": loss / math.log(2.0), "samples": samples}
+    result = {"loss": loss, "bits_per_byte": loss / math.log(2.0) / task.bytes_per_token(split), "samples": samples}
     if task.name == "mini-e2e":
         result |= slot_scores(samples)
     return result

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy
 
 from minilora.data.corpora import load_corpus
-from minilora.distributed import ALONE
+from minilora.data.vocabulary import Tokenizer, check_vocabulary
+from minilora.distributed import SINGLE_PROCESS
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.models import GPTConfig, RobertaConfig, save_model
@@ -35,6 +36,7 @@ class Kind(NamedTuple):
     name: str  # of the files
     config: PretrainConfig  # the bundled model's
     new_model: Callable  # new_model(config, rng, device=)
+    tokenizer: Tokenizer
     encode: Callable  # encode(texts): all their tokens in one row
     sample: Callable  # sample(tokens, rng, batch_size=, length=): a training batch
     held_out: Callable  # held_out(tokens, length=, batch_size=): batches that cover the tokens
@@ -42,7 +44,7 @@ class Kind(NamedTuple):
     rival_bits: Callable  # rival_bits(training tokens, held-out tokens)
 
 
-def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=None, ranks=ALONE):
+def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=None, ranks=SINGLE_PROCESS):
     """Pretrain, or continue where a run in `folder` stopped.
 
     Parameters
@@ -56,7 +58,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     device : {"auto", "cpu", "gpu"}
     command : str, optional
         The command line, for the record.
-    ranks : Alone or Ranks, optional
+    ranks : SingleProcess or Ranks, optional
         The job that this process belongs to. All its ranks train; the first alone writes, and measures in the end.
 
     Returns
@@ -69,11 +71,12 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     tokens = {split: kind.encode(corpus.texts(split)) for split in ("train", "valid", "test")}
     length = config.model.n_positions
     model = kind.new_model(config.model, numpy.random.default_rng(config.train.seed), device=device)
+    check_vocabulary(model, kind.tokenizer)
 
     def sample_batch(rng):
         return kind.sample(tokens["train"], rng, batch_size=config.train.batch_size, length=length)
 
-    def loss_on(split, ranks=ALONE):
+    def loss_on(split, ranks=SINGLE_PROCESS):
         return evaluate_loss(model, kind.held_out(tokens[split], length=length, batch_size=16), ranks)
 
     trainer = Trainer(
@@ -111,7 +114,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     with trainer.folder_to_itself():
         resume_newest(trainer, folder)
         history = trainer.run("pretraining")
-        return ranks.from_first(lambda: measured_and_kept(history))
+        return ranks.bcast_from_root(lambda: measured_and_kept(history))
 
 
 def draw(name, history, path):

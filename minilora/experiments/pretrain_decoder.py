@@ -1,6 +1,7 @@
 """The bundled decoder: a byte-level GPT, which says of each byte what comes next. Beside it stands gzip."""
 
 import gzip
+from functools import partial
 
 import numpy
 
@@ -33,9 +34,10 @@ DECODER = Kind(
         ),
     ),
     new_model=GPT,
+    tokenizer=ByteTokenizer(),
     encode=lambda texts: encode_documents(texts, ByteTokenizer()),
     sample=window_batch,
-    held_out=windows,
+    held_out=partial(windows, end_of_text=ByteTokenizer.end_of_text),
     rival="gzip",
     rival_bits=gzip_bits_per_byte,
 )

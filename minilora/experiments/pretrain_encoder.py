@@ -72,6 +72,7 @@ ENCODER = Kind(
         ),
     ),
     new_model=new_encoder,
+    tokenizer=EncoderTokenizer(),
     encode=encode_text_rows,
     sample=windows_of_some_length,
     held_out=masked_windows,

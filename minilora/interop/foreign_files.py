@@ -56,6 +56,16 @@ def read_tensor(tensor):
         return file.get_tensor(tensor.name)
 
 
+def rounded(values, dtype):
+    """Floating-point values as float64, after they were rounded to one of DTYPES."""
+    if dtype == "BF16":  # the upper half of a float32, to nearest, ties to even
+        bits = values.astype("float32").view("uint32")
+        bits = bits + 0x7FFF + ((bits >> 16) & 1) & 0xFFFF0000
+        return bits.view("float32").astype("float64")
+    with numpy.errstate(over="ignore"):
+        return values.astype({"F64": "float64", "F32": "float32", "F16": "float16"}[dtype]).astype("float64")
+
+
 def _read_bfloat16(tensor):
     """The values of a bfloat16 tensor, a type that NumPy does not have: they are the upper halves of float32s."""
     with open(tensor.file, "rb") as file:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy
 
-from minilora.layers import lora_scale
+from minilora.methods.lora import lora_scale
 
 
 class Factors(NamedTuple):

@@ -10,6 +10,12 @@ from minilora.interop.sources import Source, layernorm_sources
 from minilora.limits import one_line_errors
 from minilora.models import GPT, GPTConfig
 
+NAMES = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "max_position_embeddings": "n_positions",
+}
 MASKS = ("attn.bias", "attn.masked_bias")  # buffers of old checkpoints: the causal mask, and what it filled in
 
 
@@ -37,7 +43,7 @@ def load_gpt2(folder, *, dtype="float32", device="cpu"):
         If the model is one that minilora does not compute, or a file or tensor is missing, damaged, unknown or of the
         wrong shape; the message names it.
     """
-    hf = HFFolder(folder, "gpt2")
+    hf = HFFolder(folder, "gpt2", names=NAMES)
     hf.require("activation_function", "gelu_new", "gelu_pytorch_tanh")  # two names of one function
     hf.require("scale_attn_weights", True)
     hf.require("scale_attn_by_inverse_layer_idx", False)

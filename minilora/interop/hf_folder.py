@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy
 
 from minilora.files import read_json
-from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
+from minilora.interop.foreign_files import DTYPES, check_dtype, read_tensor, rounded, tensors_in
 from minilora.limits import shown
 from minilora.models.checks import check_precision
 from minilora.models.initial import NoDraw
@@ -18,6 +18,7 @@ from minilora.models.model_file import fill
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+WRAPPERS = ("_orig_mod.", "module.")  # what torch.compile and DataParallel put before every name
 
 
 class HFFolder:
@@ -26,8 +27,10 @@ class HFFolder:
     Parameters
     ----------
     folder : str or Path
-    model_type : str
-        What config.json must say that the model is.
+    *model_types : str
+        What config.json must say that the model is: one of these.
+    names : dict of str to str, optional
+        Other names of config.json's fields, to those that are used here: transformers' attribute_map.
 
     Attributes
     ----------
@@ -43,16 +46,28 @@ class HFFolder:
         If a file is missing, damaged, or not what it should be; the message names it.
     """
 
-    def __init__(self, folder, model_type):
+    def __init__(self, folder, *model_types, names=None):
         self.path = Path(folder)
         if not self.path.is_dir():
             raise ValueError(f"there is no folder {self.path}")
         self.config = read_json(self.path / "config.json")
-        if self.config.get("model_type") != model_type:
-            found = self.config.get("model_type")
-            raise ValueError(f"{self.path / 'config.json'}: model_type was {shown(found)}; it must be {model_type!r}")
+        found = self.config.get("model_type")
+        if found not in model_types:
+            possible = " or ".join(map(repr, model_types))
+            raise ValueError(f"{self.path / 'config.json'}: model_type was {shown(found)}; it must be {possible}")
+        self._rename_fields(names or {})
         self.weights = next((self.path / name for name in (WEIGHTS, INDEX) if (self.path / name).is_file()), None)
         self.tensors = self._list_tensors()
+        while wrapped := [w for w in WRAPPERS if self.has(w)]:
+            self.remove_prefix(wrapped[0])
+
+    def _rename_fields(self, names):
+        for other, name in names.items():
+            if other in self.config:
+                value = self.config.pop(other)
+                if self.config.setdefault(name, value) != value:
+                    path, first = self.path / "config.json", shown(self.config[name])
+                    raise ValueError(f"{path}: {name} was {first} and {other} {shown(value)}; both must be one number")
 
     def require(self, key, *allowed):
         """Raise a ValueError unless the configuration's `key` has one of the allowed values; the first is the default.
@@ -114,9 +129,15 @@ class HFFolder:
             self.tensors.pop(name, None)
 
     def drop_copy(self, name, of):
-        """Forget a tensor that is tied to another, where it is present; raise a ValueError if the two differ."""
+        """Forget a tensor that is tied to another, where it is present; raise a ValueError if the two differ.
+
+        Where one is stored in a coarser type, it must be the other one rounded to that.
+        """
         if name in self.tensors and of in self.tensors:
-            if not numpy.array_equal(self.read(name), self.read(of)):
+            for tensor in (name, of):
+                check_dtype(self.tensors[tensor])
+            coarser = max((self.tensors[name].dtype, self.tensors[of].dtype), key=DTYPES.index)
+            if not numpy.array_equal(rounded(self.read(name), coarser), rounded(self.read(of), coarser)):
                 raise ValueError(f"{self.tensors[name].file}: {name} differs from {of}, to which minilora ties it")
             self.drop(name)
 

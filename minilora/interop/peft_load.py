@@ -15,7 +15,7 @@ from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, Mo
 from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
 from minilora.limits import one_line_errors
 from minilora.methods import LoRAConfig
-from minilora.methods.lora import attach, make_factors, target_layers
+from minilora.methods.lora.apply import attach, make_factors, target_layers
 from minilora.methods.switching import base_in_place
 from minilora.parameter import Parameter
 

@@ -11,9 +11,10 @@ from minilora.files import write_together
 from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
-from minilora.layers import DoRAFactors, LoRAFactors
+from minilora.methods.lora import DoRAFactors, LoRAFactors
 from minilora.methods.selection import plain
-from minilora.methods.switching import adapter_names, adapters_of, check_all_own, lora_layers
+from minilora.methods.state import adapters_of
+from minilora.methods.switching import adapter_names, check_all_own, lora_layers
 from minilora.ops import row_norm
 
 

@@ -5,10 +5,15 @@ from minilora.interop.sources import Source, bert_block_sources, layernorm_sourc
 from minilora.limits import one_line_errors
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
 
+FAMILY = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}  # they compute the same
 ARCHITECTURES = {
-    "RobertaModel": Roberta,
-    "RobertaForMaskedLM": RobertaForMaskedLM,
-    "RobertaForSequenceClassification": RobertaForClassification,
+    f"{name}{ending}": model_class
+    for name in FAMILY.values()
+    for ending, model_class in (
+        ("Model", Roberta),
+        ("ForMaskedLM", RobertaForMaskedLM),
+        ("ForSequenceClassification", RobertaForClassification),
+    )
 }
 QKV = ("query", "key", "value")
 MASKED_LM_HEAD = ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm.bias", "bias")
@@ -16,7 +21,7 @@ MASKED_LM_HEAD = ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm
 
 @one_line_errors()
 def load_roberta(folder, *, dtype="float32", device="cpu"):
-    """Read a RoBERTa from a Hugging Face folder. Everything in it is trainable.
+    """Read a RoBERTa, an XLM-RoBERTa or a CamemBERT from a Hugging Face folder. Everything in it is trainable.
 
     Which model it becomes is what config.json's `architectures` says; if it says nothing, the tensors decide: with a
     `classifier` it is a RobertaForClassification, else with an `lm_head` a RobertaForMaskedLM, else a Roberta. Heads
@@ -40,7 +45,7 @@ def load_roberta(folder, *, dtype="float32", device="cpu"):
         If the model is one that minilora does not compute, or a file or tensor is missing, damaged, unknown or of the
         wrong shape; the message names it.
     """
-    hf = HFFolder(folder, "roberta")
+    hf = HFFolder(folder, *FAMILY)
     hf.require("hidden_act", "gelu")
     hf.require("position_embedding_type", "absolute")
     hf.require("is_decoder", False)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minilora.ops import (
+from minilora.ops.fast import (
     gelu_exact_backward,
     gelu_exact_forward,
     gelu_tanh_backward,

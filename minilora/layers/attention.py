@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from minilora.ops import AttentionCache, attention_backward, attention_forward
+from minilora.ops.fast import AttentionCache, attention_backward, attention_forward
 from minilora.parameter import Module
 
 
@@ -73,20 +73,20 @@ class SelfAttention(Module):
         self.n_head = n_head
         self.causal = causal
 
-    def forward(self, x, rng=None, past=None, padding_mask=None):
+    def forward(self, x, past=None, padding_mask=None):
         """(N, T, C) -> (N, T, C).
 
         With `past`, a KeyValueCache, x continues the positions that it holds. Where `padding_mask`, boolean
         (N, T), is False, nobody sees a position.
         """
-        q, q_cache = self.q_proj.forward(x, rng)  # (N, T, C) -> (N, T, C), as k and v
-        k, k_cache = self.k_proj.forward(x, rng)
-        v, v_cache = self.v_proj.forward(x, rng)
+        q, q_cache = self.q_proj.forward(x)  # (N, T, C) -> (N, T, C), as k and v
+        k, k_cache = self.k_proj.forward(x)
+        v, v_cache = self.v_proj.forward(x)
         q, k, v = (split_heads(a, self.n_head) for a in (q, k, v))  # (N, T, C) -> (N, H, T, K)
         if past is not None:
             k, v = past.append(k, v)
         y, core = attention_forward(q, k, v, padding_mask, causal=self.causal)  # (N, H, T, K)
-        y, o_cache = self.o_proj.forward(merge_heads(y), rng)  # (N, T, C)
+        y, o_cache = self.o_proj.forward(merge_heads(y))  # (N, T, C)
         return y, SelfAttentionCache(q_cache, k_cache, v_cache, core, o_cache)
 
     def backward(self, dy, cache):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from minilora.layers.attention import SelfAttentionCache
 from minilora.layers.mlp import MLPCache
-from minilora.ops import LayerNormCache
+from minilora.ops.fast import LayerNormCache
 from minilora.parameter import Module
 
 
@@ -31,13 +31,13 @@ class Block(Module):
         self.ln_2 = ln_2
         self.mlp = mlp
 
-    def forward(self, x, rng=None, past=None):
+    def forward(self, x, past=None):
         """(N, T, C) -> (N, T, C)"""
         h, ln_1_cache = self.ln_1.forward(x)
-        y, attn_cache = self.attn.forward(h, rng, past)
+        y, attn_cache = self.attn.forward(h, past)
         y += x  # y = x + attn(ln_1(x)), in the array that attn has made
         h, ln_2_cache = self.ln_2.forward(y)
-        z, mlp_cache = self.mlp.forward(h, rng)
+        z, mlp_cache = self.mlp.forward(h)
         z += y  # z = y + mlp(ln_2(y))
         return z, BlockCache(ln_1_cache, attn_cache, ln_2_cache, mlp_cache)
 

@@ -10,7 +10,7 @@ comes out of the convolution, too; that changes nothing, for what follows acts p
 from typing import Any, NamedTuple
 
 from minilora.layers.activation import Activation
-from minilora.ops import (
+from minilora.ops.fast import (
     Conv1dCache,
     LayerNormCache,
     conv1d_dbias,

@@ -11,7 +11,7 @@ and B, sums what the tokens and what the relative embeddings say. v_proj and o_p
 from typing import Any, NamedTuple
 
 from minilora.layers.attention import merge_heads, split_heads
-from minilora.ops import (
+from minilora.ops.fast import (
     DisentangledAttentionCache,
     disentangled_attention_backward,
     disentangled_attention_forward,
@@ -51,7 +51,7 @@ class DisentangledSelfAttention(Module):
         self.o_proj = o_proj
         self.n_head = n_head
 
-    def forward(self, x, relative, distance_rows, padding_mask=None, rng=None):
+    def forward(self, x, relative, distance_rows, padding_mask=None):
         """(N, T, C) -> (N, T, C).
 
         Parameters
@@ -62,18 +62,16 @@ class DisentangledSelfAttention(Module):
             The row of `relative` for each distance from -T to T.
         padding_mask : boolean ndarray of shape (N, T), optional
             False for padding.
-        rng : numpy.random.Generator, optional
-            Draws dropout, where an adapter has it.
         """
-        q, q_cache = self.q_proj.forward(x, rng)  # (N, T, C) -> (N, T, C), as k and v
-        k, k_cache = self.k_proj.forward(x, rng)
-        v, v_cache = self.v_proj.forward(x, rng)
-        q_rel, q_rel_cache = self.q_proj.forward(relative, rng)  # (M, C) -> (M, C), as k_rel
-        k_rel, k_rel_cache = self.k_proj.forward(relative, rng)
+        q, q_cache = self.q_proj.forward(x)  # (N, T, C) -> (N, T, C), as k and v
+        k, k_cache = self.k_proj.forward(x)
+        v, v_cache = self.v_proj.forward(x)
+        q_rel, q_rel_cache = self.q_proj.forward(relative)  # (M, C) -> (M, C), as k_rel
+        k_rel, k_rel_cache = self.k_proj.forward(relative)
         q, k, v = (split_heads(a, self.n_head) for a in (q, k, v))  # (N, T, C) -> (N, H, T, K)
         q_rel, k_rel = (split_heads(a[None], self.n_head)[0] for a in (q_rel, k_rel))  # (M, C) -> (H, M, K)
         y, core = disentangled_attention_forward(q, k, v, q_rel, k_rel, distance_rows, padding_mask)  # (N, H, T, K)
-        y, o_cache = self.o_proj.forward(merge_heads(y), rng)  # (N, T, C)
+        y, o_cache = self.o_proj.forward(merge_heads(y))  # (N, T, C)
         return y, DisentangledSelfAttentionCache(q_cache, k_cache, v_cache, q_rel_cache, k_rel_cache, core, o_cache)
 
     def backward(self, dy, cache):

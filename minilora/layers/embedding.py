@@ -1,6 +1,6 @@
 """Embedding: a table of rows with the op of `ops/embedding.py`."""
 
-from minilora.ops import embedding_backward, embedding_forward
+from minilora.ops.fast import embedding_backward, embedding_forward
 from minilora.parameter import Module, Parameter
 
 

@@ -1,6 +1,6 @@
 """LayerNorm: gain and bias with the op of `ops/layernorm.py`."""
 
-from minilora.ops import layernorm_dbias, layernorm_dgain, layernorm_dx, layernorm_forward
+from minilora.ops.fast import layernorm_dbias, layernorm_dgain, layernorm_dx, layernorm_forward
 from minilora.parameter import Module, Parameter
 
 

@@ -1,6 +1,6 @@
 """Linear: W and bias with the op of `ops/linear.py`."""
 
-from minilora.ops import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
+from minilora.ops.fast import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
 from minilora.parameter import Module, Parameter
 
 
@@ -17,11 +17,8 @@ class Linear(Module):
         self.W = Parameter(W)
         self.bias = None if bias is None else Parameter(bias)
 
-    def forward(self, x, rng=None):
-        """(..., I) -> (..., O). Nothing is drawn: the rng is for LoRALinear, which may take this layer's place.
-
-        x is kept for dW alone, so a frozen W does not keep it: this is where LoRA saves memory for activations.
-        """
+    def forward(self, x):
+        """(..., I) -> (..., O). x is kept for dW alone, so a frozen W does not keep it, which saves its memory."""
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
         return y, cache if self.W.trainable else LinearCache(None, cache.W, cache.bias)
 

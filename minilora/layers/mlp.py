@@ -28,11 +28,11 @@ class MLP(Module):
         self.activation = Activation(activation)
         self.fc_out = fc_out
 
-    def forward(self, x, rng=None):
+    def forward(self, x):
         """(N, T, C) -> (N, T, C)"""
-        h, fc_in_cache = self.fc_in.forward(x, rng)  # (N, T, C) -> (N, T, F)
+        h, fc_in_cache = self.fc_in.forward(x)  # (N, T, C) -> (N, T, F)
         h, activation_cache = self.activation.forward(h)
-        y, fc_out_cache = self.fc_out.forward(h, rng)  # (N, T, F) -> (N, T, C)
+        y, fc_out_cache = self.fc_out.forward(h)  # (N, T, F) -> (N, T, C)
         return y, MLPCache(fc_in_cache, activation_cache, fc_out_cache)
 
     def backward(self, dy, cache):

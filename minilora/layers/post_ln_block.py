@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from minilora.layers.attention import SelfAttentionCache
 from minilora.layers.mlp import MLPCache
-from minilora.ops import LayerNormCache
+from minilora.ops.fast import LayerNormCache
 from minilora.parameter import Module
 
 
@@ -36,11 +36,11 @@ class PostLNBlock(Module):
         self.mlp = mlp
         self.ln_2 = ln_2
 
-    def forward(self, x, rng=None, **attention):
-        """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes beside x and rng, such as padding_mask."""
-        h, attn_cache = self.attn.forward(x, rng=rng, **attention)
+    def forward(self, x, **attention):
+        """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes next to x, such as padding_mask."""
+        h, attn_cache = self.attn.forward(x, **attention)
         x, ln_1_cache = self.ln_1.forward(x + h)
-        h, mlp_cache = self.mlp.forward(x, rng)
+        h, mlp_cache = self.mlp.forward(x)
         y, ln_2_cache = self.ln_2.forward(x + h)
         return y, PostLNBlockCache(attn_cache, ln_1_cache, mlp_cache, ln_2_cache)
 

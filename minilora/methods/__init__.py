@@ -1,8 +1,6 @@
 """How a model is adapted. A method chooses, and where needed adds, what is trained; training does the rest."""
 
-from minilora.methods.adapter import AdapterConfig, adapted_sublayers, apply_adapter
 from minilora.methods.adapter_file import classes_in, load_adapter, save_adapter
-from minilora.methods.combining import combination_error, combine_adapters
 from minilora.methods.full import (
     BitFitConfig,
     FullConfig,
@@ -13,16 +11,20 @@ from minilora.methods.full import (
     apply_head,
     apply_top_k,
 )
-from minilora.methods.lora import apply_lora, merge_lora, unmerge_lora
-from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.houlsby import HoulsbyConfig, apply_houlsby, houlsby_sublayers
+from minilora.methods.lora.apply import apply_lora
+from minilora.methods.lora.combining import combination_error, combine_adapters
+from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.dropout import adapter_dropout
+from minilora.methods.lora.merging import merge_lora, unmerge_lora
+from minilora.methods.lora.per_row import adapters_per_row
 from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.methods.registry import METHODS, apply_method, described
-from minilora.methods.rows import rows_use
-from minilora.methods.selection import method_of
+from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
 
 __all__ = [
-    "AdapterConfig",
+    "HoulsbyConfig",
     "BitFitConfig",
     "FullConfig",
     "HeadConfig",
@@ -30,9 +32,11 @@ __all__ = [
     "METHODS",
     "PrefixConfig",
     "TopKConfig",
-    "adapted_sublayers",
+    "houlsby_sublayers",
+    "adapter_dropout",
+    "adapters_per_row",
     "adapter_names",
-    "apply_adapter",
+    "apply_houlsby",
     "apply_bitfit",
     "apply_full",
     "apply_head",
@@ -50,7 +54,6 @@ __all__ = [
     "method_of",
     "remove_adapter",
     "remove_lora",
-    "rows_use",
     "save_adapter",
     "set_adapter",
     "unmerge_lora",

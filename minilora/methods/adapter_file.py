@@ -11,14 +11,13 @@ from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.limits import one_line_errors
 from minilora.methods.full import FullConfig
-from minilora.methods.lora import attach, make_factors, own_of, shape_of, target_layers
+from minilora.methods.lora.apply import attach, make_factors, own_of, shape_of, target_layers
 from minilora.methods.registry import KINDS, apply_method, described
-from minilora.methods.selection import copies, method_of, new_parameters, plain
+from minilora.methods.selection import copies, new_parameters, plain
+from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import (
-    Adapters,
     active_parameters,
     adapter_names,
-    adapters_of,
     base_in_place,
     base_parameters,
     check_all_own,
@@ -177,7 +176,7 @@ def _lora_shapes(layers, config):
 def _trained_shapes(model, config):
     trial = model.replica()  # on the model's own arrays; what is put into it is not put into the model
     set_adapter(trial, None)
-    trial.adapters = Adapters()  # in which no name is taken
+    adapters_of(trial).named.clear()  # no name is taken in it
     apply_method(trial, config)
     return {path: p.data.shape for path, p in (active_parameters(trial) or base_parameters(trial)).items()}
 

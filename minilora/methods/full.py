@@ -9,7 +9,8 @@ the active one (`switching.py`).
 from dataclasses import dataclass
 
 from minilora.methods.selection import block_paths, check_integer, copies, new_parameters, plain, train_only
-from minilora.methods.switching import NamedAdapter, add_adapter, base_parameters, check_new_name, set_adapter
+from minilora.methods.state import NamedAdapter
+from minilora.methods.switching import add_adapter, base_parameters, check_new_name, set_adapter
 from minilora.parameter import Module
 
 

@@ -3,7 +3,7 @@
     PreEmbed   |Theta| = d (lp + li)      the embeddings of lp tokens before the prompt and li tokens after it
     PreLayer   |Theta| = L d (lp + li)    what enters each of the L blocks in these places
 
-`layers/prefix.py` has the mathematics. The tokens take room: a prompt may have n_positions - lp - li tokens, one of
+`prefixed_gpt.py` has the mathematics. The tokens take room: a prompt may have n_positions - lp - li tokens, one of
 the two drawbacks that the paper names (section 3); the other is that they are hard to optimise.
 """
 
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy
 
-from minilora.layers import Embedding, Prefix
+from minilora.layers import Embedding
+from minilora.methods.prefixed_gpt import Prefix, PrefixedGPT
 from minilora.methods.selection import check_integer
-from minilora.methods.switching import NamedAdapter, add_adapter, check_new_name, set_adapter
+from minilora.methods.state import NamedAdapter
+from minilora.methods.switching import add_adapter, check_new_name, set_adapter
 from minilora.models import GPT
 from minilora.parameter import Module
 
@@ -73,7 +75,7 @@ def apply_prefix(model: Module, config: PrefixConfig, *, rng: numpy.random.Gener
     tables = _start(model, rng.integers(0, model.config.vocab_size, n))
     tables = tables[:1] if config.kind == "embedding" else tables
     prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
-    add_adapter(model, name, NamedAdapter(config, {"prefix": prefix}))
+    add_adapter(model, name, NamedAdapter(config, {"__class__": PrefixedGPT, "prefix": prefix}))
 
 
 def _start(model, ids):

@@ -1,7 +1,7 @@
 """Every method by its name, and one way to apply them all.
 
 apply_method(model, "bitfit")
-apply_method(model, AdapterConfig("houlsby", size=16), rng=rng)
+apply_method(model, HoulsbyConfig("houlsby", size=16), rng=rng)
 ...train, evaluate, count_parameters(model)...
 save_adapter(model, path); load_adapter(other_model, path)
 """
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy
 
-from minilora.methods.adapter import AdapterConfig, apply_adapter
 from minilora.methods.full import (
     BitFitConfig,
     FullConfig,
@@ -22,8 +21,9 @@ from minilora.methods.full import (
     apply_head,
     apply_top_k,
 )
-from minilora.methods.lora import apply_lora
-from minilora.methods.lora_config import LoRAConfig
+from minilora.methods.houlsby import HoulsbyConfig, apply_houlsby
+from minilora.methods.lora.apply import apply_lora
+from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.parameter import Module
 
@@ -36,10 +36,10 @@ METHODS = {
     "full": FullConfig(),
     "top-k": TopKConfig(),
     "bitfit": BitFitConfig(),
-    "adapter-h": AdapterConfig("houlsby"),
-    "adapter-l": AdapterConfig("lin"),
-    "adapter-p": AdapterConfig("pfeiffer"),
-    "adapter-d": AdapterConfig("pfeiffer", leave_out=1),
+    "adapter-h": HoulsbyConfig("houlsby"),
+    "adapter-l": HoulsbyConfig("lin"),
+    "adapter-p": HoulsbyConfig("pfeiffer"),
+    "adapter-d": HoulsbyConfig("pfeiffer", leave_out=1),
     "prefix-embedding": PrefixConfig("embedding"),
     "prefix-layer": PrefixConfig("layer"),
 }
@@ -47,7 +47,7 @@ METHODS = {
 # The kinds of configuration, as a file names them, and what each is applied by.
 KINDS = {
     "lora": (LoRAConfig, apply_lora),
-    "adapter": (AdapterConfig, apply_adapter),
+    "adapter": (HoulsbyConfig, apply_houlsby),
     "prefix": (PrefixConfig, apply_prefix),
     "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),
     "top-k": (TopKConfig, lambda model, config, rng, **name: apply_top_k(model, config.k, **name)),

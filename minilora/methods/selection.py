@@ -1,5 +1,7 @@
 """What every method ends with: these parameters are trained, and nothing else."""
 
+from minilora.methods.state import adapters_of
+from minilora.models.classification import EncoderForClassification
 from minilora.parameter import Parameter
 
 
@@ -16,17 +18,21 @@ def train_only(model, parameters, method):
     model.freeze()
     for p in parameters:
         p.trainable = True
-    model.method = method
+    adapters_of(model).method = method
     model.name_parameters()
+
+
+def new_parts(model) -> tuple[str, ...]:
+    """The names of a model's members that no pretraining has seen: a classifier's head."""
+    return ("head",) if isinstance(model, EncoderForClassification) else ()
 
 
 def new_parameters(model):
     """The parameters of the model's new parts, by their paths in the base: empty for most models.
 
-    A model may have an attribute ``new_parts``, the names of members that no pretraining has seen, such as a
-    classification head. Every method trains a copy of its own, and its file holds it.
+    Every method trains a copy of its own, and its file holds it.
     """
-    parts = tuple(f"{part}." for part in getattr(model, "new_parts", ()))
+    parts = tuple(f"{part}." for part in new_parts(model))
     return {plain(path): p for path, p in model.named_parameters() if path.startswith(parts)}
 
 
@@ -35,17 +41,12 @@ def plain(path: str) -> str:
     return path.replace(".base.", ".")
 
 
-def method_of(model):
-    """The configuration of the method by which the model is being adapted; None if there is none."""
-    return getattr(model, "method", None)
-
-
 def block_paths(model):
     """Where the model's blocks are: the paths of all modules that have an `attn` and an `mlp`, in order."""
     return [path for path, module in model.named_modules() if {"attn", "mlp"} <= dict(module.members()).keys()]
 
 
-def place(model, values):
+def new_array(model, values):
     """A new array of these host values, in the dtype and on the device of the model."""
     array = model.xp.empty(values.shape, dtype=model.parameters()[0].data.dtype)
     array[...] = model.xp.asarray(values)

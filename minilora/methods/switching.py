@@ -13,62 +13,11 @@ keep a second one.
 """
 
 import contextlib
-from dataclasses import dataclass, field
-from typing import Any
 
-from minilora.layers import LoRALinear
+from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.selection import plain, train_only
+from minilora.methods.state import NamedAdapter, adapters_of
 from minilora.parameter import Module, Parameter
-
-
-@dataclass(eq=False)
-class NamedAdapter:
-    """One adapter of a model, but for A and B, which the model's LoRALinears hold under its name.
-
-    Parameters
-    ----------
-    config : dataclass
-        The method's configuration.
-    parts : dict of str to Parameter or Module
-        What stands in the model while the adapter is active, by the path of its place in the base. In a Module, what
-        is below "base" is the base's.
-    """
-
-    config: Any
-    parts: dict[str, Parameter | Module] = field(default_factory=dict)
-
-    def own_parameters(self) -> dict[str, Parameter]:
-        """What of the parts is trained, by its path in the adapted model."""
-        own = {}
-        for place, part in self.parts.items():
-            if isinstance(part, Parameter):
-                own[place] = part
-            else:
-                own |= {f"{place}.{path}": p for path, p in part.named_parameters() if not path.startswith("base.")}
-        return own
-
-
-@dataclass(eq=False)
-class Adapters:
-    """The adapters of one model.
-
-    Attributes
-    ----------
-    named : dict of str to NamedAdapter
-        In the order in which they came.
-    active : str or None
-    aside : dict of str to Parameter or Module
-        What of the base has been put aside for the active adapter's parts.
-    """
-
-    named: dict[str, NamedAdapter] = field(default_factory=dict)
-    active: str | None = None
-    aside: dict[str, Parameter | Module] = field(default_factory=dict)
-
-
-def adapters_of(model: Module) -> Adapters:
-    """The adapters of a model; none, if none was ever added."""
-    return getattr(model, "adapters", None) or Adapters()
 
 
 def adapter_names(model: Module) -> list[str]:
@@ -97,9 +46,7 @@ def base_parameters(model: Module) -> dict[str, Parameter]:
 def add_adapter(model: Module, name: str, adapter: NamedAdapter) -> None:
     """Give a model an adapter and make it the active one."""
     check_new_name(model, name)
-    adapters = adapters_of(model)
-    adapters.named[name] = adapter
-    model.adapters = adapters
+    adapters_of(model).named[name] = adapter
     set_adapter(model, name)
 
 
@@ -173,10 +120,13 @@ def _put(model, parts):
     for path, member in _everything(model):
         places.setdefault(id(member), []).append(path)
     here = {plain(path): member for path, member in _everything(model)}
-    stood = {place: here[place] for place in parts}
+    stood = {place: here[place] if place in here else getattr(model, place, None) for place in parts}
     for place, part in parts.items():
-        for path in places[id(stood[place])]:
-            model.replace(path, part)
+        for path in places.get(id(stood[place]), [place]):
+            if part is None:  # a plain model has nothing there
+                delattr(model, path)
+            else:
+                model.replace(path, part)
     model.name_parameters()
     return stood
 
@@ -221,7 +171,7 @@ def remove_lora(model: Module) -> None:
     adapters, layers = adapters_of(model), lora_layers(model).values()
     names = lora_names(model)
     if any(layer.merged for layer in layers):
-        adapters.active, adapters.aside, model.method = None, {}, None
+        adapters.active, adapters.aside, adapters.method = None, {}, None
         for layer in layers:
             layer.active = None
     elif adapters.active in names:

@@ -13,7 +13,7 @@ from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
 from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta
-from minilora.ops import (
+from minilora.ops.fast import (
     CrossEntropyCache,
     GeluCache,
     LinearCache,
@@ -48,11 +48,11 @@ class ClassificationHead(Module):
         self.activation = Activation(activation)
         self.out_proj = out_proj
 
-    def forward(self, x, rng=None):
+    def forward(self, x):
         """(N, T, C) -> (N, n_classes)"""
-        h, dense_cache = self.dense.forward(x[:, 0], rng)  # (N, T, C) -> (N, C)
+        h, dense_cache = self.dense.forward(x[:, 0])  # (N, T, C) -> (N, C)
         h, activation_cache = self.activation.forward(h)
-        logits, out_cache = self.out_proj.forward(h, rng)  # (N, C) -> (N, n_classes)
+        logits, out_cache = self.out_proj.forward(h)  # (N, C) -> (N, n_classes)
         return logits, ClassificationHeadCache(x.shape, dense_cache, activation_cache, out_cache)
 
     def backward(self, dlogits, cache):
@@ -73,8 +73,6 @@ class ClassificationLossCache(NamedTuple):
 class EncoderForClassification(EncoderWithHead):
     """An encoder whose head gives (N, n_classes) logits, and its loss."""
 
-    new_parts = ("head",)  # no pretraining has seen it: every method of adaptation trains it
-
     def new_head(self, new):
         """The head, of new layers."""
         C = self.config.d_model
@@ -86,13 +84,13 @@ class EncoderForClassification(EncoderWithHead):
         check_first_position(padding_mask)
         return placed
 
-    def hidden(self, ids, padding_mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None):
         """Like the encoder's `hidden`; on the host, a mask that hides a row's first position is refused."""
-        x_and_cache = super().hidden(ids, padding_mask, rng)
+        x_and_cache = super().hidden(ids, padding_mask)
         check_first_position(padding_mask)
         return x_and_cache
 
-    def loss(self, batch, *, rng=None, need_grad=True):
+    def loss(self, batch, *, need_grad=True):
         """The mean over sequences of -log p(label).
 
         Parameters
@@ -100,8 +98,6 @@ class EncoderForClassification(EncoderWithHead):
         batch : ClassificationBatch
             ids, integers (N, T); padding_mask, booleans (N, T), False where there is padding, which stands behind the
             tokens, or None; and labels, integers (N,): on the host.
-        rng : numpy.random.Generator, optional
-            Draws dropout, where an adapter has it.
         need_grad : bool
             Whether `backward_loss` will be called. Here it makes no difference.
 
@@ -119,7 +115,7 @@ class EncoderForClassification(EncoderWithHead):
         ids, padding_mask = self.to_model(ids, padding_mask)
         check_field("labels", labels, ids.shape[:1], "integers")
         check_targets(labels, self.config.n_classes)
-        logits, cache = self.forward(ids, padding_mask, rng)  # (N, n_classes)
+        logits, cache = self.forward(ids, padding_mask)  # (N, n_classes)
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(labels))
         return loss, ClassificationLossCache(cache, loss_cache)
 

@@ -21,7 +21,7 @@ from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.model import lowest_to_differentiate
-from minilora.ops import EmbeddingCache, LayerNormCache, relative_rows
+from minilora.ops.fast import EmbeddingCache, LayerNormCache, relative_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class Deberta(Encoder):
             self.conv = ConvLayer(W, new.constant(0.0, C), new.layernorm(C, eps))
         self.name_parameters()
 
-    def hidden(self, ids, padding_mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None):
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
@@ -112,8 +112,6 @@ class Deberta(Encoder):
         ids : integer ndarray of shape (N, T)
         padding_mask : boolean or integer ndarray of shape (N, T), optional
             False, or 0, for padding, which is seen by nobody and sees nobody. None hides nothing.
-        rng : numpy.random.Generator, optional
-            Draws dropout, where an adapter has it. Without one there is no dropout.
 
         Returns
         -------
@@ -140,7 +138,7 @@ class Deberta(Encoder):
         conv_cache, block_caches = None, []
         for i, block in enumerate(self.blocks):
             x, block_cache = block.forward(  # (N, T, C)
-                x, rng, relative=relative, distance_rows=distance_rows, padding_mask=tokens
+                x, relative=relative, distance_rows=distance_rows, padding_mask=tokens
             )
             block_caches.append(block_cache)
             if i == 0 and self.conv is not None:

@@ -12,9 +12,9 @@ from minilora.models.model import Model
 class Encoder(Model):
     """What RoBERTa and DeBERTa have in common, beside their `hidden` and `backward_hidden`."""
 
-    def forward(self, ids, padding_mask=None, rng=None):
+    def forward(self, ids, padding_mask=None):
         """Without a head, a model's result is what a head would read: `hidden`."""
-        return self.hidden(ids, padding_mask, rng)
+        return self.hidden(ids, padding_mask)
 
     def backward(self, dx, cache):
         """Without a head, what comes in is the gradient of `hidden`'s result."""
@@ -48,7 +48,7 @@ class EncoderCache(NamedTuple):
 class EncoderWithHead(Model):
     """``logits, cache = model.forward(ids, padding_mask)``, then ``model.backward(dlogits, cache)``.
 
-    A subclass says which `encoder_class` it is for, and makes its head: ``logits, cache = head.forward(x, rng)`` for x
+    A subclass says which `encoder_class` it is for, and makes its head: ``logits, cache = head.forward(x)`` for x
     of shape (N, T, C).
 
     Parameters
@@ -85,14 +85,14 @@ class EncoderWithHead(Model):
         """ids and padding_mask from the host, checked, where the model lives: see the encoder's `to_model`."""
         return self.encoder.to_model(ids, padding_mask)
 
-    def hidden(self, ids, padding_mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None):
         """What the head reads, (N, T) -> (N, T, C), and its cache."""
-        return self.encoder.hidden(ids, padding_mask, rng)
+        return self.encoder.hidden(ids, padding_mask)
 
-    def forward(self, ids, padding_mask=None, rng=None):
+    def forward(self, ids, padding_mask=None):
         """Logits; arguments and errors are those of the encoder's `hidden`."""
-        x, encoder_cache = self.hidden(ids, padding_mask, rng)  # (N, T, C)
-        logits, head_cache = self.head.forward(x, rng)
+        x, encoder_cache = self.hidden(ids, padding_mask)  # (N, T, C)
+        logits, head_cache = self.head.forward(x)
         return logits, EncoderCache(encoder_cache, head_cache)
 
     def backward(self, dlogits, cache):

@@ -39,7 +39,7 @@ def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=N
     prompts = [numpy.asarray(prompt) for prompt in prompts]
     sampling = Sampling(temperature, top_k, top_p)
     _check(model, prompts, max_tokens, sampling, rng)
-    prompts = [model.prefix.insert_prompt(prompt) for prompt in prompts]
+    prompts = [model.read_prompt(prompt) for prompt in prompts]
     limit = model.config.n_positions
     lengths = numpy.array([len(prompt) for prompt in prompts])  # (N,)
     ends = numpy.minimum(lengths + max_tokens, limit)  # (N,) where each sequence is full

@@ -7,18 +7,17 @@ from typing import NamedTuple
 import numpy
 
 from minilora.arrays.backend import get_xp
-from minilora.layers import MLP, Block, KeyValueCache, Prefix, SelfAttention
+from minilora.layers import MLP, Block, KeyValueCache, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.models.checks import check_field, check_ids, check_on_host
 from minilora.models.config import ModelConfig
 from minilora.models.initial import NewLayers
 from minilora.models.model import Model, fields_of, lowest_to_differentiate
-from minilora.ops import (
+from minilora.ops.fast import (
     EmbeddingCache,
     LayerNormCache,
     LinearCache,
     LinearCrossEntropyCache,
-    PrefixCache,
     TakeRowsCache,
     check_targets,
     linear_cross_entropy_backward,
@@ -54,7 +53,6 @@ class GPTCache(NamedTuple):
     blocks: tuple[BlockCache, ...]
     ln_f: LayerNormCache
     head: LinearCache | None = None  # `hidden` has no head
-    prefix: tuple[PrefixCache | None, ...] = ()  # one a block; None where the prefix replaces nothing
 
 
 class GPTLossCache(NamedTuple):
@@ -73,11 +71,6 @@ class GPT(Model):
         Weights are N(0, 0.02^2), those that end in the residual stream N(0, 0.02^2 / 2L), as GPT-2's.
     dtype : str
     device : {"cpu", "gpu", "auto"}
-
-    Attributes
-    ----------
-    prefix : Prefix
-        Trainable tokens with ids from V upwards; at first there are none. `loss` and `generate` put them in.
     """
 
     def __init__(self, config, rng, *, dtype="float32", device="cpu"):
@@ -96,22 +89,14 @@ class GPT(Model):
         self.wpe = new.embedding(config.n_positions, C)
         self.blocks = [block() for _ in range(config.n_layer)]
         self.ln_f = new.layernorm(C, eps)
-        self.prefix = Prefix([], 0, 0, config.vocab_size)
         self.name_parameters()
 
-    @property
-    def longest_input(self):
-        """How many tokens a sequence may have: n_positions, less those of a prefix."""
-        return self.config.n_positions - self.prefix.length
-
-    def forward(self, ids, rng=None, past=None):
+    def forward(self, ids, past=None):
         """Logits for the token after each position.
 
         Parameters
         ----------
         ids : integer ndarray of shape (N, T)
-        rng : numpy.random.Generator, optional
-            Draws dropout, where an adapter has it. Without one there is no dropout.
         past : list of KeyValueCache, optional
             From `new_past`: `ids` continues the positions that it holds, and is added to it.
 
@@ -126,35 +111,48 @@ class GPT(Model):
         ValueError
             If an id is out of range, the sequence too long, or `ids` on another device than the model.
         """
-        x, cache = self.hidden(ids, rng, past)  # (N, T, C)
+        x, cache = self.hidden(ids, past)  # (N, T, C)
         logits, head_cache = linear_forward(x, self.wte.W.data)  # (N, T, C) -> (N, T, V)
         return logits, cache._replace(head=head_cache)
 
-    def hidden(self, ids, rng=None, past=None):
+    def hidden(self, ids, past=None):
         """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, but for the head."""
-        xp = get_xp(ids=ids, **{"the model": self.wte.W.data})
+        start = self.first_position(ids, past)
+        tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
+        pos_emb, wpe_cache = self.wpe.forward(self.xp.arange(start, start + ids.shape[1]))  # (T,) -> (T, C)
+        x, block_caches = tokens + pos_emb, []
+        for i, block in enumerate(self.blocks):
+            x, block_cache = block.forward(x, past[i] if past else None)  # (N, T, C)
+            block_caches.append(block_cache)
+        x, ln_f_cache = self.ln_f.forward(x)
+        return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache)
+
+    def first_position(self, ids, past=None) -> int:
+        """The position of the first of `ids`, behind what `past` holds; a ValueError, if they do not go together."""
+        get_xp(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self.check_inputs(ids, start=start)
         if past and len(past) != len(self.blocks):
             raise ValueError(f"past was made for {len(past)} layers; the model has {len(self.blocks)}")
         if past and past[0].keys.shape[0] != len(ids):
             raise ValueError(f"past was made for {past[0].keys.shape[0]} sequences; ids had {len(ids)}")
-        positions = xp.arange(start, start + ids.shape[1])
-        tokens, wte_cache = self.wte.forward(self.prefix.known_ids(ids))  # (N, T) -> (N, T, C)
-        tokens, prefix_cache = self.prefix.forward(tokens, ids, stage=0)
-        pos_emb, wpe_cache = self.wpe.forward(positions)  # (T,) -> (T, C)
-        x = tokens + pos_emb
-        block_caches, prefix_caches = [], [prefix_cache]
-        for i, block in enumerate(self.blocks):
-            if i > 0:
-                x, prefix_cache = self.prefix.forward(x, ids, stage=i)
-                prefix_caches.append(prefix_cache)
-            x, block_cache = block.forward(x, rng, past[i] if past else None)  # (N, T, C)
-            block_caches.append(block_cache)
-        x, ln_f_cache = self.ln_f.forward(x)
-        return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache, prefix=tuple(prefix_caches))
+        return start
 
-    def loss(self, batch, *, rng=None, need_grad=True):
+    def read_batch(self, batch):
+        """The ids, targets and loss_mask of an LMBatch, checked."""
+        ids, targets, loss_mask = fields_of(batch, "ids", "targets", "loss_mask")
+        check_on_host("ids", ids)
+        check_ids(ids, self.config.vocab_size)
+        check_field("targets", targets, ids.shape, "integers")
+        check_field("loss_mask", loss_mask, ids.shape, "booleans")
+        check_targets(targets, self.config.vocab_size)
+        return ids, targets, loss_mask
+
+    def read_prompt(self, prompt):
+        """The tokens, (T,), that the model reads before it continues a prompt: those of the prompt."""
+        return prompt
+
+    def loss(self, batch, *, need_grad=True):
         """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
 
         It is `forward` and `cross_entropy_forward`, but for what nobody needs: logits are computed where loss_mask is
@@ -165,8 +163,6 @@ class GPT(Model):
         batch : LMBatch
             ids and targets, integers (N, T), and loss_mask, booleans (N, T), True where a position counts: on the host.
             If none counts, the loss is 0.
-        rng : numpy.random.Generator, optional
-            Draws dropout, where an adapter has it.
         need_grad : bool
             Whether `backward_loss` will be called.
 
@@ -180,14 +176,8 @@ class GPT(Model):
         TypeError, ValueError
             If the batch is of another kind, or a field of another type, shape or range.
         """
-        ids, targets, loss_mask = fields_of(batch, "ids", "targets", "loss_mask")
-        check_on_host("ids", ids)
-        check_ids(ids, self.config.vocab_size)
-        check_field("targets", targets, ids.shape, "integers")
-        check_field("loss_mask", loss_mask, ids.shape, "booleans")
-        check_targets(targets, self.config.vocab_size)
-        ids, targets, loss_mask = self.prefix.insert(ids, targets, loss_mask)
-        x, cache = self.hidden(self.to_model(ids), rng)  # (N, T, C)
+        ids, targets, loss_mask = self.read_batch(batch)
+        x, cache = self.hidden(self.to_model(ids))  # (N, T, C)
         counted = self.xp.asarray(numpy.flatnonzero(loss_mask))  # (M,)
         x, rows_cache = take_rows_forward(x, counted)  # (N, T, C) -> (M, C)
         targets = self.xp.asarray(targets[loss_mask])  # (M,)
@@ -211,16 +201,15 @@ class GPT(Model):
 
     def backward_hidden(self, dx, cache):
         """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C)."""
-        embeddings = self.wte.trainable or self.wpe.trainable or self.prefix.trainable
+        embeddings = self.wte.trainable or self.wpe.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
-        for i in reversed(range(lowest_to_differentiate(self.blocks, embeddings), len(self.blocks))):
-            dx = self.blocks[i].backward(dx, cache.blocks[i])
-            if i > 0:
-                dx = self.prefix.backward(dx, cache.prefix[i], stage=i)
+        lowest = lowest_to_differentiate(self.blocks, embeddings)
+        for block, block_cache in reversed([*zip(self.blocks, cache.blocks, strict=True)][lowest:]):
+            dx = block.backward(dx, block_cache)
         if embeddings:
             # forward: x = wte[ids] + wpe[positions]   so   dx reaches both; positions are shared by all N sequences
             self.wpe.backward(dx.sum(axis=0), cache.wpe)
-            self.wte.backward(self.prefix.backward(dx, cache.prefix[0], stage=0), cache.wte)
+            self.wte.backward(dx, cache.wte)
 
     def new_past(self, N):
         """Empty memory for the keys and values of N sequences, one KeyValueCache a layer, for `forward`."""
@@ -228,12 +217,3 @@ class GPT(Model):
         xp = get_xp(W=W)
         shape = (N, c.n_head, c.n_positions, c.d_model // c.n_head)
         return [KeyValueCache(xp.empty(shape, W.dtype), xp.empty(shape, W.dtype)) for _ in self.blocks]
-
-    def check_inputs(self, ids, *, start=0):
-        """Raise a ValueError unless `forward` can take these ids, behind `start` positions."""
-        limit, added = self.config.n_positions, self.prefix.length
-        check_ids(ids, self.config.vocab_size + added)
-        if start + ids.shape[1] > limit:
-            of_prefix = f", {added} of them the prefix's" if added else ""
-            raise ValueError(f"ids made a sequence of {start + ids.shape[1]} tokens{of_prefix}; n_positions is {limit}")
-        self.prefix.check(ids, start)

@@ -13,7 +13,7 @@ from minilora.models.checks import check_field
 from minilora.models.encoder import EncoderWithHead
 from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta, RobertaCache
-from minilora.ops import (
+from minilora.ops.fast import (
     CrossEntropyCache,
     GeluCache,
     LayerNormCache,
@@ -58,9 +58,9 @@ class MaskedLMHead(Module):
         self.W = W
         self.bias = Parameter(bias)
 
-    def forward(self, x, rng=None):
+    def forward(self, x):
         """(..., C) -> (..., V)"""
-        h, dense_cache = self.dense.forward(x, rng)  # (..., C) -> (..., C)
+        h, dense_cache = self.dense.forward(x)  # (..., C) -> (..., C)
         h, activation_cache = self.activation.forward(h)
         h, ln_cache = self.ln.forward(h)
         logits, decoder_cache = linear_forward(h, self.W.data, self.bias.data)  # (..., C) -> (..., V)
@@ -97,7 +97,7 @@ class RobertaForMaskedLM(EncoderWithHead):
         dense, ln = new.linear(C, C), new.layernorm(C, self.config.layer_norm_eps)
         return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
-    def loss(self, batch, *, rng=None, need_grad=True):
+    def loss(self, batch, *, need_grad=True):
         """The mean of -log p(target) over the positions that count. The head works at those positions alone.
 
         Parameters
@@ -106,8 +106,6 @@ class RobertaForMaskedLM(EncoderWithHead):
             ids, integers (N, T), what the model reads, some of it hidden; padding_mask, booleans (N, T), False where
             there is padding, or None; targets, integers (N, T), what stood there; and loss_mask, booleans (N, T), True
             where the model is asked: on the host. If it is asked nowhere, the loss is 0.
-        rng : numpy.random.Generator, optional
-            Draws dropout, where an adapter has it.
         need_grad : bool
             Whether `backward_loss` will be called. Here it makes no difference.
 
@@ -126,10 +124,10 @@ class RobertaForMaskedLM(EncoderWithHead):
         check_field("targets", targets, ids.shape, "integers")
         check_field("loss_mask", loss_mask, ids.shape, "booleans")
         check_targets(targets, self.config.vocab_size)
-        x, encoder_cache = self.hidden(ids, padding_mask, rng)  # (N, T, C)
+        x, encoder_cache = self.hidden(ids, padding_mask)  # (N, T, C)
         counted = self.xp.asarray(numpy.flatnonzero(loss_mask))  # (M,)
         x, rows_cache = take_rows_forward(x, counted)  # (N, T, C) -> (M, C)
-        logits, head_cache = self.head.forward(x, rng)  # (M, C) -> (M, V)
+        logits, head_cache = self.head.forward(x)  # (M, C) -> (M, V)
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(targets[loss_mask]))
         return loss, MaskedLMLossCache(encoder_cache, rows_cache, head_cache, loss_cache)
 

@@ -7,7 +7,6 @@ import numpy
 from minilora.arrays.backend import to_device, to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
-from minilora.layers import Adapter, LoRALinear, Prefix
 from minilora.limits import one_line_errors
 from minilora.models.checks import check_precision
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
@@ -46,14 +45,16 @@ def save_model(model, path, *, dtype=None, **about):
     TypeError
         If it is no model of these.
     """
-    kind = next((kind for kind, (model_class, _) in KINDS.items() if type(model) is model_class), None)
+    kind = next((kind for kind, (model_class, _) in KINDS.items() if isinstance(model, model_class)), None)
     if kind is None:
         possible = ", ".join(model_class.__name__ for model_class, _ in KINDS.values())
         raise TypeError(f"model was a {type(model).__name__}; it must be one of {possible}")
-    if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
-        raise ValueError("the model holds adapters: save_adapter saves one; merge_lora and remove_lora make it plain")
-    if any(isinstance(m, Adapter) or (isinstance(m, Prefix) and m.length) for _, m in model.named_modules()):
-        raise ValueError("the model holds what cannot be merged, adapters or a prefix: save_adapter saves them")
+    plain = {name for name, _ in KINDS[kind][0](model.config, NoDraw()).named_parameters()}
+    if added := [name for name, _ in model.named_parameters() if name not in plain]:
+        raise ValueError(
+            f"the model holds {added[0]}, which a plain {type(model).__name__} does not have: an adapter must be saved "
+            "by save_adapter, or merged and removed (merge_lora, remove_lora), or switched off"
+        )
     arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
     check_finite(arrays, path)
     save_arrays(path, arrays, {**about, "kind": kind, "config": asdict(model.config)})

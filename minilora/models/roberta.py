@@ -18,7 +18,7 @@ from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import NewLayers
 from minilora.models.model import lowest_to_differentiate
-from minilora.ops import EmbeddingCache, LayerNormCache
+from minilora.ops.fast import EmbeddingCache, LayerNormCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Roberta(Encoder):
         self.blocks = [block() for _ in range(config.n_layer)]
         self.name_parameters()
 
-    def hidden(self, ids, padding_mask=None, rng=None):
+    def hidden(self, ids, padding_mask=None):
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
@@ -95,8 +95,6 @@ class Roberta(Encoder):
         ids : integer ndarray of shape (N, T)
         padding_mask : boolean or integer ndarray of shape (N, T), optional
             False, or 0, where nobody may see a position: padding. None hides nothing.
-        rng : numpy.random.Generator, optional
-            Draws dropout, where an adapter has it. Without one there is no dropout.
 
         Returns
         -------
@@ -120,7 +118,7 @@ class Roberta(Encoder):
         x, ln_e_cache = self.ln_e.forward(tokens + kind + pos_emb)
         block_caches = []
         for block in self.blocks:
-            x, block_cache = block.forward(x, rng, padding_mask=padding_mask)  # (N, T, C)
+            x, block_cache = block.forward(x, padding_mask=padding_mask)  # (N, T, C)
             block_caches.append(block_cache)
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 

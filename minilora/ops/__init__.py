@@ -1,20 +1,18 @@
-"""The mathematics, and nothing else: one file an op, each a pair ``f_forward``, ``f_backward``.
+"""The page: the mathematics and nothing else, one op a file, each a pair ``f_forward``, ``f_backward``.
 
     y, cache = f_forward(*arrays, **python_scalars)
     grads = f_backward(dy, cache)
 
 A backward returns a gradient for each differentiable array argument, in argument order, with its shape and dtype; a
 single one is returned bare. Caches are NamedTuples. Nothing that is passed in is changed. Float32 in, float32 out.
+
+`ops/fast/` is the engine: the same functions, as fast as we can make them, which is what layers call. A test holds each
+pair equal. ``with plain_ops():`` lets layers call the page instead.
 """
 
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
-from minilora.ops.conv1d import Conv1dCache, conv1d_backward, conv1d_dbias, conv1d_dW, conv1d_dx, conv1d_forward
-from minilora.ops.cross_entropy import (
-    CrossEntropyCache,
-    check_targets,
-    cross_entropy_backward,
-    cross_entropy_forward,
-)
+from minilora.ops.conv1d import Conv1dCache, conv1d_backward, conv1d_forward
+from minilora.ops.cross_entropy import CrossEntropyCache, check_targets, cross_entropy_backward, cross_entropy_forward
 from minilora.ops.disentangled_attention import (
     DisentangledAttentionCache,
     disentangled_attention_backward,
@@ -23,7 +21,6 @@ from minilora.ops.disentangled_attention import (
 from minilora.ops.dora_linear import (
     DoRALinearCache,
     dora_linear_backward,
-    dora_linear_dA_dB_dm,
     dora_linear_forward,
     dora_norm,
     row_norm,
@@ -37,35 +34,17 @@ from minilora.ops.gelu import (
     gelu_tanh_backward,
     gelu_tanh_forward,
 )
-from minilora.ops.layernorm import (
-    LayerNormCache,
-    layernorm_backward,
-    layernorm_dbias,
-    layernorm_dgain,
-    layernorm_dx,
-    layernorm_forward,
-)
-from minilora.ops.linear import (
-    LinearCache,
-    linear_backward,
-    linear_dbias,
-    linear_dW,
-    linear_dx,
-    linear_forward,
-)
+from minilora.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
+from minilora.ops.linear import LinearCache, linear_backward, linear_forward
 from minilora.ops.linear_cross_entropy import (
     LinearCrossEntropyCache,
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
 )
 from minilora.ops.log_buckets import log_bucket, relative_rows
-from minilora.ops.lora_linear import (
-    LoRALinearCache,
-    lora_linear_backward,
-    lora_linear_dA_dB,
-    lora_linear_forward,
-)
-from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_dP, prefix_dx, prefix_forward
+from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
+from minilora.ops.plain import plain_ops
+from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_forward
 from minilora.ops.relu import ReluCache, relu_backward, relu_forward
 from minilora.ops.rows import rows
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
@@ -76,8 +55,8 @@ __all__ = [
     "AttentionCache",
     "Conv1dCache",
     "CrossEntropyCache",
-    "DoRALinearCache",
     "DisentangledAttentionCache",
+    "DoRALinearCache",
     "DropoutCache",
     "EmbeddingCache",
     "GeluCache",
@@ -94,18 +73,14 @@ __all__ = [
     "attention_forward",
     "check_targets",
     "conv1d_backward",
-    "conv1d_dW",
-    "conv1d_dbias",
-    "conv1d_dx",
     "conv1d_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
-    "dora_linear_backward",
-    "dora_linear_dA_dB_dm",
-    "dora_linear_forward",
-    "dora_norm",
     "disentangled_attention_backward",
     "disentangled_attention_forward",
+    "dora_linear_backward",
+    "dora_linear_forward",
+    "dora_norm",
     "dropout_backward",
     "dropout_forward",
     "dropout_mask",
@@ -116,29 +91,21 @@ __all__ = [
     "gelu_tanh_backward",
     "gelu_tanh_forward",
     "layernorm_backward",
-    "layernorm_dbias",
-    "layernorm_dgain",
-    "layernorm_dx",
     "layernorm_forward",
     "linear_backward",
     "linear_cross_entropy_backward",
     "linear_cross_entropy_forward",
-    "linear_dW",
-    "linear_dbias",
-    "linear_dx",
     "linear_forward",
     "log_bucket",
     "lora_linear_backward",
-    "lora_linear_dA_dB",
     "lora_linear_forward",
+    "plain_ops",
     "prefix_backward",
-    "prefix_dP",
-    "prefix_dx",
     "prefix_forward",
     "relu_backward",
     "relu_forward",
-    "row_norm",
     "relative_rows",
+    "row_norm",
     "rows",
     "softmax_backward",
     "softmax_forward",

@@ -11,19 +11,19 @@ Derivation. x[n, t'] enters y[n, t] with t = t' - s + P, so
     dbias       = sum over n, t of dy[n, t]
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp
-from minilora.ops.linear import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
+from minilora.arrays.backend import Array, get_xp
+from minilora.ops.rows import rows
 
 
 class Conv1dCache(NamedTuple):
-    padded: Any  # (N, T + S - 1, I): x with P zeros at both ends
-    W: Any  # (O, I, S)
-    bias: Any  # (O,)
+    padded: Array  # (N, T + S - 1, I): x with P zeros at both ends
+    W: Array  # (O, I, S)
+    bias: Array  # (O,)
 
 
-def conv1d_forward(x, W, bias):
+def conv1d_forward(x: Array, W: Array, bias: Array) -> tuple[Array, Conv1dCache]:
     """y[n, t] = bias + sum over s of W[:, :, s] x[n, t + s - P].
 
     Parameters
@@ -44,48 +44,27 @@ def conv1d_forward(x, W, bias):
         If S is even.
     """
     xp = get_xp(x=x, W=W, bias=bias)
-    (N, T, I), S = x.shape, W.shape[2]
+    (N, T, I), (O, _, S) = x.shape, W.shape
     if S % 2 == 0:
-        raise ValueError(f"W had shape {W.shape}, a kernel of size {S}; it may be odd")
+        raise ValueError(f"W had shape {W.shape}, a kernel of size {S}; its size must be odd")
     padded = xp.zeros((N, T + S - 1, I), dtype=x.dtype)
     padded[:, S // 2 : S // 2 + T] = x
-    y, _ = linear_forward(padded[:, :T], W[:, :, 0], bias)  # (N, T, I) -> (N, T, O)
-    for s in range(1, S):
-        y += linear_forward(padded[:, s : s + T], W[:, :, s])[0]
+    y = xp.zeros((N, T, O), dtype=x.dtype) + bias
+    for s in range(S):
+        y = y + padded[:, s : s + T] @ W[:, :, s].T  # (N, T, I) @ (I, O) -> (N, T, O)
     return y, Conv1dCache(padded, W, bias)
 
 
-def conv1d_backward(dy, cache):
-    """Gradients with respect to x, W and bias."""
-    return conv1d_dx(dy, cache), conv1d_dW(dy, cache), conv1d_dbias(dy, cache)
-
-
-def conv1d_dx(dy, cache):
-    """forward: y += padded[:, s : s + T] @ W_s.T   so   dpadded[:, s : s + T] += dy @ W_s"""
-    xp = get_xp(dy=dy, W=cache.W)
-    T, S = dy.shape[1], cache.W.shape[2]
-    dpadded = xp.zeros_like(cache.padded)
-    for s, linear_cache in _shifts(cache, T):
-        dpadded[:, s : s + T] += linear_dx(dy, linear_cache)
-    # forward: padded[:, P : P + T] = x   so
-    return dpadded[:, S // 2 : S // 2 + T]
-
-
-def conv1d_dW(dy, cache):
-    """forward: y += padded[:, s : s + T] @ W_s.T   so   dW_s = dy.T @ padded[:, s : s + T],  (O, I, S)"""
-    xp = get_xp(dy=dy, W=cache.W)
-    dW = xp.empty_like(cache.W)
-    for s, linear_cache in _shifts(cache, dy.shape[1]):
-        dW[:, :, s] = linear_dW(dy, linear_cache)
-    return dW
-
-
-def conv1d_dbias(dy, cache):
-    """forward: y = ... + bias   so   dbias is the sum of the rows of dy,  (N, T, O) -> (O,)"""
-    return linear_dbias(dy, LinearCache(cache.padded, cache.W, cache.bias))
-
-
-def _shifts(cache, T):
-    """Each s, with the cache of the linear map that the forward applied to x so shifted."""
-    for s in range(cache.W.shape[2]):
-        yield s, LinearCache(cache.padded[:, s : s + T], cache.W[:, :, s], None)
+def conv1d_backward(dy: Array, cache: Conv1dCache) -> tuple[Array, Array, Array]:
+    """Gradients with respect to x, (N, T, I), W, (O, I, S), and bias, (O,)."""
+    padded, W, _ = cache
+    xp, T, S = get_xp(dy=dy, W=W), dy.shape[1], W.shape[2]
+    dpadded, dW = xp.zeros_like(padded), xp.zeros_like(W)
+    for s in range(S):
+        # forward: y = ... + padded[:, s : s + T] W_s^T   so
+        dpadded[:, s : s + T] += dy @ W[:, :, s]  # (N, T, O) @ (O, I) -> (N, T, I)
+        dW[:, :, s] = rows(dy).T @ rows(padded[:, s : s + T])  # (O, M) @ (M, I) -> (O, I)
+    # forward: padded[:, P : P + T] = x   and   y = bias + ...   so
+    dx = dpadded[:, S // 2 : S // 2 + T]  # (N, T, I)
+    dbias = rows(dy).sum(axis=0)  # (M, O) -> (O,)
+    return dx, dW, dbias

@@ -1,32 +1,33 @@
 """The mean negative log-likelihood of the targets, -log softmax(logits)[target], over the positions that count.
 
-This is the paper's objective (equation 2): with a mask that is True on y alone, the loss is on y and x is context.
+This is the paper's objective (equation 2): with a loss_mask that is True on y alone, the loss is on y and x is context.
 
 Derivation. For one position, loss = -z_target + log sum_v exp(z_v), so d loss / d z_v = probs_v - 1[v = target]. The
-mean over M counted positions divides this by M, and a position that does not count has gradient zero.
+mean over the counted positions divides this by their number, and a position that does not count has gradient zero.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp, on_host
-from minilora.ops.rows import rows
+from minilora.arrays.backend import Array, get_xp, on_host
 
 
 class CrossEntropyCache(NamedTuple):
-    probs: Any  # (..., V)
-    targets: Any  # (...)
-    weight: Any  # (M,): 1 / count where a position counts, 0 elsewhere
+    probs: Array  # (..., V)
+    targets: Array  # (...)
+    weight: Array  # (...): 1 / count where a position counts, 0 elsewhere
 
 
-def cross_entropy_forward(logits, targets, mask=None):
+def cross_entropy_forward(
+    logits: Array, targets: Array, loss_mask: Array | None = None
+) -> tuple[Array, CrossEntropyCache]:
     """loss = mean over counted positions of -log softmax(logits)[target].
 
     Parameters
     ----------
     logits : ndarray of shape (..., V)
     targets : integer ndarray of shape (...)
-        From 0 to V - 1, also where the mask is False.
-    mask : boolean ndarray of shape (...), optional
+        From 0 to V - 1, also where the loss_mask is False.
+    loss_mask : boolean ndarray of shape (...), optional
         True where a position counts; None means everywhere. If no position counts, the loss is 0.
 
     Returns
@@ -37,42 +38,38 @@ def cross_entropy_forward(logits, targets, mask=None):
     Raises
     ------
     ValueError
-        If targets or mask have another shape than the positions, or a target on the host is out of range.
+        If targets or loss_mask have another shape than the positions, or a target on the host is out of range.
     """
-    xp = get_xp(logits=logits, targets=targets, mask=mask)
-    for name, array in (("targets", targets), ("mask", mask)):
-        if array is not None and array.shape != logits.shape[:-1]:
-            raise ValueError(f"{name} had shape {array.shape}; the positions have {logits.shape[:-1]}")
+    xp = get_xp(logits=logits, targets=targets, loss_mask=loss_mask)
+    check_positions(logits.shape[:-1], targets, loss_mask)
     check_targets(targets, logits.shape[-1])
-    shifted = rows(logits) - rows(logits).max(axis=-1, keepdims=True)  # (M, V)
-    at_target = xp.arange(len(shifted)), targets.reshape(-1)
-    z_target = shifted[at_target]  # (M,)
-    exps = xp.exp(shifted, out=shifted)
-    sums = exps.sum(axis=-1, keepdims=True)  # (M, 1)
-    weight = _weight(xp, mask, len(shifted), shifted.dtype)  # (M,)
-    loss = weight @ (xp.log(sums[:, 0]) - z_target)
-    exps /= sums
-    return loss, CrossEntropyCache(exps.reshape(logits.shape), targets, weight)
+    counts = xp.ones(targets.shape, logits.dtype) if loss_mask is None else loss_mask.astype(logits.dtype)  # (...)
+    weight = counts / xp.maximum(counts.sum(), 1.0)  # (...)
+    z = logits - logits.max(axis=-1, keepdims=True)  # (..., V)
+    z_target = xp.take_along_axis(z, targets[..., None], axis=-1)[..., 0]  # (...)
+    exps = xp.exp(z)  # (..., V)
+    sums = exps.sum(axis=-1, keepdims=True)  # (..., 1)
+    loss = (weight * (xp.log(sums[..., 0]) - z_target)).sum()
+    return loss, CrossEntropyCache(exps / sums, targets, weight)
 
 
-def check_targets(targets, V):
+def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> Array:
+    """The gradient with respect to logits, (..., V)."""
+    probs, targets, weight = cache
+    onehot = targets[..., None] == get_xp(probs=probs).arange(probs.shape[-1])  # (..., 1), (V,) -> (..., V)
+    # forward: loss = sum of weight * (log sum_v exp(z_v) - z_target)   so
+    dlosses = (dloss * weight).astype(probs.dtype)  # (...)
+    return dlosses[..., None] * (probs - onehot)
+
+
+def check_positions(positions: tuple, targets: Array, loss_mask: Array | None = None) -> None:
+    """Raise a ValueError if targets or loss_mask have another shape than the positions of the logits."""
+    for name, array in (("targets", targets), ("loss_mask", loss_mask)):
+        if array is not None and array.shape != positions:
+            raise ValueError(f"{name} had shape {array.shape}; it must be that of the positions, {positions}")
+
+
+def check_targets(targets: Array, V: int) -> None:
     """Raise a ValueError if targets that live on the host are out of range. (A look at a GPU's would wait for it.)"""
     if on_host(targets) and targets.size and not (targets.min() >= 0 and targets.max() < V):
-        raise ValueError(f"targets ran from {targets.min()} to {targets.max()}; each may be from 0 to {V - 1}")
-
-
-def _weight(xp, mask, M, dtype):
-    if mask is None:
-        return xp.full(M, 1.0 / max(M, 1), dtype=dtype)
-    weight = mask.reshape(-1).astype(dtype)
-    weight /= xp.maximum(weight.sum(), 1.0)
-    return weight
-
-
-def cross_entropy_backward(dloss, cache):
-    """The gradient with respect to logits, (..., V): dloss * weight * (probs - onehot(targets))."""
-    xp = get_xp(probs=cache.probs)
-    weight = (dloss * cache.weight).astype(cache.weight.dtype)  # (M,)
-    dlogits = rows(cache.probs) * weight[:, None]  # (M, V)
-    dlogits[xp.arange(len(weight)), cache.targets.reshape(-1)] -= weight
-    return dlogits.reshape(cache.probs.shape)
+        raise ValueError(f"targets ran from {targets.min()} to {targets.max()}; each must be from 0 to {V - 1}")

@@ -13,29 +13,44 @@ Derivation. With h = x A^T and sums over all rows of x and dy,
 
 The paper (section 4.3) treats norm as a constant in the backward, to save memory, and so does PEFT: pass the array
 `norm`, and it is one. Without it, the op computes it and returns the exact gradient.
+
+A row of V that is zero has no direction, and the formula says 0 / 0. Here its direction is zero: that row of W' is
+zero, y is bias there, and no gradient flows through it. (PEFT gives NaN.) In the code, such a row is divided by
+infinity.
 """
 
-from typing import Any, NamedTuple
+import math
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp, vecdot
-from minilora.ops.rows import rows, rows_times_transposed, unrows
+from minilora.arrays.backend import Array, get_xp
+from minilora.ops.rows import rows
 
 
 class DoRALinearCache(NamedTuple):
-    x: Any  # (..., I)   what entered LoRA's branch: x, or x * mask where there is dropout
-    h: Any  # (..., r)
-    u: Any  # (..., O)
-    W: Any  # (O, I)
-    A: Any  # (r, I)
-    B: Any  # (O, r)
-    m: Any  # (O,)
-    norm: Any  # (O,)
-    V: Any  # (O, I), or None where norm is a constant
+    x: Array  # (..., I)   what entered A: x * dropout_mask, where there is one
+    h: Array  # (..., r)
+    u: Array  # (..., O)
+    W: Array  # (O, I)
+    A: Array  # (r, I)
+    B: Array  # (O, r)
+    m: Array  # (O,)
+    norm: Array  # (O,), infinite for a row of zeros
+    V: Array | None  # (O, I), or None where norm is a constant
     scale: float
-    mask: Any = None  # (..., I) or None
+    dropout_mask: Array | None = None  # (..., I)
 
 
-def dora_linear_forward(x, W, bias, A, B, m, scale, mask=None, norm=None):
+def dora_linear_forward(
+    x: Array,
+    W: Array,
+    bias: Array | None,
+    A: Array,
+    B: Array,
+    m: Array,
+    scale: float,
+    dropout_mask: Array | None = None,
+    norm: Array | None = None,
+) -> tuple[Array, DoRALinearCache]:
     """y = (m / ||W + scale B A||) * (x W^T + scale (x A^T) B^T) + bias, with the norm of each row.
 
     Parameters
@@ -51,8 +66,8 @@ def dora_linear_forward(x, W, bias, A, B, m, scale, mask=None, norm=None):
         The lengths of the rows of W'.
     scale : float
         alpha / r.
-    mask : ndarray of shape (..., I), optional
-        Dropout's mask for LoRA's branch: 0 where an input is dropped, 1 / (1 - p) elsewhere.
+    dropout_mask : ndarray of shape (..., I), optional
+        For LoRA's branch: 0 where an input is dropped, 1 / (1 - p) elsewhere.
     norm : ndarray of shape (O,), optional
         A constant to divide by, such as `dora_norm` gives. If not given, it is computed, and differentiated.
 
@@ -61,68 +76,48 @@ def dora_linear_forward(x, W, bias, A, B, m, scale, mask=None, norm=None):
     y : ndarray of shape (..., O)
     cache : DoRALinearCache
     """
-    get_xp(x=x, W=W, bias=bias, A=A, B=B, m=m, mask=mask, norm=norm)
+    xp = get_xp(x=x, W=W, bias=bias, A=A, B=B, m=m, dropout_mask=dropout_mask, norm=norm)
     scale = float(scale)  # a NumPy scalar would turn float32 into float64
-    V = None
-    if norm is None:
-        V = W + scale * (B @ A)  # (O, I)
-        norm = row_norm(V)  # (O,)
-    u = rows_times_transposed(rows(x), W)  # x W^T, (M, I), (O, I) -> (M, O)
-    if mask is not None:
-        x = x * mask
-    h = rows(x) @ A.T  # (M, I) @ (I, r) -> (M, r)
-    u += (scale * h) @ B.T  # (M, r) @ (r, O) -> (M, O)
-    y = u * (m / norm)
+    V = W + scale * (B @ A) if norm is None else None  # (O, I)
+    norm = row_norm(V) if norm is None else norm  # (O,)
+    norm = xp.where(norm != 0, norm, math.inf)  # (O,)
+    x_lora = x if dropout_mask is None else x * dropout_mask  # (..., I)
+    h = x_lora @ A.T  # (..., I) @ (I, r) -> (..., r)
+    u = x @ W.T + scale * (h @ B.T)  # (..., I) @ (I, O) + (..., r) @ (r, O) -> (..., O)
+    y = (m / norm) * u
     if bias is not None:
-        y += bias
-    cache = DoRALinearCache(x, unrows(h, x.shape), unrows(u, x.shape), W, A, B, m, norm, V, scale, mask)
-    return unrows(y, x.shape), cache
+        y = y + bias
+    return y, DoRALinearCache(x_lora, h, u, W, A, B, m, norm, V, scale, dropout_mask)
 
 
-def dora_norm(W, A, B, scale):
-    """The norm of each row of W + scale B A, (O,)."""
-    return row_norm(W + float(scale) * (B @ A))
+def dora_norm(W: Array, A: Array, B: Array, scale: float) -> Array:
+    """What m is divided by, (O,): the norm of each row of W + scale B A; infinite for a row of zeros."""
+    norm = row_norm(W + float(scale) * (B @ A))
+    return get_xp(norm=norm).where(norm != 0, norm, math.inf)
 
 
-def row_norm(V):
+def row_norm(V: Array) -> Array:
     """The Euclidean norm of each row, (O, I) -> (O,)."""
-    xp = get_xp(V=V)
-    return xp.sqrt(vecdot(V, V))
+    return get_xp(V=V).sqrt((V * V).sum(axis=-1))
 
 
-def dora_linear_backward(dy, cache):
+def dora_linear_backward(dy: Array, cache: DoRALinearCache) -> tuple[Array, Array, Array, Array]:
     """Gradients with respect to x, A, B and m; W and bias are constants."""
-    dA, dB, dm, du, dh = _dA_dB_dm_du_dh(dy, cache)
-    # forward: u = x @ W.T + ... and h = x @ A.T   so
-    dx_lora = dh @ cache.A  # (M, r) @ (r, I) -> (M, I)
-    if cache.mask is not None:
-        dx_lora *= rows(cache.mask)
-    dx = du @ cache.W  # (M, O) @ (O, I) -> (M, I)
-    dx += dx_lora
-    return unrows(dx, dy.shape), dA, dB, dm
-
-
-def dora_linear_dA_dB_dm(dy, cache):
-    """Gradients with respect to A, B and m alone: for the lowest adapted layer, below which nothing learns."""
-    return _dA_dB_dm_du_dh(dy, cache)[:3]
-
-
-def _dA_dB_dm_du_dh(dy, cache):
-    A, B, m, norm, V, scale = cache.A, cache.B, cache.m, cache.norm, cache.V, cache.scale
-    xp = get_xp(dy=dy)
-    dy, x, h, u = rows(dy), rows(cache.x), rows(cache.h), rows(cache.u)
-    # forward: y = u * (m / norm) + bias   so
-    dgain = xp.einsum("mo,mo->o", dy, u)  # (O,)
+    x, h, u, W, A, B, m, norm, V, scale, dropout_mask = cache
+    # forward: y = gain * u + bias, gain = m / norm   so
+    dgain = (rows(dy) * rows(u)).sum(axis=0)  # (M, O) -> (O,)
     dm = dgain / norm
-    du = dy * (m / norm)  # (M, O)
-    # forward: u = ... + scale * h @ B.T   so
-    dh = scale * (du @ B)  # (M, O) @ (O, r) -> (M, r)
-    dB = scale * (du.T @ h)  # (O, M) @ (M, r) -> (O, r)
-    # forward: h = x @ A.T   so
-    dA = dh.T @ x  # (r, M) @ (M, I) -> (r, I)
+    du = (m / norm) * dy  # (..., O)
+    # forward: u = ... + scale h B^T   so
+    dh = scale * (du @ B)  # (..., O) @ (O, r) -> (..., r)
+    dB = scale * (rows(du).T @ rows(h))  # (O, M) @ (M, r) -> (O, r)
+    # forward: h = x A^T   so
+    dA = rows(dh).T @ rows(x)  # (r, M) @ (M, I) -> (r, I)
+    dx_lora = dh @ A if dropout_mask is None else (dh @ A) * dropout_mask  # (..., I)
+    dx = du @ W + dx_lora  # (..., O) @ (O, I) -> (..., I)
     if V is not None:
-        # forward: gain = m / norm, norm = ||V|| and V = W + scale * B @ A   so
-        dV = (-dgain * m / (norm * norm * norm))[:, None] * V  # (O, 1) * (O, I)
-        dB += scale * (dV @ A.T)  # (O, I) @ (I, r) -> (O, r)
-        dA += scale * (B.T @ dV)  # (r, O) @ (O, I) -> (r, I)
-    return dA, dB, dm, du, dh
+        # forward: gain = m / norm, norm = ||V||, V = W + scale B A   so
+        dV = (-dgain * m / norm**3)[:, None] * V  # (O, 1) * (O, I)
+        dB = dB + scale * (dV @ A.T)  # (O, I) @ (I, r) -> (O, r)
+        dA = dA + scale * (B.T @ dV)  # (r, O) @ (O, I) -> (r, I)
+    return dx, dA, dB, dm

@@ -5,14 +5,14 @@ E[mask] = 1, so nothing has to be rescaled when dropout is switched off. The mas
 
 from typing import Any, NamedTuple
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
 
 
 class DropoutCache(NamedTuple):
-    mask: Any
+    mask: Array
 
 
-def dropout_mask(x, p, rng):
+def dropout_mask(x: Array, p: float, rng: Any) -> Array:
     """A mask for x, drawn on the host, so that CPU and GPU runs drop the same entries.
 
     Parameters
@@ -27,19 +27,17 @@ def dropout_mask(x, p, rng):
     mask : ndarray of x's shape and dtype
     """
     if not 0.0 <= p < 1.0:
-        raise ValueError(f"p, the probability of dropout, was {p}; it may be 0 <= p < 1")
-    keep = rng.random(x.shape, dtype="float32") >= p
-    mask = get_xp(x=x).asarray(keep).astype(x.dtype)
-    mask *= 1.0 / (1.0 - p)
-    return mask
+        raise ValueError(f"p, the probability of dropout, was {p}; it must be 0 <= p < 1")
+    keep = get_xp(x=x).asarray(rng.random(x.shape, dtype="float32") >= p)
+    return keep.astype(x.dtype) * (1.0 / (1.0 - p))
 
 
-def dropout_forward(x, p, rng):
+def dropout_forward(x: Array, p: float, rng: Any) -> tuple[Array, DropoutCache]:
     """y = x * mask with a mask newly drawn by `dropout_mask`. Returns y and a DropoutCache."""
     mask = dropout_mask(x, p, rng)
     return x * mask, DropoutCache(mask)
 
 
-def dropout_backward(dy, cache):
+def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
     """dx = dy * mask"""
     return dy * cache.mask

@@ -3,18 +3,17 @@
 Derivation. y = onehot(ids) W, so dW = onehot(ids)^T dy: row v of dW is the sum of dy over all places where ids = v.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp, scatter_add
-from minilora.ops.rows import rows
+from minilora.arrays.backend import Array, get_xp
 
 
 class EmbeddingCache(NamedTuple):
-    ids: Any  # integers of any shape
-    W: Any  # (V, C)
+    ids: Array  # integers of any shape
+    W: Array  # (V, C)
 
 
-def embedding_forward(ids, W):
+def embedding_forward(ids: Array, W: Array) -> tuple[Array, EmbeddingCache]:
     """y = W[ids].
 
     Parameters
@@ -31,9 +30,11 @@ def embedding_forward(ids, W):
     return W[ids], EmbeddingCache(ids, W)
 
 
-def embedding_backward(dy, cache):
-    """The gradient with respect to W, (..., C) -> (V, C); ids are integers and have none."""
-    xp = get_xp(dy=dy, ids=cache.ids)
-    dW = xp.zeros_like(cache.W)
-    scatter_add(dW, cache.ids.reshape(-1), rows(dy))
+def embedding_backward(dy: Array, cache: EmbeddingCache) -> Array:
+    """The gradient with respect to W, (V, C); ids are integers and have none."""
+    ids, W = cache
+    xp = get_xp(dy=dy, W=W)
+    # forward: y = W[ids]   so
+    dW = xp.zeros_like(W)  # (V, C)
+    xp.add.at(dW, ids, dy)  # dW[ids] += dy, where an id may come more than once
     return dW

@@ -2,26 +2,24 @@
 
 Derivation. For one row, y_o = sum_i W_oi x_i + bias_o, so that
 
-    dL/dx_i    = sum_o dy_o W_oi        dx    = dy W
+    dL/dx_i    = sum_o dy_o W_oi              dx    = dy W
     dL/dW_oi   = sum over rows of dy_o x_i    dW    = dy^T x
     dL/dbias_o = sum over rows of dy_o        dbias = sum of the rows of dy
-
-Each gradient is a function of its own, so that a layer with a frozen W asks for dx and nothing else.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp
-from minilora.ops.rows import rows, rows_times_transposed, unrows
+from minilora.arrays.backend import Array, get_xp
+from minilora.ops.rows import rows
 
 
 class LinearCache(NamedTuple):
-    x: Any  # (..., I), or None where nobody asks for dW
-    W: Any  # (O, I)
-    bias: Any  # (O,) or None
+    x: Array | None  # (..., I); without it, W is a constant and has no gradient
+    W: Array  # (O, I)
+    bias: Array | None  # (O,)
 
 
-def linear_forward(x, W, bias=None):
+def linear_forward(x: Array, W: Array, bias: Array | None = None) -> tuple[Array, LinearCache]:
     """y = x W^T + bias.
 
     Parameters
@@ -36,30 +34,20 @@ def linear_forward(x, W, bias=None):
     cache : LinearCache
     """
     get_xp(x=x, W=W, bias=bias)
-    y = rows_times_transposed(rows(x), W)  # x W^T, (M, I), (O, I) -> (M, O)
+    y = x @ W.T  # (..., I) @ (I, O) -> (..., O)
     if bias is not None:
-        y += bias
-    return unrows(y, x.shape), LinearCache(x, W, bias)
+        y = y + bias
+    return y, LinearCache(x, W, bias)
 
 
-def linear_backward(dy, cache):
-    """Gradients with respect to x, W and bias (None if there is no bias)."""
-    return linear_dx(dy, cache), linear_dW(dy, cache), linear_dbias(dy, cache)
+def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array | None, Array | None]:
+    """Gradients with respect to x, W and bias; None for what the cache does not have.
 
-
-def linear_dx(dy, cache):
-    """forward: y = x @ W.T   so   dx = dy @ W,  (..., O) -> (..., I)"""
-    return unrows(rows(dy) @ cache.W, dy.shape)
-
-
-def linear_dW(dy, cache):
-    """forward: y = x @ W.T   so   dW = dy.T @ x,  (O, M) @ (M, I) -> (O, I)"""
-    return rows(dy).T @ rows(cache.x)
-
-
-def linear_dbias(dy, cache):
-    """forward: y = ... + bias   so   dbias is the sum of the rows of dy,  (..., O) -> (O,)"""
-    if cache.bias is None:
-        return None
-    xp = get_xp(dy=dy)
-    return xp.ones(rows(dy).shape[0], dtype=dy.dtype) @ rows(dy)
+    x is kept for dW alone. Whoever freezes W drops it, ``cache._replace(x=None)``, and there is no dW.
+    """
+    x, W, bias = cache
+    # forward: y = x W^T + bias   so
+    dx = dy @ W  # (..., O) @ (O, I) -> (..., I)
+    dW = None if x is None else rows(dy).T @ rows(x)  # (O, M) @ (M, I) -> (O, I)
+    dbias = None if bias is None else rows(dy).sum(axis=0)  # (M, O) -> (O,)
+    return dx, dW, dbias

@@ -1,6 +1,4 @@
-"""A linear map into the vocabulary and its cross-entropy in one op, a block of rows at a time.
-
-The same mathematics as `ops/linear.py` followed by `ops/cross_entropy.py`:
+"""A linear map into the vocabulary and its cross-entropy in one op: `ops/linear.py`, then `ops/cross_entropy.py`.
 
     logits = x W^T                                       (M, V)
     loss   = mean over rows of -log softmax(logits)[target]
@@ -9,30 +7,26 @@ Derivation. With probs = softmax(logits), dlogits = (probs - onehot(targets)) / 
 
     dx = dlogits W              dW = dlogits^T x
 
-Why it exists: GPT-2 has V = 50257, so that the logits of a batch are the largest array of a training step, by far. But
-row m of dlogits depends on row m of logits alone. So a block of rows goes all the way, from x to dx, before the next
-one begins, and the logits of all rows never exist at once. The loss is a scalar, its gradients are known up to the
-factor dloss; that is why the forward computes them, while the block is at hand, and the backward only multiplies.
+The loss is a scalar, so its gradients are known up to the factor dloss before anybody asks for them. The forward
+computes them, and the backward only multiplies: so the logits of a batch, the largest array of a training step by far,
+need not be kept (and in `ops/fast` never exist at once).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp, on_host
-from minilora.arrays.chunks import row_chunks
-from minilora.arrays.kernels import fused
-from minilora.ops.cross_entropy import check_targets
+from minilora.arrays.backend import Array
+from minilora.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from minilora.ops.linear import linear_backward, linear_forward
 
 
 class LinearCrossEntropyCache(NamedTuple):
-    dx: Any  # (M, C) for dloss = 1, or None
-    dW: Any  # (V, C) for dloss = 1, or None
+    dx: Array | None  # (M, C) for dloss = 1
+    dW: Array | None  # (V, C) for dloss = 1
 
 
-LOGITS_BYTES = 16 * 1024 * 1024  # of one block: many rows, for W is read once a block
-LOGITS_BYTES_ON_GPU = 512 * 1024 * 1024  # products of a few rows would leave most of it idle
-
-
-def linear_cross_entropy_forward(x, W, targets, need_dx=True, need_dW=True):
+def linear_cross_entropy_forward(
+    x: Array, W: Array, targets: Array, need_dx: bool = True, need_dW: bool = True
+) -> tuple[Array, LinearCrossEntropyCache]:
     """loss = mean over rows of -log softmax(x W^T)[target].
 
     Parameters
@@ -54,56 +48,14 @@ def linear_cross_entropy_forward(x, W, targets, need_dx=True, need_dW=True):
     ValueError
         If targets is not of shape (M,), or a target on the host is out of range.
     """
-    xp = get_xp(x=x, W=W, targets=targets)
-    M, V = len(x), len(W)
-    if targets.shape != (M,):
-        raise ValueError(f"targets had shape {targets.shape}; x has {M} rows")
-    check_targets(targets, V)
-    losses = xp.empty((M, 1), dtype=x.dtype)
-    dx = xp.empty_like(x) if need_dx else None
-    dW = xp.zeros_like(W) if need_dW else None
-    need_dlogits = need_dx or need_dW
-    for block in row_chunks(M, V * x.itemsize, LOGITS_BYTES if on_host(x) else LOGITS_BYTES_ON_GPU):
-        logits = x[block] @ W.T  # (m, C) @ (C, V) -> (m, V)
-        losses[block], dlogits = _losses_and_dlogits(logits, targets[block], 1.0 / M, need_dlogits)
-        if not need_dlogits:
-            continue
-        # forward: logits = x @ W.T   so
-        if need_dx:
-            xp.matmul(dlogits, W, out=dx[block])  # (m, V) @ (V, C) -> (m, C)
-        if need_dW:
-            dW += dlogits.T @ x[block]  # (V, m) @ (m, C) -> (V, C)
-    return losses.sum() / max(M, 1), LinearCrossEntropyCache(dx, dW)
+    logits, linear_cache = linear_forward(x, W)  # (M, C) @ (C, V) -> (M, V)
+    loss, loss_cache = cross_entropy_forward(logits, targets)
+    dlogits = cross_entropy_backward(1.0, loss_cache)  # (M, V)
+    dx, dW, _ = linear_backward(dlogits, linear_cache)  # (M, C), (V, C)
+    return loss, LinearCrossEntropyCache(dx if need_dx else None, dW if need_dW else None)
 
 
-@fused(
-    "logits[m; V], targets[m], weight, need_dlogits -> loss[m; 1], logits[m; V]",
-    """
-    const long long target = targets[row];
-    const real z_target = 0 <= target && target < V ? logits[target] : LOWEST;  // read before it is overwritten
-    const real largest = MAX(v, logits[v]);
-    EACH(v) logits[v] = exp(logits[v] - largest);
-    const real sum = SUM(v, logits[v]);
-    *loss = log(sum) - (z_target - largest);
-    if (need_dlogits) EACH(v) logits[v] = weight * (logits[v] / sum - (v == target));
-    """,
-)
-def _losses_and_dlogits(logits, targets, weight, need_dlogits):
-    """The loss of each row, (m, 1), and weight * (probs - onehot(targets)), in the memory of the logits."""
-    xp = get_xp(logits=logits)
-    at_target = xp.arange(len(logits)), targets
-    logits -= logits.max(axis=-1, keepdims=True)
-    z_target = logits[at_target]  # (m,)
-    exps = xp.exp(logits, out=logits)
-    sums = exps.sum(axis=-1)  # (m,)
-    losses = xp.log(sums) - z_target
-    # forward: loss = log(sum) - z_target   so
-    if need_dlogits:
-        dlogits = xp.multiply(exps, weight / sums[:, None], out=exps)  # (m, V)
-        dlogits[at_target] -= weight
-    return losses[:, None], logits
-
-
-def linear_cross_entropy_backward(dloss, cache):
+def linear_cross_entropy_backward(dloss: float, cache: LinearCrossEntropyCache) -> tuple[Array | None, Array | None]:
     """Gradients with respect to x and W: what the forward found, times dloss."""
-    return tuple(None if grad is None else dloss * grad for grad in cache)
+    dx, dW = (None if grad is None else dloss * grad for grad in cache)
+    return dx, dW

@@ -13,27 +13,29 @@ Derivation. Let h = x A^T, so that y = x W^T + bias + scale h B^T. This is the l
 With the gradient of full fine-tuning, G = dy^T x (O, I), the first and third line read dB = scale G A^T and
 dA = scale B^T G: LoRA's gradients are projections of the full one. While B = 0, dA = 0 and dB is not.
 
-Dropout acts on the input of LoRA's branch alone. With mask = keep / (1 - p), h = (x * mask) A^T, and so
-dA = dh^T (x * mask) and dx = dy W + (dh A) * mask.
+Dropout acts on the input of LoRA's branch alone: h = (x * dropout_mask) A^T, and so dA = dh^T (x * dropout_mask) and
+dx = dy W + (dh A) * dropout_mask.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp
-from minilora.ops.rows import rows, rows_times_transposed, unrows
+from minilora.arrays.backend import Array, get_xp
+from minilora.ops.rows import rows
 
 
 class LoRALinearCache(NamedTuple):
-    x: Any  # (..., I)   what entered LoRA's branch: x, or x * mask where there is dropout
-    h: Any  # (..., r)
-    W: Any  # (O, I)
-    A: Any  # (r, I)
-    B: Any  # (O, r)
+    x: Array  # (..., I)   what entered A: x * dropout_mask, where there is one
+    h: Array  # (..., r)
+    W: Array  # (O, I)
+    A: Array  # (r, I)
+    B: Array  # (O, r)
     scale: float
-    mask: Any = None  # (..., I) or None
+    dropout_mask: Array | None = None  # (..., I)
 
 
-def lora_linear_forward(x, W, bias, A, B, scale, mask=None):
+def lora_linear_forward(
+    x: Array, W: Array, bias: Array | None, A: Array, B: Array, scale: float, dropout_mask: Array | None = None
+) -> tuple[Array, LoRALinearCache]:
     """y = x W^T + bias + scale (x A^T) B^T. delta_W = scale B A is never formed.
 
     Parameters
@@ -47,49 +49,32 @@ def lora_linear_forward(x, W, bias, A, B, scale, mask=None):
     B : ndarray of shape (O, r)
     scale : float
         alpha / r.
-    mask : ndarray of shape (..., I), optional
-        Dropout's mask for LoRA's branch: 0 where an input is dropped, 1 / (1 - p) elsewhere.
+    dropout_mask : ndarray of shape (..., I), optional
+        For LoRA's branch: 0 where an input is dropped, 1 / (1 - p) elsewhere.
 
     Returns
     -------
     y : ndarray of shape (..., O)
     cache : LoRALinearCache
     """
-    get_xp(x=x, W=W, bias=bias, A=A, B=B, mask=mask)
+    get_xp(x=x, W=W, bias=bias, A=A, B=B, dropout_mask=dropout_mask)
     scale = float(scale)  # a NumPy scalar would turn float32 into float64
-    y = rows_times_transposed(rows(x), W)  # x W^T, (M, I), (O, I) -> (M, O)
+    x_lora = x if dropout_mask is None else x * dropout_mask  # (..., I)
+    h = x_lora @ A.T  # (..., I) @ (I, r) -> (..., r)
+    y = x @ W.T + scale * (h @ B.T)  # (..., I) @ (I, O) + (..., r) @ (r, O) -> (..., O)
     if bias is not None:
-        y += bias
-    if mask is not None:
-        x = x * mask
-    h = rows(x) @ A.T  # (M, I) @ (I, r) -> (M, r)
-    y += (scale * h) @ B.T  # (M, r) @ (r, O) -> (M, O)
-    return unrows(y, x.shape), LoRALinearCache(x, unrows(h, x.shape), W, A, B, scale, mask)
+        y = y + bias
+    return y, LoRALinearCache(x_lora, h, W, A, B, scale, dropout_mask)
 
 
-def lora_linear_backward(dy, cache):
-    """Gradients with respect to x, A and B; W and bias are constants, which is why no dW is returned."""
-    dA, dB, dh = _dA_dB_dh(dy, cache)
-    # forward: y = x @ W.T + ... and h = x @ A.T   so
-    dx_lora = dh @ cache.A  # (M, r) @ (r, I) -> (M, I)
-    if cache.mask is not None:
-        dx_lora *= rows(cache.mask)
-    dx = rows(dy) @ cache.W  # (M, O) @ (O, I) -> (M, I)
-    dx += dx_lora
-    return unrows(dx, dy.shape), dA, dB
-
-
-def lora_linear_dA_dB(dy, cache):
-    """Gradients with respect to A and B alone: for the lowest adapted layer, below which nothing learns."""
-    dA, dB, _ = _dA_dB_dh(dy, cache)
-    return dA, dB
-
-
-def _dA_dB_dh(dy, cache):
-    dy, x, h = rows(dy), rows(cache.x), rows(cache.h)
-    # forward: y = ... + scale * h @ B.T   so
-    dh = cache.scale * (dy @ cache.B)  # (M, O) @ (O, r) -> (M, r)
-    dB = cache.scale * (dy.T @ h)  # (O, M) @ (M, r) -> (O, r)   not zero at the start, for h is not
-    # forward: h = x @ A.T   so
-    dA = dh.T @ x  # (r, M) @ (M, I) -> (r, I)   zero while B is zero
-    return dA, dB, dh
+def lora_linear_backward(dy: Array, cache: LoRALinearCache) -> tuple[Array, Array, Array]:
+    """Gradients of y = x W^T + bias + scale (x A^T) B^T with respect to x, A and B; W and bias are constants."""
+    x, h, W, A, B, scale, dropout_mask = cache
+    # forward: y = ... + scale h B^T     so
+    dh = scale * (dy @ B)  # (..., O) @ (O, r) -> (..., r)
+    dB = scale * (rows(dy).T @ rows(h))  # (O, M) @ (M, r) -> (O, r)   not zero at the start, for h = x A^T is not
+    # forward: h = x A^T                 so
+    dA = rows(dh).T @ rows(x)  # (r, M) @ (M, I) -> (r, I)   zero while B is zero
+    dx_lora = dh @ A if dropout_mask is None else (dh @ A) * dropout_mask  # (..., I)
+    dx = dy @ W + dx_lora  # (..., O) @ (O, I) -> (..., I)
+    return dx, dA, dB

@@ -8,18 +8,17 @@ keeps its x, and zero where it was replaced; row s of dP is the sum of dy over a
 `ops/embedding.py`.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp, scatter_add
-from minilora.ops.rows import rows
+from minilora.arrays.backend import Array, get_xp
 
 
 class PrefixCache(NamedTuple):
-    slots: Any  # integers (...)
-    P: Any  # (S, C)
+    slots: Array  # integers (...)
+    P: Array  # (S, C)
 
 
-def prefix_forward(x, P, slots):
+def prefix_forward(x: Array, P: Array, slots: Array) -> tuple[Array, PrefixCache]:
     """Replace the rows of x that have a slot by rows of P.
 
     Parameters
@@ -35,23 +34,17 @@ def prefix_forward(x, P, slots):
     cache : PrefixCache
     """
     xp = get_xp(x=x, P=P, slots=slots)
-    y = xp.where((slots >= 0)[..., None], P[xp.maximum(slots, 0)], x)  # (..., 1), (..., C), (..., C) -> (..., C)
+    y = xp.where((slots >= 0)[..., None], P[slots], x)  # (..., 1), (..., C), (..., C) -> (..., C)
     return y, PrefixCache(slots, P)
 
 
-def prefix_backward(dy, cache):
+def prefix_backward(dy: Array, cache: PrefixCache) -> tuple[Array, Array]:
     """Gradients with respect to x, (..., C), and P, (S, C)."""
-    return prefix_dx(dy, cache), prefix_dP(dy, cache)
-
-
-def prefix_dx(dy, cache):
-    """forward: y = where(slots >= 0, P[slots], x)   so   dx is dy where there is no slot, (..., C)"""
-    return dy * (cache.slots < 0)[..., None]
-
-
-def prefix_dP(dy, cache):
-    """forward: y = where(slots >= 0, P[slots], x)   so   dP[s] is the sum of dy where slots = s, (S, C)"""
-    xp, (S, C) = get_xp(dy=dy, P=cache.P), cache.P.shape
-    dP = xp.zeros((S + 1, C), dtype=dy.dtype)  # the last row takes what is not the prefix's
-    scatter_add(dP, xp.where(cache.slots >= 0, cache.slots, S).reshape(-1), rows(dy))
-    return dP[:S].copy()
+    slots, P = cache
+    xp, (S, C) = get_xp(dy=dy, P=P), P.shape
+    replaced = (slots >= 0)[..., None]  # (..., 1)
+    # forward: y = where(replaced, P[slots], x)   so
+    dx = xp.where(replaced, 0.0, dy)  # (..., C)
+    dP = xp.zeros((S + 1, C), dtype=P.dtype)
+    xp.add.at(dP, slots, dy)  # what has slot -1 goes to the last row, which is not P's
+    return dx, dP[:S]

@@ -8,55 +8,37 @@ The largest x of a row is subtracted before the exponential: it changes nothing 
 Entries of -inf get probability zero; a row of nothing but -inf, which has nothing to choose from, gets all zeros.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import get_xp
-from minilora.arrays.kernels import fused
-from minilora.ops.rows import row_dot, row_sum
+from minilora.arrays.backend import Array, get_xp
 
 
 class SoftmaxCache(NamedTuple):
-    probs: Any  # (..., V)
+    probs: Array  # (..., V)
 
 
-def softmax_forward(x):
-    """probs = softmax(x) over the last axis of x, of shape (..., V). Returns probs and a SoftmaxCache."""
-    probs = softmax_inplace(x.copy())
+def softmax_forward(x: Array) -> tuple[Array, SoftmaxCache]:
+    """probs = softmax(x) over the last axis.
+
+    Parameters
+    ----------
+    x : ndarray of shape (..., V)
+
+    Returns
+    -------
+    probs : ndarray of shape (..., V)
+    cache : SoftmaxCache
+    """
+    xp = get_xp(x=x)
+    limits = xp.finfo(x.dtype)
+    largest = xp.maximum(x.max(axis=-1, keepdims=True), float(limits.min))  # (..., 1)   -inf - (-inf) would be NaN
+    exps = xp.exp(x - largest)  # (..., V)
+    probs = exps / xp.maximum(exps.sum(axis=-1, keepdims=True), float(limits.tiny))  # 0 / 0 would be NaN
     return probs, SoftmaxCache(probs)
 
 
-@fused(
-    "x[...; V] -> x[...; V]",
-    """
-    const real largest = MAX(v, x[v]);
-    EACH(v) x[v] = exp(x[v] - largest);
-    const real sum = SUM(v, x[v]);
-    EACH(v) x[v] /= fmax(sum, TINY);
-    """,
-)
-def softmax_inplace(x):
-    """Overwrite x, an array that the caller has made itself, with softmax(x) over the last axis."""
-    xp = get_xp(x=x)
-    limits = xp.finfo(x.dtype)
-    x -= xp.maximum(x.max(axis=-1, keepdims=True), float(limits.min))  # -inf - (-inf) would be nan
-    xp.exp(x, out=x)
-    x /= xp.maximum(row_sum(x), float(limits.tiny))
-    return x
-
-
-def softmax_backward(dprobs, cache):
-    """dx = probs * (dprobs - sum(dprobs * probs)),  (..., V)"""
-    return _dx(dprobs, cache.probs)
-
-
-@fused(
-    "dprobs[...; V], probs[...; V] -> dx[...; V]",
-    """
-    const real sum = SUM(v, dprobs[v] * probs[v]);
-    EACH(v) dx[v] = probs[v] * (dprobs[v] - sum);
-    """,
-)
-def _dx(dprobs, probs):
-    dx = dprobs - row_dot(dprobs, probs)
-    dx *= probs
-    return dx
+def softmax_backward(dprobs: Array, cache: SoftmaxCache) -> Array:
+    """The gradient with respect to x, (..., V)."""
+    (probs,) = cache
+    # forward: probs = softmax(x)   so
+    return probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))

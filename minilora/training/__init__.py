@@ -3,11 +3,11 @@
 from minilora.training.checkpoint import resume_newest, resume_run, save_run
 from minilora.training.divergence import Diverged
 from minilora.training.evaluation import evaluate_loss
-from minilora.training.history import History, concerns
+from minilora.training.history import History, diagnose
 from minilora.training.interruption import Stopped
 from minilora.training.loop import Trainer
 from minilora.training.memory import OutOfMemory
-from minilora.training.objective import ThreadedObjective, loss_and_backward
+from minilora.training.objective import DataParallel, loss_and_backward
 from minilora.training.optimizers import SGD, AdamW, clip_gradients
 from minilora.training.parameter_groups import ParameterGroup, lora_plus_groups
 from minilora.training.run_folder import lock_run_folder
@@ -23,11 +23,11 @@ __all__ = [
     "OutOfMemory",
     "ParameterGroup",
     "Stopped",
-    "ThreadedObjective",
+    "DataParallel",
     "TrainConfig",
     "Trainer",
     "clip_gradients",
-    "concerns",
+    "diagnose",
     "evaluate_loss",
     "loss_and_backward",
     "lock_run_folder",

@@ -7,7 +7,7 @@ from minilora.arrays.backend import to_numpy
 from minilora.training.checkpoint import state_arrays
 
 
-def check_agreement(trainer):
+def check_ranks_in_sync(trainer):
     """Raise, at every rank, unless all ranks of a Trainer hold the same configuration, device, step and numbers.
 
     Raises

@@ -17,7 +17,7 @@ class Bucket:
     ----------
     parameters : list of Parameter
         Those that are trained, the same at every rank and in the same order.
-    ranks : Alone or Ranks
+    ranks : SingleProcess or Ranks
     """
 
     def __init__(self, parameters, ranks):

@@ -99,10 +99,10 @@ def resume_newest(trainer, folder):
         If the newest is damaged, and the one before it is used.
     """
     ranks = trainer.ranks
-    path = ranks.from_first(lambda: _resume_here(trainer, folder))
+    path = ranks.bcast_from_root(lambda: _resume_here(trainer, folder))
     if path and ranks.size > 1:
         optimizer, generator = trainer.optimizer, trainer.rng.bit_generator
-        told = ranks.from_first(
+        told = ranks.bcast_from_root(
             lambda: (optimizer.steps, optimizer.updates, generator.state, trainer.history, trainer.kept_threads)
         )
         optimizer.steps, optimizer.updates, generator.state, trainer.history, trainer.kept_threads = told

@@ -7,10 +7,10 @@ import numpy
 
 from minilora.arrays.backend import same_gpu, to_numpy
 from minilora.arrays.threads import one_blas_thread
-from minilora.distributed import ALONE
+from minilora.distributed import SINGLE_PROCESS
 
 
-def evaluate_loss(model, batches, ranks=ALONE):
+def evaluate_loss(model, batches, ranks=SINGLE_PROCESS):
     """The mean loss over all counted tokens of the batches, in nats a token.
 
     Parameters
@@ -18,7 +18,7 @@ def evaluate_loss(model, batches, ranks=ALONE):
     model : GPT
     batches : iterable of LMBatch, ClassificationBatch or MaskedBatch
         On the host. They are shared out among the ranks and their cores.
-    ranks : Alone or Ranks, optional
+    ranks : SingleProcess or Ranks, optional
         The job that this process belongs to; all its ranks call this, with the same batches.
 
     Returns

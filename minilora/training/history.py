@@ -54,7 +54,7 @@ def _numbers(name: str, values: Any) -> list[float]:
     return [float(x) for x in values]
 
 
-def concerns(history):
+def diagnose(history):
     """What in a finished run is a reason to look closer, a sentence each; nothing for most runs.
 
     - The loss rose: its mean over the last tenth of the steps is more than 1.2 times its lowest over any tenth.

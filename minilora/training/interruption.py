@@ -10,7 +10,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def ctrl_c_asks():
+def defer_sigint():
     """A context in which a first Ctrl-C only asks: it is noted, and the step goes on. A second one interrupts.
 
     Where Ctrl-C does nothing, as in a job that a shell runs in the background, it does nothing here.

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy
 from tqdm import tqdm
 
-from minilora.distributed import ALONE
+from minilora.distributed import SINGLE_PROCESS
 from minilora.files import write_json
-from minilora.training.agreement import check_agreement
+from minilora.training.agreement import check_ranks_in_sync
 from minilora.training.bucket import Bucket
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS, save_run
 from minilora.training.divergence import advise_on_divergence, check_validation, check_weights
-from minilora.training.history import History, concerns
-from minilora.training.interruption import Stopped, ctrl_c_asks
-from minilora.training.memory import memory_explained
-from minilora.training.objective import ThreadedObjective
+from minilora.training.history import History, diagnose
+from minilora.training.interruption import Stopped, defer_sigint
+from minilora.training.memory import explain_out_of_memory
+from minilora.training.objective import DataParallel
 from minilora.training.optimizers import AdamW
 from minilora.training.parameter_groups import lora_plus_groups
 from minilora.training.run_folder import lock_run_folder
@@ -49,7 +49,7 @@ class Trainer:
     about : dict, optional
         What else makes the run this run, for JSON, such as the model's shape and the corpus. It is kept with the
         configuration, and a run continues only where both are the same.
-    ranks : Alone or Ranks, optional
+    ranks : SingleProcess or Ranks, optional
         The job that this process belongs to; see `minilora.distributed.join`. All its ranks make the same Trainer, and
         draw the same batches, of which each takes its rows; the first alone writes, and shows progress.
     """
@@ -65,7 +65,7 @@ class Trainer:
         folder=None,
         checkpoint_every=None,
         about=None,
-        ranks=ALONE,
+        ranks=SINGLE_PROCESS,
     ):
         if checkpoint_every is not None and folder is None:
             raise ValueError(f"checkpoint_every was {checkpoint_every}, but folder was None; checkpoints need a folder")
@@ -126,10 +126,10 @@ class Trainer:
             )
 
     def objective(self):
-        """What computes this rank's part of a batch's loss and gradients: a ThreadedObjective."""
+        """What computes this rank's part of a batch's loss and gradients: a DataParallel."""
         threads, rank = self.threads, self.ranks.rank
         share = {"before": sum(threads[:rank]), "total": sum(threads)}
-        return ThreadedObjective(self.model, threads[rank], self.config.accumulation, **share)
+        return DataParallel(self.model, threads[rank], self.config.accumulation, **share)
 
     @property
     def step(self):
@@ -158,19 +158,19 @@ class Trainer:
             If something cannot be written. What was written before is untouched.
         """
         config = self.config
-        progress = progress and self.ranks.rank == 0
-        check_agreement(self)
+        progress = progress and self.ranks.rank == 0 and sys.stderr is not None
+        check_ranks_in_sync(self)
         with self.folder_to_itself():
             if self._writes:
                 write_json(self.folder / "config.json", self.configuration)
             bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
             with bar, self.objective() as objective, advise_on_divergence(config.lr):
                 self._take_all_steps(objective, bar)
-            check_agreement(self)
+            check_ranks_in_sync(self)
             if self._writes:
                 self.check_folder()
                 write_json(self.folder / "history.json", asdict(self.history))
-        for concern in concerns(self.history) if progress else ():
+        for concern in diagnose(self.history) if progress else ():
             tqdm.write(f"{description}: {concern}", file=sys.stderr)
         return self.history
 
@@ -200,7 +200,7 @@ class Trainer:
             self._lock.check()
 
     def _take_all_steps(self, objective, bar):
-        with ctrl_c_asks() if self.checkpoint_every else nullcontext() as asked:
+        with defer_sigint() if self.checkpoint_every else nullcontext() as asked:
             while self.step < self.config.steps:
                 stop = self._take_step(objective, asked)
                 bar.set_postfix(loss=f"{self.history.losses[-1]:.3f}", refresh=False)
@@ -221,7 +221,7 @@ class Trainer:
 
         def backward(model, batch):
             nonlocal stop
-            with memory_explained(self, batch):
+            with explain_out_of_memory(self, batch):
                 loss = objective.loss_and_backward(batch, dropout_rng)
             loss, stop = self.bucket.allreduce(loss, _is_set(asked))
             return loss
@@ -255,8 +255,8 @@ class Trainer:
     def _save_if_due(self, stop):
         if self.checkpoint_every is not None and (stop or self.step % self.checkpoint_every == 0):
             check_weights(self.optimizer.parameters, self.step)
-            check_agreement(self)
-            self.ranks.from_first(self._save)
+            check_ranks_in_sync(self)
+            self.ranks.bcast_from_root(self._save)
 
     def _save(self):
         self.check_folder()

@@ -1,4 +1,4 @@
-"""Memory that does not suffice: the error says how much a step needs, how much there is, and what to reduce."""
+"""Out of memory: the error says how much a step needs, how much there is, and what to reduce."""
 
 import contextlib
 
@@ -11,7 +11,7 @@ class OutOfMemory(RuntimeError):
 
 
 @contextlib.contextmanager
-def memory_explained(trainer, batch):
+def explain_out_of_memory(trainer, batch):
     """A context in which a MemoryError, NumPy's or CuPy's, becomes an OutOfMemory that says more.
 
     Parameters
@@ -27,20 +27,20 @@ def memory_explained(trainer, batch):
 
 
 def _explanation(trainer, batch, error):
-    (N, T), turns = batch.ids.shape, trainer.config.accumulation
-    at_once = -(-N // (turns * trainer.ranks.size))  # rows
+    (N, T), parts = batch.ids.shape, trainer.config.accumulation
+    at_once = -(-N // (parts * trainer.ranks.size))  # rows
     needed = step_estimate(trainer.model, batch_size=at_once, length=T)
     states = [array for state in trainer.optimizer.state for array in state.values()]
     needed = needed._replace(optimizer=sum(array.nbytes for array in states))
-    parts = ", ".join(f"{name} {_megabytes(size)}" for name, size in needed._asdict().items())
+    sizes = ", ".join(f"{name} {_megabytes(size)}" for name, size in needed._asdict().items())
     shared = f", shared by {trainer.ranks.size} ranks," if trainer.ranks.size > 1 else ""
     there = gpu_memory() if trainer.device == "gpu" else None
     return (
         f"step {trainer.step + 1} does not fit into memory ({str(error).rstrip('.') or 'it is full'}). "
-        f"By formula, a step of {N} x {T} tokens in {turns} turn{'s' * (turns > 1)}{shared} needs about "
-        f"{_megabytes(needed.total)} MB ({parts})"
+        f"By formula, a step of {N} x {T} tokens in {parts} micro-batch{'es' * (parts > 1)}{shared} needs about "
+        f"{_megabytes(needed.total)} MB ({sizes})"
         + (f"; the GPU has {_megabytes(there['size'])} MB, {_megabytes(there['free'])} of them free" if there else "")
-        + ". Less is needed with a smaller batch, shorter texts, a higher accumulation (more turns for a batch), "
+        + ". Less is needed with a smaller batch, shorter texts, a higher accumulation (more micro-batches), "
         "or a method that trains less than all weights"
     )
 

@@ -1,4 +1,4 @@
-"""The loss of a batch and its gradients, computed in parts: on several threads, or one after the other.
+"""The loss of a batch and its gradients, computed in parts: on several threads, and in micro-batches.
 
 The objective (the paper's equation 2) is the mean over all counted tokens of -log p(token | what came before). A batch
 that is cut into parts gives the same: part i has the mean over its own M_i tokens, and enters with the weight M_i / M.
@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 from minilora.arrays.backend import same_gpu
-from minilora.arrays.threads import keep_freed_memory, one_blas_thread
+from minilora.arrays.threads import one_blas_thread, retain_freed_memory
+from minilora.methods import adapter_dropout
 
 
 def loss_and_backward(model, batch, weight=1.0, rng=None):
@@ -22,14 +23,15 @@ def loss_and_backward(model, batch, weight=1.0, rng=None):
         What the model's loss takes.
     weight : float
     rng : numpy.random.Generator, optional
-        For dropout.
+        For the dropout of adapters.
 
     Returns
     -------
     loss : array scalar
         The mean over the counted tokens, in nats, not multiplied by the weight.
     """
-    loss, cache = model.loss(batch, rng=rng)
+    with adapter_dropout(model, rng):
+        loss, cache = model.loss(batch)
     model.backward_loss(weight, cache)
     return loss
 
@@ -41,13 +43,13 @@ def split_batch(batch, parts):
     return [type(batch)(*(array[i:j] for array in batch)) for i, j in pairwise(cuts) if i < j]
 
 
-class ThreadedObjective:
-    """The same, with the rows of a batch shared out among threads, and in `accumulation` turns.
+class DataParallel:
+    """`loss_and_backward` with the rows of a batch shared out among threads, in `accumulation` micro-batches.
 
     Each thread runs the plain forward and backward on a replica: the model's own arrays, gradients of its own. NumPy
-    and BLAS let go of Python's lock while they compute, so every core has work in elementwise passes too, which NumPy
-    alone runs on one. It is data-parallel training in small: at the end, only the gradients of what is trained are
-    added up, always in the same order, so that a run repeats to the bit.
+    and BLAS release the GIL while they compute, so every core has work in elementwise passes too, which NumPy alone
+    runs on one. This is data parallelism in miniature: at the end, only the gradients of what is trained are added up,
+    always in the same order, so that a run repeats to the bit.
 
     Use it as a context manager; inside, BLAS itself runs on one thread.
 
@@ -56,17 +58,17 @@ class ThreadedObjective:
     model : GPT
     threads : int
     accumulation : int
-        In how many turns a batch is computed; each turn needs that much less memory for activations.
+        Micro-batches per step (gradient accumulation); each needs that much less memory for activations.
     before, total : int, optional
-        Of several processes that share each turn, all their threads, `total`, stand in a row, and `before` of them come
-        before those of this process. It computes what its own threads would in one process with them all, with the same
-        dropout; the sum over all processes is the loss, and the gradient, of the batch.
+        With several processes: all their threads are numbered 0 to total - 1, and this process owns `threads` of them,
+        from `before` onward. It computes what these would in one process with them all, with the same dropout; the
+        sum over all processes is the loss, and the gradient, of the batch.
     """
 
     def __init__(self, model, threads=1, accumulation=1, *, before=0, total=None):
         for name, value in (("threads", threads), ("accumulation", accumulation)):
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} was {value!r}; it may be an integer of at least 1")
+                raise ValueError(f"{name} was {value!r}; it must be an integer of at least 1")
         self.model = model
         self.threads = threads
         self.accumulation = accumulation
@@ -77,7 +79,7 @@ class ThreadedObjective:
         self.replicas = [self.model, *(self.model.replica() for _ in range(self.threads - 1))]
         trained = [replica.trainable_parameters() for replica in self.replicas]
         self._copies = list(zip(*trained, strict=True))  # of each trained parameter: the model's, and the replicas'
-        keep_freed_memory()
+        retain_freed_memory()
         self._stack = ExitStack()
         self._stack.enter_context(one_blas_thread())
         self.pool = self._stack.enter_context(ThreadPoolExecutor(max(self.threads - 1, 1), initializer=same_gpu()))
@@ -95,8 +97,8 @@ class ThreadedObjective:
             replica.zero_grad()  # of a batch that ended in an error
         count = max(batch.n_targets, 1)
         loss = 0.0
-        for turn in split_batch(batch, self.accumulation):
-            shards = split_batch(turn, self.total)
+        for micro_batch in split_batch(batch, self.accumulation):
+            shards = split_batch(micro_batch, self.total)
             rngs = rng.spawn(len(shards)) if rng is not None else [None] * len(shards)
             own = slice(*(len(shards) * threads // self.total for threads in (self.before, self.before + self.threads)))
             weights = [shard.n_targets / count for shard in shards[own]]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from minilora.layers import LoRAFactors, LoRALinear
+from minilora.methods.lora import factors_of
 from minilora.parameter import Module, Parameter
 
 
@@ -50,10 +50,7 @@ def lora_plus_groups(model: Module, ratio: float) -> list[ParameterGroup]:
     list of ParameterGroup
         All that is trainable in the model but the B's, and the B's. For an optimizer.
     """
-    modules = [model, *(module for _, module in model.named_modules())]
-    factors = [module for module in modules if isinstance(module, LoRAFactors)]
-    factors += [f for module in modules if isinstance(module, LoRALinear) for f in module.adapters.values()]
-    of_B = {id(f.B) for f in factors}
+    of_B = {id(factors.B) for factors in factors_of(model)}
     trainable = model.trainable_parameters()
     return [
         ParameterGroup([p for p in trainable if id(p) not in of_B]),

@@ -21,7 +21,7 @@ def schedule_factor(step, *, total, warmup=0, kind="linear", floor=0.0):
     factor : float, from 0 to 1
     """
     if kind not in SCHEDULES:
-        raise ValueError(f"kind was {kind!r}; it may be one of {', '.join(map(repr, SCHEDULES))}")
+        raise ValueError(f"kind was {kind!r}; it must be one of {', '.join(map(repr, SCHEDULES))}")
     if step < warmup:
         return (step + 1) / warmup
     if kind == "constant":

@@ -15,19 +15,19 @@ class TrainConfig:
     lr : float
         The highest learning rate.
     lr_ratio_B : float
-        LoRA+: the learning rate of the matrices B, relative to `lr`.
+        LoRA+: the learning rate of the matrices B, relative to `lr`; see `lora_plus_groups`.
     weight_decay : float
     betas : pair of float
     warmup : float
-        The part of the steps in which the learning rate rises; 0.06 is the paper's for RoBERTa.
+        The fraction of steps spent warming up; 0.06 is the paper's for RoBERTa.
     schedule : {"linear", "cosine", "constant"}
     max_norm : float
         The gradients' joint norm is clipped to this.
     accumulation : int
-        In how many turns a batch is computed.
+        Micro-batches per step (gradient accumulation).
     threads : int, optional
         Among how many threads a batch is shared out; if not given, as many as there are cores on a CPU, one on a GPU.
-        Of several ranks, each has so many; if not given, those on one machine share its cores.
+        Threads per rank; by default the ranks on a machine share its cores.
     eval_every : int
         Validate every so many steps, and at the end.
     seed : int
@@ -49,17 +49,17 @@ class TrainConfig:
 
     def __post_init__(self):
         if not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ValueError(f"betas was {self.betas!r}; each may be 0 <= beta < 1")
+            raise ValueError(f"betas was {self.betas!r}; each must be 0 <= beta < 1")
         for name in ("steps", "batch_size", "accumulation", "eval_every"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name} was {getattr(self, name)!r}; it may be an integer of at least 1")
+                raise ValueError(f"{name} was {getattr(self, name)!r}; it must be an integer of at least 1")
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
-            raise ValueError(f"threads was {self.threads!r}; it may be an integer of at least 1, or None")
+            raise ValueError(f"threads was {self.threads!r}; it must be an integer of at least 1, or None")
         if not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed was {self.seed!r}; it may be an integer of at least 0")
+            raise ValueError(f"seed was {self.seed!r}; it must be an integer of at least 0")
         if not self.max_norm > 0.0:
-            raise ValueError(f"max_norm was {self.max_norm!r}; it may be a number above 0 (math.inf does not clip)")
+            raise ValueError(f"max_norm was {self.max_norm!r}; it must be a number above 0 (math.inf does not clip)")
         if not 0.0 <= self.warmup <= 1.0:
-            raise ValueError(f"warmup was {self.warmup!r}; it is a part of the steps, from 0 to 1")
+            raise ValueError(f"warmup was {self.warmup!r}; it must be a fraction of the steps, from 0 to 1")
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule was {self.schedule!r}; it may be one of {', '.join(map(repr, SCHEDULES))}")
+            raise ValueError(f"schedule was {self.schedule!r}; it must be one of {', '.join(map(repr, SCHEDULES))}")

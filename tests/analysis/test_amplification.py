@@ -138,9 +138,9 @@ def test_a_weight_on_a_device_comes_to_the_host():
     ("W", "delta_W", "r", "message"),
     [
         (W, gaussian(I, O), None, r"W had shape \(14, 9\) and delta_W \(9, 14\); they must be the same"),
-        (W, DELTA_W, 4, "r was 4; it may be an integer from 1 to 3, the rank of delta_W"),
-        (W, FACTORS, 0, "r was 0; it may be an integer from 1 to 3"),
-        (W, np.zeros((O, I)), None, "r was 0; .* the rank of delta_W"),
+        (W, DELTA_W, 4, "r was 4; it must be an integer from 1 to 3, the rank of delta_W"),
+        (W, FACTORS, 0, "r was 0; it must be an integer from 1 to 3"),
+        (W, np.zeros((O, I)), None, "delta_W was zero, as it is while B is; it must have a direction"),
         (W, FACTORS._replace(A=np.full((R, I), np.nan)), None, "A holds NaN"),
         (np.where(W == W[2, 2], np.inf, W), FACTORS, None, "W holds NaN or infinite values"),
         (W[0], FACTORS, None, r"W had shape \(9,\)"),
@@ -158,3 +158,25 @@ def test_directions_of_other_shapes_are_refused():
         projection_norm(W, gaussian(9, 2), gaussian(2, 9))
     with pytest.raises(ValueError, match="r was 10; it may be an integer from 1 to 9"):
         random_projection_norm(O, I, 10)
+
+
+# ---- the rank of what was computed in float32
+
+
+def float32_layer():
+    """W, B and A in float32, delta_W = B A multiplied out in float32: of rank 3 but for its rounding."""
+    W, B, A = (gaussian(*shape, seed=seed).astype("float32") for seed, shape in enumerate(((60, 50), (60, 3), (3, 50))))
+    return W, Factors(B, A, 1.0), B @ A
+
+
+def test_a_delta_of_float32_has_the_rank_of_its_factors():
+    W, factors, delta_W = float32_layer()
+    assert amplification_factor(W, delta_W) == pytest.approx(amplification_factor(W, factors), rel=1e-4)
+    assert amplification_table(W, delta_W, rng=np.random.default_rng(0)).r == 3
+    assert weight_similarity(W, delta_W, 5, rng=np.random.default_rng(0)).shape == (5, 3)
+
+
+def test_a_delta_of_float64_keeps_a_direction_that_float32_would_take_for_rounding():
+    U, V = np.linalg.qr(gaussian(60, 2))[0], np.linalg.qr(gaussian(50, 2))[0]
+    delta_W = (U * [1.0, 1e-8]) @ V.T
+    assert amplification_table(gaussian(60, 50), delta_W, rng=np.random.default_rng(0)).r == 2

@@ -230,3 +230,10 @@ def test_factors_that_do_not_fit_are_refused():
         factored_svd(gaussian(6, 2), gaussian(3, 5))
     with pytest.raises(ValueError, match="B holds NaN"):
         factored_svd(with_entry(np.nan).T, gaussian(2, 5))
+
+
+def test_rows_that_are_the_same_but_for_float32s_rounding_are_refused():
+    rows = np.random.default_rng(0).standard_normal((2, 50)).astype("float32")
+    A = np.concatenate((rows, (rows[:1] + rows[1:]) / np.float32(3)))  # of rank 2
+    with pytest.raises(ValueError, match="A1 had 3 rows but rank 2"):
+        subspace_similarity(A, A)

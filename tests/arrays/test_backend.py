@@ -1,25 +1,20 @@
-import math
 import sys
 import types
 
 import numpy as np
 import pytest
 
-from device_array import device_xp, to_fake_device, to_host
+from device_array import device_xp, to_fake_device
 from minilora.arrays import backend
 from minilora.arrays.backend import (
     choose_device,
-    constant_vector,
-    erf,
     get_xp,
     gpu_memory,
     on_gpu,
     on_host,
-    scatter_add,
     tf32,
     to_device,
     to_numpy,
-    vecdot,
 )
 
 HOST = np.ones(3)
@@ -114,56 +109,6 @@ def test_to_the_host_and_the_same_values():
     assert np.array_equal(back, HOST)
 
 
-# ---- what NumPy has not, or not fast
-
-
-@pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-14), ("float32", 5e-7)])
-def test_erf_agrees_with_the_standard_library(dtype, bound):
-    x = np.concatenate([np.linspace(-7.0, 7.0, 2801), [0.0, 1e-300, -1e-9, 30.0, -1e4]]).astype(dtype)
-    y = erf(x)
-    assert y.dtype == dtype
-    assert np.abs(y - [math.erf(v) for v in x.tolist()]).max() <= bound
-
-
-def test_erf_at_infinity():
-    assert erf(np.array([-math.inf, math.inf])).tolist() == [-1.0, 1.0]
-
-
-def test_erf_is_odd():
-    x = np.linspace(0.0, 7.0, 100)
-    assert np.array_equal(erf(-x), -erf(x))
-
-
-IDS = {"repeated": [2, 0, 2, 2, 4], "sorted": [0, 1, 2], "one": [3], "all the same": [1, 1, 1, 1], "none": []}
-
-
-@pytest.mark.parametrize("ids", IDS.values(), ids=IDS.keys())
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_scatter_add_is_add_at(ids, dtype):
-    rng = np.random.default_rng(0)
-    ids = np.array(ids, dtype="int64")
-    target, updates = rng.standard_normal((5, 3)).astype(dtype), rng.standard_normal((len(ids), 3)).astype(dtype)
-    expected = target.copy()
-    np.add.at(expected, ids, updates)
-    before = ids.tobytes(), updates.tobytes()
-    scatter_add(target, ids, updates)
-    assert np.allclose(target, expected, rtol=0, atol=1e-6 if dtype == "float32" else 1e-15)
-    assert (ids.tobytes(), updates.tobytes()) == before
-
-
-def test_on_a_device_the_results_are_those_of_the_host():
-    x, ids, updates = np.linspace(-3.0, 3.0, 9), np.array([1, 1, 0]), np.arange(6.0).reshape(3, 2)
-    assert np.allclose(to_numpy(erf(to_fake_device(x))), erf(x), rtol=0, atol=1e-15)
-    target = to_fake_device(np.zeros((2, 2)))
-    scatter_add(target, to_fake_device(ids), to_fake_device(updates))
-    assert to_numpy(target).tolist() == [[4.0, 5.0], [2.0, 4.0]]
-
-
-def test_scatter_add_refuses_mixed_devices_by_name():
-    with pytest.raises(ValueError, match="ids lives in numpy, but target lives in device_xp"):
-        scatter_add(to_fake_device(np.zeros((2, 3))), np.array([1]), np.ones((1, 3)))
-
-
 # ---- what only a GPU has
 
 
@@ -200,26 +145,3 @@ def test_products_are_tf32_inside_the_context_only_also_after_an_error(monkeypat
         assert cublas.chosen == (7, 3)
         raise KeyError
     assert cublas.chosen == (1, 0)
-
-
-# ---- what is faster
-
-
-def test_vecdot_is_a_sum_of_products_on_host_and_device():
-    a, b = np.random.default_rng(0).standard_normal((2, 3, 4))
-    assert np.allclose(vecdot(a, b), (a * b).sum(axis=-1))
-    assert np.allclose(to_host(vecdot(to_fake_device(a), to_fake_device(b))), (a * b).sum(axis=-1))
-
-
-def test_vecdot_conjugates_nothing():
-    """The complex step needs a function that stays the same formula for complex numbers."""
-    assert vecdot(np.array([1.0 + 2.0j]), np.array([1.0j])) == 1.0j - 2.0
-
-
-def test_a_constant_vector_of_the_host_is_one_array_that_nobody_can_write():
-    vector = constant_vector(np, 3, 0.5, np.dtype("float32"))
-    assert vector is constant_vector(np, 3, 0.5, np.dtype("float32")) and vector.dtype == np.float32
-    assert vector.tolist() == [0.5] * 3
-    with pytest.raises(ValueError, match="read-only"):
-        vector[0] = 1.0
-    assert to_host(constant_vector(device_xp, 2, 1.0, np.dtype("float64"))).tolist() == [1.0, 1.0]

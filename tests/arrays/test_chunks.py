@@ -8,7 +8,7 @@ import pytest
 from device_array import device_xp, to_fake_device, to_host
 from minilora.arrays import chunks
 from minilora.arrays.chunks import elementwise, l2_chunks, row_chunks
-from minilora.ops import gelu_exact_forward, gelu_tanh_forward
+from minilora.ops.fast import gelu_exact_forward, gelu_tanh_forward
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 100])

@@ -13,7 +13,7 @@ from methods.tiny import rng
 from minilora import GPT, GPTConfig, LoRAConfig, apply_lora
 from minilora.arrays import kernels
 from minilora.arrays.kernels import fused
-from minilora.ops import gelu, linear_cross_entropy, linear_cross_entropy_forward, softmax
+from minilora.ops.fast import gelu, linear_cross_entropy, linear_cross_entropy_forward, softmax
 from minilora.training import AdamW, loss_and_backward
 from ops.cases import CASES, float32_case
 from test_device_discipline import BATCH, arrays, device_model, gradients, host_model, on_device
@@ -95,7 +95,7 @@ MUTANTS = [
     ("softmax", "x[v] - largest", "x[v]"),
     ("softmax", "fmax(sum, TINY)", "sum"),
     ("softmax, backward", "dprobs[v] - sum", "dprobs[v]"),
-    ("layernorm", "(x[c] - mean) * (x[c] - mean)", "x[c] * x[c]"),
+    ("layernorm", "(x[c] - rounded - rest) * (x[c] - rounded - rest)", "x[c] * x[c]"),
     ("layernorm", "var + eps", "var"),
     ("layernorm", " + bias[c]", ""),
     ("layernorm, backward", " - xhat[c] * mean_dxhat_xhat", ""),
@@ -104,7 +104,7 @@ MUTANTS = [
     ("attention, causal", "j <= J - I + i", "j <= i"),
     ("attention, causal, padding", "row / I / H", "row / I"),
     ("attention, causal, padding", "row / I / H", "row % H"),
-    ("attention, padding", "key_mask[n * J + j]", "key_mask[j]"),
+    ("attention, padding", "padding_mask[n * J + j]", "padding_mask[j]"),
     ("attention, backward", "dprobs[j] - D", "dprobs[j] + D"),
     ("cross-entropy", "(z_target - largest)", "z_target"),
     ("cross-entropy", "(v == target)", "(v == row)"),
@@ -296,12 +296,12 @@ def test_a_training_step_agrees_and_never_waits(everything, emulator):
         if not name.endswith("k_proj.base.bias"):  # its gradient is zero but for rounding, of which Adam makes a step
             assert np.allclose(to_host(device[name]), array, rtol=1e-4, atol=1e-6), name
     assert {name.removesuffix("_float") for name in emulator.launched} == {
-        "ops_layernorm_normalise",
-        "ops_layernorm_dx",
-        "ops_attention_softmax_of_seen",
-        "ops_attention_dscores",
-        "ops_gelu_gelu_tanh",
-        "ops_linear_cross_entropy_losses_and_dlogits",
+        "ops_fast_layernorm_normalise",
+        "ops_fast_layernorm_dx",
+        "ops_fast_attention_softmax_of_seen",
+        "ops_fast_attention_dscores",
+        "ops_fast_gelu_gelu_tanh",
+        "ops_fast_linear_cross_entropy_losses_and_dlogits",
         "training_optimizers_adamw",
     }
 
@@ -331,7 +331,7 @@ def test_a_step_has_less_than_half_the_launches_that_it_has_without_kernels(comp
 
     plain, fused = launches(False), launches(True)
     assert fused < plain / 2
-    assert fused < 4 * 75, "launches a step of 4 blocks"
+    assert fused < 4 * 77, "launches a step of 4 blocks"
 
 
 # ---- the CUDA compiler

@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from minilora.arrays import threads
-from minilora.arrays.threads import cores, keep_freed_memory, one_blas_thread
+from minilora.arrays.threads import cores, one_blas_thread, retain_freed_memory
 
 
 def test_there_is_a_core():
@@ -33,8 +33,8 @@ def test_blas_gets_its_threads_back_when_contexts_of_several_threads_overlap():
 def test_memory_that_is_kept_is_used_again():
     code = """
 import resource, numpy
-from minilora.arrays.threads import keep_freed_memory
-keep_freed_memory()
+from minilora.arrays.threads import retain_freed_memory
+retain_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     numpy.ones(4_000_000)
@@ -49,4 +49,4 @@ print(first, faults())
 
 def test_where_there_is_no_mallopt_nothing_is_done(monkeypatch):
     monkeypatch.setattr(threads.ctypes, "CDLL", lambda name: types.SimpleNamespace())
-    keep_freed_memory.__wrapped__()
+    retain_freed_memory.__wrapped__()

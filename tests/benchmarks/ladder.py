@@ -25,9 +25,10 @@ from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.layers import Linear, activation, layernorm
 from minilora.layers import linear as linear_layer
-from minilora.ops import attention, linear, lora_linear, softmax
+from minilora.methods import adapter_dropout
 from minilora.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from minilora.ops.layernorm import LayerNormCache
+from minilora.ops.fast import attention, linear, lora_linear, softmax
+from minilora.ops.fast.layernorm import LayerNormCache
 from minilora.training import evaluation, objective
 
 # ---- each function below undoes one optimisation
@@ -46,7 +47,7 @@ def every_gradient():
 
 def every_input():
     """Every layer keeps its input."""
-    Linear.forward = lambda self, x, rng=None: linear_layer.linear_forward(x, self.W.data, self.bias.data)
+    Linear.forward = lambda self, x: linear_layer.linear_forward(x, self.W.data, self.bias.data)
 
 
 def plain_gelu():
@@ -90,7 +91,8 @@ def logits_of_all():
     """The head and the cross-entropy one after the other."""
 
     def loss_and_backward(model, batch, weight=1.0, rng=None):
-        logits, cache = model.forward(batch.ids, rng)
+        with adapter_dropout(model, rng):
+            logits, cache = model.forward(batch.ids)
         loss, loss_cache = cross_entropy_forward(logits, batch.targets, batch.loss_mask)
         model.backward(cross_entropy_backward(weight, loss_cache), cache)
         return loss
@@ -130,7 +132,7 @@ def no_tiles():
 
 def new_memory():
     """Freed memory goes back to the system."""
-    objective.keep_freed_memory = lambda: None
+    objective.retain_freed_memory = lambda: None
 
 
 def one_thread():

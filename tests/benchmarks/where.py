@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FunctionType
 
-from minilora.arrays.threads import keep_freed_memory, one_blas_thread
+from minilora.arrays.threads import one_blas_thread, retain_freed_memory
 from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.bench.worker import Worker
 from minilora.experiments.record import provenance
@@ -78,7 +78,7 @@ def main():
     options = parser.parse_args()
     seconds = Counter()
     watch(seconds)
-    keep_freed_memory()
+    retain_freed_memory()
     with one_blas_thread():
         results = {shape: measure(shape, options.steps, seconds) for shape in options.shapes.split(",")}
     command = f"python tests/benchmarks/where.py --out {options.out}"

@@ -56,7 +56,7 @@ def test_window_batch_takes_exactly_length_plus_one_tokens():
 @pytest.mark.parametrize("n_tokens", [1, 4, 5, 6, 20, 21, 57])
 def test_windows_score_every_token_once(n_tokens):
     tokens = np.arange(n_tokens) + 1
-    batches = list(windows(tokens, length=5, batch_size=3))
+    batches = list(windows(tokens, length=5, batch_size=3, end_of_text=EOT))
     for batch in batches:
         check_types(batch)
         assert batch.ids.shape[0] <= 3 and batch.ids.shape[1] == 5
@@ -70,7 +70,7 @@ def test_windows_score_every_token_once(n_tokens):
 
 def test_windows_refuse_nothing():
     with pytest.raises(ValueError, match="tokens is empty"):
-        next(windows(np.array([], dtype=np.int64), length=5, batch_size=3))
+        next(windows(np.array([], dtype=np.int64), length=5, batch_size=3, end_of_text=EOT))
 
 
 def test_encode_example():
@@ -107,4 +107,4 @@ def test_sizes_are_checked():
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         window_batch(tokens, rng(), batch_size=0, length=3)
     with pytest.raises(ValueError, match="length must be at least 1, not -1"):
-        next(windows(tokens, length=-1, batch_size=2))
+        next(windows(tokens, length=-1, batch_size=2, end_of_text=EOT))

@@ -214,6 +214,6 @@ def test_tasks_of_classes_by_name():
 
 @pytest.mark.parametrize("name", ["glue", "notes.txt", ""])
 def test_an_unknown_task_lists_the_known_ones(name):
-    message = f"the task was '{name}'; it may be {', '.join(CLASSIFICATION_TASKS)}, or a .csv or .jsonl file"
+    message = f"the task was '{name}'; it must be {', '.join(CLASSIFICATION_TASKS)}, or a .csv or .jsonl file"
     with pytest.raises(ValueError, match=message):
         load_classification_task(name, length=64)

@@ -40,7 +40,7 @@ def test_every_byte_has_its_own_token():
 
 
 def test_decode_writes_special_tokens_out_and_leaves_padding_away():
-    ids, _ = pad_rows([tokenizer.encode("naïve", "東京"), tokenizer.encode("x")])
+    ids, _ = pad_rows([tokenizer.encode("naïve", "東京"), tokenizer.encode("x")], tokenizer.pad)
     ids[0, 2] = MASK
     assert tokenizer.decode(ids[0]) == "<s>n<mask>ïve</s></s>東京</s>"
     assert tokenizer.decode(ids[1]) == "<s>x</s>"
@@ -53,7 +53,7 @@ def test_decode_replaces_what_is_not_utf8():
 
 @pytest.mark.parametrize("ids", [[-1, 5], [5, 260]])
 def test_decode_names_the_range(ids):
-    with pytest.raises(ValueError, match=f"ids ran from {ids[0]} to {ids[1]}; each may be from 0 to 259"):
+    with pytest.raises(ValueError, match=f"ids ran from {ids[0]} to {ids[1]}; each must be from 0 to 259"):
         tokenizer.decode(ids)
 
 
@@ -73,9 +73,9 @@ def test_encode_refuses_what_is_no_text():
 
 
 def test_padding_and_its_mask():
-    ids, mask = pad_rows([np.array([7, 8]), np.array([9]), np.array([4, 5, 6])])
+    ids, mask = pad_rows([np.array([7, 8]), np.array([9]), np.array([4, 5, 6])], 1)
     assert ids.dtype == np.int64 and mask.dtype == bool
     assert ids.tolist() == [[7, 8, PAD], [9, PAD, PAD], [4, 5, 6]]
     assert mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
     with pytest.raises(ValueError, match="rows is empty"):
-        pad_rows([])
+        pad_rows([], 1)

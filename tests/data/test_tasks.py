@@ -183,6 +183,6 @@ def test_a_file_must_fill_all_splits(tmp_path, n, length):
 
 @pytest.mark.parametrize("name", ["mini_e2e", "notes.md", "", "folder"])
 def test_an_unknown_task_lists_the_known_ones(name):
-    message = f"the task was '{name}'; it may be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file"
+    message = f"the task was '{name}'; it must be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file"
     with pytest.raises(ValueError, match=message):
         load_task(name, length=64)

@@ -15,7 +15,7 @@ def test_decode_inverts_encode(text):
 
 
 def test_decode_stops_at_the_first_eot():
-    assert EOT == tokenizer.EOT == 0
+    assert EOT == tokenizer.end_of_text == 0
     assert tokenizer.decode([104, 105, EOT, 33, EOT]) == "hi"
     assert tokenizer.decode([EOT]) == ""
 

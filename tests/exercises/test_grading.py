@@ -65,6 +65,7 @@ def graded(tmp_path_factory):
         "endless": {"linear_backward": "while True: pass", "parameter_counting": "exit()"},
         "damaged": right,
         "zoe": right,
+        **{student: right for student in ODD},
     }
     for student, answers in students.items():
         submitted = folder / "submitted" / student / course.ASSIGNMENT
@@ -76,8 +77,74 @@ def graded(tmp_path_factory):
     (shadow.parent / "__init__.py").write_text("")
     (shadow / "__init__.py").write_text("def marks(*arguments, **options): return 2.0")
     (folder / "submitted" / "damaged" / course.ASSIGNMENT / NOTEBOOKS["linear_backward"]).write_text("{")
+    for student, change in ODD.items():
+        path = folder / "submitted" / student / course.ASSIGNMENT / NOTEBOOKS["linear_backward"]
+        path.write_bytes(change(json.loads(path.read_text())))
     grading_of_all = course.nbgrader(folder, "autograde", course.ASSIGNMENT)
     return folder, grading_of_all
+
+
+def cells_changed(change):
+    """A submission whose list of cells is change(cells, index of the answer, index of the marks)."""
+
+    def changed(notebook):
+        about = [cell["metadata"].get("nbgrader", {}) for cell in notebook["cells"]]
+        answer = next(i for i, cell in enumerate(about) if cell.get("solution"))
+        marks = next(i for i, cell in enumerate(about) if cell.get("grade"))
+        notebook["cells"] = change(notebook["cells"], answer, marks)
+        return json.dumps(notebook).encode()
+
+    return changed
+
+
+def with_answer(cells, i, change):
+    return [dict(cell, source=change("".join(cell["source"]))) if k == i else cell for k, cell in enumerate(cells)]
+
+
+def without_import(source):
+    return source.replace("import numpy as np\n", "")
+
+
+USING_NUMPY = "    dx = np.matmul(dy, W)"
+
+
+def in_another_cell(cells, answer, marks):
+    own = dict(new_code_cell("".join(cells[answer]["source"])))
+    blank = 'def linear_backward(dy, cache):\n    raise NotImplementedError("exercise 1, linear_backward")'
+    return [*with_answer(cells, answer, lambda source: blank), own]
+
+
+ODD = {  # what a student did to the first notebook
+    "copied": cells_changed(lambda cells, answer, marks: [*cells, cells[marks], cells[marks]]),
+    "deleted": cells_changed(lambda cells, answer, marks: [c for i, c in enumerate(cells) if i != marks]),
+    "markdown": cells_changed(
+        lambda cells, answer, marks: [
+            *cells[:marks],
+            {"cell_type": "markdown", "metadata": cells[marks]["metadata"], "source": "x"},
+        ]
+    ),
+    "timed": cells_changed(lambda cells, answer, marks: with_answer(cells, answer, lambda s: "%%time\n" + s)),
+    "magics": cells_changed(
+        lambda cells, answer, marks: with_answer(cells, answer, lambda s: "%matplotlib inline\n!pip list\n" + s)
+    ),
+    "apart": cells_changed(
+        lambda cells, answer, marks: [
+            dict(new_code_cell("import numpy as np\nfrom minilora.exercises import check")),
+            *with_answer(cells, answer, lambda s: without_import(s).replace("    dx = dy @ W", USING_NUMPY)),
+        ]
+    ),
+    "elsewhere": cells_changed(in_another_cell),
+    "no_cell": cells_changed(lambda cells, answer, marks: [c for i, c in enumerate(cells) if i != answer]),
+    "list": lambda notebook: b"[1, 2]",
+    "numbers": lambda notebook: b'{"cells": [1, {"cell_type": "code", "source": 3, "metadata": {}}]}',
+    "deep": lambda notebook: b"[" * 100_000,
+    "utf16": lambda notebook: json.dumps(notebook).encode("utf-16"),
+    "latin1": lambda notebook: (
+        json.dumps(notebook, ensure_ascii=False).replace("import", "# é\\nimport", 1).encode("latin-1")
+    ),
+    "empty": lambda notebook: b"",
+}
+FULL = ("copied", "deleted", "markdown", "timed", "magics", "apart")  # these get the marks due
 
 
 def edit(path, name, source, tests_too):
@@ -124,7 +191,7 @@ def test_the_release_holds_no_solution_and_no_hidden_test(graded):
 @pytest.mark.slow
 def test_right_half_right_and_hostile_submissions_get_full_partial_and_no_marks(graded):
     scores = scores_of(graded[0])
-    assert {key: score for key, score in scores.items() if key[0] != "damaged"} == {
+    assert {key: score for key, score in scores.items() if key[0] in ("half", "hostile", "endless", "zoe")} == {
         ("half", "01_linear_backward"): pytest.approx(1.33),
         ("half", "03_parameter_counting"): 0.0,
         ("hostile", "01_linear_backward"): 0.0,
@@ -148,10 +215,64 @@ def test_each_is_told_why(graded):
 
 
 @pytest.mark.slow
-def test_a_damaged_notebook_is_reported_and_grading_goes_on(graded):
+def test_one_damaged_or_odd_notebook_costs_its_own_marks_alone(graded):
     folder, grading_of_all = graded
-    assert grading_of_all.returncode != 0 and "damaged" in grading_of_all.stderr
-    assert not (folder / "autograded" / "damaged").exists()
+    assert grading_of_all.returncode == 0, grading_of_all.stderr
+    scores = scores_of(folder)
+    for student in ("damaged", *ODD):
+        assert scores[student, "03_parameter_counting"] == 2.0, student
+        assert scores[student, "01_linear_backward"] == (2.0 if student in FULL else 0.0), student
+
+
+@pytest.mark.slow
+def test_who_gets_no_marks_is_told_why(graded):
+    folder, grading_of_all = graded
+    why = {
+        "damaged": "is no notebook, or it is damaged",
+        "list": "is no notebook, or it is damaged",
+        "numbers": "is no notebook, or it is damaged",
+        "deep": "is no notebook, or it is damaged",
+        "empty": "is no notebook, or it is damaged",
+        "utf16": "01_linear_backward.ipynb must be UTF-8",
+        "latin1": "01_linear_backward.ipynb must be UTF-8",
+        "no_cell": "has no cell for the answer any more",
+        "elsewhere": "Another cell defines the function that is asked for",
+    }
+    assert set(why) == {"damaged", *ODD} - set(FULL)
+    for student, reason in why.items():
+        assert reason in told_in(folder, student, "linear_backward"), student
+    assert "submitted/utf16/lora/01_linear_backward.ipynb" in grading_of_all.stderr.replace("\\", "/")
+    assert "Imports of other cells were put above the answer" in told_in(folder, "apart", "linear_backward")
+
+
+def told_in(folder, student, name):
+    path = folder / "autograded" / student / course.ASSIGNMENT / NOTEBOOKS[name]
+    return "\n".join(
+        "".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "markdown"
+    )
+
+
+@pytest.mark.slow
+def test_a_course_can_be_built_again_after_grading(graded, capsys, monkeypatch):
+    folder, _ = graded
+    before = {path.name: path.read_text() for path in (folder / "release" / course.ASSIGNMENT).iterdir()}
+    monkeypatch.setattr("sys.argv", ["course", str(folder), "1", "2", "9"])
+    course.main()
+    assert {path.name for path in (folder / "release" / course.ASSIGNMENT).iterdir()} == set(before)
+    said = capsys.readouterr().out
+    assert "Something was handed in already, so the exercises stay 1 3." in said and "OTHER_FOLDER 1 2 9" in said
+    assert scores_of(folder)["zoe", "01_linear_backward"] == 2.0
+
+
+@pytest.mark.slow
+def test_a_release_that_fails_leaves_the_one_before(graded, monkeypatch):
+    folder, _ = graded
+    before = {path.name for step in ("release", "source") for path in (folder / step / course.ASSIGNMENT).iterdir()}
+    monkeypatch.setattr(course, "handed_in", lambda folder: [])  # as if the gradebook could not be asked
+    with pytest.raises(RuntimeError, match="nbgrader could not make the release"):
+        course.build(folder, ["2"])
+    after = {path.name for step in ("release", "source") for path in (folder / step / course.ASSIGNMENT).iterdir()}
+    assert after == before
 
 
 @pytest.mark.slow

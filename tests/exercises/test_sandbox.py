@@ -96,6 +96,17 @@ WAYS_ROUND = {
     "other builtins for the guard": f"import builtins\nbuiltins.any = builtins.len = lambda *a: True\n{READING}",
     "a path that lies": "class Path(str):\n    def startswith(self, *a): return True\n    split = lambda *a: []\n"
     f"open(Path({str(SOURCE)!r}))",
+    "a path equal to all": "class Path(str):\n    __eq__ = lambda *a: True\n    __hash__ = str.__hash__\n"
+    f"open(Path({str(SOURCE)!r}))",
+    "a number that is a path": f"class Path(int):\n    __fspath__ = lambda self: {str(SOURCE)!r}\nopen(Path(10**30))",
+    "the guard's own cells": "try:\n    open('/etc/hostname')\nexcept OSError as error:\n    t = error.__traceback__\n"
+    "    while t.tb_next: t = t.tb_next\n    guard = t.tb_frame.f_locals['may_read']\n"
+    f"    assert not guard.__closure__\n    guard.__defaults__ = (lambda *a: True,)\n{READING}",
+    "the guard's own code": "try:\n    open('/etc/hostname')\nexcept OSError as error:\n    t = error.__traceback__\n"
+    "    while t.tb_next: t = t.tb_next\n    guard = t.tb_frame.f_locals['may_read']\n"
+    f"    guard.__code__ = (lambda *a: True).__code__\n{READING}",
+    "the guard's tables": "import sys\nguard = sys.modules['runner.guard']\nguard.PATHS.clear()\n"
+    f"guard.PACKAGES = guard.NOT_FOR_ANSWERS = ()\nguard.Forbidden = KeyError\n{READING}",
     "what the collector knows": "import gc\ngc.get_objects()",
     "C": "import ctypes\nctypes.pythonapi.Py_GetVersion()",
     "a database": "import sqlite3\nsqlite3.connect('x.db')",
@@ -187,6 +198,13 @@ def test_a_wrong_tensor_is_told_with_the_mistake_that_it_equals():
     assert "What was shown" not in verdict.report
 
 
+def test_what_goes_wrong_in_many_calls_is_said_once_and_the_mistake_is_named_all_the_same():
+    source = by_name("softmax_backward").solution.replace("axis=-1, keepdims=True", "axis=-1")
+    report = check_answer("softmax_backward", source).report
+    assert report.count("could not be broadcast") == 1 and "at  probs of shape (2, 3, 5)" in report
+    assert "Your dx equals the one without `keepdims=True`" in report
+
+
 def test_the_blank_is_told_what_is_to_be_written():
     assert "Still to be written: exercise 1, linear_backward." in check_answer(NAME, student_file(by_name(NAME))).report
 
@@ -203,6 +221,33 @@ def test_in_a_notebook_the_whole_cell_of_a_function_is_checked(tmp_path, capsys)
     exec(compile(SOLUTION, str(path), "exec"), cell)
     check(NAME, cell[NAME])
     assert "Exercise 1, linear_backward: passed" in capsys.readouterr().out
+
+
+def test_a_cell_with_a_magic_above_the_answer_is_checked(capsys):
+    """As Jupyter runs it: `%%time` leaves a function that has no file."""
+    pytest.importorskip("IPython")
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "import __main__\n"
+        "shell = InteractiveShell.instance(user_module=__main__)\n"
+        f"shell.run_cell('%%time\\n' + {SOLUTION!r}, store_history=True)\n"
+        f"shell.run_cell({f'from minilora.exercises import check; check({NAME!r}, {NAME})'!r}, store_history=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=False)
+    assert "Exercise 1, linear_backward: passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("answer", [None, 3, [SOLUTION]])
+def test_what_is_no_function_is_refused(answer):
+    with pytest.raises(TypeError, match="answer was .*; it must be the function that the answer's cell defines"):
+        check(NAME, answer)
+
+
+def test_a_function_without_code_is_refused():
+    function = {}
+    exec("def linear_backward(): ...", function)
+    with pytest.raises(ValueError, match="the code of linear_backward was not found"):
+        check(NAME, function["linear_backward"])
 
 
 def test_marks_are_the_part_of_the_points_that_is_right(capsys):

@@ -10,6 +10,7 @@ import pytest
 from exercises.answers import NAMES, by_name, solution_lines
 from minilora.exercises import sources
 from minilora.exercises.notebooks import answer_in, student_notebook
+from minilora.exercises.notebooks import without_magics as sources_without_magics
 from minilora.exercises.sources import exercises, find, student_file
 from minilora.exercises.tasks import TASKS
 
@@ -81,7 +82,7 @@ def test_a_students_notebook_holds_no_line_of_the_solution_nor_a_hint(name, tmp_
     assert exercise.hints[0].splitlines()[0] not in lines and "SOLUTION" not in text and "marks(" not in text
     path = tmp_path / "answer.ipynb"
     path.write_text(text)
-    assert f'raise NotImplementedError("exercise {exercise.number}, ' in answer_in(path)
+    assert f'raise NotImplementedError("exercise {exercise.number}, ' in answer_in(path).source
 
 
 def test_a_notebook_without_the_answers_cell_is_refused(tmp_path):
@@ -89,9 +90,63 @@ def test_a_notebook_without_the_answers_cell_is_refused(tmp_path):
     path.write_text('{"cells": []}')
     with pytest.raises(ValueError, match="no cell for the answer any more"):
         answer_in(path)
-    path.write_text("nothing")
-    with pytest.raises(ValueError, match="is no notebook, or it is damaged"):
+    for damaged in ("nothing", "[]", '{"cells": 3}', '{"cells": [1]}', '{"cells": [{"source": 1}]}', "[" * 100_000):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match="is no notebook, or it is damaged") as problem:
+            answer_in(path)
+        assert len(str(problem.value).splitlines()) == 1 and len(str(problem.value)) < 400
+
+
+@pytest.mark.parametrize("suffix", [".py", ".ipynb"])
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_file_in_another_encoding_is_refused_by_its_name(tmp_path, suffix, encoding):
+    path = tmp_path / f"01_linear_backward{suffix}"
+    path.write_bytes("# é".encode(encoding))
+    with pytest.raises(ValueError, match=rf"01_linear_backward{suffix} must be UTF-8"):
         answer_in(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_answer(tmp_path):
+    path = tmp_path / "01_linear_backward.py"
+    path.write_bytes(b"\xef\xbb\xbfx = 1")
+    assert answer_in(path).source == "x = 1"
+
+
+def notebook_of(path, *cells):
+    """A notebook with the cells (source, is it the answer's)."""
+    about = {"nbgrader": {"grade_id": "linear_backward", "solution": True}}
+    made = [{"cell_type": "code", "source": s, "metadata": about if is_answer else {}} for s, is_answer in cells]
+    path.write_text(json.dumps({"cells": made}))
+    return path
+
+
+def test_imports_of_other_cells_come_along(tmp_path):
+    other = (
+        "%matplotlib inline\nimport numpy as np, matplotlib.pyplot as plt\nfrom minilora.exercises import check\nx = 1"
+    )
+    path = notebook_of(tmp_path / "a.ipynb", (other, False), ("def linear_backward(): ...", True))
+    assert answer_in(path).source == "import numpy as np\ndef linear_backward(): ..."
+    assert "Imports of other cells" in answer_in(path).notes[0]
+
+
+def test_of_two_cells_for_the_answer_the_last_one_that_is_written_counts(tmp_path):
+    blank = "def f():\n    raise NotImplementedError('exercise 1, f')"
+    path = notebook_of(tmp_path / "a.ipynb", ("first", True), ("second", True), (blank, True))
+    assert answer_in(path).source == "second" and "There are 3 cells for the answer" in answer_in(path).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("%%time\nx = 1", "# %%time\nx = 1"),
+        ("%matplotlib inline\n!pip list\nnp.dot?\nx = 1", "# %matplotlib inline\n# !pip list\n# np.dot?\nx = 1"),
+        ("x = (7\n% 2)", "x = (7\n% 2)"),
+        ("%%time\nx = (", "%%time\nx = ("),
+        ("x = 1", "x = 1"),
+    ],
+)
+def test_magics_become_comments_where_that_makes_it_python(source, expected):
+    assert sources_without_magics(source) == expected
 
 
 @pytest.mark.parametrize("which", [9, "9", "lora_linear_backward"])

@@ -181,7 +181,7 @@ def test_a_zero_start_is_named_by_what_is_wrong_alone():
 
 def test_what_nearly_restores_w_is_told_why():
     said = report_of(lambda W: W + 1e-16 * np.abs(W).max(), "merging", "restored").mistake
-    assert said.startswith("Your restored is right to rounding, but not to the bit")
+    assert said.startswith("Your restored is right to 7 digits or more, but not to the bit")
 
 
 def test_a_mistake_that_two_of_the_known_ones_make_is_not_named():

@@ -92,6 +92,21 @@ def test_a_reset_keeps_the_old_file_and_begins_anew(minilora, tmp_path):
     assert "before-reset" in printed and progress.load(tmp_path)["linear_backward"] == progress.FRESH
 
 
+def test_a_second_reset_keeps_what_the_first_one_kept(minilora, tmp_path):
+    for n in range(3):
+        (tmp_path / "01_linear_backward.py").write_text(f"answer {n}")
+        minilora("reset", 1)
+    kept = sorted(path for path in tmp_path.iterdir() if "before-reset" in path.name)
+    assert [path.read_text() for path in kept] == ["answer 0", "answer 1", "answer 2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_an_answer_in_another_encoding_is_said_in_one_line(minilora, tmp_path, encoding):
+    (tmp_path / "01_linear_backward.py").write_bytes("# é".encode(encoding))
+    status, printed = minilora("check", 1)
+    assert status == 2 and printed.count("\n") == 1 and "01_linear_backward.py must be UTF-8" in printed
+
+
 def test_the_solution_is_shown_and_remembered(minilora, tmp_path):
     _, printed = minilora("solution", 8)
     assert by_name("merging").solution.strip() in printed and "SOLUTION" not in printed

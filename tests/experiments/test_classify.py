@@ -16,7 +16,7 @@ from minilora.data import load_classification_task
 from minilora.experiments.classify import ClassifyRun, adapted_classifier, task_of, train_and_measure
 from minilora.experiments.measure import measure_classes
 from minilora.methods import METHODS as ALL_METHODS
-from minilora.methods import AdapterConfig, HeadConfig, LoRAConfig, PrefixConfig
+from minilora.methods import HeadConfig, HoulsbyConfig, LoRAConfig, PrefixConfig
 from minilora.models import DebertaForClassification, RobertaForClassification, load_model, save_model
 from minilora.training import TrainConfig
 
@@ -125,7 +125,7 @@ def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps
     (max, r"method was <built-in function max>; it must be a configuration"),
     (PrefixConfig(), r"model was a RobertaForClassification; prefix tuning needs a decoder"),
     (LoRAConfig(rank=17), r"rank was 17 for .* from 1 to 16"),
-    (AdapterConfig(leave_out=2), r"leave_out was 2; it must be from 0 to 1"),
+    (HoulsbyConfig(leave_out=2), r"leave_out was 2; it must be from 0 to 1"),
 ])  # fmt: skip
 def test_a_method_that_does_not_fit_is_refused(task_file, encoder, method, message):
     with pytest.raises(ValueError, match=message):

@@ -5,8 +5,8 @@ import pytest
 from experiments.tiny import adapted, byte_gpt, sum_task
 from methods.tiny import same_bits, weights_of
 from minilora.experiments.demo import configs, merging, switching
-from minilora.layers import LoRALinear
 from minilora.methods import adapter_names, lora_layers, save_adapter
+from minilora.methods.lora import LoRALinear
 
 TASK = sum_task()
 

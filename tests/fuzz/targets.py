@@ -4,6 +4,7 @@ A target makes its files in a folder, and says which of them is damaged, and how
 uses it: a model computes, a text is encoded. After a refusal, whatever was to be changed must be as it was.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import astuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.tiny import byte_gpt, csv_text, jsonl_text, prose_text, sums, words_csv
+from experiments.tiny import byte_gpt, csv_text, jsonl_text, prose_text, sum_task, sums, words_csv
 from fuzz.mutations import mutate_bytes, mutate_json_file, mutate_safetensors
 from interop.folders import GOLDEN, Folder
 from methods.every import EVERY, tiny_adapted
@@ -20,11 +21,14 @@ from methods.tiny import same_bits, tiny_gpt, tiny_lora, weights_of
 from minilora.data import ByteTokenizer, load_labelled_file, load_task_file, load_text_file
 from minilora.data.batches import LMBatch
 from minilora.data.files import column_names
+from minilora.experiments import finetune
+from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.finished_runs import FinishedRuns
+from minilora.experiments.run_result import finished_run, read_result
 from minilora.interop import load_gpt2, load_peft, load_roberta
-from minilora.methods import load_adapter, save_adapter
+from minilora.methods import LoRAConfig, load_adapter, save_adapter
 from minilora.models import GPT, load_model, save_model
-from minilora.training import resume_run, save_run
+from minilora.training import TrainConfig, resume_run, save_run
 from models.tiny_encoders import ALL, IDS, MASK, tiny
 from training.runs import trainer
 
@@ -119,6 +123,20 @@ def peft_target(folder):
     return Target(files, damage, read)
 
 
+def run_folder_target(folder):
+    task = sum_task()
+    config = FinetuneConfig("sums", "lora", LoRAConfig(rank=2), TrainConfig(steps=2, batch_size=2, threads=1))
+    finetune.run(byte_gpt(), task, config, folder, progress=False)
+    configuration = json.loads((folder / "config.json").read_text())
+
+    def read(folder):
+        read_result(folder / "result.json")
+        finished_run(folder, configuration)
+
+    damage = {"result.json": mutate_json_file, "history.json": mutate_json_file}
+    return Target(files_in(folder), damage, read)
+
+
 def text_target(name, text, load):
     def read(folder):
         column_names(folder / name)
@@ -163,6 +181,7 @@ def targets(folder):
     made["HF folder: gpt2 in shards"] = hf_target("gpt2", load_gpt2, place("hf shards"), shards=True)
     made["HF folder: roberta"] = hf_target("roberta_classification", load_roberta, place("hf roberta"))
     made["PEFT folder"] = peft_target(place("peft"))
+    made["run folder"] = run_folder_target(place("run folder"))
     made["runs.jsonl"] = runs_target(place("runs"))
     made["csv"] = text_target("task.csv", csv_text(sums(20)), lambda p: texts_of(load_task_file(p)))
     made["jsonl"] = text_target("task.jsonl", jsonl_text(sums(20)), lambda p: texts_of(load_task_file(p)))

@@ -22,8 +22,19 @@ def test_damaged_files_load_or_are_refused(files):
     report = json.loads(done.stdout)
     assert report["failures"] == [] and done.returncode == 0
     assert report["loaded"] + report["refused"] == files and min(report["loaded"], report["refused"]) > files / 20
-    assert report["slowest, seconds"][0] < run.SECONDS and report["memory, bytes"] < run.BYTES
+    assert report["slowest, seconds"][0] < run.SECONDS and report["largest, bytes"][0] < run.BYTES
     assert report["messages"] > 20  # many ways of being wrong were tried
+
+
+@pytest.mark.parametrize("files", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_files_that_mean_harm_load_or_are_refused(files):
+    command = [sys.executable, run.__file__, str(files), "2", "structures"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(run.__file__).parents[2])
+    assert done.stdout, done.stderr
+    report = json.loads(done.stdout)
+    assert report["failures"] == [] and done.returncode == 0
+    assert report["loaded"] + report["refused"] == files and report["refused"] > files / 2
+    assert report["slowest, seconds"][0] < run.SECONDS and report["largest, bytes"][0] < run.BYTES
 
 
 def fail(place):

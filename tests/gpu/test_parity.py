@@ -8,10 +8,12 @@ import pytest
 from kernel_points import POINTS as KERNELS
 from kernel_points import SIZES, TOLERANCE, cast
 from methods.tiny import EVERYWHERE, rng
-from minilora.arrays.backend import get_xp, gpu_memory, scatter_add, tf32, to_device, to_numpy
+from minilora.arrays.backend import get_xp, gpu_memory, tf32, to_device, to_numpy
+from minilora.arrays.reductions import scatter_add
 from minilora.data.batches import LMBatch
 from minilora.methods import (
     LoRAConfig,
+    adapter_dropout,
     apply_full,
     apply_lora,
     load_adapter,
@@ -23,8 +25,8 @@ from minilora.methods import (
 )
 from minilora.models import GPT, GPTConfig, load_model, save_model
 from minilora.models.generation import generate
-from minilora.ops import cross_entropy_forward, softmax_forward
-from minilora.training import AdamW, ThreadedObjective, clip_gradients, evaluate_loss, loss_and_backward, resume_run
+from minilora.ops.fast import cross_entropy_forward, softmax_forward
+from minilora.training import AdamW, DataParallel, clip_gradients, evaluate_loss, loss_and_backward, resume_run
 from ops.cases import CASES, float32_case, row_cases
 from training.runs import run, trainer
 
@@ -74,7 +76,8 @@ def some_batch(N=3, T=20, seed=2):
 
 
 def logits_of(model, batch=None, draw=None):
-    return model.forward(model.to_model((batch or some_batch()).ids), draw)[0]
+    with adapter_dropout(model, draw):
+        return model.forward(model.to_model((batch or some_batch()).ids))[0]
 
 
 # ---- ops
@@ -249,7 +252,7 @@ def test_a_run_agrees_and_goes_on_on_the_other_device(tmp_path):
 def test_a_batch_in_turns_gives_the_gradients_of_the_whole():
     whole, turns = make_model("gpu"), make_model("gpu")
     loss_and_backward(whole, some_batch())
-    with ThreadedObjective(turns, accumulation=3) as objective:
+    with DataParallel(turns, accumulation=3) as objective:
         objective.loss_and_backward(some_batch())
     for a, b in zip(whole.trainable_parameters(), turns.trainable_parameters(), strict=True):
         assert distance(to_numpy(a.grad), b.grad) <= GRADIENTS, a.name
@@ -332,6 +335,6 @@ def test_everything_made_on_the_gpu_is_on_the_gpu():
     model = make_model("gpu")
     loss = loss_and_backward(model, some_batch(), rng=rng(1))
     logits, cache = model.forward(model.to_model(some_batch().ids))
-    made = [loss, logits, cache.blocks[1].attn.probs, cache.blocks[0].mlp.fc_in.h]
+    made = [loss, logits, cache.blocks[1].attn.probs, cache.blocks[0].mlp.fc_in.inner.h]
     made += [p.data for p in model.parameters()] + [p.grad for p in model.trainable_parameters()]
     assert all(get_xp(array) is model.xp is not np for array in made)

@@ -12,7 +12,7 @@ from minilora.data.classification import ClassificationBatch
 from minilora.interop import load_deberta
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Deberta, DebertaForClassification
-from minilora.ops import cross_entropy_backward, cross_entropy_forward, log_bucket
+from minilora.ops.fast import cross_entropy_backward, cross_entropy_forward, log_bucket
 
 NAME = "deberta_classification"
 GOLDEN = FOLDERS / NAME

@@ -11,8 +11,8 @@ from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
 from methods.tiny import same_bits, trainable_names, weights_of
 from minilora.accounting import count_parameters
 from minilora.interop import load_peft
-from minilora.layers import DoRAFactors
 from minilora.methods import LoRAConfig, adapter_names, apply_lora, lora_layers, merge_lora, set_adapter
+from minilora.methods.lora import DoRAFactors
 from minilora.models import GPT, GPTConfig
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"

@@ -2,11 +2,16 @@
 
 import builtins
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fuzz import run
 from minilora.interop import load_tokenizer
+from minilora.interop.tokenizer import AS_VALUES, MOST_VALUES
 
 VOCAB = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "low": 4, "rank": 5, "adapts": 6, "models": 7, "<mask>": 8}
 TOKENIZER = {
@@ -68,7 +73,7 @@ def test_tokens_are_found_by_name(tokenizer):
     [
         ([[1, 2]], "ids had shape .1, 2. and dtype int64"),
         ([0.5], "ids had shape .1,. and dtype float64"),
-        ([4, 9], "ids ran from 4 to 9; each may be from 0 to 8"),
+        ([4, 9], "ids ran from 4 to 9; each must be from 0 to 8"),
         ([-1], "ids ran from -1 to -1"),
     ],
 )
@@ -106,3 +111,122 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch, folder)
     monkeypatch.setattr(builtins, "__import__", without_tokenizers)
     with pytest.raises(RuntimeError, match="pip install 'tokenizers>=0.20'"):
         load_tokenizer(folder)
+
+
+# ---- what ends a text
+
+
+@pytest.mark.parametrize(
+    ("files", "end"),
+    [
+        ({"tokenizer_config.json": {"eos_token": "</s>"}}, 2),
+        ({"tokenizer_config.json": {"eos_token": {"content": "<pad>", "lstrip": False}}}, 1),
+        ({"tokenizer_config.json": {}, "special_tokens_map.json": {"eos_token": "</s>"}}, 2),
+        ({"config.json": {"eos_token_id": 2}}, 2),
+        ({"config.json": {"eos_token_id": [1, 2]}}, 1),
+        ({"tokenizer_config.json": {"eos_token": "</s>"}, "config.json": {"eos_token_id": 0}}, 2),
+        ({}, None),
+        ({"config.json": {"eos_token_id": 9}}, None),
+        ({"config.json": {"eos_token_id": True}}, None),
+        ({"tokenizer_config.json": {"eos_token": "no such"}}, None),
+    ],
+)
+def test_the_end_of_text_is_what_the_folder_says(tokenizer, folder, files, end):
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    if end is None:
+        with pytest.raises(ValueError, match="the tokenizer's folder does not say what ends a text"):
+            _ = load_tokenizer(folder).end_of_text
+    else:
+        assert load_tokenizer(folder).end_of_text == end
+
+
+# ---- vocab.json and merges.txt
+
+TEXTS = ["low lower lowest", " a lower rank, and naïve 東京\n\n  models", "It's 1,234 </s><mask> <|endoftext|>"]
+
+
+def write_byte_pairs(folder, model_type, special, **settings):
+    """A vocabulary of bytes and a few merges, learned from TEXTS, in the two files that GPT-2 and RoBERTa came in."""
+    tokenizers = pytest.importorskip("tokenizers", reason="needs the package tokenizers: pip install -e '.[hf]'")
+    trained = tokenizers.ByteLevelBPETokenizer()
+    trained.train_from_iterator(TEXTS[:2] * 20, vocab_size=300, min_frequency=2, special_tokens=special)
+    trained.save_model(str(folder))
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": model_type, "eos_token_id": special.index(special[-1])})
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+BYTE_PAIRS = {
+    "gpt2": ("gpt2", ["<|endoftext|>"], {"eos_token": "<|endoftext|>"}),
+    "gpt2 with a space": ("gpt2", ["<|endoftext|>"], {"eos_token": "<|endoftext|>", "add_prefix_space": True}),
+    "roberta": ("roberta", ROBERTA, {"eos_token": "</s>"}),
+}
+
+
+@pytest.mark.parametrize(("model_type", "special", "settings"), BYTE_PAIRS.values(), ids=BYTE_PAIRS)
+def test_a_vocabulary_and_merges_make_a_tokenizer(tmp_path, model_type, special, settings):
+    tokenizer = load_tokenizer(write_byte_pairs(tmp_path, model_type, special, **settings))
+    assert tokenizer.end_of_text == special.index(settings["eos_token"])
+    for text in TEXTS[:2]:
+        ids = tokenizer.encode(text)
+        assert len(ids) < len(text.encode())  # merges are used
+        assert tokenizer.decode(ids) == (" " + text if settings.get("add_prefix_space") and text[0] != " " else text)
+    framed = tokenizer.encode("low", "rank").tolist()
+    assert (framed[0], framed.count(2)) == (0, 3) if model_type == "roberta" else 0 not in framed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model_type", "special", "settings"), BYTE_PAIRS.values(), ids=BYTE_PAIRS)
+def test_its_ids_are_those_of_transformers(tmp_path, model_type, special, settings):
+    transformers = pytest.importorskip("transformers")
+    tokenizer = load_tokenizer(write_byte_pairs(tmp_path, model_type, special, **settings))
+    theirs_class = transformers.RobertaTokenizerFast if model_type == "roberta" else transformers.GPT2TokenizerFast
+    theirs = theirs_class.from_pretrained(tmp_path)
+    for text in TEXTS:
+        assert tokenizer.encode(text).tolist() == theirs(text)["input_ids"], text
+    if model_type == "roberta":
+        assert tokenizer.encode(*TEXTS[:2]).tolist() == theirs(*TEXTS[:2])["input_ids"]
+    assert tokenizer.end_of_text == theirs.eos_token_id and tokenizer.vocab_size == len(theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("vocab.json", "[]", "vocab.json holds a list; it must hold a JSON object"),
+        ("vocab.json", '{"a": 1, "b": 1}', "vocab.json: its ids must be the integers from 0 to 1, each once"),
+        ("vocab.json", '{"a": "x"}', "vocab.json: its ids must be the integers from 0 to 0, each once"),
+        ("vocab.json", '{"a": 0}', "merges.txt are no tokenizer that can be read"),
+        ("merges.txt", "one two three\n", "merges.txt are no tokenizer that can be read"),
+    ],
+)
+def test_a_damaged_vocabulary_is_named(tmp_path, name, content, message):
+    folder = write_byte_pairs(tmp_path, "gpt2", ["<|endoftext|>"])
+    (folder / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load_tokenizer(folder)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
+@pytest.mark.parametrize("item", [b"[],", b"[0],", b'{"":0},', b'"a",', b'"\\u0001",'])
+def test_a_large_file_that_is_no_tokenizer_is_refused_in_2_seconds_and_200_MB(tmp_path, item):
+    pytest.importorskip("tokenizers", reason="needs the package tokenizers: pip install -e '.[hf]'")
+    weight = sum(n * item.count(sign) for sign, n in AS_VALUES.items())
+    (tmp_path / "tokenizer.json").write_bytes(b'{"model": [' + item * (MOST_VALUES // weight - 10) + b"[]]}")
+    (tmp_path / "larger").mkdir()
+    (tmp_path / "larger" / "tokenizer.json").write_bytes(b'{"model": [' + item * (30_000_000 // len(item)) + b"[]]}")
+    for folder in (tmp_path, tmp_path / "larger"):
+        size = (folder / "tokenizer.json").stat().st_size
+        program = (
+            "import time, tokenizers; from fuzz import run; from minilora.interop import load_tokenizer\n"
+            f"run.limit_memory(run.BYTES + {size}); started = time.process_time()\n"
+            f"try: load_tokenizer({str(folder)!r})\n"
+            "except ValueError as error: print(time.process_time() - started); print(error)"
+        )
+        tests = Path(run.__file__).resolve().parents[1]
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tests)
+        seconds, said = done.stdout.splitlines()
+        assert float(seconds) < run.SECONDS and len(said) < run.CHARACTERS and str(folder) in said, done.stderr

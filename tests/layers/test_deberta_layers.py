@@ -5,7 +5,7 @@ import pytest
 
 from minilora.gradcheck import GradientError, check_op
 from minilora.layers import ConvLayer, DisentangledSelfAttention, LayerNorm, Linear
-from minilora.ops import conv1d_forward, gelu_exact_forward, layernorm_forward, relative_rows
+from minilora.ops.fast import conv1d_forward, gelu_exact_forward, layernorm_forward, relative_rows
 
 N, T, C, H, M, S = 2, 5, 12, 4, 8, 3
 ROWS = np.array(relative_rows(T, n_buckets=M // 2, max_distance=5))

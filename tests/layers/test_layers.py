@@ -5,18 +5,15 @@ import pytest
 
 from minilora.layers import (
     MLP,
-    AdaptedSublayer,
-    Adapter,
     Block,
-    DoRAFactors,
     Embedding,
     LayerNorm,
     Linear,
-    LoRAFactors,
-    LoRALinear,
     PostLNBlock,
     SelfAttention,
 )
+from minilora.methods.houlsby import Houlsby, HoulsbySublayer
+from minilora.methods.lora import DoRAFactors, LoRAFactors, LoRALinear
 from minilora.parameter import Parameter
 
 N, T, C, F, H, R = 2, 5, 6, 7, 3, 2
@@ -54,11 +51,11 @@ MAKE = {
     "LoRALinear": lora_linear,
     "DoRA": dora_linear,
     "MLP": lambda normal, linear: mlp(linear),
-    "Adapter": lambda normal, linear: Adapter(linear(C, R), linear(R, C)),
-    "Adapter with a LayerNorm": lambda normal, linear: Adapter(linear(C, R), linear(R, C), layernorm(normal)),
-    "AdaptedSublayer, MLP": lambda normal, linear: AdaptedSublayer(mlp(linear), Adapter(linear(C, R), linear(R, C))),
-    "AdaptedSublayer, attention": lambda normal, linear: AdaptedSublayer(
-        attention(linear), Adapter(linear(C, R), linear(R, C), layernorm(normal))
+    "Houlsby": lambda normal, linear: Houlsby(linear(C, R), linear(R, C)),
+    "Houlsby with a LayerNorm": lambda normal, linear: Houlsby(linear(C, R), linear(R, C), layernorm(normal)),
+    "HoulsbySublayer, MLP": lambda normal, linear: HoulsbySublayer(mlp(linear), Houlsby(linear(C, R), linear(R, C))),
+    "HoulsbySublayer, attention": lambda normal, linear: HoulsbySublayer(
+        attention(linear), Houlsby(linear(C, R), linear(R, C), layernorm(normal))
     ),
     "SelfAttention": lambda normal, linear: attention(linear),
     "SelfAttention, not causal": lambda normal, linear: attention(linear, causal=False),

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from minilora import ops
 from minilora.gradcheck import check_op
 from minilora.layers import MLP, Activation
+from minilora.ops import fast as ops
 
 FORWARDS = {
     "gelu": ops.gelu_exact_forward,

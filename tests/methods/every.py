@@ -2,9 +2,9 @@
 
 from methods.tiny import EVERYWHERE, rng, tiny_gpt
 from minilora.methods import (
-    AdapterConfig,
     BitFitConfig,
     FullConfig,
+    HoulsbyConfig,
     LoRAConfig,
     PrefixConfig,
     TopKConfig,
@@ -16,10 +16,10 @@ EVERY = {
     "top-1": TopKConfig(k=1),
     "top-2": TopKConfig(k=2),
     "bitfit": BitFitConfig(),
-    "adapter-h": AdapterConfig("houlsby", size=3),
-    "adapter-l": AdapterConfig("lin", size=3),
-    "adapter-p": AdapterConfig("pfeiffer", size=5),
-    "adapter-d": AdapterConfig("pfeiffer", size=3, leave_out=1),
+    "adapter-h": HoulsbyConfig("houlsby", size=3),
+    "adapter-l": HoulsbyConfig("lin", size=3),
+    "adapter-p": HoulsbyConfig("pfeiffer", size=5),
+    "adapter-d": HoulsbyConfig("pfeiffer", size=3, leave_out=1),
     "prefix-embedding": PrefixConfig("embedding", before=2, after=1),
     "prefix-embedding, before": PrefixConfig("embedding", before=3, after=0),
     "prefix-layer": PrefixConfig("layer", before=1, after=2),

@@ -7,8 +7,8 @@ from methods.every import EVERY
 from methods.tiny import gradients_of, rng, same_bits, tiny_lora, trainable_names, weights_of
 from minilora.data.classification import ClassificationBatch
 from minilora.gradcheck import GradientError, check_model
-from minilora.layers import AdaptedSublayer
 from minilora.methods import HeadConfig, apply_method, classes_in, load_adapter, method_of, save_adapter
+from minilora.methods.houlsby import HoulsbySublayer
 from minilora.models import DebertaForClassification, RobertaForClassification
 from minilora.training import AdamW, loss_and_backward
 from models import tiny_deberta, tiny_encoders
@@ -107,7 +107,7 @@ def test_without_the_shortcut_around_the_adapter_the_check_fails(monkeypatch):
     def without_the_shortcut(self, dy, cache):
         return self.base.backward(self.adapter.backward(dy, cache.adapter), cache.base)
 
-    monkeypatch.setattr(AdaptedSublayer, "backward", without_the_shortcut)
+    monkeypatch.setattr(HoulsbySublayer, "backward", without_the_shortcut)
     with pytest.raises(GradientError):
         check("deberta", adapted("deberta", METHODS["adapter-h"]))
 

@@ -7,13 +7,13 @@ from device_array import DeviceArray, count_synchronisations, device_xp, to_fake
 from methods.every import EVERY
 from methods.tiny import SMALL_LORA, rng, some_batch, tiny_gpt
 from minilora.methods import (
+    adapters_per_row,
     apply_lora,
     apply_method,
     combination_error,
     combine_adapters,
     load_adapter,
     merge_lora,
-    rows_use,
     save_adapter,
     unmerge_lora,
 )
@@ -111,10 +111,10 @@ def two_adapters(on_device):
 
 def test_rows_with_adapters_of_their_own_agree_and_never_wait():
     host, device = two_adapters(False), two_adapters(True)
-    with rows_use(host, ["default", None, "other"]):
+    with adapters_per_row(host, ["default", None, "other"]):
         loss_and_backward(host, SHORT)
         expected = gradients(host)
-    with rows_use(device, ["default", None, "other"]):
+    with adapters_per_row(device, ["default", None, "other"]):
         with count_synchronisations() as count:
             loss_and_backward(device, SHORT)
         assert count.n == 0

@@ -2,11 +2,10 @@
 
 import pytest
 
-from methods.every import EVERY, tiny_adapted
+from methods.every import tiny_adapted
 from methods.tiny import (
     gradients_of,
     logits_of,
-    rng,
     same_bits,
     tiny_gpt,
     tiny_lora,
@@ -17,7 +16,6 @@ from minilora.methods import (
     TopKConfig,
     apply_bitfit,
     apply_full,
-    apply_method,
     apply_top_k,
     load_adapter,
     method_of,
@@ -74,31 +72,6 @@ def test_they_switch_lora_off(apply):
     assert same_bits(logits_of(model), logits_of(tiny_gpt()))
     assert trainable_names(model) == list(gradients_of(model))
     assert not any(name.endswith((".A", ".B")) for name in trainable_names(model))
-
-
-# ---- parts that no pretraining has seen
-
-
-@pytest.mark.parametrize("name", [name for name in EVERY if not name.startswith("prefix")])
-def test_every_method_trains_and_saves_what_is_new_in_the_model(name, tmp_path):
-    """ln_f plays a classification head."""
-    model, other = tiny_gpt(), tiny_gpt()
-    model.new_parts = other.new_parts = ("ln_f",)
-    other.ln_f.gain.data[...] = 7.0  # the same base, another head
-    apply_method(model, EVERY[name], rng=rng(1))
-    assert {"ln_f.gain", "ln_f.bias"} <= set(trainable_names(model)) == set(gradients_of(model))
-    save_adapter(model, tmp_path / "file")
-    load_adapter(other, tmp_path / "file")
-    assert same_bits(weights_of(other), weights_of(model))
-    assert {"ln_f.gain", "ln_f.bias"} <= set(trainable_names(other))
-
-
-def test_a_file_without_the_new_parts_does_not_fit_a_model_that_has_them(tmp_path):
-    save_adapter(tiny_lora(), tmp_path / "file")
-    model = tiny_gpt()
-    model.new_parts = ("ln_f",)
-    with pytest.raises(ValueError, match="does not fit the model: ln_f.bias is only in one of them"):
-        load_adapter(model, tmp_path / "file")
 
 
 # ---- files of methods that change the base's own values

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from methods.tiny import EVERYWHERE, rng, same_bits, tiny_gpt, tiny_lora, trainable_names, weights_of
-from minilora.layers import LoRALinear
 from minilora.methods import LoRAConfig, apply_lora, lora_layers
+from minilora.methods.lora import LoRALinear
 from minilora.models import GPT, GPTConfig
 
 # ---- scale

@@ -5,9 +5,9 @@ import pytest
 
 from methods.tiny import EVERYWHERE, logits_of, rng, same_bits, some_batch, tiny_gpt, tiny_lora
 from minilora.gradcheck import GradientError, check_model
-from minilora.layers import lora_linear as layer_module
-from minilora.methods import LoRAConfig, lora_layers
-from minilora.ops import dropout_mask, lora_linear_backward
+from minilora.methods import LoRAConfig, adapter_dropout, lora_layers
+from minilora.methods.lora import layer as layer_module
+from minilora.ops.fast import dropout_mask, lora_linear_backward
 
 WITH_DROPOUT = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dropout=0.4)
 CONFIGS = {
@@ -27,7 +27,8 @@ class TheSameDropout:
         self.model = model
 
     def loss(self, batch):
-        return self.model.loss(batch, rng=rng(7))
+        with adapter_dropout(self.model, rng(7)):
+            return self.model.loss(batch)
 
     def __getattr__(self, name):
         return getattr(self.model, name)
@@ -70,7 +71,7 @@ def dx_without_the_mask(dy, cache):
 
 def base_masked_too(dy, cache):
     dx, dA, dB = lora_linear_backward(dy, cache)
-    return dx * cache.mask, dA, dB
+    return dx * cache.dropout_mask, dA, dB
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,8 @@ def test_a_wrong_backward_fails_and_what_it_spoils_is_named(monkeypatch, mutant,
 def test_dropouts_backward_masks_loras_part_of_dx_alone():
     layer = tiny_lora(WITH_DROPOUT).blocks[0].mlp.fc_in
     x, dy = rng(5).standard_normal((3, 4, 6)), rng(6).standard_normal((3, 4, 10))
-    _, cache = layer.forward(x, rng(7))
+    with adapter_dropout(layer, rng(7)):
+        _, cache = layer.forward(x)
     mask = dropout_mask(x, 0.4, rng(7))
     assert 0 < (mask == 0).sum() < mask.size
     lora_part = (layer.scale * dy @ layer.B.data) @ layer.A.data * mask
@@ -109,14 +111,38 @@ def test_without_an_rng_nothing_is_dropped():
 
 def test_each_rng_drops_something_else_and_the_same_rng_the_same():
     model, ids = tiny_lora(WITH_DROPOUT), some_batch().ids
-    first, again, other = (model.forward(ids, rng(seed))[0] for seed in (1, 1, 2))
+
+    def forward(seed):
+        with adapter_dropout(model, rng(seed)):
+            return model.forward(ids)[0]
+
+    first, again, other = (forward(seed) for seed in (1, 1, 2))
     assert same_bits(first, again)
     assert not np.isclose(first, other).any()
 
 
 def test_a_base_model_has_no_dropout():
     model, ids = tiny_gpt(), some_batch().ids
-    assert same_bits(model.forward(ids, rng(1))[0], model.forward(ids)[0])
+    with adapter_dropout(model, rng(1)):
+        assert same_bits(model.forward(ids)[0], tiny_gpt().forward(ids)[0])
+
+
+def test_after_the_context_nothing_is_dropped_also_where_it_ended_in_an_error():
+    model, ids = tiny_lora(WITH_DROPOUT), some_batch().ids
+    before = model.forward(ids)[0]
+    with pytest.raises(KeyError), adapter_dropout(model, rng(1)):
+        raise KeyError
+    assert same_bits(model.forward(ids)[0], before)
+
+
+def test_a_replica_draws_for_itself():
+    """As the threads of a batch need it: each replica has its own generator, and no replica's is another's."""
+    model, ids = tiny_lora(WITH_DROPOUT), some_batch().ids
+    twin = model.replica()
+    with adapter_dropout(model, rng(1)), adapter_dropout(twin, rng(2)):
+        one, two = model.forward(ids)[0], twin.forward(ids)[0]
+    with adapter_dropout(model, rng(2)):
+        assert same_bits(model.forward(ids)[0], two) and not np.isclose(one, two).any()
 
 
 def test_a_bias_of_the_base_that_is_trainable_is_trained():

@@ -7,11 +7,11 @@ from methods.every import EVERY, tiny_adapted
 from methods.tiny import CONFIG, gradients_of, rng, same_bits, some_batch, tiny_gpt, trainable_names
 from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
-from minilora.layers import prefix as layer_module
 from minilora.methods import PrefixConfig, apply_method, apply_prefix
-from minilora.models import save_model
+from minilora.methods import prefixed_gpt as layer_module
+from minilora.models import GPT, save_model
 from minilora.models.generation import generate
-from minilora.ops import prefix_dP
+from minilora.ops.fast import prefix_dP
 
 KINDS = [config for name, config in EVERY.items() if name.startswith("prefix")]
 each_kind = pytest.mark.parametrize("config", KINDS, ids=str)
@@ -20,7 +20,7 @@ PROMPTS = [[3], [1, 4, 1], [2, 6]]
 
 
 def forward_with_prefix(model, prompt):
-    return model.forward(model.prefix.insert_prompt(np.array(prompt))[None])
+    return model.forward(model.read_prompt(np.array(prompt))[None])
 
 
 # ---- the mathematics
@@ -120,7 +120,7 @@ def test_generation_with_its_cache_is_the_argmax_of_a_full_forward(config, promp
     model = tiny_adapted(config)
     found = generate(model, prompts, max_tokens=9)
     for prompt, answer in zip(prompts, found, strict=True):
-        around = model.prefix.insert_prompt(np.array(prompt)).tolist()
+        around = model.read_prompt(np.array(prompt)).tolist()
         tokens = list(around)
         while len(tokens) < CONFIG.n_positions:
             tokens.append(int(model.forward(np.array([tokens]))[0][0, -1].argmax()))
@@ -145,7 +145,7 @@ def test_a_sequence_without_room_for_the_prefix_is_refused(config):
 
 def test_ids_without_the_prefix_are_refused():
     model = tiny_adapted(EVERY["prefix-embedding"])
-    with pytest.raises(ValueError, match="ids began without the model's prefix; model.prefix.insert or insert_prompt"):
+    with pytest.raises(ValueError, match="ids began without the model's prefix; model.read_batch or read_prompt"):
         model.forward(SHORT.ids)
 
 
@@ -168,7 +168,7 @@ def test_a_prefix_that_cannot_be_is_refused_and_the_model_stays_as_it_was(settin
     model = tiny_gpt()
     with pytest.raises(ValueError, match=message):
         apply_prefix(model, PrefixConfig(**settings), rng=rng())
-    assert not model.prefix.length and trainable_names(model) == [name for name, _ in model.named_parameters()]
+    assert type(model) is GPT and trainable_names(model) == [name for name, _ in model.named_parameters()]
 
 
 def test_a_second_prefix_and_a_model_that_is_no_decoder_are_refused():
@@ -180,7 +180,7 @@ def test_a_second_prefix_and_a_model_that_is_no_decoder_are_refused():
 
 
 def test_a_model_with_a_prefix_is_not_saved_as_a_plain_one(tmp_path):
-    with pytest.raises(ValueError, match="what cannot be merged, adapters or a prefix: save_adapter saves them"):
+    with pytest.raises(ValueError, match="the model holds prefix.tables.0.W, which a plain .* by save_adapter"):
         save_model(tiny_adapted(EVERY["prefix-layer"]), tmp_path / "model")
     assert not list(tmp_path.iterdir())
 

@@ -18,7 +18,7 @@ from minilora.methods import (
     set_adapter,
 )
 from minilora.models.generation import generate
-from minilora.training import AdamW, ThreadedObjective, evaluate_loss, loss_and_backward
+from minilora.training import AdamW, DataParallel, evaluate_loss, loss_and_backward
 
 each_method = pytest.mark.parametrize("config", EVERY.values(), ids=EVERY.keys())
 SHORT = some_batch(T=4)  # leaves room for a prefix of three tokens, and for one token of an answer
@@ -118,7 +118,7 @@ def test_shared_out_among_threads_the_gradients_are_the_same(config):
     model = tiny_adapted(config)
     expected = gradients_of(model, SHORT)
     model.zero_grad()
-    with ThreadedObjective(model, threads=2) as objective:
+    with DataParallel(model, threads=2) as objective:
         objective.loss_and_backward(SHORT)
     assert all(np.allclose(p.grad, expected[p.name], rtol=0, atol=1e-12) for p in model.trainable_parameters())
 

@@ -65,7 +65,7 @@ def batch_of(kind):
 def outputs(kind, model):
     """Everything that the model says of a batch, as one array."""
     if kind == "gpt":
-        ids, *_ = model.prefix.insert(*batch_of(kind))
+        ids, *_ = model.read_batch(batch_of(kind))
         return model.forward(ids)[0]
     return model.forward(*batch_of(kind)[:2])[0]
 

@@ -21,9 +21,9 @@ from methods.tiny import (
 from minilora.analysis import adapter_factors, delta_weights
 from minilora.files import load_arrays, save_arrays
 from minilora.gradcheck import GradientError, check_model
-from minilora.layers import lora_variants
 from minilora.methods import (
     LoRAConfig,
+    adapter_dropout,
     adapter_names,
     apply_lora,
     load_adapter,
@@ -33,7 +33,8 @@ from minilora.methods import (
     set_adapter,
     unmerge_lora,
 )
-from minilora.ops import dora_linear_backward, linear_dW, linear_forward, row_norm
+from minilora.methods.lora import variants as lora_variants
+from minilora.ops.fast import dora_linear_backward, linear_dW, linear_forward, row_norm
 from minilora.training import AdamW
 
 DORA, PISSA = EVERY["dora"], EVERY["pissa"]
@@ -89,10 +90,11 @@ def test_doras_dropout_acts_on_loras_branch_alone():
     model = tiny_gpt()
     apply_lora(model, LoRAConfig(rank=2, targets=("fc_in",), dora=True, dropout=0.5), rng=rng(1))
     layer, x = model.blocks[0].mlp.fc_in, rng(5).standard_normal((4, 6))
-    assert same_bits(layer.forward(x, rng(2))[0], layer.base.forward(x)[0])  # B is zero
-    layer.B.data[...] = 1.0
-    dropped, cache = layer.forward(x, rng(2))
-    assert not np.isclose(dropped, layer.forward(x)[0]).any() and set(np.unique(cache.mask)) == {0.0, 2.0}
+    with adapter_dropout(model, rng(2)):
+        assert same_bits(layer.forward(x)[0], layer.base.forward(x)[0])  # B is zero
+        layer.B.data[...] = 1.0
+        dropped, cache = layer.forward(x)
+    assert not np.isclose(dropped, layer.forward(x)[0]).any() and set(np.unique(cache.inner.dropout_mask)) == {0.0, 2.0}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_doras_delta_W_is_of_full_rank_and_has_no_factors():
         layer = lora_layers(model)[path]
         assert np.array_equal(delta, layer.delta_W())
         assert np.linalg.matrix_rank(delta) == min(delta.shape) > 2
-    with pytest.raises(ValueError, match=r"DoRA's delta_W = W' - W is no product .*; delta_W\(\) gives it as a matrix"):
+    with pytest.raises(ValueError, match="the delta_W of .* is no product of .*; delta_weights gives it as a matrix"):
         adapter_factors(model)
 
 

@@ -9,7 +9,7 @@ from minilora.gradcheck import GradientError, check_model
 from minilora.layers import Activation, ConvLayer, DebertaBlock
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Deberta
-from minilora.ops import cross_entropy_backward, cross_entropy_forward, disentangled_attention_backward
+from minilora.ops.fast import cross_entropy_backward, cross_entropy_forward, disentangled_attention_backward
 from models.calls import count_calls
 from models.tiny_deberta import BATCH, CONFIG, IDS, LABELS, MASK, WITHOUT_CONV, tiny_classifier
 from models.tiny_encoders import rng
@@ -178,7 +178,7 @@ def test_dA_and_dB_of_q_sum_what_tokens_and_what_relative_embeddings_say(monkeyp
     layer = model.encoder.blocks[1].attn.q_proj
     dA, dB = 0.0, 0.0
     for cache, dy in (tokens, relative):
-        x, dy = cache.x.reshape(-1, 12), dy.reshape(-1, 12)
+        x, dy = cache.inner.x.reshape(-1, 12), dy.reshape(-1, 12)
         dA_of_use = layer.scale * (dy @ layer.B.data).T @ x
         dB_of_use = layer.scale * dy.T @ (x @ layer.A.data.T)
         assert np.linalg.norm(dA_of_use) > 1e-3 and np.linalg.norm(dB_of_use) > 1e-3

@@ -55,7 +55,7 @@ def batch_of(kind):
 
 def outputs(model, kind):
     if kind == "gpt":
-        ids = model.prefix.insert(IDS, IDS, COUNTED)[0]
+        ids = model.read_batch(LMBatch(IDS, IDS, COUNTED))[0]
         found = {"logits": model.forward(ids)[0]}
         for name, how in {"greedy": {}, "drawn": {"temperature": 1.5, "top_k": 9, "top_p": 0.95}}.items():
             found[name] = np.array(generate(model, PROMPTS, max_tokens=5, rng=np.random.default_rng(3), **how))
@@ -77,7 +77,7 @@ def assert_agree(found, wanted, dtype):
         assert found[name].dtype == array.dtype, name
         if array.dtype.kind == "i":
             assert np.array_equal(found[name], array), name
-        else:
+        elif not name.endswith("k_proj.bias"):  # its gradient is zero but for rounding, of which Adam makes a step
             size = np.linalg.norm(array)
             bound = {"float64": 1e-12, "float32": 2e-6}[dtype]
             assert np.linalg.norm(found[name] - array) <= bound * size, name

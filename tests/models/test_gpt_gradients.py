@@ -6,7 +6,7 @@ import pytest
 from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import Activation, Block, Embedding
-from minilora.ops import attention_backward, cross_entropy_backward, cross_entropy_forward
+from minilora.ops.fast import attention_backward, cross_entropy_backward, cross_entropy_forward
 from models.calls import count_calls
 from ops.cases import array_leaves
 
@@ -66,7 +66,7 @@ def test_loss_gives_what_forward_and_cross_entropy_give(model, backward, ids, ta
 
 
 def test_loss_refuses_a_target_out_of_range_even_where_it_does_not_count(model, ids, targets, mask):
-    with pytest.raises(ValueError, match="targets ran from .* to 99; each may be from 0 to 12"):
+    with pytest.raises(ValueError, match="targets ran from .* to 99; each must be from 0 to 12"):
         model.loss(LMBatch(ids, np.where(mask, targets, 99), mask))
 
 

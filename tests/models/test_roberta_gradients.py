@@ -9,7 +9,7 @@ from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, un
 from minilora.models import Roberta, RobertaForClassification, RobertaForMaskedLM
 from minilora.models.classification import ClassificationHead
 from minilora.models.masked_lm import MaskedLMHead
-from minilora.ops import attention_backward, cross_entropy_backward, cross_entropy_forward, gelu_tanh_forward
+from minilora.ops.fast import attention_backward, cross_entropy_backward, cross_entropy_forward, gelu_tanh_forward
 from models.calls import count_calls
 from models.tiny_encoders import ALL, BATCHES, COUNTED, HEADED, IDS, MASK, TARGETS, rng, tiny
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from minilora.data.classification import ClassificationBatch
 from minilora.data.masked import MaskedBatch
+from minilora.methods import adapter_dropout
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
 
 CONFIG = RobertaConfig(
@@ -35,3 +36,9 @@ def tiny(model_class, dtype="float64", config=CONFIG):
     for p in model.parameters():
         p.data += (0.3 * draw.standard_normal(p.data.shape)).astype(dtype)
     return model
+
+
+def loss_with_dropout(model, batch, draw):
+    """The loss of a batch; the adapters' dropout is drawn from `draw`."""
+    with adapter_dropout(model, draw):
+        return model.loss(batch)[0]

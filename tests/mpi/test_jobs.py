@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minilora.arrays.threads import cores
-from minilora.distributed import ALONE
+from minilora.distributed import SINGLE_PROCESS
 from mpi import job as job_file
 from mpi.launch import JOB, MINILORA, job, needs_mpi, reports, run, start, start_mixed
 from test_processes import is_running, wait_until
@@ -21,7 +21,7 @@ pytestmark = needs_mpi
 @pytest.fixture(scope="module")
 def whole():
     """The run of one process, by dtype."""
-    return {dtype: job_file.train(ALONE, {"dtype": dtype}) for dtype in ("float32", "float64")}
+    return {dtype: job_file.train(SINGLE_PROCESS, {"dtype": dtype}) for dtype in ("float32", "float64")}
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])

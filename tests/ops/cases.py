@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minilora import ops
+from minilora.ops import fast
 
 
 @dataclass
@@ -41,19 +41,6 @@ class Case:
         )
 
 
-def dropout_with_the_same_mask(x, p):
-    """Each call draws from a generator of the same seed, so that the forward is a function of x."""
-    return ops.dropout_forward(x, p, np.random.default_rng(7))
-
-
-def embedding_of(W, ids):
-    return ops.embedding_forward(ids, W)
-
-
-def lora_without_bias(x, W, A, B, scale):
-    return ops.lora_linear_forward(x, W, None, A, B, scale)
-
-
 def array_leaves(tree):
     """All arrays in nested tuples, such as caches."""
     if isinstance(tree, tuple):
@@ -63,9 +50,19 @@ def array_leaves(tree):
         yield tree
 
 
-def row_cases(*lead):
-    """The ops that act on rows, behind the leading axes `lead`."""
+def row_cases(*lead, ops=fast):
+    """The ops that act on rows, behind the leading axes `lead`, as the engine, the page or a mutant has them."""
     rng = np.random.default_rng(len(lead))
+
+    def dropout_with_the_same_mask(x, p):
+        """Each call draws from a generator of the same seed, so that the forward is a function of x."""
+        return ops.dropout_forward(x, p, np.random.default_rng(7))
+
+    def embedding_of(W, ids):
+        return ops.embedding_forward(ids, W)
+
+    def lora_without_bias(x, W, A, B, scale):
+        return ops.lora_linear_forward(x, W, None, A, B, scale)
 
     def normal(*shape):
         return rng.standard_normal(shape)
@@ -74,9 +71,9 @@ def row_cases(*lead):
     mask = rng.random((*lead, 5)) * 2.0
     ids, targets = rng.integers(0, 4, lead), rng.integers(0, 7, lead)
     counts = np.asarray(rng.random(lead) < 0.6)
-    counts.flat[0] = True
-    slots = rng.integers(-1, 3, lead)
-    slots.flat[0] = 2
+    counts.flat[:1] = True
+    slots = np.asarray(rng.integers(-1, 3, lead))
+    slots.flat[:1] = 2
     lora = {"x": x, "W": W, "bias": bias, "A": A, "B": B}
     dora, norm = lora | {"m": normal(4)}, 1.0 + rng.random(4)
     dora_wrt = ("x", "A", "B", "m")
@@ -117,7 +114,7 @@ def row_cases(*lead):
     }
 
 
-def attention_cases():
+def attention_cases(ops=fast):
     """(N, H, T, K) = (2, 3, 5, 4); of the padding, one sequence has its first two keys, which blinds two queries."""
     rng = np.random.default_rng(3)
     q, k, v = (rng.standard_normal((2, 3, 5, 4)) for _ in range(3))
@@ -142,7 +139,7 @@ def attention_cases():
     }
 
 
-def disentangled_attention_cases():
+def disentangled_attention_cases(ops=fast):
     """(N, H, T, K) = (2, 3, 5, 4) and M = 8; distances of 3 and more share a row. Of the padding, 0 and 3 are in it."""
     rng = np.random.default_rng(4)
     q, k, v = (rng.standard_normal((2, 3, 5, 4)) for _ in range(3))
@@ -161,7 +158,7 @@ def disentangled_attention_cases():
     }
 
 
-def conv1d_cases():
+def conv1d_cases(ops=fast):
     """(N, T, I) = (2, 6, 5), O = 4."""
     rng = np.random.default_rng(5)
     return {
@@ -190,5 +187,9 @@ def float32_case(case):
     )
 
 
-CASES = {f"{name} {lead}": case for lead in ((), (6,), (2, 3)) for name, case in row_cases(*lead).items()}
-CASES |= attention_cases() | disentangled_attention_cases() | conv1d_cases()
+def all_cases(ops=fast, leads=((), (6,), (2, 3))):
+    rows = {f"{name} {lead}": case for lead in leads for name, case in row_cases(*lead, ops=ops).items()}
+    return rows | attention_cases(ops) | disentangled_attention_cases(ops) | conv1d_cases(ops)
+
+
+CASES = all_cases()

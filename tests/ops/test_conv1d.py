@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minilora.ops import conv1d_forward, linear_forward
+from minilora.ops.fast import conv1d_forward, linear_forward
 
 RNG = np.random.default_rng(0)
 N, T, I, O = 2, 6, 5, 4
@@ -32,5 +32,5 @@ def test_a_kernel_of_size_one_is_a_linear_map():
 
 
 def test_an_even_kernel_is_refused():
-    with pytest.raises(ValueError, match=r"W had shape \(4, 5, 2\), a kernel of size 2; it may be odd"):
+    with pytest.raises(ValueError, match=r"W had shape \(4, 5, 2\), a kernel of size 2; its size must be odd"):
         conv1d_forward(X, np.zeros((O, I, 2)), BIAS)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from minilora.ops import cross_entropy_backward, cross_entropy_forward
+from minilora.ops.fast import cross_entropy_backward, cross_entropy_forward
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((2, 3, 7))
@@ -74,11 +74,11 @@ def test_the_loss_is_a_scalar_of_the_dtype_of_the_logits():
 @pytest.mark.parametrize(
     ("targets", "mask", "message"),
     [
-        (np.zeros((3, 2), int), None, r"targets had shape \(3, 2\); the positions have \(2, 3\)"),
+        (np.zeros((3, 2), int), None, r"targets had shape \(3, 2\); it must be that of the positions, \(2, 3\)"),
         (np.zeros(1, int), None, r"targets had shape \(1,\)"),
-        (np.zeros((2, 3), int), np.ones((2, 1), bool), r"mask had shape \(2, 1\)"),
-        (np.full((2, 3), -1), None, "targets ran from -1 to -1; each may be from 0 to 3"),
-        (np.full((2, 3), 4), None, "targets ran from 4 to 4; each may be from 0 to 3"),
+        (np.zeros((2, 3), int), np.ones((2, 1), bool), r"loss_mask had shape \(2, 1\)"),
+        (np.full((2, 3), -1), None, "targets ran from -1 to -1; each must be from 0 to 3"),
+        (np.full((2, 3), 4), None, "targets ran from 4 to 4; each must be from 0 to 3"),
     ],
 )
 def test_targets_that_do_not_fit_are_refused(targets, mask, message):

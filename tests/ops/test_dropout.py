@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minilora.ops import dropout_backward, dropout_forward, dropout_mask
+from minilora.ops.fast import dropout_backward, dropout_forward, dropout_mask
 
 X = np.random.default_rng(0).standard_normal((100, 100))
 
@@ -53,5 +53,5 @@ def test_each_call_draws_anew():
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan")])
 def test_a_p_that_is_no_probability_is_refused(p):
-    with pytest.raises(ValueError, match=f"p, the probability of dropout, was {p}; it may be 0 <= p < 1"):
+    with pytest.raises(ValueError, match=f"p, the probability of dropout, was {p}; it must be 0 <= p < 1"):
         dropout_forward(X, p, rng())

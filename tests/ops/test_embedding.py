@@ -1,6 +1,6 @@
 import numpy as np
 
-from minilora.ops import embedding_backward, embedding_forward
+from minilora.ops.fast import embedding_backward, embedding_forward
 
 W = np.random.default_rng(0).standard_normal((4, 3))
 IDS = np.array([[1, 3, 1], [1, 0, 3]])  # 2 does not occur

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 
-from device_array import to_fake_device
-from minilora.ops import (
+from minilora.ops.fast import (
     cross_entropy_backward,
     cross_entropy_forward,
-    linear_cross_entropy,
+    linear_backward,
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
-    linear_dW,
-    linear_dx,
     linear_forward,
 )
 
@@ -20,31 +17,14 @@ X, W = RNG.standard_normal((11, 5)), RNG.standard_normal((7, 5))
 TARGETS = RNG.integers(0, 7, 11)
 
 
-@pytest.mark.parametrize("rows_a_block", [1, 4, 11, 100])
-def test_blocks_give_the_two_ops(monkeypatch, rows_a_block):
-    monkeypatch.setattr(linear_cross_entropy, "LOGITS_BYTES", rows_a_block * 7 * X.itemsize)
+def test_loss_and_gradients_are_those_of_the_two_ops():
     logits, linear_cache = linear_forward(X, W)
     plain, plain_cache = cross_entropy_forward(logits, TARGETS)
-    dlogits = cross_entropy_backward(0.3, plain_cache)
     loss, cache = linear_cross_entropy_forward(X, W, TARGETS)
-    dx, dW = linear_cross_entropy_backward(0.3, cache)
+    dx, dW, _ = linear_backward(cross_entropy_backward(0.3, plain_cache), linear_cache)
     np.testing.assert_allclose(loss, plain, rtol=1e-14)
-    np.testing.assert_allclose(dx, linear_dx(dlogits, linear_cache), atol=1e-15)
-    np.testing.assert_allclose(dW, linear_dW(dlogits, linear_cache), atol=1e-15)
-
-
-@pytest.mark.parametrize(("limit", "place"), [("LOGITS_BYTES", np.asarray), ("LOGITS_BYTES_ON_GPU", to_fake_device)])
-def test_a_block_has_as_many_rows_as_fit_its_bytes(monkeypatch, limit, place):
-    plain, sizes = linear_cross_entropy._losses_and_dlogits, []
-
-    def noting(logits, *rest):
-        sizes.append(len(logits))
-        return plain(logits, *rest)
-
-    monkeypatch.setattr(linear_cross_entropy, "_losses_and_dlogits", noting)
-    monkeypatch.setattr(linear_cross_entropy, limit, 4 * 7 * X.itemsize)
-    linear_cross_entropy_forward(place(X), place(W), place(TARGETS))
-    assert sizes == [4, 4, 3]
+    for grad, expected in zip(linear_cross_entropy_backward(0.3, cache), (dx, dW), strict=True):
+        np.testing.assert_allclose(grad, expected, atol=1e-15)
 
 
 def test_only_what_is_wanted_is_computed():
@@ -78,8 +58,8 @@ def test_it_does_not_overflow():
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (TARGETS[:3], "targets had shape .3,.; x has 11 rows"),
-        (TARGETS + 1, "targets ran from .* to 7; each may be from 0 to 6"),
+        (TARGETS[:3], "targets had shape .3,.; it must be that of the positions, .11,."),
+        (TARGETS + 1, "targets ran from .* to 7; each must be from 0 to 6"),
         (TARGETS - 9, "targets ran from -9 to"),
     ],
 )

@@ -1,6 +1,6 @@
 import pytest
 
-from minilora.ops import log_bucket, relative_rows
+from minilora.ops.fast import log_bucket, relative_rows
 
 SETTINGS = [(256, 512), (32, 128), (10, 512), (8, 20), (7, 12), (5, 9), (4, 8), (2, 3)]
 

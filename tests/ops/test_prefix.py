@@ -1,6 +1,6 @@
 import numpy as np
 
-from minilora.ops import prefix_backward, prefix_forward
+from minilora.ops.fast import prefix_backward, prefix_forward
 
 SLOTS = np.array([[0, 2, -1, -1], [-1, -1, 2, -1]])
 

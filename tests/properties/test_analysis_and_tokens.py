@@ -73,6 +73,6 @@ def test_any_ids_have_a_text(content, ids):
 @given(st.lists(texts, min_size=1, max_size=5))
 def test_padding_is_told_from_what_it_pads(several):
     rows = [EncoderTokenizer().encode(text) for text in several]
-    ids, mask = pad_rows(rows)
+    ids, mask = pad_rows(rows, 1)
     assert ids.shape == mask.shape == (len(rows), max(map(len, rows)))
     assert all(np.array_equal(i[m], row) for i, m, row in zip(ids, mask, rows, strict=True))

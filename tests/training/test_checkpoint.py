@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from methods.tiny import EVERYWHERE, same_bits, tiny_gpt, tiny_lora, weights_of
-from minilora.files import load_arrays
+from minilora.files import load_arrays, save_arrays
 from minilora.methods import LoRAConfig
 from minilora.models import save_model
-from minilora.training import resume_run
+from minilora.training import resume_run, save_run
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS
 from training.runs import draw, run, trainer
 
@@ -160,3 +160,67 @@ def test_the_checkpoint_is_of_the_moment_and_not_of_what_came_after(tmp_path):
     rest = resumed(tiny_gpt(), path, schedule="constant", warmup=0.0)
     assert same_bits(weights_of(rest.model), weights_of(three.model))
     assert np.array_equal(rest.history.losses, three.history.losses)
+
+
+# ---- steps and threads
+
+
+def damaged(path, **changes):
+    """Write a checkpoint anew, with other fields."""
+    arrays, about = load_arrays(path, "run")
+    save_arrays(path, arrays, {**about, **changes})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"step": 8}, "step was 8; the run has 7 steps"),
+        ({"step": -1}, "step was -1; the run has 7 steps"),
+        ({"step": True}, "step was True"),
+        ({"step": 2}, "step was 2; the history has 3 losses"),
+        ({"updates": {}}, "cannot|can be read"),
+        ({"updates": []}, "can be read"),
+        ({"threads": [0]}, "threads must be a list of integers from 1 to 1024"),
+        ({"threads": [10**9]}, "threads must be a list of integers from 1 to 1024"),
+        ({"history": {"loss": "x"}}, "a history must have the fields"),
+    ],
+)
+def test_a_checkpoint_that_says_what_cannot_be_is_damaged(changes, message, tmp_path):
+    path = damaged(interrupted(tiny_lora(), tmp_path), **changes)
+    assert is_refused_and_the_trainer_stays_as_it_was(trainer(tiny_lora()), path, message)
+
+
+def test_each_parameters_own_steps_are_kept(tmp_path):
+    model = tiny_lora()
+    made = trainer(model)
+    made.optimizer.steps, made.optimizer.updates[2] = 5, 3
+    made.history.losses = made.history.grad_norms = [1.0] * 5
+    save_run(made, tmp_path / CHECKPOINT)
+    rest = resumed(tiny_lora(), tmp_path / CHECKPOINT)
+    assert rest.optimizer.updates == made.optimizer.updates and rest.step == 5
+
+
+def test_a_checkpoint_that_does_not_say_them_counts_each_step_for_all(tmp_path):
+    path = interrupted(tiny_lora(), tmp_path)
+    arrays, about = load_arrays(path, "run")
+    for field in ("updates", "threads", "device"):
+        del about[field]
+    save_arrays(path, arrays, about)
+    rest, whole = resumed(tiny_lora(), path), run(tiny_lora())
+    assert rest.optimizer.updates == [3] * len(rest.optimizer.parameters)
+    rest.run(progress=False)
+    assert same_bits(weights_of(rest.model), weights_of(whole.model))
+
+
+def test_a_run_goes_on_with_the_threads_that_it_began_with(tmp_path, monkeypatch):
+    settings = {"threads": None, "batch_size": 2}
+    monkeypatch.setattr("minilora.distributed.cores", lambda: 2)
+    whole = run(tiny_lora(), **settings)
+    path = interrupted(tiny_lora(), tmp_path, **settings)
+    monkeypatch.setattr("minilora.distributed.cores", lambda: 1)
+    assert trainer(tiny_lora(), **settings).threads == [1]
+    rest = resumed(tiny_lora(), path, **settings)
+    assert rest.threads == [2]
+    rest.run(progress=False)
+    assert same_bits(weights_of(rest.model), weights_of(whole.model))

@@ -8,7 +8,7 @@ import pytest
 from methods.tiny import same_bits, tiny_gpt, tiny_lora, weights_of
 from minilora.files import load_arrays
 from minilora.methods import lora_layers
-from minilora.training import Diverged, History, Trainer, clip_gradients, concerns
+from minilora.training import Diverged, History, Trainer, clip_gradients, diagnose
 from minilora.training.checkpoint import CHECKPOINT
 from minilora.training.divergence import check_gradients
 from training.runs import run, trainer
@@ -110,5 +110,5 @@ FALLING = [3.0 - 0.01 * i for i in range(100)]
     ],
 )
 def test_what_is_odd_in_a_run_is_said(measured, said):
-    found = concerns(measured)
+    found = diagnose(measured)
     assert found == [] if said is None else len(found) == 1 and said in found[0]

@@ -179,12 +179,12 @@ def test_a_finished_run_does_nothing_more():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps was 0; it may be an integer of at least 1"),
+        ({"steps": 0}, "steps was 0; it must be an integer of at least 1"),
         ({"batch_size": 2.5}, "batch_size was 2.5; "),
         ({"accumulation": 0}, "accumulation was 0; "),
         ({"eval_every": -1}, "eval_every was -1; "),
-        ({"warmup": 1.5}, "warmup was 1.5; it is a part of the steps, from 0 to 1"),
-        ({"schedule": "step"}, "schedule was 'step'; it may be one of 'constant', 'linear', 'cosine'"),
+        ({"warmup": 1.5}, "warmup was 1.5; it must be a fraction of the steps, from 0 to 1"),
+        ({"schedule": "step"}, "schedule was 'step'; it must be one of 'constant', 'linear', 'cosine'"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(settings, message):

@@ -56,7 +56,7 @@ def test_a_full_gpu_ends_a_run_with_what_it_needs_what_there_is_and_what_to_redu
         stopped.run(progress=False)
     message = str(caught.value)
     assert "step 4 does not fit into memory (Out of memory allocating 1,234,567 bytes (allocated so far: " in message
-    assert "a step of 2 x 5 tokens in 1 turn needs about" in message and "activations" in message
+    assert "a step of 2 x 5 tokens in 1 micro-batch needs about" in message and "activations" in message
     assert "the GPU has 24,000.0 MB, 1.5 of them free" in message
     assert "smaller batch, shorter texts, a higher accumulation" in message and "a method that trains less" in message
     continued = trainer(tiny_lora(dtype="float32"), folder=tmp_path)
@@ -66,7 +66,9 @@ def test_a_full_gpu_ends_a_run_with_what_it_needs_what_there_is_and_what_to_redu
 
 def test_what_is_needed_is_the_estimate_for_the_rows_of_one_turn(in_bytes):
     model = full_after(tiny_lora(dtype="float32"), 0, MemoryError())
-    with pytest.raises(OutOfMemory, match=r"\(it is full\)\. By formula, a step of 6 x 5 tokens in 4 turns") as caught:
+    with pytest.raises(
+        OutOfMemory, match=r"\(it is full\)\. By formula, a step of 6 x 5 tokens in 4 micro-batches"
+    ) as caught:
         trainer(model, sample_batch=lambda rng: some_batch(6), accumulation=4).run(progress=False)
     needed = step_estimate(model, batch_size=2, length=5)
     assert f"needs about {needed.total} MB (weights " in str(caught.value)
@@ -79,7 +81,7 @@ def test_of_several_ranks_each_needs_memory_for_its_own_rows(in_bytes):
         config = TrainConfig(steps=1, batch_size=6, threads=1)
         Trainer(model, lambda rng: some_batch(6), config, ranks=ranks).run(progress=False)
 
-    with pytest.raises(OutOfMemory, match="a step of 6 x 5 tokens in 1 turn, shared by 2 ranks, needs about") as caught:
+    with pytest.raises(OutOfMemory, match="6 x 5 tokens in 1 micro-batch, shared by 2 ranks, needs about") as caught:
         run_ranks(2, train)
     needed = step_estimate(tiny_lora(dtype="float32"), batch_size=3, length=5)
     assert f"needs about {needed.total} MB (weights " in str(caught.value)

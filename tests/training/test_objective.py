@@ -1,4 +1,4 @@
-"""A batch in parts, on threads or in turns, gives the loss and the gradients of the whole."""
+"""A batch in parts, on threads or in micro-batches, gives the loss and the gradients of the whole."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from methods.tiny import EVERYWHERE, gradients_of, rng, same_bits, some_batch, tiny_gpt, tiny_lora
 from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig
-from minilora.training import ThreadedObjective, loss_and_backward
+from minilora.training import DataParallel, loss_and_backward
 from minilora.training.objective import split_batch
 
 WITH_DROPOUT = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dropout=0.3)
@@ -17,7 +17,7 @@ def threaded(threads, accumulation=1, seed=None):
     """A stand-in for `loss_and_backward`."""
 
     def backward(model, batch):
-        with ThreadedObjective(model, threads, accumulation) as objective:
+        with DataParallel(model, threads, accumulation) as objective:
             return objective.loss_and_backward(batch, None if seed is None else rng(seed))
 
     return backward
@@ -91,7 +91,7 @@ def test_gradients_are_added_to_those_that_are_there(threads):
 @pytest.mark.parametrize("threads", [2, 3])
 def test_a_second_batch_starts_from_nothing(threads):
     model = tiny_lora()
-    with ThreadedObjective(model, threads) as objective:
+    with DataParallel(model, threads) as objective:
         first, second = (
             gradients_of(model, some_batch(seed=seed), lambda _, batch: objective.loss_and_backward(batch))
             for seed in (1, 2)
@@ -105,7 +105,7 @@ def test_a_batch_that_fails_in_one_thread_leaves_nothing_to_the_next():
     wrong = LMBatch(
         np.where(np.arange(4)[:, None] < 2, 10**6, batch.ids), batch.targets, batch.loss_mask
     )  # the first shard
-    with ThreadedObjective(model, threads=2) as objective:
+    with DataParallel(model, threads=2) as objective:
         with pytest.raises(ValueError, match="ids ran from"):
             objective.loss_and_backward(wrong)
         after = gradients_of(model, batch, lambda _, batch: objective.loss_and_backward(batch))
@@ -114,7 +114,7 @@ def test_a_batch_that_fails_in_one_thread_leaves_nothing_to_the_next():
 
 def test_threads_see_what_the_optimizer_changed_in_place():
     model, batch = tiny_lora(), some_batch()
-    with ThreadedObjective(model, 2) as objective:
+    with DataParallel(model, 2) as objective:
         before = objective.loss_and_backward(batch)
         model.trainable_parameters()[0].data += 1.0
         after = objective.loss_and_backward(batch)
@@ -146,7 +146,7 @@ def blas_threads():
 
 def test_inside_blas_runs_on_one_thread_and_afterwards_on_as_many_as_before():
     with threadpool_limits(2, user_api="blas"):
-        with ThreadedObjective(tiny_gpt(), threads=2):
+        with DataParallel(tiny_gpt(), threads=2):
             assert blas_threads() == {1}
         assert blas_threads() == {2}
 
@@ -154,7 +154,7 @@ def test_inside_blas_runs_on_one_thread_and_afterwards_on_as_many_as_before():
 def test_blas_has_its_threads_back_after_an_exception():
     batch = some_batch()
     with threadpool_limits(2, user_api="blas"):
-        with pytest.raises(ValueError, match="ids ran from 0 to 11"), ThreadedObjective(tiny_gpt(), 2) as objective:
+        with pytest.raises(ValueError, match="ids ran from 0 to 11"), DataParallel(tiny_gpt(), 2) as objective:
             objective.loss_and_backward(batch._replace(ids=np.where(batch.ids == 0, 0, 11)))
         assert blas_threads() == {2}
 
@@ -173,5 +173,5 @@ def test_a_batch_is_cut_into_neighbouring_rows_none_empty(N, parts, sizes):
 @pytest.mark.parametrize("name", ["threads", "accumulation"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "2"])
 def test_a_number_of_parts_below_one_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"{name} was {value!r}; it may be an integer of at least 1"):
-        ThreadedObjective(tiny_gpt(), **{name: value})
+    with pytest.raises(ValueError, match=f"{name} was {value!r}; it must be an integer of at least 1"):
+        DataParallel(tiny_gpt(), **{name: value})

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from methods.tiny import rng, same_bits, tiny_lora
-from minilora.layers import Linear, LoRAFactors, LoRALinear
-from minilora.methods import LoRAConfig, apply_lora, rows_use
+from minilora.layers import Linear
+from minilora.methods import LoRAConfig, adapters_per_row, apply_lora
+from minilora.methods.lora import LoRAFactors, LoRALinear
 from minilora.parameter import Parameter
 from minilora.training import SGD, AdamW, ParameterGroup, clip_gradients, lora_plus_groups
 
@@ -120,7 +121,7 @@ def test_lora_plus_leaves_anybodys_own_B_alone_and_finds_the_B_of_every_row():
     model = tiny_lora()
     apply_lora(model, LoRAConfig(rank=2, targets=("q_proj",)), rng=rng(3), name="other")
     model.B = Parameter(START.copy(), name="B")  # a model's own, which no LoRA has made
-    with rows_use(model, ["default", "other"]):
+    with adapters_per_row(model, ["default", "other"]):
         model.B.trainable = True
         plain, plus = lora_plus_groups(model, 16.0)
         assert model.B in plain.parameters

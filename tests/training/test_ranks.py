@@ -13,7 +13,7 @@ from minilora.accounting import message_bytes
 from minilora.data.batches import LMBatch
 from minilora.data.classification import ClassificationBatch
 from minilora.data.masked import MaskedBatch
-from minilora.distributed import ALONE
+from minilora.distributed import SINGLE_PROCESS
 from minilora.methods import BitFitConfig, LoRAConfig, apply_lora, apply_method
 from minilora.models import RobertaForClassification, RobertaForMaskedLM
 from minilora.training import SGD, Diverged, Stopped, TrainConfig, Trainer, evaluate_loss, loop, resume_newest
@@ -30,19 +30,19 @@ def draw(rng, N=6):
     return LMBatch(*(a[rows] for a in EXAMPLES))
 
 
-def trainer(model, ranks=ALONE, sample_batch=draw, **options):
+def trainer(model, ranks=SINGLE_PROCESS, sample_batch=draw, **options):
     others = {key: options.pop(key) for key in ("folder", "checkpoint_every", "optimizer") if key in options}
     settings = {"steps": 5, "batch_size": 6, "lr": 0.01, "threads": 1, "eval_every": 2} | options
     return Trainer(model, sample_batch, TrainConfig(**settings), ranks=ranks, **others)
 
 
-def run(model, ranks=ALONE, **options):
+def run(model, ranks=SINGLE_PROCESS, **options):
     made = trainer(model, ranks, **options)
     made.run(progress=False)
     return made
 
 
-def run_with_sgd(model, ranks=ALONE, **options):
+def run_with_sgd(model, ranks=SINGLE_PROCESS, **options):
     return run(model, ranks, optimizer=SGD(model.parameters(), 0.01), **options)
 
 
@@ -97,7 +97,7 @@ def hidden_tokens(generator):
 )
 @pytest.mark.parametrize("size", [2, 3])
 def test_so_do_encoders(model_class, sample, size):
-    def train(ranks=ALONE):
+    def train(ranks=SINGLE_PROCESS):
         model = tiny(model_class)
         apply_lora(model, LoRAConfig(rank=2, targets=("q_proj", "v_proj")), rng=rng(1))
         return run(model, ranks, sample_batch=sample, batch_size=3)
@@ -208,7 +208,7 @@ def test_one_process_sends_nothing_and_keeps_its_gradients():
     model = tiny_lora()
     (p, *_) = model.trainable_parameters()
     p.grad = grad = np.ones(p.data.shape)
-    assert Bucket(model.trainable_parameters(), ALONE).allreduce(0.5, True) == (0.5, True)
+    assert Bucket(model.trainable_parameters(), SINGLE_PROCESS).allreduce(0.5, True) == (0.5, True)
     assert p.grad is grad
 
 
@@ -279,7 +279,7 @@ def test_all_ranks_stop_after_the_same_step_if_one_is_asked(asked, tmp_path, mon
         return made.step
 
     events = {}
-    monkeypatch.setattr(loop, "ctrl_c_asks", lambda: events[get_ident()])
+    monkeypatch.setattr(loop, "defer_sigint", lambda: events[get_ident()])
     assert run_ranks(3, train) == [3, 3, 3]
 
 

@@ -53,5 +53,5 @@ def test_a_run_that_is_all_warm_up_never_divides_by_zero():
 
 
 def test_an_unknown_kind_is_refused_with_the_possible_ones():
-    with pytest.raises(ValueError, match="kind was 'step'; it may be one of 'constant', 'linear', 'cosine'"):
+    with pytest.raises(ValueError, match="kind was 'step'; it must be one of 'constant', 'linear', 'cosine'"):
         schedule_factor(0, total=5, kind="step")

@@ -126,8 +126,9 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_the_checkpoint_stays(tm
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device.*config.json"):
+    with pytest.raises(OSError, match="No space left on device.*config.json") as error:
         run(tiny_lora(), folder=tmp_path, checkpoint_every=2)
+    assert "None" not in str(error.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -207,6 +208,76 @@ def test_another_process_is_refused_too_and_a_killed_one_holds_nothing(tmp_path)
     with lock_run_folder(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- what killed runs leave, and what is no lock
+
+
+def dead_process():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_temporary_files_of_killed_runs_are_removed_at_the_next_start_and_no_others(tmp_path):
+    dead, alive = dead_process(), os.getppid()
+    kept = {f".checkpoint.safetensors.{alive}", ".notes", "adapter.safetensors", f"mine.json.{dead}", f".vimrc.{dead}"}
+    gone = {
+        f".checkpoint.safetensors.{dead}",
+        f".result.json.{dead}",
+        f".result.json.{os.getpid()}",
+        ".a.json.99999999999",
+    }
+    for name in kept | gone:
+        (tmp_path / name).write_text("")
+    with lock_run_folder(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == kept | {run_folder.LOCK}
+
+
+def test_a_real_run_that_is_killed_while_it_writes_leaves_nothing_after_the_next(tmp_path):
+    program = (
+        "import sys, os, signal; sys.path[:0] = sys.argv[2:]\n"
+        "real = os.fsync\n"
+        "def fsync(descriptor):\n"
+        "    if 'checkpoint' in os.readlink(f'/proc/self/fd/{descriptor}'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    real(descriptor)\n"
+        "os.fsync = fsync\n"
+        "from methods.tiny import tiny_lora; from training.runs import run\n"
+        "run(tiny_lora(), folder=sys.argv[1], checkpoint_every=2)\n"
+    )
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("the system does not say which file a descriptor is")
+    tests = Path(__file__).parents[1]
+    command = [sys.executable, "-c", program, str(tmp_path), str(tests), str(tests.parent)]
+    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".checkpoint")], "else it says nothing"
+    assert is_as_if_nothing_had_happened(continued(tmp_path))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links need a right on Windows")
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_lock_that_is_a_symbolic_link_is_not_followed(exists, tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "run"
+    folder.mkdir()
+    (folder / run_folder.LOCK).symlink_to(elsewhere)
+    if exists:
+        elsewhere.write_text("mine")
+    with pytest.raises(OSError, match=r"\.lock is a symbolic link; it must be a file"), lock_run_folder(folder):
+        pass
+    assert (elsewhere.read_text() == "mine") if exists else not elsewhere.exists()
+    assert (folder / run_folder.LOCK).is_symlink()
+
+
+def test_a_lock_that_was_replaced_is_noticed_and_the_other_one_stays(tmp_path):
+    with lock_run_folder(tmp_path) as lock:
+        lock.check()
+        (tmp_path / run_folder.LOCK).unlink()
+        (tmp_path / run_folder.LOCK).write_text("of another run")
+        with pytest.raises(FileNotFoundError, match="was removed or replaced while a run was writing to it"):
+            lock.check()
+    assert (tmp_path / run_folder.LOCK).read_text() == "of another run"
 
 
 class Msvcrt:

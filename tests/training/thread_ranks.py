@@ -4,10 +4,10 @@ import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from minilora.distributed import Alone
+from minilora.distributed import SingleProcess
 
 
-class ThreadRanks(Alone):
+class ThreadRanks(SingleProcess):
     """One of several ranks; they share a barrier, and a list in which each has a place."""
 
     def __init__(self, rank, size, barrier, places, cores):
@@ -34,7 +34,7 @@ class ThreadRanks(Alone):
     def broadcast(self, array):
         array[...] = self.gather(array.copy())[0]
 
-    def from_first(self, function):
+    def bcast_from_root(self, function):
         return copy.deepcopy(self.gather(function() if self.rank == 0 else None)[0])
 
 

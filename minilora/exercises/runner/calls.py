@@ -8,6 +8,7 @@ A call's arguments are numbers, arrays, lists, and
 - `Kept`: what an earlier call has returned.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy
@@ -65,7 +66,7 @@ FUNCTIONS = {
 }
 
 
-def perform(functions, calls):
+def perform(functions: dict[str, Callable], calls: list[Call]) -> list[Result]:
     """Make the calls twice, in order; a second round that differs is a problem, for functions remember nothing.
 
     Parameters
@@ -96,7 +97,7 @@ def _unless_it_differs(first, second):
     return first
 
 
-def alike(a, b):
+def alike(a: numpy.ndarray, b: numpy.ndarray) -> bool:
     """Whether two arrays are the same to rounding, nan where nan is."""
     if a.shape != b.shape:
         return False
@@ -172,7 +173,7 @@ def _identical(before, after):
     return (before.shape, before.dtype) == (after.shape, after.dtype) and before.tobytes() == after.tobytes()
 
 
-def named(function, value, *names):
+def named(function: str, value: Any, *names: str) -> dict[str, Any]:
     """What a function returned, as a dict by the names of what it should return."""
     if len(names) == 1:
         return {names[0]: value}
@@ -185,7 +186,7 @@ def named(function, value, *names):
     raise AnswerError(f"{function} returned {got}; it should return {len(names)} values: {', '.join(names)}.")
 
 
-def as_array(name, value):
+def as_array(name: str, value: Any) -> numpy.ndarray:
     """A copy of what was returned under a name, as an array."""
     if not isinstance(value, (bool, int, float, numpy.ndarray, numpy.generic)):
         raise AnswerError(f"{name} is {_a(value)}; it should be a NumPy array or a number.")
@@ -207,7 +208,7 @@ def _a(value):
 # ---- as JSON
 
 
-def encode(value):
+def encode(value: Any) -> Any:
     """A value as JSON can hold it: Python's floats are written with all of their digits."""
     if isinstance(value, (numpy.ndarray, numpy.generic)):
         return {"array": value.tolist(), "dtype": value.dtype.name, "shape": list(value.shape)}
@@ -221,7 +222,7 @@ def encode(value):
     return value
 
 
-def decode(value):
+def decode(value: Any) -> Any:
     """The value that was encoded."""
     if not isinstance(value, dict):
         return value

@@ -9,6 +9,7 @@ that grades in a container.
 import contextlib
 import os
 import sys
+from types import MappingProxyType
 
 MEMORY = 4 << 30  # bytes of address space; a bare NumPy takes a quarter of a gigabyte
 FILE_SIZE = 16 << 20  # bytes
@@ -36,7 +37,7 @@ class Forbidden(PermissionError):
     """The answer tried what an answer may not do."""
 
 
-def limit_resources(seconds):
+def limit_resources(seconds: int) -> None:
     """Bound this process's time, memory and files, where the system can (Linux; macOS in part; Windows not)."""
     try:
         import resource
@@ -54,7 +55,7 @@ def limit_resources(seconds):
             resource.setrlimit(limit, values)
 
 
-def forbid_all_but_computing(folder, readable):
+def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
     """From now on, what an answer may not do raises Forbidden.
 
     Parameters
@@ -64,59 +65,56 @@ def forbid_all_but_computing(folder, readable):
     readable : list of str
         The folders and files of Python and of NumPy: it may read these, and nothing else.
     """
-    sep, own = os.sep, _places([folder])
-    python = _places([path for path in readable if os.path.basename(path) not in ("numpy", "numpy.libs")])
-    numpys = _places([path for path in readable if os.path.basename(path) in ("numpy", "numpy.libs")])
-    events = {event: why for why, names in FORBIDDEN.items() for event in names}
-    always = (os.devnull, "/dev/urandom")
-    paths, writing, elsewhere, packages = dict(PATHS), WRITING, NOT_FOR_ANSWERS, PACKAGES
-    # bound here, for the answer can reach the modules and builtins themselves
-    forbidden, kind_of, is_a, text, number, octets = Forbidden, type, isinstance, str, int, bytes
-    split, begins, partition, decode, replace = str.split, str.startswith, str.partition, bytes.decode, str.replace
-    lower, join_with = str.lower, sep.join
-    windows, altsep, colon = os.name == "nt", os.altsep, ":"
+    numpys = ("numpy", "numpy.libs")
+    own, python = _places([folder]), _places([path for path in readable if os.path.basename(path) not in numpys])
+    libraries = _places([path for path in readable if os.path.basename(path) in numpys])
+    stopped = MappingProxyType({event: why for why, events in FORBIDDEN.items() for event in events})
+    changing = MappingProxyType(dict(PATHS))
 
-    def place(path):
-        """The path as text below `own`, or absolute; None for what is open already."""
-        if is_a(path, number):
+    # What a function below needs is among its defaults, a tuple that nothing changes without an event: not in cells or
+    # globals, for which a frame in a traceback is the way in. No method of an object of the answer's is called.
+    def place(path, forbidden=Forbidden, kind_of=type, is_a=isinstance, number=int, octets=bytes, text=str,
+              decode=bytes.decode, plain=str.__str__, split=str.split, begins=str.startswith, replace=str.replace,
+              join=os.sep.join, sep=os.sep, altsep=os.altsep, windows=os.name == "nt", home=own[0]):  # fmt: skip
+        """The path as plain text, and absolute; None for what is open already."""
+        if kind_of(path) is number:
             return None
         if is_a(path, octets):
             path = decode(path, "utf-8", "surrogateescape")
         if not is_a(path, text):
-            raise forbidden(f"it tried to open a {kind_of(path).__name__}")
-        path = replace(path, altsep, sep) if altsep else path
+            raise forbidden("it tried to open what is no path")
+        path = replace(plain(path), altsep, sep) if altsep else plain(path)
         parts = split(path, sep)
         if ".." in parts:
             raise forbidden("it tried to leave its folder by `..`")
-        rooted = begins(path, sep) or (windows and colon in path)
-        return path if rooted else join_with([own[0], *[part for part in parts if part != "."]])
+        return path if begins(path, sep) or (windows and ":" in path) else join([home, *[p for p in parts if p != "."]])
 
-    def below(path, roots):
-        if windows:
-            path, roots = lower(path), [lower(root) for root in roots]
+    def below(path, roots, begins=str.startswith, lower=str.lower, sep=os.sep, windows=os.name == "nt"):
         for root in roots:
-            if path == root or begins(path, root + sep):
+            if path == root or begins(path, root + sep) or (windows and begins(lower(path), lower(root + sep))):
                 return True
         return False
 
-    def may_write(path):
-        return path is None or path == always[0] or below(path, own)
+    def may_write(path, below=below, own=own, nothing=os.devnull):
+        return path is None or path == nothing or below(path, own)
 
-    def may_read(path):
-        if may_write(path) or path in always or below(path, numpys):
+    def may_read(path, may_write=may_write, below=below, python=python, libraries=libraries, split=str.split,
+                 sep=os.sep, packages=PACKAGES):  # fmt: skip
+        if may_write(path) or path == "/dev/urandom" or below(path, libraries):
             return True
         for part in split(path, sep):
             if part in packages:
                 return False
         return below(path, python)
 
-    def hook(event, arguments):
+    def hook(event, arguments, forbidden=Forbidden, place=place, may_read=may_read, may_write=may_write,
+             is_a=isinstance, text=str, plain=str.__str__, partition=str.partition, begins=str.startswith,
+             changing=changing, stopped=stopped, writing=WRITING, elsewhere=NOT_FOR_ANSWERS):  # fmt: skip
         if event == "open":
             path, mode, flags = arguments
             writes = flags & writing
-            if is_a(mode, text):
-                for letter in "wax+":
-                    writes = writes or letter in mode
+            for letter in "wax+":
+                writes = writes or (is_a(mode, text) and letter in plain(mode))
             path = place(path)
             if writes and not may_write(path):
                 raise forbidden(f"it tried to change {path}; an answer computes and leaves files alone")
@@ -126,13 +124,15 @@ def forbid_all_but_computing(folder, readable):
             name = partition(arguments[0], ".")[0]
             if name in elsewhere:
                 raise forbidden(f"it tried to import {name}; here you write it yourself, with Python and NumPy alone")
-        elif event in paths:
-            for path in arguments[: paths[event]]:
+        elif event in changing:
+            for path in arguments[: changing[event]]:
                 path = place(path)
                 if not may_write(path):
                     raise forbidden(f"it tried to change {path}; an answer computes and leaves files alone")
-        elif event in events:
-            raise forbidden(f"{events[event]} ({event}); an answer only computes")
+        elif event in stopped:
+            raise forbidden(f"{stopped[event]} ({event}); an answer only computes")
+        elif event == "object.__setattr__" and arguments[1] in ("__code__", "__defaults__", "__kwdefaults__"):
+            raise forbidden("it tried to exchange the code of a function; an answer only computes")
         elif begins(event, "ctypes."):
             raise forbidden(f"it tried to go round Python with ctypes ({event}); an answer is Python and NumPy")
 
@@ -141,6 +141,5 @@ def forbid_all_but_computing(folder, readable):
 
 def _places(paths):
     """Folders as they were named, and as they are without links."""
-    return list(
-        dict.fromkeys(way(path).rstrip(os.sep) for path in paths for way in (os.path.abspath, os.path.realpath))
-    )
+    ways = (os.path.abspath, os.path.realpath)
+    return tuple(dict.fromkeys(way(path).rstrip(os.sep) for path in paths for way in ways))

@@ -11,6 +11,7 @@ import runpy
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Iterable
 
 import numpy
 
@@ -20,7 +21,7 @@ from .guard import Forbidden, forbid_all_but_computing, limit_resources
 ANSWER, CALLS, RESULTS = "answer.py", "calls.json", "results.json"
 
 
-def main(seconds, python):
+def main(seconds: int, python: list[str]) -> None:
     """Run the answer, within some seconds of the processor's time. Never returns.
 
     Parameters
@@ -70,7 +71,7 @@ def _end_with_the_parent():
     threading.Thread(target=watch, daemon=True).start()
 
 
-def functions_of(names, path):
+def functions_of(names: Iterable[str], path: str | os.PathLike) -> dict[str, Callable]:
     """The functions that a student's file defines, by name; one that is missing says so when it is called."""
     defined = runpy.run_path(str(path), run_name="exercise")
 
@@ -83,7 +84,7 @@ def functions_of(names, path):
     return {name: defined[name] if callable(defined.get(name)) else missing(name) for name in sorted(names)}
 
 
-def explain(problem):
+def explain(problem: BaseException) -> str:
     """What went wrong, to a student."""
     if isinstance(problem, AnswerError):
         return str(problem)
@@ -105,7 +106,7 @@ def explain(problem):
     return f"Your code raised {type(problem).__name__}{line}: {problem}"
 
 
-def where(problem):
+def where(problem: BaseException) -> str:
     """The last line of the student's own that an exception passed, as " in line 12, `dx = dy @ W.T`"."""
     frames = [f for f in traceback.extract_tb(problem.__traceback__) if f.filename.endswith(ANSWER)]
     return f" in line {frames[-1].lineno}, `{frames[-1].line}`" if frames else ""

@@ -15,6 +15,7 @@ def calls(rng):
         arrays |= {"m": 0.3 * arrays["m"] * (t > 1), "v": arrays["v"] ** 2 * (t > 1)}
         low, high = (0.01, 0.1, 0.6, 0.9, 0.001, 0.1), (0.2, 0.4, 0.85, 0.99, 0.1, 0.6)
         lr, _, beta1, beta2, eps, weight_decay = (float(x) for x in rng.uniform(low, high))
+        eps *= 10.0 if t == 3 else 1.0  # once as large as the root of v
         settings = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         given.append(
             Call(f"step t = {t}, arrays of shape {shape}", "adamw_step", {**arrays, "t": t, **settings}, NAMES)

@@ -3,20 +3,23 @@
 import numpy
 
 from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task, either, mistakes_in
+from minilora.exercises.task import Task, mistakes_in
 
 SHAPES = (((2, 6), 4, 5, 3), ((7,), 4, 5, 3), ((), 5, 6, 2), ((2, 3, 4), 6, 5, 2))  # leading axes, O, I, r
 
 
 def matrices(rng, leading, O=4, I=5, r=3):
-    """A layer and its input, at a point where nothing is special: no size twice, B not zero, scale far from 1."""
+    """A layer and its input, at a point where nothing is special: no size twice, B not zero, scale far from 1.
+
+    The scale is above 1 where r is 3, and else below: no whole number is near all of them.
+    """
     return {
         "x": rng.standard_normal((*leading, I)),
         "W": rng.standard_normal((O, I)),
         "bias": rng.standard_normal(O),
         "A": rng.standard_normal((r, I)),
         "B": rng.standard_normal((O, r)),
-        "scale": either(rng, 0.3, 0.8),
+        "scale": float(rng.uniform(1.25, 3.0) if r == 3 else rng.uniform(0.3, 0.8)),
     }
 
 

@@ -5,7 +5,7 @@ import math
 import numpy
 
 from minilora.exercises.runner.calls import Call, Seed
-from minilora.exercises.task import Task, mistakes_in, replacing
+from minilora.exercises.task import Task, either, mistakes_in, replacing
 
 NAMES = ("A", "B", "scale")
 
@@ -16,7 +16,10 @@ def calls(rng):
     for ranks, sides in (((2, 5), (6, 9)), ((2, 4), (9, 14)), ((5, 8), (10, 14)), ((3, 6), (14, 20))):
         rank, O = int(rng.integers(*ranks)), int(rng.integers(*sides))
         I = int(O + rng.integers(1, 5) * (-1) ** len(given))
-        given.append((O, I, rank, round(float(rng.uniform(1.2, 2.8)) * rank + 0.1, 2)))
+        given.append((O, I, rank, round(either(rng, 0.35, 0.8) * rank + 0.003, 3)))
+    O, I, rank, _ = given[0]  # the first scale is below 1, and the second above 2: no whole number fits both
+    given[0] = O, I, rank, round(float(rng.uniform(0.35, 0.8)) * rank, 3)
+    given[1] = *given[1][:3], round(float(rng.uniform(2.2, 2.8)) * given[1][2], 3)
     return [
         Call(
             f"O = {O}, I = {I}, rank = {rank}, alpha = {alpha:g}",

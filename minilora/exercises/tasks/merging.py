@@ -40,7 +40,7 @@ def merged_as(change):
 MUTANTS = [
     ("W + B A, without alpha / r", merged_as(lambda W, A, B, scale: W + B @ A)),
     ("W - scale B A; merging adds", merged_as(lambda W, A, B, scale: W - scale * (B @ A))),
-    ("W: nothing was added to it", merged_as(lambda W, A, B, scale: W.copy())),
+    ("W, without delta_W", merged_as(lambda W, A, B, scale: W.copy())),
     ("scale (W + B A); the scale is delta_W's alone", merged_as(lambda W, A, B, scale: scale * (W + B @ A))),
     ("scale W + B A; the scale is delta_W's", merged_as(lambda W, A, B, scale: scale * W + B @ A)),
     ("scale B A alone, without W", merged_as(lambda W, A, B, scale: scale * (B @ A))),

@@ -41,6 +41,7 @@ def pairs(rng):
     bound = float(10.0 ** rng.uniform(-4.0, -2.0))
     one, even = numpy.zeros((3, 4)), numpy.linalg.qr(rng.standard_normal((4, 3)))[0].T
     one[tuple(rng.integers((3, 4)))] = math.sqrt(3.0)  # as long as `even`, all in one entry
+    alike = numpy.full((3, 4), 0.5)  # and this is as long, too: other norms than Frobenius's tell them apart
     infinite, not_a_number, nothing = right.copy(), right.copy(), numpy.zeros((3, 4))
     infinite[1, 2], not_a_number[0, 1] = numpy.inf, numpy.nan
     return {
@@ -66,8 +67,12 @@ def pairs(rng):
         f"apart by 1.3 of bound = {bound:.3g}": (right + 1.3 * bound * error, right, bound),
         f"apart by 0.8 of bound = {bound:.3g}, all in one entry": (even + 0.8 * bound * one, even, bound),
         f"apart by 1.3 of bound = {bound:.3g}, in all entries": (one + 1.3 * bound * even, one, bound),
-        "the first 0.6 times the second, and bound = 0.5": (0.6 * right, right, 0.5),
-        "the second 0.6 times the first, and bound = 0.5": (right, 0.6 * right, 0.5),
+        f"apart by 1.3 of bound = {bound:.3g}, all in one entry": (even + 1.3 * bound * one, even, bound),
+        f"apart by 0.8 of bound = {bound:.3g}, in all entries": (one + 0.8 * bound * even, one, bound),
+        f"apart by 1.3 of bound = {bound:.3g}, alike in all entries": (even + 1.3 * bound * alike, even, bound),
+        f"apart by 0.8 of bound = {bound:.3g}, alike in all entries": (even + 0.8 * bound * alike, even, bound),
+        "the first 0.55 times the second, and bound = 0.5": (0.55 * right, right, 0.5),
+        "the second 0.55 times the first, and bound = 0.5": (right, 0.55 * right, 0.5),
         "with four axes, apart by 2 of the usual bound": (_four(right + 2.0 * BOUND * error), _four(right)),
     }
 
@@ -172,7 +177,7 @@ MUTANTS = [
         {"numerical_gradient": lambda f, x, dy, h=STEP: right_gradient(f, x, numpy.ones_like(dy), h)},
     ),
     (
-        "the one for h = 1e-5: the h that is given has no say in it",
+        "the exact slope, as with h = 1e-5: with the h that is given, the difference errs by about h^2",
         {"numerical_gradient": lambda f, x, dy, h=STEP: right_gradient(f, x, dy, STEP)},
     ),
     (
@@ -197,7 +202,7 @@ MUTANTS = [
         compared(lambda error, size, bound: not error > bound * size),
     ),
     (
-        "what `error < bound * size` says: two gradients of zero agree, and 0 < 0 is False",
+        "the right one but for two gradients of zero, which agree: 0 < 0 is False, and 0 / 0 is nan",
         compared(lambda error, size, bound: error < bound * size and size < numpy.inf),
     ),
     (

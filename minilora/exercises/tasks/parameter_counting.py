@@ -34,9 +34,17 @@ def calls(rng):
 def sides(rng):
     """O and I: square, wide and tall, some of which have a rank at which A and B hold just as many numbers as W."""
     even, a, b, k = 2 * int(rng.integers(5, 50)), *(int(n) for n in rng.integers([2, 7, 2], [6, 12, 5]))
-    wide, tall = (int(n) for n in rng.integers([20, 200], [90, 400]))
-    return [(even, even), (even + 1, even + 1), (k * a * (a + b), k * b * (a + b)), (k * b * (a + b), k * a * (a + b)),
-            (wide, tall), (tall, wide)]  # fmt: skip
+    wide, tall = uneven(rng, 0.6, 0.9), uneven(rng, 0.1, 0.4)
+    same = k * a * (a + b), k * b * (a + b)
+    return [(even, even), (even + 1, even + 1), same, same[::-1], wide, tall[::-1]]
+
+
+def uneven(rng, low, high):
+    """A wide shape whose O I / (O + I) is a fraction from low to high above a whole number."""
+    while True:
+        O, I = (int(n) for n in rng.integers([20, 200], [90, 400]))
+        if low <= O * I / (O + I) % 1.0 <= high:
+            return O, I
 
 
 def lora_parameters(shapes, n_layer, rank):

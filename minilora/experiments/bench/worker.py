@@ -23,7 +23,7 @@ from minilora.experiments.bench.shapes import Shape, products_of_step
 from minilora.methods import LoRAConfig, apply_full, apply_lora, merge_lora
 from minilora.models import GPT
 from minilora.models.generation import generate
-from minilora.training import AdamW, ThreadedObjective
+from minilora.training import AdamW, DataParallel
 
 
 class Worker:
@@ -50,7 +50,7 @@ class Worker:
     def train(self, n):
         """n steps: forward, loss, backward, AdamW. Returns the last loss."""
         products = tf32() if self.device == "gpu" else nullcontext()
-        with products, ThreadedObjective(self.model, self.threads) as objective:
+        with products, DataParallel(self.model, self.threads) as objective:
             for _ in range(n):
                 self.model.zero_grad()
                 loss = objective.loss_and_backward(self.batch)

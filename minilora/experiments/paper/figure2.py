@@ -18,17 +18,17 @@ from minilora.experiments.paper.encoder_tasks import (
     scores,
 )
 from minilora.experiments.text_table import aligned
-from minilora.methods import AdapterConfig, BitFitConfig, FullConfig, HeadConfig, TopKConfig
+from minilora.methods import BitFitConfig, FullConfig, HeadConfig, HoulsbyConfig, TopKConfig
 
 LORA, HEAD = "LoRA, W_q and W_v", "the head alone"
 METHODS = {  # by label: the sizes, in the order of their parameters; many of these runs are those of tables 2 and 6
     "full fine-tuning": {"all": Trial(FullConfig(), FOR_MATRICES)},
     "FT-top-k": {f"k = {k}": Trial(TopKConfig(k=k), FOR_MATRICES) for k in (1, 2, 4)},
     "BitFit": {"all": Trial(BitFitConfig(), FOR_NEW)},
-    "Adapter^H": {f"r = {r}": Trial(AdapterConfig("houlsby", size=r), FOR_NEW) for r in (2, 8, 32)},
-    "Adapter^L": {"r = 8": Trial(AdapterConfig("lin", size=8), FOR_NEW)},
-    "Adapter^P": {f"r = {r}": Trial(AdapterConfig("pfeiffer", size=r), FOR_NEW) for r in (2, 8, 32)},
-    "Adapter^D": {"r = 8": Trial(AdapterConfig("pfeiffer", size=8, leave_out=1), FOR_NEW)},
+    "Adapter^H": {f"r = {r}": Trial(HoulsbyConfig("houlsby", size=r), FOR_NEW) for r in (2, 8, 32)},
+    "Adapter^L": {"r = 8": Trial(HoulsbyConfig("lin", size=8), FOR_NEW)},
+    "Adapter^P": {f"r = {r}": Trial(HoulsbyConfig("pfeiffer", size=r), FOR_NEW) for r in (2, 8, 32)},
+    "Adapter^D": {"r = 8": Trial(HoulsbyConfig("pfeiffer", size=8, leave_out=1), FOR_NEW)},
     LORA: {f"r = {r}": lora(r, ("q_proj", "v_proj")) for r in (1, 2, 4, 8, 64)},
     "LoRA, all linear": {f"r = {r}": lora(r, (*ATTENTION, "fc_in", "fc_out")) for r in (1, 8)},
     HEAD: {"": Trial(HeadConfig(), FOR_NEW)},

@@ -28,7 +28,7 @@ class Config:
 
     def __post_init__(self):
         if not self.steps or not 0 <= min(self.steps) <= max(self.steps) < self.training.steps:
-            raise ValueError(f"steps was {self.steps}; each may be from 0 to {self.training.steps - 1}")
+            raise ValueError(f"steps was {self.steps}; each must be from 0 to {self.training.steps - 1}")
 
 
 @dataclass(frozen=True)

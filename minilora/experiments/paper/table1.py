@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy
 
-from minilora.arrays.threads import keep_freed_memory, one_blas_thread
+from minilora.arrays.threads import one_blas_thread, retain_freed_memory
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.text_table import aligned
-from minilora.methods import AdapterConfig, LoRAConfig, apply_method, merge_lora
+from minilora.methods import HoulsbyConfig, LoRAConfig, apply_method, merge_lora
 from minilora.models import load_bundled
 
 BASE = "base"
@@ -17,10 +17,10 @@ VARIANTS = {  # by label: what is put into the model
     "base, again": None,  # another copy: what differs here is the timing's own error
     "LoRA, merged": LoRAConfig(rank=4),
     "LoRA, beside W": LoRAConfig(rank=4),
-    "Adapter^L, small": AdapterConfig("lin", size=4),
-    "Adapter^H, small": AdapterConfig("houlsby", size=2),
-    "Adapter^L, large": AdapterConfig("lin", size=64),
-    "Adapter^H, large": AdapterConfig("houlsby", size=32),
+    "Adapter^L, small": HoulsbyConfig("lin", size=4),
+    "Adapter^H, small": HoulsbyConfig("houlsby", size=2),
+    "Adapter^L, large": HoulsbyConfig("lin", size=64),
+    "Adapter^H, large": HoulsbyConfig("houlsby", size=32),
 }
 PAPER = {  # GPT-2 medium, percent above the base: 32 x 512 with 0.5M in the adapters; 16 x 256 and 1 x 128 with 11M
     "Adapter^L, small": (2.2, None, None),
@@ -60,7 +60,7 @@ def time_forwards(config):
     dict
         added: by variant, its parameters beside the base's; seconds: by shape and variant, a list over the rounds.
     """
-    keep_freed_memory()  # pages that the system maps anew take up to a third of a forward, now of this one, now of that
+    retain_freed_memory()  # pages that the system maps anew take up to a third of a forward, of this one or that
     rng = numpy.random.default_rng(config.seed)
     models = {label: _variant(label, rng) for label in VARIANTS}
     sizes = {label: sum(p.data.size for p in model.parameters()) for label, model in models.items()}

@@ -24,7 +24,7 @@ from minilora.experiments.paper.encoder_tasks import (
     scores,
 )
 from minilora.experiments.text_table import aligned
-from minilora.methods import AdapterConfig, BitFitConfig, FullConfig, HeadConfig, LoRAConfig, TopKConfig
+from minilora.methods import BitFitConfig, FullConfig, HeadConfig, HoulsbyConfig, LoRAConfig, TopKConfig
 
 TASKS = ("unicode-names", "function-packages")
 QV = ("q_proj", "v_proj")
@@ -33,10 +33,10 @@ TRIALS = {
     FINE_TUNING: Trial(FullConfig(), FOR_MATRICES),
     "FT-top-2": Trial(TopKConfig(k=2), FOR_MATRICES),
     BITFIT: Trial(BitFitConfig(), FOR_NEW),
-    "Adapter^H": Trial(AdapterConfig("houlsby", size=8), FOR_NEW),
-    "Adapter^L": Trial(AdapterConfig("lin", size=8), FOR_NEW),
-    "Adapter^P": Trial(AdapterConfig("pfeiffer", size=8), FOR_NEW),
-    "Adapter^D": Trial(AdapterConfig("pfeiffer", size=8, leave_out=1), FOR_NEW),
+    "Adapter^H": Trial(HoulsbyConfig("houlsby", size=8), FOR_NEW),
+    "Adapter^L": Trial(HoulsbyConfig("lin", size=8), FOR_NEW),
+    "Adapter^P": Trial(HoulsbyConfig("pfeiffer", size=8), FOR_NEW),
+    "Adapter^D": Trial(HoulsbyConfig("pfeiffer", size=8, leave_out=1), FOR_NEW),
     LORA: lora(8, QV),
     "LoRA, all linear": lora(8, (*ATTENTION, "fc_in", "fc_out")),
     "rsLoRA": Trial(LoRAConfig(rank=8, alpha=ALPHA, targets=QV, rslora=True), FOR_NEW),

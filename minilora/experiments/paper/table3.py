@@ -7,16 +7,16 @@ from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, summary, train_all
 from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
-from minilora.methods import AdapterConfig, LoRAConfig, PrefixConfig, TopKConfig
+from minilora.methods import HoulsbyConfig, LoRAConfig, PrefixConfig, TopKConfig
 
 OWN = (3e-4, 1e-3, 3e-3)  # learning rates for weights that the model has
 ADDED = (3e-3, 1e-2, 3e-2)  # ... and for what comes beside them, or is as small
 METHODS = {  # by label: the method, its settings and learning rates; the paper's BLEU, NIST and METEOR, of GPT-2 medium
     "full fine-tuning": ("full", None, OWN, (68.2, 8.62, 46.2)),
     "FT-top-2": ("top-k", TopKConfig(k=2), OWN, (68.1, 8.59, 46.0)),
-    "Adapter^L, small": ("adapter-l", AdapterConfig("lin", size=6), ADDED, (66.3, 8.41, 45.0)),
-    "Adapter^L, large": ("adapter-l", AdapterConfig("lin", size=32), ADDED, (68.9, 8.71, 46.1)),
-    "Adapter^H": ("adapter-h", AdapterConfig("houlsby", size=16), ADDED, (67.3, 8.50, 46.0)),
+    "Adapter^L, small": ("adapter-l", HoulsbyConfig("lin", size=6), ADDED, (66.3, 8.41, 45.0)),
+    "Adapter^L, large": ("adapter-l", HoulsbyConfig("lin", size=32), ADDED, (68.9, 8.71, 46.1)),
+    "Adapter^H": ("adapter-h", HoulsbyConfig("houlsby", size=16), ADDED, (67.3, 8.50, 46.0)),
     "prefix-layer": ("prefix-layer", PrefixConfig("layer", before=8, after=3), ADDED, (69.7, 8.81, 46.1)),
     "prefix-embedding": ("prefix-embedding", PrefixConfig("embedding", before=8, after=3), ADDED, None),
     "BitFit": ("bitfit", None, ADDED, None),

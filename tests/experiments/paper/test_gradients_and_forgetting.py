@@ -93,7 +93,7 @@ def test_gradients_are_looked_at_before_the_steps_that_were_asked_for(tiny, tmp_
     training = Training(steps=4, batch_size=2, seeds=(0, 1))
     results = gradients.run(gradients.Config(training, steps=(0, 3)), Sweep(tmp_path, progress=False))
     assert list(results["steps"]) == ["0", "3"] and results["steps"]["3"]["error"]["mean"] < 1e-3
-    with pytest.raises(ValueError, match=r"steps was \(4,\); each may be from 0 to 3"):
+    with pytest.raises(ValueError, match=r"steps was \(4,\); each must be from 0 to 3"):
         gradients.Config(training, steps=(4,))
 
 

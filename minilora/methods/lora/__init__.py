@@ -1,0 +1,19 @@
+"""LoRA (Hu et al., 2021), all of it: its layer, its configuration, and what is done with adapters.
+
+| file | what it has |
+|---|---|
+| `config.py` | LoRAConfig: what is adapted, at which rank, how A and B start |
+| `layer.py` | LoRALinear, a frozen Linear and the A and B next to it |
+| `variants.py` | DoRA and PiSSA, which compute something else from A and B |
+| `apply.py` | putting an adapter into a model |
+| `merging.py` | W + delta_W, and back to the bit |
+| `dropout.py` | dropout, for the length of a step |
+| `combining.py` | adding adapters |
+| `per_row.py`, `per_row_linear.py` | an adapter for each row of a batch |
+"""
+
+from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.layer import LoRAFactors, LoRALinear, factors_of, lora_scale
+from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors
+
+__all__ = ["DoRAFactors", "LoRAConfig", "LoRAFactors", "LoRALinear", "PiSSAFactors", "factors_of", "lora_scale"]

@@ -1,0 +1,190 @@
+"""LoRA (Hu et al., 2021): freeze a model, and learn a low-rank delta_W = scale * B @ A beside chosen weights.
+
+apply_lora(model, LoRAConfig(rank=4, alpha=8), rng=rng)     # wraps the targets, freezes the rest
+...train...
+merge_lora(model)                                           # W + delta_W: no added latency
+unmerge_lora(model)                                         # the frozen W again, to the bit
+set_adapter(model, "other")                                 # another adapter on the same base; None: the base
+"""
+
+import math
+
+import numpy
+
+from minilora.layers import Linear
+from minilora.methods.lora.config import LoRAConfig, fits
+from minilora.methods.lora.layer import LoRAFactors, LoRALinear, lora_scale
+from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, dora_start, pissa_start
+from minilora.methods.selection import copies, new_parameters
+from minilora.methods.state import NamedAdapter
+from minilora.methods.switching import (
+    add_adapter,
+    base_in_place,
+    base_parameters,
+    check_new_name,
+    set_adapter,
+)
+from minilora.parameter import Module, Parameter
+
+
+def target_layers(model, config):
+    """The layers that `config` adapts: a dict of path to Linear or LoRALinear, in the model's order.
+
+    Raises
+    ------
+    ValueError
+        If a name in the config fits no linear layer (the message lists the possible ones), or a rank is too large.
+    """
+    linear = {
+        path: layer
+        for path, layer in model.named_modules()
+        if isinstance(layer, LoRALinear) or (isinstance(layer, Linear) and not path.endswith(".base"))
+    }
+    for setting in ("targets", "rank_pattern", "alpha_pattern"):
+        for name in getattr(config, setting):
+            if not any(fits(name, path) for path in linear):
+                possible = ", ".join(dict.fromkeys(path.rpartition(".")[2] for path in linear))
+                raise ValueError(f"{setting} named {name!r}, which is no linear layer of this model; it has {possible}")
+    chosen = {path: layer for path, layer in linear.items() if any(fits(name, path) for name in config.targets)}
+    for path, layer in chosen.items():
+        O, I = shape_of(layer)
+        if config.rank_of(path) > min(O, I):
+            raise ValueError(
+                f"rank was {config.rank_of(path)} for {path}, whose W is {O} x {I}; it must be from 1 to {min(O, I)}"
+            )
+    return chosen
+
+
+def shape_of(layer):
+    """(O, I) of a Linear or LoRALinear."""
+    return base_of(layer).W.data.shape
+
+
+def base_of(layer):
+    """The Linear that a LoRALinear holds; a Linear itself."""
+    return layer.base if isinstance(layer, LoRALinear) else layer
+
+
+def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator, name: str = "default") -> None:
+    """Add an adapter to a model, in place, make it the active one, and freeze everything else.
+
+    The first adapter wraps each target in a `LoRALinear`; a further one, under another `name`, is put beside it. What
+    is new in the model, such as a classifier's head, and what `config.besides` names, each adapter has for its own.
+
+    Parameters
+    ----------
+    model : Module
+    config : LoRAConfig
+    rng : numpy.random.Generator
+        Draws A.
+    name : str
+
+    Raises
+    ------
+    ValueError
+        If a name or rank does not fit the model, the name is taken, or an adapter is merged. The model is unchanged.
+    """
+    check_new_name(model, name)
+    with base_in_place(model):
+        layers = target_layers(model, config)
+        parts = copies(own_of(model, config, layers))
+        factors = {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}
+    attach(model, name, config, factors, parts)
+
+
+def own_of(model: Module, config: LoRAConfig, layers) -> dict[str, Parameter]:
+    """What an adapter has a copy of, besides its A and B: the model's new parts, and what `config.besides` names.
+
+    Parameters
+    ----------
+    model : Module
+    config : LoRAConfig
+    layers : container of str
+        The paths of the adapted layers. Their W is frozen.
+
+    Raises
+    ------
+    ValueError
+        If a name fits nothing, or a W that is adapted.
+    """
+    base = base_parameters(model)
+    frozen = {f"{path}.W" for path in layers}
+    own = new_parameters(model).keys() - frozen
+    for name in config.besides:
+        found = {path for path in base if any(fits(name, part) for part in with_parents(path))}
+        if not found:
+            raise ValueError(f"besides named {name!r}, which is no parameter or part of this model")
+        if adapted := sorted(found & frozen):
+            raise ValueError(f"besides named {name!r}, which holds {adapted[0]}; this stays frozen, beside its A and B")
+        own |= found
+    return {path: p for path, p in base.items() if path in own}  # in the model's order
+
+
+def with_parents(path: str) -> list[str]:
+    """A path, and those of all that it is in, from the outermost: "a", "a.b", "a.b.c" for "a.b.c"."""
+    parts = path.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+def _draw_factors(path, layer, config, rng):
+    (O, I), r = shape_of(layer), config.rank_of(path)
+    if config.init == "pissa":
+        B0, A0 = pissa_start(base_of(layer), r, _scale(path, config))
+        return make_factors(path, layer, config, A=A0, B=B0, A0=A0, B0=B0)
+    if config.init == "uniform":
+        A = rng.uniform(-1.0 / math.sqrt(I), 1.0 / math.sqrt(I), (r, I))
+    else:
+        A = rng.standard_normal((r, I)) / r
+    m = dora_start(base_of(layer)) if config.dora else None
+    return make_factors(path, layer, config, A=A, B=numpy.zeros((O, r)), m=m)
+
+
+def make_factors(path, layer, config, A, B, m=None, A0=None, B0=None):
+    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), as the config says.
+
+    The arrays may be on the host or on the device of W; they are copied, in the dtype of W.
+    """
+    W, xp, scale = base_of(layer).W.data, layer.xp, _scale(path, config)
+
+    def copy(values):
+        array = xp.empty(values.shape, dtype=W.dtype)
+        array[...] = xp.asarray(values)
+        return array
+
+    shared = {"A": Parameter(copy(A)), "B": Parameter(copy(B))}
+    shared |= {"scale": scale, "dropout": config.dropout, "config": config}
+    if config.dora:
+        return DoRAFactors(**shared, m=Parameter(copy(m)), exact=config.dora_exact)
+    if config.init == "pissa":
+        A0, B0 = copy(A0), copy(B0)
+        return PiSSAFactors(**shared, A0=A0, B0=B0, W_res=W - scale * (B0 @ A0))
+    return LoRAFactors(**shared)
+
+
+def _scale(path, config):
+    return lora_scale(config.alpha_of(path), config.rank_of(path), config.rslora)
+
+
+def attach(model: Module, name: str, config: LoRAConfig, factors: dict, parts: dict[str, Parameter]) -> None:
+    """Give a model an adapter, activate it, and freeze everything else.
+
+    Parameters
+    ----------
+    model : Module
+    name : str
+    config : LoRAConfig
+    factors : dict of str to LoRAFactors
+        By the path of the layer in the base.
+    parts : dict of str to Parameter
+        What the adapter has of its own besides, by the path in the base.
+    """
+    check_new_name(model, name)
+    set_adapter(model, None)
+    layers = dict(model.named_modules())
+    for path, factor in factors.items():
+        layer = layers[path]
+        if not isinstance(layer, LoRALinear):
+            layer = LoRALinear(layer)
+            model.replace(path, layer)
+        layer.adapters[name] = factor
+    add_adapter(model, name, NamedAdapter(config, parts))

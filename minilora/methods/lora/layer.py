@@ -1,0 +1,186 @@
+"""LoRALinear: a frozen Linear with low-rank adapters next to it, of which at most one is active."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from minilora.layers.linear import Linear
+from minilora.ops.fast import (
+    LinearCache,
+    dropout_mask,
+    linear_dbias,
+    lora_linear_backward,
+    lora_linear_forward,
+)
+from minilora.parameter import Module, Parameter
+
+
+@dataclass(eq=False)
+class LoRAFactors(Module):
+    """One adapter's share in one layer: delta_W = scale * B @ A.
+
+    Parameters
+    ----------
+    A : Parameter of shape (r, I)
+    B : Parameter of shape (O, r)
+    scale : float
+    dropout : float
+        The probability that an input of A is dropped in training.
+    config : LoRAConfig
+        What the adapter was made from.
+    """
+
+    A: Parameter
+    B: Parameter
+    scale: float
+    dropout: float = 0.0
+    config: Any = None
+    dropout_rng: Any = field(default=None, init=False, repr=False)  # set by `adapter_dropout`, for a step
+
+    def forward(self, x, base):
+        """(..., I) -> (..., O): what the Linear `base` gives with delta_W added to its W."""
+        bias = None if base.bias is None else base.bias.data
+        return lora_linear_forward(x, base.W.data, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
+
+    def dropout_mask(self, x):
+        """0 where an input is dropped, 1 / (1 - p) elsewhere; None outside of `adapter_dropout`, or for p = 0."""
+        if self.dropout_rng is None or not self.dropout:
+            return None
+        return dropout_mask(x, self.dropout, self.dropout_rng)
+
+    def backward(self, dy, cache):
+        """(..., O) -> (..., I)"""
+        dx, dA, dB = lora_linear_backward(dy, cache)
+        if self.A.trainable:
+            self.A.accumulate(dA)
+        if self.B.trainable:
+            self.B.accumulate(dB)
+        return dx
+
+    def arrays(self):
+        """What a file has to hold, by name."""
+        return {name: p.data for name, p in self.members()}
+
+    def low_rank(self):
+        """B, A and scale, arrays of which scale * B @ A is delta_W."""
+        return self.B.data, self.A.data, self.scale
+
+    def delta_W(self, W):
+        """scale * B @ A, (O, r) @ (r, I) -> (O, I), whatever the frozen W is."""
+        B, A, scale = self.low_rank()
+        return scale * (B @ A)
+
+
+class AdaptedCache(NamedTuple):
+    owner: Any  # what made `inner`: the LoRAFactors that were active, or the base
+    inner: Any
+
+
+class LoRALinear(Module):
+    """y = x W^T + bias + scale (dropout(x) A^T) B^T, with W and bias those of `base`, which stays what it is.
+
+    Parameters
+    ----------
+    base : Linear
+
+    Attributes
+    ----------
+    adapters : dict of str to LoRAFactors
+    active : str or None
+        The adapter that `forward` uses and whose A and B are this layer's parameters; None gives the base alone.
+    """
+
+    def __init__(self, base: Linear):
+        self.base = base
+        self.adapters: dict[str, LoRAFactors] = {}
+        self.active: str | None = None
+        self._unmerged_W = None  # while merged: the array that merging put aside
+
+    def members(self):
+        yield "base", self.base
+        if self.active is not None:
+            yield from self.factors.members()
+
+    @property
+    def factors(self):
+        """The active adapter's LoRAFactors."""
+        return self.adapters[self.active]
+
+    @property
+    def A(self):
+        """The active adapter's down projection, a Parameter of shape (r, I)."""
+        return self.factors.A
+
+    @property
+    def B(self):
+        """The active adapter's up projection, a Parameter of shape (O, r)."""
+        return self.factors.B
+
+    @property
+    def scale(self):
+        """The active adapter's alpha / r, or alpha / sqrt(r) with rsLoRA."""
+        return self.factors.scale
+
+    @property
+    def merged(self):
+        """True while base.W holds W + delta_W."""
+        return self._unmerged_W is not None
+
+    @property
+    def frozen_W(self):
+        """The base's own W, (O, I), also while merged."""
+        return self._unmerged_W if self.merged else self.base.W.data
+
+    @property
+    def at_work(self):
+        """What computes y: the active adapter's factors; or the base, if none is active or W holds W + delta_W."""
+        return self.base if self.active is None or self.merged else self.factors
+
+    def forward(self, x):
+        """(..., I) -> (..., O)"""
+        owner = self.at_work
+        y, inner = owner.forward(x) if owner is self.base else owner.forward(x, self.base)
+        return y, AdaptedCache(owner, inner)
+
+    def backward(self, dy, cache):
+        """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
+        if cache.owner is not self.at_work:
+            raise ValueError("cache was made by another adapter; run forward again after switching adapters")
+        if self.merged and self.A.trainable:
+            raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
+        bias = self.base.bias
+        if cache.owner is not self.base and bias is not None and bias.trainable:
+            bias.accumulate(linear_dbias(dy, LinearCache(None, self.base.W.data, bias.data)))
+        return cache.owner.backward(dy, cache.inner)
+
+    def low_rank(self):
+        """The active adapter's B, A and scale, of which delta_W is the product; None if it is no such product."""
+        return self.factors.low_rank()
+
+    def delta_W(self):
+        """What the active adapter adds to W, (O, I), for merging and for looking at; training never forms it."""
+        return self.factors.delta_W(self.frozen_W)
+
+    def merge(self):
+        """W <- W + delta_W in a new array; the frozen one is put aside."""
+        if self.active is not None and not self.merged:
+            W = self.base.W.data
+            self._unmerged_W, self.base.W.data = W, W + self.delta_W()
+
+    def unmerge(self):
+        """Put the frozen W back: the same array, and so the same bits. (W + D - D would not give them.)"""
+        if self.merged:
+            self.base.W.data = self._unmerged_W
+            self._unmerged_W = None
+
+
+def lora_scale(alpha, rank, rslora=False):
+    """alpha / r (the paper, section 4.1), or alpha / sqrt(r) (rsLoRA, Kalajdzievski, 2023)."""
+    return float(alpha / math.sqrt(rank) if rslora else alpha / rank)
+
+
+def factors_of(model: Module) -> list[LoRAFactors]:
+    """All LoRAFactors of a model, whichever adapter is active."""
+    modules = [model, *(module for _, module in model.named_modules())]
+    factors = [f for module in modules if isinstance(module, LoRALinear) for f in module.adapters.values()]
+    return factors + [module for module in modules if isinstance(module, LoRAFactors)]

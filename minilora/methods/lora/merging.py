@@ -1,0 +1,25 @@
+"""W + delta_W in the place of W: the adapted model at exactly the base's cost, and back to the bit."""
+
+from minilora.methods.switching import adapter_names, lora_layers
+from minilora.parameter import Module
+
+
+def merge_lora(model: Module) -> None:
+    """Replace each adapted W by W + delta_W: the adapted model at exactly the base's cost. The frozen W is kept.
+
+    Raises
+    ------
+    ValueError
+        If no adapter is active: there is nothing to merge.
+    """
+    layers = lora_layers(model).values()
+    if all(layer.active is None for layer in layers):
+        raise ValueError(f"no adapter is active to be merged; the model's adapters are {adapter_names(model)}")
+    for layer in layers:
+        layer.merge()
+
+
+def unmerge_lora(model: Module) -> None:
+    """Put every frozen W back, to the bit."""
+    for layer in lora_layers(model).values():
+        layer.unmerge()

@@ -1,0 +1,118 @@
+"""Adapters that a LoRALinear may hold beside plain LoRA's: DoRA and PiSSA.
+
+Each is a `LoRAFactors` that computes something else from its A and B; the layer around it, its names, switching and
+merging stay the same.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from minilora.arrays.backend import get_xp
+from minilora.layers import Linear
+from minilora.methods.lora.layer import LoRAFactors
+from minilora.ops.fast import (
+    dora_linear_backward,
+    dora_linear_forward,
+    dora_norm,
+    lora_linear_forward,
+    row_norm,
+)
+from minilora.parameter import Parameter
+
+
+@dataclass(eq=False)
+class DoRAFactors(LoRAFactors):
+    """DoRA (Liu et al., 2024): W' = m * V / ||V|| by rows, V = W + scale * B @ A. See `ops/dora_linear.py`.
+
+    Parameters
+    ----------
+    m : Parameter of shape (O,)
+        The length of each row of W'; at the start that of W's row, so that W' = W while B = 0.
+    exact : bool
+        Differentiate through ||V||, which the paper (section 4.3) and PEFT treat as a constant.
+    """
+
+    m: Parameter = None
+    exact: bool = False
+
+    def forward(self, x, base):
+        """(..., I) -> (..., O)"""
+        W, A, B = base.W.data, self.A.data, self.B.data
+        norm = None if self.exact else dora_norm(W, A, B, self.scale)  # (O,)
+        bias = None if base.bias is None else base.bias.data
+        return dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.dropout_mask(x), norm)
+
+    def backward(self, dy, cache):
+        """(..., O) -> (..., I)"""
+        dx, *grads = dora_linear_backward(dy, cache)
+        for p, grad in zip((self.A, self.B, self.m), grads, strict=True):
+            if p.trainable:
+                p.accumulate(grad)
+        return dx
+
+    def low_rank(self):
+        """None: what DoRA adds to W has every rank that W has."""
+
+    def delta_W(self, W):
+        """W' - W, (O, I)."""
+        V = W + self.scale * (self.B.data @ self.A.data)
+        return (self.m.data / dora_norm(W, self.A.data, self.B.data, self.scale))[:, None] * V - W
+
+
+@dataclass(eq=False)
+class PiSSAFactors(LoRAFactors):
+    """PiSSA (Meng et al., 2024): B and A start as the largest singular directions of W, and the rest of W is frozen.
+
+        W = U S V^T,   B0 = U_r (S_r / scale)^(1/2),   A0 = (S_r / scale)^(1/2) V_r^T
+        y = x W_res^T + bias + scale (x A^T) B^T,   W_res = W - scale B0 A0
+
+    Against the W of the base, delta_W = scale (B A - B0 A0), of rank 2 r at most. W itself stays where it is, so that
+    other adapters can use it.
+
+    Parameters
+    ----------
+    A0, B0 : ndarray
+        What A and B started as.
+    W_res : ndarray of shape (O, I)
+    """
+
+    A0: Any = None
+    B0: Any = None
+    W_res: Any = None
+
+    def __deepcopy__(self, memo):
+        """A replica shares the three constants, as it shares the arrays of parameters."""
+        memo |= {id(constant): constant for constant in (self.A0, self.B0, self.W_res)}
+        twin = copy.copy(self)
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
+
+    def forward(self, x, base):
+        """(..., I) -> (..., O)"""
+        bias = None if base.bias is None else base.bias.data
+        return lora_linear_forward(x, self.W_res, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
+
+    def arrays(self):
+        """What a file has to hold: W_res follows from the base's W."""
+        return super().arrays() | {"A0": self.A0, "B0": self.B0}
+
+    def low_rank(self):
+        """delta_W as LoRA writes it, of rank 2 r: scale (B | -B0) (A over A0)."""
+        xp = get_xp(A=self.A.data)
+        B = xp.concatenate((self.B.data, -self.B0), axis=1)  # (O, 2r)
+        A = xp.concatenate((self.A.data, self.A0), axis=0)  # (2r, I)
+        return B, A, self.scale
+
+
+def dora_start(base: Linear):
+    """The m with which DoRA starts: the length of each row of W, (O,)."""
+    return row_norm(base.W.data)
+
+
+def pissa_start(base: Linear, rank, scale):
+    """B0 (O, r) and A0 (r, I), of which scale * B0 @ A0 is the best approximation of W by a matrix of rank r."""
+    W = base.W.data
+    U, S, Vt = get_xp(W=W).linalg.svd(W, full_matrices=False)  # (O, K), (K,), (K, I), with K = min(O, I)
+    root = (S[:rank] / scale) ** 0.5  # (r,)
+    return U[:, :rank] * root, root[:, None] * Vt[:rank]

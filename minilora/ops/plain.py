@@ -1,0 +1,58 @@
+"""Who computes: the page, `ops/`, or its engine, `ops/fast/`.
+
+A function of the engine stands in for a function of the page, and says which one:
+
+    @engine_of(page.softmax_forward)
+    def softmax_forward(x): ...
+
+Layers call the engine. Within ``with plain_ops():`` what they call is the page, without the layers knowing.
+"""
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Of the whole process: a batch is shared out among threads, and all of them have to compute alike.
+_plain = SimpleNamespace(lock=threading.Lock(), contexts=0)
+
+
+@contextlib.contextmanager
+def plain_ops() -> Iterator[None]:
+    """A context in which every layer, of every model and in every thread, computes by the plain formulas of `ops/`.
+
+    Training included, results are the same to rounding; a cache that one of the two has made serves the other. To step
+    through a formula in a debugger, or to see where a number comes from:
+
+        with plain_ops():
+            logits, cache = model.forward(ids)
+            model.backward(dlogits, cache)
+    """
+    with _plain.lock:
+        _plain.contexts += 1
+    try:
+        yield
+    finally:
+        with _plain.lock:
+            _plain.contexts -= 1
+
+
+def engine_of(page: Function) -> Callable[[Callable[..., Any]], Function]:
+    """Decorator of a fast function: it is called, unless `plain_ops` asks for `page`, which computes the same.
+
+    What the decorator makes has both functions, as `.page` and `.engine`.
+    """
+
+    def decorate(engine: Callable[..., Any]) -> Any:
+        @functools.wraps(page)
+        def either(*args: Any, **options: Any) -> Any:
+            return page(*args, **options) if _plain.contexts else engine(*args, **options)
+
+        either.page, either.engine = page, engine  # type: ignore[attr-defined]
+        return either
+
+    return decorate

@@ -1,0 +1,46 @@
+"""figures/README.md says what the JSON files beside it give."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from minilora.experiments.figures_page import section, write_page
+from minilora.experiments.paper import EXPERIMENTS
+
+FIGURES = Path(__file__).resolve().parents[3] / "figures"
+PAGE = (FIGURES / "README.md").read_text(encoding="utf-8")
+NAMES = [name for name in EXPERIMENTS if (FIGURES / f"{name}.json").exists()]
+
+
+def results(name):
+    return json.loads((FIGURES / f"{name}.json").read_text())["results"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_section_is_what_its_results_give(name):
+    """After a change of a table or a claim: ``minilora.experiments.figures_page.write_page("figures")``."""
+    assert section(name, FIGURES) in PAGE
+
+
+def test_the_page_is_the_sections_and_nothing_else(tmp_path):
+    for path in (*(FIGURES / f"{name}.json" for name in NAMES), FIGURES / "others.md"):
+        shutil.copy(path, tmp_path)
+    write_page(tmp_path)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == PAGE
+
+
+def test_figure_8_counts_the_matrices_whose_phi_is_no_more_than_it_says():
+    means = [row["all"]["mean"] for row in results("figure8")["layers"].values()]
+    within = sum(mean <= 0.2 for mean in means)
+    assert within < len(means) and f"no more than 0.2 in {within} of {len(means)} matrices, at most 0.26" in PAGE
+
+
+def test_table_4_divides_by_the_count_of_the_papers_rank():
+    from minilora.accounting import adaptation, find_architecture
+
+    architecture = find_architecture("gpt3-175b")
+    lora = adaptation(architecture, "lora", rank=4, targets=("q_proj", "v_proj")).trainable
+    fewer = adaptation(architecture, "full").trainable / lora
+    assert f"{fewer:,.0f}" == "9,251" and "10,000 times fewer parameters: **does not hold here** (9,251 times" in PAGE

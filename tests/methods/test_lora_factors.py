@@ -1,0 +1,55 @@
+"""DoRA and PiSSA of one layer against PEFT's, by automatic differentiation (golden/make_lora_variants.py)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minilora.layers import Linear
+from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, pissa_start
+from minilora.parameter import Parameter
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "lora_variants.json").read_text())
+SCALE = GOLDEN["scale"]
+
+
+def golden(kind):
+    return {name: np.array(values) for name, values in GOLDEN[kind].items()}
+
+
+def base_of(g):
+    base = Linear(g["W"], g["bias"])
+    base.freeze()
+    return base
+
+
+def assert_peft_agrees(factors, g, names):
+    y, cache = factors.forward(g["x"], base_of(g))
+    found = {"y": y, "dx": factors.backward(g["dy"], cache)}
+    found |= {f"d{name}": getattr(factors, name).grad for name in names}
+    for name, array in found.items():
+        assert np.allclose(array, g[name], rtol=0, atol=1e-13), name
+
+
+def test_dora_is_pefts_which_takes_the_norm_for_a_constant():
+    g = golden("dora")
+    factors = DoRAFactors(Parameter(g["A"]), Parameter(g["B"]), SCALE, m=Parameter(g["m"]))
+    assert_peft_agrees(factors, g, "ABm")
+    exact = DoRAFactors(Parameter(g["A"]), Parameter(g["B"]), SCALE, m=Parameter(g["m"]), exact=True)
+    with pytest.raises(AssertionError, match="dA"):
+        assert_peft_agrees(exact, g, "ABm")
+
+
+def test_pissa_is_pefts_from_the_same_start():
+    g = golden("pissa")
+    factors = PiSSAFactors(Parameter(g["A"]), Parameter(g["B"]), SCALE, A0=g["A0"], B0=g["B0"], W_res=g["frozen"])
+    assert_peft_agrees(factors, g, "AB")
+
+
+def test_pissa_starts_as_pefts_but_for_the_signs_of_singular_vectors():
+    g = golden("pissa")  # PEFT takes the singular value decomposition in float32
+    B0, A0 = pissa_start(base_of(g), 2, SCALE)
+    assert np.allclose(np.abs(A0), np.abs(g["A0"]), rtol=0, atol=1e-6)
+    assert np.allclose(B0 @ A0, g["B0"] @ g["A0"], rtol=0, atol=1e-6)
+    assert np.allclose(g["W"] - SCALE * B0 @ A0, g["frozen"], rtol=0, atol=1e-6)
