@@ -1,7 +1,7 @@
 """Changes the package in one place at a time, and looks whether a test fails:
 
     python tests/mutation.py minilora/ops tests/ops/test_contract.py tests/ops tests/arrays/test_kernels.py
-    python tests/mutation.py minilora/methods/lora.py tests/methods --sample 20 --seed 0
+    python tests/mutation.py minilora/methods/lora/apply.py tests/methods --sample 20 --seed 0
 
 A mutant is one operator, comparison, number or condition that is another one: + is -, 1 is 2, -1 is 1 or 0. Each is
 tried in a process of its own, with pytest on the given tests in the given order (but for test_mutants.py, which does
@@ -10,7 +10,7 @@ needs a test, or is no change.
 
 Why not mutmut or cosmic-ray: mutmut 3 passes over every decorated function, and so over softmax, LayerNorm, GELU and
 the core of attention, which are @fused; cosmic-ray 8 knows neither `@` nor `+=`, 95 of the 244 products, sums and
-updates in ops/ and methods/lora.py.
+updates in ops/ and methods/lora/.
 """
 
 import argparse

@@ -134,7 +134,9 @@ class LoRALinear(Module):
     @property
     def at_work(self):
         """What computes y: the active adapter's factors; or the base, if none is active or W holds W + delta_W."""
-        return self.base if self.active is None or self.merged else self.factors
+        if self.active is None or self._unmerged_W is not None:
+            return self.base
+        return self.adapters[self.active]
 
     def forward(self, x):
         """(..., I) -> (..., O)"""
