@@ -13,13 +13,13 @@ import numpy as np
 
 from minilora.data.batches import LMBatch, encode_documents
 from minilora.data.copying import Passage, Words, periodic_string, random_string, repeated_passage, shuffled_list
-from minilora.data.generated_tasks import Grammar, keywords_in_prose, usable_attributes
+from minilora.data.generated_tasks import Grammar, keywords_in_prose, record_in_words, usable_attributes
 from minilora.data.tokenizer import EOT, ByteTokenizer
 
 WORD = re.compile(r"\b[a-z]{3,10}\b")
 SENTENCE_BREAK = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 N_COMMON = 150  # so many of the most frequent words are no keywords
-N_GRAMMARS = 100
+N_GRAMMARS = 30
 
 
 class ReadingWindows:
@@ -35,7 +35,7 @@ class ReadingWindows:
         Draws the grammars: the same for all of a run.
     """
 
-    KINDS = ("prose", "strings", "periods", "lists", "repeats", "keywords", "tasks")
+    KINDS = ("prose", "strings", "periods", "lists", "repeats", "keywords", "records", "tasks")
 
     def __init__(self, texts: Sequence[str], attributes: dict, *, grammar_seed: int = 0):
         self.tokens = encode_documents(texts, ByteTokenizer())
@@ -45,8 +45,9 @@ class ReadingWindows:
         counts = Counter(word for text in texts for word in WORD.findall(text))
         self.words = Words([word for word, n in counts.most_common()[N_COMMON:] if n >= 20])
         self.keywords = frozenset(word for word, n in counts.most_common()[N_COMMON:] if n >= 2)
-        rng, attributes = random.Random(grammar_seed), usable_attributes(attributes)
-        self.grammars = [Grammar(rng, self.words, attributes) for _ in range(N_GRAMMARS)]
+        self.attributes = usable_attributes(attributes)
+        rng = random.Random(grammar_seed)
+        self.grammars = [Grammar(rng, self.words, self.attributes) for _ in range(N_GRAMMARS)]
 
     def passage(self, kind: str, rng: random.Random) -> Passage:
         """One passage of a kind that is not prose."""
@@ -60,6 +61,8 @@ class ReadingWindows:
             return repeated_passage(rng, self.paragraphs)
         if kind == "keywords":
             return keywords_in_prose(rng, self.sentences, self.words, self.keywords)
+        if kind == "records":
+            return record_in_words(rng, self.words, self.attributes)
         if kind == "tasks":
             return rng.choice(self.grammars).passage(rng)
         raise ValueError(f"kind must be one of {', '.join(self.KINDS[1:])}, not {kind!r}")
