@@ -1,6 +1,6 @@
 """Batches for pretraining a decoder that reads its context: windows of prose, and of generated passages.
 
-A row is a window of prose from a random place, or passages one after the other, each with EOT behind it as an example
+A row is a window of prose from a random place, or passages one after the other, each with an end of text behind it as an example
 of a task has. Of a passage, what is to be said counts in the loss.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from minilora.data.batches import LMBatch, encode_documents
 from minilora.data.copying import Passage, Words, periodic_string, random_string, repeated_passage, shuffled_list
 from minilora.data.generated_tasks import Grammar, keywords_in_prose, record_in_words, usable_attributes
-from minilora.data.tokenizer import EOT, ByteTokenizer
+from minilora.data.tokenizer import ByteTokenizer
 
 WORD = re.compile(r"\b[a-z]{3,10}\b")
 SENTENCE_BREAK = re.compile(r"(?<=[.!?]) (?=[A-Z])")
@@ -84,7 +84,7 @@ class ReadingWindows:
         tokens, counts = bytearray(), bytearray()
         while len(tokens) < length + 1:
             read, said = (part.encode("ascii") for part in self.passage(kind, draw))
-            tokens += read + said + bytes([EOT])
+            tokens += read + said + bytes([ByteTokenizer.end_of_text])
             counts += bytes(len(read)) + b"\1" * (len(said) + 1)
         row = np.frombuffer(bytes(tokens[: length + 1]), np.uint8).astype(np.int64)
         return row, np.frombuffer(bytes(counts[: length + 1]), bool)

@@ -31,6 +31,7 @@ from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_newest
 
 MODEL, RECORD = "decoder.safetensors", "stage.json"
 HELD_OUT = ("valid", "test")
+END_OF_TEXT = ByteTokenizer.end_of_text
 ROUNDS = 8
 STDLIB_TIMES = 4  # the standard library's prose is what the package measures; it is read as often as four of its size
 COPYING = {"prose": 0.45, "strings": 0.45, "periods": 0.1}
@@ -146,7 +147,7 @@ def run(folder, corpus, plan, *, start=None, checkpoint_every=100, command=None)
     start_id, length = weights_hash(model), model.config.n_positions
 
     def loss_on(split):
-        return evaluate_loss(model, windows(held_out[split], length=length, batch_size=16))
+        return evaluate_loss(model, windows(held_out[split], length=length, batch_size=16, end_of_text=END_OF_TEXT))
 
     about = {"start": start_id, "corpus": {name: source["train"]["sha256"] for name, source in sources.items()}}
     for stage in plan:

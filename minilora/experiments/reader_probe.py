@@ -69,7 +69,7 @@ def copying_bits(model: GPT, *, n: int = 128, seed: int = 0) -> dict[str, float]
 
 def copy_batch(parts: Sequence[str], counted: int) -> LMBatch:
     """The parts of a text as a row, of which one part counts, from its fourth byte."""
-    tokens = np.concatenate([[ByteTokenizer.EOT], ByteTokenizer().encode("".join(parts))])  # (T + 1,)
+    tokens = np.concatenate([[ByteTokenizer.end_of_text], ByteTokenizer().encode("".join(parts))])  # (T + 1,)
     start = sum(map(len, parts[:counted])) + UNFORESEEN
     mask = np.zeros(len(tokens) - 1, dtype=bool)
     mask[start : start - UNFORESEEN + len(parts[counted])] = True
@@ -78,8 +78,10 @@ def copy_batch(parts: Sequence[str], counted: int) -> LMBatch:
 
 def prose_bits(model: GPT) -> float:
     """Bits per byte of the standard library's held-out prose."""
-    tokens = encode_documents(load_corpus("prose").texts("valid"), ByteTokenizer())
-    return evaluate_loss(model, windows(tokens, length=model.config.n_positions, batch_size=16)) / math.log(2)
+    tokenizer = ByteTokenizer()
+    tokens = encode_documents(load_corpus("prose").texts("valid"), tokenizer)
+    sizes = {"length": model.config.n_positions, "batch_size": 16}
+    return evaluate_loss(model, windows(tokens, **sizes, end_of_text=tokenizer.end_of_text)) / math.log(2)
 
 
 def adapted(
