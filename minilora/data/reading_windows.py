@@ -1,7 +1,7 @@
 """Batches for pretraining a decoder that reads its context: windows of prose, and of generated passages.
 
-A row is a window of prose from a random place, or passages one after the other, each with an end of text behind it as an example
-of a task has. Of a passage, what is to be said counts in the loss.
+A row is a window of prose from a random place, or passages one after the other, each with an end of text behind it as
+an example of a task has. Of a passage, what is to be said counts in the loss.
 """
 
 import random

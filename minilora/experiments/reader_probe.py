@@ -109,7 +109,7 @@ def adapted(
         "slot_error_rate": round(result["slot_error_rate"], 4),
         "seconds": round(history.seconds),
         "seconds_of_measuring": round(time.perf_counter() - started),
-        "wrong": [(s["prompt"], s["answer"]) for s in result["samples"]],
+        "samples": [(s["prompt"], s["answer"]) for s in result["samples"]],
     }
 
 
