@@ -3,7 +3,7 @@
 from typing import Any
 
 from minilora.arrays.backend import Array
-from minilora.ops.fast import layernorm_dbias, layernorm_dgain, layernorm_dx, layernorm_forward
+from minilora.ops.fast import layernorm_backward, layernorm_forward
 from minilora.parameter import Module, Parameter
 
 
@@ -27,8 +27,8 @@ class LayerNorm(Module):
 
     def backward(self, dy: Array, cache: Any) -> Array:
         """(..., C) -> (..., C)"""
-        if self.gain.trainable:
-            self.gain.accumulate(layernorm_dgain(dy, cache))
-        if self.bias.trainable:
-            self.bias.accumulate(layernorm_dbias(dy, cache))
-        return layernorm_dx(dy, cache)
+        frozen = tuple(name for name, p in self.members() if not p.trainable)
+        dx, dgain, dbias = layernorm_backward(dy, cache._replace(frozen=frozen))
+        self.gain.accumulate(dgain)
+        self.bias.accumulate(dbias)
+        return dx
