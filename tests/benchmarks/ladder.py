@@ -38,9 +38,9 @@ def every_gradient():
     """dW of frozen weights is computed too, as where nothing says that they are frozen."""
 
     def backward(self, dy, cache):
-        linear.linear_dW(dy, cache)
-        linear.linear_dbias(dy, cache)
-        return linear.linear_dx(dy, cache)
+        linear_layer.linear_dW(dy, cache)
+        linear_layer.linear_dbias(dy, cache)
+        return linear_layer.linear_dx(dy, cache)
 
     Linear.backward = backward
 
