@@ -130,8 +130,8 @@ print("reference:".ljust(18), references[0])
 
 # %% [markdown]
 # The base goes on writing documentation. The adapted ones have turned to restaurants: they know the words, and how a
-# sentence begins; whole sentences, and the facts, take longer. `make demo` trains ten times as long, and `minilora finetune --steps 3000` until a
-# good part of the sentences is exactly right.
+# sentence begins; whole sentences, and the facts, take longer. `make demo` trains ten times as long, and
+# `minilora finetune --steps 3000` until a good part of the sentences is exactly right.
 #
 # ## What LoRA saves: trained numbers, and files
 

@@ -20,7 +20,7 @@ from minilora.analysis import (
     weight_changes,
 )
 from minilora.arrays.backend import to_device, to_numpy
-from minilora.data.classification import ClassificationBatch
+from minilora.data import ClassificationBatch
 from minilora.methods import apply_method, lora_layers
 from minilora.models import DebertaForClassification, RobertaForClassification
 from minilora.training import AdamW, clip_gradients, loss_and_backward
