@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 from minilora.arrays.backend import Array, get_xp
@@ -52,13 +51,16 @@ class Module:
     """
 
     def members(self) -> Iterator[tuple[str, Any]]:
-        """Yield (name, Parameter or Module) for each direct member; the items of a list are named by their index."""
+        """Yield (name, Parameter or Module) for each direct member; the items of a list are named by their index.
+
+        A dict is passed over: a module that keeps parameters in one says here which of them are its own.
+        """
         for name, value in vars(self).items():
             if isinstance(value, (Parameter, Module)):
                 yield name, value
             elif isinstance(value, list):
                 for i, item in enumerate(value):
-                    if isinstance(item, Module):
+                    if isinstance(item, (Parameter, Module)):
                         yield f"{name}.{i}", item
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
@@ -70,18 +72,16 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (path, parameter) in definition order; one that has two places (tied) comes once, under its first."""
-        seen = set()
-        for path, parameter in self._walk_parameters(""):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield path, parameter
+        found: dict[int, tuple[str, Parameter]] = {}
+        self._collect("", found)
+        yield from found.values()
 
-    def _walk_parameters(self, prefix):
+    def _collect(self, prefix, found):
         for name, member in self.members():
             if isinstance(member, Parameter):
-                yield prefix + name, member
+                found.setdefault(id(member), (prefix + name, member))
             else:
-                yield from member._walk_parameters(f"{prefix}{name}.")
+                member._collect(f"{prefix}{name}.", found)
 
     def name_parameters(self) -> None:
         """Set every parameter's ``name`` to its path."""
@@ -111,7 +111,7 @@ class Module:
         for p in self.parameters():
             p.grad = None
 
-    def replace(self, path: str | Path, module: "Module") -> None:
+    def replace(self, path: str, module: "Module") -> None:
         """Put `module` in the place named `path` (as `named_modules` names it)."""
         *parents, last = path.split(".")
         owner = self
@@ -142,4 +142,11 @@ class Module:
     @property
     def xp(self) -> Any:
         """The array module in which the model lives."""
-        return get_xp(next(self._walk_parameters(""))[1].data)
+        return get_xp(self._first_parameter().data)
+
+    def _first_parameter(self):
+        for _, member in self.members():
+            parameter = member if isinstance(member, Parameter) else member._first_parameter()
+            if parameter is not None:
+                return parameter
+        return None
