@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from minilora.arrays.backend import to_numpy
+from minilora.arrays.backend import Array, to_numpy
 from minilora.limits import (
     MOST_JSON_BYTES,
     check_fields,
@@ -28,7 +29,7 @@ class DamagedFile(ValueError):
     """A file that is not what was once written: cut short, changed, or never ours."""
 
 
-def write_atomically(path, content, *, previous=None):
+def write_atomically(path: str | Path, content: bytes | str, *, previous: str | Path | None = None) -> None:
     """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, no part.
 
     After this has returned the new file is on the disk, and stays there when the power fails.
@@ -48,12 +49,12 @@ def write_atomically(path, content, *, previous=None):
     _write({path: content}, {} if previous is None else {path: previous})
 
 
-def write_together(contents):
+def write_together(contents: Mapping[Path, bytes | str]) -> None:
     """Write several files, a dict of path to content: none takes its place before all are written."""
     _write(contents, {})
 
 
-def _write(contents, previous):
+def _write(contents: Mapping[Any, bytes | str], previous: Mapping[Any, str | Path]) -> None:
     temporaries = {}
     path = None
     try:
@@ -84,7 +85,7 @@ def _write(contents, previous):
                 temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: Path) -> None:
     """Put a folder's names on the disk, as fsync does with a file's content; Windows cannot, and need not."""
     if os.name != "posix":
         return
@@ -96,7 +97,7 @@ def _sync_folder(folder):
         os.close(descriptor)
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as readable JSON.
 
     Raises
@@ -143,7 +144,9 @@ def read_fields(path: str | Path, fields: dict[str, Any]) -> dict[str, Any]:
     return check_fields(read_json(path), fields, path)
 
 
-def save_arrays(path, arrays, about, *, previous=None):
+def save_arrays(
+    path: str | Path, arrays: Mapping[str, Array], about: dict[str, Any], *, previous: str | Path | None = None
+) -> None:
     """Write a safetensors file.
 
     Parameters
@@ -170,12 +173,12 @@ def save_arrays(path, arrays, about, *, previous=None):
     write_atomically(path, save(host, metadata={"minilora": text}), previous=previous)
 
 
-def _checksum(arrays, about):
+def _checksum(arrays: dict[str, numpy.ndarray], about: dict[str, Any]) -> str:
     return fingerprint(dict(sorted(arrays.items())), json.dumps(about))
 
 
 @one_line_errors()
-def load_arrays(path, *kinds):
+def load_arrays(path: str | Path, *kinds: str) -> tuple[dict[str, numpy.ndarray], dict[str, Any]]:
     """Read what `save_arrays` wrote.
 
     Parameters
@@ -219,7 +222,7 @@ def load_arrays(path, *kinds):
     return arrays, about
 
 
-def fingerprint(arrays, text=""):
+def fingerprint(arrays: Mapping[str, numpy.ndarray], text: str = "") -> str:
     """64 hex digits that change when a text, or a name, dtype, shape or value of an array does: a SHA-256.
 
     Parameters

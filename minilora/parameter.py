@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, ArrayModule, get_xp
 
 T = TypeVar("T")
+
+
+Companion = TypeVar("Companion")
 
 
 class Parameter:
@@ -26,9 +28,9 @@ class Parameter:
 
     __slots__ = ("data", "grad", "name", "trainable")
 
-    def __init__(self, data: Any, *, trainable: bool = True, name: str = ""):
+    def __init__(self, data: Array, *, trainable: bool = True, name: str = "") -> None:
         self.data = data
-        self.grad = None
+        self.grad: Array | None = None
         self.trainable = trainable
         self.name = name
 
@@ -54,7 +56,7 @@ class Parameter:
         else:
             self.grad += grad
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "trainable" if self.trainable else "frozen"
         return f"Parameter({self.name or 'unnamed'}: {self.data.shape} {self.data.dtype}, {state})"
 
@@ -66,14 +68,17 @@ class Module:
     each trainable parameter. The cache is returned and never kept, so that a forward in between changes nothing.
     """
 
-    def members(self) -> Iterator[tuple[str, Any]]:
-        """Yield (name, Parameter or Module) for each direct member; the items of a list are named by their index."""
+    def members(self) -> Iterator[tuple[str, "Parameter | Module"]]:
+        """Yield (name, Parameter or Module) for each direct member; the items of a list are named by their index.
+
+        A dict is passed over: a module that keeps parameters in one says here which of them are its own.
+        """
         for name, value in vars(self).items():
             if isinstance(value, (Parameter, Module)):
                 yield name, value
             elif isinstance(value, list):
                 for i, item in enumerate(value):
-                    if isinstance(item, Module):
+                    if isinstance(item, (Parameter, Module)):
                         yield f"{name}.{i}", item
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
@@ -85,18 +90,16 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (path, parameter) in definition order; one that has two places (tied) comes once, under its first."""
-        seen = set()
-        for path, parameter in self._walk_parameters(""):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield path, parameter
+        found: dict[int, tuple[str, Parameter]] = {}
+        self._collect("", found)
+        yield from found.values()
 
-    def _walk_parameters(self, prefix):
+    def _collect(self, prefix: str, found: dict[int, tuple[str, Parameter]]) -> None:
         for name, member in self.members():
             if isinstance(member, Parameter):
-                yield prefix + name, member
+                found.setdefault(id(member), (prefix + name, member))
             else:
-                yield from member._walk_parameters(f"{prefix}{name}.")
+                member._collect(f"{prefix}{name}.", found)
 
     def name_parameters(self) -> None:
         """Set every parameter's ``name`` to its path."""
@@ -126,10 +129,10 @@ class Module:
         for p in self.parameters():
             p.grad = None
 
-    def replace(self, path: str | Path, module: "Module") -> None:
+    def replace(self, path: str, module: "Module | Parameter") -> None:
         """Put `module` in the place named `path` (as `named_modules` names it)."""
         *parents, last = path.split(".")
-        owner = self
+        owner: Any = self
         for part in parents:
             owner = owner[int(part)] if isinstance(owner, list) else getattr(owner, part)
         if isinstance(owner, list):
@@ -137,14 +140,14 @@ class Module:
         else:
             setattr(owner, last, module)
 
-    def replica(self) -> "Module":
+    def replica(self) -> Self:
         """A second model on the very same arrays, with gradients of its own: for one shard of a batch."""
         shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy takes these as copied already
         twin = copy.deepcopy(self, shared)
         twin.zero_grad()
         return twin
 
-    def companion(self, kind: type[T]) -> T:
+    def companion(self, kind: type[Companion]) -> Companion:
         """What another package keeps with this module: the one object of this class, made when first asked for.
 
         The module knows nothing of it, but takes it along: a replica has its own.
@@ -155,6 +158,13 @@ class Module:
         return companions[kind]
 
     @property
-    def xp(self) -> Any:
+    def xp(self) -> ArrayModule:
         """The array module in which the model lives."""
-        return get_xp(next(self._walk_parameters(""))[1].data)
+        return get_xp(self._first_parameter().data)
+
+    def _first_parameter(self) -> Any:
+        for _, member in self.members():
+            parameter = member if isinstance(member, Parameter) else member._first_parameter()
+            if parameter is not None:
+                return parameter
+        return None

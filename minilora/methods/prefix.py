@@ -75,6 +75,7 @@ def apply_prefix(model: Module, config: PrefixConfig, *, rng: numpy.random.Gener
     tables = _start(model, rng.integers(0, model.config.vocab_size, n))
     tables = tables[:1] if config.kind == "embedding" else tables
     prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
+    # while it is active, the model is a PrefixedGPT that has a prefix; switched off, it is a GPT again
     add_adapter(model, name, NamedAdapter(config, {"__class__": PrefixedGPT, "prefix": prefix}))
 
 

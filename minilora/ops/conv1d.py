@@ -62,13 +62,13 @@ def conv1d_backward(dy: Array, cache: Conv1dCache) -> tuple[Array, Array | None,
     """
     padded, W, bias = cache
     xp, (N, T, _), (_, I, S) = get_xp(dy=dy, W=W), dy.shape, W.shape
-    dpadded, dW = xp.zeros((N, T + S - 1, I), dtype=dy.dtype), None if padded is None else xp.zeros_like(W)
+    dpadded, dW = xp.zeros((N, T + S - 1, I), dtype=dy.dtype), None
+    # forward: y = bias + sum over s of padded[:, s : s + T] W_s^T   so
     for s in range(S):
-        # forward: y = ... + padded[:, s : s + T] W_s^T   so
         dpadded[:, s : s + T] += dy @ W[:, :, s]  # (N, T, O) @ (O, I) -> (N, T, I)
-        if padded is not None:
-            dW[:, :, s] = rows(dy).T @ rows(padded[:, s : s + T])  # (O, M) @ (M, I) -> (O, I)
-    # forward: padded[:, P : P + T] = x   and   y = bias + ...   so
+    if padded is not None:
+        dW = xp.stack([rows(dy).T @ rows(padded[:, s : s + T]) for s in range(S)], axis=-1)  # S of (O, M) @ (M, I)
+    # forward: padded[:, P : P + T] = x   so
     dx = dpadded[:, S // 2 : S // 2 + T]  # (N, T, I)
     dbias = None if bias is None else rows(dy).sum(axis=0)  # (M, O) -> (O,)
     return dx, dW, dbias

@@ -3,6 +3,8 @@
 import contextlib
 import signal
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
@@ -10,7 +12,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def defer_sigint():
+def defer_sigint() -> Iterator[threading.Event]:
     """A context in which a first Ctrl-C only asks: it is noted, and the step goes on. A second one interrupts.
 
     Where Ctrl-C does nothing, as in a job that a shell runs in the background, it does nothing here.
@@ -27,7 +29,7 @@ def defer_sigint():
         yield asked
         return
 
-    def note(number, frame):
+    def note(number: int, frame: Any) -> None:
         asked.set()
         signal.signal(signal.SIGINT, before)
 

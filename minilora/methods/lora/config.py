@@ -1,6 +1,7 @@
 """LoRA's settings: what is adapted, at which rank, and how A and B start."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy
@@ -45,7 +46,7 @@ class LoRAConfig:
 
     rank: int = 8
     alpha: float = 8
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    targets: Sequence[str] = ("q_proj", "v_proj")
     dropout: float = 0.0
     rslora: bool = False
     init: str = "uniform"
@@ -53,7 +54,7 @@ class LoRAConfig:
     dora_exact: bool = False
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
-    besides: tuple[str, ...] = ()
+    besides: Sequence[str] = ()
 
     def __post_init__(self):
         for setting in ("targets", "besides"):
