@@ -18,7 +18,7 @@ the formula is an upper bound there.
 BESIDE_GRADIENTS = 3  # values: the loss, whether to stop, and how many gradients are missing (training/bucket.py)
 
 
-def message_bytes(trainable, bytes_each=4):
+def message_bytes(trainable: int, bytes_each: int = 4) -> int:
     """The bytes that each rank has to have summed in a step.
 
     Parameters
@@ -31,14 +31,14 @@ def message_bytes(trainable, bytes_each=4):
     return (trainable + BESIDE_GRADIENTS) * bytes_each
 
 
-def ring_bytes(message, ranks):
+def ring_bytes(message: int, ranks: int) -> float:
     """The bytes that each of n ranks sends, and receives, when a message is summed in a ring: 2 (n - 1) / n of it."""
     if not isinstance(ranks, int) or ranks < 1:
         raise ValueError(f"ranks was {ranks!r}; it may be an integer of at least 1")
     return 2 * (ranks - 1) * message / ranks
 
 
-def ring_seconds(message, ranks, *, latency, bandwidth):
+def ring_seconds(message: int, ranks: int, *, latency: float, bandwidth: float) -> float:
     """The time of that sum.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from minilora.parameter import Module
+
 
 class ParameterCount(NamedTuple):
     """The size of a model, in numbers (not bytes)."""
@@ -10,12 +12,12 @@ class ParameterCount(NamedTuple):
     total: int
 
     @property
-    def percent(self):
+    def percent(self) -> float:
         """The trainable share of the whole model, in percent."""
         return 100.0 * self.trainable / self.total
 
 
-def count_parameters(model):
+def count_parameters(model: Module) -> ParameterCount:
     """Count a model's parameters as it stands.
 
     Tied parameters count once. With LoRA, `total` includes the active adapter's A and B, and `trainable` is the paper's

@@ -1,9 +1,13 @@
 """How right a classifier is: accuracy, and macro-F1, which counts a rare class as much as a frequent one."""
 
+from collections.abc import Sequence
+
 import numpy
 
+from minilora.arrays.backend import Array
 
-def accuracy(labels, predictions):
+
+def accuracy(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> float:
     """The part of the predictions that are right.
 
     Parameters
@@ -19,7 +23,7 @@ def accuracy(labels, predictions):
     return float((labels == predictions).mean())
 
 
-def macro_f1(labels, predictions):
+def macro_f1(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> float:
     """The mean of the F1 of the classes: all those, and only those, that some label is.
 
     F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision TP / (TP + FP) and recall TP / (TP + FN). Which classes
@@ -44,12 +48,12 @@ def macro_f1(labels, predictions):
     return float(numpy.mean(scores))
 
 
-def classification_scores(labels, predictions):
+def classification_scores(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> dict[str, float]:
     """A dict of accuracy and macro_f1, for JSON."""
     return {"accuracy": accuracy(labels, predictions), "macro_f1": macro_f1(labels, predictions)}
 
 
-def _checked(labels, predictions):
+def _checked(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> tuple[numpy.ndarray, numpy.ndarray]:
     labels, predictions = numpy.asarray(labels), numpy.asarray(predictions)
     if labels.ndim != 1 or labels.shape != predictions.shape or labels.size == 0:
         raise ValueError(

@@ -11,6 +11,7 @@ There is no global switch. The device is chosen once, where parameters and token
 import contextlib
 import functools
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy
@@ -25,7 +26,7 @@ Generator: TypeAlias = numpy.random.Generator  # for ops, which do not import nu
 DEVICES = ("auto", "cpu", "gpu")
 
 
-def get_xp(*arrays, **named_arrays):
+def get_xp(*arrays: Any, **named_arrays: Any) -> ArrayModule:
     """The array module in which all the given arrays live.
 
     Parameters
@@ -67,7 +68,7 @@ def get_xp(*arrays, **named_arrays):
     return xp or numpy
 
 
-def _namespace(array):
+def _namespace(array: Any) -> Any:
     """The module of one array, by the array API's protocol; CuPy 14 does not have it yet."""
     if hasattr(array, "__array_namespace__"):
         return array.__array_namespace__()
@@ -76,7 +77,7 @@ def _namespace(array):
 
 
 @functools.cache
-def gpu_available():
+def gpu_available() -> bool:
     """True if CuPy is installed and sees a CUDA device."""
     try:
         import cupy
@@ -85,7 +86,7 @@ def gpu_available():
     return bool(cupy.cuda.is_available())
 
 
-def choose_device(device="auto"):
+def choose_device(device: str = "auto") -> str:
     """Turn "auto", "cpu" or "gpu" into "cpu" or "gpu".
 
     Raises
@@ -107,7 +108,7 @@ def choose_device(device="auto"):
     return device
 
 
-def to_device(array, device):
+def to_device(array: Any, device: str) -> Array:
     """The same values on "cpu" or "gpu" (no copy if they are there already)."""
     if choose_device(device) == "gpu":
         import cupy
@@ -116,18 +117,18 @@ def to_device(array, device):
     return to_numpy(array)
 
 
-def to_numpy(array):
+def to_numpy(array: Any) -> numpy.ndarray:
     """The same values on the host (no copy if they are there already). Waits for the GPU."""
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
 
 
-def on_gpu(array):
+def on_gpu(array: Any) -> bool:
     """True if the array lives in CuPy, so that a CUDA kernel can be launched on it."""
     return type(array) is not numpy.ndarray and getattr(_namespace(array), "__name__", None) == "cupy"
 
 
 @functools.cache
-def cuda_kernel(name, source):
+def cuda_kernel(name: str, source: str) -> Any:
     """The kernel `name` of a CUDA source: ``kernel((blocks,), (threads,), arguments)`` launches it and does not wait.
 
     It is compiled at its first launch, which takes a moment; CuPy keeps what was compiled, also from run to run.
@@ -138,7 +139,7 @@ def cuda_kernel(name, source):
 
 
 @contextlib.contextmanager
-def tf32():
+def tf32() -> Iterator[None]:
     """A context in which float32 matrix products on the GPU may round their factors to TF32; for one thread.
 
     TF32 has float32's range with 10 bits of mantissa, and is what tensor cores multiply; sums are float32's. NVIDIA's
@@ -158,7 +159,7 @@ def tf32():
         cublas.setMathMode(handle, before[1])
 
 
-def use_gpu(number):
+def use_gpu(number: int) -> None:
     """Let this thread make its arrays on the GPU of a number, modulo how many there are; without a GPU, do nothing."""
     if gpu_available():
         import cupy
@@ -166,7 +167,7 @@ def use_gpu(number):
         cupy.cuda.Device(number % cupy.cuda.runtime.getDeviceCount()).use()
 
 
-def same_gpu():
+def same_gpu() -> Callable[[], Any]:
     """A function by which another thread makes its arrays on the GPU that this one uses; CuPy asks each thread."""
     if not gpu_available():
         return lambda: None
@@ -175,7 +176,7 @@ def same_gpu():
     return cupy.cuda.Device().use
 
 
-def gpu_with_nccl():
+def gpu_with_nccl() -> bytes | None:
     """What tells the GPU in use from all others, as bytes; None without a GPU, or where CuPy lacks NCCL."""
     if not gpu_available():
         return None
@@ -187,7 +188,7 @@ def gpu_with_nccl():
     return bytes(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["uuid"])
 
 
-def nccl_sum(rank, size, bcast_from_root):
+def nccl_sum(rank: int, size: int, bcast_from_root: Callable[[Callable[[], Any]], Any]) -> Callable[[Array], None]:
     """A function ``total(array)`` that replaces an array by its sum over the GPUs of all ranks, and does not wait.
 
     Parameters
@@ -202,14 +203,14 @@ def nccl_sum(rank, size, bcast_from_root):
     ring = nccl.NcclCommunicator(size, bcast_from_root(nccl.get_unique_id), rank)
     types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
 
-    def total(array):
+    def total(array: Array) -> None:
         pointer, stream = array.data.ptr, cupy.cuda.get_current_stream().ptr
         ring.allReduce(pointer, pointer, array.size, types[array.dtype.char], nccl.NCCL_SUM, stream)
 
     return total
 
 
-def gpu_memory(release=False):
+def gpu_memory(release: bool = False) -> dict[str, int] | None:
     """A dict of what the GPU's memory pool holds and what the GPU has, in bytes; None where there is no GPU.
 
     used is held by arrays that are alive; total has the blocks that are kept for the next arrays, too. None is given
@@ -227,6 +228,6 @@ def gpu_memory(release=False):
     return {"used": pool.used_bytes(), "total": pool.total_bytes(), "free": free, "size": size}
 
 
-def on_host(array):
+def on_host(array: Any) -> bool:
     """True if the array lives in NumPy, where looking at a value waits for nothing."""
     return _namespace(array) is numpy

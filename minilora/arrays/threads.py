@@ -6,22 +6,23 @@ import functools
 import os
 import threading
 import types
+from collections.abc import Iterator
 
 from threadpoolctl import ThreadpoolController
 
 
-def cores():
+def cores() -> int:
     """How many cores this process may use."""
     return len(allowed_cores())
 
 
-def allowed_cores():
+def allowed_cores() -> list[int]:
     """The numbers of the cores that this process may use; where the system does not say, of all."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 @contextlib.contextmanager
-def one_blas_thread():
+def one_blas_thread() -> Iterator[None]:
     """A context in which each matrix product runs on one thread; several may be open at once, in several threads.
 
     Handing a small product out to all cores can take longer than computing it, at times by more than a factor of ten.
@@ -41,7 +42,7 @@ def one_blas_thread():
 
 
 @functools.cache
-def _blas_controller():
+def _blas_controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
@@ -50,7 +51,7 @@ _blas = types.SimpleNamespace(lock=threading.Lock(), open=0, limit=None)
 
 
 @functools.cache
-def retain_freed_memory():
+def retain_freed_memory() -> None:
     """Keep the memory of freed arrays for the next ones, instead of giving it back to the system (mallopt).
 
     A training step makes the same arrays as the step before. Memory that the system hands out anew has to be zeroed and

@@ -1,9 +1,11 @@
 """What LoRAConfig and PEFT's adapter_config.json have in common: a rank and an alpha with exceptions, and names."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
-def ranks_and_alphas(factors):
+def ranks_and_alphas(factors: Mapping[str, Any]) -> tuple[int, float, dict[str, int], dict[str, float]]:
     """The commonest rank and alpha, and those that differ, by path.
 
     Parameters
@@ -23,7 +25,7 @@ def ranks_and_alphas(factors):
     return rank, alpha, rank_pattern, {path: a for path, (_, a) in settings.items() if a != alpha}
 
 
-def short_names(chosen, everything, parts):
+def short_names(chosen: Iterable[str], everything: Iterable[str], parts: int) -> list[str]:
     """Names for the chosen paths: the last `parts` parts where every path that ends so is chosen, else the whole path.
 
     Parameters

@@ -6,7 +6,9 @@ Full fine-tuning changes the base itself. The others train copies, which stand i
 the active one (`switching.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from minilora.methods.selection import block_paths, check_integer, copies, new_parameters, plain, train_only
 from minilora.methods.state import NamedAdapter
@@ -34,7 +36,7 @@ class TopKConfig:
 
     k: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_integer("k", self.k)
 
 
@@ -93,7 +95,7 @@ def apply_head(model: Module, *, name: str = "head") -> None:
     _train_copies(model, name, HeadConfig(), lambda path: False)
 
 
-def _train_copies(model, name, config, chosen):
+def _train_copies(model: Module, name: str, config: Any, chosen: Callable[[str], bool]) -> None:
     """Give a model an adapter that has copies of the chosen parameters, by their paths in the base, and of new ones."""
     check_new_name(model, name)
     new = new_parameters(model)

@@ -42,8 +42,10 @@ class PrefixedGPT(GPT):
         Its tokens have ids from V upwards; `loss` and `generate` put them in.
     """
 
+    prefix: "Prefix"
+
     @property
-    def longest_input(self) -> float:
+    def longest_input(self) -> int:
         """How many tokens a sequence may have: n_positions, less those of the prefix."""
         return self.config.n_positions - self.prefix.length
 
@@ -56,11 +58,11 @@ class PrefixedGPT(GPT):
             raise ValueError(f"ids made a sequence of {T} tokens, {added} of them the prefix's; n_positions is {limit}")
         self.prefix.check(ids, start)
 
-    def read_batch(self, batch: Any) -> tuple[Array, Array, Array]:
+    def read_batch(self, batch: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
         """The batch with the prefix in it."""
         return self.prefix.insert(*super().read_batch(batch))
 
-    def read_prompt(self, prompt: Array) -> Array:
+    def read_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
         """The prompt with the prefix around it: (T,) -> (lp + T + li,)."""
         return self.prefix.insert_prompt(prompt)
 
@@ -107,7 +109,7 @@ class Prefix(Module):
         V.
     """
 
-    def __init__(self, tables: list[Embedding], n_before, n_after, vocab_size):
+    def __init__(self, tables: list[Embedding], n_before: int, n_after: int, vocab_size: int) -> None:
         self.tables = tables
         self.n_before = n_before
         self.n_after = n_after
@@ -143,7 +145,9 @@ class Prefix(Module):
         if missing:
             raise ValueError("ids began without the model's prefix; model.read_batch or read_prompt puts it in")
 
-    def insert(self, ids: Array, targets: Array, mask: Array) -> tuple[Array, Array, Array]:
+    def insert(
+        self, ids: numpy.ndarray, targets: numpy.ndarray, mask: numpy.ndarray
+    ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
         """A batch with the prefix in it, on the host.
 
         The prompt of a row ends where its loss begins to count: with the token that predicts the first counted target.
@@ -167,7 +171,7 @@ class Prefix(Module):
         column = numpy.clip(numpy.where(t > end, t - n_after, t), 0, T - 1)  # in ids, where the token is no prefix
         inserted = (t < 0) | infix
 
-        def spread(array, filling):
+        def spread(array: numpy.ndarray, filling: Any) -> numpy.ndarray:
             return numpy.where(inserted, filling, numpy.take_along_axis(array, column, axis=1))
 
         ids = spread(ids, self.vocab_size + slot)
@@ -179,7 +183,7 @@ class Prefix(Module):
             new_targets[rows, first], new_mask[rows, first] = 0, False
         return ids, new_targets, new_mask
 
-    def insert_prompt(self, prompt: Array) -> Array:
+    def insert_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
         """A prompt with the prefix around it: (T,) -> (lp + T + li,), on the host."""
         before, after = numpy.split(self.vocab_size + numpy.arange(self.length), [self.n_before])
         return numpy.concatenate((before, prompt, after))

@@ -53,9 +53,9 @@ class LoRAFactors(Module):
 
     def arrays(self) -> dict[str, Array]:
         """What a file has to hold, by name."""
-        return {name: p.data for name, p in self.members()}
+        return {name: p.data for name, p in self.named_parameters()}
 
-    def low_rank(self) -> tuple[Array, Array, float] | None:
+    def low_rank(self) -> Any:
         """B, A and scale, arrays of which scale * B @ A is delta_W."""
         return self.B.data, self.A.data, self.scale
 
@@ -84,13 +84,13 @@ class LoRALinear(Module):
         The adapter that `forward` uses and whose A and B are this layer's parameters; None gives the base alone.
     """
 
-    def __init__(self, base: Linear):
+    def __init__(self, base: Linear) -> None:
         self.base = base
         self.adapters: dict[str, LoRAFactors] = {}
         self.active: str | None = None
         self._unmerged_W = None  # while merged: the array that merging put aside
 
-    def members(self) -> Iterator[tuple[str, Any]]:
+    def members(self) -> Iterator[tuple[str, Parameter | Module]]:
         yield "base", self.base
         if self.active is not None:
             yield from self.factors.members()
@@ -98,7 +98,7 @@ class LoRALinear(Module):
     @property
     def factors(self) -> LoRAFactors:
         """The active adapter's LoRAFactors."""
-        return self.adapters[self.active]
+        return self.adapters[self.active]  # type: ignore[index]
 
     @property
     def A(self) -> Parameter:
@@ -132,13 +132,13 @@ class LoRALinear(Module):
             return self.base
         return self.adapters[self.active]
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
+    def forward(self, x: Array) -> tuple[Array, AdaptedCache]:
         """(..., I) -> (..., O)"""
         owner = self.at_work
         y, inner = owner.forward(x) if owner is self.base else owner.forward(x, self.base)
         return y, AdaptedCache(owner, inner)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: AdaptedCache) -> Array:
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
         if cache.owner is not self.at_work:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
