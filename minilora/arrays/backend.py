@@ -230,4 +230,4 @@ def gpu_memory(release: bool = False) -> dict[str, int] | None:
 
 def on_host(array: Any) -> bool:
     """True if the array lives in NumPy, where looking at a value waits for nothing."""
-    return _namespace(array) is numpy
+    return type(array) is numpy.ndarray or _namespace(array) is numpy
