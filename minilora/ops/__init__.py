@@ -10,6 +10,9 @@ single one is returned bare. Caches are NamedTuples. Nothing that is passed in i
 pair equal. ``with plain_ops():`` lets layers call the page instead.
 """
 
+from typing import TYPE_CHECKING
+
+from minilora.moved import names_before
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
 from minilora.ops.conv1d import Conv1dCache, conv1d_backward, conv1d_forward
 from minilora.ops.cross_entropy import CrossEntropyCache, check_targets, cross_entropy_backward, cross_entropy_forward
@@ -114,3 +117,6 @@ __all__ = [
     "tanh_backward",
     "tanh_forward",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = names_before(__name__)
