@@ -51,6 +51,7 @@ def models() -> None:
     probs = cache.blocks[0].attention.probs  # wrong
     loss, loss_cache = model.loss(LMBatch(x, x, x), need_grad=True)
     model.backward_loss(1.0, loss_cache)
+    model.loss(x)  # wrong
     model.backward_loss(1.0, cache)  # wrong
     print(model.config.n_positions, model.longest_input, probs, loss)
     print(load_bundled().config.n_positions, load_bundled("encoder").encoder)
