@@ -91,8 +91,8 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019).
 
-    Each update is `ops/adamw.py`. There t counts the gradients that this parameter has had: m and v are means over those,
-    and a parameter whose first gradient comes after 3,000 steps needs the correction of t = 1, not that of t = 3,000.
+    Each update is `ops/adamw.py`. There t counts the gradients that this parameter has had: m and v are means over
+    those, and a parameter whose first gradient comes after 3,000 steps needs the correction of t = 1, not of t = 3,000.
     """
 
     slots = ("m", "v")
