@@ -4,6 +4,7 @@ A package hands over what it does not have, ``__getattr__ = names_before(__name_
 can still be imported; what is asked of it comes from where it is now.
 """
 
+import functools
 import importlib
 import sys
 import warnings
@@ -109,18 +110,31 @@ ACCOUNTING = (
     "find_architecture", "flops_per_token", "memory_estimate", "message_bytes", "ring_bytes", "ring_seconds",
     "step_estimate",
 )  # fmt: skip
-ONE_GRADIENT = (
-    "conv1d_dW", "conv1d_dbias", "conv1d_dx", "layernorm_dbias", "layernorm_dgain", "layernorm_dx", "linear_dW",
-    "linear_dbias", "linear_dx", "prefix_dP", "prefix_dx",
-)  # fmt: skip
+GRADIENTS = {  # each had a function of its own; they come from one backward now, in this order
+    "conv1d": ("dx", "dW", "dbias"),
+    "layernorm": ("dx", "dgain", "dbias"),
+    "linear": ("dx", "dW", "dbias"),
+    "prefix": ("dx", "dP"),
+}
 NAMES |= {f"analysis.{name}": f"accounting.{name}" for name in ACCOUNTING}
-NAMES |= {f"ops.{name}": f"ops.fast.{name}" for name in ONE_GRADIENT}
+NAMES |= {f"ops.{op}_{grad}": f"ops.{op}_backward" for op, grads in GRADIENTS.items() for grad in grads}
+
+
+def _nth_gradient(i: int, backward: Any) -> Callable[[Any, Any], Any]:
+    return lambda dy, cache: backward(dy, cache)[i]
+
+
 CALLED_AS_BEFORE: dict[str, Callable[[Any], Any]] = {  # of what is there now, what can be called as the old one was
     "generation.choose_tokens": lambda Sampling: (
         lambda logits, temperature, top_k, top_p, rng: Sampling(temperature, top_k, top_p).choose(logits, rng)
     ),
     "ops.dora_linear_dA_dB_dm": lambda backward: lambda dy, cache: backward(dy, cache)[1:],
     "ops.lora_linear_dA_dB": lambda backward: lambda dy, cache: backward(dy, cache)[1:],
+}
+CALLED_AS_BEFORE |= {
+    f"ops.{op}_{grad}": functools.partial(_nth_gradient, i)
+    for op, grads in GRADIENTS.items()
+    for i, grad in enumerate(grads)
 }
 
 

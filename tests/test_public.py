@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import minilora
+from minilora.moved import CALLED_AS_BEFORE
 
 PACKAGE = Path(minilora.__file__).parent
 BEFORE = [line.split() for line in Path(__file__).with_name("names_before.txt").read_text().splitlines()]
@@ -80,7 +81,7 @@ def test_no_name_of_the_version_before_is_lost(module, name):
     where, _, last = path[1].rpartition(".")
     now, warned_again = named(where, last)
     assert not warned_again
-    assert found is now or name in ("choose_tokens", "dora_linear_dA_dB_dm", "lora_linear_dA_dB")
+    assert found is now or f"{module}.{name}".removeprefix("minilora.") in CALLED_AS_BEFORE
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_importing_minilora_imports_nothing_else():
 def test_what_is_called_in_another_way_now_is_called_as_before():
     import numpy
 
-    from minilora.ops import lora_linear_backward, lora_linear_forward
+    from minilora.ops import linear_backward, linear_forward, lora_linear_backward, lora_linear_forward
 
     rng = numpy.random.default_rng(0)
     x, W, A, B = (rng.standard_normal(shape) for shape in ((5, 3), (4, 3), (2, 3), (4, 2)))
@@ -112,6 +113,11 @@ def test_what_is_called_in_another_way_now_is_called_as_before():
         from minilora.ops import lora_linear_dA_dB
     for found, expected in zip(lora_linear_dA_dB(y, cache), lora_linear_backward(y, cache)[1:], strict=True):
         assert numpy.array_equal(found, expected)
+    with pytest.warns(DeprecationWarning):
+        from minilora.ops import linear_dbias, linear_dW, linear_dx
+    y, cache = linear_forward(x, W, W[:, 0])
+    for one, expected in zip((linear_dx, linear_dW, linear_dbias), linear_backward(y, cache), strict=True):
+        assert numpy.array_equal(one(y, cache), expected)
     with pytest.warns(DeprecationWarning):
         from minilora.generation import choose_tokens
     logits = rng.standard_normal((3, 7))
