@@ -126,7 +126,7 @@ def test_loss_curves_are_moving_means_with_points_for_validation():
     figure = plots.loss_curves(RUNS)
     (axes,) = figure.axes
     assert axes.get_xlabel() == "training step"
-    assert axes.get_ylabel() == "loss (bits a byte)"
+    assert axes.get_ylabel() == "loss (bits per byte)"
     drawn = lines(axes)
     steps, means = drawn["LoRA, training"].get_data()
     assert axes.get_legend().get_title().get_text() == "training: moving average of 4 steps"

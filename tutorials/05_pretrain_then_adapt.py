@@ -36,7 +36,7 @@ recipe = bundled_recipe("decoder")
 curve = [(point["step"], point["bits_per_byte"]) for point in recipe["validation"]]
 steps, bits = zip(*curve)
 gzip = recipe["gzip_bits_per_byte"]["valid"]
-plots.curves({"the decoder": (steps, bits), "gzip": (steps, [gzip] * len(steps))}, x="step", y="bits a byte")
+plots.curves({"the decoder": (steps, bits), "gzip": (steps, [gzip] * len(steps))}, x="step", y="bits per byte")
 
 # %% [markdown]
 # ## The task
@@ -75,7 +75,7 @@ y_only = next(iter(task.batches("test")))  # ids, targets and loss_mask of shape
 x_and_y = y_only._replace(loss_mask=np.ones_like(y_only.loss_mask))
 for name, batch in ("y only", y_only), ("x and y", x_and_y):
     loss, _ = base.loss(batch, need_grad=False)
-    print(f"{name:8} {batch.n_targets:5} targets, {loss / np.log(2):.2f} bits a byte")
+    print(f"{name:8} {batch.n_targets:5} targets, {loss / np.log(2):.2f} bits per byte")
 
 # %% [markdown]
 # ## Adapting, twice
@@ -108,7 +108,7 @@ for name, (method, config) in methods.items():
 
 # %%
 def in_bits(history):
-    """The training losses, and (step, validation loss), in bits a byte."""
+    """The training losses, and (step, validation loss), in bits per byte."""
     return np.array(history.losses) / np.log(2), [(step, loss / np.log(2)) for step, loss in history.validation]
 
 
@@ -130,8 +130,8 @@ print("reference:".ljust(18), references[0])
 
 # %% [markdown]
 # The base goes on writing documentation. The adapted ones have turned to restaurants: they know the words, and how a
-# sentence begins; whole sentences, and the facts, take longer. `make demo` trains ten times as long, and `minilora finetune --steps 3000` until a
-# good part of the sentences is exactly right.
+# sentence begins; whole sentences, and the facts, take longer. `make demo` trains ten times as long, and
+# `minilora finetune --steps 3000` until a good part of the sentences is exactly right.
 #
 # ## What LoRA saves: trained numbers, and files
 
@@ -169,7 +169,7 @@ operations = {}
 for name, way in ways.items():
     for part, flops in flops_per_token(medium, way, length=512)._asdict().items():
         operations[f"{name}: {part}"] = flops / 1e6
-plots.bars(operations, x="million operations a token")
+plots.bars(operations, x="million operations per token")
 
 # %% [markdown]
 # And measured, in our run of a small model, where the thin products of $A$ and $B$ take some of it back:

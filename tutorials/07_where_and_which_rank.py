@@ -127,7 +127,7 @@ task = load_task("mini-e2e", length=256, n_train=300, n_held_out=8)
 
 
 def trained_loss(rank, targets, seed, lr=1e-2):
-    """The held-out loss after eight steps, in nats a byte; lower is better."""
+    """The held-out loss after eight steps, in nats per byte; lower is better."""
     model = load_bundled("decoder")
     apply_lora(model, LoRAConfig(rank=rank, alpha=16, targets=targets), rng=np.random.default_rng(seed))
     config = TrainConfig(steps=8, lr=lr, seed=seed)
@@ -194,8 +194,8 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 #   chosen its luck along with it. Choose on validation examples, report on test examples.
 # - **One model, one task.** Then it is a story about them.
 #
-# The tables in full, with 600 steps a run, a learning rate chosen for each setting on validation data, and verdicts on
-# the paper's claims, are made by
+# The tables in full, with 600 steps per run, a learning rate chosen for each setting on validation data, and verdicts
+# on the paper's claims, are made by
 #
 #     minilora reproduce table5
 #     minilora reproduce table6

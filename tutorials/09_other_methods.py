@@ -76,9 +76,9 @@ biases = {p.name: p.data.size for p in models["bitfit"].parameters() if p.traina
 plots.bars({name.removeprefix("blocks.0."): size for name, size in biases.items()}, x="numbers")
 
 # %% [markdown]
-# One of them has nothing to learn. The bias of $W_k$ adds the same to the score of every position, and softmax does not see a
-# shift ([notebook 2](02_backprop_by_hand.ipynb)), so that its gradient is exactly zero in mathematics. In float32, it
-# is rounding:
+# One of them has nothing to learn. The bias of $W_k$ adds the same to the score of every position, and softmax does not
+# see a shift ([notebook 2](02_backprop_by_hand.ipynb)), so that its gradient is exactly zero in mathematics. In
+# float32, it is rounding:
 
 # %%
 bitfit, ids = models["bitfit"], rng.integers(0, V, (2, 33))  # (N, T + 1)

@@ -1,10 +1,10 @@
-"""How right a classifier is: accuracy, and macro-F1, which counts a rare class as much as a frequent one."""
+"""How good a classifier is: accuracy, and macro-F1, which counts a rare class as much as a frequent one."""
 
 import numpy
 
 
 def accuracy(labels, predictions):
-    """The part of the predictions that are right.
+    """The fraction of the predictions that are right.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def accuracy(labels, predictions):
 
 
 def macro_f1(labels, predictions):
-    """The mean of the F1 of the classes: all those, and only those, that some label is.
+    """The mean F1 over the classes that occur among the labels.
 
     F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision TP / (TP + FP) and recall TP / (TP + FN). Which classes
     are in the mean depends on the labels alone, so that all methods are compared on the same ones; it is scikit-learn's
@@ -39,7 +39,7 @@ def macro_f1(labels, predictions):
     scores = []
     for c in numpy.unique(labels):
         true_positives = numpy.sum((labels == c) & (predictions == c))
-        # 2 TP + FP + FN = (TP + FP) + (TP + FN): how often c was said, and how often it was there
+        # 2 TP + FP + FN = (TP + FP) + (TP + FN): how often c was predicted, and how often it was the label
         scores.append(2 * true_positives / (numpy.sum(predictions == c) + numpy.sum(labels == c)))
     return float(numpy.mean(scores))
 
@@ -53,6 +53,6 @@ def _checked(labels, predictions):
     labels, predictions = numpy.asarray(labels), numpy.asarray(predictions)
     if labels.ndim != 1 or labels.shape != predictions.shape or labels.size == 0:
         raise ValueError(
-            f"labels had shape {labels.shape} and predictions {predictions.shape}; both may be (n,), n at least 1"
+            f"labels had shape {labels.shape} and predictions {predictions.shape}; both must be (n,), with n at least 1"
         )
     return labels, predictions

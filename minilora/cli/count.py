@@ -177,7 +177,7 @@ def counted_lines(results: dict[str, Any]) -> list[str]:
         "    each rank sends 2 (n - 1) / n of it",
         f"memory of a step of {step['batch_size']} x {step['length']} tokens with {step['optimizer']}, in float32, MB:",
         *(f"  {part:<12}{_MB(n):>16}" for part, n in results["memory_bytes"].items()),
-        "operations a token, millions:",
+        "operations per token, millions:",
         *(f"  {part:<12}{_MB(n):>16}" for part, n in results["operations_per_token"].items()),
     ]
     lines[-1] += f"   {results['training_of_full']:.3f} of full's"

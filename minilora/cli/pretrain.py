@@ -63,5 +63,5 @@ def run(options: argparse.Namespace) -> int:
     )
     recipe = pretrain(kind, config, out, device=options.device, command=options.command, ranks=options.ranks)
     ours, rivals = recipe["bits_per_byte"]["test"], recipe[f"{kind.rival}_bits_per_byte"]["test"]
-    print(f"{out}/{kind.name}.safetensors: {ours:.3f} bits a byte on held-out text; {kind.rival}: {rivals:.3f}")
+    print(f"{out}/{kind.name}.safetensors: {ours:.3f} bits per byte on held-out text; {kind.rival}: {rivals:.3f}")
     return 0

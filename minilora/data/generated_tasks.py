@@ -1,10 +1,10 @@
-"""Tasks that are made up: a list of keys and values, then a text that says each value once.
+"""Made-up tasks: a list of keys and values, then a text that says each value once.
 
 A `Grammar` is a small language, drawn at random and then fixed: its keys, how it says each of them, and how it puts
 them together. Some values are copied, some are said in other words: with a synonym from WordNet ("speed: fast" as
-"rapid"), or with words that stand for the value in this grammar alone. mini-E2E is such a task too, and nothing else
-is shared with it: no key, value, phrase or plan. So there is no kind of thing that adjectives stand before, no place
-that a text begins with, no relative clause, and no second sentence about "it".
+"rapid"), or with words that stand for the value only in this grammar. mini-E2E is such a task too, but shares nothing
+else: no key, value, phrase or plan. So no adjective precedes a kind of thing, no text begins with a place, and there
+is no relative clause and no second sentence about "it".
 
 `keywords_in_prose` makes a task of a sentence: some of its words, in any order, then the sentence.
 """
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from minilora.data.copying import NOT_DRAWN, Passage, Words
 from minilora.data.mini_e2e_material import WORD, mini_e2e_material
 
-LONGEST = 230  # bytes of a passage: it should fit into a window of 256
+LONGEST = 230  # bytes of a passage, to fit into a window of 256
 LETTERS = re.compile(r"[A-Za-z][\w'-]*")
 
 # How a grammar may say a key: {v} is the value or what stands for it, {k} the key, {n}, {m} and {w} its own words.
@@ -65,7 +65,7 @@ class Key(NamedTuple):
 
     name: str
     values: list[str] | None  # None: any word or name
-    spoken: dict[str, list[str]]  # value -> what may stand for it; a value that is not here is said itself
+    spoken: dict[str, list[str]]  # value -> what may stand for it; a value that is missing here stands for itself
     sayings: dict[str | None, list[str]]  # value, or None for all -> templates that hold {v}
 
 
@@ -90,7 +90,7 @@ class Grammar:
         self.in_order = rng.random() < 0.6  # whether keys always stand in one order
 
     def _filled(self, rng: random.Random, template: str) -> str:
-        """A template with the grammar's own words in the places of n, m, w, u and x."""
+        """A template with the grammar's own words filled in for n, m, w, u and x."""
         return re.sub(r"\{[nmwux]\}", lambda place: self.words.known(rng), template)
 
     def _keys(self, rng, attributes):
@@ -147,7 +147,7 @@ class Grammar:
         return Passage("; ".join(items) + "\n", self._together(rng, subject, said))
 
     def _together(self, rng, subject, said):
-        """The sayings in a frame of the grammar."""
+        """The sayings, put into one of the grammar's frames."""
         frame = rng.choice([f for f in self.frames if len(said) > 1 or "{R}" not in f] or [FRAMES[0]])
         joiner = rng.choice(self.joiners)
         parts = {"{S}": subject, "{F}": joiner.join(said), "{A}": said[0], "{R}": joiner.join(said[1:])}
@@ -156,7 +156,7 @@ class Grammar:
 
 
 def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
-    """Attributes without any key, value or word that mini-E2E has; two or more values each."""
+    """The attributes that share no key, value or word with mini-E2E and have at least two values."""
 
     def usable(text):
         return NOT_DRAWN.isdisjoint(WORD.findall(text.lower())) and text.isascii() and len(text) <= 20
@@ -171,9 +171,9 @@ def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, 
 
 
 def keywords_in_prose(rng: random.Random, sentences: Sequence[str], words: Words, keywords: frozenset[str]) -> Passage:
-    """Keywords of a sentence of prose, in any order, then the sentence; mostly one of them is exchanged for a name.
+    """Keywords of a sentence of prose, in any order, then the sentence; usually one of them is replaced by a name.
 
-    So the name can be known from the list alone. Mostly each keyword stands behind a key.
+    The name can only be known from the list. Usually each keyword follows a key.
     """
     while True:
         sentence = rng.choice(sentences)

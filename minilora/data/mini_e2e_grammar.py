@@ -106,7 +106,7 @@ CLAUSES = {
     },
 }
 
-# What a part of a plan may be written with, and how many facts it holds.
+# The phrases for each part of a plan, and how many facts it can hold.
 PART_PHRASES = {"front": PLACES, "adjectives": ADJECTIVES, "ending": PLACES | QUALITIES, "clauses": CLAUSES}
 PART_ROOM = {"front": 1, "adjectives": 2, "ending": 1, "clauses": 3}
 

@@ -1,7 +1,7 @@
 """adapter_config.json: which modules a PEFT adapter changes, and by how much, after PEFT's own rules.
 
-The fields are those of peft 0.21 (LoraConfig). What changes the computation and is not computed here is refused by its
-name; so is a field that is not known here, unless it is off.
+The fields are those of peft 0.21 (LoraConfig). Whatever changes the computation and is not supported here is refused by
+name; so is an unknown field, unless it is off.
 """
 
 import math
@@ -15,14 +15,14 @@ from minilora.interop.peft_settings import fits
 from minilora.limits import shown
 from minilora.patterns import Matcher
 
-# What says where an adapter came from, how it began, or what another field would need: none of it changes the output.
+# Fields about an adapter's origin or its start, or details of other fields: none of them changes the output.
 NO_MATTER = (
     "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type",
     "runtime_config", "eva_config", "corda_config", "lora_ga_config", "loftq_config", "megatron_core",
     "qalora_group_size",
 )  # fmt: skip
 OFF = (None, False, {}, [], "")
-# Those that leave W as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take away from W what they start with.
+# Those that leave W unchanged. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA subtract from W what they start with.
 INITS = (True, False, "gaussian", "orthogonal", "eva", "mica")
 BIASES = ("none", "all", "lora_only")
 
@@ -31,9 +31,9 @@ BIASES = ("none", "all", "lora_only")
 class PeftConfig:
     """The fields of adapter_config.json that are used, with PEFT's defaults. See `read_config`.
 
-    Names in `target_modules`, `exclude_modules` and `modules_to_save` are the ends of modules' names, or whole ones; a
+    Names in `target_modules`, `exclude_modules` and `modules_to_save` are whole names of modules, or their ends; a
     string instead of a list is a regular expression for whole names. The keys of the two patterns are regular
-    expressions for the ends.
+    expressions for ends of names.
     """
 
     path: Path
@@ -55,13 +55,13 @@ class PeftConfig:
     init_lora_weights: bool | str = True
 
     def targets(self, modules, saved):
-        """Those of the linear modules that are adapted.
+        """The linear modules that are adapted.
 
         Parameters
         ----------
         modules : iterable of str
         saved : iterable of str
-            Modules that are saved whole; what is in them is not adapted.
+            Modules that are saved whole; nothing inside them is adapted.
         """
         return [m for m in modules if self._is_target(m) and not any(f"{m}.".startswith(f"{s}.") for s in saved)]
 
@@ -87,7 +87,7 @@ class PeftConfig:
         return in_pattern and int(number) in as_list(self.layers_to_transform)
 
     def rank_and_alpha(self, module):
-        """r and alpha of one module: those of the first pattern that fits, or the defaults."""
+        """r and alpha of one module: from the first pattern that matches, or the defaults."""
         return (
             self._first_match(self.rank_pattern, module, self.r),
             self._first_match(self.alpha_pattern, module, self.lora_alpha),
@@ -101,7 +101,7 @@ class PeftConfig:
 
     @cached_property
     def matcher(self):
-        """What matches the file's regular expressions, within a number of steps: they were written by somebody else."""
+        """The matcher of the file's regular expressions, with a limit on steps, because the file is not trusted."""
         return Matcher(str(self.path))
 
 
@@ -112,7 +112,7 @@ def read_config(path, transposed):
     ----------
     path : str or Path
     transposed : bool
-        Whether the model's linear modules have weights of shape (in, out): what fan_in_fan_out must say, if anything.
+        Whether the model's linear modules have weights of shape (in, out); fan_in_fan_out, if given, must agree.
 
     Raises
     ------
@@ -136,15 +136,15 @@ def read_config(path, transposed):
 
 
 def _rules(c, transposed):
-    """(field, whether its value is allowed, what it may be) for each field, cheapest first."""
+    """(field, whether its value is allowed, what it must be) for each field, cheapest first."""
     layout = "(in, out)" if transposed else "(out, in)"
-    names = "it may be a list of names"
-    yield "peft_type", c.peft_type == "LORA", "it may be 'LORA'"
-    yield "r", _is_number(c.r, int) and c.r >= 1, "it may be an integer of at least 1"
-    yield "lora_alpha", _is_number(c.lora_alpha, (int, float)), "it may be a finite number"
-    yield "use_rslora", isinstance(c.use_rslora, bool), "it may be true or false"
-    yield "use_dora", isinstance(c.use_dora, bool), "it may be true or false"
-    yield "bias", c.bias in BIASES, f"it may be one of {', '.join(map(repr, BIASES))}"
+    names = "it must be a list of names"
+    yield "peft_type", c.peft_type == "LORA", "it must be 'LORA'"
+    yield "r", _is_number(c.r, int) and c.r >= 1, "it must be an integer of at least 1"
+    yield "lora_alpha", _is_number(c.lora_alpha, (int, float)), "it must be a finite number"
+    yield "use_rslora", isinstance(c.use_rslora, bool), "it must be true or false"
+    yield "use_dora", isinstance(c.use_dora, bool), "it must be true or false"
+    yield "bias", c.bias in BIASES, f"it must be one of {', '.join(map(repr, BIASES))}"
     yield "init_lora_weights", c.init_lora_weights in INITS, "it changes W itself, which minilora does not"
     yield "fan_in_fan_out", c.fan_in_fan_out in (None, transposed), f"the model's weights are stored {layout}"
     regex = f"{names}, or a regular expression"
@@ -152,15 +152,15 @@ def _rules(c, transposed):
     excluded = c.exclude_modules
     yield "exclude_modules", excluded is None or isinstance(excluded, str) or _are(str, excluded), regex
     yield "modules_to_save", c.modules_to_save is None or _are(str, c.modules_to_save), names
-    yield "layers_to_transform", _are(int, as_list(c.layers_to_transform)), "it may be a list of numbers"
+    yield "layers_to_transform", _are(int, as_list(c.layers_to_transform)), "it must be a list of numbers"
     yield "layers_pattern", _are(str, as_list(c.layers_pattern)), names
     ambiguous = isinstance(c.target_modules, str) and c.layers_to_transform is not None
     yield "layers_to_transform", not ambiguous, "target_modules is a regular expression, and says which layers"
     ranks, alphas = c.rank_pattern, c.alpha_pattern
     right = isinstance(ranks, dict) and all(_is_number(r, int) and r >= 1 for r in ranks.values())
-    yield "rank_pattern", right, "each rank may be an integer of at least 1"
+    yield "rank_pattern", right, "each rank must be an integer of at least 1"
     right = isinstance(alphas, dict) and all(_is_number(alpha, (int, float)) for alpha in alphas.values())
-    yield "alpha_pattern", right, "each alpha may be a finite number"
+    yield "alpha_pattern", right, "each alpha must be a finite number"
 
 
 def _is_number(value, types):
@@ -172,7 +172,7 @@ def _are(kind, values):
 
 
 def as_list(value):
-    """The value in a list, unless it is one; nothing for None."""
+    """The value as a list: itself if it is one, empty for None."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

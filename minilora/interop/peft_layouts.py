@@ -1,7 +1,7 @@
-"""Where PEFT puts what: the modules of transformers' models by name, and what they are here.
+"""PEFT's names: the modules of transformers' models, and the layers that correspond to them here.
 
-PEFT names its tensors after transformers' modules. A module that holds several of our layers side by side (GPT-2's
-c_attn: W_q, W_k and W_v) lists them in their order. One more architecture is one more `Layout`.
+PEFT names its tensors after transformers' modules. A module that holds several of our layers (GPT-2's c_attn: W_q, W_k
+and W_v) lists them in order. One more architecture is one more `Layout`.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class Layout:
     linear : dict of str to tuple of str
         Modules that LoRA can adapt, and the paths of our layers in them.
     whole : dict of str to str
-        Other modules, which PEFT can train and save whole, and the paths of ours.
+        Other modules, which PEFT can train and save whole, and the paths of our modules.
     transposed : bool
         Whether the linear modules have weights of shape (in, out): PEFT's fan_in_fan_out.
     task : str, optional
@@ -50,7 +50,7 @@ def _gpt2():
 
 
 def _bert(model, encoder, qkv, whole, task=None):
-    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, qkv how they call W_q, W_k, W_v."""
+    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, `qkv` names W_q, W_k, W_v."""
     layer, block = f"{model}encoder.layer.{{i}}", f"{encoder}blocks.{{i}}"
     q, k, v = qkv
     linear = {
@@ -70,7 +70,7 @@ def _bert(model, encoder, qkv, whole, task=None):
 
 
 def _roberta_masked_lm():
-    """RoBERTa with its head; of that, what is not tied to the embedding."""
+    """RoBERTa with the part of its head that is not tied to the embedding."""
     encoder = _bert("roberta.", "encoder.", ROBERTA, {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.ln"})
     return replace(encoder, linear={**encoder.linear, "lm_head.dense": ("head.dense",)})
 
@@ -102,13 +102,13 @@ class ModelLayout:
     Attributes
     ----------
     transposed, task
-        As in Layout.
+        See Layout.
     linear : dict of str to tuple of str
-        As in Layout, for every block.
+        See Layout; with the names of every block.
     parameters : dict of str to Parameter
-        The base's own, by path.
+        The base's own parameters, by path.
     new : container of str
-        The paths of those that no pretraining has seen: a classifier's head.
+        The paths of parameters that were not pretrained: a classifier's head.
     whole : dict of str to dict of str to str
         For each module of Layout's `whole`, the paths of our parameters by their full names there.
 
@@ -153,7 +153,7 @@ class ModelLayout:
         return sum(shape[0] for shape in shapes), *shapes[0][1:]
 
     def biases(self, adapted, which):
-        """What PEFT saves with bias="all" or "lora_only": the paths of those side by side in each, by its full name.
+        """The biases that PEFT saves with bias="all" or "lora_only": for each, by full name, the paths that it joins.
 
         Parameters
         ----------

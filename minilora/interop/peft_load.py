@@ -1,8 +1,8 @@
 """An adapter that PEFT saved: a folder with adapter_config.json and adapter_model.safetensors.
 
-A and B are (r, in) and (out, r) there too, also where the weight below is transposed. What differs are names
-(`peft_layouts.py`) and fused projections (`fused.py`). Where ranks or alphas differ, LoRAConfig's patterns hold them by
-the whole path of each layer, so that what comes in is an ordinary adapter.
+A and B are (r, in) and (out, r) there too, even if the weight itself is transposed. What differs is names
+(`peft_layouts.py`) and fused projections (`fused.py`). If ranks or alphas differ between layers, LoRAConfig's patterns
+hold them by the whole path of each layer, so that the result is an ordinary adapter.
 """
 
 from pathlib import Path
@@ -24,9 +24,9 @@ PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a cl
 
 @one_line_errors()
 def load_peft(model, folder, *, name="default"):
-    """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
+    """Add a LoRA or DoRA adapter that PEFT saved to a model, make it the active one, and freeze everything else.
 
-    What the adapter holds besides A and B (modules_to_save, bias) is its own too: it comes and goes with the adapter.
+    What the adapter holds besides A and B (modules_to_save, bias) belongs to it too: it is switched with the adapter.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def load_peft(model, folder, *, name="default"):
     Raises
     ------
     ValueError
-        If the adapter does something that minilora does not compute, does not fit the model, or a file is missing or
-        damaged. The message names the file, and the field or tensor; the model is unchanged.
+        If the adapter uses something that minilora does not compute, or does not fit the model, or a file is missing or
+        damaged. The message names the file, and the field or tensor; the model is then unchanged.
     """
     folder, layout = Path(folder), ModelLayout(model)
     config = read_config(folder / CONFIG, layout.transposed)
@@ -68,7 +68,7 @@ def load_peft(model, folder, *, name="default"):
 
 
 def _saved_modules(config, layout):
-    """The modules that modules_to_save names, by themselves or by what they are in."""
+    """The modules that modules_to_save names, themselves or a module that contains them."""
     saved = []
     for name in config.modules_to_save or []:
         found = [module for module in layout.whole if any(fits(name, part) for part in _with_parents(module))]
@@ -96,7 +96,7 @@ def _shapes(config, layout, adapted, whole):
 
 
 def _read(path, shapes):
-    """The tensors of a file, if they are exactly those in `shapes`."""
+    """The tensors of a file; they must be exactly those in `shapes`."""
     pickles = sorted(file.name for file in path.parent.glob("adapter_model.*") if file != path)
     if pickles and not path.is_file():
         raise ValueError(
@@ -144,7 +144,7 @@ def _our_config(config, layout, factors, whole):
 
 
 def _parts(layout, paths, values, xp):
-    """Parameters with the values of an array, which holds the rows of several one after the other, by our paths."""
+    """Cut an array that holds the rows of several parameters, one after the other, into these, by our paths."""
     parts, start = {}, 0
     for path in paths:
         base = layout.parameters[path].data

@@ -19,10 +19,10 @@ from minilora.ops import row_norm
 
 
 def save_peft(model, folder, *, name=None, base=None):
-    """Write one adapter, of LoRA or DoRA, as PEFT does.
+    """Write one LoRA or DoRA adapter in PEFT's format.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
-    How DoRA is differentiated (`dora_exact`) is not: PEFT has one way.
+    How DoRA is differentiated (`dora_exact`) is not saved: PEFT has only one way.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ def save_peft(model, folder, *, name=None, base=None):
     name : str, optional
         The active adapter, if not given.
     base : str, optional
-        Where PEFT finds the base model: base_model_name_or_path.
+        Where PEFT will find the base model: base_model_name_or_path.
 
     Raises
     ------
     ValueError
-        If there is no such adapter, or PEFT's format has no place for what was trained.
+        If there is no such adapter, or PEFT's format cannot hold what was trained.
     """
     layout, wrapped = ModelLayout(model), lora_layers(model)
     adapters = adapters_of(model)
@@ -57,7 +57,7 @@ def save_peft(model, folder, *, name=None, base=None):
     tensors |= {module + MAGNITUDE: f.m for module, f in fused.items() if f.m is not None}
     tensors |= {tensor: numpy.concatenate([to_numpy(own[p].data) for p in paths]) for tensor, paths in whole.items()}
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
-    # of a classifier's adapter, PEFT wants the classifier too
+    # with a classifier's adapter, PEFT expects the classifier too
     task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
     config = {
         "peft_type": "LORA",
@@ -106,7 +106,7 @@ def _join(layout, paths, held, config):
 
 
 def _places_of(own, layout, adapted):
-    """Where PEFT keeps what an adapter has of its own: modules_to_save, bias, and our paths by the names of tensors."""
+    """Where PEFT keeps an adapter's own parameters: modules_to_save, bias, and our paths by tensor name."""
     saved = [module for module, paths in layout.whole.items() if own.keys() >= set(paths.values())]
     whole = {tensor: [path] for module in saved for tensor, path in layout.whole[module].items()}
     for bias in ("none", "lora_only", "all"):

@@ -1,10 +1,10 @@
-"""What LoRAConfig and PEFT's adapter_config.json have in common: a rank and an alpha with exceptions, and names."""
+"""Shared by reading and writing PEFT's adapter_config.json: a rank and an alpha with exceptions, and names."""
 
 from collections import Counter
 
 
 def ranks_and_alphas(factors):
-    """The commonest rank and alpha, and those that differ, by path.
+    """The most common rank and alpha, and those that differ, by path.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def ranks_and_alphas(factors):
 
 
 def short_names(chosen, everything, parts):
-    """Names for the chosen paths: the last `parts` parts where every path that ends so is chosen, else the whole path.
+    """Names for the chosen paths: the last `parts` parts if every path with that end is chosen, else the whole path.
 
     Parameters
     ----------
@@ -41,5 +41,5 @@ def short_names(chosen, everything, parts):
 
 
 def fits(name, path):
-    """Whether `name` is a path, or its end."""
+    """Whether `name` is a path or the end of it."""
     return path == name or path.endswith(f".{name}")

@@ -29,7 +29,7 @@ class PrefixedGPTCache(NamedTuple):
     wpe: Any
     blocks: tuple[Any, ...]
     ln_f: Any
-    prefix: tuple[Any, ...]  # one a block; None where the prefix replaces nothing
+    prefix: tuple[Any, ...]  # one per block; None where the prefix replaces nothing
     head: Any = None
 
 
@@ -115,7 +115,7 @@ class Prefix(Module):
 
     @property
     def length(self):
-        """lp + li: how many tokens a sequence becomes longer."""
+        """lp + li: how many tokens longer a sequence becomes."""
         return self.n_before + self.n_after
 
     def forward(self, x, ids, stage):

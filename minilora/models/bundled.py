@@ -32,7 +32,7 @@ def load_bundled(name="decoder", *, dtype="float32", device="cpu"):
 
 
 def bundled_recipe(name="decoder"):
-    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits a byte."""
+    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits per byte."""
     return json.loads(_path(name, ".json").read_text())
 
 

@@ -18,7 +18,7 @@ def explain_out_of_memory(trainer, batch):
     ----------
     trainer : Trainer
     batch : LMBatch, ClassificationBatch or MaskedBatch
-        What the step in this context is computed on.
+        The batch of the step in this context.
     """
     try:
         yield

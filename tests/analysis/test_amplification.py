@@ -156,7 +156,7 @@ def test_what_does_not_match_is_refused(W, delta_W, r, message):
 def test_directions_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"W had shape \(14, 9\), U \(9, 2\) and Vt \(2, 9\)"):
         projection_norm(W, gaussian(9, 2), gaussian(2, 9))
-    with pytest.raises(ValueError, match="r was 10; it may be an integer from 1 to 9"):
+    with pytest.raises(ValueError, match="r was 10; it must be an integer from 1 to 9"):
         random_projection_norm(O, I, 10)
 
 

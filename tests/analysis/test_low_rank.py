@@ -90,7 +90,7 @@ def test_factors_are_cut_without_their_product():
 
 def test_a_rank_that_there_is_not_is_refused():
     for r in (0, 5):
-        with pytest.raises(ValueError, match=f"r was {r}; it may be an integer from 1 to 4"):
+        with pytest.raises(ValueError, match=f"r was {r}; it must be an integer from 1 to 4"):
             low_rank_approximation(gaussian(4, 6), r)
     with pytest.raises(ValueError, match="M holds NaN"):
         low_rank_approximation(np.full((2, 2), np.nan), 1)

@@ -64,11 +64,11 @@ def estimates(results):
     for name, methods in results.items():
         shape = SHAPES[name]
         architecture = architecture_of(shape.config)
-        for method, sides in methods.items():
+        for method, contenders in methods.items():
             settings = {"rank": RANK, "targets": ("q_proj", "v_proj")} if method == "lora" else {}
             e = memory_estimate(architecture, adaptation(architecture, method, **settings),
                                 batch_size=shape.N, length=shape.T)  # fmt: skip
-            measured = sides["minilora"]["step"] - sides["minilora"]["imports"]
+            measured = contenders["minilora"]["step"] - contenders["minilora"]["imports"]
             parts = e.weights, e.gradients + e.optimizer, e.activations, e.workspace, e.total, measured
             rows.append((f"{name}, {METHODS[method]}", *(f"{part / 1e6:,.1f}" for part in parts)))
     return rows

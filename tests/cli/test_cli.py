@@ -118,9 +118,9 @@ def test_demo_s_table_has_a_number_for_each_model(demo):
     lines = demo[0].splitlines()
     start = next(i for i, line in enumerate(lines) if line.split() == ["base", "LoRA", "full", "fine-tuning"])
     rows = {re.split(r"\s{2,}", line)[0]: re.split(r"\s{2,}", line)[1:] for line in lines[start + 2 :][:11]}
-    measured = ["test loss, nats a byte", "test loss, bits a byte", "slot-exact sentences, %", "slot error rate, %"]
+    measured = ["test loss, nats per byte", "test loss, bits per byte", "slot-exact sentences, %", "slot error rate, %"]
     size = ["trainable parameters", "% of all, A and B included", "file, KB"]
-    trained = [*size, "training, seconds", "training, tokens a second"]
+    trained = [*size, "training, seconds", "training, tokens per second"]
     memory = "peak memory of a step, MB"
     assert {*measured, *trained, memory} <= rows.keys()
     assert all(re.fullmatch(r"[\d.,]+", cell) for name in measured for cell in rows[name])
@@ -164,7 +164,7 @@ def test_demo_on_the_user_s_own_text(tmp_path):
         "demo", "--text", "notes.txt", "--steps", 2, "--out", tmp_path / "out", "--runs", tmp_path / "runs"
     )
     assert read(tmp_path / "out" / "demo.json")["task"]["name"] == "notes.txt"
-    assert "test loss, bits a byte" in printed and "slot" not in printed
+    assert "test loss, bits per byte" in printed and "slot" not in printed
     assert len(re.findall(r"to the bit: yes", printed)) == 3
 
 
@@ -194,7 +194,7 @@ def test_pretrain(tmp_path, pretrained):
     assert [point["step"] for point in recipe["validation"]] == [2]
     assert recipe["validation"][0]["bits_per_byte"] == pytest.approx(recipe["bits_per_byte"]["valid"])
     assert 7 < recipe["bits_per_byte"]["test"] < 9 and 2 < recipe["gzip_bits_per_byte"]["test"] < 4
-    assert f"{recipe['bits_per_byte']['test']:.3f} bits a byte" in printed
+    assert f"{recipe['bits_per_byte']['test']:.3f} bits per byte" in printed
     assert (tmp_path / "decoder.png").read_bytes().startswith(PNG)
     arrays, about = load_arrays(tmp_path / "decoder.safetensors", "gpt")
     assert {a.dtype for a in arrays.values()} == {np.dtype("float16")}
@@ -211,7 +211,7 @@ def test_pretrain_an_encoder(tmp_path):
     assert recipe["tokens_seen"] == 2 * 8 * 256 and recipe["command"].startswith("minilora pretrain --kind encoder ")
     assert 7 < recipe["bits_per_byte"]["test"] < 9 and 4 < recipe["unigram_bits_per_byte"]["test"] < 5
     unigram = recipe["unigram_bits_per_byte"]["test"]
-    assert f"{recipe['bits_per_byte']['test']:.3f} bits a byte on held-out text; unigram: {unigram:.3f}" in printed
+    assert f"{recipe['bits_per_byte']['test']:.3f} bits per byte on held-out text; unigram: {unigram:.3f}" in printed
     assert (tmp_path / "encoder.png").read_bytes().startswith(PNG)
     assert type(load_model(tmp_path / "encoder.safetensors")) is RobertaForMaskedLM
 

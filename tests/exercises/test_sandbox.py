@@ -137,7 +137,7 @@ def test_frames_hold_calls_and_nothing_that_is_right():
 
 def test_a_module_that_is_not_there_is_explained():
     report = check_answer(NAME, "import scipy.linalg\n" + SOLUTION).report
-    assert "No module named 'scipy'. An answer is Python and NumPy alone." in report
+    assert "No module named 'scipy'. An answer is Python and NumPy only." in report
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="kills a process")

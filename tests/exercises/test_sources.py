@@ -92,7 +92,7 @@ def test_a_notebook_without_the_answers_cell_is_refused(tmp_path):
         answer_in(path)
     for damaged in ("nothing", "[]", '{"cells": 3}', '{"cells": [1]}', '{"cells": [{"source": 1}]}', "[" * 100_000):
         path.write_text(damaged)
-        with pytest.raises(ValueError, match="is no notebook, or it is damaged") as problem:
+        with pytest.raises(ValueError, match="is not a notebook, or it is damaged") as problem:
             answer_in(path)
         assert len(str(problem.value).splitlines()) == 1 and len(str(problem.value)) < 400
 

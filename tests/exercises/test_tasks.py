@@ -140,7 +140,7 @@ def report_of(wrong, name="linear_backward", tensor="dW"):
         (lambda dW: -dW, "Your dW equals -1 times the right one (the wrong sign)."),
         (lambda dW: 0.25 * dW, "Your dW equals 0.25 times the right one."),
         (lambda dW: 0.0 * dW, "Your dW is zero everywhere."),
-        (lambda dW: dW * np.nan, "Your dW holds values that are infinite or no numbers (nan)."),
+        (lambda dW: dW * np.nan, "Your dW holds values that are infinite or NaN."),
         (lambda dW: dW + 1.0, ""),
         (lambda dW: dW.astype(np.float32), "Your dW is float32: right to 7 digits or so, where float64 has 16."),
         (lambda dW: dW * (1.0 + 1e-6), ""),  # not "equals 1 times"

@@ -283,9 +283,9 @@ WRONG_FIELDS = {
     "repeated groups": ({"target_modules": r"(\w*\.?)*x"}, "the model has no such module"),
     "forty times one or none": ({"target_modules": ".?" * 40 + "!"}, "the model has no such module"),
     "dropout of 1": ({"lora_dropout": 1.0}, "dropout was 1.0"),
-    "a rank of no number": ({"rank_pattern": {"c_attn": "4"}}, "rank_pattern was .*; each rank may be an integer"),
-    "a rank of zero": ({"rank_pattern": {"c_attn": 0}}, "rank_pattern was .*; each rank may be an integer"),
-    "an infinite alpha": ({"alpha_pattern": {"c_attn": float("inf")}}, "alpha_pattern was .*; each alpha may be"),
+    "a rank of no number": ({"rank_pattern": {"c_attn": "4"}}, "rank_pattern was .*; each rank must be an integer"),
+    "a rank of zero": ({"rank_pattern": {"c_attn": 0}}, "rank_pattern was .*; each rank must be an integer"),
+    "an infinite alpha": ({"alpha_pattern": {"c_attn": float("inf")}}, "alpha_pattern was .*; each alpha must be"),
 }
 
 
@@ -342,22 +342,22 @@ DAMAGE = {
     "JSON in Latin-1": (lambda folder: (folder / CONFIG).write_bytes(b'{"r": "\xe9"}'), f"{CONFIG} is no JSON"),
     "a deep configuration": (lambda folder: (folder / CONFIG).write_text("[" * 100_000), f"{CONFIG} is no JSON"),
     "a list": (lambda folder: (folder / CONFIG).write_text("[1]"), f"{CONFIG} holds a list; it must hold"),
-    "empty": (lambda folder: (folder / TENSORS).write_bytes(b""), f"{TENSORS} is no safetensors file"),
-    "text": (lambda folder: (folder / TENSORS).write_text("A B " * 100), f"{TENSORS} is no safetensors file"),
-    "truncated": (truncated, f"{TENSORS} is no safetensors file, or it is damaged"),
-    "longer": (longer, f"{TENSORS} is no safetensors file, or it is damaged"),
-    "a huge header": (huge_header, f"{TENSORS} is no safetensors file, or it is damaged"),
+    "empty": (lambda folder: (folder / TENSORS).write_bytes(b""), f"{TENSORS} is not a safetensors file"),
+    "text": (lambda folder: (folder / TENSORS).write_text("A B " * 100), f"{TENSORS} is not a safetensors file"),
+    "truncated": (truncated, f"{TENSORS} is not a safetensors file, or it is damaged"),
+    "longer": (longer, f"{TENSORS} is not a safetensors file, or it is damaged"),
+    "a huge header": (huge_header, f"{TENSORS} is not a safetensors file, or it is damaged"),
     "offsets outside": (
         header(A={"dtype": "F32", "shape": [2, 8], "data_offsets": [0, 1 << 40]}),
-        f"{TENSORS} is no safetensors file",
+        f"{TENSORS} is not a safetensors file",
     ),
     "offsets backwards": (
         header(A={"dtype": "F32", "shape": [2, 8], "data_offsets": [64, 0]}),
-        f"{TENSORS} is no safetensors file",
+        f"{TENSORS} is not a safetensors file",
     ),
     "another size than the shape's": (
         header(A={"dtype": "F32", "shape": [1 << 40, 8], "data_offsets": [0, 64]}),
-        f"{TENSORS} is no safetensors file",
+        f"{TENSORS} is not a safetensors file",
     ),
     "DoRA without its lengths": (
         lambda folder: change_config(folder, use_dora=True),

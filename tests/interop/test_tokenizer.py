@@ -91,7 +91,7 @@ def test_what_is_no_text_is_refused(tokenizer):
 
 def test_a_damaged_tokenizer_is_named(tokenizer, folder):
     (folder / "tokenizer.json").write_text("{")
-    with pytest.raises(ValueError, match="tokenizer.json is no tokenizer that can be read"):
+    with pytest.raises(ValueError, match="tokenizer.json is not a readable tokenizer"):
         load_tokenizer(folder)
 
 
@@ -199,8 +199,8 @@ def test_its_ids_are_those_of_transformers(tmp_path, model_type, special, settin
         ("vocab.json", "[]", "vocab.json holds a list; it must hold a JSON object"),
         ("vocab.json", '{"a": 1, "b": 1}', "vocab.json: its ids must be the integers from 0 to 1, each once"),
         ("vocab.json", '{"a": "x"}', "vocab.json: its ids must be the integers from 0 to 0, each once"),
-        ("vocab.json", '{"a": 0}', "merges.txt are no tokenizer that can be read"),
-        ("merges.txt", "one two three\n", "merges.txt are no tokenizer that can be read"),
+        ("vocab.json", '{"a": 0}', "merges.txt are not a readable tokenizer"),
+        ("merges.txt", "one two three\n", "merges.txt are not a readable tokenizer"),
     ],
 )
 def test_a_damaged_vocabulary_is_named(tmp_path, name, content, message):

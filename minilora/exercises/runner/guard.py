@@ -1,9 +1,9 @@
 """What an answer may not do: it computes, and leaves files, processes, the network and other code alone.
 
-Limits and an audit hook stop what goes wrong by accident or for fun, with a message that says so. Whatever the hook
-needs is bound when it is made, so that code that runs later cannot exchange it: `os.path.realpath = ...` changes
-nothing here. They are no jail all the same: code that sets out to break out of Python can. A teacher who has to expect
-that grades in a container.
+Limits and an audit hook stop what goes wrong by accident or for fun, with a message that says so. Everything the hook
+needs is bound when it is made, so that code that runs later cannot replace it: `os.path.realpath = ...` changes
+nothing here. Still, this is not a jail: code that is determined to break out of Python can do so. A teacher who has to
+expect that should grade in a container.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ FORBIDDEN = {
 }  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 NOT_FOR_ANSWERS = ("minilora",)
-PACKAGES = ("site-packages", "dist-packages")  # lie inside of some Pythons' own folder
+PACKAGES = ("site-packages", "dist-packages")  # inside some Pythons' own folder
 
 
 class Forbidden(PermissionError):
@@ -38,13 +38,13 @@ class Forbidden(PermissionError):
 
 
 def limit_resources(seconds: int) -> None:
-    """Bound this process's time, memory and files, where the system can (Linux; macOS in part; Windows not)."""
+    """Bound this process's time, memory and files, where the system can (Linux; partly macOS; not Windows)."""
     try:
         import resource
     except ImportError:
         return
     limits = {
-        resource.RLIMIT_NPROC: (0, 0),  # no further process or thread, by whatever way; it does not bind root
+        resource.RLIMIT_NPROC: (0, 0),  # no further process or thread, however it is started; this does not bind root
         resource.RLIMIT_CPU: (seconds, seconds + 1),  # SIGXCPU, and SIGKILL where that is caught
         resource.RLIMIT_AS: (MEMORY, MEMORY),
         resource.RLIMIT_FSIZE: (FILE_SIZE, FILE_SIZE),
@@ -56,14 +56,14 @@ def limit_resources(seconds: int) -> None:
 
 
 def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
-    """From now on, what an answer may not do raises Forbidden.
+    """From now on, whatever an answer may not do raises Forbidden.
 
     Parameters
     ----------
     folder : str
-        The answer's own: the current one. Here it may write.
+        The answer's own folder, the current one. It may write here.
     readable : list of str
-        The folders and files of Python and of NumPy: it may read these, and nothing else.
+        The folders and files of Python and of NumPy: it may read only these.
     """
     numpys = ("numpy", "numpy.libs")
     own, python = _places([folder]), _places([path for path in readable if os.path.basename(path) not in numpys])
@@ -71,18 +71,18 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
     stopped = MappingProxyType({event: why for why, events in FORBIDDEN.items() for event in events})
     changing = MappingProxyType(dict(PATHS))
 
-    # What a function below needs is among its defaults, a tuple that nothing changes without an event: not in cells or
-    # globals, for which a frame in a traceback is the way in. No method of an object of the answer's is called.
+    # Everything that a function below needs is in its defaults, a tuple that cannot change without an event: not in
+    # cells or globals, which a frame in a traceback gives access to. No method of the answer's objects is called.
     def place(path, forbidden=Forbidden, kind_of=type, is_a=isinstance, number=int, octets=bytes, text=str,
               decode=bytes.decode, plain=str.__str__, split=str.split, begins=str.startswith, replace=str.replace,
               join=os.sep.join, sep=os.sep, altsep=os.altsep, windows=os.name == "nt", home=own[0]):  # fmt: skip
-        """The path as plain text, and absolute; None for what is open already."""
+        """The path as plain text, and absolute; None for a file that is already open."""
         if kind_of(path) is number:
             return None
         if is_a(path, octets):
             path = decode(path, "utf-8", "surrogateescape")
         if not is_a(path, text):
-            raise forbidden("it tried to open what is no path")
+            raise forbidden("it tried to open something that is not a path")
         path = replace(plain(path), altsep, sep) if altsep else plain(path)
         parts = split(path, sep)
         if ".." in parts:
@@ -123,7 +123,7 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
         elif event == "import":
             name = partition(arguments[0], ".")[0]
             if name in elsewhere:
-                raise forbidden(f"it tried to import {name}; here you write it yourself, with Python and NumPy alone")
+                raise forbidden(f"it tried to import {name}; here you write it yourself, with Python and NumPy only")
         elif event in changing:
             for path in arguments[: changing[event]]:
                 path = place(path)
@@ -132,14 +132,14 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
         elif event in stopped:
             raise forbidden(f"{stopped[event]} ({event}); an answer only computes")
         elif event == "object.__setattr__" and arguments[1] in ("__code__", "__defaults__", "__kwdefaults__"):
-            raise forbidden("it tried to exchange the code of a function; an answer only computes")
+            raise forbidden("it tried to replace the code of a function; an answer only computes")
         elif begins(event, "ctypes."):
-            raise forbidden(f"it tried to go round Python with ctypes ({event}); an answer is Python and NumPy")
+            raise forbidden(f"it tried to bypass Python with ctypes ({event}); an answer is Python and NumPy")
 
     sys.addaudithook(hook)
 
 
 def _places(paths):
-    """Folders as they were named, and as they are without links."""
+    """Folders as they were named, and with links resolved."""
     ways = (os.path.abspath, os.path.realpath)
     return tuple(dict.fromkeys(way(path).rstrip(os.sep) for path in paths for way in ways))

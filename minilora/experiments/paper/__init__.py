@@ -1,4 +1,4 @@
-"""The tables and figures of the paper in small, one module each, and five that it does not have."""
+"""Small-scale versions of the paper's tables and figures, one module each, and five that it does not have."""
 
 from minilora.experiments.paper import (
     along_training,

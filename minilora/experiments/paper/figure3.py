@@ -22,7 +22,7 @@ def run(config, sweep):
     """Arguments and result are those of `Experiment.run`.
 
     An adapter of the lower rank is compared with that of the higher one of the next seed: with the same seed, the first
-    A of the two would start from the same random numbers, and have them in common whatever they learn.
+    A of the two would start from the same random numbers, and share them whatever they learn.
     """
     low, high = config.ranks
     adapters = trained_adapters(config, sweep)

@@ -18,7 +18,7 @@ SCORES = {"valid": (3, 1), "bleu": (1, 1), "nist": (2, 1), "meteor": (1, 100), "
 
 @dataclass(frozen=True)
 class Config:
-    """The ranks, and the learning rates that each is tried at."""
+    """The ranks, and the learning rates to try for each."""
 
     training: Training = field(default_factory=Training)
     ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 64)
@@ -26,7 +26,7 @@ class Config:
 
     def __post_init__(self):
         if len(set(self.ranks)) < max(2, len(self.ranks)):
-            raise ValueError(f"ranks was {self.ranks}; it may be at least 2 different numbers")
+            raise ValueError(f"ranks was {self.ranks}; it must be at least 2 different numbers")
 
 
 def run(config, sweep):
@@ -47,7 +47,7 @@ def table(results):
     return [
         *aligned(lines),
         "",
-        f"valid loss: ours in nats a byte, the paper's in nats a token. lr: of {rates}, the best for each",
+        f"valid loss: ours in nats per byte, the paper's in nats per token. lr: of {rates}, the best for each",
         "rank on valid with the first seed (*: the lowest or highest of them). The scores as in table 3.",
     ]
 
@@ -94,7 +94,7 @@ def plot(results):
     def curve(score):
         return {"LoRA": [(int(rank), row[score]["values"]) for rank, row in results["ranks"].items()]}
 
-    panels = {"validation loss (nats a byte)": curve("valid"), "BLEU on test": curve("bleu")}
+    panels = {"validation loss (nats per byte)": curve("valid"), "BLEU on test": curve("bleu")}
     return plots.seed_curves(panels, xlabel="rank $r$", xscale="log2")
 
 

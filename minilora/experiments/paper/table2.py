@@ -63,14 +63,14 @@ def run(config, sweep):
 
 def table(results):
     lines = []
-    for task, of_task in results["tasks"].items():
+    for task, task_results in results["tasks"].items():
         rows = [("", "trainable", "lr", "accuracy", "macro-F1", "GLUE, base", "GLUE, large")]
-        for label, of_label in of_task["baselines"].items():
-            rows.append((label, "-", "-", *baseline_row(of_label), "-", "-"))
-        for label, row in of_task["methods"].items():
+        for label, row in task_results["baselines"].items():
+            rows.append((label, "-", "-", *baseline_row(row), "-", "-"))
+        for label, row in task_results["methods"].items():
             paper = PAPER.get(label, ("-", "-"))
             rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), *paper))
-        lines += [*heading(task, of_task), *aligned(rows), ""]
+        lines += [*heading(task, task_results), *aligned(rows), ""]
     return [
         *lines,
         *footnotes(results),

@@ -29,7 +29,7 @@ RANKS = tuple(PAPER[QV])
 
 
 def label_of(where, rank):
-    """How a row is called."""
+    """The label of a row."""
     return f"{where}, r = {rank}"
 
 
@@ -41,16 +41,16 @@ def run(config, sweep):
 
 def table(results):
     lines = []
-    for task, of_task in results["tasks"].items():
+    for task, task_results in results["tasks"].items():
         rows = [("", "trainable", "lr", "accuracy", "macro-F1", "paper: WikiSQL", "MNLI")]
         for where in TARGETS:
             for rank in RANKS:
-                row = of_task["methods"][label_of(where, rank)]
+                row = task_results["methods"][label_of(where, rank)]
                 paper = (f"{score:.1f}" for score in PAPER[where][rank])
                 rows.append(
                     (label_of(where, rank), f"{row['trainable']:,}", rate(row), *scores(row), *paper)
                 )  # fmt: skip
-        lines += [*heading(task, of_task), *aligned(rows), ""]
+        lines += [*heading(task, task_results), *aligned(rows), ""]
     return [
         *lines,
         *footnotes(results),
@@ -109,12 +109,12 @@ def plot(results):
     panels = {
         f"accuracy on {task} (%)": {
             where: [
-                (rank, [100 * v for v in of_task["methods"][label_of(where, rank)]["accuracy"]["values"]])
+                (rank, [100 * v for v in task_results["methods"][label_of(where, rank)]["accuracy"]["values"]])
                 for rank in RANKS
             ]
             for where in TARGETS
         }
-        for task, of_task in results["tasks"].items()
+        for task, task_results in results["tasks"].items()
     }
     return plots.seed_curves(panels, xlabel="rank $r$", xscale="log2")
 

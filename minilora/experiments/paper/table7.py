@@ -1,4 +1,4 @@
-"""Table 7: how much larger delta W is than what W does in the same directions."""
+"""Table 7: how much larger delta W is than W in the same directions."""
 
 import numpy
 

@@ -97,7 +97,7 @@ def test_each_seed_has_its_own_best_rate():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Training(seeds=(0,)), r"seeds was \(0,\); it may be at least 2"),
+        (lambda: Training(seeds=(0,)), r"seeds was \(0,\); it must be at least 2"),
         (lambda: table18.Config(ranks=(4,)), "ranks was"),
         (lambda: table3.Config(methods=("LoRA", "magic")), "methods was"),
         (lambda: table3.Config(n_rates=4), "n_rates was 4"),
