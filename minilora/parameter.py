@@ -1,8 +1,12 @@
 """Parameter and Module: what a model consists of, and how its parameters are found and named."""
 
 import copy
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
+
+T = TypeVar("T")
 
 
 class Parameter:
@@ -21,13 +25,13 @@ class Parameter:
 
     __slots__ = ("data", "grad", "name", "trainable")
 
-    def __init__(self, data, *, trainable=True, name=""):
+    def __init__(self, data: Any, *, trainable: bool = True, name: str = ""):
         self.data = data
         self.grad = None
         self.trainable = trainable
         self.name = name
 
-    def accumulate(self, grad):
+    def accumulate(self, grad: Array) -> None:
         """``self.grad += grad``. The argument is this parameter's from now on: whoever made it keeps no use of it."""
         if self.grad is None:
             self.grad = grad
@@ -46,67 +50,68 @@ class Module:
     each trainable parameter. The cache is returned and never kept, so that a forward in between changes nothing.
     """
 
-    def members(self):
-        """Yield (name, Parameter or Module) for each direct member; the items of a list are named by their index."""
+    def members(self) -> Iterator[tuple[str, Any]]:
+        """Yield (name, Parameter or Module) for each direct member; the items of a list are named by their index.
+
+        A dict is passed over: a module that keeps parameters in one says here which of them are its own.
+        """
         for name, value in vars(self).items():
             if isinstance(value, (Parameter, Module)):
                 yield name, value
             elif isinstance(value, list):
                 for i, item in enumerate(value):
-                    if isinstance(item, Module):
+                    if isinstance(item, (Parameter, Module)):
                         yield f"{name}.{i}", item
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """Yield (path, module) for every module below this one, parents first."""
         for name, member in self.members():
             if isinstance(member, Module):
                 yield prefix + name, member
                 yield from member.named_modules(f"{prefix}{name}.")
 
-    def named_parameters(self):
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (path, parameter) in definition order; one that has two places (tied) comes once, under its first."""
-        seen = set()
-        for path, parameter in self._walk_parameters(""):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield path, parameter
+        found: dict[int, tuple[str, Parameter]] = {}
+        self._collect("", found)
+        yield from found.values()
 
-    def _walk_parameters(self, prefix):
+    def _collect(self, prefix, found):
         for name, member in self.members():
             if isinstance(member, Parameter):
-                yield prefix + name, member
+                found.setdefault(id(member), (prefix + name, member))
             else:
-                yield from member._walk_parameters(f"{prefix}{name}.")
+                member._collect(f"{prefix}{name}.", found)
 
-    def name_parameters(self):
+    def name_parameters(self) -> None:
         """Set every parameter's ``name`` to its path."""
         for path, parameter in self.named_parameters():
             parameter.name = path
 
-    def parameters(self):
+    def parameters(self) -> list[Parameter]:
         """All parameters, as a list."""
         return [p for _, p in self.named_parameters()]
 
-    def trainable_parameters(self):
+    def trainable_parameters(self) -> list[Parameter]:
         """The trainable parameters, as a list."""
         return [p for p in self.parameters() if p.trainable]
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         """True if anything below is trainable."""
         return any(member.trainable for _, member in self.members())
 
-    def freeze(self):
+    def freeze(self) -> None:
         """Make nothing trainable."""
         for p in self.parameters():
             p.trainable, p.grad = False, None
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.parameters():
             p.grad = None
 
-    def replace(self, path, module):
+    def replace(self, path: str, module: "Module") -> None:
         """Put `module` in the place named `path` (as `named_modules` names it)."""
         *parents, last = path.split(".")
         owner = self
@@ -117,14 +122,14 @@ class Module:
         else:
             setattr(owner, last, module)
 
-    def replica(self):
+    def replica(self) -> "Module":
         """A second model on the very same arrays, with gradients of its own: for one shard of a batch."""
         shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy takes these as copied already
         twin = copy.deepcopy(self, shared)
         twin.zero_grad()
         return twin
 
-    def companion(self, kind):
+    def companion(self, kind: type[T]) -> T:
         """What another package keeps with this module: the one object of this class, made when first asked for.
 
         The module knows nothing of it, but takes it along: a replica has its own.
@@ -135,6 +140,13 @@ class Module:
         return companions[kind]
 
     @property
-    def xp(self):
+    def xp(self) -> Any:
         """The array module in which the model lives."""
-        return get_xp(next(self._walk_parameters(""))[1].data)
+        return get_xp(self._first_parameter().data)
+
+    def _first_parameter(self):
+        for _, member in self.members():
+            parameter = member if isinstance(member, Parameter) else member._first_parameter()
+            if parameter is not None:
+                return parameter
+        return None

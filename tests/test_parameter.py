@@ -139,3 +139,21 @@ def test_xp_is_where_the_parameters_live(tree):
     assert tree.xp is np
     tree.first.W.data = to_fake_device(tree.first.W.data)
     assert tree.xp is device_xp
+
+
+def test_parameters_in_a_list_are_found(tree):
+    tree.tables = [Parameter(np.zeros(2)), Parameter(np.zeros(3))]
+    assert [name for name, _ in tree.named_parameters()] == [*NAMES, "tables.0", "tables.1"]
+
+
+def test_a_companion_is_made_once_and_a_replica_has_its_own(tree):
+    class Notes:
+        def __init__(self):
+            self.lines = []
+
+    tree.companion(Notes).lines.append("first")
+    assert tree.companion(Notes).lines == ["first"]
+    twin = tree.replica()
+    twin.companion(Notes).lines.append("second")
+    assert tree.companion(Notes).lines == ["first"] and twin.companion(Notes).lines == ["first", "second"]
+    assert [name for name, _ in tree.named_parameters()] == NAMES

@@ -14,6 +14,7 @@ from minilora.cli.demo import samples, table
 from minilora.cli.verbs import parse
 from minilora.models import bundled_recipe
 from minilora.ops import lora_linear_backward
+from minilora.training import train_step
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,8 +29,13 @@ def test_the_backward_that_is_shown_is_the_one_that_runs():
     assert blocks("python")[0] == inspect.getsource(lora_linear_backward)
 
 
+def test_the_step_that_is_shown_is_the_one_that_runs():
+    body = inspect.getsource(train_step).rpartition('"""')[2].removeprefix("\n")
+    assert blocks("python")[1] + "    return loss, norm\n" == body
+
+
 def test_the_example_prints_what_is_shown():
-    example, shown = blocks("python")[1], blocks("text")[1]
+    example, shown = blocks("python")[2], blocks("text")[1]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(example, "README.md", "exec"), {})
@@ -38,7 +44,7 @@ def test_the_example_prints_what_is_shown():
 
 def test_the_checkpoints_code_runs(tmp_path):
     golden = ROOT / "tests" / "golden" / "peft" / "gpt2"
-    example = blocks("python")[2]
+    example = blocks("python")[3]
     for shown, path in {"gpt2": golden, "adapter": golden / "c_attn", "ours": tmp_path}.items():
         example = example.replace(f"path/to/{shown}", str(path))
     exec(compile(example, "README.md", "exec"), {})

@@ -129,11 +129,12 @@ def counted(
     adaptation, full = adapt(a, method, **settings), adapt(a, "full")
     room = a.longest - adaptation.prefix
     if room < 1:
-        raise ValueError(f"--before and --after were {adaptation.prefix:,} together; {name} takes {a.longest} tokens")
+        were = f"--before and --after were {adaptation.prefix:,} together"
+        raise ValueError(f"{were}; they must be below {a.longest:,} for {name}")
     length = int(min(USUAL_LENGTH, room)) if length is None else length
     if length > room:
-        prefix = f" beside the {adaptation.prefix} of the prefix" if adaptation.prefix else ""
-        raise ValueError(f"--length was {length:,}; {name} takes at most {room}{prefix}")
+        prefix = f", beside the {adaptation.prefix} of the prefix" if adaptation.prefix else ""
+        raise ValueError(f"--length was {length:,}; it must be from 1 to {room:,} for {name}{prefix}")
     memory = memory_estimate(a, adaptation, batch_size=batch_size, length=length, optimizer=optimizer)
     flops, flops_full = flops_per_token(a, adaptation, length), flops_per_token(a, full, length)
     paper = [

@@ -43,7 +43,7 @@ USED_BY = {  # the methods that use an option
 }
 SETTINGS = {**{name: name for name in USED_BY if name != "lr_ratio_b"}, "blocks": "k"}  # as the configurations say
 CHECKPOINT_EVERY = 50  # steps
-WRITTEN = ("adapter.safetensors", "model.safetensors", "result.json", "config.json", "history.json")
+WRITTEN = ("result.json", "config.json", "history.json")  # and what was learned
 
 
 def add_options(p: Parser) -> None:
@@ -82,14 +82,14 @@ def add_options(p: Parser) -> None:
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=TrainConfig.steps, help="training steps")
     p.add_argument(
         "--batch-size",
-        type=integer(1, 1_000_000),
+        type=integer(1, 65_536),
         metavar="N",
         default=TrainConfig.batch_size,
         help="examples, or windows of text, in a step",
     )
     p.add_argument(
         "--accumulation",
-        type=integer(1, 1_000_000),
+        type=integer(1, 65_536),
         metavar="N",
         default=TrainConfig.accumulation,
         help="micro-batches in which a batch is computed, to save memory",
@@ -132,7 +132,8 @@ def run(options: argparse.Namespace) -> int:
             f"--accumulation was {options.accumulation:,}; it must be from 1 to the batch size, {options.batch_size:,}"
         )
     reads = {"--model": options.model, "--text": options.text, "--task": options.task}
-    check_output_folder("--out", options.out, reads, WRITTEN)
+    learned = "model.safetensors" if options.method == "full" else "adapter.safetensors"
+    check_output_folder("--out", options.out, reads, (learned, *WRITTEN))
     is_prefix = isinstance(settings, PrefixConfig)
     model, task = open_model_and_task(options, reserved=settings.before + settings.after if is_prefix else 0)
     if isinstance(task, ClassificationTask):

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import minilora
-from minilora.cli.opening import open_model
+from minilora.cli.opening import ADAPTER_FILE, open_model
 from minilora.cli.options import add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
@@ -25,6 +25,8 @@ def run(options: argparse.Namespace) -> int:
 
     if not Path(options.folder).is_dir():
         raise ValueError(f"the folder was {options.folder}; there is no such folder")
+    if (Path(options.folder) / ADAPTER_FILE).is_file():
+        raise ValueError(f"the folder was {options.folder}, which minilora wrote; give it as --adapter, as it is")
     reads = {"the command": options.folder, "--model": options.model}
     check_output("--out", options.out, reads, example="adapter.safetensors")
     model = open_model(options.model)

@@ -9,7 +9,7 @@ from minilora.cli.options import add_adapter, add_json, add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
 from minilora.cli.printing import print_json
-from minilora.methods import lora_layers
+from minilora.methods import HoulsbyConfig, PrefixConfig, lora_layers, method_of
 
 EXAMPLE = "minilora merge --adapter runs/my-adapter --out merged.safetensors"
 
@@ -29,6 +29,9 @@ def run(options: argparse.Namespace) -> int:
     reads = {"--model": options.model, "--adapter": options.adapter}
     check_output("--out", options.out, reads, example="merged.safetensors")
     model = open_model(options.model, options.adapter)
+    if isinstance(method_of(model), (HoulsbyConfig, PrefixConfig)):
+        what = "which cannot be merged: Houlsby adapters and prefixes are no part of a W"
+        raise ValueError(f"--adapter was {options.adapter}, {what}; it must be of another method")
     if lora_layers(model):
         minilora.merge_lora(model)
         minilora.remove_lora(model)

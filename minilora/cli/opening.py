@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy
 
 import minilora
+from minilora.cli.parser import did_you_mean
 from minilora.files import load_arrays, read_json
 from minilora.methods import classes_in, lora_layers
 from minilora.methods.registry import KINDS as ADAPTER_KINDS
@@ -66,7 +67,7 @@ def named_model(name: str, device: str = "cpu"):
     if path.is_dir():
         return _model_in(path, device)
     if not path.exists():
-        raise ValueError(f"--model was {name}; there is no such file or folder")
+        raise ValueError(f"--model was {name}; there is no such file or folder{did_you_mean(name, BUNDLED)}")
     try:
         return minilora.load_model(path, device=device)
     except ValueError:

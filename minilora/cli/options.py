@@ -9,6 +9,7 @@ from minilora.cli.parser import Parser, did_you_mean
 from minilora.cli.printing import typed
 
 MOST = 1_000_000_000  # of what is counted, where nothing else bounds it
+DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DEVICES = ("auto", "cpu", "gpu")
 LAYERS_HELP = "with commas between: whole paths, or their ends, such as q_proj (default: all)"
 MODEL_HELP = "decoder or encoder, which come with minilora; a file that minilora saved; or a Hugging Face folder"
@@ -41,10 +42,7 @@ def number(low: float, high: float, *, above: bool = False, below: bool = False)
     """
 
     def parse(text: str) -> float:
-        try:
-            value = float(text[:100])
-        except ValueError:
-            value = math.nan
+        value = float(text) if len(text) <= 60 and DECIMAL.fullmatch(text) else math.nan
         if low <= value <= high and not (above and value == low) and not (below and value == high):
             return value
         start = f"above {low:,}," if above else f"from {low:,}{',' if below else ''}"

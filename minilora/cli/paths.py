@@ -48,8 +48,8 @@ def _keep(option: str, path: str, written: list[Path], reads: Mapping[str, str |
     for reader, source in {**reads, "the bundled model": str(ASSETS)}.items():
         for file in written:
             if source is not None and _is_part_of(file, Path(source)):
-                also = "" if str(file) == path else f", where {file.name} is"
-                raise ValueError(f"{option} was {path}{also} what {reader} reads; it must be another place")
+                what = "" if file == Path(path) else f"where {file.name} is "
+                raise ValueError(f"{option} was {path}, {what}what {reader} reads; it must be another place")
 
 
 def _is_part_of(file: Path, source: Path) -> bool:

@@ -3,12 +3,15 @@
 import argparse
 from dataclasses import replace
 
+from minilora.accounting import architecture_of
 from minilora.cli.options import add_choice, add_device, add_seed, integer
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output_folder
 
 EXAMPLE = "minilora pretrain --kind encoder --out runs/encoder"
 ARGUMENTS = {"d_model": "--width", "n_head": "--heads", "n_layer": "--layers"}  # what Python calls some options
+
+MOST_PARAMETERS = 1_000_000_000  # with gradients and AdamW's state, 16 GB
 
 
 def add_options(p: Parser) -> None:
@@ -61,6 +64,9 @@ def run(options: argparse.Namespace) -> int:
         model=replace(model, n_layer=options.layers, d_model=width, n_head=options.heads, d_mlp=4 * width),
         train=replace(train, steps=options.steps, seed=options.seed),
     )
+    n = architecture_of(config.model).n_parameters
+    if n > MOST_PARAMETERS:
+        raise ValueError(f"--layers and --width made {n:,} parameters; they must make at most {MOST_PARAMETERS:,}")
     recipe = pretrain(kind, config, out, device=options.device, command=options.command, ranks=options.ranks)
     ours, rivals = recipe["bits_per_byte"]["test"], recipe[f"{kind.rival}_bits_per_byte"]["test"]
     print(f"{out}/{kind.name}.safetensors: {ours:.3f} bits per byte on held-out text; {kind.rival}: {rivals:.3f}")

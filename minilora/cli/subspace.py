@@ -87,7 +87,8 @@ def run(options: argparse.Namespace) -> int:
             figure = similarity_figure(changes, compared, options.of, rng=rng)
         save_figure(figure, options.plot)
     if options.json:
-        print_json(compared)
+        factors = {path: {"factor": t.factor} for path, t in compared.items()} if options.other is None else {}
+        print_json({path: t._asdict() | factors.get(path, {}) for path, t in compared.items()})
         return 0
     print("\n".join(lines))
     if options.plot is not None:

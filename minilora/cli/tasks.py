@@ -5,6 +5,7 @@ from pathlib import Path
 
 import minilora
 from minilora.cli.opening import adapter_file, classes_of, open_model, what_is_held
+from minilora.cli.parser import did_you_mean
 from minilora.cli.paths import check_input
 from minilora.cli.printing import typed
 from minilora.data import (
@@ -70,9 +71,8 @@ def named_task(options: argparse.Namespace) -> str:
     tasks = (*TASKS, *CLASSIFICATION_TASKS)
     if name not in tasks:
         if Path(name).suffix.lower() not in FILES:
-            raise ValueError(
-                f"--task was {typed(name)}; it must be one of {', '.join(tasks)}, or a .txt, .csv or .jsonl file"
-            )
+            known = f"it must be one of {', '.join(tasks)}, or a .txt, .csv or .jsonl file"
+            raise ValueError(f"--task was {typed(name)}; {known}{did_you_mean(name, tasks)}")
         check_input("--task", name)
     return name
 

@@ -12,18 +12,18 @@ from minilora.cli.printing import typed, wrapped
 
 VERBS = {
     "demo": "Adapt the bundled decoder with LoRA and in full, and compare.",
-    "pretrain": "Pretrain a byte-level decoder or encoder; goes on if DIR holds a run.",
+    "pretrain": "Pretrain a byte-level decoder or encoder, or go on with one.",
     "finetune": "Adapt a model to a task, and keep the adapter in a run folder.",
     "evaluate": "Measure a model on a task.",
     "generate": "Continue a text.",
-    "merge": "Merge an adapter into its base: one model file, without added latency.",
+    "merge": "Merge an adapter into its base: one model, no added latency.",
     "import-peft": "Turn a LoRA adapter that PEFT saved into one of minilora's.",
     "export-peft": "Write an adapter as a folder that PEFT loads.",
-    "count": "Count a method's parameters, bytes and operations, beside the paper.",
-    "rank": "Show the rank of a small matrix step by step, or of a model's layers.",
-    "subspace": "Show which directions an adapter uses: another adapter's, or W's.",
-    "reproduce": "Make the paper's tables and figures in small; goes on where it stopped.",
-    "bench": "Measure speed and memory here, beside matrix products and PyTorch.",
+    "count": "Count a method's parameters, bytes and operations.",
+    "rank": "Show the rank of a matrix, step by step, or of a model's layers.",
+    "subspace": "Show whether two adapters, or one and W, use the same directions.",
+    "reproduce": "Make the paper's tables and figures in small, or go on with them.",
+    "bench": "Measure speed and memory on this machine, beside PyTorch's.",
     "exercises": "Write a function, and be told which mistake is in it.",
 }
 SHARED = ("pretrain", "finetune", "reproduce")  # those whose work several ranks can share

@@ -6,6 +6,9 @@ them together. Some values are copied, some are said in other words: with a syno
 else: no key, value, phrase or plan. So no adjective precedes a kind of thing, no text begins with a place, and there
 is no relative clause and no second sentence about "it".
 
+A grammar that is plain has no words of its own, and `record_in_words` draws a new one each time: what is to be learned
+from it is to say all that was read, once, and nothing else.
+
 `keywords_in_prose` makes a task of a sentence: some of its words, in any order, then the sentence.
 """
 
@@ -17,7 +20,8 @@ from typing import NamedTuple
 from minilora.data.copying import NOT_DRAWN, Passage, Words
 from minilora.data.mini_e2e_material import WORD, mini_e2e_material
 
-LONGEST = 230  # bytes of a passage, to fit into a window of 256
+LONGEST = 230  # bytes of a passage: it should fit into a window of 256
+MOST_WORDS = 3  # for a value that is said in other words
 LETTERS = re.compile(r"[A-Za-z][\w'-]*")
 
 # How a grammar may say a key: {v} is the value or what stands for it, {k} the key, {n}, {m} and {w} its own words.
@@ -53,11 +57,33 @@ FRAMES = (
     "{x}: {F}. {u}: {S}",
     "we {u} {F} because {S} {x}",
 )
+# What needs no words of its own: every record in words is said with these.
+PLAIN_SAYINGS = (
+    "the {k} is {v}",
+    "{k} {v}",
+    "{v} {k}",
+    "{v} as {k}",
+    "its {k}: {v}",
+    "{v} for {k}",
+    "{k} of {v}",
+    "{v}",
+)
+PLAIN_FRAMES = (
+    "{S}: {F}",
+    "{F} ({S})",
+    "{F} - {S}",
+    "of {S} we know {F}",
+    "look, {S} - {F}",
+    "{A}, says {S}; {R}",
+    "first {A}; that was {S}; then {R}",
+)
 JOINERS = ("; ", ", ", " - ", " / ", " + ", " and ", " then ", ". ", " | ")
 ENDS = ("", ".", "!", " #")
 FLAGS = (("true", "false"), ("on", "off"), ("present", "absent"), ("1", "0"), ("open", "shut"))
 FLAG_SAYINGS = (("with {n}", "lacking {n}"), ("{n} {w}", "never {n}"), ("{n} there", "{n} gone"), ("{n}", "{m}"))
-KINDS = ("copied", "reworded", "coded", "flag")
+# The kinds of keys, and how often each is drawn.
+KINDS = {"copied": 0.35, "reworded": 0.35, "coded": 0.2, "flag": 0.1}
+PLAIN_KINDS = {"copied": 0.5, "reworded": 0.5}
 
 
 class Key(NamedTuple):
@@ -78,13 +104,20 @@ class Grammar:
     words : Words
     attributes : dict of str to dict of str to list of str
         As `wordnet.attributes` gives it: noun -> value -> other words for it.
+    plain : bool
+        Without words of its own: it is said as everything plain is said, and can be understood without having been
+        read before.
     """
 
-    def __init__(self, rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]]):
-        self.words = words
+    def __init__(
+        self, rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]], *, plain: bool = False
+    ):
+        self.words, self.plain = words, plain
         self.subject = words.known(rng)
         self.keys = self._keys(rng, attributes)
-        self.frames = [self._filled(rng, frame) for frame in rng.sample(FRAMES, rng.randint(2, 4))]
+        self.frames = [
+            self._filled(rng, frame) for frame in rng.sample(PLAIN_FRAMES if plain else FRAMES, rng.randint(2, 4))
+        ]
         self.joiners = rng.sample(JOINERS, 2)
         self.end = rng.choice(ENDS)
         self.in_order = rng.random() < 0.6  # whether keys always stand in one order
@@ -103,10 +136,11 @@ class Grammar:
         return list(keys.values()) or self._keys(rng, attributes)
 
     def _key(self, rng, attributes):
-        kind = rng.choices(KINDS, (0.35, 0.35, 0.2, 0.1))[0]
+        kinds = PLAIN_KINDS if self.plain else KINDS
+        kind = rng.choices(list(kinds), list(kinds.values()))[0]
         if kind == "reworded" and attributes:
             noun = rng.choice(list(attributes))
-            spoken = {value: rng.sample(others, min(3, len(others))) for value, others in attributes[noun].items()}
+            spoken = {value: others[:MOST_WORDS] for value, others in attributes[noun].items()}
             return Key(noun, list(spoken), spoken, {None: self._sayings(rng)})
         name = self.words.known(rng)
         if kind == "flag":
@@ -120,7 +154,10 @@ class Grammar:
         return Key(name, None if rng.random() < 0.6 else values, {}, {None: self._sayings(rng)})
 
     def _sayings(self, rng):
-        return [self._filled(rng, template) for template in rng.sample(SAYINGS, rng.randint(2, 4))]
+        return [
+            self._filled(rng, template)
+            for template in rng.sample(PLAIN_SAYINGS if self.plain else SAYINGS, rng.randint(2, 4))
+        ]
 
     def _code(self, rng):
         return " ".join(self.words.known(rng) for _ in range(rng.randint(1, 2)))
@@ -153,6 +190,11 @@ class Grammar:
         parts = {"{S}": subject, "{F}": joiner.join(said), "{A}": said[0], "{R}": joiner.join(said[1:])}
         text = re.sub(r"\{[SFAR]\}", lambda place: parts[place.group()], frame)
         return text[0].upper() + text[1:] + self.end
+
+
+def record_in_words(rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]]) -> Passage:
+    """A list of keys and values that was never read before, and a text that says each of them once, plainly."""
+    return Grammar(rng, words, attributes, plain=True).passage(rng)
 
 
 def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:

@@ -1,7 +1,7 @@
 """Batches for pretraining a decoder that uses its context: windows of prose, and of generated passages.
 
-A row is a window of prose from a random position, or a sequence of passages, each followed by EOT as an example of a
-task is. Only the second part of a passage counts in the loss.
+A row is a window of prose from a random place, or passages one after the other, each with an end of text behind it as
+an example of a task has. Of a passage, what is to be said counts in the loss.
 """
 
 import random
@@ -13,13 +13,13 @@ import numpy as np
 
 from minilora.data.batches import LMBatch, encode_documents
 from minilora.data.copying import Passage, Words, periodic_string, random_string, repeated_passage, shuffled_list
-from minilora.data.generated_tasks import Grammar, keywords_in_prose, usable_attributes
-from minilora.data.tokenizer import EOT, ByteTokenizer
+from minilora.data.generated_tasks import Grammar, keywords_in_prose, record_in_words, usable_attributes
+from minilora.data.tokenizer import ByteTokenizer
 
 WORD = re.compile(r"\b[a-z]{3,10}\b")
 SENTENCE_BREAK = re.compile(r"(?<=[.!?]) (?=[A-Z])")
-N_COMMON = 150  # the most frequent words, which are never keywords
-N_GRAMMARS = 100
+N_COMMON = 150  # so many of the most frequent words are no keywords
+N_GRAMMARS = 30
 
 
 class ReadingWindows:
@@ -35,7 +35,7 @@ class ReadingWindows:
         Draws the grammars, which stay the same throughout a run.
     """
 
-    KINDS = ("prose", "strings", "periods", "lists", "repeats", "keywords", "tasks")
+    KINDS = ("prose", "strings", "periods", "lists", "repeats", "keywords", "records", "tasks")
 
     def __init__(self, texts: Sequence[str], attributes: dict, *, grammar_seed: int = 0):
         self.tokens = encode_documents(texts, ByteTokenizer())
@@ -45,8 +45,9 @@ class ReadingWindows:
         counts = Counter(word for text in texts for word in WORD.findall(text))
         self.words = Words([word for word, n in counts.most_common()[N_COMMON:] if n >= 20])
         self.keywords = frozenset(word for word, n in counts.most_common()[N_COMMON:] if n >= 2)
-        rng, attributes = random.Random(grammar_seed), usable_attributes(attributes)
-        self.grammars = [Grammar(rng, self.words, attributes) for _ in range(N_GRAMMARS)]
+        self.attributes = usable_attributes(attributes)
+        rng = random.Random(grammar_seed)
+        self.grammars = [Grammar(rng, self.words, self.attributes) for _ in range(N_GRAMMARS)]
 
     def passage(self, kind: str, rng: random.Random) -> Passage:
         """One passage of a kind that is not prose."""
@@ -60,6 +61,8 @@ class ReadingWindows:
             return repeated_passage(rng, self.paragraphs)
         if kind == "keywords":
             return keywords_in_prose(rng, self.sentences, self.words, self.keywords)
+        if kind == "records":
+            return record_in_words(rng, self.words, self.attributes)
         if kind == "tasks":
             return rng.choice(self.grammars).passage(rng)
         raise ValueError(f"kind must be one of {', '.join(self.KINDS[1:])}, not {kind!r}")
@@ -81,7 +84,7 @@ class ReadingWindows:
         tokens, counts = bytearray(), bytearray()
         while len(tokens) < length + 1:
             read, said = (part.encode("ascii") for part in self.passage(kind, draw))
-            tokens += read + said + bytes([EOT])
+            tokens += read + said + bytes([ByteTokenizer.end_of_text])
             counts += bytes(len(read)) + b"\1" * (len(said) + 1)
         row = np.frombuffer(bytes(tokens[: length + 1]), np.uint8).astype(np.int64)
         return row, np.frombuffer(bytes(counts[: length + 1]), bool)

@@ -16,7 +16,7 @@ from minilora.experiments.run_result import RESULT as RESULT
 from minilora.experiments.run_result import describe_file, finished_run, write_result
 from minilora.methods import METHODS, apply_method, save_adapter
 from minilora.methods.selection import new_parameters
-from minilora.models import save_model, weights_id
+from minilora.models import save_model, weights_hash
 from minilora.training import TrainConfig, Trainer, diagnose, evaluate_loss, resume_newest
 from minilora.training.checkpoint import remove_checkpoints
 
@@ -92,7 +92,7 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
         If the folder is removed during the run.
     """
     check_vocabulary(model, task.tokenizer)
-    folder, base = Path(folder), weights_id(model)
+    folder, base = Path(folder), weights_hash(model)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
     trainer = Trainer(
         model,

@@ -68,8 +68,8 @@ def copying_bits(model: GPT, *, n: int = 128, seed: int = 0) -> dict[str, float]
 
 
 def copy_batch(parts: Sequence[str], counted: int) -> LMBatch:
-    """The parts of a text as one row; only the part `counted` counts, from its fourth byte on."""
-    tokens = np.concatenate([[ByteTokenizer.EOT], ByteTokenizer().encode("".join(parts))])  # (T + 1,)
+    """The parts of a text as a row, of which one part counts, from its fourth byte."""
+    tokens = np.concatenate([[ByteTokenizer.end_of_text], ByteTokenizer().encode("".join(parts))])  # (T + 1,)
     start = sum(map(len, parts[:counted])) + UNFORESEEN
     mask = np.zeros(len(tokens) - 1, dtype=bool)
     mask[start : start - UNFORESEEN + len(parts[counted])] = True
@@ -78,8 +78,10 @@ def copy_batch(parts: Sequence[str], counted: int) -> LMBatch:
 
 def prose_bits(model: GPT) -> float:
     """Bits per byte of the standard library's held-out prose."""
-    tokens = encode_documents(load_corpus("prose").texts("valid"), ByteTokenizer())
-    return evaluate_loss(model, windows(tokens, length=model.config.n_positions, batch_size=16)) / math.log(2)
+    tokenizer = ByteTokenizer()
+    tokens = encode_documents(load_corpus("prose").texts("valid"), tokenizer)
+    sizes = {"length": model.config.n_positions, "batch_size": 16}
+    return evaluate_loss(model, windows(tokens, **sizes, end_of_text=tokenizer.end_of_text)) / math.log(2)
 
 
 def adapted(
@@ -107,7 +109,7 @@ def adapted(
         "slot_error_rate": round(result["slot_error_rate"], 4),
         "seconds": round(history.seconds),
         "seconds_of_measuring": round(time.perf_counter() - started),
-        "wrong": [(s["prompt"], s["answer"]) for s in result["samples"]],
+        "samples": [(s["prompt"], s["answer"]) for s in result["samples"]],
     }
 
 

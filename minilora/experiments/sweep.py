@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import minilora
 from minilora.experiments.finished_runs import FinishedRuns
-from minilora.models import load_bundled, weights_id
+from minilora.models import load_bundled, weights_hash
 from minilora.processes import end_with_parent
 from minilora.training import lock_run_folder
 from minilora.training.run_folder import remove_leftovers
@@ -161,7 +161,7 @@ def environment(model):
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "model": model,
-        "model_id": weights_id(load_bundled(model)),
+        "model_id": weights_hash(load_bundled(model)),
     }
 
 

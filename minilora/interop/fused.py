@@ -14,8 +14,9 @@ Join. Three LoRAs, each with its own A, are one of rank 3 r, with B in blocks an
                                 (0    B_k  0  )
                                 (0    0    B_v)
 
-Equal A's share their rows. A fused LoRA has one scale, that of the first; the others' ratio to it goes into their B.
-The rank changes, and alpha with it: scale = alpha / r stays. Splitting undoes joining.
+A's that are equal share their rows. A fused LoRA has one scale; it is that of the first that is not zero, and the
+others' ratio to it goes into their B. The rank differs, so alpha does: scale = alpha / r stays. What was joined is
+split into what it was.
 """
 
 import math
@@ -91,11 +92,13 @@ def join(parts, rows, rslora):
     stops = dict(zip(distinct, numpy.cumsum([len(A) for A in distinct.values()]), strict=True))
     A = numpy.concatenate(list(distinct.values()))  # (r, I)
     B = numpy.zeros((sum(rows), len(A)), A.dtype)  # (sum of O, r)
-    first = next(part for part in parts if part is not None)
+    held = [part for part in parts if part is not None]
+    first = next((part for part in held if part.alpha), held[0])  # a scale to divide by; if all are zero, that one
     for part, block in zip(parts, numpy.split(B, numpy.cumsum(rows)[:-1]), strict=True):
         if part is not None:
             stop = stops[part.A.tobytes()]
-            block[:, stop - part.rank : stop] = part.B * (_scale(part, rslora) / _scale(first, rslora))
+            ratio = _scale(part, rslora) / _scale(first, rslora) if part.alpha else float(part is first)
+            block[:, stop - part.rank : stop] = part.B * ratio
     return Factors(A, B, _alpha(first, len(A), rslora))
 
 

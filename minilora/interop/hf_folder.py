@@ -13,7 +13,7 @@ from minilora.files import read_json
 from minilora.interop.foreign_files import DTYPES, check_dtype, read_tensor, rounded, tensors_in
 from minilora.limits import shown
 from minilora.models.checks import check_precision
-from minilora.models.initial import NoDraw
+from minilora.models.initial import Uninitialized
 from minilora.models.model_file import fill
 
 WEIGHTS = "model.safetensors"
@@ -159,7 +159,7 @@ class HFFolder:
         """
         check_precision(dtype)
         self._check(sources())
-        model = model_class(config, NoDraw(), dtype=dtype, device=device)
+        model = model_class(config, Uninitialized(), dtype=dtype, device=device)
         fill(model, ((s.parameter, s.convert(self.read(s.tensor))) for s in sources()), device)
         return model
 

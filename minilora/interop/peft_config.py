@@ -4,20 +4,19 @@ The fields are those of peft 0.21 (LoraConfig). Whatever changes the computation
 name; so is an unknown field, unless it is off.
 """
 
-import math
-import re
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
 from minilora.files import read_json
-from minilora.interop.peft_settings import fits
 from minilora.limits import shown
+from minilora.methods.lora.apply import with_parents
+from minilora.methods.lora.config import fits, is_number, is_rank
 from minilora.patterns import Matcher
 
 # Fields about an adapter's origin or its start, or details of other fields: none of them changes the output.
 NO_MATTER = (
-    "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type",
+    "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "inference_mode",
     "runtime_config", "eva_config", "corda_config", "lora_ga_config", "loftq_config", "megatron_core",
     "qalora_group_size",
 )  # fmt: skip
@@ -50,26 +49,28 @@ class PeftConfig:
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
     modules_to_save: list[str] | None = None
+    task_type: str | None = None
     bias: str = "none"
     fan_in_fan_out: bool | None = None
     init_lora_weights: bool | str = True
 
-    def targets(self, modules, saved):
-        """The linear modules that are adapted.
+    @property
+    def all_linear(self):
+        """Whether all linear layers are adapted."""
+        return isinstance(self.target_modules, str) and self.target_modules.lower() == "all-linear"
 
-        Parameters
-        ----------
-        modules : iterable of str
-        saved : iterable of str
-            Modules that are saved whole; nothing inside them is adapted.
-        """
-        return [m for m in modules if self._is_target(m) and not any(f"{m}.".startswith(f"{s}.") for s in saved)]
+    def targets(self, modules):
+        """Those of the modules that are adapted, but for what modules_to_save names, and what is in it."""
+        return [module for module in modules if self._is_target(module)]
 
     def _is_target(self, module):
         if self.exclude_modules and self._names(self.exclude_modules, module):
             return False
-        if self.target_modules == "all-linear":
-            return True
+        if any(fits(name, part) for name in self.modules_to_save or [] for part in with_parents(module)):
+            return False
+        if self.all_linear:
+            # whoever asks has only linear modules; PEFT leaves a classifier's last one out
+            return not (self.task_type == "SEQ_CLS" and module in ("classifier", "score"))
         if not self._names(self.target_modules, module):
             return False
         whole_name = isinstance(self.target_modules, str) or module in self.target_modules
@@ -81,10 +82,20 @@ class PeftConfig:
         return any(fits(name, module) for name in names)
 
     def _is_in_layers(self, module):
-        blocks, number = re.match(r"(.*?)\.(\d+)\.", module).groups()
-        patterns = as_list(self.layers_pattern)
-        in_pattern = not patterns or any(fits(pattern, blocks) for pattern in patterns)
-        return in_pattern and int(number) in as_list(self.layers_to_transform)
+        """Whether the first number in a name, behind one of layers_pattern if there are any, is one of the layers."""
+        parts, patterns = module.split("."), [pattern for pattern in as_list(self.layers_pattern) if pattern]
+        for i, part in enumerate(parts[:-1]):
+            blocks = ".".join(parts[:i])
+            if part.isdecimal() and (i > 1 if not patterns else self._ends(patterns, blocks)):
+                return int(part) in as_list(self.layers_to_transform)
+        return False
+
+    def _ends(self, patterns, name):
+        return any(self.matcher.match_end(pattern, name) for pattern in patterns)
+
+    def refusal(self, field: str, says: str) -> ValueError:
+        """The error that a field of the file is to blame for."""
+        return ValueError(f"{self.path}: {field} {says}")
 
     def rank_and_alpha(self, module):
         """r and alpha of one module: from the first pattern that matches, or the defaults."""
@@ -105,14 +116,12 @@ class PeftConfig:
         return Matcher(str(self.path))
 
 
-def read_config(path, transposed):
+def read_config(path: str | Path) -> PeftConfig:
     """A checked PeftConfig.
 
     Parameters
     ----------
     path : str or Path
-    transposed : bool
-        Whether the model's linear modules have weights of shape (in, out); fan_in_fan_out, if given, must agree.
 
     Raises
     ------
@@ -126,27 +135,30 @@ def read_config(path, transposed):
         if name not in used and name not in NO_MATTER and value not in OFF:
             raise ValueError(f"{path}: {name} was {shown(value)}; minilora does not compute this")
     config = PeftConfig(path, **{name: value for name, value in content.items() if name in used})
-    for name, allowed, says in _rules(config, transposed):
+    for name, allowed, says in _rules(config):
         if not allowed:
             raise ValueError(f"{path}: {name} was {shown(getattr(config, name))}; {says}")
+    for pattern in as_list(config.layers_pattern):
+        config.matcher.check(pattern)
     for pattern in (config.target_modules, config.exclude_modules, *config.rank_pattern, *config.alpha_pattern):
         if isinstance(pattern, str):
             config.matcher.check(pattern)
     return config
 
 
-def _rules(c, transposed):
+def _rules(c):
     """(field, whether its value is allowed, what it must be) for each field, cheapest first."""
-    layout = "(in, out)" if transposed else "(out, in)"
     names = "it must be a list of names"
     yield "peft_type", c.peft_type == "LORA", "it must be 'LORA'"
-    yield "r", _is_number(c.r, int) and c.r >= 1, "it must be an integer of at least 1"
-    yield "lora_alpha", _is_number(c.lora_alpha, (int, float)), "it must be a finite number"
+    yield "r", is_rank(c.r), "it must be an integer of at least 1"
+    yield "lora_alpha", is_number(c.lora_alpha), "it must be a finite number"
+    dropout = c.lora_dropout
+    yield "lora_dropout", is_number(dropout) and 0.0 <= dropout < 1.0, "it must be 0 <= lora_dropout < 1"
     yield "use_rslora", isinstance(c.use_rslora, bool), "it must be true or false"
     yield "use_dora", isinstance(c.use_dora, bool), "it must be true or false"
     yield "bias", c.bias in BIASES, f"it must be one of {', '.join(map(repr, BIASES))}"
     yield "init_lora_weights", c.init_lora_weights in INITS, "it changes W itself, which minilora does not"
-    yield "fan_in_fan_out", c.fan_in_fan_out in (None, transposed), f"the model's weights are stored {layout}"
+    yield "fan_in_fan_out", c.fan_in_fan_out in (None, True, False), "it must be true or false"  # PEFT sets it right
     regex = f"{names}, or a regular expression"
     yield "target_modules", isinstance(c.target_modules, str) or _are(str, c.target_modules), regex
     excluded = c.exclude_modules
@@ -157,14 +169,10 @@ def _rules(c, transposed):
     ambiguous = isinstance(c.target_modules, str) and c.layers_to_transform is not None
     yield "layers_to_transform", not ambiguous, "target_modules is a regular expression, and says which layers"
     ranks, alphas = c.rank_pattern, c.alpha_pattern
-    right = isinstance(ranks, dict) and all(_is_number(r, int) and r >= 1 for r in ranks.values())
+    right = isinstance(ranks, dict) and all(map(is_rank, ranks.values()))
     yield "rank_pattern", right, "each rank must be an integer of at least 1"
-    right = isinstance(alphas, dict) and all(_is_number(alpha, (int, float)) for alpha in alphas.values())
+    right = isinstance(alphas, dict) and all(map(is_number, alphas.values()))
     yield "alpha_pattern", right, "each alpha must be a finite number"
-
-
-def _is_number(value, types):
-    return isinstance(value, types) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _are(kind, values):

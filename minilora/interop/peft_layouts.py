@@ -4,10 +4,12 @@ PEFT names its tensors after transformers' modules. A module that holds several 
 and W_v) lists them in order. One more architecture is one more `Layout`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
+from minilora.methods.lora.apply import with_parents
 from minilora.methods.selection import new_parameters
 from minilora.methods.switching import base_parameters
+from minilora.parameter import Module
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every tensor's name
@@ -23,8 +25,14 @@ class Layout:
     ----------
     linear : dict of str to tuple of str
         Modules that LoRA can adapt, and the paths of our layers in them.
-    whole : dict of str to str
-        Other modules, which PEFT can train and save whole, and the paths of our modules.
+    other : dict of str to str
+        Other modules with parameters, and the paths of ours.
+    tied : dict of str to str
+        Modules whose weight is another's too, and the path of that weight. PEFT unties it as it trains one of the two.
+    unused : tuple of str
+        Modules that have no part in what is computed here.
+    aliases : dict of str to str
+        Further tensors, and the paths of our parameters.
     transposed : bool
         Whether the linear modules have weights of shape (in, out): PEFT's fan_in_fan_out.
     task : str, optional
@@ -32,7 +40,10 @@ class Layout:
     """
 
     linear: dict[str, tuple[str, ...]]
-    whole: dict[str, str]
+    other: dict[str, str]
+    tied: dict[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
     transposed: bool = False
     task: str | None = None
 
@@ -46,14 +57,15 @@ def _gpt2():
         f"{h}.mlp.c_proj": (f"{block}.mlp.fc_out",),
     }
     norms = {f"{h}.ln_1": f"{block}.ln_1", f"{h}.ln_2": f"{block}.ln_2", "transformer.ln_f": "ln_f"}
-    return Layout(linear, {"transformer.wpe": "wpe", **norms}, transposed=True, task="CAUSAL_LM")
+    tied = {"transformer.wte": "wte.W", "lm_head": "wte.W"}
+    return Layout(linear, {"transformer.wpe": "wpe", **norms}, tied, transposed=True, task="CAUSAL_LM")
 
 
-def _bert(model, encoder, qkv, whole, task=None):
-    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, `qkv` names W_q, W_k, W_v."""
+def _bert(model, encoder, qkv, *, linear=None, other=None, tied=None, **rest):
+    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, qkv how they call W_q, W_k, W_v."""
     layer, block = f"{model}encoder.layer.{{i}}", f"{encoder}blocks.{{i}}"
     q, k, v = qkv
-    linear = {
+    projections = {
         f"{layer}.attention.self.{q}": (f"{block}.attn.q_proj",),
         f"{layer}.attention.self.{k}": (f"{block}.attn.k_proj",),
         f"{layer}.attention.self.{v}": (f"{block}.attn.v_proj",),
@@ -61,33 +73,61 @@ def _bert(model, encoder, qkv, whole, task=None):
         f"{layer}.intermediate.dense": (f"{block}.mlp.fc_in",),
         f"{layer}.output.dense": (f"{block}.mlp.fc_out",),
     }
-    norms = {
+    modules = {
         f"{model}embeddings.LayerNorm": f"{encoder}ln_e",
         f"{layer}.attention.output.LayerNorm": f"{block}.ln_1",
         f"{layer}.output.LayerNorm": f"{block}.ln_2",
     }
-    return Layout(linear, {**norms, **whole}, task=task)
+    words = f"{model}embeddings.word_embeddings"
+    if tied is None:
+        modules[words] = f"{encoder}wte"
+    else:
+        tied = {words: f"{encoder}wte.W", **tied}
+    return Layout(projections | (linear or {}), modules | (other or {}), tied or {}, **rest)
 
 
-def _roberta_masked_lm():
-    """RoBERTa with the part of its head that is not tied to the embedding."""
-    encoder = _bert("roberta.", "encoder.", ROBERTA, {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.ln"})
-    return replace(encoder, linear={**encoder.linear, "lm_head.dense": ("head.dense",)})
+def _roberta(model, encoder, **rest):
+    other = {
+        f"{model}embeddings.position_embeddings": f"{encoder}wpe",
+        f"{model}embeddings.token_type_embeddings": f"{encoder}wtt",
+        **rest.pop("other", {}),
+    }
+    return _bert(model, encoder, ("query", "key", "value"), other=other, **rest)
 
 
-ROBERTA, DEBERTA = ("query", "key", "value"), ("query_proj", "key_proj", "value_proj")
+def _deberta(model, encoder, **rest):
+    other = {
+        f"{model}encoder.rel_embeddings": f"{encoder}wre",
+        f"{model}encoder.LayerNorm": f"{encoder}ln_r",
+        f"{model}encoder.conv.conv": f"{encoder}conv",
+        f"{model}encoder.conv.LayerNorm": f"{encoder}conv.ln",
+    }
+    return _bert(model, encoder, ("query_proj", "key_proj", "value_proj"), other=other, **rest)
+
+
 LAYOUTS = {  # by the name of our class
     "GPT": _gpt2(),
-    "Roberta": _bert("", "", ROBERTA, {}),
-    "RobertaForMaskedLM": _roberta_masked_lm(),
-    "RobertaForClassification": _bert("roberta.", "encoder.", ROBERTA, {"classifier": "head"}, "SEQ_CLS"),
-    "Deberta": _bert("", "", DEBERTA, {"encoder.LayerNorm": "ln_r"}),
-    "DebertaForClassification": _bert(
+    "Roberta": _roberta("", "", unused=("pooler.dense",)),
+    "RobertaForMaskedLM": _roberta(
+        "roberta.",
+        "encoder.",
+        linear={"lm_head.dense": ("head.dense",)},
+        other={"lm_head.layer_norm": "head.ln"},
+        tied={"lm_head.decoder": "encoder.wte.W"},
+        aliases={"lm_head.bias": "head.bias", "lm_head.decoder.bias": "head.bias"},
+    ),
+    "RobertaForClassification": _roberta(
+        "roberta.",
+        "encoder.",
+        linear={"classifier.dense": ("head.dense",), "classifier.out_proj": ("head.out_proj",)},
+        task="SEQ_CLS",
+    ),
+    "Deberta": _deberta("", ""),
+    "DebertaForClassification": _deberta(
         "deberta.",
         "encoder.",
-        DEBERTA,
-        {"deberta.encoder.LayerNorm": "encoder.ln_r", "pooler.dense": "head.dense", "classifier": "head.out_proj"},
-        "SEQ_CLS",
+        linear={"pooler.dense": ("head.dense",), "classifier": ("head.out_proj",)},
+        task="SEQ_CLS",
     ),
 }
 
@@ -101,16 +141,16 @@ class ModelLayout:
 
     Attributes
     ----------
-    transposed, task
-        See Layout.
+    transposed, task, tied, unused, aliases
+        As in Layout.
     linear : dict of str to tuple of str
         See Layout; with the names of every block.
     parameters : dict of str to Parameter
         The base's own parameters, by path.
     new : container of str
-        The paths of parameters that were not pretrained: a classifier's head.
-    whole : dict of str to dict of str to str
-        For each module of Layout's `whole`, the paths of our parameters by their full names there.
+        The paths of those that no pretraining has seen: a classifier's head.
+    whole : dict of str to dict of str to tuple of str
+        For each module with parameters, the paths of ours in each tensor, by its full name there.
 
     Raises
     ------
@@ -118,59 +158,84 @@ class ModelLayout:
         If there is no layout for this kind of model.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Module):
         kind = type(model).__name__
         if kind not in LAYOUTS:
             raise ValueError(f"model was a {kind}; PEFT's names are known for {', '.join(LAYOUTS)}")
         layout = LAYOUTS[kind]
-        self.transposed, self.task = layout.transposed, layout.task
-        numbers = range(model.config.n_layer)
-        self.linear = {
-            name.format(i=i): tuple(path.format(i=i) for path in paths)
-            for i in numbers
-            for name, paths in layout.linear.items()
-        }
+        self.transposed, self.task, self.tied = layout.transposed, layout.task, layout.tied
+        self.unused, self.aliases = layout.unused, layout.aliases
         self.parameters, self.new = base_parameters(model), new_parameters(model).keys()
-        modules = {name.format(i=i): path.format(i=i) for i in numbers for name, path in layout.whole.items()}
-        self.whole = {name: self._names(name, path) for name, path in modules.items()}
+        numbers = range(model.config.n_layer)
+        self.linear = _filled(layout.linear, numbers)
+        whole = {name: self._tensors(name, paths) for name, paths in self.linear.items()}
+        whole |= {name: self._tensors(name, (path,)) for name, path in _filled(layout.other, numbers).items()}
+        self.whole = {name: tensors for name, tensors in whole.items() if tensors}  # some have no convolution
 
-    def _names(self, name, path):
-        names = {}
-        for parameter in self.parameters:
-            if parameter.startswith(f"{path}."):
-                *parents, last = parameter.removeprefix(f"{path}.").split(".")
-                names[".".join((name, *parents, THEIR_NAMES[last]))] = parameter
-        return names
+    def _tensors(self, module, paths):
+        """The paths of our parameters in each tensor of a module, by its full name."""
+        letters = [letter for letter in THEIR_NAMES if f"{paths[0]}.{letter}" in self.parameters]
+        return {f"{module}.{THEIR_NAMES[letter]}": tuple(f"{path}.{letter}" for path in paths) for letter in letters}
 
-    def shape(self, module):
+    def modules(self) -> list[str]:
+        """The names of all modules with parameters."""
+        return [*self.whole, *self.tied, *self.unused]
+
+    def is_transposed(self, tensor: str) -> bool:
+        """Whether a tensor is the transpose of what we have: a linear module's weight in GPT-2."""
+        return self.transposed and tensor.endswith(".weight") and tensor.removesuffix(".weight") in self.linear
+
+    def shape(self, module: str) -> tuple[int, int]:
         """(O, I) of a linear module: all rows of its layers."""
-        shapes = [self.parameters[f"{path}.W"].data.shape for path in self.linear[module]]
-        return sum(O for O, _ in shapes), shapes[0][1]
+        return self._side_by_side([f"{path}.W" for path in self.linear[module]])
 
-    def shape_of(self, paths):
+    def shape_of(self, tensor: str, paths) -> tuple[int, ...]:
         """The shape of a tensor that holds the rows of several parameters."""
+        shape = self._side_by_side(paths)
+        return shape[::-1] if self.is_transposed(tensor) else shape
+
+    def _side_by_side(self, paths):
         shapes = [self.parameters[path].data.shape for path in paths]
         return sum(shape[0] for shape in shapes), *shapes[0][1:]
 
-    def biases(self, adapted, which):
-        """The biases that PEFT saves with bias="all" or "lora_only": for each, by full name, the paths that it joins.
+    def all_tensors(self) -> dict[str, tuple[str, ...]]:
+        """The paths of our parameters in every tensor of transformers' model, by its name."""
+        tensors = {tensor: paths for module in self.whole.values() for tensor, paths in module.items()}
+        tensors |= {f"{module}.weight": (path,) for module, path in self.tied.items()}
+        return tensors | {tensor: (path,) for tensor, path in self.aliases.items()}
+
+    def saved(self, name: str) -> list[str]:
+        """The modules that a name in modules_to_save means: PEFT asks how the names of modules, and of what they are
+        in, end.
+        """
+        return [module for module in self.modules() if any(part.endswith(name) for part in with_parents(module))]
+
+    def collapsed(self, saved: list[str]) -> list[str]:
+        """The names with one for a head of several modules, all of which are saved: what PEFT asks a classifier for."""
+        head = [module for module in self.whole if module.startswith("classifier.")]
+        if not head or not set(head) <= set(saved):
+            return saved
+        return [*(module for module in saved if module not in head), "classifier"]
+
+    def biases(self, adapted, which: str) -> dict[str, tuple[str, ...]]:
+        """What PEFT saves with bias="all" or "lora_only": the paths of those side by side in each, by its full name.
 
         Parameters
         ----------
         adapted : container of str
             The linear modules that are adapted.
         which : {"none", "all", "lora_only"}
-
-        Returns
-        -------
-        dict of str to list of str
         """
         found = {}
-        for module, paths in self.linear.items():
-            if which == "all" or (which == "lora_only" and module in adapted):
-                name = f"{module}.base_layer.bias" if module in adapted else f"{module}.bias"
-                found[name] = [f"{path}.bias" for path in paths]
-        if which == "all":
-            for names in self.whole.values():
-                found |= {name: [path] for name, path in names.items() if name.endswith(".bias")}
+        for tensor, paths in self.all_tensors().items():
+            module = tensor.removesuffix(".bias")
+            if module != tensor and (which == "all" or (which == "lora_only" and module in adapted)):
+                found[f"{module}.base_layer.bias" if module in adapted else tensor] = paths
         return found
+
+
+def _filled(names, numbers):
+    def fill(value, i):
+        return tuple(path.format(i=i) for path in value) if isinstance(value, tuple) else value.format(i=i)
+
+    return {name.format(i=i): fill(value, i) for i in numbers for name, value in names.items()}

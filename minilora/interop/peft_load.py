@@ -5,26 +5,31 @@ A and B are (r, in) and (out, r) there too, even if the weight itself is transpo
 hold them by the whole path of each layer, so that the result is an ordinary adapter.
 """
 
+import re
+import warnings
 from pathlib import Path
+
+import numpy
 
 from minilora.arrays.finite import check_finite
 from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
 from minilora.interop.fused import Factors, split
 from minilora.interop.peft_config import read_config
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
-from minilora.interop.peft_settings import fits, ranks_and_alphas, short_names
-from minilora.limits import one_line_errors
+from minilora.interop.peft_settings import ranks_and_alphas, short_names
+from minilora.limits import one_line_errors, shown
 from minilora.methods import LoRAConfig
 from minilora.methods.lora.apply import attach, make_factors, target_layers
+from minilora.methods.misplaced import check_is_pefts
 from minilora.methods.switching import base_in_place
-from minilora.parameter import Parameter
+from minilora.parameter import Module, Parameter
 
 PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
 
 
 @one_line_errors()
-def load_peft(model, folder, *, name="default"):
-    """Add a LoRA or DoRA adapter that PEFT saved to a model, make it the active one, and freeze everything else.
+def load_peft(model: Module, folder: str | Path, *, name: str = "default") -> None:
+    """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
 
     What the adapter holds besides A and B (modules_to_save, bias) belongs to it too: it is switched with the adapter.
 
@@ -41,29 +46,27 @@ def load_peft(model, folder, *, name="default"):
         damaged. The message names the file, and the field or tensor; the model is then unchanged.
     """
     folder, layout = Path(folder), ModelLayout(model)
-    config = read_config(folder / CONFIG, layout.transposed)
+    check_is_pefts(folder)
+    config = read_config(folder / CONFIG)
     saved = _saved_modules(config, layout)
-    adapted = config.targets(layout.linear, saved)
-    if not adapted:
-        raise ValueError(f"{config.path}: target_modules was {config.target_modules!r}; the model has no such module")
-    whole = {tensor: [path] for module in saved for tensor, path in layout.whole[module].items()}
-    whole |= layout.biases(adapted, config.bias)
-    tensors = _read(folder / TENSORS, _shapes(config, layout, adapted, whole))
+    adapted = _adapted_modules(config, layout)
+    stored = _stored(folder / TENSORS, layout)
+    needed = {tensor: paths for module in saved for tensor, paths in layout.whole.get(module, {}).items()}
+    whole = needed | _further(config, layout, adapted, stored)
+    tensors = _read(folder / TENSORS, stored, _shapes(config, layout, adapted, whole))
     check_finite(tensors, folder / TENSORS)
     factors = _split_all(config, layout, adapted, tensors)
+    parts = _parts(folder / TENSORS, layout, whole, tensors, model.xp)
     try:
-        ours = _our_config(config, layout, factors, whole)
+        ours = _our_config(config, layout, factors, parts)
         with base_in_place(model):
-            layers = target_layers(model, ours)
+            layers = target_layers(model, ours, any_rank=True)
+            made = {}
+            for path, layer in layers.items():
+                A, B, _, m = factors[path]
+                made[path] = make_factors(path, layer, ours, A, B, m)
     except ValueError as error:
         raise ValueError(f"{config.path}: {error}") from None
-    made = {}
-    for path, layer in layers.items():
-        A, B, _, m = factors[path]
-        made[path] = make_factors(path, layer, ours, A, B, m)
-    parts = {}
-    for tensor, paths in whole.items():
-        parts |= _parts(layout, paths, tensors[tensor], model.xp)
     attach(model, name, ours, made, parts)
 
 
@@ -71,22 +74,87 @@ def _saved_modules(config, layout):
     """The modules that modules_to_save names, themselves or a module that contains them."""
     saved = []
     for name in config.modules_to_save or []:
-        found = [module for module in layout.whole if any(fits(name, part) for part in _with_parents(module))]
+        found = layout.saved(name)
         if not found and name not in PEFTS_OWN:
             possible = ", ".join(short_names(layout.whole, layout.whole, parts=1))
-            raise ValueError(f"{config.path}: modules_to_save named {name!r}; minilora can replace {possible}")
+            raise config.refusal("modules_to_save", f"named {shown(name)}; minilora can replace {possible}")
+        if tied := [module for module in found if module in layout.tied]:
+            says = f"named {shown(name)}; minilora ties {tied[0]}.weight to another, and PEFT would train it alone"
+            raise config.refusal("modules_to_save", says)
         saved += found
     return list(dict.fromkeys(saved))
 
 
-def _with_parents(module):
-    parts = module.split(".")
-    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+def _adapted_modules(config, layout):
+    """The linear modules that are adapted here; what PEFT adapts besides is refused, unless it has no effect."""
+    others = [m for m, tensors in layout.whole.items() if m not in layout.linear and _has_matrix(layout, tensors)]
+    if not config.all_linear and (odd := config.targets([*others, *layout.tied])):
+        says = f"meant {odd[0]}; minilora adapts no embedding, no convolution, and nothing that is tied to one"
+        raise config.refusal("target_modules", says)
+    adapted = config.targets(layout.linear)
+    if not adapted:
+        raise config.refusal("target_modules", f"was {shown(config.target_modules)}; the model has no such module")
+    return adapted
+
+
+def _has_matrix(layout, tensors):
+    return any(len(layout.parameters[path].data.shape) > 1 for paths in tensors.values() for path in paths)
+
+
+def _stored(path, layout):
+    """The tensors in a file by their names without PEFT's prefix and without the name of the adapter."""
+    pickles = sorted(file.name for file in path.parent.glob("adapter_model.*") if file != path)
+    if pickles and not path.is_file():
+        raise ValueError(
+            f"there is no file {path}, only {pickles[0]}, which can run code and is not opened: save it as safetensors"
+        )
+    stored, known = {}, layout.all_tensors()
+    for name, tensor in tensors_in(path).items():
+        if not name.startswith(PREFIX):
+            raise ValueError(f"{path} holds {name}, which does not begin with {PREFIX}")
+        short = plain_name(name.removeprefix(PREFIX), known)
+        if short is None or short.startswith(tuple(f"{module}." for module in layout.unused)):
+            continue
+        if short in stored and not numpy.array_equal(read_tensor(tensor), read_tensor(stored[short])):
+            raise ValueError(f"{path} holds {short} twice, as {name} and as {stored[short].name}, and they differ")
+        stored[short] = tensor
+    return stored
+
+
+def plain_name(name: str, known) -> str | None:
+    """A tensor's name without an adapter's name in it; None for what PEFT keeps of a module that another replaces.
+
+    Parameters
+    ----------
+    name : str
+    known : container of str
+        The names of the model's own tensors.
+    """
+    if ".original_module." in name:
+        return None
+    if ".modules_to_save." in name:  # before the adapter's name, which PEFT leaves out of some
+        short = name.replace(".modules_to_save.", ".", 1)
+        return short if short in known else re.sub(r"\.modules_to_save\.[^.]+\.", ".", name, count=1)
+    name = re.sub(r"(\.lora_[AB])\.[^.]+\.weight$", r"\1.weight", name)
+    return re.sub(r"(\.lora_magnitude_vector)(\.[^.]+)*$", r"\1", name)
+
+
+def _further(config, layout, adapted, stored):
+    """What the file may hold besides: the biases that the configuration speaks of, and whatever else is the model's."""
+    biases = layout.biases(adapted, config.bias)
+    if lacking := [tensor for tensor in biases if tensor not in stored]:
+        warnings.warn(
+            f"{config.path}: bias was {config.bias!r}, but {TENSORS} holds no {lacking[0]}, as PEFT itself did not "
+            "save it before 0.21; the base's own is used",
+            stacklevel=4,
+        )
+    plain = {t: paths for t, paths in layout.all_tensors().items() if t.rpartition(".")[0] not in adapted}
+    return {tensor: paths for tensor, paths in (plain | biases).items() if tensor in stored}
 
 
 def _shapes(config, layout, adapted, whole):
     """The shape of each tensor that the file must hold, by its name without PEFT's prefix."""
-    shapes = {tensor: layout.shape_of(paths) for tensor, paths in whole.items()}
+    shapes = {tensor: layout.shape_of(tensor, paths) for tensor, paths in whole.items()}
     for module in adapted:
         (O, I), (r, _) = layout.shape(module), config.rank_and_alpha(module)
         shapes |= {f"{module}.lora_A.weight": (r, I), f"{module}.lora_B.weight": (O, r)}
@@ -95,24 +163,19 @@ def _shapes(config, layout, adapted, whole):
     return shapes
 
 
-def _read(path, shapes):
-    """The tensors of a file; they must be exactly those in `shapes`."""
-    pickles = sorted(file.name for file in path.parent.glob("adapter_model.*") if file != path)
-    if pickles and not path.is_file():
-        raise ValueError(
-            f"there is no file {path}, only {pickles[0]}, which can run code and is not opened: save it as safetensors"
-        )
-    stored = tensors_in(path)
-    expected = {PREFIX + tensor: shape for tensor, shape in shapes.items()}
+def _read(path, stored, shapes):
+    """The tensors of a file, if they are exactly those in `shapes`."""
     for name, tensor in stored.items():
-        if name not in expected:
-            raise ValueError(f"{path} holds {name}, which {CONFIG} does not ask for, or the model does not have")
-        if tensor.shape != expected[name]:
-            raise ValueError(f"{path}: {name} has shape {tensor.shape}; {CONFIG} and the model want {expected[name]}")
+        if name not in shapes:
+            raise ValueError(f"{path} holds {tensor.name}, which {CONFIG} does not ask for, or the model does not have")
+        if tensor.shape != shapes[name]:
+            raise ValueError(
+                f"{path}: {tensor.name} has shape {tensor.shape}; {CONFIG} and the model want {shapes[name]}"
+            )
         check_dtype(tensor)
-    if missing := [name for name in expected if name not in stored]:
-        raise ValueError(f"{path} lacks {missing[0]}")
-    return {name.removeprefix(PREFIX): read_tensor(tensor) for name, tensor in stored.items()}
+    if missing := [name for name in shapes if name not in stored]:
+        raise ValueError(f"{path} lacks {PREFIX}{missing[0]}")
+    return {name: read_tensor(tensor) for name, tensor in stored.items()}
 
 
 def _split_all(config, layout, adapted, tensors):
@@ -127,8 +190,7 @@ def _split_all(config, layout, adapted, tensors):
     return factors
 
 
-def _our_config(config, layout, factors, whole):
-    held = [path for paths in whole.values() for path in paths]
+def _our_config(config, layout, factors, parts):
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(factors)
     return LoRAConfig(
         rank=rank,
@@ -139,17 +201,22 @@ def _our_config(config, layout, factors, whole):
         dora=config.use_dora,
         rank_pattern=rank_pattern,
         alpha_pattern=alpha_pattern,
-        besides=tuple(path for path in held if path not in layout.new),
+        besides=tuple(path for path in parts if path not in layout.new),
     )
 
 
-def _parts(layout, paths, values, xp):
-    """Cut an array that holds the rows of several parameters, one after the other, into these, by our paths."""
-    parts, start = {}, 0
-    for path in paths:
-        base = layout.parameters[path].data
-        stop = start + len(base)
-        data = xp.empty(base.shape, dtype=base.dtype)
-        data[...] = xp.asarray(values[start:stop].astype(base.dtype))
-        parts[path], start = Parameter(data), stop
-    return parts
+def _parts(path, layout, whole, tensors, xp):
+    """Parameters with the values in the file, by our paths; a tensor may hold the rows of several."""
+    parts, sources = {}, {}
+    for tensor, paths in whole.items():
+        values, start = tensors[tensor].T if layout.is_transposed(tensor) else tensors[tensor], 0
+        for ours in paths:
+            base = layout.parameters[ours].data
+            stop = start + len(base)
+            rows, start = values[start:stop].astype(base.dtype), stop
+            if ours in sources and not numpy.array_equal(rows, sources[ours][1]):
+                raise ValueError(f"{path}: {tensor} differs from {sources[ours][0]}, to which minilora ties it")
+            data = xp.empty(base.shape, dtype=base.dtype)
+            data[...] = xp.asarray(rows)
+            parts[ours], sources[ours] = Parameter(data), (tensor, rows)
+    return {ours: parts[ours] for ours in layout.parameters if ours in parts}  # in the model's order

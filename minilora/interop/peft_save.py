@@ -7,19 +7,22 @@ import numpy
 from safetensors.numpy import save
 
 from minilora.arrays.backend import to_numpy
+from minilora.arrays.finite import check_finite
 from minilora.files import write_together
 from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
-from minilora.methods.lora import DoRAFactors, LoRAFactors
+from minilora.methods.lora import DoRAFactors, LoRAFactors, PiSSAFactors
+from minilora.methods.registry import kind_of
 from minilora.methods.selection import plain
-from minilora.methods.state import adapters_of
+from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import adapter_names, check_all_own, lora_layers
 from minilora.ops import row_norm
+from minilora.parameter import Module
 
 
-def save_peft(model, folder, *, name=None, base=None):
-    """Write one LoRA or DoRA adapter in PEFT's format.
+def save_peft(model: Module, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
+    """Write one adapter, of LoRA or DoRA, as PEFT does.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
     How DoRA is differentiated (`dora_exact`) is not saved: PEFT has only one way.
@@ -43,7 +46,7 @@ def save_peft(model, folder, *, name=None, base=None):
     which = name if name is not None else adapters.active
     held = {plain(path): layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
     if not held:
-        raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
+        raise _nothing_held(model, name, which)
     if which == adapters.active:
         check_all_own(model)
     _check_adapted(held, layout)
@@ -55,7 +58,7 @@ def save_peft(model, folder, *, name=None, base=None):
     saved, bias, whole = _places_of(own, layout, fused)
     tensors = {f"{module}.lora_{letter}.weight": getattr(f, letter) for module, f in fused.items() for letter in "AB"}
     tensors |= {module + MAGNITUDE: f.m for module, f in fused.items() if f.m is not None}
-    tensors |= {tensor: numpy.concatenate([to_numpy(own[p].data) for p in paths]) for tensor, paths in whole.items()}
+    tensors |= {tensor: _values(layout, tensor, [own[path] for path in paths]) for tensor, paths in whole.items()}
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
     # with a classifier's adapter, PEFT expects the classifier too
     task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
@@ -77,8 +80,20 @@ def save_peft(model, folder, *, name=None, base=None):
         "modules_to_save": saved or None,
         "bias": bias,
     }
+    check_finite(tensors, folder)
     content = save({PREFIX + tensor: array for tensor, array in tensors.items()}, metadata={"format": "pt"})
     write_together({Path(folder) / TENSORS: content, Path(folder) / CONFIG: json.dumps(config, indent=1) + "\n"})
+
+
+def _nothing_held(model, name, which):
+    """The error for an adapter that is not there, or is not LoRA's."""
+    method = method_of(model) if which is None else getattr(adapters_of(model).named.get(which), "config", None)
+    if method is None:
+        return ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
+    return ValueError(
+        f"the model is adapted by {kind_of(method)!r}, for which PEFT has no file that minilora writes, "
+        "only for LoRA and DoRA; save_adapter writes a file of minilora's own, and save_model the whole model"
+    )
 
 
 def _check_adapted(held, layout):
@@ -87,6 +102,11 @@ def _check_adapted(held, layout):
         if path not in known:
             names = ", ".join(short_names(known, known, parts=1))
             raise ValueError(f"{path} is adapted; PEFT's format has names for {names}")
+        if type(factors) is PiSSAFactors:
+            raise ValueError(
+                "the adapter is PiSSA's, which changes W itself as it starts; combine_adapters(model, [name], [1.0]) "
+                "makes a plain LoRA of it, which save_peft writes"
+            )
         if type(factors) not in (LoRAFactors, DoRAFactors):
             raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes LoRA and DoRA")
 
@@ -105,14 +125,22 @@ def _join(layout, paths, held, config):
     return joined._replace(m=numpy.concatenate([to_numpy(m) for m in ms]))
 
 
+def _values(layout, tensor, parameters):
+    values = numpy.concatenate([to_numpy(p.data) for p in parameters])
+    return numpy.ascontiguousarray(values.T) if layout.is_transposed(tensor) else values
+
+
 def _places_of(own, layout, adapted):
-    """Where PEFT keeps an adapter's own parameters: modules_to_save, bias, and our paths by tensor name."""
-    saved = [module for module, paths in layout.whole.items() if own.keys() >= set(paths.values())]
-    whole = {tensor: [path] for module in saved for tensor, path in layout.whole[module].items()}
+    """Where PEFT keeps what an adapter has of its own: modules_to_save, bias, and our paths by the names of tensors."""
+    saved = [
+        module for module, tensors in layout.whole.items() if own.keys() >= {p for ps in tensors.values() for p in ps}
+    ]
+    saved = [module for module in saved if module not in adapted]
+    whole = {tensor: paths for module in saved for tensor, paths in layout.whole[module].items()}
     for bias in ("none", "lora_only", "all"):
         tensors = whole | layout.biases(adapted, bias)
         if own.keys() == {path for paths in tensors.values() for path in paths}:
-            return saved, bias, tensors
+            return layout.collapsed(saved), bias, tensors
     in_whole = {path for paths in whole.values() for path in paths}
     names = ", ".join(path for path in own if path not in in_whole)
     possible = ", ".join(short_names(layout.whole, layout.whole, parts=1))

@@ -38,8 +38,3 @@ def short_names(chosen, everything, parts):
     ends = {path: ".".join(path.split(".")[-parts:]) for path in everything}
     not_all = {end for path, end in ends.items() if path not in chosen}
     return list(dict.fromkeys(path if ends[path] in not_all else ends[path] for path in chosen))
-
-
-def fits(name, path):
-    """Whether `name` is a path or the end of it."""
-    return path == name or path.endswith(f".{name}")

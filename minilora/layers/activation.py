@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from minilora.arrays.backend import Array
 from minilora.ops.fast import (
     gelu_exact_backward,
     gelu_exact_forward,
@@ -41,7 +42,7 @@ class Activation(Module):
         forward, _ = ACTIVATIONS[self.name]
         return forward(x)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(...) -> (...)"""
         _, backward = ACTIVATIONS[self.name]
         return backward(dy, cache)

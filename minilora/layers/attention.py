@@ -2,17 +2,18 @@
 
 from typing import Any, NamedTuple
 
+from minilora.arrays.backend import Array
 from minilora.ops.fast import AttentionCache, attention_backward, attention_forward
 from minilora.parameter import Module
 
 
-def split_heads(x, H):
+def split_heads(x: Array, H: int) -> Array:
     """(N, T, C) -> (N, H, T, K), a view"""
     N, T, C = x.shape
     return x.reshape(N, T, H, C // H).transpose(0, 2, 1, 3)
 
 
-def merge_heads(x):
+def merge_heads(x: Array) -> Array:
     """(N, H, T, K) -> (N, T, C)"""
     N, H, T, K = x.shape
     return x.transpose(0, 2, 1, 3).reshape(N, T, H * K)
@@ -32,7 +33,7 @@ class KeyValueCache:
         self.values = values
         self.length = 0
 
-    def append(self, k, v):
+    def append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """Keep k and v, (N, H, T_q, K), of the next T_q positions; return those of all T, (N, H, T, K)."""
         start, self.length = self.length, self.length + k.shape[2]
         self.keys[:, :, start : self.length] = k
@@ -48,7 +49,7 @@ class SelfAttentionCache(NamedTuple):
     o_proj: Any
 
     @property
-    def probs(self):
+    def probs(self) -> Array:
         """Who looks at whom: (N, H, T_q, T), each row sums to 1."""
         return self.core.probs
 
@@ -73,7 +74,9 @@ class SelfAttention(Module):
         self.n_head = n_head
         self.causal = causal
 
-    def forward(self, x, past=None, padding_mask=None):
+    def forward(
+        self, x: Array, past: list[KeyValueCache] | None = None, padding_mask: Array | None = None
+    ) -> tuple[Array, Any]:
         """(N, T, C) -> (N, T, C).
 
         With `past`, a KeyValueCache, x continues the positions that it holds. Where `padding_mask`, boolean
@@ -89,7 +92,7 @@ class SelfAttention(Module):
         y, o_cache = self.o_proj.forward(merge_heads(y))  # (N, T, C)
         return y, SelfAttentionCache(q_cache, k_cache, v_cache, core, o_cache)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(N, T, C) -> (N, T, C)"""
         if cache.core.k.shape[2] != dy.shape[1]:
             raise ValueError("cache was made with past; only a whole sequence can be differentiated")

@@ -1,8 +1,9 @@
 """One transformer block of GPT-2: normalise, attend, add; normalise, MLP, add (pre-LN)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from minilora.layers.attention import SelfAttentionCache
+from minilora.arrays.backend import Array
+from minilora.layers.attention import KeyValueCache, SelfAttentionCache
 from minilora.layers.mlp import MLPCache
 from minilora.ops.fast import LayerNormCache
 from minilora.parameter import Module
@@ -31,7 +32,7 @@ class Block(Module):
         self.ln_2 = ln_2
         self.mlp = mlp
 
-    def forward(self, x, past=None):
+    def forward(self, x: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, Any]:
         """(N, T, C) -> (N, T, C)"""
         h, ln_1_cache = self.ln_1.forward(x)
         y, attn_cache = self.attn.forward(h, past)
@@ -41,7 +42,7 @@ class Block(Module):
         z += y  # z = y + mlp(ln_2(y))
         return z, BlockCache(ln_1_cache, attn_cache, ln_2_cache, mlp_cache)
 
-    def backward(self, dz, cache):
+    def backward(self, dz: Array, cache: Any) -> Array:
         """(N, T, C) -> (N, T, C)"""
         # forward: z = y + mlp(ln_2(y))   so   dz reaches y both directly and through the MLP
         dy = self.ln_2.backward(self.mlp.backward(dz, cache.mlp), cache.ln_2)

@@ -9,6 +9,7 @@ comes out of the convolution, too; that changes nothing, for what follows acts p
 
 from typing import Any, NamedTuple
 
+from minilora.arrays.backend import Array
 from minilora.layers.activation import Activation
 from minilora.ops.fast import (
     Conv1dCache,
@@ -45,14 +46,14 @@ class ConvLayer(Module):
         self.activation = Activation("gelu")
         self.ln = ln
 
-    def forward(self, x, residual, padding_mask=None):
+    def forward(self, x: Array, residual: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """(N, T, C), (N, T, C) -> (N, T, C). The padding_mask is (N, T, 1), of x's dtype; None is 1 everywhere."""
         h, conv_cache = conv1d_forward(x, self.W.data, self.bias.data)
         h, activation_cache = self.activation.forward(h)
         y, ln_cache = self.ln.forward(residual + h)
         return hide_padding(y, padding_mask), ConvLayerCache(conv_cache, activation_cache, ln_cache, padding_mask)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Array]:
         """(N, T, C) -> (N, T, C), (N, T, C): dx and dresidual"""
         # forward: y = padding_mask * ln(sum)   so
         dsum = self.ln.backward(hide_padding(dy, cache.padding_mask), cache.ln)
@@ -65,6 +66,6 @@ class ConvLayer(Module):
         return conv1d_dx(dh, cache.conv), dsum
 
 
-def hide_padding(x, padding_mask):
+def hide_padding(x: Array, padding_mask: Array | None) -> Array:
     """x * padding_mask, where None is 1 everywhere."""
     return x if padding_mask is None else x * padding_mask

@@ -1,5 +1,8 @@
 """One transformer block of DeBERTa: BERT's (`layers/post_ln_block.py`), but attention sees relative embeddings too."""
 
+from typing import Any
+
+from minilora.arrays.backend import Array
 from minilora.layers.post_ln_block import PostLNBlock
 
 
@@ -13,12 +16,14 @@ class DebertaBlock(PostLNBlock):
     mlp : MLP
     """
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Array]:
         """(N, T, C) -> (N, T, C), (M, C): dx and drelative"""
         # forward: y = ln_2(sum), sum = x + mlp(x)   so   the sum's gradient reaches x directly and through the MLP
         dsum = self.ln_2.backward(dy, cache.ln_2)
-        dx = dsum + self.mlp.backward(dsum, cache.mlp)
+        dx = self.mlp.backward(dsum, cache.mlp)
+        dx += dsum
         # forward: x = ln_1(sum), sum = x + attn(x, relative)   so
         dsum = self.ln_1.backward(dx, cache.ln_1)
         dx, drelative = self.attn.backward(dsum, cache.attn)
-        return dsum + dx, drelative
+        dx += dsum
+        return dx, drelative

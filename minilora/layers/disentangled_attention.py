@@ -10,6 +10,7 @@ and B, sums what the tokens and what the relative embeddings say. v_proj and o_p
 
 from typing import Any, NamedTuple
 
+from minilora.arrays.backend import Array
 from minilora.layers.attention import merge_heads, split_heads
 from minilora.ops.fast import (
     DisentangledAttentionCache,
@@ -29,7 +30,7 @@ class DisentangledSelfAttentionCache(NamedTuple):
     o_proj: Any
 
     @property
-    def probs(self):
+    def probs(self) -> Array:
         """Who looks at whom: (N, H, T, T); each row sums to 1, and a padded query's to 0."""
         return self.core.probs
 
@@ -51,7 +52,9 @@ class DisentangledSelfAttention(Module):
         self.o_proj = o_proj
         self.n_head = n_head
 
-    def forward(self, x, relative, distance_rows, padding_mask=None):
+    def forward(
+        self, x: Array, relative: Array, distance_rows: Array, padding_mask: Array | None = None
+    ) -> tuple[Array, Any]:
         """(N, T, C) -> (N, T, C).
 
         Parameters
@@ -74,7 +77,7 @@ class DisentangledSelfAttention(Module):
         y, o_cache = self.o_proj.forward(merge_heads(y))  # (N, T, C)
         return y, DisentangledSelfAttentionCache(q_cache, k_cache, v_cache, q_rel_cache, k_rel_cache, core, o_cache)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Array]:
         """(N, T, C) -> (N, T, C), (M, C): dx and drelative"""
         # forward: y = o_proj(merge_heads(attention(q, k, v, q_rel, k_rel)))   so
         dy = split_heads(self.o_proj.backward(dy, cache.o_proj), self.n_head)  # (N, T, C) -> (N, H, T, K)

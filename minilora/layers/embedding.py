@@ -1,5 +1,8 @@
 """Embedding: a table of rows with the op of `ops/embedding.py`."""
 
+from typing import Any
+
+from minilora.arrays.backend import Array
 from minilora.ops.fast import embedding_backward, embedding_forward
 from minilora.parameter import Module, Parameter
 
@@ -15,11 +18,11 @@ class Embedding(Module):
     def __init__(self, W):
         self.W = Parameter(W)
 
-    def forward(self, ids):
+    def forward(self, ids: Array) -> tuple[Array, Any]:
         """Integers (...) -> (..., C)"""
         return embedding_forward(ids, self.W.data)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> None:
         """Adds into W's gradient; ids have none, so nothing is returned."""
         if self.W.trainable:
             self.W.accumulate(embedding_backward(dy, cache))

@@ -1,5 +1,8 @@
 """LayerNorm: gain and bias with the op of `ops/layernorm.py`."""
 
+from typing import Any
+
+from minilora.arrays.backend import Array
 from minilora.ops.fast import layernorm_dbias, layernorm_dgain, layernorm_dx, layernorm_forward
 from minilora.parameter import Module, Parameter
 
@@ -18,11 +21,11 @@ class LayerNorm(Module):
         self.bias = Parameter(bias)
         self.eps = eps
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Any]:
         """(..., C) -> (..., C)"""
         return layernorm_forward(x, self.gain.data, self.bias.data, self.eps)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(..., C) -> (..., C)"""
         if self.gain.trainable:
             self.gain.accumulate(layernorm_dgain(dy, cache))

@@ -1,5 +1,8 @@
 """Linear: W and bias with the op of `ops/linear.py`."""
 
+from typing import Any
+
+from minilora.arrays.backend import Array
 from minilora.ops.fast import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
 from minilora.parameter import Module, Parameter
 
@@ -17,12 +20,12 @@ class Linear(Module):
         self.W = Parameter(W)
         self.bias = None if bias is None else Parameter(bias)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Any]:
         """(..., I) -> (..., O). x is kept for dW alone, so a frozen W does not keep it, which saves its memory."""
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
         return y, cache if self.W.trainable else LinearCache(None, cache.W, cache.bias)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
         if self.W.trainable:
             if cache.x is None:

@@ -5,8 +5,9 @@ untouched, and only what a layer reads is normalised. Here the sum itself is nor
 gradient passes every LayerNorm on its way down.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from minilora.arrays.backend import Array
 from minilora.layers.attention import SelfAttentionCache
 from minilora.layers.mlp import MLPCache
 from minilora.ops.fast import LayerNormCache
@@ -36,19 +37,24 @@ class PostLNBlock(Module):
         self.mlp = mlp
         self.ln_2 = ln_2
 
-    def forward(self, x, **attention):
+    def forward(self, x: Array, **attention: Any) -> tuple[Array, Any]:
         """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes next to x, such as padding_mask."""
         h, attn_cache = self.attn.forward(x, **attention)
-        x, ln_1_cache = self.ln_1.forward(x + h)
+        h += x  # x + attn(x), in the array that attn has made
+        x, ln_1_cache = self.ln_1.forward(h)
         h, mlp_cache = self.mlp.forward(x)
-        y, ln_2_cache = self.ln_2.forward(x + h)
+        h += x  # x + mlp(x)
+        y, ln_2_cache = self.ln_2.forward(h)
         return y, PostLNBlockCache(attn_cache, ln_1_cache, mlp_cache, ln_2_cache)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(N, T, C) -> (N, T, C)"""
         # forward: y = ln_2(sum), sum = x + mlp(x)   so   the sum's gradient reaches x directly and through the MLP
         dsum = self.ln_2.backward(dy, cache.ln_2)
-        dx = dsum + self.mlp.backward(dsum, cache.mlp)
+        dx = self.mlp.backward(dsum, cache.mlp)
+        dx += dsum
         # forward: x = ln_1(sum), sum = x + attn(x)   so
         dsum = self.ln_1.backward(dx, cache.ln_1)
-        return dsum + self.attn.backward(dsum, cache.attn)
+        dx = self.attn.backward(dsum, cache.attn)
+        dx += dsum
+        return dx

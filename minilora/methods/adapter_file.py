@@ -12,6 +12,7 @@ from minilora.files import load_arrays, save_arrays
 from minilora.limits import one_line_errors
 from minilora.methods.full import FullConfig
 from minilora.methods.lora.apply import attach, make_factors, own_of, shape_of, target_layers
+from minilora.methods.misplaced import check_is_file
 from minilora.methods.registry import KINDS, apply_method, described
 from minilora.methods.selection import copies, new_parameters, plain
 from minilora.methods.state import adapters_of, method_of
@@ -26,7 +27,7 @@ from minilora.methods.switching import (
     refuse_merged,
     set_adapter,
 )
-from minilora.models.weights_id import arrays_id
+from minilora.models.weights_hash import arrays_hash
 from minilora.parameter import Module
 
 
@@ -80,7 +81,7 @@ def _base_id(model, learned):
     base = {path: p.data for path, p in base_parameters(model).items()}
     with base_in_place(model):
         base |= {f"{plain(path)}.W": layer.frozen_W for path, layer in lora_layers(model).items()}
-    return arrays_id({path: array for path, array in base.items() if path not in learned})
+    return arrays_hash({path: array for path, array in base.items() if path not in learned})
 
 
 @one_line_errors()
@@ -106,6 +107,7 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         If the file does not fit the model, or was trained on another base; the message names file and parameter, and
         the model is unchanged.
     """
+    check_is_file(Path(path))
     arrays, about = load_arrays(path, *KINDS)
     kind = about["kind"]
     if kind == "full":
@@ -117,7 +119,7 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         config = KINDS[kind][0](**about["config"])
         if kind == "lora":
             with base_in_place(model):
-                layers = target_layers(model, config)
+                layers = target_layers(model, config, any_rank=True)
             own = own_of(model, config, layers)
             expected = _lora_shapes(layers, config) | {path: p.data.shape for path, p in own.items()}
         else:

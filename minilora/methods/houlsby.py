@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from minilora.arrays.backend import Array
 from minilora.layers import Activation, LayerNorm, Linear
 from minilora.methods.selection import block_paths, check_integer, copies, new_array, new_parameters
 from minilora.methods.state import NamedAdapter
@@ -56,7 +57,7 @@ class Houlsby(Module):
         self.activation = Activation("gelu_tanh")
         self.up = up
 
-    def forward(self, h):
+    def forward(self, h: Array) -> tuple[Array, Any]:
         """(..., C) -> (..., C)"""
         ln_cache = None
         if self.ln is not None:
@@ -66,7 +67,7 @@ class Houlsby(Module):
         y, up_cache = self.up.forward(h)  # (..., r) -> (..., C)
         return y, HoulsbyCache(ln_cache, down_cache, activation_cache, up_cache)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(..., C) -> (..., C)"""
         # forward: y = up(gelu(down(ln(h))))   so
         dh = self.up.backward(dy, cache.up)  # (..., C) -> (..., r)
@@ -80,7 +81,7 @@ class HoulsbySublayerCache(NamedTuple):
     adapter: HoulsbyCache
 
     @property
-    def probs(self):
+    def probs(self) -> Array:
         """Who looks at whom, where the sublayer is an attention."""
         return self.base.probs
 
@@ -99,13 +100,13 @@ class HoulsbySublayer(Module):
         self.base = base
         self.adapter = adapter
 
-    def forward(self, x, *args, **options):
+    def forward(self, x: Array, *args: Any, **options: Any) -> tuple[Array, Any]:
         """(N, T, C) -> (N, T, C)"""
         h, base_cache = self.base.forward(x, *args, **options)
         added, adapter_cache = self.adapter.forward(h)
         return h + added, HoulsbySublayerCache(base_cache, adapter_cache)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(N, T, C) -> what the base's backward gives: (N, T, C), and DeBERTa's drelative beside it."""
         # forward: y = h + adapter(h)   so   dy reaches h both directly and through the adapter
         dh = dy + self.adapter.backward(dy, cache.adapter)
@@ -179,6 +180,6 @@ def _make_adapter(model, config, rng):
     return Houlsby(down, up, ln)
 
 
-def houlsby_sublayers(model):
+def houlsby_sublayers(model: Module) -> dict[str, HoulsbySublayer]:
     """The sublayers that have an adapter: a dict of path to HoulsbySublayer."""
     return {path: layer for path, layer in model.named_modules() if isinstance(layer, HoulsbySublayer)}

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.arrays.backend import get_xp, on_host
-from minilora.layers import Embedding
+from minilora.arrays.backend import Array, get_xp, on_host
+from minilora.layers import Embedding, KeyValueCache
 from minilora.models import GPT
 from minilora.models.checks import check_ids
 from minilora.models.model import lowest_to_differentiate
@@ -43,11 +43,11 @@ class PrefixedGPT(GPT):
     """
 
     @property
-    def longest_input(self):
+    def longest_input(self) -> float:
         """How many tokens a sequence may have: n_positions, less those of the prefix."""
         return self.config.n_positions - self.prefix.length
 
-    def check_inputs(self, ids, *, start=0):
+    def check_inputs(self, ids: Array, *, start: int = 0) -> None:
         """Raise a ValueError unless `forward` can take these ids, behind `start` positions."""
         limit, added = self.config.n_positions, self.prefix.length
         check_ids(ids, self.config.vocab_size + added)
@@ -56,15 +56,15 @@ class PrefixedGPT(GPT):
             raise ValueError(f"ids made a sequence of {T} tokens, {added} of them the prefix's; n_positions is {limit}")
         self.prefix.check(ids, start)
 
-    def read_batch(self, batch):
+    def read_batch(self, batch: Any) -> tuple[Array, Array, Array]:
         """The batch with the prefix in it."""
         return self.prefix.insert(*super().read_batch(batch))
 
-    def read_prompt(self, prompt):
+    def read_prompt(self, prompt: Array) -> Array:
         """The prompt with the prefix around it: (T,) -> (lp + T + li,)."""
         return self.prefix.insert_prompt(prompt)
 
-    def hidden(self, ids, past=None):
+    def hidden(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, Any]:
         """What a GPT's `hidden` says, but that the prefix's own activations enter each stage in its places."""
         start = self.first_position(ids, past)
         tokens, wte_cache = self.wte.forward(self.prefix.known_ids(ids))  # (N, T) -> (N, T, C)
@@ -80,7 +80,7 @@ class PrefixedGPT(GPT):
         x, ln_f_cache = self.ln_f.forward(x)
         return x, PrefixedGPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache, tuple(prefix_caches))
 
-    def backward_hidden(self, dx, cache):
+    def backward_hidden(self, dx: Array, cache: Any) -> None:
         """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C)."""
         below = self.wte.trainable or self.wpe.trainable or self.prefix.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
@@ -114,18 +114,18 @@ class Prefix(Module):
         self.vocab_size = vocab_size
 
     @property
-    def length(self):
-        """lp + li: how many tokens longer a sequence becomes."""
+    def length(self) -> int:
+        """lp + li: how many tokens a sequence becomes longer."""
         return self.n_before + self.n_after
 
-    def forward(self, x, ids, stage):
+    def forward(self, x: Array, ids: Array, stage: int) -> tuple[Array, Any]:
         """(N, T, C) -> (N, T, C): x with this stage's own activations in the places of the prefix."""
         if stage >= len(self.tables):
             return x, None
         slots = get_xp(ids=ids).maximum(ids - self.vocab_size, -1)  # (N, T), -1 for a token of the vocabulary
         return prefix_forward(x, self.tables[stage].W.data, slots)
 
-    def backward(self, dy, cache, stage):
+    def backward(self, dy: Array, cache: Any, stage: int) -> Array:
         """(N, T, C) -> (N, T, C)"""
         if cache is None:
             return dy
@@ -134,17 +134,17 @@ class Prefix(Module):
             P.accumulate(prefix_dP(dy, cache))
         return prefix_dx(dy, cache)
 
-    def known_ids(self, ids):
+    def known_ids(self, ids: Array) -> Array:
         """The ids with some token of the vocabulary in the places of the prefix, for wte to look up."""
         return get_xp(ids=ids).minimum(ids, self.vocab_size - 1)
 
-    def check(self, ids, start):
+    def check(self, ids: Array, start: int) -> None:
         """Raise a ValueError if sequences on the host begin, at position `start` = 0, without the prefix."""
         missing = on_host(ids) and start == 0 and self.n_before and (ids[:, 0] != self.vocab_size).any()
         if missing:
             raise ValueError("ids began without the model's prefix; model.read_batch or read_prompt puts it in")
 
-    def insert(self, ids, targets, mask):
+    def insert(self, ids: Array, targets: Array, mask: Array) -> tuple[Array, Array, Array]:
         """A batch with the prefix in it, on the host.
 
         The prompt of a row ends where its loss begins to count: with the token that predicts the first counted target.
@@ -180,7 +180,7 @@ class Prefix(Module):
             new_targets[rows, first], new_mask[rows, first] = 0, False
         return ids, new_targets, new_mask
 
-    def insert_prompt(self, prompt):
+    def insert_prompt(self, prompt: Array) -> Array:
         """A prompt with the prefix around it: (T,) -> (lp + T + li,), on the host."""
         before, after = numpy.split(self.vocab_size + numpy.arange(self.length), [self.n_before])
         return numpy.concatenate((before, prompt, after))

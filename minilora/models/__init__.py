@@ -7,7 +7,7 @@ from minilora.models.gpt import GPT, GPTCache, GPTConfig
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.model_file import load_model, save_model
 from minilora.models.roberta import Roberta, RobertaCache, RobertaConfig
-from minilora.models.weights_id import weights_id
+from minilora.models.weights_hash import weights_hash
 
 __all__ = [
     "GPT",
@@ -27,5 +27,5 @@ __all__ = [
     "load_model",
     "new_classifier",
     "save_model",
-    "weights_id",
+    "weights_hash",
 ]

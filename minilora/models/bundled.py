@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from minilora.models.model_file import load_model
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
-def load_bundled(name="decoder", *, dtype="float32", device="cpu"):
+def load_bundled(name: str = "decoder", *, dtype: str = "float32", device: str = "cpu") -> Any:
     """A small pretrained model of bytes that has read English prose.
 
     Parameters
@@ -31,8 +32,8 @@ def load_bundled(name="decoder", *, dtype="float32", device="cpu"):
     return load_model(_path(name, ".safetensors"), dtype=dtype, device=device)
 
 
-def bundled_recipe(name="decoder"):
-    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits per byte."""
+def bundled_recipe(name: str = "decoder") -> dict[str, Any]:
+    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits a byte."""
     return json.loads(_path(name, ".json").read_text())
 
 

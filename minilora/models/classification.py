@@ -4,9 +4,11 @@ RoBERTa's activation is tanh. DeBERTa calls dense and its activation, the exact 
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from minilora.arrays.backend import on_host
+import numpy
+
+from minilora.arrays.backend import Array, on_host
 from minilora.layers import Activation
 from minilora.models.checks import check_field
 from minilora.models.deberta import Deberta
@@ -48,14 +50,14 @@ class ClassificationHead(Module):
         self.activation = Activation(activation)
         self.out_proj = out_proj
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Any]:
         """(N, T, C) -> (N, n_classes)"""
         h, dense_cache = self.dense.forward(x[:, 0])  # (N, T, C) -> (N, C)
         h, activation_cache = self.activation.forward(h)
         logits, out_cache = self.out_proj.forward(h)  # (N, C) -> (N, n_classes)
         return logits, ClassificationHeadCache(x.shape, dense_cache, activation_cache, out_cache)
 
-    def backward(self, dlogits, cache):
+    def backward(self, dlogits: Array, cache: Any) -> Array:
         """(N, n_classes) -> (N, T, C)"""
         # forward: logits = out_proj(activation(dense(x[:, 0])))   so
         dh = self.out_proj.backward(dlogits, cache.out_proj)  # (N, n_classes) -> (N, C)
@@ -78,19 +80,19 @@ class EncoderForClassification(EncoderWithHead):
         C = self.config.d_model
         return ClassificationHead(new.linear(C, C), new.linear(C, self.config.n_classes), self.activation)
 
-    def to_model(self, ids, padding_mask):
+    def to_model(self, ids: Array, padding_mask: Array | None) -> tuple[Array, Array | None]:
         """Like the encoder's `to_model`; a mask that hides a row's first position, which the head reads, is refused."""
         placed = super().to_model(ids, padding_mask)
         check_first_position(padding_mask)
         return placed
 
-    def hidden(self, ids, padding_mask=None):
+    def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """Like the encoder's `hidden`; on the host, a mask that hides a row's first position is refused."""
         x_and_cache = super().hidden(ids, padding_mask)
         check_first_position(padding_mask)
         return x_and_cache
 
-    def loss(self, batch, *, need_grad=True):
+    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, Any]:
         """The mean over sequences of -log p(label).
 
         Parameters
@@ -119,7 +121,7 @@ class EncoderForClassification(EncoderWithHead):
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(labels))
         return loss, ClassificationLossCache(cache, loss_cache)
 
-    def backward_loss(self, dloss, cache):
+    def backward_loss(self, dloss: float, cache: Any) -> None:
         """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         self.backward(cross_entropy_backward(dloss, cache.cross_entropy), cache.model)
 
@@ -141,7 +143,7 @@ class DebertaForClassification(EncoderForClassification):
 CLASSIFIERS = {kind.encoder_class: kind for kind in (RobertaForClassification, DebertaForClassification)}
 
 
-def new_classifier(model, n_classes, rng):
+def new_classifier(model: Module, n_classes: int, rng: numpy.random.Generator) -> Any:
     """A classifier with a new head on a pretrained encoder, which is used as it is, not copied.
 
     Parameters
@@ -168,7 +170,7 @@ def new_classifier(model, n_classes, rng):
     return CLASSIFIERS[type(encoder)](replace(encoder.config, n_classes=n_classes), rng, encoder=encoder)
 
 
-def check_first_position(padding_mask):
+def check_first_position(padding_mask: Array | None) -> None:
     """Raise a ValueError if a mask on the host hides the first position of a row."""
     if padding_mask is not None and on_host(padding_mask) and not padding_mask[:, 0].all():
         row = int(padding_mask[:, 0].argmin())

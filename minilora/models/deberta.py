@@ -13,13 +13,13 @@ tokens, and there is a convolution beside the first block. DeBERTa-v3's encoder 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
 from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
 from minilora.layers.conv_layer import ConvLayerCache, hide_padding
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
-from minilora.models.initial import NewLayers
+from minilora.models.initial import Initializer
 from minilora.models.model import lowest_to_differentiate
 from minilora.ops.fast import EmbeddingCache, LayerNormCache, relative_rows
 
@@ -86,7 +86,7 @@ class Deberta(Encoder):
     def __init__(self, config, rng, *, dtype="float32", device="cpu"):
         self.config = config
         C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
-        new = NewLayers(rng, dtype, device)
+        new = Initializer(rng, dtype, device)
 
         def block():
             attn = DisentangledSelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head)
@@ -104,7 +104,7 @@ class Deberta(Encoder):
             self.conv = ConvLayer(W, new.constant(0.0, C), new.layernorm(C, eps))
         self.name_parameters()
 
-    def hidden(self, ids, padding_mask=None):
+    def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
@@ -145,7 +145,7 @@ class Deberta(Encoder):
                 x, conv_cache = self.conv.forward(embedded, x, factor)
         return x, DebertaCache(wte_cache, ln_e_cache, factor, ln_r_cache, tuple(block_caches), conv_cache)
 
-    def backward_hidden(self, dx, cache):
+    def backward_hidden(self, dx: Array, cache: Any) -> None:
         """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
 
         It goes no deeper than the lowest trainable parameter. The relative embeddings enter every block, and so lie

@@ -3,31 +3,31 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from minilora.arrays.backend import on_host
+from minilora.arrays.backend import Array, on_host
 from minilora.models.checks import check_on_host
-from minilora.models.initial import NewLayers
+from minilora.models.initial import Initializer
 from minilora.models.model import Model
 
 
 class Encoder(Model):
     """What RoBERTa and DeBERTa have in common, beside their `hidden` and `backward_hidden`."""
 
-    def forward(self, ids, padding_mask=None):
+    def forward(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """Without a head, a model's result is what a head would read: `hidden`."""
         return self.hidden(ids, padding_mask)
 
-    def backward(self, dx, cache):
+    def backward(self, dx: Array, cache: Any) -> None:
         """Without a head, what comes in is the gradient of `hidden`'s result."""
         self.backward_hidden(dx, cache)
 
-    def check_inputs(self, ids, padding_mask=None):
+    def check_inputs(self, ids: Array, padding_mask: Array | None = None) -> None:
         """Raise a ValueError unless `forward` can take these."""
         super().check_inputs(ids)
         if padding_mask is not None and (padding_mask.shape != ids.shape or padding_mask.dtype.kind not in "biu"):
             was = f"had shape {padding_mask.shape} and dtype {padding_mask.dtype}"
             raise ValueError(f"padding_mask {was}; it must be booleans of ids' shape, {ids.shape}")
 
-    def to_model(self, ids, padding_mask):
+    def to_model(self, ids: Array, padding_mask: Array | None) -> tuple[Array, Array | None]:
         """ids and padding_mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
 
         They are looked at here because looking at them on a GPU would make every step wait for it.
@@ -78,24 +78,24 @@ class EncoderWithHead(Model):
         W = encoder.wte.W.data
         self.config = config
         self.encoder = encoder
-        self.head = self.new_head(NewLayers(rng, W.dtype, "cpu" if on_host(W) else "gpu"))
+        self.head = self.new_head(Initializer(rng, W.dtype, "cpu" if on_host(W) else "gpu"))
         self.name_parameters()
 
-    def to_model(self, ids, padding_mask):
+    def to_model(self, ids: Array, padding_mask: Array | None) -> tuple[Array, Array | None]:
         """ids and padding_mask from the host, checked, where the model lives: see the encoder's `to_model`."""
         return self.encoder.to_model(ids, padding_mask)
 
-    def hidden(self, ids, padding_mask=None):
+    def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """What the head reads, (N, T) -> (N, T, C), and its cache."""
         return self.encoder.hidden(ids, padding_mask)
 
-    def forward(self, ids, padding_mask=None):
+    def forward(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """Logits; arguments and errors are those of the encoder's `hidden`."""
         x, encoder_cache = self.hidden(ids, padding_mask)  # (N, T, C)
         logits, head_cache = self.head.forward(x)
         return logits, EncoderCache(encoder_cache, head_cache)
 
-    def backward(self, dlogits, cache):
+    def backward(self, dlogits: Array, cache: Any) -> None:
         """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
         dx = self.head.backward(dlogits, cache.head)
         if self.encoder.trainable:

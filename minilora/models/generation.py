@@ -5,14 +5,28 @@ each position, a row that is still in its prompt takes the prompt's next token, 
 So no padding is needed.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy
 
 from minilora.arrays.backend import to_numpy
 from minilora.arrays.threads import one_blas_thread
+from minilora.models.gpt import GPT
 from minilora.models.sampling import Sampling
 
 
-def generate(model, prompts, *, max_tokens, temperature=0.0, top_k=None, top_p=None, stop=None, rng=None):
+def generate(
+    model: GPT,
+    prompts: Sequence[Any],
+    *,
+    max_tokens: int,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop: int | None = None,
+    rng: numpy.random.Generator | None = None,
+) -> list[list[int]]:
     """Continue prompts.
 
     Parameters

@@ -2,16 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
 from minilora.layers import MLP, Block, KeyValueCache, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.models.checks import check_field, check_ids, check_on_host
 from minilora.models.config import ModelConfig
-from minilora.models.initial import NewLayers
+from minilora.models.initial import Initializer
 from minilora.models.model import Model, fields_of, lowest_to_differentiate
 from minilora.ops.fast import (
     EmbeddingCache,
@@ -77,7 +77,7 @@ class GPT(Model):
         self.config = config
         C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
         residual_std = 0.02 / math.sqrt(2 * config.n_layer)
-        new = NewLayers(rng, dtype, device)
+        new = Initializer(rng, dtype, device)
 
         def block():
             projections = *(new.linear(C, C) for _ in range(3)), new.linear(C, C, residual_std)
@@ -91,7 +91,7 @@ class GPT(Model):
         self.ln_f = new.layernorm(C, eps)
         self.name_parameters()
 
-    def forward(self, ids, past=None):
+    def forward(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, Any]:
         """Logits for the token after each position.
 
         Parameters
@@ -115,7 +115,7 @@ class GPT(Model):
         logits, head_cache = linear_forward(x, self.wte.W.data)  # (N, T, C) -> (N, T, V)
         return logits, cache._replace(head=head_cache)
 
-    def hidden(self, ids, past=None):
+    def hidden(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, Any]:
         """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, but for the head."""
         start = self.first_position(ids, past)
         tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
@@ -138,7 +138,7 @@ class GPT(Model):
             raise ValueError(f"past was made for {past[0].keys.shape[0]} sequences; ids had {len(ids)}")
         return start
 
-    def read_batch(self, batch):
+    def read_batch(self, batch: Any) -> tuple[Array, Array, Array]:
         """The ids, targets and loss_mask of an LMBatch, checked."""
         ids, targets, loss_mask = fields_of(batch, "ids", "targets", "loss_mask")
         check_on_host("ids", ids)
@@ -148,11 +148,11 @@ class GPT(Model):
         check_targets(targets, self.config.vocab_size)
         return ids, targets, loss_mask
 
-    def read_prompt(self, prompt):
+    def read_prompt(self, prompt: Array) -> Array:
         """The tokens, (T,), that the model reads before it continues a prompt: those of the prompt."""
         return prompt
 
-    def loss(self, batch, *, need_grad=True):
+    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, Any]:
         """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
 
         It is `forward` and `cross_entropy_forward`, but for what nobody needs: logits are computed where loss_mask is
@@ -177,29 +177,29 @@ class GPT(Model):
             If the batch is of another kind, or a field of another type, shape or range.
         """
         ids, targets, loss_mask = self.read_batch(batch)
-        x, cache = self.hidden(self.to_model(ids))  # (N, T, C)
-        counted = self.xp.asarray(numpy.flatnonzero(loss_mask))  # (M,)
-        x, rows_cache = take_rows_forward(x, counted)  # (N, T, C) -> (M, C)
-        targets = self.xp.asarray(targets[loss_mask])  # (M,)
+        xp = self.xp
+        x, cache = self.hidden(xp.asarray(ids))  # (N, T, C)
+        x, rows_cache = take_rows_forward(x, xp.asarray(numpy.flatnonzero(loss_mask)))  # (N, T, C) -> (M, C)
+        targets = xp.asarray(targets[loss_mask])  # (M,)
         need_dW = need_grad and self.wte.W.trainable
         loss, head_cache = linear_cross_entropy_forward(x, self.wte.W.data, targets, need_grad, need_dW)
         return loss, GPTLossCache(cache, rows_cache, head_cache)
 
-    def backward(self, dlogits, cache):
+    def backward(self, dlogits: Array, cache: Any) -> None:
         """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
         # forward: logits = x @ wte.T   so
         if self.wte.W.trainable:
             self.wte.W.accumulate(linear_dW(dlogits, cache.head))
         self.backward_hidden(linear_dx(dlogits, cache.head), cache)  # (N, T, V) -> (N, T, C)
 
-    def backward_loss(self, dloss, cache):
+    def backward_loss(self, dloss: float, cache: Any) -> None:
         """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         dx, dW = linear_cross_entropy_backward(dloss, cache.head)
         if dW is not None:
             self.wte.W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
-    def backward_hidden(self, dx, cache):
+    def backward_hidden(self, dx: Array, cache: Any) -> None:
         """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C)."""
         embeddings = self.wte.trainable or self.wpe.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
@@ -211,7 +211,7 @@ class GPT(Model):
             self.wpe.backward(dx.sum(axis=0), cache.wpe)
             self.wte.backward(dx, cache.wte)
 
-    def new_past(self, N):
+    def new_past(self, N: int) -> list[KeyValueCache]:
         """Empty memory for the keys and values of N sequences, one KeyValueCache a layer, for `forward`."""
         c, W = self.config, self.wte.W.data
         xp = get_xp(W=W)

@@ -1,51 +1,53 @@
 """The layers of a new model, with the weights that BERT, RoBERTa and GPT-2 all start from."""
 
+from typing import Any
+
 import numpy
 
-from minilora.arrays.backend import choose_device, to_device
+from minilora.arrays.backend import Array, choose_device, to_device
 from minilora.layers import Embedding, LayerNorm, Linear
 from minilora.models.checks import check_precision
 
 
-class NewLayers:
+class Initializer:
     """Makes layers: weights and embeddings are N(0, 0.02^2), biases 0, gains 1.
 
     Parameters
     ----------
-    rng : numpy.random.Generator or NoDraw
+    rng : numpy.random.Generator or Uninitialized
     dtype : {"float32", "float64"}
     device : {"cpu", "gpu", "auto"}
     """
 
-    def __init__(self, rng, dtype, device):
+    def __init__(self, rng: Any, dtype: str, device: str):
         check_precision(dtype)
         self.rng = rng
         self.dtype = dtype
         self.device = choose_device(device)
 
-    def normal(self, *shape, std=0.02):
+    def normal(self, *shape: Any, std: float = 0.02) -> Array:
         """An array of N(0, std^2)."""
-        if isinstance(self.rng, NoDraw):
+        if isinstance(self.rng, Uninitialized):
             return self.rng.outline(shape, self.dtype)
         return to_device((std * self.rng.standard_normal(shape)).astype(self.dtype), self.device)
 
-    def constant(self, value, size):
+    def constant(self, value: float, size: int) -> Array:
         """An array of one value, (size,)."""
-        if isinstance(self.rng, NoDraw):
+        if isinstance(self.rng, Uninitialized):
             return self.rng.outline((size,), self.dtype)
         return to_device(numpy.full(size, value, self.dtype), self.device)
 
-    def linear(self, I, O, std=0.02):
+    def linear(self, I: int, O: int, std: float = 0.02) -> Linear:
         return Linear(self.normal(O, I, std=std), self.constant(0.0, O))
 
-    def layernorm(self, C, eps):
+    def layernorm(self, C: int, eps: float) -> LayerNorm:
         return LayerNorm(self.constant(1.0, C), self.constant(0.0, C), eps)
 
-    def embedding(self, V, C):
+    def embedding(self, V: int, C: int) -> Embedding:
         return Embedding(self.normal(V, C))
 
 
-class NoDraw:
+class Uninitialized:
     """Takes a Generator's place where every weight is about to be read from a file.
 
     The model is made of outlines: arrays with a shape that take no memory, whatever a file's configuration asks for.
@@ -53,6 +55,6 @@ class NoDraw:
     """
 
     @staticmethod
-    def outline(shape, dtype):
+    def outline(shape: tuple[int, ...], dtype: str) -> Array:
         """A read-only array of this shape, all of whose values are the same zero in memory."""
         return numpy.broadcast_to(numpy.zeros((), dtype), shape)

@@ -4,10 +4,11 @@ The head is dense, GELU, LayerNorm, and a linear map into the vocabulary whose W
 bias of its own. Its W is one Parameter in two places: the gradients of both uses add up.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 
+from minilora.arrays.backend import Array
 from minilora.layers import Activation
 from minilora.models.checks import check_field
 from minilora.models.encoder import EncoderWithHead
@@ -58,7 +59,7 @@ class MaskedLMHead(Module):
         self.W = W
         self.bias = Parameter(bias)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Any]:
         """(..., C) -> (..., V)"""
         h, dense_cache = self.dense.forward(x)  # (..., C) -> (..., C)
         h, activation_cache = self.activation.forward(h)
@@ -66,7 +67,7 @@ class MaskedLMHead(Module):
         logits, decoder_cache = linear_forward(h, self.W.data, self.bias.data)  # (..., C) -> (..., V)
         return logits, MaskedLMHeadCache(dense_cache, activation_cache, ln_cache, decoder_cache)
 
-    def backward(self, dlogits, cache):
+    def backward(self, dlogits: Array, cache: Any) -> Array:
         """(..., V) -> (..., C)"""
         # forward: logits = h @ W.T + bias, h = ln(gelu(dense(x)))   so
         if self.W.trainable:
@@ -97,7 +98,7 @@ class RobertaForMaskedLM(EncoderWithHead):
         dense, ln = new.linear(C, C), new.layernorm(C, self.config.layer_norm_eps)
         return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
-    def loss(self, batch, *, need_grad=True):
+    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, Any]:
         """The mean of -log p(target) over the positions that count. The head works at those positions alone.
 
         Parameters
@@ -131,7 +132,7 @@ class RobertaForMaskedLM(EncoderWithHead):
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(targets[loss_mask]))
         return loss, MaskedLMLossCache(encoder_cache, rows_cache, head_cache, loss_cache)
 
-    def backward_loss(self, dloss, cache):
+    def backward_loss(self, dloss: float, cache: Any) -> None:
         """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         dlogits = cross_entropy_backward(dloss, cache.cross_entropy)  # (M, V)
         dx = self.head.backward(dlogits, cache.head)  # (M, C)

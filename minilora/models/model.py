@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from minilora.arrays.backend import Array
 from minilora.models.checks import check_ids, check_on_host
 from minilora.parameter import Module
 
@@ -29,7 +30,7 @@ class Model(Module):
             T, limit = start + ids.shape[1], self.config.n_positions
             raise ValueError(f"ids made a sequence of {T} tokens; n_positions is {limit}")
 
-    def to_model(self, ids):
+    def to_model(self, ids: Array) -> Array:
         """Token ids from the host, checked, where the model lives: what `forward` takes.
 
         They are looked at here because looking at them on a GPU would make every step wait for it.

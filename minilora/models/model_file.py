@@ -1,6 +1,8 @@
 """A model as one safetensors file, with its configuration, and the kind of model that it is."""
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -12,9 +14,10 @@ from minilora.models.checks import check_precision
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
-from minilora.models.initial import NoDraw
+from minilora.models.initial import Uninitialized
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
+from minilora.parameter import Module
 
 KINDS = {  # what a file may hold: the model and its configuration
     "gpt": (GPT, GPTConfig),
@@ -26,7 +29,7 @@ KINDS = {  # what a file may hold: the model and its configuration
 }
 
 
-def save_model(model, path, *, dtype=None, **about):
+def save_model(model: Module, path: str | Path, *, dtype: str | None = None, **about: Any) -> None:
     """Write a model with its configuration to one safetensors file.
 
     Parameters
@@ -49,7 +52,7 @@ def save_model(model, path, *, dtype=None, **about):
     if kind is None:
         possible = ", ".join(model_class.__name__ for model_class, _ in KINDS.values())
         raise TypeError(f"model was a {type(model).__name__}; it must be one of {possible}")
-    plain = {name for name, _ in KINDS[kind][0](model.config, NoDraw()).named_parameters()}
+    plain = {name for name, _ in KINDS[kind][0](model.config, Uninitialized()).named_parameters()}
     if added := [name for name, _ in model.named_parameters() if name not in plain]:
         raise ValueError(
             f"the model holds {added[0]}, which a plain {type(model).__name__} does not have: an adapter must be saved "
@@ -61,7 +64,7 @@ def save_model(model, path, *, dtype=None, **about):
 
 
 @one_line_errors()
-def load_model(path, *, dtype="float32", device="cpu"):
+def load_model(path: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Any:
     """Read a model that `save_model` wrote. Everything in it is trainable.
 
     Raises
@@ -80,7 +83,7 @@ def load_model(path, *, dtype="float32", device="cpu"):
         raise ValueError(f"{path}: n_layer was {config.n_layer}, and the file holds {len(arrays)} tensors in all")
     check_precision(dtype)
     try:
-        model = model_class(config, NoDraw(), dtype=dtype, device=device)
+        model = model_class(config, Uninitialized(), dtype=dtype, device=device)
     except ValueError as error:
         raise ValueError(f"{path} has a configuration of a model that is too large: {error}") from None
     check_arrays(model, arrays, path)
@@ -88,7 +91,7 @@ def load_model(path, *, dtype="float32", device="cpu"):
     return model
 
 
-def check_arrays(model, arrays, path):
+def check_arrays(model: Module, arrays: dict[str, Any], path: str | Path) -> None:
     """Raise a ValueError unless there is an array of floating-point numbers for each parameter, of its shape."""
     parameters = dict(model.named_parameters())
     if missing := sorted(parameters.keys() - arrays.keys()):
@@ -102,8 +105,8 @@ def check_arrays(model, arrays, path):
             raise ValueError(f"{path}: {name} is {arrays[name].dtype}; it must be floating-point numbers")
 
 
-def fill(model, arrays, device):
-    """Give the parameters of a model that was made with `NoDraw` their values.
+def fill(model: Module, arrays: dict[str, Any], device: str) -> None:
+    """Give the parameters of a model that was made with `Uninitialized` their values.
 
     Parameters
     ----------

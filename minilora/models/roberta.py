@@ -9,14 +9,14 @@ The padding mask is another matter: where it is False, nobody sees a position. W
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
 from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
-from minilora.models.initial import NewLayers
+from minilora.models.initial import Initializer
 from minilora.models.model import lowest_to_differentiate
 from minilora.ops.fast import EmbeddingCache, LayerNormCache
 
@@ -73,7 +73,7 @@ class Roberta(Encoder):
     def __init__(self, config, rng, *, dtype="float32", device="cpu"):
         self.config = config
         C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
-        new = NewLayers(rng, dtype, device)
+        new = Initializer(rng, dtype, device)
 
         def block():
             attn = SelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head, causal=False)
@@ -87,7 +87,7 @@ class Roberta(Encoder):
         self.blocks = [block() for _ in range(config.n_layer)]
         self.name_parameters()
 
-    def hidden(self, ids, padding_mask=None):
+    def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
@@ -122,7 +122,7 @@ class Roberta(Encoder):
             block_caches.append(block_cache)
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 
-    def backward_hidden(self, dx, cache):
+    def backward_hidden(self, dx: Array, cache: Any) -> None:
         """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
 
         It goes no deeper than the lowest trainable parameter.

@@ -12,12 +12,14 @@ class Diverged(ValueError):
     """The loss, a gradient or a weight became infinite or NaN: most often, the learning rate was too high."""
 
 
-def check_loss(loss: float, model: Module, step: int) -> None:
-    """Raise Diverged, naming the parameters that are not finite, unless the loss of a step is finite.
+def check_step(loss: float, norm: float, model: Module, step: int) -> None:
+    """Raise a Diverged unless a step's loss and its gradients are finite; it names the parameters that are not.
 
     Parameters
     ----------
     loss : float
+    norm : float
+        The joint norm of the gradients, before clipping.
     model : Module
     step : int
         Counting from 1.
@@ -26,6 +28,7 @@ def check_loss(loss: float, model: Module, step: int) -> None:
         odd = not_finite({name: p.data for name, p in model.named_parameters()})
         where = f"; no longer finite: {odd}" if odd else ""
         raise Diverged(f"the loss became {loss} at step {step}{where}")
+    check_gradients(norm, model.parameters(), step)
 
 
 def check_gradients(norm: float, parameters: Iterable[Parameter], step: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from minilora.arrays.backend import to_numpy
 from minilora.parameter import Module
-from minilora.training.divergence import check_gradients, check_loss
+from minilora.training.divergence import check_step
 from minilora.training.objective import loss_and_backward
 from minilora.training.optimizers import Optimizer, clip_gradients
 
@@ -56,9 +56,8 @@ def train_step(
     """
     model.zero_grad()
     loss = float(to_numpy(backward(model, batch)))
-    check_loss(loss, model, optimizer.steps + 1)
     norm = float(to_numpy(clip_gradients(model.parameters(), max_norm)))
-    check_gradients(norm, model.parameters(), optimizer.steps + 1)
+    check_step(loss, norm, model, optimizer.steps + 1)
     optimizer.lr = lr
     optimizer.step()
     return loss, norm

@@ -26,6 +26,7 @@ from minilora.files import write_json
 from minilora.layers import Linear, activation, layernorm
 from minilora.layers import linear as linear_layer
 from minilora.methods import adapter_dropout
+from minilora.methods.lora import layer as lora_layer
 from minilora.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from minilora.ops.fast import attention, linear, lora_linear, softmax
 from minilora.ops.fast.layernorm import LayerNormCache
@@ -38,9 +39,9 @@ def every_gradient():
     """dW of frozen weights is computed too, as where nothing says that they are frozen."""
 
     def backward(self, dy, cache):
-        linear.linear_dW(dy, cache)
-        linear.linear_dbias(dy, cache)
-        return linear.linear_dx(dy, cache)
+        linear_layer.linear_dW(dy, cache)
+        linear_layer.linear_dbias(dy, cache)
+        return linear_layer.linear_dx(dy, cache)
 
     Linear.backward = backward
 
@@ -110,14 +111,15 @@ def three_axes():
     def dW(dy, cache):
         return (dy.swapaxes(-1, -2) @ cache.x).sum(axis=0)
 
-    def dA_dB_dh(dy, cache):
+    def lora_backward(dy, cache):
         dh = cache.scale * (dy @ cache.B)
         dB = cache.scale * (dy.swapaxes(-1, -2) @ cache.h).sum(axis=0)
-        return (dh.swapaxes(-1, -2) @ cache.x).sum(axis=0), dB, dh
+        return dy @ cache.W + dh @ cache.A, (dh.swapaxes(-1, -2) @ cache.x).sum(axis=0), dB
 
-    linear.linear_dW = linear_layer.linear_dW = dW
-    linear.linear_dbias = lambda dy, cache: dy.sum(axis=(0, 1))
-    lora_linear._dA_dB_dh = dA_dB_dh
+    linear_layer.linear_dW = dW
+    linear_layer.linear_dx = lambda dy, cache: dy @ cache.W
+    linear_layer.linear_dbias = lambda dy, cache: dy.sum(axis=(0, 1))
+    lora_layer.lora_linear_backward = lora_backward
 
 
 def no_blocks():

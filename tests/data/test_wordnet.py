@@ -32,6 +32,13 @@ def test_a_line_is_read(synsets):
     assert synsets["noun", 10].words == ["briskness", "brisk way"]
 
 
+def test_the_number_of_words_is_hexadecimal_and_that_of_pointers_decimal():
+    words = " ".join(f"word{i} 0" for i in range(10))
+    pointers = " ".join(f"& {i:08d} a 0000" for i in range(10))
+    _, synset = parse_synset("adj", f"00000050 00 a 0a {words} 010 {pointers} | many")
+    assert synset.words == [f"word{i}" for i in range(10)] and synset.like == list(range(10))
+
+
 def test_an_entry_is_sentences(synsets):
     entries = dict(dictionary(synsets))
     assert entries["adj/00000030"] == "Brisk, lively: done soon. A brisk walk. Like it: bee-like."

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minilora.experiments.reader_probe import copy_batch, copying_bits
+from minilora.data import load_task
+from minilora.experiments.reader_probe import adapted, copy_batch, copying_bits, prose_bits
 from minilora.models import GPT, GPTConfig, load_bundled
 
 
@@ -15,10 +16,16 @@ def test_a_copy_counts_from_its_fourth_byte():
     assert copy_batch(["Of ", "Kal Dor", " and ", "Kal Dor"], 1).loss_mask[0].nonzero()[0].tolist() == [6, 7, 8, 9]
 
 
+def tiny_model():
+    config = GPTConfig(vocab_size=256, n_positions=256, n_layer=1, d_model=16, n_head=2)
+    return GPT(config, np.random.default_rng(0))
+
+
 def test_a_model_that_knows_nothing_needs_eight_bits_a_byte_of_everything():
-    model = GPT(GPTConfig(vocab_size=256, n_positions=256, n_layer=1, d_model=16, n_head=2), np.random.default_rng(0))
+    model = tiny_model()
     for p in model.parameters():
         p.data[:] = 0.0
+    assert prose_bits(model) == pytest.approx(8.0)
     bits = copying_bits(model, n=4)
     assert bits.keys() == {"name_first", "name_second", "string_first", "string_second"}
     assert all(value == pytest.approx(8.0) for value in bits.values())
@@ -29,3 +36,12 @@ def test_the_second_time_is_measured_after_the_first():
     bits = copying_bits(load_bundled("decoder"), n=8)
     assert 4 < bits["name_first"] < bits["string_first"] < 16
     assert copying_bits(load_bundled("decoder"), n=8) == bits != copying_bits(load_bundled("decoder"), n=8, seed=1)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_a_method_reaches_is_measured_on_the_valid_split(method):
+    result = adapted(tiny_model, method=method, steps=2, batch_size=3, threads=1)
+    valid = {example.source for example in load_task("mini-e2e", length=256, n_held_out=96).splits["valid"]}
+    assert {prompt.strip() for prompt, _ in result["samples"]} <= valid and len(result["samples"]) == 96
+    assert result["steps"] == 2 and result["batch_size"] == 3 and result["method"] == method
+    assert result["slot_exact"] == 0.0 and 4.0 < result["loss"] < 7.0

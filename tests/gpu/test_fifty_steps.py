@@ -20,6 +20,7 @@ from minilora.analysis import (
     weight_changes,
 )
 from minilora.arrays.backend import to_device, to_numpy
+from minilora.data import ClassificationBatch
 from minilora.methods import apply_method, lora_layers
 from minilora.models import DebertaForClassification, RobertaForClassification
 from minilora.training import AdamW, clip_gradients, loss_and_backward
@@ -84,7 +85,7 @@ def test_every_method_trains_alike(config, device):
 )
 def test_encoders_train_alike(model_class, texts, method, device):
     host, other = (on(place, tiny(model_class, "float32", texts.CONFIG), EVERY[method]) for place in ("cpu", device))
-    assert_trained_alike(host, other, [(texts.IDS, texts.MASK, texts.LABELS)])
+    assert_trained_alike(host, other, [ClassificationBatch(texts.IDS, texts.MASK, texts.LABELS)])
 
 
 @devices

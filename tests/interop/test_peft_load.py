@@ -11,7 +11,16 @@ from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
 from methods.tiny import same_bits, trainable_names, weights_of
 from minilora.accounting import count_parameters
 from minilora.interop import load_peft
-from minilora.methods import LoRAConfig, adapter_names, apply_lora, lora_layers, merge_lora, set_adapter
+from minilora.methods import (
+    LoRAConfig,
+    adapter_names,
+    apply_lora,
+    load_adapter,
+    lora_layers,
+    merge_lora,
+    save_adapter,
+    set_adapter,
+)
 from minilora.methods.lora import DoRAFactors
 from minilora.models import GPT, GPTConfig
 
@@ -194,6 +203,11 @@ def write_as(path, tensors, dtype):
 SAME = {  # fields that change nothing of what is computed
     "another start": {"init_lora_weights": "gaussian"},
     "no fan_in_fan_out": {"fan_in_fan_out": None},
+    "another fan_in_fan_out, which peft sets right": {"fan_in_fan_out": False},
+    "any layers, as patterns": {"layers_to_transform": [0, 1], "layers_pattern": []},
+    "any layers, as text": {"layers_to_transform": [0, 1], "layers_pattern": ""},
+    "layers by a regular expression": {"layers_to_transform": [0, 1], "layers_pattern": "(h|layers?)"},
+    "a target that has no layer": {"target_modules": ["c_attn", "ln_f"], "layers_to_transform": [0, 1]},
     "a base": {"base_model_name_or_path": "openai-community/gpt2", "revision": "main", "peft_version": "0.4.0"},
     "a start's settings": {"eva_config": {"rho": 2.0}, "loftq_config": {"loftq_bits": 4}},
     "an unknown field that is off": {"use_the_future": False, "future_config": None, "futures": []},
@@ -246,7 +260,7 @@ UNSUPPORTED = {
     "arrow_config": {"top_k": 3},
     "ensure_weight_tying": True,
     "use_the_future": True,
-    "fan_in_fan_out": False,
+    "fan_in_fan_out": "yes",
     "init_lora_weights": "pissa",
     "bias": "some",
     "r": 0,
@@ -272,9 +286,20 @@ WRONG_FIELDS = {
     "no such layers": ({"layers_to_transform": [0, 1], "layers_pattern": "layer"}, "the model has no such module"),
     "a regular expression for a part": ({"target_modules": r".*c_att"}, "the model has no such module"),
     "no such module": ({"target_modules": ["query"]}, r"target_modules was \['query'\]; the model has no such module"),
-    "an embedding": ({"modules_to_save": ["wte"]}, "modules_to_save named 'wte'; minilora can replace wpe, .*ln_f"),
+    "an embedding": (
+        {"modules_to_save": ["wte"]},
+        "modules_to_save named 'wte'; minilora ties transformer.wte.weight to another",
+    ),
     "the head": ({"modules_to_save": ["lm_head"]}, "modules_to_save named 'lm_head'"),
-    "a linear module": ({"modules_to_save": ["c_attn"]}, "modules_to_save named 'c_attn'"),
+    "the same module, whole": ({"modules_to_save": ["c_attn"]}, "target_modules was .*; the model has no such module"),
+    "an embedding to adapt": ({"target_modules": ["c_attn", "wte"]}, "target_modules meant transformer.wte; minilora"),
+    "the head to adapt": (
+        {"target_modules": ["c_attn", "lm_head"]},
+        "target_modules meant lm_head; minilora adapts no",
+    ),
+    "dropout of 10^400": ({"lora_dropout": 10**400}, "lora_dropout was 1000.*; it must be 0 <= lora_dropout < 1"),
+    "an alpha of 10^400": ({"lora_alpha": 10**400}, "lora_alpha was 1000.*; it must be a finite number"),
+    "a rank of 10^400": ({"r": 10**400}, "r was 1000.*; it must be an integer"),
     "layers of a regular expression": (
         {"target_modules": ".*c_attn", "layers_to_transform": [0]},
         "layers_to_transform was .* target_modules is a regular expression",
@@ -282,7 +307,7 @@ WRONG_FIELDS = {
     "no regular expression": ({"target_modules": "(c_attn"}, r"the regular expression '\(c_attn' is refused: missing"),
     "repeated groups": ({"target_modules": r"(\w*\.?)*x"}, "the model has no such module"),
     "forty times one or none": ({"target_modules": ".?" * 40 + "!"}, "the model has no such module"),
-    "dropout of 1": ({"lora_dropout": 1.0}, "dropout was 1.0"),
+    "dropout of 1": ({"lora_dropout": 1.0}, "lora_dropout was 1.0"),
     "a rank of no number": ({"rank_pattern": {"c_attn": "4"}}, "rank_pattern was .*; each rank must be an integer"),
     "a rank of zero": ({"rank_pattern": {"c_attn": 0}}, "rank_pattern was .*; each rank must be an integer"),
     "an infinite alpha": ({"alpha_pattern": {"c_attn": float("inf")}}, "alpha_pattern was .*; each alpha must be"),
@@ -387,10 +412,6 @@ DAMAGE = {
         lambda folder: change_config(folder, modules_to_save=["ln_f"]),
         rf"{TENSORS} lacks base_model.model.transformer.ln_f.weight",
     ),
-    "a bias that was not saved": (
-        lambda folder: change_config(folder, bias="lora_only"),
-        rf"{TENSORS} lacks {C_ATTN_0}.base_layer.bias",
-    ),
 }
 
 
@@ -400,12 +421,54 @@ def test_a_folder_that_is_damaged_is_refused_by_file_and_tensor(folder, damage, 
     refused(folder, message)
 
 
-def test_a_rank_larger_than_the_matrix_is_refused(folder):
-    change_config(folder, r=13)
-    for name, shape in ((A, (13, 12)), (B, (36, 13))):
-        for layer in "01":
-            with_tensor(name.replace("h.0", f"h.{layer}"), *shape)(folder)
-    refused(folder, rf"{CONFIG}: rank was 13 for blocks.0.attn.q_proj, whose W is 12 x 12")
+def test_a_rank_larger_than_the_matrix_gains_nothing_and_does_no_harm(folder):
+    def wider(tensors):
+        for name, array in tensors.items():
+            tensors[name] = np.pad(array, ((0, 9), (0, 0)) if "lora_A" in name else ((0, 0), (0, 9)))
+
+    change_config(folder, r=13, lora_alpha=6 * 13 / 4)
+    change_tensors(folder, wider)
+    golden, model = expected(), gpt2()
+    load_peft(model, folder)
+    np.testing.assert_allclose(logits(model, golden["ids"]), golden["c_attn"], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("bias", ["lora_only", "all"])
+def test_a_bias_that_was_not_saved_is_the_base_s_and_that_is_said(folder, bias):
+    change_config(folder, bias=bias)
+    golden, model = expected(), gpt2()
+    with pytest.warns(UserWarning, match=f"bias was '{bias}', but {TENSORS} holds no .*bias, as PEFT itself did not"):
+        load_peft(model, folder)
+    np.testing.assert_allclose(logits(model, golden["ids"]), golden["c_attn"], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["default", "weight"])
+def test_the_name_of_an_adapter_in_the_names_of_tensors_does_not_matter(folder, name):
+    def named(tensors):
+        for tensor in list(tensors):
+            tensors[tensor.replace(".weight", f".{name}.weight")] = tensors.pop(tensor)
+
+    change_tensors(folder, named)
+    golden, model = expected(), gpt2()
+    load_peft(model, folder)
+    np.testing.assert_allclose(logits(model, golden["ids"]), golden["c_attn"], rtol=0, atol=1e-10)
+
+
+def test_an_embedding_that_was_saved_along_comes_with_the_adapter(folder):
+    """As PEFT saves it of a model whose vocabulary has grown; its head is tied to it."""
+    model, golden = gpt2(), expected()
+    table = model.wte.W.data + np.random.default_rng(0).standard_normal(model.wte.W.data.shape)
+    embedding = {f"base_model.model.{name}.weight": table for name in ("transformer.wte", "lm_head")}
+    change_tensors(folder, lambda tensors: tensors.update(embedding))
+    load_peft(model, folder)
+    other = gpt2()
+    other.wte.W.data[...] = table
+    load_peft(other, GPT2 / "c_attn")
+    assert same_bits(logits(model, golden["ids"]), logits(other, golden["ids"]))
+    set_adapter(model, None)
+    assert same_bits(logits(model, golden["ids"]), logits(gpt2(), golden["ids"]))
+    with_tensor("base_model.model.lm_head.weight", *table.shape)(folder)
+    refused(folder, f"{TENSORS}: lm_head.weight differs from transformer.wte.weight, to which minilora ties it")
 
 
 def test_an_adapter_of_another_model_is_refused(folder):
@@ -432,3 +495,28 @@ def refused(folder, message, model=None):
         load_peft(model, folder)
     assert same_bits(weights_of(model), before)
     assert (trainable_names(model), adapter_names(model)) == (trainable, names)
+
+
+# ---- something else than a folder of PEFT's
+
+
+def test_what_a_path_is_instead_is_said_with_what_to_do(folder, tmp_path):
+    model = gpt2()
+    apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
+    (tmp_path / "run").mkdir()
+    save_adapter(model, tmp_path / "run" / "adapter.safetensors")
+    for function, path, message in (
+        (load_adapter, folder, rf"{folder} is a folder that PEFT saved, .* `minilora import-peft {folder} --out "),
+        (load_adapter, folder.parent, rf"is a folder; it must be a file of an adapter; there is one in {folder}"),
+        (load_adapter, tmp_path / "run", r"run is a folder; the adapter in it is .*run/adapter.safetensors"),
+        (load_peft, folder.parent, rf"there is no file .*{CONFIG}; there is one in {folder}"),
+        (
+            load_peft,
+            tmp_path / "run",
+            rf"there is no file .*{CONFIG}; .*safetensors is an adapter of minilora's, which",
+        ),
+        (load_peft, tmp_path / "run" / "adapter.safetensors", r"is a file; PEFT's adapters are folders \(load_adapter"),
+        (load_peft, tmp_path / "none", rf"there is no file .*none.{CONFIG}$"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            function(gpt2(), path)

@@ -11,7 +11,15 @@ from device_array import DeviceArray, to_fake_device
 from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
 from methods.tiny import EVERYWHERE, same_bits, with_B
 from minilora.interop import load_peft, save_peft
-from minilora.methods import LoRAConfig, apply_lora, lora_layers, merge_lora, set_adapter
+from minilora.methods import (
+    LoRAConfig,
+    apply_lora,
+    apply_method,
+    combine_adapters,
+    lora_layers,
+    merge_lora,
+    set_adapter,
+)
 from minilora.models import RobertaForClassification
 from models.tiny_encoders import tiny
 
@@ -256,7 +264,7 @@ def test_an_adapter_of_another_kind_is_refused(tmp_path):
 def test_an_adapter_in_a_head_is_refused_by_name_and_nothing_is_written(tmp_path):
     model = tiny(RobertaForClassification)
     apply_lora(model, LoRAConfig(rank=1, targets=("q_proj", "dense")), rng=np.random.default_rng(1))
-    with pytest.raises(ValueError, match=r"^head\.dense is adapted; PEFT's format has names for q_proj, k_proj"):
+    with pytest.raises(ValueError, match=r"^head\.dense\.bias is trained; besides A and B, PEFT saves all biases"):
         save_peft(model, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -272,3 +280,41 @@ def test_both_files_are_written_or_none(tmp_path, in_the_way):
         save_peft(adapted(rank=3), tmp_path)
     assert (tmp_path / other).read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {CONFIG, TENSORS}
+
+
+@pytest.mark.parametrize("method", ["bitfit", "top-k", "full"])
+def test_a_method_that_peft_has_no_file_for_says_what_to_do_instead(method, tmp_path):
+    model = gpt2()
+    apply_method(model, method)
+    with pytest.raises(
+        ValueError, match=f"^the model is adapted by '{method}', for which PEFT has no file .*save_adapter"
+    ):
+        save_peft(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pissa_says_that_it_can_be_converted_and_converted_it_is_saved(tmp_path):
+    model = adapted(init="pissa")
+    with pytest.raises(ValueError, match=r"the adapter is PiSSA's, .* combine_adapters\(model, \[name\], \[1.0\]\)"):
+        save_peft(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+    combine_adapters(model, ["default"], [1.0])
+    save_peft(model, tmp_path)
+    np.testing.assert_allclose(logits_after_loading(tmp_path), logits(model, expected()["ids"]), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "pattern"),
+    [(0, {}), (3, {"q_proj": 0}), (3, {"v_proj": 0}), (0, {"v_proj": 3}), (0, {"q_proj": 3}), (-3, {"q_proj": 0})],
+)
+def test_an_alpha_of_zero_is_saved_too(alpha, pattern, tmp_path):
+    model = adapted(alpha=alpha, alpha_pattern=pattern, targets=("q_proj", "v_proj", "o_proj"))
+    save_peft(model, tmp_path)
+    np.testing.assert_allclose(logits_after_loading(tmp_path), logits(model, expected()["ids"]), rtol=0, atol=1e-10)
+
+
+def test_scales_too_far_apart_for_one_alpha_are_refused_and_nothing_is_written(tmp_path):
+    model = adapted(alpha_pattern={"q_proj": 1e-200, "v_proj": 1e200})
+    with pytest.raises(ValueError, match="infinite"):
+        save_peft(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())

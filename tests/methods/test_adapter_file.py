@@ -157,7 +157,7 @@ DAMAGE = {
     ),
     "an unknown setting": (configured(magic=1), "no LoRA configuration that fits this model: .*'magic'"),
     "an impossible setting": (configured(rank=0), "rank was 0; it must be an integer of at least 1"),
-    "a rank too large": (configured(rank=7), "rank was 7 for blocks.0.attn.q_proj, whose W is 6 x 6"),
+    "a rank too large": (configured(rank=7), r"q_proj.A has shape \(2, 6\); model and configuration want \(7, 6\)"),
     "another rank": (configured(rank=3), r"blocks.0.attn.q_proj.A has shape \(2, 6\); .* want \(3, 6\)"),
     "an unknown target": (configured(targets=["c_attn"]), "'c_attn', which is no linear layer of this model; it has"),
 }

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from methods.tiny import EVERYWHERE, rng, same_bits, tiny_gpt, tiny_lora, trainable_names, weights_of
-from minilora.methods import LoRAConfig, apply_lora, lora_layers
+from methods.tiny import EVERYWHERE, logits_of, rng, same_bits, tiny_gpt, tiny_lora, trainable_names, weights_of
+from minilora.methods import LoRAConfig, apply_lora, load_adapter, lora_layers, method_of, save_adapter
 from minilora.methods.lora import LoRALinear
 from minilora.models import GPT, GPTConfig
 
@@ -119,16 +119,70 @@ def test_the_same_seed_draws_the_same_A_and_another_seed_another():
         ({"targets": "q_proj"}, r"targets was 'q_proj'; it must be several names, such as \('q_proj', 'v_proj'\)"),
         ({"targets": ()}, r"targets was \(\); "),
         ({"targets": []}, r"targets was \[\]; "),
-        ({"targets": ("q_proj", 3)}, r"targets was \('q_proj', 3\); each must be a name such as 'q_proj'"),
+        ({"targets": ("q_proj", 3)}, r"targets was \('q_proj', 3\); it must be several names"),
         ({"dropout": 1.0}, r"dropout was 1\.0; it must be 0 <= dropout < 1"),
         ({"dropout": -0.1}, r"dropout was -0\.1; "),
         ({"dropout": math.nan}, r"dropout was nan; "),
+        ({"alpha": 10**400}, r"^alpha was an integer of more than 308 digits; it must be a finite number$"),
+        ({"alpha": 10**5000}, r"^alpha was .*; it must be a finite number$"),  # more digits than Python writes
+        ({"alpha": np.float64("nan")}, r"alpha was .*nan.*; it must be a finite number"),
+        ({"alpha": np.bool_(True)}, r"alpha was .*True.*; it must be a finite number"),
+        ({"alpha": True}, r"alpha was True; it must be a finite number"),
+        ({"alpha": None}, r"alpha was None; it must be a finite number"),
+        (
+            {"alpha_pattern": {"q_proj": 10**400}},
+            r"^alpha_pattern\['q_proj'\] was an integer of .*; it must be a finite number$",
+        ),
+        ({"alpha_pattern": 3}, r"alpha_pattern was 3; it must be a dict of names to numbers"),
+        ({"rank_pattern": {3: 3}}, r"rank_pattern was \{3: 3\}; it must be a dict of names to numbers"),
+        ({"rank": 10**400}, r"^rank was an integer of more than 308 digits; it must be an integer of at least 1$"),
+        ({"rank": np.float64(2)}, r"rank was .*2.0.*; it must be an integer of at least 1"),
+        ({"dropout": 10**400}, r"^dropout was an integer of .*; it must be 0 <= dropout < 1$"),
+        ({"dropout": True}, r"dropout was True; "),
+        ({"rslora": 1}, r"rslora was 1; it must be True or False"),
+        ({"targets": None}, r"targets was None; it must be several names"),
+        ({"targets": 3}, r"targets was 3; it must be several names"),
+        ({"init": ["pissa"]}, r"init was \['pissa'\]; it must be one of"),
         ({"init": "orthogonal"}, r"init was 'orthogonal'; it must be one of 'uniform', 'gaussian'"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(settings, message):
     with pytest.raises(ValueError, match=message):
         LoRAConfig(**settings)
+
+
+def test_scalars_of_numpy_become_pythons_own_and_go_into_a_file(tmp_path):
+    numbers = {"rank": np.int64(2), "alpha": np.float32(3), "dropout": np.float64(0.25)}
+    config = LoRAConfig(**numbers, rank_pattern={"q_proj": np.int32(1)}, alpha_pattern={"q_proj": np.float64(5)})
+    assert {type(n) for n in (config.rank, *config.rank_pattern.values())} == {int}
+    assert {type(n) for n in (config.alpha, config.dropout, *config.alpha_pattern.values())} == {float}
+    save_adapter(tiny_lora(config), tmp_path / "file")
+    model = tiny_gpt()
+    load_adapter(model, tmp_path / "file")
+    assert method_of(model) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": 1e300}, r"alpha was 1e\+300 for blocks.0.attn.q_proj; scale = 5e\+299 must be at most 3.4e\+38"),
+        ({"alpha": 10**300}, r"alpha was 1000.* for blocks.0.attn.q_proj; scale = 5e\+299 must be at most 3.4e\+38"),
+        ({"alpha": 1e-300, "init": "pissa"}, r"alpha was 1e-300 for blocks.0.attn.q_proj; PiSSA divides by it"),
+    ],
+)
+def test_a_scale_that_float32_cannot_hold_is_refused_and_the_model_stays_as_it_was(settings, message):
+    model = tiny_gpt("float32")
+    before = weights_of(model)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
+        apply_lora(model, LoRAConfig(rank=2, **settings), rng=rng())
+    assert same_bits(weights_of(model), before)
+
+
+@pytest.mark.parametrize("alpha", [0, -3])
+def test_an_alpha_of_zero_or_below_is_a_scale_like_any_other(alpha):
+    model = tiny_lora(LoRAConfig(rank=2, alpha=alpha))
+    assert {layer.scale for layer in lora_layers(model).values()} == {alpha / 2}
+    assert np.allclose(logits_of(model), logits_of(tiny_gpt())) == (alpha == 0)
 
 
 NOT_IN_THE_MODEL = [

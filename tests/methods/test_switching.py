@@ -231,8 +231,8 @@ def test_what_the_model_trains_besides_by_hand_is_no_part_of_the_adapter_and_is_
         (("ln_9",), "besides named 'ln_9', which is no parameter or part of this model"),
         (("A",), "besides named 'A', which is no parameter or part of this model"),
         (("attn",), "besides named 'attn', which holds blocks.0.attn.q_proj.W; this stays frozen, beside its A and B"),
-        ("bias", "besides was 'bias'; each must be a name"),
-        (("",), r"besides was \('',\); each must be a name"),
+        ("bias", "besides was 'bias'; it must be several names"),
+        (("",), r"besides was \('',\); it must be several names"),
     ],
 )
 def test_what_cannot_be_trained_besides_is_refused_and_the_model_stays_as_it_was(besides, message):

@@ -11,7 +11,9 @@ import math
 
 import numpy
 
+from minilora.arrays.backend import to_numpy
 from minilora.layers import Linear
+from minilora.limits import shown
 from minilora.methods.lora.config import LoRAConfig, fits
 from minilora.methods.lora.layer import LoRAFactors, LoRALinear, lora_scale
 from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, dora_start, pissa_start
@@ -27,8 +29,10 @@ from minilora.methods.switching import (
 from minilora.parameter import Module, Parameter
 
 
-def target_layers(model, config):
+def target_layers(model, config, *, any_rank=False):
     """The layers that `config` adapts: a dict of path to Linear or LoRALinear, in the model's order.
+
+    A rank above min(O, I) gains nothing. So a new adapter may not have it; one from elsewhere (`any_rank`) may.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def target_layers(model, config):
     chosen = {path: layer for path, layer in linear.items() if any(fits(name, path) for name in config.targets)}
     for path, layer in chosen.items():
         O, I = shape_of(layer)
-        if config.rank_of(path) > min(O, I):
+        if config.rank_of(path) > min(O, I) and not any_rank:
             raise ValueError(
                 f"rank was {config.rank_of(path)} for {path}, whose W is {O} x {I}; it must be from 1 to {min(O, I)}"
             )
@@ -130,6 +134,10 @@ def _draw_factors(path, layer, config, rng):
     (O, I), r = shape_of(layer), config.rank_of(path)
     if config.init == "pissa":
         B0, A0 = pissa_start(base_of(layer), r, _scale(path, config))
+        if not numpy.isfinite(to_numpy(A0)).all():
+            raise ValueError(
+                f"alpha was {config.alpha_of(path)} for {path}; PiSSA divides by it, and it must be larger"
+            )
         return make_factors(path, layer, config, A=A0, B=B0, A0=A0, B0=B0)
     if config.init == "uniform":
         A = rng.uniform(-1.0 / math.sqrt(I), 1.0 / math.sqrt(I), (r, I))
@@ -145,6 +153,9 @@ def make_factors(path, layer, config, A, B, m=None, A0=None, B0=None):
     The arrays may be on the host or on the device of W; they are copied, in the dtype of W.
     """
     W, xp, scale = base_of(layer).W.data, layer.xp, _scale(path, config)
+    if abs(scale) > (largest := float(numpy.finfo(W.dtype).max)):
+        says = f"scale = {scale:.3g} must be at most {largest:.3g} in {W.dtype}"
+        raise ValueError(f"alpha was {shown(config.alpha_of(path))} for {path}; {says}")
 
     def copy(values):
         array = xp.empty(values.shape, dtype=W.dtype)

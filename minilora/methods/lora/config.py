@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy
 
+from minilora.limits import shown
+
 INITS = ("uniform", "gaussian", "pissa")
 
 
@@ -54,29 +56,46 @@ class LoRAConfig:
     besides: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if isinstance(self.targets, str) or not self.targets:
-            raise ValueError(f"targets was {self.targets!r}; it must be several names, such as ('q_proj', 'v_proj')")
         for setting in ("targets", "besides"):
             names = getattr(self, setting)
-            if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-                raise ValueError(f"{setting} was {names!r}; each must be a name such as 'q_proj'")
+            right = isinstance(names, (tuple, list)) and all(isinstance(name, str) and name for name in names)
+            if not right or (setting == "targets" and not names):
+                raise ValueError(
+                    f"{setting} was {shown(names)}; it must be several names, such as ('q_proj', 'v_proj')"
+                )
             object.__setattr__(self, setting, tuple(names))
-        for name, rank in {"rank": self.rank, **self.rank_pattern}.items():
-            if not isinstance(rank, (int, numpy.integer)) or isinstance(rank, bool) or rank < 1:
-                raise ValueError(f"{_setting('rank', name)} was {rank!r}; it must be an integer of at least 1")
-        for name, alpha in {"alpha": self.alpha, **self.alpha_pattern}.items():
-            if not is_number(alpha):
-                raise ValueError(f"{_setting('alpha', name)} was {alpha!r}; it must be a finite number")
+        for setting, is_right, says in (
+            ("rank", is_rank, "an integer of at least 1"),
+            ("alpha", is_number, "a finite number"),
+        ):
+            self._check_number(setting, getattr(self, setting), is_right, says)
+            pattern = getattr(self, f"{setting}_pattern")
+            if not isinstance(pattern, dict) or not all(isinstance(name, str) for name in pattern):
+                raise ValueError(f"{setting}_pattern was {shown(pattern)}; it must be a dict of names to numbers")
+            for name, value in pattern.items():
+                self._check_number(f"{setting}_pattern[{shown(name)}]", value, is_right, says)
+            # what JSON can hold: no scalars of NumPy's
+            object.__setattr__(self, setting, as_python(getattr(self, setting)))
+            object.__setattr__(self, f"{setting}_pattern", {name: as_python(value) for name, value in pattern.items()})
         if not is_number(self.dropout) or not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout was {self.dropout!r}; it must be 0 <= dropout < 1")
+            raise ValueError(f"dropout was {_quoted(self.dropout)}; it must be 0 <= dropout < 1")
+        object.__setattr__(self, "dropout", as_python(self.dropout))
+        for setting in ("rslora", "dora", "dora_exact"):
+            if not isinstance(getattr(self, setting), bool):
+                raise ValueError(f"{setting} was {shown(getattr(self, setting))}; it must be True or False")
         if self.init not in INITS:
-            raise ValueError(f"init was {self.init!r}; it must be one of {', '.join(map(repr, INITS))}")
+            raise ValueError(f"init was {shown(self.init)}; it must be one of {', '.join(map(repr, INITS))}")
         if self.init == "pissa" and self.dora:
             raise ValueError("dora was True and init 'pissa'; one adapter must be one of the two")
         if self.init == "pissa" and min(self.alpha, *self.alpha_pattern.values(), math.inf) <= 0:
             raise ValueError("init was 'pissa', which divides by alpha; each alpha must be a number above 0")
         if self.dora_exact and not self.dora:
             raise ValueError("dora_exact was True, but dora was False; it says how DoRA is differentiated")
+
+    @staticmethod
+    def _check_number(setting, value, is_right, says):
+        if not is_right(value):
+            raise ValueError(f"{setting} was {_quoted(value)}; it must be {says}")
 
     def rank_of(self, path):
         """The rank for the layer at `path`."""
@@ -97,8 +116,19 @@ def is_number(value) -> bool:
         return False
 
 
-def _setting(kind, name):
-    return kind if name == kind else f"{kind}_pattern[{name!r}]"
+def is_rank(value) -> bool:
+    """Whether it is an integer of at least 1."""
+    return isinstance(value, (int, numpy.integer)) and is_number(value) and value >= 1
+
+
+def _quoted(value):
+    large = isinstance(value, int) and not isinstance(value, bool) and not is_number(value)
+    return "an integer of more than 308 digits" if large else shown(value)
+
+
+def as_python(number):
+    """A number as Python's own, if it is one of NumPy's."""
+    return number.item() if isinstance(number, numpy.generic) else number
 
 
 def fits(name, path):

@@ -1,9 +1,11 @@
 """LoRALinear: a frozen Linear with low-rank adapters next to it, of which at most one is active."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from minilora.arrays.backend import Array
 from minilora.layers.linear import Linear
 from minilora.ops.fast import (
     LinearCache,
@@ -37,18 +39,18 @@ class LoRAFactors(Module):
     config: Any = None
     dropout_rng: Any = field(default=None, init=False, repr=False)  # set by `adapter_dropout`, for a step
 
-    def forward(self, x, base):
+    def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
         """(..., I) -> (..., O): what the Linear `base` gives with delta_W added to its W."""
         bias = None if base.bias is None else base.bias.data
         return lora_linear_forward(x, base.W.data, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
 
-    def dropout_mask(self, x):
+    def dropout_mask(self, x: Array) -> Array | None:
         """0 where an input is dropped, 1 / (1 - p) elsewhere; None outside of `adapter_dropout`, or for p = 0."""
         if self.dropout_rng is None or not self.dropout:
             return None
         return dropout_mask(x, self.dropout, self.dropout_rng)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
         dx, dA, dB = lora_linear_backward(dy, cache)
         if self.A.trainable:
@@ -57,15 +59,15 @@ class LoRAFactors(Module):
             self.B.accumulate(dB)
         return dx
 
-    def arrays(self):
+    def arrays(self) -> dict[str, Array]:
         """What a file has to hold, by name."""
         return {name: p.data for name, p in self.members()}
 
-    def low_rank(self):
+    def low_rank(self) -> tuple[Array, Array, float] | None:
         """B, A and scale, arrays of which scale * B @ A is delta_W."""
         return self.B.data, self.A.data, self.scale
 
-    def delta_W(self, W):
+    def delta_W(self, W: Array) -> Array:
         """scale * B @ A, (O, r) @ (r, I) -> (O, I), whatever the frozen W is."""
         B, A, scale = self.low_rank()
         return scale * (B @ A)
@@ -96,55 +98,55 @@ class LoRALinear(Module):
         self.active: str | None = None
         self._unmerged_W = None  # while merged: the array that merging put aside
 
-    def members(self):
+    def members(self) -> Iterator[tuple[str, Any]]:
         yield "base", self.base
         if self.active is not None:
             yield from self.factors.members()
 
     @property
-    def factors(self):
+    def factors(self) -> LoRAFactors:
         """The active adapter's LoRAFactors."""
         return self.adapters[self.active]
 
     @property
-    def A(self):
+    def A(self) -> Parameter:
         """The active adapter's down projection, a Parameter of shape (r, I)."""
         return self.factors.A
 
     @property
-    def B(self):
+    def B(self) -> Parameter:
         """The active adapter's up projection, a Parameter of shape (O, r)."""
         return self.factors.B
 
     @property
-    def scale(self):
+    def scale(self) -> float:
         """The active adapter's alpha / r, or alpha / sqrt(r) with rsLoRA."""
         return self.factors.scale
 
     @property
-    def merged(self):
+    def merged(self) -> bool:
         """True while base.W holds W + delta_W."""
         return self._unmerged_W is not None
 
     @property
-    def frozen_W(self):
+    def frozen_W(self) -> Array:
         """The base's own W, (O, I), also while merged."""
         return self._unmerged_W if self.merged else self.base.W.data
 
     @property
-    def at_work(self):
+    def at_work(self) -> Any:
         """What computes y: the active adapter's factors; or the base, if none is active or W holds W + delta_W."""
         if self.active is None or self._unmerged_W is not None:
             return self.base
         return self.adapters[self.active]
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Any]:
         """(..., I) -> (..., O)"""
         owner = self.at_work
         y, inner = owner.forward(x) if owner is self.base else owner.forward(x, self.base)
         return y, AdaptedCache(owner, inner)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
         if cache.owner is not self.at_work:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
@@ -155,28 +157,28 @@ class LoRALinear(Module):
             bias.accumulate(linear_dbias(dy, LinearCache(None, self.base.W.data, bias.data)))
         return cache.owner.backward(dy, cache.inner)
 
-    def low_rank(self):
+    def low_rank(self) -> tuple[Array, Array, float] | None:
         """The active adapter's B, A and scale, of which delta_W is the product; None if it is no such product."""
         return self.factors.low_rank()
 
-    def delta_W(self):
+    def delta_W(self) -> Array:
         """What the active adapter adds to W, (O, I), for merging and for looking at; training never forms it."""
         return self.factors.delta_W(self.frozen_W)
 
-    def merge(self):
+    def merge(self) -> None:
         """W <- W + delta_W in a new array; the frozen one is put aside."""
         if self.active is not None and not self.merged:
             W = self.base.W.data
             self._unmerged_W, self.base.W.data = W, W + self.delta_W()
 
-    def unmerge(self):
+    def unmerge(self) -> None:
         """Put the frozen W back: the same array, and so the same bits. (W + D - D would not give them.)"""
         if self.merged:
             self.base.W.data = self._unmerged_W
             self._unmerged_W = None
 
 
-def lora_scale(alpha, rank, rslora=False):
+def lora_scale(alpha: float, rank: int, rslora: bool = False) -> float:
     """alpha / r (the paper, section 4.1), or alpha / sqrt(r) (rsLoRA, Kalajdzievski, 2023)."""
     return float(alpha / math.sqrt(rank) if rslora else alpha / rank)
 

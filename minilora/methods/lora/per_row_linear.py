@@ -1,7 +1,9 @@
 """A layer of which each row of a batch uses another: PerRowModule for any, PerRowLoRALinear for LoRA's adapters."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from minilora.arrays.backend import Array
 from minilora.layers import Linear
 from minilora.methods.lora.layer import LoRAFactors, LoRALinear
 from minilora.parameter import Module
@@ -31,13 +33,13 @@ class PerRowModule(Module):
         rows = {name: [n for n, owner in enumerate(owners) if owner == name] for name in dict.fromkeys(owners)}
         self.groups = [(name, branches[None].xp.asarray(indices)) for name, indices in rows.items()]
 
-    def members(self):
+    def members(self) -> Iterator[tuple[str, Any]]:
         yield "base", self.branches[None]
         for name, _ in self.groups:
             if name is not None:
                 yield name, self.branches[name]
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Any]:
         """(N, ...) -> (N, ...)"""
         if len(x) != len(self.names):
             raise ValueError(f"the batch had {len(x)} rows; adapters were named for {len(self.names)}")
@@ -50,7 +52,7 @@ class PerRowModule(Module):
             caches.append(cache)
         return y, PerRowCache(self, tuple(caches))
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(N, ...) -> (N, ...)"""
         if cache.owner is not self:
             raise ValueError("cache was made with other adapters for its rows; run forward again")
@@ -77,7 +79,7 @@ class PerRowLoRALinear(PerRowModule):
         adapted = {name: WithFactors(layer.base, factors) for name, factors in layer.adapters.items()}
         super().__init__({None: layer.base, **adapted}, names)
 
-    def members(self):
+    def members(self) -> Iterator[tuple[str, Any]]:
         for name, branch in super().members():
             yield name, branch.factors if isinstance(branch, WithFactors) else branch
 
@@ -89,10 +91,10 @@ class WithFactors:
         self.base = base
         self.factors = factors
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Any]:
         """(..., I) -> (..., O)"""
         return self.factors.forward(x, self.base)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
         return self.factors.backward(dy, cache)

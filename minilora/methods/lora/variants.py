@@ -8,7 +8,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
 from minilora.layers import Linear
 from minilora.methods.lora.layer import LoRAFactors
 from minilora.ops.fast import (
@@ -36,14 +36,14 @@ class DoRAFactors(LoRAFactors):
     m: Parameter = None
     exact: bool = False
 
-    def forward(self, x, base):
+    def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
         """(..., I) -> (..., O)"""
         W, A, B = base.W.data, self.A.data, self.B.data
         norm = None if self.exact else dora_norm(W, A, B, self.scale)  # (O,)
         bias = None if base.bias is None else base.bias.data
         return dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.dropout_mask(x), norm)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
         dx, *grads = dora_linear_backward(dy, cache)
         for p, grad in zip((self.A, self.B, self.m), grads, strict=True):
@@ -51,10 +51,10 @@ class DoRAFactors(LoRAFactors):
                 p.accumulate(grad)
         return dx
 
-    def low_rank(self):
+    def low_rank(self) -> tuple[Array, Array, float] | None:
         """None: what DoRA adds to W has every rank that W has."""
 
-    def delta_W(self, W):
+    def delta_W(self, W: Array) -> Array:
         """W' - W, (O, I)."""
         V = W + self.scale * (self.B.data @ self.A.data)
         return (self.m.data / dora_norm(W, self.A.data, self.B.data, self.scale))[:, None] * V - W
@@ -88,16 +88,16 @@ class PiSSAFactors(LoRAFactors):
         vars(twin).update(copy.deepcopy(vars(self), memo))
         return twin
 
-    def forward(self, x, base):
+    def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
         """(..., I) -> (..., O)"""
         bias = None if base.bias is None else base.bias.data
         return lora_linear_forward(x, self.W_res, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
 
-    def arrays(self):
+    def arrays(self) -> dict[str, Array]:
         """What a file has to hold: W_res follows from the base's W."""
         return super().arrays() | {"A0": self.A0, "B0": self.B0}
 
-    def low_rank(self):
+    def low_rank(self) -> tuple[Array, Array, float] | None:
         """delta_W as LoRA writes it, of rank 2 r: scale (B | -B0) (A over A0)."""
         xp = get_xp(A=self.A.data)
         B = xp.concatenate((self.B.data, -self.B0), axis=1)  # (O, 2r)
@@ -105,12 +105,12 @@ class PiSSAFactors(LoRAFactors):
         return B, A, self.scale
 
 
-def dora_start(base: Linear):
+def dora_start(base: Linear) -> Array:
     """The m with which DoRA starts: the length of each row of W, (O,)."""
     return row_norm(base.W.data)
 
 
-def pissa_start(base: Linear, rank, scale):
+def pissa_start(base: Linear, rank: int, scale: float) -> tuple[Array, Array]:
     """B0 (O, r) and A0 (r, I), of which scale * B0 @ A0 is the best approximation of W by a matrix of rank r."""
     W = base.W.data
     U, S, Vt = get_xp(W=W).linalg.svd(W, full_matrices=False)  # (O, K), (K,), (K, I), with K = min(O, I)

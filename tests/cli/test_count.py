@@ -96,7 +96,7 @@ def test_the_longest_text_that_a_model_takes(capsys, tmp_path):
     minilora.save_model(tiny(Deberta, config=DEBERTA), tmp_path / "deberta")
     of_roberta = ["count", "--model", str(tmp_path / "roberta"), "--rank", "2", "--length"]
     assert main([*of_roberta, "9"]) == 0 and main([*of_roberta, "10"]) == 2
-    assert "takes at most 9" in capsys.readouterr().err
+    assert "from 1 to 9 for" in capsys.readouterr().err
     assert "a step of 8 x 2000 tokens" in printed(
         capsys, "--model", tmp_path / "deberta", "--rank", 2, "--length", 2000
     )
@@ -128,9 +128,9 @@ WRONG = {
     "an unknown method": (["gpt2", "--method", "ia3"], "--method was ia3; it must be one of full, top-k, "),
     "an unknown target": (["gpt2", "--targets", "c_attn"], r"--targets was \('c_attn',\); each \w+ be one of q_proj"),
     "a rank too large": (["gpt2", "--rank", "1000"], "--rank was 1000; it \\w+ be an integer from 1 to 768"),
-    "too long": (["gpt2", "--length", "1025"], "--length was 1,025; gpt2 takes at most 1024"),
+    "too long": (["gpt2", "--length", "1025"], "--length was 1,025; it must be from 1 to 1,024 for gpt2"),
     "too long for RoBERTa, whose first two positions no token has": (
-        ["roberta-base", "--length", "513"], "--length was 513; roberta-base takes at most 512"
+        ["roberta-base", "--length", "513"], "--length was 513; it must be from 1 to 512 for roberta-base"
     ),
     "no batch": (["gpt2", "--batch-size", "0"], "--batch-size was 0; it must be an integer from 1 to "),
     "no such file": (["--model", "none"], "--model was none; there is no such file or folder"),

@@ -10,7 +10,7 @@ import minilora
 from experiments.tiny import byte_gpt, csv_text, sums
 from minilora.cli import main
 from minilora.data import PairTask
-from minilora.models import weights_id
+from minilora.models import weights_hash
 from minilora.training.checkpoint import CHECKPOINT
 
 OPTIONS = ("--model", "model.safetensors", "--task", "sums.csv", "--steps", "4", "--batch-size", "2", "--threads", "1")
@@ -112,7 +112,7 @@ def test_the_result_says_seed_versions_machine_and_model(folder):
     result = json.loads((folder / "run" / "result.json").read_text())
     assert {"minilora", "python", "numpy", "processor", "machine", "date"} <= result.keys()
     assert result["config"]["train"]["seed"] == 7
-    assert result["model_id"] == weights_id(byte_gpt())
+    assert result["model_id"] == weights_hash(byte_gpt())
 
 
 def test_a_step_that_does_not_fit_into_memory_ends_with_what_it_needs(monkeypatch, capsys):

@@ -1,7 +1,5 @@
 """`minilora finetune`, `evaluate` and `merge` on tasks of classes, with encoders; and what users get wrong there."""
 
-import contextlib
-import io
 import json
 import re
 import shlex
@@ -10,13 +8,23 @@ import numpy as np
 import pytest
 
 import minilora
-from experiments.tiny import ENCODERS, byte_encoder, byte_gpt, csv_text, prose_text, sums, words_csv
+from cli.running import check_refused, prints, read, table_of
+from experiments.tiny import ENCODERS, byte_encoder
 from methods.tiny import same_bits, weights_of
-from minilora.analysis import classification_scores
+from minilora.analysis import (
+    classification_scores,
+)
 from minilora.cli import main
 from minilora.data import load_classification_task
 from minilora.experiments.baselines import baselines
 from minilora.models import bundled
+
+
+@pytest.fixture(autouse=True)
+def folder(encoder_folder, monkeypatch):
+    monkeypatch.chdir(encoder_folder)
+    return encoder_folder
+
 
 MODEL = ("--model", "roberta-masked-lm")
 QUICK = ("--steps", "3", "--batch-size", "4", "--threads", "1", "--lr", "0.01")
@@ -24,67 +32,11 @@ WORDS = ("--task", "words.csv")
 FOR_ENCODERS = tuple(name for name in minilora.METHODS if not name.startswith("prefix"))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with a model of each kind, a decoder, task files, and files with something wrong."""
-    folder = tmp_path_factory.mktemp("cli-classify")
-    for kind in ENCODERS:
-        minilora.save_model(byte_encoder(kind), folder / kind)
-    minilora.save_model(byte_encoder("roberta-classification", n_classes=3), folder / "three-classes")
-    minilora.save_model(byte_encoder("roberta", n_positions=96), folder / "longer")
-    minilora.save_model(byte_encoder(vocab_size=300), folder / "other-vocabulary")
-    minilora.save_model(byte_gpt(), folder / "gpt")
-    rows = words_csv().splitlines(keepends=True)
-    (folder / "words.csv").write_text("".join(rows))
-    (folder / "words.jsonl").write_text(
-        "".join(json.dumps(dict(zip(("text", "label"), row.strip().split(",")))) + "\n" for row in rows[1:])
-    )
-    (folder / "with-long-ones.csv").write_text("".join(rows) + f"{'a' * 31},vowel\n{'b' * 40},other\n")
-    (folder / "pairs.csv").write_text(
-        "text,label,second\n" + "".join(f"{row.strip()},{'xy'[i % 2]}\n" for i, row in enumerate(rows[1:]))
-    )
-    (folder / "sums.csv").write_text(csv_text(sums()))
-    (folder / "one-class.csv").write_text("text,label\n" + "".join(f"text {i},same\n" for i in range(99)))
-    (folder / "own-labels.csv").write_text("text,label\n" + "".join(f"text {i},{i}\n" for i in range(99)))
-    (folder / "empty-text.csv").write_text("text,label\na,b\n,c\n")
-    (folder / "no-label.csv").write_text("text,answer\na,b\n")
-    (folder / "notes.txt").write_text(prose_text())
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def in_the_folder(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-
-
-def prints(*arguments):
-    """Run a verb that must succeed; returns what it printed."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        status = main([str(a) for a in arguments])
-    assert status == 0
-    return printed.getvalue()
-
-
-def table(printed):
-    """The measures, which `finetune` and `evaluate` both print: a line of loss, and a table of scores."""
-    lines = printed.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("loss "))
-    return lines[start : start + 7]
-
-
-def result_of(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
-# ---- fine-tuning and evaluating
-
-
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_every_kind_of_encoder_is_fine_tuned_and_gives_the_same_numbers_again(kind, tmp_path):
     arguments = ["finetune", "--model", kind, *WORDS, *QUICK, "--out", str(tmp_path)]
     printed = prints(*arguments)
-    result = result_of(tmp_path)
+    result = read(tmp_path / "result.json")
     assert result["command"] == shlex.join(["minilora", *arguments])
     assert result["task"] == {"name": "words.csv", "id": result["task"]["id"], "left_out": 0}
     assert result["head"] == 16 * 16 + 16 + 2 * 16 + 2 and result["trainable"] > result["head"]
@@ -93,7 +45,7 @@ def test_every_kind_of_encoder_is_fine_tuned_and_gives_the_same_numbers_again(ki
         "adapter.safetensors", "result.json", "config.json", "history.json",
     }  # fmt: skip
     again = prints("evaluate", "--model", kind, "--adapter", tmp_path, *WORDS)
-    assert table(again) == table(printed) and f"loss {result['loss']:.4f} nats per text" in again
+    assert table_of(again) == table_of(printed) and f"loss {result['loss']:.4f} nats a text" in again
 
 
 @pytest.mark.parametrize("method", FOR_ENCODERS)
@@ -106,8 +58,8 @@ def test_every_method_for_encoders(method, kind, tmp_path):
         of_what = ("--model", tmp_path / "model.safetensors")
     else:
         of_what = ("--model", kind, "--adapter", tmp_path)
-    assert table(prints("evaluate", *of_what, *WORDS)) == table(printed)
-    assert 0 < result_of(tmp_path)["head"] < result_of(tmp_path)["trainable"]
+    assert table_of(prints("evaluate", *of_what, *WORDS)) == table_of(printed)
+    assert 0 < read(tmp_path / "result.json")["head"] < read(tmp_path / "result.json")["trainable"]
 
 
 def test_the_scores_are_those_of_the_model_beside_the_baselines(tmp_path):
@@ -126,7 +78,7 @@ def test_the_scores_are_those_of_the_model_beside_the_baselines(tmp_path):
 def test_training_beats_the_majority(tmp_path):
     longer = ("--steps", "200", "--batch-size", "16", "--lr", "3e-3", "--method", "full")
     prints("finetune", *MODEL, *WORDS, *longer, "--out", tmp_path)
-    result = result_of(tmp_path)
+    result = read(tmp_path / "result.json")
     assert result["accuracy"] > result["baselines"]["majority class"]["accuracy"] + 0.2
 
 
@@ -135,7 +87,7 @@ def test_files_of_each_kind_hold_the_same_task(tmp_path):
         prints("finetune", *MODEL, "--task", f"words.{kind}", *QUICK, "--out", tmp_path / kind)
         for kind in ("csv", "jsonl")
     ]
-    assert table(made[0]) == table(made[1])
+    assert table_of(made[0]) == table_of(made[1])
 
 
 def test_pairs_of_texts_are_compared_with_word_overlap(tmp_path):
@@ -145,7 +97,7 @@ def test_pairs_of_texts_are_compared_with_word_overlap(tmp_path):
 def test_what_is_too_long_is_said(tmp_path):
     printed = prints("finetune", *MODEL, "--task", "with-long-ones.csv", *QUICK, "--out", tmp_path)
     assert "examples of more than 32 tokens, left out: 2" in printed.splitlines()
-    assert result_of(tmp_path)["task"]["left_out"] == 2
+    assert read(tmp_path / "result.json")["task"]["left_out"] == 2
     again = prints("evaluate", *MODEL, "--adapter", tmp_path, "--task", "with-long-ones.csv")
     assert "examples of more than 32 tokens, left out: 2" in again.splitlines()
     assert "left out" not in prints("evaluate", *MODEL, "--adapter", tmp_path, *WORDS)
@@ -155,7 +107,7 @@ def test_what_is_too_long_is_said(tmp_path):
 
 def test_a_task_by_name(tmp_path):
     printed = prints("finetune", "--model", "longer", "--task", "unicode-names", *QUICK, "--out", tmp_path)
-    assert "unicode-names, test:" in printed and result_of(tmp_path)["head"] == 16 * 16 + 16 + 15 * 16 + 15
+    assert "unicode-names, test:" in printed and read(tmp_path / "result.json")["head"] == 16 * 16 + 16 + 15 * 16 + 15
 
 
 def test_a_head_for_as_many_classes_is_kept_and_another_is_replaced(tmp_path):
@@ -171,9 +123,6 @@ def test_a_run_repeats_with_its_seed(tmp_path):
         prints("finetune", *MODEL, *WORDS, *QUICK, "--seed", seed, "--out", tmp_path / name)
     one, same, other = ((tmp_path / name / "adapter.safetensors").read_bytes() for name in ("one", "same", "other"))
     assert one == same != other
-
-
-# ---- merging, and PEFT
 
 
 @pytest.mark.parametrize("kind", ["roberta-masked-lm", "deberta"])
@@ -194,7 +143,7 @@ def test_bitfit_of_a_classifier_becomes_a_model(tmp_path):
     prints("finetune", *MODEL, *WORDS, *QUICK, "--method", "bitfit", "--out", tmp_path)
     prints("merge", *MODEL, "--adapter", tmp_path, "--out", tmp_path / "merged")
     of_adapter, of_model = (
-        table(prints("evaluate", *of_what, *WORDS))
+        table_of(prints("evaluate", *of_what, *WORDS))
         for of_what in ((*MODEL, "--adapter", tmp_path), ("--model", tmp_path / "merged"))
     )
     assert of_adapter == of_model
@@ -214,9 +163,6 @@ def test_the_adapter_of_a_classifier_goes_to_peft_and_back(tmp_path):
     assert first == again
 
 
-# ---- the bundled encoder
-
-
 @pytest.fixture
 def bundled_encoder(tmp_path, monkeypatch):
     """A tiny encoder in the place of the bundled one, beside the bundled decoder."""
@@ -232,7 +178,7 @@ def test_classes_are_told_apart_by_the_bundled_encoder_if_no_model_is_named(bund
     assert type(minilora.load_bundled("encoder")) is minilora.RobertaForMaskedLM
     assert bundled.bundled_recipe("encoder")["command"] == "minilora pretrain --kind encoder"
     printed = prints("finetune", *WORDS, *QUICK, "--out", tmp_path / "run")
-    assert table(prints("evaluate", *WORDS, "--adapter", tmp_path / "run")) == table(printed)
+    assert table_of(prints("evaluate", *WORDS, "--adapter", tmp_path / "run")) == table_of(printed)
     prints("merge", "--adapter", tmp_path / "run", "--out", tmp_path / "merged")
     assert type(minilora.load_model(tmp_path / "merged")) is minilora.RobertaForClassification
 
@@ -253,16 +199,23 @@ def test_an_encoder_s_adapter_is_for_no_task_of_texts(bundled_encoder, tmp_path,
         assert line.endswith(f": --adapter {tmp_path / 'run'} {said}")
 
 
-# ---- what users get wrong
+def test_the_adapter_of_another_number_of_classes(tmp_path, capsys):
+    prints("finetune", "--model", "longer", "--task", "unicode-names", *QUICK, "--out", tmp_path)
+    assert main(["evaluate", "--model", "longer", *WORDS, "--adapter", str(tmp_path)]) == 2
+    assert "the model tells 15 classes apart; words.csv has 2" in capsys.readouterr().err
+
 
 FINETUNE = ("finetune", *QUICK, "--out", "out")
+
+
 WRONG = {
     "a decoder for classes": (
         [*FINETUNE, "--model", "gpt", *WORDS],
         r"gpt holds a GPT; words\.csv is a task of classes, for which --model must be an encoder",
     ),
     "a decoder for classes by name": (
-        [*FINETUNE, "--model", "gpt", "--task", "unicode-names"], r"gpt holds a GPT; unicode-names is a task of classes"
+        [*FINETUNE, "--model", "gpt", "--task", "unicode-names"],
+        r"gpt holds a GPT; unicode-names is a task of classes",
     ),
     "an encoder for texts": (
         [*FINETUNE, *MODEL, "--task", "mini-e2e"],
@@ -273,15 +226,18 @@ WRONG = {
     "an encoder and no task": ([*FINETUNE, *MODEL], r"mini-e2e is a task of texts, for which --model must be a GPT"),
     "an encoder to generate": (["generate", "a", *MODEL], r"holds a RobertaForMaskedLM; this command needs a decoder"),
     "no such task": (
-        [*FINETUNE, *MODEL, "--task", "glue"], r"--task was glue; .* mini-e2e, .* unicode-names, .* \.jsonl file"
+        [*FINETUNE, *MODEL, "--task", "glue"],
+        r"--task was glue; .* mini-e2e, .* unicode-names, .* \.jsonl file",
     ),
     "no label column": (
-        [*FINETUNE, *MODEL, "--task", "no-label.csv"], r"lacks the column label; its header has text, answer"
+        [*FINETUNE, *MODEL, "--task", "no-label.csv"],
+        r"lacks the column label; its header has text, answer",
     ),
     "sources and targets": ([*FINETUNE, *MODEL, "--task", "sums.csv"], r"sums\.csv lacks the column text and label; "),
     "one class": ([*FINETUNE, *MODEL, "--task", "one-class.csv"], r"one-class\.csv has one class alone, 'same'; "),
     "labels not in train": (
-        [*FINETUNE, *MODEL, "--task", "own-labels.csv"], r"has the labels \[.*\] in valid and not in train"
+        [*FINETUNE, *MODEL, "--task", "own-labels.csv"],
+        r"has the labels \[.*\] in valid and not in train",
     ),
     "an empty text": ([*FINETUNE, *MODEL, "--task", "empty-text.csv"], r"line 3: text must be a text .*, not ''"),
     "no such file": ([*FINETUNE, *MODEL, "--task", "none.csv"], r"--task was none\.csv, but there is no such file"),
@@ -292,24 +248,16 @@ WRONG = {
     ),
     "a prefix": ([*FINETUNE, *MODEL, *WORDS, "--method", "prefix-layer"], r"prefix tuning needs a decoder, a GPT"),
     "to evaluate without a head": (
-        ["evaluate", *MODEL, *WORDS], r"the model is a RobertaForMaskedLM, without a head for the classes of words\.csv"
+        ["evaluate", *MODEL, *WORDS],
+        r"the model is a RobertaForMaskedLM, without a head for the classes of words\.csv",
     ),
     "to evaluate with another head": (
-        ["evaluate", "--model", "three-classes", *WORDS], r"the model tells 3 classes apart; words\.csv has 2"
+        ["evaluate", "--model", "three-classes", *WORDS],
+        r"the model tells 3 classes apart; words\.csv has 2",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG.keys())
 def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(arguments, message, folder, capsys):
-    before = sorted(folder.rglob("*"))
-    assert main(arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"minilora {arguments[0]}: ") and re.search(message, line)
-    assert sorted(folder.rglob("*")) == before
-
-
-def test_the_adapter_of_another_number_of_classes(tmp_path, capsys):
-    prints("finetune", "--model", "longer", "--task", "unicode-names", *QUICK, "--out", tmp_path)
-    assert main(["evaluate", "--model", "longer", *WORDS, "--adapter", str(tmp_path)]) == 2
-    assert "the model tells 15 classes apart; words.csv has 2" in capsys.readouterr().err
+    check_refused(arguments, message, folder, capsys)

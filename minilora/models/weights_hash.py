@@ -1,15 +1,18 @@
 """Which weights these are, in twelve characters: what a result or an adapter keeps of the model that it belongs to."""
 
+from typing import Any
+
 from minilora.arrays.backend import to_numpy
 from minilora.files import fingerprint
+from minilora.parameter import Module
 
 
-def weights_id(model):
-    """12 hex digits that change when any parameter of a model does; see `arrays_id`."""
-    return arrays_id({name: p.data for name, p in model.named_parameters()})
+def weights_hash(model: Module) -> str:
+    """12 hex digits that change when any parameter of a model does; see `arrays_hash`."""
+    return arrays_hash({name: p.data for name, p in model.named_parameters()})
 
 
-def arrays_id(arrays):
+def arrays_hash(arrays: dict[str, Any]) -> str:
     """12 hex digits that change when a name, a shape or a value does: a prefix of a SHA-256.
 
     Values count as float32, so that a model which was read in float64 is the same as in float32.
