@@ -62,7 +62,7 @@ def _gpt2():
 
 
 def _bert(model, encoder, qkv, *, linear=None, other=None, tied=None, **rest):
-    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, qkv how they call W_q, W_k, W_v."""
+    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, `qkv` names W_q, W_k, W_v."""
     layer, block = f"{model}encoder.layer.{{i}}", f"{encoder}blocks.{{i}}"
     q, k, v = qkv
     projections = {
@@ -142,13 +142,13 @@ class ModelLayout:
     Attributes
     ----------
     transposed, task, tied, unused, aliases
-        As in Layout.
+        See Layout.
     linear : dict of str to tuple of str
         See Layout; with the names of every block.
     parameters : dict of str to Parameter
         The base's own parameters, by path.
     new : container of str
-        The paths of those that no pretraining has seen: a classifier's head.
+        The paths of parameters that were not pretrained: a classifier's head.
     whole : dict of str to dict of str to tuple of str
         For each module with parameters, the paths of ours in each tensor, by its full name there.
 
@@ -218,7 +218,7 @@ class ModelLayout:
         return [*(module for module in saved if module not in head), "classifier"]
 
     def biases(self, adapted, which: str) -> dict[str, tuple[str, ...]]:
-        """What PEFT saves with bias="all" or "lora_only": the paths of those side by side in each, by its full name.
+        """The biases that PEFT saves with bias="all" or "lora_only": for each, by full name, the paths that it joins.
 
         Parameters
         ----------

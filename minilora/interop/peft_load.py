@@ -29,7 +29,7 @@ PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a cl
 
 @one_line_errors()
 def load_peft(model: Module, folder: str | Path, *, name: str = "default") -> None:
-    """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
+    """Add a LoRA or DoRA adapter that PEFT saved to a model, make it the active one, and freeze everything else.
 
     What the adapter holds besides A and B (modules_to_save, bias) belongs to it too: it is switched with the adapter.
 
@@ -164,7 +164,7 @@ def _shapes(config, layout, adapted, whole):
 
 
 def _read(path, stored, shapes):
-    """The tensors of a file, if they are exactly those in `shapes`."""
+    """The tensors of a file; they must be exactly those in `shapes`."""
     for name, tensor in stored.items():
         if name not in shapes:
             raise ValueError(f"{path} holds {tensor.name}, which {CONFIG} does not ask for, or the model does not have")

@@ -115,7 +115,7 @@ class Prefix(Module):
 
     @property
     def length(self) -> int:
-        """lp + li: how many tokens a sequence becomes longer."""
+        """lp + li: how many tokens longer a sequence becomes."""
         return self.n_before + self.n_after
 
     def forward(self, x: Array, ids: Array, stage: int) -> tuple[Array, Any]:

@@ -33,7 +33,7 @@ def load_bundled(name: str = "decoder", *, dtype: str = "float32", device: str =
 
 
 def bundled_recipe(name: str = "decoder") -> dict[str, Any]:
-    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits a byte."""
+    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits per byte."""
     return json.loads(_path(name, ".json").read_text())
 
 

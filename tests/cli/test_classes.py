@@ -45,7 +45,7 @@ def test_every_kind_of_encoder_is_fine_tuned_and_gives_the_same_numbers_again(ki
         "adapter.safetensors", "result.json", "config.json", "history.json",
     }  # fmt: skip
     again = prints("evaluate", "--model", kind, "--adapter", tmp_path, *WORDS)
-    assert table_of(again) == table_of(printed) and f"loss {result['loss']:.4f} nats a text" in again
+    assert table_of(again) == table_of(printed) and f"loss {result['loss']:.4f} nats per text" in again
 
 
 @pytest.mark.parametrize("method", FOR_ENCODERS)
