@@ -275,7 +275,7 @@ def clip_with_one_host_gradient(model):
         (forward_with_a_host_gain, "gain lives in numpy, but x lives in device_xp"),
         (loss_with_host_targets, "targets lives in numpy, but logits lives in device_xp"),
         (loss_with_a_host_mask, "loss_mask lives in numpy, but logits lives in device_xp"),
-        (device_ids_placed_again, "ids lived on a device already; it must be a NumPy array"),
+        (device_ids_placed_again, "ids was on a device already; it must be a NumPy array"),
         (clip_with_one_host_gradient, "argument 1 lives in numpy, but argument 0 lives in device_xp"),
     ],
 )

@@ -146,7 +146,7 @@ def test_patterns_that_name_each_layer_by_its_path_are_no_trouble():
         ("(?>a*)a", "it has an atomic group"),
         ("a*+", "it has a possessive repeat"),
         ("(?:b|(?<=a)b)*", "it looks backwards"),
-        ("(" * 5000 + ")" * 5000, "it is nested too deep"),
+        ("(" * 5000 + ")" * 5000, "it is nested too deeply"),
         ("a" * (LONGEST_PATTERN + 1), "it has 10,001 characters; it must have at most 10,000"),
         ("a{99999999999999999999}", "the repetition number is too large"),
     ],

@@ -97,7 +97,9 @@ def test_fractions_are_fractions():
 def test_steps_are_in_rows_that_fit_and_places_without_one_are_empty():
     figure = plots.elimination(matrix_rank_steps(np.tri(4, dtype=int)))
     assert [bool(axes.get_title()) for axes in figure.axes] == [True] * 7 + [False]
-    with pytest.raises(ValueError, match="the elimination had 29 steps, with the matrix itself; up to 24"):
+    with pytest.raises(
+        ValueError, match="the elimination had 29 steps, with the matrix itself; it must have at most 24"
+    ):
         plots.elimination(matrix_rank_steps(np.tri(8, dtype=int)))
 
 

@@ -223,7 +223,7 @@ print(f"{len(slopes)} parameters checked; v_proj.W: backward {analytic:.9f}, the
 # %% [markdown]
 # ## What is not computed when W is frozen
 #
-# Now LoRA, on $W_q$ and $W_v$ of all blocks. `apply_lora` puts $A$ and $B$ beside them and makes everything else a
+# Now LoRA, on $W_q$ and $W_v$ of all blocks. `apply_lora` puts $A$ and $B$ next to them and makes everything else a
 # constant. Go forward and backward again, and ask every linear layer of the first block: does its weight have a
 # gradient?
 

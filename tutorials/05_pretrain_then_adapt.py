@@ -27,7 +27,7 @@ from minilora.training import TrainConfig, Trainer, evaluate_loss
 # ## Pretraining
 #
 # The decoder that comes with minilora has learned one thing: to guess the next byte of English documentation. That
-# took an hour on two cores, so it is not repeated here; how it was made is kept beside it. Losses are in **bits a
+# took an hour on two cores, so it is not repeated here; how it was made is kept next to it. Losses are in **bits a
 # byte**: how many bits one would need to write down each byte, with the model's guesses as a code. Without any model
 # it is 8.
 

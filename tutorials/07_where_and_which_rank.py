@@ -164,7 +164,7 @@ for label, losses in places.items():
 plots.by_seed(places, x="held-out loss (lower is better)", joined=True)
 
 # %% [markdown]
-# What counts is the size of a difference beside how much **it** varies from seed to seed. All four matrices against
+# What counts is a difference's size compared with how much **it** varies from seed to seed. All four matrices against
 # $W_q$ and $W_v$: a gain in each seed, and the picture shows why pairs help: the lines run side by side, so that the
 # differences vary less than the losses. $W_v$ against $W_q$ and $W_v$: up once, down once. Whatever is there, three
 # seeds cannot see it.

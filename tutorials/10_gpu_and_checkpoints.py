@@ -235,7 +235,7 @@ print("logits", model.forward(ids)[0].shape)
 
 # %% [markdown]
 # `load_gpt2("path/to/gpt2")` does the same with the real ones, of which the smallest is half a gigabyte. Here is
-# `c_attn` of our tiny one beside the three matrices that come out of it:
+# `c_attn` of our tiny one next to the three matrices that come out of it:
 
 # %%
 attn = model.blocks[0].attn

@@ -78,7 +78,7 @@ class Settings:
         for name in ("leave_out", "before", "after"):
             _check(name, getattr(self, name), 0)
         if self.before + self.after == 0:
-            raise ValueError("before and after were 0; at least one of them must be above 0 0")
+            raise ValueError("before and after were 0; at least one of them must be above 0")
         if not self.targets or not set(self.targets) <= set(TARGETS):
             raise ValueError(f"targets was {self.targets}; each must be one of {', '.join(TARGETS)}")
 

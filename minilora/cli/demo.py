@@ -17,7 +17,7 @@ FIGURES = ("loss.png", "singular_values.png", "phi.png")
 
 
 def add_options(p: Parser) -> None:
-    """What it adapts to, for how long, and where it writes."""
+    """What to adapt to, for how long, and where to write."""
     p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=300, help="training steps of each method")
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
@@ -55,7 +55,7 @@ def report(results: dict[str, Any], folder: str | Path) -> str:
     results : dict
         From `demo.run`.
     folder : str or Path
-        Where they are.
+        Where the figures and numbers are.
 
     Returns
     -------
@@ -118,13 +118,13 @@ def samples(results: dict[str, Any], n: int = 2) -> list[str]:
 
 
 def labelled(label: str, text: str) -> str:
-    """A label, and beside it a text, on one line or several."""
+    """A label with a text next to it, on one line or several."""
     text = " ".join(text.split()) or "(nothing)"
     return textwrap.fill(text, WIDTH, initial_indent=label.ljust(18), subsequent_indent=" " * 18)
 
 
 def megabytes(n: int | None) -> str:
-    """Bytes as text in MB, or a dash where they are not known."""
+    """Bytes as text in MB, or a dash if they are not known."""
     return "-" if n is None else f"{n / 1e6:.1f}"
 
 

@@ -1,4 +1,4 @@
-"""What `finetune` and `evaluate` print of how good a model is."""
+"""What `finetune` and `evaluate` print about a model's quality."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.parameter import Module
 
-# LoRA and its variants, then the paper's baselines. LoRA+ is LoRA with another optimizer: TrainConfig.lr_ratio_B.
+# LoRA and its variants, then the paper's baselines. LoRA+ is LoRA with other learning rates: TrainConfig.lr_ratio_B.
 METHODS = {
     "lora": LoRAConfig(),
     "rslora": LoRAConfig(rslora=True),
@@ -44,7 +44,7 @@ METHODS = {
     "prefix-layer": PrefixConfig("layer"),
 }
 
-# The kinds of configuration, as a file names them, and what each is applied by.
+# The kinds of configuration by their names in files, and the function that applies each.
 KINDS = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (HoulsbyConfig, apply_houlsby),
@@ -59,7 +59,7 @@ KINDS = {
 def apply_method(
     model: Module, method: Any, *, rng: numpy.random.Generator | None = None, name: str | None = None
 ) -> None:
-    """Adapt a model by any method, in place: what the method trains is trainable, and nothing else.
+    """Adapt a model by any method, in place: only what the method trains becomes trainable.
 
     Parameters
     ----------
@@ -67,15 +67,15 @@ def apply_method(
     method : str or dataclass
         A name in METHODS, or a configuration such as ``TopKConfig(k=3)``.
     rng : numpy.random.Generator, optional
-        Draws what is new in the model; a generator of seed 0, if not given.
+        Draws what is new in the model; if not given, a generator with seed 0.
     name : str, optional
-        What the adapter is called: "default" for LoRA, if not given; the kind of method for others, such as "bitfit".
-        Full fine-tuning has no name, for it changes the base itself.
+        The adapter's name: "default" for LoRA, if not given; the kind of method for others, such as "bitfit". Full
+        fine-tuning has no name, because it changes the base itself.
 
     Raises
     ------
     ValueError
-        If there is no such method, or it does not fit the model. The model is unchanged.
+        If there is no such method, or it does not fit the model. The model is then unchanged.
     """
     config = configuration(method)
     _, apply = KINDS[kind_of(config)]
@@ -84,7 +84,7 @@ def apply_method(
 
 
 def configuration(method):
-    """A method's configuration: that of its name in METHODS, or the one that is given.
+    """A method's configuration: the one that its name has in METHODS, or the one that is given.
 
     Raises
     ------
@@ -100,11 +100,11 @@ def configuration(method):
 
 
 def described(method):
-    """A method, by its name or as a configuration, as a dict for JSON: its kind, and all its settings."""
+    """A method, given by name or as a configuration, as a dict for JSON: its kind, and all its settings."""
     config = configuration(method)
     return {"kind": kind_of(config), "config": asdict(config)}
 
 
 def kind_of(config):
-    """The name that a file has for a configuration: "lora", "adapter", ..."""
+    """A configuration's name in files: "lora", "adapter", ..."""
     return next(kind for kind, (config_type, _) in KINDS.items() if config_type is type(config))

@@ -1,4 +1,4 @@
-"""Models. None of them knows how it is adapted."""
+"""Models. None of them knows whether, or how, it is adapted."""
 
 from minilora.models.bundled import bundled_recipe, load_bundled
 from minilora.models.classification import DebertaForClassification, RobertaForClassification, new_classifier

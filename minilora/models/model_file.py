@@ -19,7 +19,7 @@ from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.roberta import Roberta, RobertaConfig
 from minilora.parameter import Module
 
-KINDS = {  # what a file may hold: the model and its configuration
+KINDS = {  # what a file can hold: the model and its configuration
     "gpt": (GPT, GPTConfig),
     "roberta": (Roberta, RobertaConfig),
     "roberta-classification": (RobertaForClassification, RobertaConfig),
@@ -37,16 +37,16 @@ def save_model(model: Module, path: str | Path, *, dtype: str | None = None, **a
     model : GPT, Roberta, RobertaForClassification or RobertaForMaskedLM
     path : str or Path
     dtype : str, optional
-        In which the file keeps the weights; the model's own, if not given.
+        The dtype of the weights in the file; the model's own, if not given.
     **about
-        Anything that JSON can hold, kept with the model.
+        Anything that JSON can hold; saved with the model.
 
     Raises
     ------
     ValueError
         If the model holds adapters, which have files of their own.
     TypeError
-        If it is no model of these.
+        If it is not one of these models.
     """
     kind = next((kind for kind, (model_class, _) in KINDS.items() if isinstance(model, model_class)), None)
     if kind is None:
@@ -78,21 +78,21 @@ def load_model(path: str | Path, *, dtype: str = "float32", device: str = "cpu")
         config = config_class(**about["config"])
     except (KeyError, TypeError, ValueError) as error:
         name = model_class.__name__
-        raise ValueError(f"{path} has no configuration of a {name} that can be read: {error}") from None
+        raise ValueError(f"{path} has no readable configuration of a {name}: {error}") from None
     if config.n_layer > len(arrays):
         raise ValueError(f"{path}: n_layer was {config.n_layer}, and the file holds {len(arrays)} tensors in all")
     check_precision(dtype)
     try:
         model = model_class(config, Uninitialized(), dtype=dtype, device=device)
     except ValueError as error:
-        raise ValueError(f"{path} has a configuration of a model that is too large: {error}") from None
+        raise ValueError(f"{path} has the configuration of a model that is too large: {error}") from None
     check_arrays(model, arrays, path)
     fill(model, arrays.items(), device)
     return model
 
 
 def check_arrays(model: Module, arrays: dict[str, Any], path: str | Path) -> None:
-    """Raise a ValueError unless there is an array of floating-point numbers for each parameter, of its shape."""
+    """Raise ValueError unless each parameter has an array of floating-point numbers of its shape."""
     parameters = dict(model.named_parameters())
     if missing := sorted(parameters.keys() - arrays.keys()):
         raise ValueError(f"{path} lacks {', '.join(missing)}")
@@ -114,7 +114,7 @@ def fill(model: Module, arrays: dict[str, Any], device: str) -> None:
     arrays : iterable of (str, ndarray)
         A parameter's name and its values, on the host; they are copied, in the model's dtype.
     device : {"cpu", "gpu", "auto"}
-        Where the parameters are from now on.
+        Where the parameters will live.
     """
     parameters = dict(model.named_parameters())
     for name, array in arrays:

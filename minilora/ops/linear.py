@@ -41,9 +41,9 @@ def linear_forward(x: Array, W: Array, bias: Array | None = None) -> tuple[Array
 
 
 def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array | None, Array | None]:
-    """Gradients with respect to x, W and bias; None for what the cache does not have.
+    """Gradients with respect to x, W and bias; None for those that the cache lacks.
 
-    x is kept for dW alone. Whoever freezes W drops it, ``cache._replace(x=None)``, and there is no dW.
+    x is only kept for dW. To freeze W, drop it, ``cache._replace(x=None)``, and there is no dW.
     """
     x, W, bias = cache
     # forward: y = x W^T + bias   so

@@ -140,7 +140,7 @@ def test_a_weight_on_a_device_comes_to_the_host():
         (W, gaussian(I, O), None, r"W had shape \(14, 9\) and delta_W \(9, 14\); they must be the same"),
         (W, DELTA_W, 4, "r was 4; it must be an integer from 1 to 3, the rank of delta_W"),
         (W, FACTORS, 0, "r was 0; it must be an integer from 1 to 3"),
-        (W, np.zeros((O, I)), None, "delta_W was zero, as it is while B is; it must have a direction"),
+        (W, np.zeros((O, I)), None, "delta_W was zero, as it is while B is; it must have at least one direction"),
         (W, FACTORS._replace(A=np.full((R, I), np.nan)), None, "A holds NaN"),
         (np.where(W == W[2, 2], np.inf, W), FACTORS, None, "W holds NaN or infinite values"),
         (W[0], FACTORS, None, r"W had shape \(9,\)"),

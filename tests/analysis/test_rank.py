@@ -115,7 +115,7 @@ def test_nothing_passed_in_is_changed():
     ("M", "message"),
     [
         ([[1, 2], [3]], r"M had rows of \[1, 2\] entries"),
-        ([], "as many, at least 1, in each"),
+        ([], "each row must have the same number, at least 1"),
         ([[], []], r"M had rows of \[0\] entries"),
         ([1, 2], r"M was \[1, 2\]; it must be a matrix, such as"),
         (np.float64(3), "M was 3.0; it must be a matrix"),

@@ -298,7 +298,7 @@ def test_a_training_step_agrees_and_never_waits(everything, emulator):
     assert {name.removesuffix("_float") for name in emulator.launched} == {
         "ops_fast_layernorm_normalise",
         "ops_fast_layernorm_dx",
-        "ops_fast_attention_softmax_of_seen",
+        "ops_fast_attention_masked_softmax",
         "ops_fast_attention_dscores",
         "ops_fast_gelu_gelu_tanh",
         "ops_fast_linear_cross_entropy_losses_and_dlogits",

@@ -191,8 +191,8 @@ def test_an_encoder_s_adapter_is_for_no_task_of_texts(bundled_encoder, tmp_path,
     prints("finetune", *WORDS, *QUICK, "--out", tmp_path / "run")
     capsys.readouterr()
     for arguments, said in (
-        (["evaluate", "--task", "mini-e2e"], "tells 2 classes apart; mini-e2e is a task of texts: give --task"),
-        (["generate", "The "], "tells classes apart; this command needs a decoder's"),
+        (["evaluate", "--task", "mini-e2e"], "has a head for 2 classes; mini-e2e is a text task: give --task"),
+        (["generate", "The "], "is a classifier's; this command needs a decoder's"),
     ):
         assert main([*arguments, "--adapter", str(tmp_path / "run")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
@@ -211,19 +211,19 @@ FINETUNE = ("finetune", *QUICK, "--out", "out")
 WRONG = {
     "a decoder for classes": (
         [*FINETUNE, "--model", "gpt", *WORDS],
-        r"gpt holds a GPT; words\.csv is a task of classes, for which --model must be an encoder",
+        r"gpt holds a GPT; words\.csv is a classification task, for which --model must be an encoder",
     ),
     "a decoder for classes by name": (
         [*FINETUNE, "--model", "gpt", "--task", "unicode-names"],
-        r"gpt holds a GPT; unicode-names is a task of classes",
+        r"gpt holds a GPT; unicode-names is a classification task",
     ),
     "an encoder for texts": (
         [*FINETUNE, *MODEL, "--task", "mini-e2e"],
-        r"roberta-masked-lm holds a RobertaForMaskedLM; mini-e2e is a task of texts, for which --model must be a GPT",
+        r"roberta-masked-lm holds a RobertaForMaskedLM; mini-e2e is a text task, for which --model must be a GPT",
     ),
-    "an encoder for running text": ([*FINETUNE, *MODEL, "--text", "notes.txt"], r"notes\.txt is a task of texts"),
-    "an encoder for a text file": ([*FINETUNE, *MODEL, "--task", "notes.txt"], r"notes\.txt is a task of texts"),
-    "an encoder and no task": ([*FINETUNE, *MODEL], r"mini-e2e is a task of texts, for which --model must be a GPT"),
+    "an encoder for running text": ([*FINETUNE, *MODEL, "--text", "notes.txt"], r"notes\.txt is a text task"),
+    "an encoder for a text file": ([*FINETUNE, *MODEL, "--task", "notes.txt"], r"notes\.txt is a text task"),
+    "an encoder and no task": ([*FINETUNE, *MODEL], r"mini-e2e is a text task, for which --model must be a GPT"),
     "an encoder to generate": (["generate", "a", *MODEL], r"holds a RobertaForMaskedLM; this command needs a decoder"),
     "no such task": (
         [*FINETUNE, *MODEL, "--task", "glue"],

@@ -116,7 +116,7 @@ TOGETHER = {
     ),
     "a length beside the prefix": (
         ["count", "gpt2", "--method", "prefix-embedding", "--before", "100", "--length", "1024"],
-        "--length was 1,024; it must be from 1 to 919 for gpt2, beside the 105 of the prefix$",
+        "--length was 1,024; it must be from 1 to 919 for gpt2, in addition to the 105 of the prefix$",
     ),
     "a length": (["count", "gpt2", "--length", "1025"], "--length was 1,025; it must be from 1 to 1,024 for gpt2$"),
     "an exponent": (["rank", "1e999999999"], "the matrix held 1e999999999; each entry must be a number such as"),
@@ -124,9 +124,9 @@ TOGETHER = {
     "many digits": (["rank", "1," + "7" * 400], r"the matrix held '777+\.\.\.7+'; "),
     "a fraction of many digits": (["rank", "1/" + "7" * 400], r"the matrix held '1/77+\.\.\.7+'; "),
     "a division by 0": (["rank", "1/0"], "the matrix held '1/0'; "),
-    "many rows": (["rank", ";".join("1" * 13)], "the matrix had 13 rows of up to 1 entries; it must have up to 12 "),
+    "many rows": (["rank", ";".join("1" * 13)], "the matrix had 13 rows of up to 1 entries; it must have at most 12 "),
     "many columns": (["rank", ",".join("1" * 13)], "the matrix had 1 rows of up to 13 entries; "),
-    "a long matrix": (["rank", "1," * 10_000], "the matrix had 20,000 characters; it must have up to 10,000"),
+    "a long matrix": (["rank", "1," * 10_000], "the matrix had 20,000 characters; it must have at most 10,000"),
 }
 
 

@@ -48,14 +48,14 @@ def drawn(monkeypatch):
 def test_the_matrix_of_the_textbook(capsys):
     text = printed(capsys, "rank")
     assert "row 2 minus 2 times row 1\n    [ 1  2 ]\n    [ 0  1 ]\n    [ 2  4 ]\n" in text
-    assert "2 rows are not zero: row rank 2\n" in text and "2 rows are not zero: column rank 2\n" in text
+    assert "2 nonzero rows: row rank 2\n" in text and "2 nonzero rows: column rank 2\n" in text
     assert text.endswith("Singular values: 7.342, 0.3046\nof which more than rounding: 2\n")
     assert text == printed(capsys, "rank", "1,2;2,5;2,4")
 
 
 def test_fractions_and_decimals(capsys):
     text = printed(capsys, "rank", "--", "-0.1, 0.3; 1/3, -1")
-    assert "row 2 plus 10/3 times row 1" in text and "1 row is not zero: row rank 1" in text
+    assert "row 2 plus 10/3 times row 1" in text and "1 nonzero row: row rank 1" in text
     assert text.endswith("of which more than rounding: 1\n")
 
 
@@ -133,7 +133,7 @@ WRONG = {
     ),
     "too many steps": (
         ["rank", ";".join(",".join(str(int(j <= i)) for j in range(8)) for i in range(8)), "--plot", "p.png"],
-        r"the elimination had 29 steps, with the matrix itself; up to 24 can be drawn",
+        r"the elimination had 29 steps, with the matrix itself; it must have at most 24",
     ),
     "no layer of the model": (["rank", "--weights", "--layers", "w_q"], "--layers was 'w_q'; there are wte, wpe, bl"),
     "a delta W of zero": (

@@ -10,7 +10,7 @@ from minilora.cli.verbs import parser_of
 from minilora.methods import LoRAConfig
 
 LAYERS = "but a matrix does not use it; it needs --weights, --adapter or --tuned$"
-GREEDY = "but --temperature was 0, which draws nothing; it must be above$"
+GREEDY = "but --temperature was 0, which draws nothing; it must be above 0$"
 LIST = "but `minilora count list` does not use it; it needs an architecture$"
 REFUSED = {
     "size of LoRA": (

@@ -103,7 +103,7 @@ def test_errors_at_the_door():
         task(valid=[])
     with pytest.raises(ValueError, match=r"parity has the labels \['prime'\] in test; label_names are even, odd"):
         task(test=[LabelledExample("xx", "prime", "2")])
-    with pytest.raises(ValueError, match="parity has one class alone, 'even'; a task has two or more"):
+    with pytest.raises(ValueError, match="parity has only one class, 'even'; a task must have at least two"):
         ClassificationTask("parity", dict.fromkeys(SPLITS, parity(3)[1:2]), ("even",), 64)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         task().sample_batch(rng(), 0)
@@ -173,7 +173,7 @@ def test_what_is_too_long_is_left_out_and_counted(tmp_path):
 
 @pytest.mark.parametrize(("rows", "message"), [
     (numbers(label=str), r"numbers\.csv has the labels \[.*\] in valid and not in train; give more of each"),
-    (numbers(label=lambda i: "same"), r"numbers\.csv has one class alone, 'same'; a task has two or more"),
+    (numbers(label=lambda i: "same"), r"numbers\.csv has only one class, 'same'; a task must have at least two"),
     (numbers(2), r"numbers\.csv has 2 examples of at most 64 tokens, and none .* falls into .*; give more"),
     ([{"text": "a", "label": "b"}, {"text": " ", "label": "b"}], "line 3: text must be a text .*, not ' '"),
     ([{"text": "a", "label": ""}], "line 2: label must be a text that is not empty, not ''"),

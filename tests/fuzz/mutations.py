@@ -83,7 +83,7 @@ def _some_place(value, rng):
 
 
 def to_json(value):
-    """JSON, also of what it cannot well hold: lone surrogates, NaN, and lists that are nested too deep."""
+    """JSON, also of what it cannot well hold: lone surrogates, NaN, and lists that are nested too deeply."""
     try:
         return json.dumps(value).encode()
     except RecursionError:

@@ -208,7 +208,7 @@ def test_a_damaged_shard_is_named(load, folder):
 NO_CONFIG = {
     "nothing": "",
     "no JSON": "{not json",
-    "nested too deep": "[" * 100_000,
+    "nested too deeply": "[" * 100_000,
     "not UTF-8": b"\xff\xfe{",
     "a list": "[]",
     "a number": "3",

@@ -363,9 +363,9 @@ DAMAGE = {
     "no configuration": (lambda folder: (folder / CONFIG).unlink(), f"there is no file .*{CONFIG}"),
     "no tensors": (lambda folder: (folder / TENSORS).unlink(), f"there is no file .*{TENSORS}"),
     "only a pickle": (only_a_pickle, "adapter_model.bin, which can run code and is not opened"),
-    "half a configuration": (lambda folder: (folder / CONFIG).write_text('{"r": '), f"{CONFIG} is no JSON"),
-    "JSON in Latin-1": (lambda folder: (folder / CONFIG).write_bytes(b'{"r": "\xe9"}'), f"{CONFIG} is no JSON"),
-    "a deep configuration": (lambda folder: (folder / CONFIG).write_text("[" * 100_000), f"{CONFIG} is no JSON"),
+    "half a configuration": (lambda folder: (folder / CONFIG).write_text('{"r": '), f"{CONFIG} is not JSON"),
+    "JSON in Latin-1": (lambda folder: (folder / CONFIG).write_bytes(b'{"r": "\xe9"}'), f"{CONFIG} is not JSON"),
+    "a deep configuration": (lambda folder: (folder / CONFIG).write_text("[" * 100_000), f"{CONFIG} is not JSON"),
     "a list": (lambda folder: (folder / CONFIG).write_text("[1]"), f"{CONFIG} holds a list; it must hold"),
     "empty": (lambda folder: (folder / TENSORS).write_bytes(b""), f"{TENSORS} is not a safetensors file"),
     "text": (lambda folder: (folder / TENSORS).write_text("A B " * 100), f"{TENSORS} is not a safetensors file"),
@@ -479,7 +479,7 @@ def test_an_adapter_of_another_model_is_refused(folder):
 def test_a_name_that_is_taken_is_refused(folder):
     model = gpt2()
     apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
-    refused(folder, "name was 'default'; the model has an adapter of this name already", model)
+    refused(folder, "name was 'default'; the model already has an adapter of this name", model)
 
 
 def test_a_model_that_peft_has_no_names_for_is_refused(folder):

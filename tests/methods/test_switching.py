@@ -228,9 +228,12 @@ def test_what_the_model_trains_besides_by_hand_is_no_part_of_the_adapter_and_is_
 @pytest.mark.parametrize(
     ("besides", "message"),
     [
-        (("ln_9",), "besides named 'ln_9', which is no parameter or part of this model"),
-        (("A",), "besides named 'A', which is no parameter or part of this model"),
-        (("attn",), "besides named 'attn', which holds blocks.0.attn.q_proj.W; this stays frozen, beside its A and B"),
+        (("ln_9",), "besides named 'ln_9', which is not a parameter or part of this model"),
+        (("A",), "besides named 'A', which is not a parameter or part of this model"),
+        (
+            ("attn",),
+            "besides named 'attn', which holds blocks.0.attn.q_proj.W; this must stay frozen, next to its A and B",
+        ),
         ("bias", "besides was 'bias'; it must be several names"),
         (("",), r"besides was \('',\); it must be several names"),
     ],

@@ -145,7 +145,7 @@ DESCRIPTIONS = {
     "a number": "3",
     "a text": '"gpt"',
     "null": "null",
-    "nested too deep": "[" * 100_000,
+    "nested too deeply": "[" * 100_000,
 }
 
 

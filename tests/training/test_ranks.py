@@ -240,7 +240,7 @@ def test_a_run_continues_with_any_number_of_ranks(before, after, tmp_path):
 
     run_ranks(before, half)
     whole = run(tiny_lora(), steps=6)
-    more = pytest.warns(UserWarning, match=f"began with {before} threads in all, and goes on with {after} ranks")
+    more = pytest.warns(UserWarning, match=f"began with {before} threads in all, and continues with {after} ranks")
     with more if after > before else nullcontext():
         parts = run_ranks(after, rest)
     assert max(max(differences(part, whole)) for part in parts) < 1e-12

@@ -1,4 +1,4 @@
-"""Single gradients of an op, for a layer that has frozen the rest: each is one of what the op's backward returns."""
+"""Single gradients of an op, for a layer whose other parameters are frozen: each is one result of the op's backward."""
 
 from minilora.arrays.backend import Array, get_xp
 from minilora.ops import conv1d, layernorm, linear
