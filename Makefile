@@ -22,9 +22,10 @@ demo: $(VENV)/.installed  ## set up, then adapt the bundled model with LoRA and 
 test: $(VENV)/.installed-test  ## set up, then run the tests
 	$(PY) -m pytest $(ARGS)
 
-lint: $(VENV)/.installed-dev  ## set up, then check the code and its format with ruff
+lint: $(VENV)/.installed-dev  ## set up, then check code and format with ruff, and types with mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 matrix: $(VENV)/.installed-dev  ## set up, then test sdist and wheel on the oldest and newest Python and NumPy (needs a network)
 	PATH="$$PATH$(subst $() ,,$(PYENV_BINS:%=:%))" $(PY) -m tox $(if $(ARGS),-- $(ARGS)) || { \

@@ -27,11 +27,14 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
 
 import numpy
 
-from minilora.arrays.backend import get_xp, gpu_with_nccl, nccl_sum, on_gpu, to_numpy, use_gpu
+from minilora.arrays.backend import Array, get_xp, gpu_with_nccl, nccl_sum, on_gpu, to_numpy, use_gpu
 from minilora.arrays.threads import allowed_cores, cores
 
 # The variables in which a launcher gives each process (rank, size): Open MPI's; those of launchers that use PMI, which
@@ -51,6 +54,9 @@ LAST_WORDS = 0.5  # seconds for the launcher to pass on what was printed; once a
 LONGEST_PAUSE = 1e-3  # seconds between two checks whether the others have arrived
 
 
+Result = TypeVar("Result")
+
+
 class OtherRankFailed(RuntimeError):
     """Another rank of the job ended in an error; the message is that rank's."""
 
@@ -61,26 +67,26 @@ class SingleProcess:
     rank, size = 0, 1
 
     @property
-    def cores(self):
-        """How many cores each rank may use, one number per rank."""
+    def cores(self) -> list[int]:
+        """How many cores each rank may use, a number for each."""
         return [cores()]
 
-    def allreduce(self, array):
+    def allreduce(self, array: Array) -> None:
         """Replace an array, in place, by its sum over all ranks."""
 
-    def broadcast(self, array):
-        """Replace an array, in place, by the first rank's."""
+    def broadcast(self, array: Array) -> None:
+        """Replace an array, in place, by that of the first rank."""
 
-    def gather(self, value):
-        """The values of all ranks, as a list, on every rank."""
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, as a list, at every rank."""
         return [value]
 
-    def bcast_from_root(self, function):
-        """Call ``function()`` on the first rank only; return its result on every rank."""
+    def bcast_from_root(self, function: Callable[[], Result]) -> Result:
+        """What ``function()`` returns at the first rank, where alone it is called; at every rank."""
         return function()
 
-    def end(self, message, status):
-        """Say why this process ends; return its exit status."""
+    def end(self, message: str, status: int) -> int:
+        """Say why this process ends; returns its exit status."""
         print(message, file=sys.stderr)
         return status
 
@@ -99,7 +105,7 @@ class Ranks(SingleProcess):
         The communicator of the job.
     """
 
-    def __init__(self, MPI, comm):
+    def __init__(self, MPI: Any, comm: Any) -> None:
         self._MPI, self._comm, self._launcher = MPI, comm, os.getppid()
         self._leaving = comm.Dup()  # so that a rank that ends is not mistaken for one that joins the others
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
@@ -111,36 +117,36 @@ class Ranks(SingleProcess):
         near.Free()
 
     @property
-    def cores(self):
+    def cores(self) -> list[int]:
         return self._cores
 
-    def allreduce(self, array):
+    def allreduce(self, array: Array) -> None:
         self._barrier()
         if on_gpu(array) and self._nccl_sum:
             self._nccl_sum(array)
         else:
             self._through_host(array, lambda host: self._comm.Allreduce(self._MPI.IN_PLACE, host))
 
-    def broadcast(self, array):
+    def broadcast(self, array: Array) -> None:
         self._barrier()
         self._through_host(array, self._comm.Bcast)
 
-    def gather(self, value):
+    def gather(self, value: Any) -> list[Any]:
         self._barrier()
         return self._comm.allgather(value)
 
-    def bcast_from_root(self, function):
+    def bcast_from_root(self, function: Callable[[], Result]) -> Result:
         value = function() if self.rank == 0 else None
         self._barrier()
         return self._comm.bcast(value)
 
-    def executor(self):
-        """A context with an executor whose workers are the other ranks, which work while entering it and get None."""
+    def executor(self) -> Any:
+        """A context with an executor whose workers are the other ranks; they work on entering it, and then get None."""
         from mpi4py.futures import MPICommExecutor
 
         return MPICommExecutor(self._comm, root=0)
 
-    def end(self, message, status):
+    def end(self, message: str, status: int) -> Any:
         """Say once, for all ranks, why the job ends, and end it. Does not return.
 
         The first rank reports it. Any other rank leaves that to the first, which ends for the same reason or learns of
@@ -162,20 +168,21 @@ class Ranks(SingleProcess):
                 self._comm.isend(status, rank, tag=ENDED)
         self._comm.Abort(status)
 
-    def _end_if_told(self):
+    def _end_if_told(self) -> None:
         """End this rank if another one ends the job, or if the launcher is gone."""
         if self._comm.Iprobe(tag=ENDED):
             os._exit(self._comm.recv(tag=ENDED))
         if os.getppid() != self._launcher:
             os._exit(1)
 
-    def leave(self):
-        """End together: wait for the others here. If they are still waiting for this rank elsewhere, they are told.
+    def leave(self) -> None:
+        """End together: wait for the others here. Should they still wait for this rank elsewhere, they are told.
 
         It is called when this process exits. Unreceived messages would trouble MPI then, so none is sent as long as all
         arrive here soon, and each is received.
         """
-        request, told_at, messages = self._leaving.Ibarrier(), time.monotonic() + PATIENCE, []
+        request, told_at = self._leaving.Ibarrier(), time.monotonic() + PATIENCE
+        messages: list[Any] = []
         while not request.Test():
             self._end_if_told()
             if not messages and time.monotonic() > told_at:
@@ -185,13 +192,13 @@ class Ranks(SingleProcess):
         while self._comm.Iprobe(tag=LEFT):
             self._comm.recv(tag=LEFT)
 
-    def _check_that_none_has_left(self):
-        """Raise OtherRankFailed if a rank has left and has waited in vain for the others to leave as well."""
+    def _check_that_none_has_left(self) -> None:
+        """Raise an OtherRankFailed if a rank has left, and has waited for the others to leave as well."""
         if self._comm.Iprobe(tag=LEFT):
             left = self._comm.recv(tag=LEFT)
             raise OtherRankFailed(f"rank {left} of {self.size} has ended, and the others wait for it in vain")
 
-    def _barrier(self):
+    def _barrier(self) -> None:
         """Wait until all ranks are here."""
         request, pause = self._comm.Ibarrier(), 0.0
         while not request.Test():
@@ -202,31 +209,31 @@ class Ranks(SingleProcess):
             time.sleep(pause)
             pause = min(2.0 * pause + 1e-6, LONGEST_PAUSE)
 
-    def _through_host(self, array, call):
-        """``call(host)`` with the array on the host, contiguous; the result is copied back to the array."""
+    def _through_host(self, array: Array, call: Callable[[numpy.ndarray], Any]) -> None:
+        """``call(host)`` with the array on the host, in one piece; what it leaves there is put back where it was."""
         host = numpy.ascontiguousarray(to_numpy(array))
         call(host)
         if host is not array:
             array[...] = get_xp(array).asarray(host)
 
     @functools.cached_property
-    def _nccl_sum(self):
-        """The sum from GPU to GPU; None if NCCL is missing or two ranks share a GPU. All ranks call this, or none."""
+    def _nccl_sum(self) -> Callable[[Array], None] | None:
+        """Sums from GPU to GPU; None where NCCL is missing, or two ranks share a GPU. Asked by all ranks, or none."""
         gpus = self.gather(gpu_with_nccl())
         if None in gpus or len(set(gpus)) < self.size:
             return None
         return nccl_sum(self.rank, self.size, self.bcast_from_root)
 
 
-def launched(environ=os.environ):
-    """(rank, size) from a launcher such as mpiexec, with size None if it does not say; None without a launcher."""
+def launched(environ: Mapping[str, str] = os.environ) -> tuple[int, int | None] | None:
+    """What a launcher such as mpiexec has told this process: (rank, size), size None if unsaid; or None without one."""
     for rank, size in LAUNCHERS:
         if environ.get(rank, "").isdecimal() and (size in environ or rank == "PMIX_RANK"):
             return int(environ[rank]), int(environ[size]) if size in environ else None
     return None
 
 
-def join(quiet=False):
+def join(quiet: bool = False) -> SingleProcess:
     """The job that this process was started in by mpiexec or srun: `Ranks`; without such a launcher, `SINGLE_PROCESS`.
 
     An uncaught exception then ends all ranks, instead of letting the others wait for this one.
@@ -272,8 +279,8 @@ def join(quiet=False):
 
 
 @contextlib.contextmanager
-def _watched_while_joining():
-    """A context in which this process can wait for others to join; see `launch_watch`."""
+def _watched_while_joining() -> Iterator[None]:
+    """A context in which this process may wait for others to join; see `launch_watch`."""
     if os.name != "posix":
         yield
         return
@@ -283,6 +290,6 @@ def _watched_while_joining():
         yield
 
 
-def _end_all(ranks, kind, error, trace):
+def _end_all(ranks: Ranks, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     told = isinstance(error, OtherRankFailed)
     ranks.end(str(error) if told else "".join(traceback.format_exception(kind, error, trace)).rstrip(), 1)

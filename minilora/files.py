@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from minilora.arrays.backend import to_numpy
+from minilora.arrays.backend import Array, to_numpy
 from minilora.limits import (
     MOST_JSON_BYTES,
     check_fields,
@@ -28,8 +29,8 @@ class DamagedFile(ValueError):
     """A file that is not what was written: truncated, changed, or never ours."""
 
 
-def write_atomically(path, content, *, previous=None):
-    """Write bytes or text to `path` through a temporary file: a reader finds the old file or the new one, never half.
+def write_atomically(path: str | Path, content: bytes | str, *, previous: str | Path | None = None) -> None:
+    """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, no part.
 
     Once this returns, the new file is on the disk, and survives a power failure.
 
@@ -48,12 +49,12 @@ def write_atomically(path, content, *, previous=None):
     _write({path: content}, {} if previous is None else {path: previous})
 
 
-def write_together(contents):
-    """Write several files, a dict of path to content: none is put in place before all are written."""
+def write_together(contents: Mapping[Path, bytes | str]) -> None:
+    """Write several files, a dict of path to content: none takes its place before all are written."""
     _write(contents, {})
 
 
-def _write(contents, previous):
+def _write(contents: Mapping[Any, bytes | str], previous: Mapping[Any, str | Path]) -> None:
     temporaries = {}
     path = None
     try:
@@ -86,8 +87,8 @@ def _write(contents, previous):
                 temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder):
-    """Flush a folder's entries to the disk, as fsync does with a file's content; Windows cannot, and need not."""
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk, as fsync does with a file's content; Windows cannot, and need not."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -98,7 +99,7 @@ def _sync_folder(folder):
         os.close(descriptor)
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as readable JSON.
 
     Raises
@@ -145,7 +146,9 @@ def read_fields(path: str | Path, fields: dict[str, Any]) -> dict[str, Any]:
     return check_fields(read_json(path), fields, path)
 
 
-def save_arrays(path, arrays, about, *, previous=None):
+def save_arrays(
+    path: str | Path, arrays: Mapping[str, Array], about: dict[str, Any], *, previous: str | Path | None = None
+) -> None:
     """Write a safetensors file.
 
     Parameters
@@ -172,12 +175,12 @@ def save_arrays(path, arrays, about, *, previous=None):
     write_atomically(path, save(host, metadata={"minilora": text}), previous=previous)
 
 
-def _checksum(arrays, about):
+def _checksum(arrays: dict[str, numpy.ndarray], about: dict[str, Any]) -> str:
     return fingerprint(dict(sorted(arrays.items())), json.dumps(about))
 
 
 @one_line_errors()
-def load_arrays(path, *kinds):
+def load_arrays(path: str | Path, *kinds: str) -> tuple[dict[str, numpy.ndarray], dict[str, Any]]:
     """Read what `save_arrays` wrote.
 
     Parameters
@@ -221,8 +224,8 @@ def load_arrays(path, *kinds):
     return arrays, about
 
 
-def fingerprint(arrays, text=""):
-    """64 hex digits that change when a text, or an array's name, dtype, shape or value does: a SHA-256.
+def fingerprint(arrays: Mapping[str, numpy.ndarray], text: str = "") -> str:
+    """64 hex digits that change when a text, or a name, dtype, shape or value of an array does: a SHA-256.
 
     Parameters
     ----------

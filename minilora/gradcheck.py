@@ -11,11 +11,12 @@ tolerance next to a small gradient. So these checks draw a random dy, work in fl
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy
 
-from minilora.arrays.backend import to_numpy
+from minilora.arrays.backend import Array, to_numpy
 
 
 class GradientError(AssertionError):
@@ -73,21 +74,31 @@ def complex_step_gradient(
     return dx
 
 
-def _check_floating(name, array):
+def _check_floating(name: str, array: Array) -> None:
     if array.dtype.kind != "f":
         raise TypeError(f"{name} was {array.dtype}; a slope needs floating-point numbers, float64 above all")
 
 
-def _check_float64(name, array):
+def _check_float64(name: str, array: Array) -> None:
     if array.dtype != numpy.float64:
         raise TypeError(f"{name} was {array.dtype}; gradients are checked in float64")
 
 
-def _weighted(y, dy):
+def _weighted(y: Array, dy: numpy.ndarray | None) -> float:
     return float(numpy.sum(y) if dy is None else numpy.sum(dy * y))
 
 
-def check_op(forward, backward, arrays, *args, rng, wrt=None, method="difference", bound=1e-7, **scalars):
+def check_op(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    arrays: dict[str, numpy.ndarray],
+    *args: Any,
+    rng: numpy.random.Generator,
+    wrt: Sequence[str] | None = None,
+    method: str = "difference",
+    bound: float = 1e-7,
+    **scalars: Any,
+) -> dict[str, float]:
     """Check an op's backward against its forward, for each array in `wrt`, with a random upstream gradient.
 
     Parameters
@@ -137,14 +148,14 @@ def check_op(forward, backward, arrays, *args, rng, wrt=None, method="difference
         others = arrays
     for name, analytic in zip(names, grads, strict=True):
 
-        def f(x, name=name):
+        def f(x: numpy.ndarray, name: str = name) -> numpy.ndarray:
             return forward(*(others | {name: x}).values(), *args, **scalars)[0]
 
         errors[name] = _compare(name, analytic, oracle(f, arrays[name], dy), bound)
     return errors
 
 
-def _compare(name, analytic, numerical, bound):
+def _compare(name: str, analytic: numpy.ndarray | None, numerical: numpy.ndarray, bound: float) -> float:
     if analytic is None or analytic.shape != numerical.shape:
         was = None if analytic is None else analytic.shape
         raise GradientError(f"the gradient of {name} has shape {was}; {name} has shape {numerical.shape}")
@@ -163,7 +174,15 @@ def _compare(name, analytic, numerical, bound):
     return error
 
 
-def check_model(model, batch, *, rng, h=1e-5, absolute=1e-8, relative=1e-6):
+def check_model(
+    model: Any,
+    batch: Any,
+    *,
+    rng: numpy.random.Generator,
+    h: float = 1e-5,
+    absolute: float = 1e-8,
+    relative: float = 1e-6,
+) -> dict[str, tuple[float, float]]:
     """Check a whole model's backward: the slope of the loss along one random direction for each trainable parameter.
 
     Parameters
@@ -191,7 +210,7 @@ def check_model(model, batch, *, rng, h=1e-5, absolute=1e-8, relative=1e-6):
     _, cache = model.loss(batch)
     model.backward_loss(1.0, cache)
 
-    def loss():
+    def loss() -> float:
         return float(to_numpy(model.loss(batch)[0]))
 
     slopes, failures = {}, []

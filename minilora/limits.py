@@ -38,7 +38,7 @@ def one_line(text: str, most: int = LONGEST_LINE) -> str:
     return _cut(text, most)
 
 
-def _cut(text, most):
+def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most * 2 // 3]} ... {text[len(text) - most // 3 + 5 :]}"
 
 
@@ -140,7 +140,7 @@ def check_fields(content: Any, fields: dict[str, Any], where: object) -> dict[st
     return content
 
 
-def _is(value, kind):
+def _is(value: Any, kind: Any) -> bool:
     if isinstance(kind, list):
         return isinstance(value, list) and all(_is(v, kind[0]) for v in value)
     if isinstance(kind, tuple):
@@ -150,7 +150,7 @@ def _is(value, kind):
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-def _kind_name(kind):
+def _kind_name(kind: Any) -> str:
     names = {
         float: "a number",
         int: "an integer",

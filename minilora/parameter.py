@@ -2,11 +2,14 @@
 
 import copy
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, ArrayModule, get_xp
 
 T = TypeVar("T")
+
+
+Companion = TypeVar("Companion")
 
 
 class Parameter:
@@ -25,9 +28,9 @@ class Parameter:
 
     __slots__ = ("data", "grad", "name", "trainable")
 
-    def __init__(self, data: Any, *, trainable: bool = True, name: str = ""):
+    def __init__(self, data: Array, *, trainable: bool = True, name: str = "") -> None:
         self.data = data
-        self.grad = None
+        self.grad: Array | None = None
         self.trainable = trainable
         self.name = name
 
@@ -38,7 +41,7 @@ class Parameter:
         else:
             self.grad += grad
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "trainable" if self.trainable else "frozen"
         return f"Parameter({self.name or 'unnamed'}: {self.data.shape} {self.data.dtype}, {state})"
 
@@ -50,7 +53,7 @@ class Module:
     each trainable parameter. The cache is returned and never kept, so that a forward in between changes nothing.
     """
 
-    def members(self) -> Iterator[tuple[str, Any]]:
+    def members(self) -> Iterator[tuple[str, "Parameter | Module"]]:
         """Yield (name, Parameter or Module) for each direct member; the items of a list are named by their index.
 
         A dict is passed over: a module that keeps parameters in one says here which of them are its own.
@@ -76,7 +79,7 @@ class Module:
         self._collect("", found)
         yield from found.values()
 
-    def _collect(self, prefix, found):
+    def _collect(self, prefix: str, found: dict[int, tuple[str, Parameter]]) -> None:
         for name, member in self.members():
             if isinstance(member, Parameter):
                 found.setdefault(id(member), (prefix + name, member))
@@ -111,10 +114,10 @@ class Module:
         for p in self.parameters():
             p.grad = None
 
-    def replace(self, path: str, module: "Module") -> None:
-        """Replace the module at `path` (a path of `named_modules`) by `module`."""
+    def replace(self, path: str, module: "Module | Parameter") -> None:
+        """Put `module` in the place named `path` (as `named_modules` names it)."""
         *parents, last = path.split(".")
-        owner = self
+        owner: Any = self
         for part in parents:
             owner = owner[int(part)] if isinstance(owner, list) else getattr(owner, part)
         if isinstance(owner, list):
@@ -122,15 +125,15 @@ class Module:
         else:
             setattr(owner, last, module)
 
-    def replica(self) -> "Module":
-        """A second model on the very same arrays, but with its own gradients: for one shard of a batch."""
-        shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy treats these as already copied
+    def replica(self) -> Self:
+        """A second model on the very same arrays, with gradients of its own: for one shard of a batch."""
+        shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy takes these as copied already
         twin = copy.deepcopy(self, shared)
         twin.zero_grad()
         return twin
 
-    def companion(self, kind: type[T]) -> T:
-        """The one object of this class that another package keeps with this module, made at first use.
+    def companion(self, kind: type[Companion]) -> Companion:
+        """What another package keeps with this module: the one object of this class, made when first asked for.
 
         The module knows nothing about it, but carries it along: a replica has its own.
         """
@@ -140,11 +143,11 @@ class Module:
         return companions[kind]
 
     @property
-    def xp(self) -> Any:
-        """The array module, numpy or cupy, of the model's arrays."""
+    def xp(self) -> ArrayModule:
+        """The array module in which the model lives."""
         return get_xp(self._first_parameter().data)
 
-    def _first_parameter(self):
+    def _first_parameter(self) -> Any:
         for _, member in self.members():
             parameter = member if isinstance(member, Parameter) else member._first_parameter()
             if parameter is not None:

@@ -14,10 +14,13 @@ Python's own parser reads the expression. Anything that is not a regular express
 (backreferences), looks backwards, or changes the rules midway (flags) is refused by name.
 """
 
+import functools
 import re
 import warnings
+from collections.abc import Callable
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
+from typing import Any
 
 from minilora.limits import shown
 
@@ -51,7 +54,7 @@ class Matcher:
         The file, and the field in it, which begin an error's message.
     """
 
-    def __init__(self, where: str):
+    def __init__(self, where: str) -> None:
         self.where = where
         self.steps = 0
         self._parsed: dict[str, list] = {}
@@ -83,15 +86,15 @@ class Matcher:
         """Raise those errors of `fullmatch` that do not depend on a text."""
         self._parse(pattern)
 
-    def _places(self, pattern, text):
-        """The positions to which the pattern leads from the beginning of the text, one bit each."""
+    def _places(self, pattern: str, text: str) -> int:
+        """The places to which the pattern leads from the beginning of the text, a bit each."""
         parsed = self._parse(pattern)
         try:
             return _Text(text, self._step).all_of(parsed, 1)
         except (ValueError, RecursionError) as error:
             raise self._refusal(pattern, error) from None
 
-    def _parse(self, pattern):
+    def _parse(self, pattern: str) -> Any:
         if pattern not in self._parsed:
             try:
                 self._step(40 + 2 * len(pattern))
@@ -100,17 +103,17 @@ class Matcher:
                 raise self._refusal(pattern, error) from None
         return self._parsed[pattern]
 
-    def _step(self, n=1):
+    def _step(self, n: int = 1) -> None:
         self.steps += n
         if self.steps > MOST_STEPS:
             raise ValueError(f"matching must take at most {MOST_STEPS:,} steps in all")
 
-    def _refusal(self, pattern, error):
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+    def _refusal(self, pattern: str, error: Exception) -> ValueError:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
         return ValueError(f"{self.where}: the regular expression {shown(pattern)} is refused: {reason}")
 
 
-def _parse(pattern):
+def _parse(pattern: str) -> Any:
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(f"it has {len(pattern):,} characters; it must have at most {LONGEST_PATTERN:,}")
     with warnings.catch_warnings():
@@ -122,8 +125,8 @@ def _parse(pattern):
     return parsed
 
 
-def _check_kinds(parsed):
-    """Raise ValueError, naming anything that is not a regular expression, looks backwards, or has its own flags."""
+def _check_kinds(parsed: Any) -> None:
+    """Raise a ValueError that names what is no regular expression, looks backwards, or has flags of its own."""
     for kind, value in parsed:
         if kind in NAMES:
             raise ValueError(f"it has {NAMES[kind]}")
@@ -136,25 +139,29 @@ def _check_kinds(parsed):
                 _check_kinds(inner)
 
 
+def _between(bounds: tuple[int, int], character: str) -> bool:
+    return bounds[0] <= ord(character) <= bounds[1]
+
+
 class _Text:
     """A text, and the positions that an expression leads to in it."""
 
-    def __init__(self, text, step):
+    def __init__(self, text: str, step: Callable[..., None]) -> None:
         self.text, self.step = text, step
         self.all = (1 << len(text)) - 1  # every character's place
-        self.characters = {}  # M_c
+        self.characters: dict[str, int] = {}  # M_c
         for i, character in enumerate(text):
             self.characters[character] = self.characters.get(character, 0) | (1 << i)
 
-    def all_of(self, parsed, places):
-        """e f: the items of an expression, one after another."""
+    def all_of(self, parsed: Any, places: int) -> int:
+        """e f: one item of an expression after the other."""
         for kind, value in parsed:
             if not places:
                 return 0
             places = self.one(kind, value, places)
         return places
 
-    def one(self, kind, value, places):
+    def one(self, kind: Any, value: Any, places: int) -> int:
         """Where one item leads."""
         self.step()
         if kind in ONE_CHARACTER:
@@ -167,13 +174,13 @@ class _Text:
         if kind is op.SUBPATTERN:
             return self.all_of(value[3], places)
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT):  # greedy or not: the same texts match
-            return self.repeat(*value, places)
+            return self.repeat(value[0], value[1], value[2], places)
         if kind is op.AT:
             return places & self.at(value)
         return self.followed(value[1], places, wanted=kind is op.ASSERT)
 
-    def where(self, kind, value):
-        """The characters of the text that one character of an expression matches, one bit each."""
+    def where(self, kind: Any, value: Any) -> int:
+        """The characters of the text that one character of an expression fits, a bit each."""
         if kind is op.LITERAL:
             return self.characters.get(chr(value), 0)
         if kind is op.NOT_LITERAL:
@@ -188,12 +195,12 @@ class _Text:
             elif inner is op.LITERAL:
                 found |= self.characters.get(chr(what), 0)
             elif inner is op.RANGE:
-                found |= self.those(lambda c, what=what: what[0] <= ord(c) <= what[1])
+                found |= self.those(functools.partial(_between, what))
             else:
                 found |= self.those(CATEGORIES[what])
         return self.all & ~found if negated else found
 
-    def those(self, belongs):
+    def those(self, belongs: Callable[[str], Any]) -> int:
         self.step(len(self.characters))
         found = 0
         for character, places in self.characters.items():
@@ -201,8 +208,8 @@ class _Text:
                 found |= places
         return found
 
-    def repeat(self, least, most, inner, places):
-        """e{least,most}. After as many repetitions as the text has positions, another one leads nowhere new."""
+    def repeat(self, least: int, most: Any, inner: Any, places: int) -> int:
+        """e{least,most}. After as many turns as the text has places, one more leads nowhere new."""
         for _ in range(min(least, len(self.text) + 1)):
             if not places:
                 return 0
@@ -221,8 +228,8 @@ class _Text:
             places |= new
         return places
 
-    def at(self, what):
-        """The positions where the text, or a word, begins or ends."""
+    def at(self, what: Any) -> int:
+        """The places at which the text begins or ends, or a word does."""
         n = len(self.text)
         if what in (op.AT_BEGINNING, op.AT_BEGINNING_STRING):
             return 1
@@ -236,8 +243,8 @@ class _Text:
             return boundaries
         return ((1 << (n + 1)) - 1) & ~boundaries
 
-    def followed(self, inner, places, wanted):
-        """(?=e), or (?!e): the positions from which e leads somewhere, or nowhere."""
+    def followed(self, inner: Any, places: int, wanted: bool) -> int:
+        """(?=e), or (?!e): the places from which e leads somewhere, or nowhere."""
         found = 0
         for place in range(places.bit_length()):
             if places >> place & 1:

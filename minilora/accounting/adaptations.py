@@ -20,10 +20,11 @@ An adaptation also says what training costs: how far down the backward goes, whi
 else each token leaves in memory; `accounting/costs.py` uses that.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from minilora.accounting.architectures import TARGETS, size
+from minilora.accounting.architectures import TARGETS, Architecture, size
 
 
 class Adaptation(NamedTuple):
@@ -38,7 +39,7 @@ class Adaptation(NamedTuple):
     prefix: int = 0  # positions that come in addition to the text's
 
     @property
-    def trainable(self):
+    def trainable(self) -> int:
         """|Theta|."""
         return self.own + self.added
 
@@ -71,7 +72,7 @@ class Settings:
     before: int = 5
     after: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
         for name in ("rank", "blocks", "size"):
             _check(name, getattr(self, name), 1)
@@ -83,13 +84,13 @@ class Settings:
             raise ValueError(f"targets was {self.targets}; each must be one of {', '.join(TARGETS)}")
 
 
-def _check(name, value, least, most=None):
+def _check(name: str, value: Any, least: int, most: int | None = None) -> None:
     if not isinstance(value, int) or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} was {value!r}; it must be an integer {limits}")
 
 
-def adaptation(architecture, method, **settings):
+def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adaptation:
     """What a method trains on an architecture.
 
     Parameters
@@ -114,8 +115,8 @@ def adaptation(architecture, method, **settings):
     return METHODS[method](architecture, Settings(**settings))
 
 
-def inputs(a, targets):
-    """How many values per token keeps in a block for the dW, or dA, of these linear maps: their inputs.
+def inputs(a: Architecture, targets: Iterable[str]) -> int:
+    """The values that a token keeps in a block for the dW, or dA, of these linear maps: what they read.
 
     q_proj, k_proj and v_proj read one array. o_proj reads what the attention keeps in any case.
     """
@@ -124,7 +125,7 @@ def inputs(a, targets):
     return of_attention + C * ("fc_in" in targets) + F * ("fc_out" in targets)
 
 
-def full(a, s):
+def full(a: Architecture, s: Settings) -> Adaptation:
     """Every parameter."""
     head = a.vocab_size * a.d_model if a.causal else 0  # tied: the embedding multiplies activations as the head
     conv = a.conv_width * a.d_model**2
@@ -132,32 +133,32 @@ def full(a, s):
     return Adaptation(a.n_parameters, 0, matrices + head + conv, 0, a.n_layer, kept)
 
 
-def top_k(a, s):
+def top_k(a: Architecture, s: Settings) -> Adaptation:
     """The last k blocks, without the LayerNorm that follows: that is the paper's 25.19M."""
     _check("blocks", s.blocks, 1, a.n_layer)
     own, matrices, kept = (s.blocks * each for each in (size(a.block_shapes), a.block_matrices, inputs(a, TARGETS)))
     return Adaptation(own, 0, matrices, 0, s.blocks, kept)
 
 
-def bitfit(a, s):
-    """Every bias. No matrix is trained, but the gradient of the lowest bias comes down through all of them."""
+def bitfit(a: Architecture, s: Settings) -> Adaptation:
+    """Every bias. No matrix is trained, but the gradient of the lowest bias has come down through all of them."""
     return Adaptation(a.n_biases, 0, 0, 0, a.n_layer)
 
 
-def prefix_embedding(a, s):
+def prefix_embedding(a: Architecture, s: Settings) -> Adaptation:
     """The paper's PreEmbed: |Theta| = d (l_p + l_i)."""
     length = s.before + s.after
     return Adaptation(0, length * a.d_model, 0, 0, a.n_layer, prefix=length)
 
 
-def prefix_layer(a, s):
+def prefix_layer(a: Architecture, s: Settings) -> Adaptation:
     """The paper's PreLayer: |Theta| = L d (l_p + l_i)."""
     length = s.before + s.after
     return Adaptation(0, a.n_layer * length * a.d_model, 0, 0, a.n_layer, prefix=length)
 
 
-def _adapters(a, s, count, depth, layernorm=False):
-    """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values per token."""
+def _adapters(a: Architecture, s: Settings, count: int, depth: int, layernorm: bool = False) -> Adaptation:
+    """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values a token."""
     C, r = a.d_model, s.size
     added, kept = 2 * C * r + r + C, C + 2 * r
     if layernorm:
@@ -165,28 +166,28 @@ def _adapters(a, s, count, depth, layernorm=False):
     return Adaptation(0, count * added, 0, count * 2 * C * r, depth, kept=count * kept)
 
 
-def adapter_h(a, s):
+def adapter_h(a: Architecture, s: Settings) -> Adaptation:
     """Houlsby: after the attention and after the MLP of each block."""
     return _adapters(a, s, 2 * a.n_layer, a.n_layer)
 
 
-def adapter_l(a, s):
-    """Lin: after the MLP of each block, with a LayerNorm of its own before it."""
+def adapter_l(a: Architecture, s: Settings) -> Adaptation:
+    """Lin: after the MLP of each block, behind a LayerNorm of its own."""
     return _adapters(a, s, a.n_layer, a.n_layer, layernorm=True)
 
 
-def adapter_p(a, s):
+def adapter_p(a: Architecture, s: Settings) -> Adaptation:
     """Pfeiffer: after the MLP of each block."""
     return _adapters(a, s, a.n_layer, a.n_layer)
 
 
-def adapter_d(a, s):
-    """AdapterDrop: Pfeiffer's, without those of the lowest blocks, so that the backward need not reach these."""
+def adapter_d(a: Architecture, s: Settings) -> Adaptation:
+    """AdapterDrop: Pfeiffer's, without those of the lowest blocks, through which nothing need go back."""
     _check("leave_out", s.leave_out, 0, a.n_layer - 1)
     return _adapters(a, s, a.n_layer - s.leave_out, a.n_layer - s.leave_out)
 
 
-def lora(a, s):
+def lora(a: Architecture, s: Settings) -> Adaptation:
     """r (O + I) for each adapted matrix; a token keeps what they read, and the r values of x A^T for each."""
     shapes = [a.linear_shapes[name] for name in s.targets]
     _check("rank", s.rank, 1, min(min(shape) for shape in shapes))
@@ -195,17 +196,19 @@ def lora(a, s):
     return Adaptation(0, added, 0, added, a.n_layer, kept)
 
 
-def dora(a, s):
-    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that these scale."""
+def dora(a: Architecture, s: Settings) -> Adaptation:
+    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that are scaled by them."""
     rows = a.n_layer * sum(a.linear_shapes[name][0] for name in s.targets)
     of_lora = lora(a, s)
     return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
 
 
-def with_prefix(prefix):
+def with_prefix(
+    prefix: Callable[[Architecture, Settings], Adaptation],
+) -> Callable[[Architecture, Settings], Adaptation]:
     """LoRA and one of the prefixes at once."""
 
-    def both(a, s):
+    def both(a: Architecture, s: Settings) -> Adaptation:
         of_lora, of_prefix = lora(a, s), prefix(a, s)
         return Adaptation(*(x + y for x, y in zip(of_lora, of_prefix, strict=True)))._replace(depth=a.n_layer)
 

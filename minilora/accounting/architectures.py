@@ -17,7 +17,9 @@ Names are those of minilora's models. Sizes are those of the checkpoints' config
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 FAMILIES = ("gpt", "roberta", "deberta")
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
@@ -56,45 +58,45 @@ class Architecture:
     n_layer: int
     d_model: int
     n_head: int
-    d_mlp: int | None = None
+    d_mlp: int = None  # type: ignore[assignment]  # 4 C; an integer from __post_init__ on
     conv_width: int = 0
     n_types: int = 1
     first_position: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise ValueError(f"family was {self.family!r}; it must be one of {', '.join(map(repr, FAMILIES))}")
         object.__setattr__(self, "d_mlp", self.d_mlp or 4 * self.d_model)
 
     @property
-    def longest(self):
-        """The most tokens of a sequence; infinite if positions are relative."""
+    def longest(self) -> float:
+        """The most tokens of a sequence; infinite where positions are relative."""
         return math.inf if self.family == "deberta" else self.n_positions - self.first_position
 
     @property
-    def causal(self):
-        """True if a position sees only itself and earlier ones."""
+    def causal(self) -> bool:
+        """True if a position sees itself and what came before only."""
         return self.family == "gpt"
 
     @property
-    def linear_shapes(self):
+    def linear_shapes(self) -> dict[str, tuple[int, int]]:
         """(O, I) of the six linear maps of a block, by name."""
         C, F = self.d_model, self.d_mlp
         return {**dict.fromkeys(TARGETS[:4], (C, C)), "fc_in": (F, C), "fc_out": (C, F)}
 
     @property
-    def block_shapes(self):
+    def block_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor of one block, by its path in the block."""
         C = self.d_model
-        shapes = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for layer, (O, I) in self.linear_shapes.items():
             path = f"{'mlp' if layer.startswith('fc') else 'attn'}.{layer}"
             shapes |= {f"{path}.W": (O, I), f"{path}.bias": (O,)}
         return shapes | _layernorm("ln_1", C) | _layernorm("ln_2", C)
 
     @property
-    def outer_shapes(self):
-        """The shape of each tensor outside the blocks, by name, without any task's head."""
+    def outer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor outside the blocks, by name. No task's head is among them."""
         V, P, C = self.vocab_size, self.n_positions, self.d_model
         if self.family == "gpt":
             return {"wte.W": (V, C), "wpe.W": (P, C), **_layernorm("ln_f", C)}
@@ -106,30 +108,30 @@ class Architecture:
         return shapes
 
     @property
-    def shapes(self):
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor, by its path in the model."""
         blocks = {f"blocks.{i}.{name}": s for i in range(self.n_layer) for name, s in self.block_shapes.items()}
         return self.outer_shapes | blocks
 
     @property
-    def n_parameters(self):
-        """All parameters: those outside the blocks, and L times those of a block."""
+    def n_parameters(self) -> int:
+        """All parameters: those outside the blocks, and L times a block's."""
         return size(self.outer_shapes) + self.n_layer * size(self.block_shapes)
 
     @property
-    def n_biases(self):
-        """The parameters that are a bias, of a linear map or of a LayerNorm."""
+    def n_biases(self) -> int:
+        """Those of them that are a bias, of a linear map or of a LayerNorm."""
         return sum(
             times * size({name: shape for name, shape in shapes.items() if name.endswith("bias")})
             for times, shapes in ((1, self.outer_shapes), (self.n_layer, self.block_shapes))
         )
 
     @property
-    def block_matrices(self):
+    def block_matrices(self) -> int:
         """The elements of the six weight matrices of a block: 4 C^2 + 2 C F."""
         return sum(O * I for O, I in self.linear_shapes.values())
 
-    def classifier_size(self, n_classes):
+    def classifier_size(self, n_classes: int) -> int:
         """The parameters of an encoder's classification head: a C x C map (DeBERTa's pooler), and one to the classes.
 
         Raises
@@ -143,16 +145,16 @@ class Architecture:
         return (C * C + C) + (n_classes * C + n_classes)
 
 
-def _layernorm(name, C):
+def _layernorm(name: str, C: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.gain": (C,), f"{name}.bias": (C,)}
 
 
-def size(shapes):
+def size(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The elements of all tensors in a dict of shapes."""
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def architecture_of(config):
+def architecture_of(config: Any) -> Architecture:
     """The Architecture of a model in memory, from its GPTConfig, RobertaConfig or DebertaConfig."""
     c, sizes = config, (config.n_layer, config.d_model, config.n_head, config.d_mlp)
     if hasattr(c, "n_buckets"):
@@ -177,8 +179,8 @@ ARCHITECTURES = {
 }
 
 
-def find_architecture(name):
-    """The Architecture with a given name.
+def find_architecture(name: str) -> Architecture:
+    """The Architecture called `name`.
 
     Raises
     ------

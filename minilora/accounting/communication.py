@@ -18,8 +18,8 @@ more bytes: there, the formula is an upper bound.
 BESIDE_GRADIENTS = 3  # values: the loss, whether to stop, and how many gradients are missing (training/bucket.py)
 
 
-def message_bytes(trainable, bytes_each=4):
-    """The bytes that each rank contributes to the sum in a step.
+def message_bytes(trainable: int, bytes_each: int = 4) -> int:
+    """The bytes that each rank has to have summed in a step.
 
     Parameters
     ----------
@@ -31,15 +31,15 @@ def message_bytes(trainable, bytes_each=4):
     return (trainable + BESIDE_GRADIENTS) * bytes_each
 
 
-def ring_bytes(message, ranks):
+def ring_bytes(message: int, ranks: int) -> float:
     """The bytes that each of n ranks sends, and receives, when a message is summed in a ring: 2 (n - 1) / n of it."""
     if not isinstance(ranks, int) or ranks < 1:
         raise ValueError(f"ranks was {ranks!r}; it must be an integer of at least 1")
     return 2 * (ranks - 1) * message / ranks
 
 
-def ring_seconds(message, ranks, *, latency, bandwidth):
-    """The seconds that such a sum takes.
+def ring_seconds(message: int, ranks: int, *, latency: float, bandwidth: float) -> float:
+    """The time of that sum.
 
     Parameters
     ----------

@@ -40,10 +40,10 @@ Of the activations, LoRA saves only some of the last kind; where activations dom
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minilora.accounting.adaptations import Adaptation, inputs
-from minilora.accounting.architectures import TARGETS, architecture_of
+from minilora.accounting.architectures import TARGETS, Architecture, architecture_of
 from minilora.accounting.parameters import count_parameters
 from minilora.ops.fast.attention import QUERIES
 from minilora.ops.fast.linear_cross_entropy import LOGITS_BYTES
@@ -60,8 +60,8 @@ class Flops(NamedTuple):
     dW: float
 
     @property
-    def training(self):
-        """The operations of one training step, per token."""
+    def training(self) -> float:
+        """Of one training step."""
         return self.forward + self.dx + self.dW
 
 
@@ -75,12 +75,12 @@ class MemoryEstimate(NamedTuple):
     workspace: int
 
     @property
-    def total(self):
-        """The sum of all parts."""
+    def total(self) -> int:
+        """The sum of all."""
         return sum(self)
 
 
-def compared_keys(T, causal):
+def compared_keys(T: int, causal: bool) -> float:
     """S, the mean number of keys that a query is compared with.
 
     All T, or, with a causal mask, those up to the end of the query's tile of 64 queries: `ops/fast/attention.py`
@@ -91,8 +91,8 @@ def compared_keys(T, causal):
     return sum(min(query - query % QUERIES + QUERIES, T) for query in range(T)) / T
 
 
-def flops_per_token(architecture, adaptation, length):
-    """The operations of a training step, for each token of the text; see the module for formulas and sources.
+def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: int) -> Flops:
+    """The operations of a training step, for each token of the text; formulas and sources above.
 
     Parameters
     ----------
@@ -121,13 +121,21 @@ def flops_per_token(architecture, adaptation, length):
     return Flops(times * forward, times * dx, times * 2 * (own_matrices + added_matrices))
 
 
-def checkpoint_bytes(adaptation, bytes_each=4):
-    """The bytes of what was trained, in a file without its header; 4 per value for float32, 2 for float16."""
+def checkpoint_bytes(adaptation: Adaptation, bytes_each: int = 4) -> int:
+    """The bytes of what was trained, in a file without its header; 4 a value for float32, 2 for float16."""
     return adaptation.trainable * bytes_each
 
 
-def memory_estimate(architecture, adaptation, *, batch_size, length, optimizer="adamw", bytes_each=4):
-    """The memory of one training step; see the module for the formulas and what they count.
+def memory_estimate(
+    architecture: Architecture,
+    adaptation: Adaptation,
+    *,
+    batch_size: int,
+    length: int,
+    optimizer: str = "adamw",
+    bytes_each: int = 4,
+) -> MemoryEstimate:
+    """The memory of one training step; formulas and what they count above.
 
     Parameters
     ----------
@@ -168,8 +176,8 @@ def memory_estimate(architecture, adaptation, *, batch_size, length, optimizer="
     )
 
 
-def step_estimate(model, *, batch_size, length, optimizer="adamw"):
-    """`memory_estimate` of a model in memory, from its trainable parameters, whatever the method.
+def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = "adamw") -> MemoryEstimate:
+    """`memory_estimate` of a model in memory, by what of it is trainable, whatever method has made it so.
 
     What bottlenecks, prefixes and the r values of x A^T keep in addition is not counted.
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from minilora.parameter import Module
+
 
 class ParameterCount(NamedTuple):
     """The size of a model, in numbers (not bytes)."""
@@ -10,13 +12,13 @@ class ParameterCount(NamedTuple):
     total: int
 
     @property
-    def percent(self):
-        """The trainable parameters in percent of all."""
+    def percent(self) -> float:
+        """The trainable share of the whole model, in percent."""
         return 100.0 * self.trainable / self.total
 
 
-def count_parameters(model):
-    """Count a model's parameters in its current state.
+def count_parameters(model: Module) -> ParameterCount:
+    """Count a model's parameters as it stands.
 
     Tied parameters count once. With LoRA, `total` includes the active adapter's A and B, and `trainable` is the paper's
     |Theta| (section 5.1): r (I + O) for each adapted matrix, which is 2 d r if it is d x d.

@@ -6,10 +6,11 @@ as 3), or if the figure is our count truncated instead of rounded; else "not rec
 `also` holds other counts that bear on it, also computed.
 """
 
+from collections.abc import Iterator, Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
-from minilora.accounting.adaptations import adaptation
+from minilora.accounting.adaptations import Adaptation, adaptation
 from minilora.accounting.architectures import ARCHITECTURES
 
 VERDICTS = ("agrees", "rounding", "not reconcilable")
@@ -30,23 +31,23 @@ class Published(NamedTuple):
     head: bool  # whether an encoder's classification head is part of the figure
 
     @property
-    def adaptation(self):
-        """The Adaptation that we count."""
+    def adaptation(self) -> Adaptation:
+        """By what we count."""
         return adaptation(ARCHITECTURES[self.architecture], self.method, **self.settings)
 
     @property
-    def ours(self):
+    def ours(self) -> int:
         """Our count."""
         head = ARCHITECTURES[self.architecture].classifier_size(CLASSES) if self.head else 0
         return self.adaptation.trainable + head
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """One of VERDICTS."""
         return compare(self.figure, self.ours)
 
 
-def compare(figure, count):
+def compare(figure: str, count: int) -> str:
     """The verdict on a printed figure, in millions, and a count: one of VERDICTS."""
     printed = Decimal(figure.replace(",", ""))
     millions = Decimal(count) / 1_000_000
@@ -59,15 +60,25 @@ def compare(figure, count):
     return "rounding" if printed in (cut, rounded, cut_short) else "not reconcilable"
 
 
-def _count(architecture, method, **settings):
+def _count(architecture: str, method: str, **settings: Any) -> int:
     return adaptation(ARCHITECTURES[architecture], method, **settings).trainable
 
 
-def _row(table, row, figure, architecture, method, reason="", also=None, head=False, **settings):
+def _row(
+    table: int,
+    row: str,
+    figure: str,
+    architecture: str,
+    method: str,
+    reason: str = "",
+    also: dict[str, int] | None = None,
+    head: bool = False,
+    **settings: Any,
+) -> Published:
     return Published(table, row, figure, architecture, method, settings, reason, also or {}, head)
 
 
-def _latency():
+def _latency() -> Iterator[Published]:
     """Table 1: adapters on GPT-2 medium; the paper does not say which bottleneck."""
     reason = "the bottleneck is not stated; this one fits"
     for kind, small, large in (("adapter-l", 8, 224), ("adapter-h", 5, 112)):
@@ -77,7 +88,7 @@ def _latency():
             yield _row(1, f"{name}, batch {batch}", "11", "gpt2-medium", kind, reason, size=large)
 
 
-def _glue():
+def _glue() -> Iterator[Published]:
     """Table 2. A dagger marks runs set up as in Houlsby et al."""
     base, large, xxl = "roberta-base", "roberta-large", "deberta-v2-xxlarge"
     with_head = "with the classification head, and to whole millions, as RoBERTa's paper prints it"
@@ -100,7 +111,7 @@ def _glue():
     yield _row(2, "DeBERTa XXL, LoRA", "4.7", xxl, "lora", rank, {"r = 8": _count(xxl, "lora", rank=8)}, rank=16)
 
 
-def _e2e():
+def _e2e() -> Iterator[Published]:
     """Table 3."""
     medium, large = "gpt2-medium", "gpt2-large"
     everything = _count(medium, "full"), _count(large, "full")
@@ -125,7 +136,15 @@ def _e2e():
     yield _row(3, "GPT-2 L, LoRA", "0.77", large, "lora", rank_4, thousandth[1], rank=4)
 
 
-def _gpt3(table, name, figure, method, reason="", also=None, **settings):
+def _gpt3(
+    table: int,
+    name: str,
+    figure: str,
+    method: str,
+    reason: str = "",
+    also: dict[str, int] | None = None,
+    **settings: Any,
+) -> Published:
     return _row(table, f"GPT-3, {name}", figure, "gpt3-175b", method, reason, also, **settings)
 
 
@@ -134,11 +153,11 @@ CUT = "cut off instead of rounded"
 TWO, FOUR = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
-def _lora_name(targets, rank):
+def _lora_name(targets: Sequence[str], rank: int) -> str:
     return f"LoRA on {', '.join('W_' + name[0] for name in targets)}, r = {rank}"
 
 
-def _gpt3_main():
+def _gpt3_main() -> Iterator[Published]:
     """Table 4."""
     a = ARCHITECTURES["gpt3-175b"]
     untied = {"with a head that is not tied": a.n_parameters + a.vocab_size * a.d_model}
@@ -154,13 +173,13 @@ def _gpt3_main():
     yield _gpt3(4, "LoRA", "37.7", "lora", rank=8)
 
 
-def _gpt3_matrices():
+def _gpt3_matrices() -> Iterator[Published]:
     """Table 5: the same budget on different matrices."""
     for targets, rank in (*(((name,), 8) for name in FOUR), (FOUR[:2], 4), (TWO, 4), (FOUR, 2)):
         yield _gpt3(5, _lora_name(targets, rank), "18", "lora", CUT, rank=rank, targets=targets)
 
 
-def _gpt3_sweeps():
+def _gpt3_sweeps() -> Iterator[Published]:
     """Table 15."""
     for before, figure in ((32, ".4"), (64, ".9"), (128, "1.7"), (256, "3.2"), (512, "6.4")):
         reason = CUT if figure == ".4" else ""
@@ -177,7 +196,7 @@ def _gpt3_sweeps():
     ):
         reason = {"603.8": "twice the row above, which was cut off", "18.8": CUT, "301.9": CUT}.get(figure, "")
         yield _gpt3(15, _lora_name(targets, rank), figure, "lora", reason, rank=rank, targets=targets)
-    lengths = {"before": 8, "after": 4}
+    lengths: dict[str, Any] = {"before": 8, "after": 4}
     for rank, figure in ((8, "37.8"), (32, "151.1"), (64, "302.1")):
         name, reason = f"LoRA+PE, r = {rank}, l_p = 8, l_i = 4", CUT if rank == 8 else ""
         yield _gpt3(15, name, figure, "lora+prefix-embedding", reason, rank=rank, **lengths)

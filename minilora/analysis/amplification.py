@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 import numpy
 
+from minilora.analysis.changes import Delta
 from minilora.analysis.lanczos import truncated_svd
 from minilora.analysis.large import frobenius_norm, host_matrix, times
 from minilora.analysis.subspace import similarity_of_bases
-from minilora.analysis.svd import rank_of_spectrum, shape_of, svd_of
+from minilora.analysis.svd import SVD, rank_of_spectrum, shape_of, svd_of
+from minilora.arrays.backend import Array
 
 
-def projection_norm(W, U, Vt):
-    """||U^T W V||_F: how much of W lies in the space that U's and V's columns span; at most ||W||_F.
+def projection_norm(W: Array, U: numpy.ndarray, Vt: numpy.ndarray) -> float:
+    """||U^T W V||_F: how much of W lies in the space that U's and V's columns span, a part of ||W||_F.
 
     U^T W V is what W does from the directions V of its input to the directions U of its output. With orthonormal
     columns, U U^T W V V^T is the projection of W onto that space, and has the same Frobenius norm. The paper, section
@@ -41,8 +43,8 @@ def projection_norm(W, U, Vt):
     return float(numpy.linalg.norm(U.T @ times(W, Vt.T)))  # (r, O) @ (O, r) -> (r, r)
 
 
-def random_projection_norm(O, I, r, norm_W=1.0):
-    """The root mean square of `projection_norm` for r random directions of the output and r of the input.
+def random_projection_norm(O: int, I: int, r: int, norm_W: float = 1.0) -> float:
+    """What `projection_norm` is for r random directions of the output and r of the input, in root mean square.
 
     For a uniformly random r-dimensional subspace of R^O, the projection U U^T has mean (r / O) 1: it is the same in all
     directions, and has trace r. Independently, E V V^T = (r / I) 1. So
@@ -61,7 +63,7 @@ def random_projection_norm(O, I, r, norm_W=1.0):
     return r / math.sqrt(O * I) * norm_W
 
 
-def random_directions(r, n, rng):
+def random_directions(r: int, n: int, rng: numpy.random.Generator) -> numpy.ndarray:
     """r orthonormal rows of n, spanning a uniformly random subspace: an orthonormal basis of Gaussian vectors."""
     return numpy.linalg.qr(rng.standard_normal((n, r)))[0].T  # (r, n)
 
@@ -78,12 +80,12 @@ class Amplification(NamedTuple):
     norm_delta: float  # ||delta_W||_F
 
     @property
-    def factor(self):
+    def factor(self) -> float:
         """||delta_W||_F / ||U^T W V^T||_F for delta_W's directions; infinite if W has nothing there."""
         return self.norm_delta / self.delta if self.delta > 0 else math.inf
 
 
-def amplification_factor(W, delta_W, r=None):
+def amplification_factor(W: Array, delta_W: Delta, r: int | None = None) -> float:
     """How much larger delta_W is than what W already does in delta_W's r leading directions.
 
         ||delta_W||_F / ||U^T W V^T||_F,   delta_W = U S V^T   (the paper, section 7.3, with V as r x k)
@@ -107,7 +109,9 @@ def amplification_factor(W, delta_W, r=None):
     return norm / projected if projected > 0 else math.inf
 
 
-def amplification_table(W, delta_W, r=None, *, rng):
+def amplification_table(
+    W: Array, delta_W: Delta, r: int | None = None, *, rng: numpy.random.Generator
+) -> Amplification:
     """The columns of the paper's table 7.
 
     Parameters
@@ -137,7 +141,9 @@ def amplification_table(W, delta_W, r=None, *, rng):
     )
 
 
-def weight_similarity(W, delta_W, n, r=None, *, rng):
+def weight_similarity(
+    W: Array, delta_W: Delta, n: int, r: int | None = None, *, rng: numpy.random.Generator
+) -> numpy.ndarray:
     """phi(i, j) between W's first i directions and delta_W's first j, on the input side (the paper's figure 8).
 
     Parameters
@@ -161,7 +167,7 @@ def weight_similarity(W, delta_W, n, r=None, *, rng):
     return similarity_of_bases(truncated_svd(W, n, rng=rng).Vt, Vt)
 
 
-def _leading(W, delta_W, r):
+def _leading(W: Array, delta_W: Delta, r: int | None) -> tuple[float, SVD]:
     """||delta_W||_F, and the r leading directions of delta_W, if it fits W."""
     if shape_of(delta_W) != W.shape:
         raise ValueError(f"W had shape {W.shape} and delta_W {shape_of(delta_W)}; they must be the same")

@@ -3,11 +3,13 @@
 On the host and in float64, for inspection.
 """
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy
 
-from minilora.arrays.backend import to_numpy
+from minilora.arrays.backend import Array, to_numpy
+from minilora.parameter import Module
 
 
 @runtime_checkable
@@ -31,7 +33,10 @@ class Factors(NamedTuple):
     scale: float
 
 
-def adapter_factors(model):
+Delta: TypeAlias = "Array | Factors"  # a delta_W: a matrix, or its factors
+
+
+def adapter_factors(model: Module) -> dict[str, Factors]:
     """The active LoRA adapter of a model.
 
     Parameters
@@ -58,13 +63,13 @@ def adapter_factors(model):
     return adapted
 
 
-def _factors(path, layer):
+def _factors(path: str, layer: Any) -> Factors:
     B, A, scale = layer.low_rank()
     return Factors(as_matrix(f"{path}.B", B), as_matrix(f"{path}.A", A), scale)
 
 
-def _adapted_layers(model):
-    adapted = {
+def _adapted_layers(model: Module) -> dict[str, Adapted]:
+    adapted: dict[str, Adapted] = {
         path: layer for path, layer in model.named_modules() if isinstance(layer, Adapted) and layer.active is not None
     }
     if not adapted:
@@ -72,7 +77,7 @@ def _adapted_layers(model):
     return adapted
 
 
-def adapter_changes(model):
+def adapter_changes(model: Module) -> dict[str, Factors | numpy.ndarray]:
     """delta_W of the active LoRA adapter, as its factors where it has some.
 
     Parameters
@@ -91,7 +96,7 @@ def adapter_changes(model):
     }
 
 
-def delta_weights(model):
+def delta_weights(model: Module) -> dict[str, numpy.ndarray]:
     """delta_W = scale * B @ A of the active LoRA adapter.
 
     Parameters
@@ -107,12 +112,12 @@ def delta_weights(model):
     return {path: as_array(delta_W) for path, delta_W in adapter_changes(model).items()}
 
 
-def as_array(delta_W):
+def as_array(delta_W: Factors | numpy.ndarray) -> numpy.ndarray:
     """scale * B @ A of Factors, (O, r) @ (r, I) -> (O, I); an array as it is."""
     return delta_W.scale * (delta_W.B @ delta_W.A) if isinstance(delta_W, Factors) else delta_W
 
 
-def weight_changes(before, after):
+def weight_changes(before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str, numpy.ndarray]:
     """delta_W of full fine-tuning: what it has added to each weight matrix.
 
     Parameters
@@ -140,7 +145,7 @@ def weight_changes(before, after):
     return changes
 
 
-def as_matrix(name, array):
+def as_matrix(name: str, array: Array) -> numpy.ndarray:
     """The array on the host, in float64, if it is a matrix of finite numbers."""
     M = to_numpy(array).astype(numpy.float64)
     if M.ndim != 2 or 0 in M.shape:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy
 
 from minilora.analysis.svd import svd_of
+from minilora.arrays.backend import Array
 
 
 class Intruders(NamedTuple):
@@ -25,17 +26,17 @@ class Intruders(NamedTuple):
     epsilon: float
 
     @property
-    def indices(self):
-        """The j that are intruders, counting from 0."""
+    def indices(self) -> numpy.ndarray:
+        """The j that are intruders, counted from 0."""
         return numpy.flatnonzero(self.cosines < self.epsilon)
 
     @property
-    def count(self):
+    def count(self) -> int:  # type: ignore[override]  # a tuple has a method of this name
         """How many of the k are intruders."""
         return len(self.indices)
 
 
-def intruder_dimensions(W, W_tuned, *, k=10, epsilon=0.5):
+def intruder_dimensions(W: Array, W_tuned: Array, *, k: int = 10, epsilon: float = 0.5) -> Intruders:
     """Which of the k leading directions of W_tuned are new.
 
     Parameters

@@ -24,11 +24,12 @@ import numpy
 
 from minilora.analysis.large import host_matrix, times, transposed_times
 from minilora.analysis.svd import SVD, svd_of
+from minilora.arrays.backend import Array
 
 EXTRA = 8  # columns added at a time beyond r; the more, the fewer steps
 
 
-def truncated_svd(W, r, *, rng, tolerance=1e-8):
+def truncated_svd(W: Array, r: int, *, rng: numpy.random.Generator, tolerance: float = 1e-8) -> SVD:
     """The r leading singular values and vectors of a matrix of any size.
 
     W is only multiplied with: it is not copied, nor is another (O, I) array made, unless W is so small compared with r,
@@ -72,8 +73,8 @@ def truncated_svd(W, r, *, rng, tolerance=1e-8):
         U, V = numpy.hstack((U, U_new)), numpy.hstack((V, V_new))
 
 
-def _split(X, basis):
-    """C, Q and R such that X = basis C + Q R up to rounding, where (basis | Q) has orthonormal columns.
+def _split(X: numpy.ndarray, basis: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """C, Q and R of which X = basis C + Q R to rounding, where (basis | Q) has orthonormal columns.
 
     Projecting once is not enough: if X lies almost in the basis, what is left is rounding error, and Q its direction.
     The second projection removes that from Q, whose columns have length one.

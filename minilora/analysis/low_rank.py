@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy
 
+from minilora.analysis.changes import Delta
 from minilora.analysis.spectrum import singular_values
 from minilora.analysis.svd import shape_of, svd_of
 
@@ -21,17 +22,17 @@ class LowRank(NamedTuple):
     spectral_error: float  # ||M - B A||_2, the largest difference in length for a vector x of length 1
 
     @property
-    def product(self):
+    def product(self) -> numpy.ndarray:
         """B @ A, (O, r) @ (r, I) -> (O, I)."""
         return self.B @ self.A
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         """r (O + I), where M has O I entries."""
         return self.B.size + self.A.size
 
 
-def low_rank_approximation(M, r):
+def low_rank_approximation(M: Delta, r: int) -> LowRank:
     """The matrix of rank r that is closest to M, as a product B A, with its exact error (Eckart & Young, 1936).
 
         B A = sum over i <= r of S_i u_i v_i^T,   B = U_r S_r^(1/2),   A = S_r^(1/2) V_r^T,
@@ -72,7 +73,7 @@ class LowRankErrors(NamedTuple):
     spectral: numpy.ndarray  # (n + 1,)  ||M - B A||_2
 
 
-def low_rank_errors(M):
+def low_rank_errors(M: Delta) -> LowRankErrors:
     """Parameters against error, for every rank from 0 to n = min(O, I): see `low_rank_approximation`.
 
     The parameters r (O + I) reach the O I of M itself at r = O I / (O + I), half of n where M is square: beyond, the

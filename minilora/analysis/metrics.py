@@ -1,10 +1,14 @@
 """How good a classifier is: accuracy, and macro-F1, which counts a rare class as much as a frequent one."""
 
+from collections.abc import Sequence
+
 import numpy
 
+from minilora.arrays.backend import Array
 
-def accuracy(labels, predictions):
-    """The fraction of the predictions that are right.
+
+def accuracy(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> float:
+    """The part of the predictions that are right.
 
     Parameters
     ----------
@@ -19,8 +23,8 @@ def accuracy(labels, predictions):
     return float((labels == predictions).mean())
 
 
-def macro_f1(labels, predictions):
-    """The mean F1 over the classes that occur among the labels.
+def macro_f1(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> float:
+    """The mean of the F1 of the classes: all those, and only those, that some label is.
 
     F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision TP / (TP + FP) and recall TP / (TP + FN). Which classes
     are in the mean depends on the labels alone, so that all methods are compared on the same ones; it is scikit-learn's
@@ -44,12 +48,12 @@ def macro_f1(labels, predictions):
     return float(numpy.mean(scores))
 
 
-def classification_scores(labels, predictions):
+def classification_scores(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> dict[str, float]:
     """A dict of accuracy and macro_f1, for JSON."""
     return {"accuracy": accuracy(labels, predictions), "macro_f1": macro_f1(labels, predictions)}
 
 
-def _checked(labels, predictions):
+def _checked(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> tuple[numpy.ndarray, numpy.ndarray]:
     labels, predictions = numpy.asarray(labels), numpy.asarray(predictions)
     if labels.ndim != 1 or labels.shape != predictions.shape or labels.size == 0:
         raise ValueError(

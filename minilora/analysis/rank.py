@@ -21,7 +21,7 @@ With fractions instead of floating-point numbers, zero is zero and nothing depen
 
 from fractions import Fraction
 from numbers import Rational
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minilora.arrays.backend import to_numpy
 
@@ -32,7 +32,7 @@ class Step(NamedTuple):
     operation: str  # in words; rows are counted from 1
     matrix: tuple[tuple[Fraction, ...], ...]  # after it
 
-    def __str__(self):
+    def __str__(self) -> str:
         entries = [[str(entry) for entry in row] for row in self.matrix]
         widths = [max(map(len, column)) for column in zip(*entries)]
         rows = ("  ".join(entry.rjust(width) for entry, width in zip(row, widths)) for row in entries)
@@ -46,15 +46,15 @@ class Elimination(NamedTuple):
     pivots: tuple[int, ...]  # the columns of the pivots, counted from 0
 
     @property
-    def rank(self):
+    def rank(self) -> int:
         """The number of independent rows, and of independent columns."""
         return len(self.pivots)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(map(str, self.steps))
 
 
-def matrix_rank_steps(M):
+def matrix_rank_steps(M: Any) -> Elimination:
     """Row rank by elimination.
 
     The pivot of a column is the first entry that is not zero, in a row that has no pivot yet: in exact arithmetic there
@@ -76,7 +76,8 @@ def matrix_rank_steps(M):
         If M is not a matrix, or an entry is not such a number. The float 0.1 is refused: it is not exactly one tenth.
     """
     rows = _exact(M)
-    steps, pivots = [Step("the matrix", _frozen(rows))], []
+    steps = [Step("the matrix", _frozen(rows))]
+    pivots: list[int] = []
     for column in range(len(rows[0])):
         top = len(pivots)  # the first row without a pivot
         found = next((i for i in range(top, len(rows)) if rows[i][column] != 0), None)
@@ -94,17 +95,17 @@ def matrix_rank_steps(M):
     return Elimination(tuple(steps), tuple(pivots))
 
 
-def _in_words(row, multiple, pivot_row):
+def _in_words(row: int, multiple: Fraction, pivot_row: int) -> str:
     sign = "minus" if multiple > 0 else "plus"
     times = "" if abs(multiple) == 1 else f"{abs(multiple)} times "
     return f"row {row} {sign} {times}row {pivot_row}"
 
 
-def _frozen(rows):
+def _frozen(rows: list[list[Fraction]]) -> tuple[tuple[Fraction, ...], ...]:
     return tuple(map(tuple, rows))
 
 
-def _exact(M):
+def _exact(M: Any) -> list[list[Fraction]]:
     """M as a list of rows of fractions."""
     if not isinstance(M, (list, tuple)):
         M = to_numpy(M).tolist()
@@ -116,7 +117,7 @@ def _exact(M):
     return [[_fraction(entry) for entry in row] for row in M]
 
 
-def _fraction(entry):
+def _fraction(entry: Any) -> Fraction:
     whole = isinstance(entry, float) and entry.is_integer()
     if isinstance(entry, (Rational, str)) or whole:
         try:

@@ -13,15 +13,16 @@ rank 8.9 and effective rank 59: a long tail of small values has little energy, b
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy
 
-from minilora.analysis.changes import Factors, as_matrix
+from minilora.analysis.changes import Delta, Factors, as_matrix
 from minilora.analysis.svd import factored_svd, rank_of_spectrum
 
 
-def singular_values(M, name="M"):
+def singular_values(M: Delta, name: str = "M") -> numpy.ndarray:
     """The singular values of a matrix or of scale * B @ A.
 
     Parameters
@@ -41,7 +42,7 @@ def singular_values(M, name="M"):
     return numpy.linalg.svd(as_matrix(name, M), compute_uv=False)
 
 
-def numerical_rank(M, tolerance=None):
+def numerical_rank(M: Delta, tolerance: float | None = None) -> int:
     """The number of singular values above a tolerance.
 
     In floating point, a matrix of rank r usually has no singular value that is exactly 0: rounding has added some
@@ -76,7 +77,7 @@ def numerical_rank(M, tolerance=None):
     return int(numpy.count_nonzero(S > tolerance))
 
 
-def stable_rank(S):
+def stable_rank(S: numpy.ndarray) -> float:
     """||M||_F^2 / ||M||_2^2 = sum of S_i^2 / S_1^2: the energy, in units of the strongest direction's.
 
     What rounding adds to zeros is squared here, and so does not show (Rudelson & Vershynin, "Sampling from large
@@ -96,7 +97,7 @@ def stable_rank(S):
     return float(numpy.sum(S**2) / S[0] ** 2) if S[0] > 0 else 0.0
 
 
-def effective_rank(S):
+def effective_rank(S: numpy.ndarray) -> float:
     """exp(H(p)) with p_i = S_i / sum of S: over how many directions the singular values are spread.
 
     H(p) = -sum of p_i ln p_i is the entropy of p; k equal p have entropy ln k, so effective rank k (Roy & Vetterli,
@@ -120,8 +121,8 @@ def effective_rank(S):
     return math.exp(-numpy.sum(p * numpy.log(p)))
 
 
-def directions_for(S, share=0.9):
-    """The smallest n for which the first n singular directions carry this share of the energy.
+def directions_for(S: numpy.ndarray, share: float = 0.9) -> int:
+    """The least n for which the first n singular directions carry this share of the energy.
 
     Parameters
     ----------
@@ -141,8 +142,8 @@ def directions_for(S, share=0.9):
     return int(numpy.argmax(energy >= share * energy[-1])) + 1 if energy[-1] > 0 else 0
 
 
-def _scaled(S):
-    """S times a power of two, which is exact: S[0] ends up in [1 / 2, 1), so that no square overflows."""
+def _scaled(S: numpy.ndarray) -> numpy.ndarray:
+    """S times a power of two, which rounds nothing: S[0] comes to lie in [1 / 2, 1), so that no square overflows."""
     S = numpy.asarray(S, dtype=numpy.float64)
     ordered = S.ndim == 1 and S.size and numpy.isfinite(S).all() and S[-1] >= 0 and (numpy.diff(S) <= 0).all()
     if not ordered:
@@ -160,7 +161,7 @@ class RankMeasures(NamedTuple):
     norm: float  # ||M||_F
 
 
-def rank_measures(deltas, share=0.9):
+def rank_measures(deltas: Mapping[str, Delta], share: float = 0.9) -> dict[str, RankMeasures]:
     """The ranks of every delta_W of a model.
 
     Parameters

@@ -14,10 +14,10 @@ import numpy
 
 from minilora.analysis.changes import as_matrix
 from minilora.analysis.svd import rank_of_spectrum
-from minilora.arrays.backend import to_numpy
+from minilora.arrays.backend import Array, to_numpy
 
 
-def subspace_similarity(A1, A2):
+def subspace_similarity(A1: Array, A2: Array) -> numpy.ndarray:
     """How much of the subspace of one adapter's first i directions lies in that of another's first j.
 
     The paper's equation 4, where U_A^i has the i leading right-singular vectors of A as its columns:
@@ -50,7 +50,7 @@ def subspace_similarity(A1, A2):
     return similarity_of_bases(_right_singular_vectors("A1", A1), _right_singular_vectors("A2", A2))
 
 
-def left_subspace_similarity(B1, B2):
+def left_subspace_similarity(B1: Array, B2: Array) -> numpy.ndarray:
     """phi(i, j) of the left-singular vectors of B, the directions of the output (the paper, footnote 7).
 
     They are the right-singular vectors of B^T: this is `subspace_similarity` of the transposes.
@@ -70,7 +70,7 @@ def left_subspace_similarity(B1, B2):
     return similarity_of_bases(V1, V2)
 
 
-def similarity_of_bases(V1, V2):
+def similarity_of_bases(V1: Array, V2: Array) -> numpy.ndarray:
     """The grid of phi(i, j) between the first i rows of V1 and the first j rows of V2.
 
     With G_ab = (v1_a . v2_b)^2, the numerator ||V1[:i] V2[:j]^T||_F^2 is the sum of G over a <= i and b <= j: one
@@ -93,7 +93,7 @@ def similarity_of_bases(V1, V2):
     return numpy.minimum(overlap / numpy.minimum(i, j), 1.0)  # 1 + 1e-16 is rounding
 
 
-def random_control(r1, r2, I):
+def random_control(r1: int, r2: int, I: int) -> numpy.ndarray:
     """What `subspace_similarity` gives on average for two independent random subspaces of R^I.
 
     A random unit vector v has E (u . v)^2 = 1 / I for every unit vector u, because the squares of its I coordinates sum
@@ -115,7 +115,7 @@ def random_control(r1, r2, I):
     return numpy.maximum(i, j) / I
 
 
-def simulated_control(r1, r2, I, *, rng, samples=1):
+def simulated_control(r1: int, r2: int, I: int, *, rng: numpy.random.Generator, samples: int = 1) -> numpy.ndarray:
     """phi of two independent Gaussian matrices, as in the right-most panel of the paper's figure 4.
 
     Parameters
@@ -136,7 +136,7 @@ def simulated_control(r1, r2, I, *, rng, samples=1):
     return phi
 
 
-def principal_angles(V1, V2):
+def principal_angles(V1: Array, V2: Array) -> numpy.ndarray:
     """The angles between the subspaces that the rows of V1 and of V2 span, from small to large.
 
     The first is the smallest angle between a vector of one and a vector of the other; the next, the smallest among
@@ -169,14 +169,14 @@ def principal_angles(V1, V2):
     return numpy.where(cosines**2 > 0.5, by_sine, by_cosine)
 
 
-def _comparable(V1, V2):
+def _comparable(V1: Array, V2: Array) -> tuple[numpy.ndarray, numpy.ndarray]:
     V1, V2 = _orthonormal("V1", V1), _orthonormal("V2", V2)
     if V1.shape[1] != V2.shape[1]:
         raise ValueError(f"the two have {V1.shape[1]} and {V2.shape[1]} columns; they must have the same number")
     return V1, V2
 
 
-def _right_singular_vectors(name, A):
+def _right_singular_vectors(name: str, A: Array) -> numpy.ndarray:
     _, S, Vt = numpy.linalg.svd(as_matrix(name, A), full_matrices=False)  # (r, I) -> (r, r), (r,), (r, I)
     rank = rank_of_spectrum(S, A)
     if rank < len(A):
@@ -184,7 +184,7 @@ def _right_singular_vectors(name, A):
     return Vt
 
 
-def _orthonormal(name, V):
+def _orthonormal(name: str, V: Array) -> numpy.ndarray:
     V = as_matrix(name, V)
     if not numpy.allclose(V @ V.T, numpy.eye(len(V)), atol=1e-6):
         raise ValueError(f"{name} has rows that are not orthonormal; they must be, as the Vt of factored_svd is")

@@ -4,11 +4,12 @@ that only its leading directions are worth computing.
 All of it happens on the host, in float64.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
-from minilora.analysis.changes import Factors, as_matrix
+from minilora.analysis.changes import Delta, Factors, as_matrix
+from minilora.arrays.backend import Array
 
 
 class SVD(NamedTuple):
@@ -18,12 +19,12 @@ class SVD(NamedTuple):
     S: numpy.ndarray  # (r,)
     Vt: numpy.ndarray  # (r, I), orthonormal rows: directions of the input
 
-    def leading(self, r):
+    def leading(self, r: int) -> "SVD":
         """The first r values and vectors."""
         return SVD(self.U[:, :r], self.S[:r], self.Vt[:r])
 
 
-def factored_svd(B, A, scale=1.0):
+def factored_svd(B: Array, A: Array, scale: float = 1.0) -> SVD:
     """Singular values and vectors of scale * B @ A, without the (O, I) product.
 
     With B = Q_B R_B and A^T = Q_A R_A, where Q_B (O, r) and Q_A (I, r) have orthonormal columns,
@@ -54,7 +55,7 @@ def factored_svd(B, A, scale=1.0):
     return SVD(Q_B @ U, S, Vt @ Q_A.T)
 
 
-def svd_of(M, name="M"):
+def svd_of(M: Delta, name: str = "M") -> SVD:
     """The singular value decomposition of a matrix, or of Factors without their product.
 
     Parameters
@@ -73,12 +74,12 @@ def svd_of(M, name="M"):
     return SVD(*numpy.linalg.svd(as_matrix(name, M), full_matrices=False))
 
 
-def shape_of(M):
+def shape_of(M: Delta) -> tuple[int, int]:
     """(O, I) of a matrix or of the product of Factors."""
     return (M.B.shape[0], M.A.shape[1]) if isinstance(M, Factors) else numpy.shape(M)
 
 
-def rank_of_spectrum(S: numpy.ndarray, M: Any) -> int:
+def rank_of_spectrum(S: numpy.ndarray, M: Delta) -> int:
     """How many singular values S of M, from large to small, are more than rounding: see `numerical_rank`.
 
     M must be the original, not a float64 copy: the rounding is that of the dtype in which M was computed.
@@ -86,7 +87,7 @@ def rank_of_spectrum(S: numpy.ndarray, M: Any) -> int:
     return int(numpy.count_nonzero(S > S[0] * max(shape_of(M)) * _eps(M)))
 
 
-def _eps(M):
+def _eps(M: Delta) -> float:
     """The eps of a matrix's dtype, or of its factors'; float64's for integers and lists."""
     dtype = numpy.result_type(M.B, M.A) if isinstance(M, Factors) else getattr(M, "dtype", int)
     return numpy.finfo(dtype if numpy.issubdtype(dtype, numpy.floating) else numpy.float64).eps

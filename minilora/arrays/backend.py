@@ -11,16 +11,22 @@ There is no global switch. The device is chosen once, where parameters and token
 import contextlib
 import functools
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy
 
-Array: TypeAlias = Any  # a numpy.ndarray or cupy.ndarray
+# An Array is a numpy.ndarray or a cupy.ndarray. To mypy it is Any, because CuPy need not be installed, and has no types
+# where it is. So the alias is for readers; shapes and dtypes stand in the docstrings. What lives on the host alone is
+# annotated as numpy.ndarray.
+Array: TypeAlias = Any
+ArrayModule: TypeAlias = Any  # the module numpy or cupy, an `xp`
+Generator: TypeAlias = numpy.random.Generator  # for ops, which do not import numpy
 
 DEVICES = ("auto", "cpu", "gpu")
 
 
-def get_xp(*arrays, **named_arrays):
+def get_xp(*arrays: Any, **named_arrays: Any) -> ArrayModule:
     """The array module in which all the given arrays live.
 
     Parameters
@@ -62,7 +68,7 @@ def get_xp(*arrays, **named_arrays):
     return xp or numpy
 
 
-def _namespace(array):
+def _namespace(array: Any) -> Any:
     """The module of one array, by the array API's protocol; CuPy 14 does not have it yet."""
     if hasattr(array, "__array_namespace__"):
         return array.__array_namespace__()
@@ -71,7 +77,7 @@ def _namespace(array):
 
 
 @functools.cache
-def gpu_available():
+def gpu_available() -> bool:
     """True if CuPy is installed and sees a CUDA device."""
     try:
         import cupy
@@ -80,7 +86,7 @@ def gpu_available():
     return bool(cupy.cuda.is_available())
 
 
-def choose_device(device="auto"):
+def choose_device(device: str = "auto") -> str:
     """Turn "auto", "cpu" or "gpu" into "cpu" or "gpu".
 
     Raises
@@ -102,8 +108,8 @@ def choose_device(device="auto"):
     return device
 
 
-def to_device(array, device):
-    """The array on "cpu" or "gpu", without a copy if it is already there."""
+def to_device(array: Any, device: str) -> Array:
+    """The same values on "cpu" or "gpu" (no copy if they are there already)."""
     if choose_device(device) == "gpu":
         import cupy
 
@@ -111,18 +117,18 @@ def to_device(array, device):
     return to_numpy(array)
 
 
-def to_numpy(array):
-    """The array on the host, without a copy if it is already there. Waits for the GPU."""
+def to_numpy(array: Any) -> numpy.ndarray:
+    """The same values on the host (no copy if they are there already). Waits for the GPU."""
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
 
 
-def on_gpu(array):
+def on_gpu(array: Any) -> bool:
     """True if the array lives in CuPy, so that a CUDA kernel can be launched on it."""
     return type(array) is not numpy.ndarray and getattr(_namespace(array), "__name__", None) == "cupy"
 
 
 @functools.cache
-def cuda_kernel(name, source):
+def cuda_kernel(name: str, source: str) -> Any:
     """The kernel `name` of a CUDA source: ``kernel((blocks,), (threads,), arguments)`` launches it and does not wait.
 
     It is compiled at its first launch, which takes a moment; CuPy caches what was compiled, also between runs.
@@ -133,8 +139,8 @@ def cuda_kernel(name, source):
 
 
 @contextlib.contextmanager
-def tf32():
-    """A context in which float32 matrix products on the GPU may round their factors to TF32; it affects one thread.
+def tf32() -> Iterator[None]:
+    """A context in which float32 matrix products on the GPU may round their factors to TF32; for one thread.
 
     TF32 has float32's range with 10 bits of mantissa, and is what tensor cores multiply; sums are in float32. NVIDIA
     GPUs have it from compute capability 8.0 (Ampere) on. Outside this context, products are in full float32.
@@ -153,16 +159,16 @@ def tf32():
         cublas.setMathMode(handle, before[1])
 
 
-def use_gpu(number):
-    """Let this thread make its arrays on GPU `number`, modulo the number of GPUs; without a GPU, do nothing."""
+def use_gpu(number: int) -> None:
+    """Let this thread make its arrays on the GPU of a number, modulo how many there are; without a GPU, do nothing."""
     if gpu_available():
         import cupy
 
         cupy.cuda.Device(number % cupy.cuda.runtime.getDeviceCount()).use()
 
 
-def same_gpu():
-    """Return a callable that selects this thread's GPU in another thread (CuPy's current device is per thread)."""
+def same_gpu() -> Callable[[], Any]:
+    """A function by which another thread makes its arrays on the GPU that this one uses; CuPy asks each thread."""
     if not gpu_available():
         return lambda: None
     import cupy
@@ -170,8 +176,8 @@ def same_gpu():
     return cupy.cuda.Device().use
 
 
-def gpu_with_nccl():
-    """A unique id of the GPU in use, as bytes; None without a GPU, or if CuPy lacks NCCL."""
+def gpu_with_nccl() -> bytes | None:
+    """What tells the GPU in use from all others, as bytes; None without a GPU, or where CuPy lacks NCCL."""
     if not gpu_available():
         return None
     import cupy
@@ -182,7 +188,7 @@ def gpu_with_nccl():
     return bytes(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["uuid"])
 
 
-def nccl_sum(rank, size, bcast_from_root):
+def nccl_sum(rank: int, size: int, bcast_from_root: Callable[[Callable[[], Any]], Any]) -> Callable[[Array], None]:
     """A function ``total(array)`` that replaces an array by its sum over the GPUs of all ranks, and does not wait.
 
     Parameters
@@ -197,14 +203,14 @@ def nccl_sum(rank, size, bcast_from_root):
     ring = nccl.NcclCommunicator(size, bcast_from_root(nccl.get_unique_id), rank)
     types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
 
-    def total(array):
+    def total(array: Array) -> None:
         pointer, stream = array.data.ptr, cupy.cuda.get_current_stream().ptr
         ring.allReduce(pointer, pointer, array.size, types[array.dtype.char], nccl.NCCL_SUM, stream)
 
     return total
 
 
-def gpu_memory(release=False):
+def gpu_memory(release: bool = False) -> dict[str, int] | None:
     """A dict of what the GPU's memory pool holds and what the GPU has, in bytes; None where there is no GPU.
 
     used is held by live arrays; total also has the pieces that the pool keeps for later arrays. The pool never returns
@@ -222,6 +228,6 @@ def gpu_memory(release=False):
     return {"used": pool.used_bytes(), "total": pool.total_bytes(), "free": free, "size": size}
 
 
-def on_host(array):
-    """True if the array lives in NumPy, where reading a value does not wait."""
+def on_host(array: Any) -> bool:
+    """True if the array lives in NumPy, where looking at a value waits for nothing."""
     return _namespace(array) is numpy

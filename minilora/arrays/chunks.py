@@ -6,16 +6,17 @@ of it. A GPU has no use for chunks: there, one chunk covers everything.
 """
 
 import sys
+from collections.abc import Callable
 
 import numpy
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, ArrayModule, get_xp
 
 L2_BYTES = 512 * 1024  # for one array of a computation; a second-level cache has 512 KiB to 2 MiB
 
 
-def row_chunks(n, bytes_each, bytes_per_chunk):
-    """Cut range(n) into slices of at most `bytes_per_chunk` bytes, each with at least one row.
+def row_chunks(n: int, bytes_each: int, bytes_per_chunk: int) -> list[slice]:
+    """Cut range(n) into slices of at most `bytes_per_chunk`, but of at least one row.
 
     Parameters
     ----------
@@ -29,12 +30,12 @@ def row_chunks(n, bytes_each, bytes_per_chunk):
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def l2_chunks(n, bytes_each, xp):
-    """`row_chunks` of L2_BYTES; on a GPU, a single chunk."""
+def l2_chunks(n: int, bytes_each: int, xp: ArrayModule) -> list[slice]:
+    """`row_chunks` of L2_BYTES; on a GPU, one that covers all."""
     return row_chunks(n, bytes_each, L2_BYTES if xp is numpy else sys.maxsize)
 
 
-def elementwise(formula, x):
+def elementwise(formula: Callable[[Array], tuple[Array, ...]], x: Array) -> tuple[Array, ...]:
     """y, ... = formula(x) for an x of any shape, a chunk of its elements at a time.
 
     Parameters
@@ -52,7 +53,7 @@ def elementwise(formula, x):
     chunks = l2_chunks(flat.size, flat.itemsize, xp)
     if len(chunks) <= 1:
         return formula(x)
-    wholes = None
+    wholes: list[Array] = []
     for chunk in chunks:
         parts = formula(flat[chunk])
         wholes = wholes or [xp.empty_like(flat) for _ in parts]

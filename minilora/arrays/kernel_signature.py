@@ -21,7 +21,7 @@ def operands(side: str) -> tuple[Operand, ...]:
     return tuple(_operand(*match) for match in re.findall(r"(\w+)(?:\[(.*?)\])?", side))
 
 
-def _operand(name, axes):
+def _operand(name: str, axes: str) -> Operand:
     if not axes:
         return Operand(name, "unused" if name == "_" else "number")
     if axes == "...":
@@ -36,7 +36,7 @@ def c_type(operand: Operand, about: Any) -> str | None:
         return ""
     if operand.kind == "number":
         return {int: "long long", float: "real"}.get(about)
-    return "bool" if about is None else C_TYPES.get(getattr(about, "char", None))
+    return "bool" if about is None else C_TYPES.get(getattr(about, "char", ""))
 
 
 def bind(operand: Operand, about: Any, axes: dict) -> bool:

@@ -35,11 +35,12 @@ thread may read what it writes at c, until the next MAX or SUM.
 import functools
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.arrays.backend import cuda_kernel, get_xp, on_gpu
+from minilora.arrays.backend import ArrayModule, cuda_kernel, get_xp, on_gpu
 from minilora.arrays.kernel_signature import REALS, bind, c_type, operands
 
 PRELUDE = """
@@ -77,22 +78,22 @@ ELEMENTS_A_BLOCK = 256
 MOST_BLOCKS = 2**31 - 1
 
 
-def fused(signature, body):
-    """Decorate a formula: on CuPy's arrays, one kernel takes its place. See the module's docstring.
+def fused(signature: str, body: str) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator of a formula: on CuPy's arrays, one kernel takes its place. See the module's docstring.
 
     The decorated function takes its arguments by position. Its `formula` is the undecorated one, its `kernel` a Kernel.
     """
 
-    def decorate(formula):
+    def decorate(formula: Callable[..., Any]) -> Any:
         name = f"{formula.__module__}.{formula.__name__}".rpartition("minilora.")[2]
         kernel = Kernel(re.sub(r"\W+_?", "_", name), signature, body)
 
         @functools.wraps(formula)
-        def either(*args):
+        def either(*args: Any) -> Any:
             launch = kernel.launch_for(args) if on_gpu(args[0]) else None
             return formula(*args) if launch is None else kernel.run(launch, args)
 
-        either.formula, either.kernel = formula, kernel
+        either.formula, either.kernel = formula, kernel  # type: ignore[attr-defined]
         return either
 
     return decorate
@@ -119,7 +120,7 @@ class Kernel:
         See the module's docstring.
     """
 
-    def __init__(self, name, signature, body):
+    def __init__(self, name: str, signature: str, body: str) -> None:
         self.name = name
         self.body = body
         self.arguments, self.results = (operands(side) for side in signature.split("->"))
@@ -128,7 +129,7 @@ class Kernel:
         self.new = [operand for operand in self.results if operand.name not in names]
         self._launch_for = functools.lru_cache(maxsize=1024)(self._find_launch)
 
-    def launch_for(self, args):
+    def launch_for(self, args: Sequence[Any]) -> Launch | None:
         """The Launch for these arguments, or None if the formula itself has to compute them.
 
         None for other dtypes, for empty arrays, for shapes that do not fit (the formula raises the error), and for a
@@ -136,8 +137,9 @@ class Kernel:
         """
         return self._launch_for(tuple(map(_description, args)))
 
-    def _find_launch(self, descriptions):
-        axes, types = {}, {}
+    def _find_launch(self, descriptions: tuple[Any, ...]) -> Launch | None:
+        axes: dict[str, Any] = {}
+        types: dict[str, str] = {}
         for operand, about in zip(self.arguments, descriptions, strict=True):
             found = c_type(operand, about)
             if found is None or not (about is None or bind(operand, about, axes)):
@@ -160,11 +162,11 @@ class Kernel:
         return Launch(name, source, blocks, threads, tuple(sizes.values()), shapes)
 
     @property
-    def _column(self):
-        """The name of the axis that MAX, SUM and EACH go along; "" if each thread has one element."""
+    def _column(self) -> str:
+        """The name of the axis along which MAX, SUM and EACH go; "" if each thread has one element."""
         return next((operand.column for operand in self.arguments if operand.kind == "rows"), "")
 
-    def source(self, char, types, sizes):
+    def source(self, char: str, types: Mapping[str, str], sizes: Iterable[str]) -> tuple[str, str]:
         """The name and the whole CUDA source of the kernel.
 
         Parameters
@@ -203,8 +205,8 @@ class Kernel:
             f"{name}({', '.join(parameters)})\n{{\n{body}\n}}\n"
         )
 
-    def run(self, launch, args):
-        """Launch the kernel in CuPy's current stream, and return the results without waiting for them."""
+    def run(self, launch: Launch, args: Sequence[Any]) -> Any:
+        """Launch the kernel in CuPy's current stream, and return the results, which it has yet to compute."""
         xp, dtype = get_xp(args[0]), args[0].dtype
         values = {
             operand.name: _value(xp, dtype, value)
@@ -226,7 +228,7 @@ class _Array(NamedTuple):
     contiguous: bool
 
 
-def _description(value):
+def _description(value: Any) -> Any:
     """An _Array, or the type of a Python number, or None."""
     if value is None:
         return None
@@ -235,8 +237,8 @@ def _description(value):
     return _Array(value.shape, value.dtype.char if on_gpu(value) else "", value.flags.c_contiguous)
 
 
-def _value(xp, dtype, value):
-    """An argument as it is passed to the kernel."""
+def _value(xp: ArrayModule, dtype: Any, value: Any) -> Any:
+    """An argument as it is handed to the kernel."""
     if value is None:
         return 0  # the null pointer
     if isinstance(value, (int, float)):

@@ -14,7 +14,7 @@ def constant_vector(xp: Any, n: int, value: float, dtype: Any) -> Array:
 
 
 @functools.lru_cache(maxsize=64)
-def _host_constant_vector(n, value, dtype):
+def _host_constant_vector(n: int, value: float, dtype: Any) -> numpy.ndarray:
     vector = numpy.full(n, value, dtype=dtype)
     vector.flags.writeable = False
     return vector

@@ -6,23 +6,24 @@ import functools
 import os
 import threading
 import types
+from collections.abc import Iterator
 
 from threadpoolctl import ThreadpoolController
 
 
-def cores():
+def cores() -> int:
     """How many cores this process may use."""
     return len(allowed_cores())
 
 
-def allowed_cores():
-    """The numbers of the cores that this process may use; of all cores, if the system does not say."""
+def allowed_cores() -> list[int]:
+    """The numbers of the cores that this process may use; where the system does not say, of all."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 @contextlib.contextmanager
-def one_blas_thread():
-    """A context in which each matrix product runs on one thread; several can be open at once, in several threads.
+def one_blas_thread() -> Iterator[None]:
+    """A context in which each matrix product runs on one thread; several may be open at once, in several threads.
 
     Distributing a small product over all cores can take longer than computing it, sometimes more than ten times as
     long. Cores are better used by giving each of them rows of its own.
@@ -41,7 +42,7 @@ def one_blas_thread():
 
 
 @functools.cache
-def _blas_controller():
+def _blas_controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
@@ -50,7 +51,7 @@ _blas = types.SimpleNamespace(lock=threading.Lock(), open=0, limit=None)
 
 
 @functools.cache
-def retain_freed_memory():
+def retain_freed_memory() -> None:
     """Keep the memory of freed arrays for the next ones, instead of giving it back to the system (mallopt).
 
     A training step makes arrays of the same sizes as the step before. Fresh memory from the system has to be zeroed and

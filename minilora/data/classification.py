@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class ClassificationTask:
     length: float
     left_out: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.tokenizer = EncoderTokenizer()
         self.tokens = {s: [self.tokenizer.encode(e.text, e.second) for e in self.splits[s]] for s in SPLITS}
         empty = [split for split in SPLITS if not self.tokens[split]]
@@ -115,7 +115,7 @@ class ClassificationTask:
         for start in range(0, n, batch_size):
             yield self._batch(split, range(start, min(start + batch_size, n)))
 
-    def _batch(self, split, chosen):
+    def _batch(self, split: str, chosen: Any) -> ClassificationBatch:
         ids, padding_mask = pad_rows([self.tokens[split][i] for i in chosen], self.tokenizer.pad)
         return ClassificationBatch(ids, padding_mask, self.labels[split][chosen])
 

@@ -31,7 +31,7 @@ class Passage(NamedTuple):
 class Words:
     """Words and names to draw from: a vocabulary, words that are made up, and numbers; none of mini-E2E's."""
 
-    def __init__(self, vocabulary: Sequence[str]):
+    def __init__(self, vocabulary: Sequence[str]) -> None:
         self.vocabulary = [word for word in vocabulary if word.lower() not in NOT_DRAWN]
 
     def known(self, rng: random.Random) -> str:

@@ -8,8 +8,9 @@ corpus.json                                             for each source: licence
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from minilora.data.documentation import (
     SOURCES,
@@ -27,8 +28,8 @@ RECORD, ATTRIBUTES = "corpus.json", "attributes.json"
 END = "\0"  # of a document: EOT as a character
 
 
-def make_corpus_folder(folder: str | Path, sources: Sequence[Source] = SOURCES) -> dict:
-    """Write the prose of the standard library and of the sources, which must be installed; return corpus.json.
+def make_corpus_folder(folder: Path, sources: Sequence[Source] = SOURCES) -> dict:
+    """Write the prose of the standard library and of the sources, which must be installed; returns corpus.json.
 
     Attributes come from WordNet, if it is one of the sources.
 
@@ -52,7 +53,7 @@ def make_corpus_folder(folder: str | Path, sources: Sequence[Source] = SOURCES) 
     return record
 
 
-def _write_all(folder, sources):
+def _write_all(folder: Path, sources: Sequence[Source]) -> dict[str, Any]:
     clean, record = CleanDocuments(), {}
     record[STDLIB] = {"licence": "PSF licence 2", **_write(folder, STDLIB, clean, stdlib_documents())}
     for source in sources:
@@ -65,13 +66,15 @@ def _write_all(folder, sources):
     return record
 
 
-def _write(folder, name, clean, documents):
-    """Write a source's three files; return what corpus.json says of them."""
+def _write(
+    folder: Path, name: str, clean: CleanDocuments, documents: Iterable[tuple[str, list[str]]]
+) -> dict[str, Any]:
+    """Write a source's three files; what corpus.json says of them."""
     before = clean.seen_before, clean.of_mini_e2e
-    texts = {split: [] for split in SPLITS}
+    texts: dict[str, list[str]] = {split: [] for split in SPLITS}
     for key, text in clean.clean(documents):
         texts[split_of(key)].append(text + END)
-    record = {}
+    record: dict[str, Any] = {}
     for split in SPLITS:
         data = "".join(texts[split]).encode("ascii")
         (folder / f"{name}.{split}.txt").write_bytes(data)
@@ -81,18 +84,18 @@ def _write(folder, name, clean, documents):
     return record
 
 
-def corpus_texts(folder: str | Path, name: str, split: str) -> list[str]:
+def corpus_texts(folder: Path, name: str, split: str) -> list[str]:
     """The documents of one source and split."""
     return (Path(folder) / f"{name}.{split}.txt").read_text("ascii").split(END)[:-1]
 
 
-def corpus_attributes(folder: str | Path) -> dict[str, dict[str, list[str]]]:
-    """The attributes that `wordnet.attributes` found."""
+def corpus_attributes(folder: Path) -> dict[str, dict[str, list[str]]]:
+    """What `wordnet.attributes` gave."""
     return json.loads((Path(folder) / ATTRIBUTES).read_text("utf-8"))
 
 
-def corpus_record(folder: str | Path) -> dict:
-    """Read corpus.json, and check that each file is what it says.
+def corpus_record(folder: Path) -> dict:
+    """corpus.json, if each file is what it says.
 
     Raises
     ------

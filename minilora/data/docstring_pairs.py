@@ -28,7 +28,7 @@ def docstring_matches(seed: int = 0) -> dict[str, list[LabelledExample]]:
     seed : int
         With the same seed, each signature gets the same wrong docstring.
     """
-    splits = {split: [] for split in SPLITS}
+    splits: dict[str, list[LabelledExample]] = {split: [] for split in SPLITS}
     for key, pairs in functions_by_file().items():
         examples = splits[split_of(key, valid=0.15, test=0.15)]
         for pair, other in exchanged(pairs, random.Random(f"{key} {seed}")):
@@ -45,7 +45,7 @@ def functions_by_file() -> dict[str, list[Pair]]:
     """
     pairs = load_pairs()
     times = Counter(map(letters, pairs))
-    files = {}
+    files: dict[str, dict[str, Pair]] = {}
     for pair in pairs:
         if times[letters(pair)] == 1:
             name = pair.signature.partition("(")[0].split()[-1]
@@ -62,7 +62,7 @@ def exchanged(pairs: list[Pair], rng: random.Random) -> list[tuple[Pair, Pair]]:
     """Each function with another one, whose docstring it gets: a random cycle in each group of similar length."""
     by_length = sorted(pairs, key=lambda pair: len(pair.summary))
     n_groups = max(1, len(pairs) // GROUP)
-    found = []
+    found: list[tuple[Pair, Pair]] = []
     for i in range(n_groups):
         group = by_length[len(pairs) * i // n_groups : len(pairs) * (i + 1) // n_groups]
         cycle = rng.sample(group, len(group))

@@ -40,24 +40,24 @@ NOT_PROSE = frozenset("footer head header nav pre script style table textarea".s
 class PageText(HTMLParser):
     """The text of an HTML page: a blank line wherever a block begins or ends; no code, tables or navigation."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.pieces: list[str] = []
         self.skipping: list[str] = []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in NOT_PROSE:
             self.skipping.append(tag)
         elif tag not in INLINE:
             self.pieces.append("\n\n")
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         if tag in self.skipping:
             del self.skipping[self.skipping.index(tag) :]  # what was left open inside it ends with it
         elif tag not in INLINE:
             self.pieces.append("\n\n")
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if not self.skipping:
             self.pieces.append(data)
 
@@ -90,7 +90,7 @@ def letters_of(paragraph: str) -> str:
 class CleanDocuments:
     """Drops paragraphs that were seen before or hold something of mini-E2E, and counts them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seen: set[str] = set()
         self.seen_before = self.of_mini_e2e = 0
 

@@ -4,6 +4,7 @@ The layout is RoBERTa's: <s> text </s>, and for two texts <s> text </s></s> seco
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,13 +34,13 @@ class EncoderTokenizer:
         -------
         ids : ndarray of shape (T,), int64
         """
-        parts = [[START], byte_tokens(text), [END]]
+        parts: list[Any] = [[START], byte_tokens(text), [END]]
         if second is not None:
             parts += [[END], byte_tokens(second), [END]]
         return np.concatenate(parts, dtype=np.int64)
 
-    def decode(self, ids) -> str:
-        """The text of some ids without padding; special tokens are written out, and invalid UTF-8 becomes U+FFFD.
+    def decode(self, ids: Any) -> str:
+        """The text of some ids without padding; special tokens are written out, and what is not UTF-8 becomes U+FFFD.
 
         Parameters
         ----------

@@ -21,12 +21,12 @@ def packages_of_functions() -> dict[str, list[LabelledExample]]:
     The functions are those of the running Python. A text that occurs in two packages is left out. The bundled encoder
     has read most of the docstrings, in all splits, as prose: never a signature, and never the package.
     """
-    packages = {}
+    packages: dict[tuple[str, str], set[str]] = {}
     for pair in load_pairs():
         package = package_of(pair.key)
         if package in PACKAGES:
             packages.setdefault((pair.signature, pair.summary), set()).add(package)
-    splits = {split: [] for split in SPLITS}
+    splits: dict[str, list[LabelledExample]] = {split: [] for split in SPLITS}
     for (signature, summary), [package, *others] in packages.items():
         key = f"{signature}\n{summary}"
         if not others:

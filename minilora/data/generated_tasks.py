@@ -111,7 +111,7 @@ class Grammar:
 
     def __init__(
         self, rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]], *, plain: bool = False
-    ):
+    ) -> None:
         self.words, self.plain = words, plain
         self.subject = words.known(rng)
         self.keys = self._keys(rng, attributes)
@@ -126,7 +126,7 @@ class Grammar:
         """A template with the grammar's own words filled in for n, m, w, u and x."""
         return re.sub(r"\{[nmwux]\}", lambda place: self.words.known(rng), template)
 
-    def _keys(self, rng, attributes):
+    def _keys(self, rng: random.Random, attributes: dict[str, dict[str, list[str]]]) -> list[Key]:
         """At most seven keys, each with a name of its own."""
         keys = {}
         for _ in range(rng.randint(3, 7)):
@@ -135,7 +135,7 @@ class Grammar:
                 keys[key.name] = key
         return list(keys.values()) or self._keys(rng, attributes)
 
-    def _key(self, rng, attributes):
+    def _key(self, rng: random.Random, attributes: dict[str, dict[str, list[str]]]) -> Key:
         kinds = PLAIN_KINDS if self.plain else KINDS
         kind = rng.choices(list(kinds), list(kinds.values()))[0]
         if kind == "reworded" and attributes:
@@ -144,22 +144,22 @@ class Grammar:
             return Key(noun, list(spoken), spoken, {None: self._sayings(rng)})
         name = self.words.known(rng)
         if kind == "flag":
-            values, sayings = rng.choice(FLAGS), rng.choice(FLAG_SAYINGS)
-            own = {v: [self._filled(rng, s)] for v, s in zip(values, sayings, strict=True)}
-            return Key(name, list(values), {}, own)
+            flags, sayings = rng.choice(FLAGS), rng.choice(FLAG_SAYINGS)
+            own: dict[str | None, list[str]] = {v: [self._filled(rng, s)] for v, s in zip(flags, sayings, strict=True)}
+            return Key(name, list(flags), {}, own)
         values = [self.words.known(rng) for _ in range(rng.randint(2, 8))]
         if kind == "coded":
             spoken = {value: [self._code(rng) for _ in range(rng.randint(1, 3))] for value in values}
             return Key(name, values, spoken, {None: self._sayings(rng)})
         return Key(name, None if rng.random() < 0.6 else values, {}, {None: self._sayings(rng)})
 
-    def _sayings(self, rng):
+    def _sayings(self, rng: random.Random) -> list[str]:
         return [
             self._filled(rng, template)
             for template in rng.sample(PLAIN_SAYINGS if self.plain else SAYINGS, rng.randint(2, 4))
         ]
 
-    def _code(self, rng):
+    def _code(self, rng: random.Random) -> str:
         return " ".join(self.words.known(rng) for _ in range(rng.randint(1, 2)))
 
     def passage(self, rng: random.Random) -> Passage:
@@ -169,7 +169,7 @@ class Grammar:
             if len(passage.read) + len(passage.said) <= LONGEST:
                 return passage
 
-    def _draw(self, rng):
+    def _draw(self, rng: random.Random) -> Passage:
         keys = rng.sample(self.keys, rng.randint(1, len(self.keys)))
         if self.in_order:
             keys.sort(key=self.keys.index)
@@ -179,12 +179,12 @@ class Grammar:
         said = []
         for key, value in rng.sample(facts, len(facts)):
             spoken = rng.choice(key.spoken.get(value, [value]))
-            saying = rng.choice(key.sayings.get(value) or key.sayings.get(None))
+            saying = rng.choice(key.sayings.get(value) or key.sayings[None])
             said.append(saying.replace("{k}", key.name).replace("{v}", spoken))
         return Passage("; ".join(items) + "\n", self._together(rng, subject, said))
 
-    def _together(self, rng, subject, said):
-        """The sayings, put into one of the grammar's frames."""
+    def _together(self, rng: random.Random, subject: str, said: list[str]) -> str:
+        """The sayings in a frame of the grammar."""
         frame = rng.choice([f for f in self.frames if len(said) > 1 or "{R}" not in f] or [FRAMES[0]])
         joiner = rng.choice(self.joiners)
         parts = {"{S}": subject, "{F}": joiner.join(said), "{A}": said[0], "{R}": joiner.join(said[1:])}
@@ -200,7 +200,7 @@ def record_in_words(rng: random.Random, words: Words, attributes: dict[str, dict
 def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
     """The attributes that share no key, value or word with mini-E2E and have at least two values."""
 
-    def usable(text):
+    def usable(text: str) -> bool:
         return NOT_DRAWN.isdisjoint(WORD.findall(text.lower())) and text.isascii() and len(text) <= 20
 
     found = {}

@@ -78,7 +78,7 @@ def draw_sentence(mr: dict[str, str], rng: random.Random) -> str:
 
 def assign_facts(facts: list[str], plan: list[str], rng: random.Random) -> dict[str, list[str]]:
     """Each part of a plan with the facts that it is to state: random, where the part has phrases and room."""
-    slots_of_part = {part: [] for part in PART_ROOM if part != "front" or part in plan}
+    slots_of_part: dict[str, list[str]] = {part: [] for part in PART_ROOM if part != "front" or part in plan}
     shuffled = rng.sample(facts, len(facts))
     if "clauses" in plan:
         slots_of_part["clauses"].append(shuffled.pop())  # such a plan has no other verb

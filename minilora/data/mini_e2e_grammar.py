@@ -5,6 +5,8 @@ written with one of those phrases. The same tables write sentences (mini_e2e.py)
 (mini_e2e_parser.py).
 """
 
+from typing import TypeAlias
+
 SLOTS = {
     "name": (
         "Amber Fig",
@@ -39,11 +41,14 @@ SLOTS = {
     "family": ("yes", "no"),
     "rating": ("poor", "average", "good", "superb"),
 }
+
 REQUIRED = ("name", "type")  # the other slots are facts: at least one of them is given
 FACTS = tuple(slot for slot in SLOTS if slot not in REQUIRED)
 
 # Each table: slot -> value -> phrases. No phrase stands for two values.
-ADJECTIVES = {
+Phrases: TypeAlias = dict[str, dict[str, tuple[str, ...]]]  # of each slot and value
+
+ADJECTIVES: Phrases = {
     "food": {food: (food,) for food in SLOTS["food"]},
     "price": {
         "low": ("cheap", "inexpensive", "low-cost"),
@@ -61,7 +66,7 @@ ADJECTIVES = {
         "superb": ("top-rated", "superb", "outstanding"),
     },
 }
-PLACES = {
+PLACES: Phrases = {
     "area": {
         "harbour": ("by the harbour", "on the waterfront"),
         "old town": ("in the old town", "in the old quarter"),
@@ -70,7 +75,7 @@ PLACES = {
         "station": ("near the station", "opposite the station"),
     },
 }
-QUALITIES = {
+QUALITIES: Phrases = {
     "food": {food: (f"serving {food} food", f"with {food} dishes") for food in SLOTS["food"]},
     "price": {
         "low": ("with low prices", "with a cheap menu"),
@@ -83,7 +88,7 @@ QUALITIES = {
     },
     "rating": {rating: (f"with {rating} reviews", f"of {rating} repute") for rating in SLOTS["rating"]},
 }
-CLAUSES = {
+CLAUSES: Phrases = {
     "food": {
         food: (f"serves {food} food", f"cooks {food} dishes", f"offers {food} cuisine", f"has {food} food")
         for food in SLOTS["food"]
@@ -106,8 +111,13 @@ CLAUSES = {
     },
 }
 
-# The phrases for each part of a plan, and how many facts it can hold.
-PART_PHRASES = {"front": PLACES, "adjectives": ADJECTIVES, "ending": PLACES | QUALITIES, "clauses": CLAUSES}
+# What a part of a plan may be written with, and how many facts it holds.
+PART_PHRASES: dict[str, Phrases] = {
+    "front": PLACES,
+    "adjectives": ADJECTIVES,
+    "ending": PLACES | QUALITIES,
+    "clauses": CLAUSES,
+}
 PART_ROOM = {"front": 1, "adjectives": 2, "ending": 1, "clauses": 3}
 
 # `also` or `clauses` holds the first sentence's clauses; `rest`, its full stop and a second sentence with the
@@ -123,7 +133,7 @@ CONNECTIVES = ("is", "a", "there", "called", "and", "it", ",", ".")
 
 def write(tokens: list[str]) -> str:
     """Phrases and connectives as text: spaces between, a capital first, and "an" before a vowel."""
-    words = []
+    words: list[str] = []
     for token, following in zip(tokens, tokens[1:] + [""], strict=True):
         if token == "a" and following.lower().startswith(tuple("aeiou")):
             token = "an"

@@ -27,9 +27,9 @@ def table_words() -> frozenset[str]:
     return frozenset(WORD.findall(" ".join([*SLOTS, *table_texts()]).lower())) - COMMON
 
 
-def _pattern() -> re.Pattern:
+def _pattern() -> re.Pattern[str]:
     several = [text for text in table_texts() if len(WORD.findall(text.lower())) > 1]
-    phrases = {*several, *SLOTS["name"]}
+    texts = {*several, *SLOTS["name"]}
     types = "|".join(SLOTS["type"])
     pairs = [f"{slot}: (?:{'|'.join(values)})" for slot, values in SLOTS.items()]
     shapes = [  # of PLANS: "a cheap Thai cafe", "there is a ... called", and the beginning of every source
@@ -37,8 +37,8 @@ def _pattern() -> re.Pattern:
         r"there is an? [^.:;]{0,80} called",
         r"name: [^;\n]+; type",
     ]
-    # A hyphen counts as a space: "low cost" is the same phrase as "low-cost".
-    phrases = [re.sub(r"[ -]", "[ -]", re.escape(text).replace(r"\ ", " ").replace(r"\-", "-")) for text in phrases]
+    # A hyphen is as good as a space: "low cost" is no other phrase than "low-cost".
+    phrases = [re.sub(r"[ -]", "[ -]", re.escape(text).replace(r"\ ", " ").replace(r"\-", "-")) for text in texts]
     return re.compile(rf"\b(?:{'|'.join([*sorted(phrases), *pairs, *shapes])})\b", re.IGNORECASE)
 
 

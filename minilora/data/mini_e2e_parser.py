@@ -7,7 +7,7 @@ for.
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minilora.data.mini_e2e_grammar import (
     ADJECTIVES,
@@ -105,7 +105,7 @@ def parse(sentence: str) -> Parsed:
     problems = [f"unknown: {token!r}" for token in tokens if token.lower() not in LEXICON]
     lexemes = [LEXICON[token.lower()] for token in tokens if token.lower() in LEXICON]
 
-    slots = {}
+    slots: dict[str, Any] = {}
     for lexeme in lexemes:
         if lexeme.slot in slots:
             problems.append(f"{lexeme.slot} is stated again: {lexeme.text!r}")

@@ -6,6 +6,7 @@ A small task on real text, in either direction: say what a function does, or nam
 import ast
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 from minilora.data.example import Example
 from minilora.data.stdlib_source import definitions, source_files
@@ -32,7 +33,7 @@ class Pair:
 @functools.cache
 def load_pairs() -> tuple[Pair, ...]:
     """The pairs of all documented functions and methods, each once, in the order of files and lines."""
-    pairs = {}  # a dict keeps the first of equal pairs, and the order
+    pairs: dict[Any, Pair] = {}  # a dict keeps the first of equal pairs, and the order
     for file in source_files():
         for node in definitions(file.tree):
             if not isinstance(node, FUNCTIONS):

@@ -56,12 +56,12 @@ def stdlib_passages() -> Iterator[tuple[str, list[str]]]:
 def docstrings(file: SourceFile) -> list[tuple[int, str]]:
     """(line number, docstring) of the module and of its classes and functions."""
     documented = [node for node in definitions(file.tree) if ast.get_docstring(node)]
-    return [(node.body[0].lineno, ast.get_docstring(node)) for node in documented]
+    return [(node.body[0].lineno, ast.get_docstring(node) or "") for node in documented]
 
 
 def comments(file: SourceFile) -> list[tuple[int, str]]:
-    """(line number, text) of each run of comment lines, without the comment signs; comments after code are left out."""
-    runs = []
+    """(line number, text) of each run of comment lines, without their signs; none of those after code."""
+    runs: list[tuple[int, list[str]]] = []
     previous = None
     for token in tokenize.generate_tokens(io.StringIO(file.text).readline):
         if token.type != tokenize.COMMENT or token.line[: token.start[1]].strip():

@@ -37,7 +37,7 @@ class ReadingWindows:
 
     KINDS = ("prose", "strings", "periods", "lists", "repeats", "keywords", "records", "tasks")
 
-    def __init__(self, texts: Sequence[str], attributes: dict, *, grammar_seed: int = 0):
+    def __init__(self, texts: Sequence[str], attributes: dict, *, grammar_seed: int = 0) -> None:
         self.tokens = encode_documents(texts, ByteTokenizer())
         self.paragraphs = [line for text in texts for line in text.splitlines() if len(line) > 30]
         sentences = (s for paragraph in self.paragraphs for s in SENTENCE_BREAK.split(paragraph))
@@ -75,11 +75,11 @@ class ReadingWindows:
         tokens, counts = (np.stack(arrays) for arrays in zip(*rows, strict=True))  # (N, T + 1) each
         return LMBatch(tokens[:, :-1], tokens[:, 1:], counts[:, 1:])
 
-    def _prose(self, draw, length):
+    def _prose(self, draw: random.Random, length: int) -> tuple[np.ndarray, np.ndarray]:
         start = draw.randrange(len(self.tokens) - length)
         return self.tokens[start : start + length + 1], np.ones(length + 1, dtype=bool)
 
-    def _filled(self, draw, kind, length):
+    def _filled(self, draw: random.Random, kind: str, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Passages of a kind until the row is full; the last is cut."""
         tokens, counts = bytearray(), bytearray()
         while len(tokens) < length + 1:

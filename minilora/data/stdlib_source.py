@@ -6,7 +6,7 @@ import tokenize
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -59,7 +59,7 @@ def source_files() -> Iterator[SourceFile]:
         yield SourceFile(path.relative_to(root).as_posix(), text, tree)
 
 
-def definitions(node: ast.AST) -> Iterator[ast.AST]:
+def definitions(node: Any) -> Iterator[Any]:
     """What can have a docstring: a module, then its classes and functions in the order of their lines."""
     if isinstance(node, HAS_DOCSTRING):
         yield node

@@ -3,12 +3,13 @@
 A `PairTask` has sources x and targets y, and the loss is on y only; a `TextTask` is running text, all of which counts.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from minilora.data.batches import encode_documents, encode_example, pair_batch, window_batch, windows
+from minilora.data.batches import LMBatch, encode_documents, encode_example, pair_batch, window_batch, windows
 from minilora.data.corpora import READERS, load_corpus
 from minilora.data.example import Example
 from minilora.data.files import load_task_file, load_text_file
@@ -46,14 +47,14 @@ class PairTask:
     left_out: int = 0
     tokenizer: Tokenizer = field(default_factory=ByteTokenizer)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         longest = max(len(encode_example(e, self.tokenizer)[0]) for split in SPLITS for e in self.splits[split])
         if longest > self.length:
             raise ValueError(f"{self.name} has examples of up to {longest} tokens; the model takes {self.length}")
         self.id = corpus_id(f"{e.source}\n{e.target}" for split in SPLITS for e in self.splits[split])
         self._by_length = sorted(self.splits["train"], key=lambda e: len(e.source) + len(e.target))
 
-    def sample_batch(self, rng, batch_size):
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LMBatch:
         """An LMBatch of training examples of about the same length, so that little of it is padding."""
         n = len(self._by_length)
         reach = min(2 * batch_size, n - 1)
@@ -63,20 +64,20 @@ class PairTask:
         chosen = np.where(chosen >= n, 2 * n - 1 - chosen, chosen)
         return pair_batch([self._by_length[i] for i in chosen], self.tokenizer, max_length=self.length)
 
-    def batches(self, split, batch_size=16):
-        """All of a split, in order, as LMBatches."""
+    def batches(self, split: str, batch_size: int = 16) -> Iterator[LMBatch]:
+        """All of a split, in order, as Batches."""
         of_split = self.splits[split]
         for i in range(0, len(of_split), batch_size):
             yield pair_batch(of_split[i : i + batch_size], self.tokenizer, max_length=self.length)
 
-    def prompts(self, split, n):
+    def prompts(self, split: str, n: int) -> tuple[list[np.ndarray], list[str]]:
         """The first n sources of a split as token ids, and their targets as text."""
         of_split = self.splits[split][:n]
         encoded = (encode_example(e, self.tokenizer) for e in of_split)
         return [ids[:n_source] for ids, n_source in encoded], [e.target for e in of_split]
 
-    def bytes_per_token(self, split):
-        """Bytes of target text per counted token of a split; an end of text counts as a byte."""
+    def bytes_per_token(self, split: str) -> float:
+        """How many bytes of its targets a counted token of a split stands for, where an end of text is a byte."""
         n_bytes = sum(len(utf8(e.target)) + 1 for e in self.splits[split])
         return n_bytes / sum(len(self.tokenizer.encode(e.target)) + 1 for e in self.splits[split])
 
@@ -104,34 +105,36 @@ class TextTask:
     tokenizer: Tokenizer = field(default_factory=ByteTokenizer)
     left_out = 0  # whatever its length, a text is read in windows
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.id = corpus_id(text for split in SPLITS for text in self.texts[split])
         self.tokens = {split: encode_documents(self.texts[split], self.tokenizer) for split in SPLITS}
 
-    def sample_batch(self, rng, batch_size):
-        """An LMBatch of windows from random positions in the training text."""
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LMBatch:
+        """An LMBatch of windows from random places of the training text."""
         length = min(self.length, len(self.tokens["train"]) - 1)
         return window_batch(self.tokens["train"], rng, batch_size=batch_size, length=length)
 
-    def batches(self, split, batch_size=16):
-        """All of a split, in order, as LMBatches."""
+    def batches(self, split: str, batch_size: int = 16) -> Iterator[LMBatch]:
+        """All of a split, in order, as Batches."""
         return windows(
             self.tokens[split], length=self.length, batch_size=batch_size, end_of_text=self.tokenizer.end_of_text
         )
 
-    def prompts(self, split, n, length=64):
-        """The beginnings of the first n texts of a split as token ids, at most half of each, and the rest as text."""
+    def prompts(self, split: str, n: int, length: int = 64) -> tuple[list[np.ndarray], list[str]]:
+        """The beginnings of the first n texts of a split as token ids, at most half of each, and how they go on."""
         encoded = [ids for text in self.texts[split] if len(ids := self.tokenizer.encode(text)) > 1][:n]
         cuts = [min(length, len(ids) // 2) for ids in encoded]
         rest = [ids[cut : cut + 2 * length] for ids, cut in zip(encoded, cuts, strict=True)]
         return [ids[:cut] for ids, cut in zip(encoded, cuts, strict=True)], [self.tokenizer.decode(ids) for ids in rest]
 
-    def bytes_per_token(self, split):
-        """Bytes of text per token of a split; an end of text counts as a byte."""
+    def bytes_per_token(self, split: str) -> float:
+        """How many bytes of text a token of a split stands for, where an end of text is a byte."""
         return sum(len(utf8(text)) + 1 for text in self.texts[split]) / len(self.tokens[split])
 
 
-def load_task(name, *, length, n_train=4000, n_held_out=200, tokenizer=None):
+def load_task(
+    name: str | Path, *, length: int, n_train: int = 4000, n_held_out: int = 200, tokenizer: Tokenizer | None = None
+) -> PairTask | TextTask:
     """A task by its name, or from the user's own file.
 
     Parameters
@@ -166,8 +169,8 @@ def load_task(name, *, length, n_train=4000, n_held_out=200, tokenizer=None):
     raise ValueError(f"the task was {str(name)!r}; it must be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file")
 
 
-def text_task(path, *, length, tokenizer=None):
-    """The user's own text as a task, from a file of any name.
+def text_task(path: str | Path, *, length: int, tokenizer: Tokenizer | None = None) -> TextTask:
+    """The user's own text, in a file of any name.
 
     Parameters
     ----------
@@ -186,6 +189,6 @@ def text_task(path, *, length, tokenizer=None):
     return TextTask(corpus.name, texts, length, tokenizer or ByteTokenizer())
 
 
-def _pair_task(examples, length, name, tokenizer):
+def _pair_task(examples: list[Example], length: int, name: str, tokenizer: Tokenizer) -> PairTask:
     splits, left_out = split_fitting(examples, lambda e: len(encode_example(e, tokenizer)[0]), length, name)
     return PairTask(name, splits, length, left_out, tokenizer)

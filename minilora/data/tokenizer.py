@@ -1,5 +1,7 @@
 """Bytes as tokens: the smallest tokenizer that can write any text."""
 
+from typing import Any
+
 import numpy as np
 
 EOT = 0  # end of text, and the padding of short rows in a batch: no text contains this byte
@@ -31,8 +33,8 @@ class ByteTokenizer:
             )
         return np.frombuffer(data, dtype=np.uint8).astype(np.int64)  # (T,)
 
-    def decode(self, ids) -> str:
-        """The text of some ids, up to the first EOT; invalid UTF-8 becomes U+FFFD.
+    def decode(self, ids: Any) -> str:
+        """The text of some ids, up to the first EOT; bytes that are not UTF-8 become U+FFFD.
 
         Parameters
         ----------

@@ -47,8 +47,8 @@ def character_names() -> tuple[tuple[str, str], ...]:
 
 
 def names_by_hash() -> dict[str, list[LabelledExample]]:
-    """The random split: a tenth of the names is valid and a tenth is test, by hash."""
-    splits = {split: [] for split in SPLITS}
+    """The random split: a tenth of the names, by the hash of each, is valid, and a tenth is test."""
+    splits: dict[str, list[LabelledExample]] = {split: [] for split in SPLITS}
     for example in labelled_names():
         splits[split_of(example.key, valid=0.1, test=0.1)].append(example)
     return splits
@@ -60,7 +60,7 @@ def names_by_first_word() -> dict[str, list[LabelledExample]]:
     A fifth of the first words is valid and a fifth is test, by hash. The eight words that begin more than
     LARGEST_GROUP names (YI, LATIN, ...) are in train.
     """
-    splits = {split: [] for split in SPLITS}
+    splits: dict[str, list[LabelledExample]] = {split: [] for split in SPLITS}
     examples = [LabelledExample(e.text, e.label, key=e.text.split()[0]) for e in labelled_names()]
     sizes = Counter(example.key for example in examples)
     for example in examples:

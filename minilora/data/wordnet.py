@@ -71,7 +71,7 @@ def sentence(text: str) -> str:
 
 def attributes(synsets: dict[tuple[str, int], Synset]) -> dict[str, dict[str, list[str]]]:
     """Nouns that have values, such as speed: noun -> adjective -> other words for it, two or more adjectives each."""
-    found = {}
+    found: dict[str, dict[str, list[str]]] = {}
     for (part, _), synset in synsets.items():
         for noun in synset.value_of if part == "adj" else ():
             like = [word for other in synset.like for word in synsets[part, other].words]

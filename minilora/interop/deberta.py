@@ -1,5 +1,8 @@
 """DeBERTa-v2 (and v3) from a Hugging Face folder. Its weights are (out, in) there too; only the names differ."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from minilora.interop.hf_folder import HFFolder
 from minilora.interop.sources import Source, bert_block_sources, layernorm_sources, linear_sources
 from minilora.limits import one_line_errors
@@ -26,7 +29,9 @@ MASKED_LM_HEADS = ("lm_predictions.", "mask_predictions.", "cls.predictions.")
 
 
 @one_line_errors()
-def load_deberta(folder, *, dtype="float32", device="cpu"):
+def load_deberta(
+    folder: str | Path, *, dtype: str = "float32", device: str = "cpu"
+) -> Deberta | DebertaForClassification:
     """Read a DeBERTa-v2 or v3 from a Hugging Face folder. Everything in it is trainable.
 
     config.json's `architectures` decides which model it becomes; if it says nothing, the tensors decide: with a
@@ -95,14 +100,14 @@ def load_deberta(folder, *, dtype="float32", device="cpu"):
     return hf.load(model_class, config, lambda: deberta_sources(model_class, config), dtype=dtype, device=device)
 
 
-def max_distance(hf):
-    """max_relative_positions; if config.json has none, or one below 1, max_position_embeddings."""
+def max_distance(hf: HFFolder) -> int:
+    """max_relative_positions; where config.json has none, or one below 1, max_position_embeddings."""
     if hf.size("max_relative_positions", -1, least=-1) >= 1:
         return hf.size("max_relative_positions")
     return hf.size("max_position_embeddings", 512)
 
 
-def deberta_sources(model_class, config):
+def deberta_sources(model_class: type, config: DebertaConfig) -> Iterator[Source]:
     """Yield a Source for every parameter of one of DeBERTa's models."""
     C = config.d_model
     encoder = "" if model_class is Deberta else "encoder."

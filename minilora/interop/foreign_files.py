@@ -3,7 +3,7 @@
 import json
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 from safetensors import SafetensorError, safe_open
@@ -22,8 +22,8 @@ class StoredTensor(NamedTuple):
     shape: tuple
 
 
-def open_safetensors(path):
-    """Open a safetensors file and check its header: its size here, and then every offset, by the library."""
+def open_safetensors(path: Path) -> Any:
+    """An open safetensors file, whose header has been checked: its size, and then by the library its every offset."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     check_header(path)
@@ -33,7 +33,7 @@ def open_safetensors(path):
         raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
 
 
-def tensors_in(path):
+def tensors_in(path: Path) -> dict[str, StoredTensor]:
     """What a safetensors file's header lists: a dict of name to StoredTensor."""
     with open_safetensors(path) as file:
         names = list(file.keys())
@@ -42,13 +42,13 @@ def tensors_in(path):
         return {name: StoredTensor(path, name, s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
 
 
-def check_dtype(tensor):
+def check_dtype(tensor: StoredTensor) -> None:
     """Raise a ValueError unless a StoredTensor holds floating-point numbers."""
     if tensor.dtype not in DTYPES:
         raise ValueError(f"{tensor.file}: {tensor.name} is {tensor.dtype}; it must be one of {', '.join(DTYPES)}")
 
 
-def read_tensor(tensor):
+def read_tensor(tensor: StoredTensor) -> numpy.ndarray:
     """The values of a StoredTensor: float64, float32 or float16 as in the file; bfloat16 becomes float32."""
     if tensor.dtype == "BF16":
         return _read_bfloat16(tensor)
@@ -56,8 +56,8 @@ def read_tensor(tensor):
         return file.get_tensor(tensor.name)
 
 
-def rounded(values, dtype):
-    """Floating-point values, rounded to one of DTYPES, as float64."""
+def rounded(values: numpy.ndarray, dtype: str) -> numpy.ndarray:
+    """Floating-point values as float64, after they were rounded to one of DTYPES."""
     if dtype == "BF16":  # the upper half of a float32, to nearest, ties to even
         bits = values.astype("float32").view("uint32")
         bits = bits + 0x7FFF + ((bits >> 16) & 1) & 0xFFFF0000
@@ -66,8 +66,8 @@ def rounded(values, dtype):
         return values.astype({"F64": "float64", "F32": "float32", "F16": "float16"}[dtype]).astype("float64")
 
 
-def _read_bfloat16(tensor):
-    """The values of a bfloat16 tensor. NumPy lacks this type, whose numbers are the upper halves of float32s."""
+def _read_bfloat16(tensor: StoredTensor) -> numpy.ndarray:
+    """The values of a bfloat16 tensor, a type that NumPy does not have: they are the upper halves of float32s."""
     with open(tensor.file, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         start, stop = json.loads(file.read(length))[tensor.name]["data_offsets"]

@@ -20,6 +20,7 @@ split into what it was.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy
@@ -36,13 +37,13 @@ class Factors(NamedTuple):
     m: numpy.ndarray | None = None  # (O,) DoRA's
 
     @property
-    def rank(self):
+    def rank(self) -> int:
         """r."""
         return len(self.A)
 
 
-def split(fused, n, rslora):
-    """Split fused Factors into those of n layers.
+def split(fused: Factors, n: int, rslora: bool) -> list[Factors | None]:
+    """Factors of n layers side by side.
 
     Parameters
     ----------
@@ -60,11 +61,11 @@ def split(fused, n, rslora):
     ms = [None] * n if fused.m is None else numpy.split(fused.m, n)  # n of (O,)
     parts = [fused._replace(B=B, m=m) for B, m in zip(numpy.split(fused.B, n), ms, strict=True)]  # B: (O, r)
     if n == 1 or not fused.B.any():
-        return parts
+        return list(parts)
     return [_without_zeros(part, rslora) for part in parts]
 
 
-def _without_zeros(part, rslora):
+def _without_zeros(part: Factors, rslora: bool) -> Factors | None:
     used = part.B.any(axis=0)  # (r,)
     rank = int(used.sum())
     if not rank:
@@ -72,8 +73,8 @@ def _without_zeros(part, rslora):
     return Factors(part.A[used], part.B[:, used], _alpha(part, rank, rslora), part.m)
 
 
-def join(parts, rows, rslora):
-    """Join the Factors of several layers into one, without DoRA's m, which for an unadapted layer follows from W.
+def join(parts: Sequence[Factors | None], rows: Sequence[int], rslora: bool) -> Factors:
+    """One Factors for layers side by side, without DoRA's m: where a layer is not adapted, m is what W says.
 
     Parameters
     ----------
@@ -102,12 +103,12 @@ def join(parts, rows, rslora):
     return Factors(A, B, _alpha(first, len(A), rslora))
 
 
-def _scale(factors, rslora):
+def _scale(factors: Factors, rslora: bool) -> float:
     return lora_scale(factors.alpha, factors.rank, rslora)
 
 
-def _alpha(factors, rank, rslora):
-    """The alpha that gives the scale of `factors` at another rank."""
+def _alpha(factors: Factors, rank: int, rslora: bool) -> float:
+    """The alpha that gives another rank the scale of `factors`."""
     if rank == factors.rank:
         return factors.alpha
     alpha = factors.alpha * math.sqrt(rank / factors.rank) if rslora else factors.alpha * rank / factors.rank

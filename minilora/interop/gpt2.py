@@ -5,6 +5,9 @@ three Linears, and W is (out, in): each W is a range of c_attn's columns, transp
 W_q and c_proj are square, so a forgotten transpose would raise no error.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from minilora.interop.hf_folder import HFFolder
 from minilora.interop.sources import Source, layernorm_sources
 from minilora.limits import one_line_errors
@@ -20,7 +23,7 @@ MASKS = ("attn.bias", "attn.masked_bias")  # buffers of old checkpoints: the cau
 
 
 @one_line_errors()
-def load_gpt2(folder, *, dtype="float32", device="cpu"):
+def load_gpt2(folder: str | Path, *, dtype: str = "float32", device: str = "cpu") -> GPT:
     """Read a GPT-2 (GPT2LMHeadModel or GPT2Model) from a Hugging Face folder. Everything in it is trainable.
 
     GPT-2's own dropouts, which only act in training, are left out.
@@ -69,11 +72,11 @@ def load_gpt2(folder, *, dtype="float32", device="cpu"):
     return hf.load(GPT, config, lambda: gpt2_sources(config), dtype=dtype, device=device)
 
 
-def gpt2_sources(config):
+def gpt2_sources(config: GPTConfig) -> Iterator[Source]:
     """Yield a Source for every parameter of a GPT."""
     C, F = config.d_model, config.d_mlp
 
-    def conv1d(path, name, I, O):
+    def conv1d(path: str, name: str, I: int, O: int) -> Iterator[Source]:
         yield Source(f"{path}.W", f"{name}.weight", (I, O), lambda W: W.T)
         yield Source(f"{path}.bias", f"{name}.bias", (O,))
 

@@ -5,20 +5,27 @@ leads out of the folder, and every name and shape in the files' headers is compa
 for before a model is made or a tensor is read.
 """
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy
 
 from minilora.files import read_json
-from minilora.interop.foreign_files import DTYPES, check_dtype, read_tensor, rounded, tensors_in
+from minilora.interop.foreign_files import DTYPES, StoredTensor, check_dtype, read_tensor, rounded, tensors_in
+from minilora.interop.sources import Source
 from minilora.limits import shown
 from minilora.models.checks import check_precision
+from minilora.models.config import ModelConfig
 from minilora.models.initial import Uninitialized
 from minilora.models.model_file import fill
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 WRAPPERS = ("_orig_mod.", "module.")  # what torch.compile and DataParallel put before every name
+
+
+Config = TypeVar("Config", bound=ModelConfig)
 
 
 class HFFolder:
@@ -46,7 +53,7 @@ class HFFolder:
         If a file is missing, damaged, or not what it should be; the message names it.
     """
 
-    def __init__(self, folder, *model_types, names=None):
+    def __init__(self, folder: str | Path, *model_types: str, names: dict[str, str] | None = None) -> None:
         self.path = Path(folder)
         if not self.path.is_dir():
             raise ValueError(f"there is no folder {self.path}")
@@ -56,12 +63,12 @@ class HFFolder:
             possible = " or ".join(map(repr, model_types))
             raise ValueError(f"{self.path / 'config.json'}: model_type was {shown(found)}; it must be {possible}")
         self._rename_fields(names or {})
-        self.weights = next((self.path / name for name in (WEIGHTS, INDEX) if (self.path / name).is_file()), None)
+        self.weights: Any = next((self.path / name for name in (WEIGHTS, INDEX) if (self.path / name).is_file()), None)
         self.tensors = self._list_tensors()
         while wrapped := [w for w in WRAPPERS if self.has(w)]:
             self.remove_prefix(wrapped[0])
 
-    def _rename_fields(self, names):
+    def _rename_fields(self, names: dict[str, str]) -> None:
         for other, name in names.items():
             if other in self.config:
                 value = self.config.pop(other)
@@ -69,8 +76,8 @@ class HFFolder:
                     path, first = self.path / "config.json", shown(self.config[name])
                     raise ValueError(f"{path}: {name} was {first} and {other} {shown(value)}; both must be one number")
 
-    def require(self, key, *allowed):
-        """Raise ValueError unless the configuration's `key` has one of the allowed values; the first is the default.
+    def require(self, key: str, *allowed: Any) -> None:
+        """Raise a ValueError unless the configuration's `key` has one of the allowed values; the first is the default.
 
         For everything that changes the computation: what minilora does not compute is refused by name, not ignored.
         """
@@ -79,24 +86,24 @@ class HFFolder:
             possible = " or ".join(map(repr, allowed))
             raise ValueError(f"{self.path / 'config.json'}: {key} was {shown(value)}; it must be {possible}")
 
-    def architecture(self, classes):
-        """The class that config.json names, from a dict by transformers' names; None if it names none of them."""
+    def architecture(self, classes: Mapping[str, type]) -> Any:
+        """Which of the classes, by the names of transformers', config.json says that the model is; None if nothing."""
         names = self.config.get("architectures")
         if names is None:
             return None
         self.require("architectures", *([name] for name in classes))
         return classes[names[0]]
 
-    def has(self, start):
+    def has(self, start: str) -> bool:
         """Whether the name of a tensor starts so."""
         return any(name.startswith(start) for name in self.tensors)
 
-    def n_labels(self):
-        """num_labels; or the number of label names, if config.json only has those; 2 if it has neither."""
+    def n_labels(self) -> int:
+        """num_labels; where config.json only has names for them, their number; where it has neither, 2."""
         labels = self.config.get("id2label")
         return self.size("num_labels", len(labels) if isinstance(labels, dict) else 2)
 
-    def size(self, key, default=None, least=1):
+    def size(self, key: str, default: int | None = None, least: int = 1) -> int:
         """An integer of the configuration."""
         value = self.config.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -104,15 +111,15 @@ class HFFolder:
             raise ValueError(f"{path}: {key} was {shown(value)}; it must be an integer of at least {least}")
         return value
 
-    def configure(self, config_class, **fields):
-        """Make one of our configurations; an error also names the file."""
+    def configure(self, config_class: Callable[..., Config], **fields: Any) -> Config:
+        """A configuration of ours; what it refuses is refused with the file's name."""
         try:
             return config_class(**fields)
         except ValueError as error:
             raise ValueError(f"{self.path / 'config.json'}: {error}") from None
 
-    def remove_prefix(self, prefix):
-        """Remove `prefix` from the names of tensors: some checkpoints have it, some do not."""
+    def remove_prefix(self, prefix: str) -> None:
+        """Take `prefix` off the names of tensors: some checkpoints have it and some have not."""
         stripped = {}
         for name, tensor in self.tensors.items():
             short = name.removeprefix(prefix)
@@ -121,13 +128,13 @@ class HFFolder:
             stripped[short] = tensor
         self.tensors = stripped
 
-    def drop(self, *names):
-        """Ignore tensors that the model does not use, if they are present."""
+    def drop(self, *names: str) -> None:
+        """Forget tensors that the model does not use, where they are present."""
         for name in names:
             self.tensors.pop(name, None)
 
-    def drop_copy(self, name, of):
-        """Ignore a tensor that is tied to another, if it is present; raise ValueError if the two differ.
+    def drop_copy(self, name: str, of: str) -> None:
+        """Forget a tensor that is tied to another, where it is present; raise a ValueError if the two differ.
 
         If one is stored with less precision, it must be the other one rounded to that precision.
         """
@@ -139,7 +146,15 @@ class HFFolder:
                 raise ValueError(f"{self.tensors[name].file}: {name} differs from {of}, to which minilora ties it")
             self.drop(name)
 
-    def load(self, model_class, config, sources, *, dtype, device):
+    def load(
+        self,
+        model_class: Callable[..., Any],
+        config: ModelConfig,
+        sources: Callable[[], Iterator[Source]],
+        *,
+        dtype: str,
+        device: str,
+    ) -> Any:
         """A model of the folder's weights.
 
         Parameters
@@ -163,11 +178,11 @@ class HFFolder:
         fill(model, ((s.parameter, s.convert(self.read(s.tensor))) for s in sources()), device)
         return model
 
-    def read(self, name):
+    def read(self, name: str) -> numpy.ndarray:
         """A tensor's values."""
         return read_tensor(self.tensors[name])
 
-    def _check(self, sources):
+    def _check(self, sources: Iterable[Source]) -> None:
         used = set()
         for source in sources:
             used.add(source.tensor)
@@ -183,7 +198,7 @@ class HFFolder:
             tensor = self.tensors[unknown[0]]
             raise ValueError(f"{tensor.file} holds {tensor.name}, which the model has no place for")
 
-    def _list_tensors(self):
+    def _list_tensors(self) -> dict[str, StoredTensor]:
         if self.weights is not None:
             return tensors_in(self.weights) if self.weights.name == WEIGHTS else self._list_shards()
         if others := sorted(self.path.glob("*.bin")) + sorted(self.path.glob("*.pt")):
@@ -193,7 +208,7 @@ class HFFolder:
             )
         raise ValueError(f"{self.path} has neither {WEIGHTS} nor {INDEX}")
 
-    def _list_shards(self):
+    def _list_shards(self) -> dict[str, StoredTensor]:
         index = self.weights
         places = read_json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
@@ -204,7 +219,7 @@ class HFFolder:
                 raise ValueError(
                     f"{index}: {name} is in {shown(file)}; it must be in a .safetensors file of this folder"
                 )
-        tensors = {}
+        tensors: dict[str, StoredTensor] = {}
         for file in sorted(set(places.values())):
             found = tensors_in(self.path / file)
             if odd := sorted(found.keys() ^ {name for name in places if places[name] == file}):

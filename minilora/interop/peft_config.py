@@ -4,9 +4,11 @@ The fields are those of peft 0.21 (LoraConfig). Whatever changes the computation
 name; so is an unknown field, unless it is off.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from minilora.files import read_json
 from minilora.limits import shown
@@ -20,8 +22,8 @@ NO_MATTER = (
     "runtime_config", "eva_config", "corda_config", "lora_ga_config", "loftq_config", "megatron_core",
     "qalora_group_size",
 )  # fmt: skip
-OFF = (None, False, {}, [], "")
-# Those that leave W unchanged. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA subtract from W what they start with.
+OFF: tuple[Any, ...] = (None, False, {}, [], "")
+# Those that leave W as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take away from W what they start with.
 INITS = (True, False, "gaussian", "orthogonal", "eva", "mica")
 BIASES = ("none", "all", "lora_only")
 
@@ -55,15 +57,15 @@ class PeftConfig:
     init_lora_weights: bool | str = True
 
     @property
-    def all_linear(self):
+    def all_linear(self) -> bool:
         """Whether all linear layers are adapted."""
         return isinstance(self.target_modules, str) and self.target_modules.lower() == "all-linear"
 
-    def targets(self, modules):
+    def targets(self, modules: Iterable[str]) -> list[str]:
         """Those of the modules that are adapted, but for what modules_to_save names, and what is in it."""
         return [module for module in modules if self._is_target(module)]
 
-    def _is_target(self, module):
+    def _is_target(self, module: str) -> bool:
         if self.exclude_modules and self._names(self.exclude_modules, module):
             return False
         if any(fits(name, part) for name in self.modules_to_save or [] for part in with_parents(module)):
@@ -73,15 +75,15 @@ class PeftConfig:
             return not (self.task_type == "SEQ_CLS" and module in ("classifier", "score"))
         if not self._names(self.target_modules, module):
             return False
-        whole_name = isinstance(self.target_modules, str) or module in self.target_modules
+        whole_name = isinstance(self.target_modules, str) or module in (self.target_modules or ())
         return whole_name or self.layers_to_transform in (None, []) or self._is_in_layers(module)
 
-    def _names(self, names, module):
+    def _names(self, names: Any, module: str) -> bool:
         if isinstance(names, str):
             return self.matcher.fullmatch(names, module)
         return any(fits(name, module) for name in names)
 
-    def _is_in_layers(self, module):
+    def _is_in_layers(self, module: str) -> bool:
         """Whether the first number in a name, behind one of layers_pattern if there are any, is one of the layers."""
         parts, patterns = module.split("."), [pattern for pattern in as_list(self.layers_pattern) if pattern]
         for i, part in enumerate(parts[:-1]):
@@ -90,29 +92,29 @@ class PeftConfig:
                 return int(part) in as_list(self.layers_to_transform)
         return False
 
-    def _ends(self, patterns, name):
+    def _ends(self, patterns: Any, name: str) -> bool:
         return any(self.matcher.match_end(pattern, name) for pattern in patterns)
 
     def refusal(self, field: str, says: str) -> ValueError:
         """The error that a field of the file is to blame for."""
         return ValueError(f"{self.path}: {field} {says}")
 
-    def rank_and_alpha(self, module):
-        """r and alpha of one module: from the first pattern that matches, or the defaults."""
+    def rank_and_alpha(self, module: str) -> tuple[int, float]:
+        """r and alpha of one module: those of the first pattern that fits, or the defaults."""
         return (
             self._first_match(self.rank_pattern, module, self.r),
             self._first_match(self.alpha_pattern, module, self.lora_alpha),
         )
 
-    def _first_match(self, pattern, module, default):
+    def _first_match(self, pattern: dict[str, Any], module: str, default: Any) -> Any:
         for key, value in pattern.items():
             if self.matcher.match_end(key, module):
                 return value
         return default
 
     @cached_property
-    def matcher(self):
-        """The matcher of the file's regular expressions, with a limit on steps, because the file is not trusted."""
+    def matcher(self) -> Matcher:
+        """What matches the file's regular expressions, within a number of steps: they were written by somebody else."""
         return Matcher(str(self.path))
 
 
@@ -146,7 +148,7 @@ def read_config(path: str | Path) -> PeftConfig:
     return config
 
 
-def _rules(c):
+def _rules(c: PeftConfig) -> Iterator[tuple[str, bool, str]]:
     """(field, whether its value is allowed, what it must be) for each field, cheapest first."""
     names = "it must be a list of names"
     yield "peft_type", c.peft_type == "LORA", "it must be 'LORA'"
@@ -175,12 +177,12 @@ def _rules(c):
     yield "alpha_pattern", right, "each alpha must be a finite number"
 
 
-def _are(kind, values):
+def _are(kind: type, values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
-def as_list(value):
-    """The value as a list: itself if it is one, empty for None."""
+def as_list(value: Any) -> list[Any]:
+    """The value in a list, unless it is one; nothing for None."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

@@ -4,12 +4,14 @@ PEFT names its tensors after transformers' modules. A module that holds several 
 and W_v) lists them in order. One more architecture is one more `Layout`.
 """
 
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from minilora.methods.lora.apply import with_parents
 from minilora.methods.selection import new_parameters
 from minilora.methods.switching import base_parameters
-from minilora.parameter import Module
+from minilora.models.model import Model
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every tensor's name
@@ -48,9 +50,9 @@ class Layout:
     task: str | None = None
 
 
-def _gpt2():
+def _gpt2() -> Layout:
     h, block = "transformer.h.{i}", "blocks.{i}"
-    linear = {
+    linear: dict[str, tuple[str, ...]] = {
         f"{h}.attn.c_attn": (f"{block}.attn.q_proj", f"{block}.attn.k_proj", f"{block}.attn.v_proj"),
         f"{h}.attn.c_proj": (f"{block}.attn.o_proj",),
         f"{h}.mlp.c_fc": (f"{block}.mlp.fc_in",),
@@ -61,8 +63,17 @@ def _gpt2():
     return Layout(linear, {"transformer.wpe": "wpe", **norms}, tied, transposed=True, task="CAUSAL_LM")
 
 
-def _bert(model, encoder, qkv, *, linear=None, other=None, tied=None, **rest):
-    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, `qkv` names W_q, W_k, W_v."""
+def _bert(
+    model: str,
+    encoder: str,
+    qkv: tuple[str, str, str],
+    *,
+    linear: dict[str, tuple[str, ...]] | None = None,
+    other: dict[str, str] | None = None,
+    tied: dict[str, str] | None = None,
+    **rest: Any,
+) -> Layout:
+    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, qkv how they call W_q, W_k, W_v."""
     layer, block = f"{model}encoder.layer.{{i}}", f"{encoder}blocks.{{i}}"
     q, k, v = qkv
     projections = {
@@ -86,7 +97,7 @@ def _bert(model, encoder, qkv, *, linear=None, other=None, tied=None, **rest):
     return Layout(projections | (linear or {}), modules | (other or {}), tied or {}, **rest)
 
 
-def _roberta(model, encoder, **rest):
+def _roberta(model: str, encoder: str, **rest: Any) -> Layout:
     other = {
         f"{model}embeddings.position_embeddings": f"{encoder}wpe",
         f"{model}embeddings.token_type_embeddings": f"{encoder}wtt",
@@ -95,7 +106,7 @@ def _roberta(model, encoder, **rest):
     return _bert(model, encoder, ("query", "key", "value"), other=other, **rest)
 
 
-def _deberta(model, encoder, **rest):
+def _deberta(model: str, encoder: str, **rest: Any) -> Layout:
     other = {
         f"{model}encoder.rel_embeddings": f"{encoder}wre",
         f"{model}encoder.LayerNorm": f"{encoder}ln_r",
@@ -158,7 +169,7 @@ class ModelLayout:
         If there is no layout for this kind of model.
     """
 
-    def __init__(self, model: Module):
+    def __init__(self, model: Model) -> None:
         kind = type(model).__name__
         if kind not in LAYOUTS:
             raise ValueError(f"model was a {kind}; PEFT's names are known for {', '.join(LAYOUTS)}")
@@ -172,7 +183,7 @@ class ModelLayout:
         whole |= {name: self._tensors(name, (path,)) for name, path in _filled(layout.other, numbers).items()}
         self.whole = {name: tensors for name, tensors in whole.items() if tensors}  # some have no convolution
 
-    def _tensors(self, module, paths):
+    def _tensors(self, module: str, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The paths of our parameters in each tensor of a module, by its full name."""
         letters = [letter for letter in THEIR_NAMES if f"{paths[0]}.{letter}" in self.parameters]
         return {f"{module}.{THEIR_NAMES[letter]}": tuple(f"{path}.{letter}" for path in paths) for letter in letters}
@@ -189,12 +200,12 @@ class ModelLayout:
         """(O, I) of a linear module: all rows of its layers."""
         return self._side_by_side([f"{path}.W" for path in self.linear[module]])
 
-    def shape_of(self, tensor: str, paths) -> tuple[int, ...]:
+    def shape_of(self, tensor: str, paths: Sequence[str]) -> tuple[int, ...]:
         """The shape of a tensor that holds the rows of several parameters."""
         shape = self._side_by_side(paths)
         return shape[::-1] if self.is_transposed(tensor) else shape
 
-    def _side_by_side(self, paths):
+    def _side_by_side(self, paths: Sequence[str]) -> Any:
         shapes = [self.parameters[path].data.shape for path in paths]
         return sum(shape[0] for shape in shapes), *shapes[0][1:]
 
@@ -217,8 +228,8 @@ class ModelLayout:
             return saved
         return [*(module for module in saved if module not in head), "classifier"]
 
-    def biases(self, adapted, which: str) -> dict[str, tuple[str, ...]]:
-        """The biases that PEFT saves with bias="all" or "lora_only": for each, by full name, the paths that it joins.
+    def biases(self, adapted: Container[str], which: str) -> dict[str, tuple[str, ...]]:
+        """What PEFT saves with bias="all" or "lora_only": the paths of those side by side in each, by its full name.
 
         Parameters
         ----------
@@ -234,8 +245,8 @@ class ModelLayout:
         return found
 
 
-def _filled(names, numbers):
-    def fill(value, i):
+def _filled(names: Mapping[str, Any], numbers: Iterable[int]) -> dict[str, Any]:
+    def fill(value: Any, i: int) -> Any:
         return tuple(path.format(i=i) for path in value) if isinstance(value, tuple) else value.format(i=i)
 
     return {name.format(i=i): fill(value, i) for i in numbers for name, value in names.items()}

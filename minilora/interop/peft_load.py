@@ -7,14 +7,17 @@ hold them by the whole path of each layer, so that the result is an ordinary ada
 
 import re
 import warnings
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy
 
+from minilora.arrays.backend import ArrayModule
 from minilora.arrays.finite import check_finite
-from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
+from minilora.interop.foreign_files import StoredTensor, check_dtype, read_tensor, tensors_in
 from minilora.interop.fused import Factors, split
-from minilora.interop.peft_config import read_config
+from minilora.interop.peft_config import PeftConfig, read_config
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
 from minilora.limits import one_line_errors, shown
@@ -22,14 +25,15 @@ from minilora.methods import LoRAConfig
 from minilora.methods.lora.apply import attach, make_factors, target_layers
 from minilora.methods.misplaced import check_is_pefts
 from minilora.methods.switching import base_in_place
-from minilora.parameter import Module, Parameter
+from minilora.models.model import Model
+from minilora.parameter import Parameter
 
 PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
 
 
 @one_line_errors()
-def load_peft(model: Module, folder: str | Path, *, name: str = "default") -> None:
-    """Add a LoRA or DoRA adapter that PEFT saved to a model, make it the active one, and freeze everything else.
+def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> None:
+    """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
 
     What the adapter holds besides A and B (modules_to_save, bias) belongs to it too: it is switched with the adapter.
 
@@ -70,8 +74,8 @@ def load_peft(model: Module, folder: str | Path, *, name: str = "default") -> No
     attach(model, name, ours, made, parts)
 
 
-def _saved_modules(config, layout):
-    """The modules that modules_to_save names, themselves or a module that contains them."""
+def _saved_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
+    """The modules that modules_to_save names, by themselves or by what they are in."""
     saved = []
     for name in config.modules_to_save or []:
         found = layout.saved(name)
@@ -85,7 +89,7 @@ def _saved_modules(config, layout):
     return list(dict.fromkeys(saved))
 
 
-def _adapted_modules(config, layout):
+def _adapted_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
     """The linear modules that are adapted here; what PEFT adapts besides is refused, unless it has no effect."""
     others = [m for m, tensors in layout.whole.items() if m not in layout.linear and _has_matrix(layout, tensors)]
     if not config.all_linear and (odd := config.targets([*others, *layout.tied])):
@@ -97,18 +101,19 @@ def _adapted_modules(config, layout):
     return adapted
 
 
-def _has_matrix(layout, tensors):
+def _has_matrix(layout: ModelLayout, tensors: Mapping[str, Sequence[str]]) -> bool:
     return any(len(layout.parameters[path].data.shape) > 1 for paths in tensors.values() for path in paths)
 
 
-def _stored(path, layout):
+def _stored(path: Path, layout: ModelLayout) -> dict[str, StoredTensor]:
     """The tensors in a file by their names without PEFT's prefix and without the name of the adapter."""
     pickles = sorted(file.name for file in path.parent.glob("adapter_model.*") if file != path)
     if pickles and not path.is_file():
         raise ValueError(
             f"there is no file {path}, only {pickles[0]}, which can run code and is not opened: save it as safetensors"
         )
-    stored, known = {}, layout.all_tensors()
+    stored: dict[str, StoredTensor] = {}
+    known = layout.all_tensors()
     for name, tensor in tensors_in(path).items():
         if not name.startswith(PREFIX):
             raise ValueError(f"{path} holds {name}, which does not begin with {PREFIX}")
@@ -121,7 +126,7 @@ def _stored(path, layout):
     return stored
 
 
-def plain_name(name: str, known) -> str | None:
+def plain_name(name: str, known: Container[str]) -> str | None:
     """A tensor's name without an adapter's name in it; None for what PEFT keeps of a module that another replaces.
 
     Parameters
@@ -139,7 +144,9 @@ def plain_name(name: str, known) -> str | None:
     return re.sub(r"(\.lora_magnitude_vector)(\.[^.]+)*$", r"\1", name)
 
 
-def _further(config, layout, adapted, stored):
+def _further(
+    config: PeftConfig, layout: ModelLayout, adapted: list[str], stored: dict[str, StoredTensor]
+) -> dict[str, tuple[str, ...]]:
     """What the file may hold besides: the biases that the configuration speaks of, and whatever else is the model's."""
     biases = layout.biases(adapted, config.bias)
     if lacking := [tensor for tensor in biases if tensor not in stored]:
@@ -152,7 +159,9 @@ def _further(config, layout, adapted, stored):
     return {tensor: paths for tensor, paths in (plain | biases).items() if tensor in stored}
 
 
-def _shapes(config, layout, adapted, whole):
+def _shapes(
+    config: PeftConfig, layout: ModelLayout, adapted: list[str], whole: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor that the file must hold, by its name without PEFT's prefix."""
     shapes = {tensor: layout.shape_of(tensor, paths) for tensor, paths in whole.items()}
     for module in adapted:
@@ -163,8 +172,8 @@ def _shapes(config, layout, adapted, whole):
     return shapes
 
 
-def _read(path, stored, shapes):
-    """The tensors of a file; they must be exactly those in `shapes`."""
+def _read(path: Path, stored: dict[str, StoredTensor], shapes: dict[str, tuple[int, ...]]) -> dict[str, numpy.ndarray]:
+    """The tensors of a file, if they are exactly those in `shapes`."""
     for name, tensor in stored.items():
         if name not in shapes:
             raise ValueError(f"{path} holds {tensor.name}, which {CONFIG} does not ask for, or the model does not have")
@@ -178,9 +187,11 @@ def _read(path, stored, shapes):
     return {name: read_tensor(tensor) for name, tensor in stored.items()}
 
 
-def _split_all(config, layout, adapted, tensors):
+def _split_all(
+    config: PeftConfig, layout: ModelLayout, adapted: list[str], tensors: dict[str, numpy.ndarray]
+) -> dict[str, Factors]:
     """Factors by the path of our layer."""
-    factors = {}
+    factors: dict[str, Factors] = {}
     for module in adapted:
         A, B = (tensors[f"{module}.lora_{letter}.weight"] for letter in "AB")
         m = tensors.get(module + MAGNITUDE)
@@ -190,7 +201,9 @@ def _split_all(config, layout, adapted, tensors):
     return factors
 
 
-def _our_config(config, layout, factors, parts):
+def _our_config(
+    config: PeftConfig, layout: ModelLayout, factors: dict[str, Factors], parts: Iterable[str]
+) -> LoRAConfig:
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(factors)
     return LoRAConfig(
         rank=rank,
@@ -205,9 +218,16 @@ def _our_config(config, layout, factors, parts):
     )
 
 
-def _parts(path, layout, whole, tensors, xp):
+def _parts(
+    path: Path,
+    layout: ModelLayout,
+    whole: Mapping[str, Sequence[str]],
+    tensors: dict[str, numpy.ndarray],
+    xp: ArrayModule,
+) -> dict[str, Parameter]:
     """Parameters with the values in the file, by our paths; a tensor may hold the rows of several."""
-    parts, sources = {}, {}
+    parts: dict[str, Parameter] = {}
+    sources: dict[str, Any] = {}
     for tensor, paths in whole.items():
         values, start = tensors[tensor].T if layout.is_transposed(tensor) else tensors[tensor], 0
         for ours in paths:

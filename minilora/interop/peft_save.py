@@ -1,7 +1,9 @@
 """An adapter for PEFT: a folder that ``PeftModel.from_pretrained(base, folder)`` reads."""
 
 import json
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy
 from safetensors.numpy import save
@@ -13,16 +15,18 @@ from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
 from minilora.methods.lora import DoRAFactors, LoRAFactors, PiSSAFactors
+from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.registry import kind_of
 from minilora.methods.selection import plain
 from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import adapter_names, check_all_own, lora_layers
+from minilora.models.model import Model
 from minilora.ops import row_norm
-from minilora.parameter import Module
+from minilora.parameter import Module, Parameter
 
 
-def save_peft(model: Module, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
-    """Write one LoRA or DoRA adapter in PEFT's format.
+def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
+    """Write one adapter, of LoRA or DoRA, as PEFT does.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
     How DoRA is differentiated (`dora_exact`) is not saved: PEFT has only one way.
@@ -45,7 +49,7 @@ def save_peft(model: Module, folder: str | Path, *, name: str | None = None, bas
     adapters = adapters_of(model)
     which = name if name is not None else adapters.active
     held = {plain(path): layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
-    if not held:
+    if which is None or not held:
         raise _nothing_held(model, name, which)
     if which == adapters.active:
         check_all_own(model)
@@ -85,7 +89,7 @@ def save_peft(model: Module, folder: str | Path, *, name: str | None = None, bas
     write_together({Path(folder) / TENSORS: content, Path(folder) / CONFIG: json.dumps(config, indent=1) + "\n"})
 
 
-def _nothing_held(model, name, which):
+def _nothing_held(model: Module, name: str | None, which: str | None) -> ValueError:
     """The error for an adapter that is not there, or is not LoRA's."""
     method = method_of(model) if which is None else getattr(adapters_of(model).named.get(which), "config", None)
     if method is None:
@@ -96,7 +100,7 @@ def _nothing_held(model, name, which):
     )
 
 
-def _check_adapted(held, layout):
+def _check_adapted(held: dict[str, LoRAFactors], layout: ModelLayout) -> None:
     known = [path for paths in layout.linear.values() for path in paths]
     for path, factors in held.items():
         if path not in known:
@@ -111,7 +115,7 @@ def _check_adapted(held, layout):
             raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes LoRA and DoRA")
 
 
-def _join(layout, paths, held, config):
+def _join(layout: ModelLayout, paths: Sequence[str], held: dict[str, Any], config: LoRAConfig) -> Factors:
     parts = [
         Factors(to_numpy(held[path].A.data), to_numpy(held[path].B.data), config.alpha_of(path))
         if path in held
@@ -125,13 +129,15 @@ def _join(layout, paths, held, config):
     return joined._replace(m=numpy.concatenate([to_numpy(m) for m in ms]))
 
 
-def _values(layout, tensor, parameters):
+def _values(layout: ModelLayout, tensor: str, parameters: Iterable[Parameter]) -> numpy.ndarray:
     values = numpy.concatenate([to_numpy(p.data) for p in parameters])
     return numpy.ascontiguousarray(values.T) if layout.is_transposed(tensor) else values
 
 
-def _places_of(own, layout, adapted):
-    """Where PEFT keeps an adapter's own parameters: modules_to_save, bias, and our paths by tensor name."""
+def _places_of(
+    own: dict[str, Any], layout: ModelLayout, adapted: Container[str]
+) -> tuple[list[str], str, Mapping[str, Sequence[str]]]:
+    """Where PEFT keeps what an adapter has of its own: modules_to_save, bias, and our paths by the names of tensors."""
     saved = [
         module for module, tensors in layout.whole.items() if own.keys() >= {p for ps in tensors.values() for p in ps}
     ]

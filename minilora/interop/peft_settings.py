@@ -1,10 +1,12 @@
 """Shared by reading and writing PEFT's adapter_config.json: a rank and an alpha with exceptions, and names."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
-def ranks_and_alphas(factors):
-    """The most common rank and alpha, and those that differ, by path.
+def ranks_and_alphas(factors: Mapping[str, Any]) -> tuple[int, float, dict[str, int], dict[str, float]]:
+    """The commonest rank and alpha, and those that differ, by path.
 
     Parameters
     ----------
@@ -23,8 +25,8 @@ def ranks_and_alphas(factors):
     return rank, alpha, rank_pattern, {path: a for path, (_, a) in settings.items() if a != alpha}
 
 
-def short_names(chosen, everything, parts):
-    """Names for the chosen paths: the last `parts` parts if every path with that end is chosen, else the whole path.
+def short_names(chosen: Iterable[str], everything: Iterable[str], parts: int) -> list[str]:
+    """Names for the chosen paths: the last `parts` parts where every path that ends so is chosen, else the whole path.
 
     Parameters
     ----------

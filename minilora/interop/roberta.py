@@ -1,5 +1,8 @@
 """RoBERTa from a Hugging Face folder. Its weights are (out, in) there too; only the names differ."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from minilora.interop.hf_folder import HFFolder
 from minilora.interop.sources import Source, bert_block_sources, layernorm_sources, linear_sources
 from minilora.limits import one_line_errors
@@ -20,7 +23,9 @@ MASKED_LM_HEAD = ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm
 
 
 @one_line_errors()
-def load_roberta(folder, *, dtype="float32", device="cpu"):
+def load_roberta(
+    folder: str | Path, *, dtype: str = "float32", device: str = "cpu"
+) -> Roberta | RobertaForClassification | RobertaForMaskedLM:
     """Read a RoBERTa, an XLM-RoBERTa or a CamemBERT from a Hugging Face folder. Everything in it is trainable.
 
     config.json's `architectures` decides which model it becomes; if it says nothing, the tensors decide: with a
@@ -82,12 +87,12 @@ def load_roberta(folder, *, dtype="float32", device="cpu"):
     return hf.load(model_class, config, lambda: roberta_sources(model_class, config), dtype=dtype, device=device)
 
 
-def roberta_sources(model_class, config):
+def roberta_sources(model_class: type, config: RobertaConfig) -> Iterator[Source]:
     """Yield a Source for every parameter of one of RoBERTa's models."""
     C = config.d_model
     encoder = "" if model_class is Roberta else "encoder."
 
-    def embedding(path, name, V):
+    def embedding(path: str, name: str, V: int) -> Iterator[Source]:
         yield Source(f"{encoder}{path}.W", f"embeddings.{name}_embeddings.weight", (V, C))
 
     yield from embedding("wte", "word", config.vocab_size)

@@ -1,7 +1,9 @@
 """Where a model's parameters come from in a Hugging Face folder: the parts that several architectures name alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+from minilora.models.config import ModelConfig
 
 
 class Source(NamedTuple):
@@ -13,20 +15,20 @@ class Source(NamedTuple):
     convert: Callable = lambda array: array  # from the tensor to the parameter
 
 
-def linear_sources(path, name, I, O):
+def linear_sources(path: str, name: str, I: int, O: int) -> Iterator[Source]:
     """Yield the Sources of a linear map, whose W is stored (out, in), as here."""
     yield Source(f"{path}.W", f"{name}.weight", (O, I))
     yield Source(f"{path}.bias", f"{name}.bias", (O,))
 
 
-def layernorm_sources(path, name, C):
+def layernorm_sources(path: str, name: str, C: int) -> Iterator[Source]:
     """Yield the Sources of a LayerNorm."""
     yield Source(f"{path}.gain", f"{name}.weight", (C,))
     yield Source(f"{path}.bias", f"{name}.bias", (C,))
 
 
-def bert_block_sources(block, layer, qkv, config):
-    """Yield the Sources of one of BERT's blocks, also used by RoBERTa and DeBERTa.
+def bert_block_sources(block: str, layer: str, qkv: tuple[str, str, str], config: ModelConfig) -> Iterator[Source]:
+    """Yield the Sources of one of BERT's blocks, which are RoBERTa's and DeBERTa's too.
 
     Parameters
     ----------

@@ -60,12 +60,12 @@ def load_tokenizer(folder: str | Path) -> "HFTokenizer":
     return HFTokenizer(tokenizer, _end_of_text(folder, tokenizer))
 
 
-def _check_size(path, most):
+def _check_size(path: Path, most: int) -> None:
     if (size := path.stat().st_size) > most:
         raise ValueError(f"{path} has {size:,} bytes; it must have at most {most:,}")
 
 
-def _byte_pairs(folder, tokenizers):
+def _byte_pairs(folder: Path, tokenizers: Any) -> Any:
     """Byte-level byte-pair encoding, GPT-2's and RoBERTa's, from its two files."""
     vocabulary, merges = read_json(folder / VOCAB), folder / MERGES
     if sorted(map(repr, vocabulary.values())) != sorted(map(repr, range(len(vocabulary)))):
@@ -93,15 +93,15 @@ def _byte_pairs(folder, tokenizers):
     return tokenizer
 
 
-def _end_of_text(folder, tokenizer):
-    """The id that ends a text, from the first of the folder's files that names one; None if none does."""
+def _end_of_text(folder: Path, tokenizer: Any) -> int | None:
+    """The id that ends a text, from the first of the folder's files that says so; None if none does."""
     for name in (SETTINGS, "special_tokens_map.json"):
         if (folder / name).is_file():
             token = read_json(folder / name).get("eos_token")
             token = token.get("content") if isinstance(token, dict) else token
             if isinstance(token, str) and tokenizer.token_to_id(token) is not None:
                 return tokenizer.token_to_id(token)
-    index = read_json(folder / "config.json").get("eos_token_id") if (folder / "config.json").is_file() else None
+    index: Any = read_json(folder / "config.json").get("eos_token_id") if (folder / "config.json").is_file() else None
     index = index[0] if isinstance(index, list) and index else index
     is_id = isinstance(index, int) and not isinstance(index, bool) and tokenizer.id_to_token(max(index, 0)) is not None
     return index if is_id and index >= 0 else None
@@ -120,7 +120,7 @@ class HFTokenizer:
 
     unused_rows = 1024  # embeddings are often padded: Qwen2.5's has 271 rows more than ids, Phi-2's 905
 
-    def __init__(self, tokenizer: Any, end_of_text: int | None = None):
+    def __init__(self, tokenizer: Any, end_of_text: int | None = None) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.tokenizer = tokenizer

@@ -1,5 +1,6 @@
 """Activation: an elementwise function between two linear maps."""
 
+from collections.abc import Callable
 from typing import Any
 
 from minilora.arrays.backend import Array
@@ -15,7 +16,7 @@ from minilora.ops.fast import (
 )
 from minilora.parameter import Module
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "gelu": (gelu_exact_forward, gelu_exact_backward),  # BERT's, RoBERTa's, DeBERTa's
     "gelu_tanh": (gelu_tanh_forward, gelu_tanh_backward),  # GPT-2's
     "relu": (relu_forward, relu_backward),
@@ -32,12 +33,12 @@ class Activation(Module):
         Which f; see `ops/`.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         if name not in ACTIVATIONS:
             raise ValueError(f"activation was {name!r}; it must be one of {', '.join(map(repr, ACTIVATIONS))}")
         self.name = name
 
-    def forward(self, x) -> tuple[Any, Any]:
+    def forward(self, x: Array) -> tuple[Array, Any]:
         """(...) -> (...)"""
         forward, _ = ACTIVATIONS[self.name]
         return forward(x)

@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
-from minilora.ops.fast import AttentionCache, attention_backward, attention_forward
+from minilora.layers.linear import Linear
+from minilora.ops.fast import attention_backward, attention_forward
 from minilora.parameter import Module
 
 
@@ -28,7 +29,7 @@ class KeyValueCache:
         Memory for the longest sequence, to be filled by `append`.
     """
 
-    def __init__(self, keys, values):
+    def __init__(self, keys: Array, values: Array) -> None:
         self.keys = keys
         self.values = values
         self.length = 0
@@ -45,7 +46,7 @@ class SelfAttentionCache(NamedTuple):
     q_proj: Any
     k_proj: Any
     v_proj: Any
-    core: AttentionCache
+    core: Any  # an AttentionCache, the page's or the engine's
     o_proj: Any
 
     @property
@@ -66,7 +67,9 @@ class SelfAttention(Module):
         If True, as in a decoder, a position sees itself and earlier ones; in an encoder it sees all.
     """
 
-    def __init__(self, q_proj, k_proj, v_proj, o_proj, n_head, causal=True):
+    def __init__(
+        self, q_proj: Linear, k_proj: Linear, v_proj: Linear, o_proj: Linear, n_head: int, causal: bool = True
+    ) -> None:
         self.q_proj = q_proj
         self.k_proj = k_proj
         self.v_proj = v_proj
@@ -75,8 +78,8 @@ class SelfAttention(Module):
         self.causal = causal
 
     def forward(
-        self, x: Array, past: list[KeyValueCache] | None = None, padding_mask: Array | None = None
-    ) -> tuple[Array, Any]:
+        self, x: Array, past: KeyValueCache | None = None, padding_mask: Array | None = None
+    ) -> tuple[Array, SelfAttentionCache]:
         """(N, T, C) -> (N, T, C).
 
         With `past`, a KeyValueCache, x continues the positions that it holds. Positions where `padding_mask`, boolean
@@ -92,7 +95,7 @@ class SelfAttention(Module):
         y, o_cache = self.o_proj.forward(merge_heads(y))  # (N, T, C)
         return y, SelfAttentionCache(q_cache, k_cache, v_cache, core, o_cache)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: SelfAttentionCache) -> Array:
         """(N, T, C) -> (N, T, C)"""
         if cache.core.k.shape[2] != dy.shape[1]:
             raise ValueError("cache was made with past; only a whole sequence can be differentiated")

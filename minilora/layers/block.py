@@ -1,10 +1,11 @@
 """One transformer block of GPT-2: normalise, attend, add; normalise, MLP, add (pre-LN)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minilora.arrays.backend import Array
-from minilora.layers.attention import KeyValueCache, SelfAttentionCache
-from minilora.layers.mlp import MLPCache
+from minilora.layers.attention import KeyValueCache, SelfAttention, SelfAttentionCache
+from minilora.layers.layernorm import LayerNorm
+from minilora.layers.mlp import MLP, MLPCache
 from minilora.ops.fast import LayerNormCache
 from minilora.parameter import Module
 
@@ -26,13 +27,13 @@ class Block(Module):
     mlp : MLP
     """
 
-    def __init__(self, ln_1, attn, ln_2, mlp):
+    def __init__(self, ln_1: LayerNorm, attn: SelfAttention, ln_2: LayerNorm, mlp: MLP) -> None:
         self.ln_1 = ln_1
         self.attn = attn
         self.ln_2 = ln_2
         self.mlp = mlp
 
-    def forward(self, x: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, Any]:
+    def forward(self, x: Array, past: KeyValueCache | None = None) -> tuple[Array, BlockCache]:
         """(N, T, C) -> (N, T, C)"""
         h, ln_1_cache = self.ln_1.forward(x)
         y, attn_cache = self.attn.forward(h, past)
@@ -42,7 +43,7 @@ class Block(Module):
         z += y  # z = y + mlp(ln_2(y))
         return z, BlockCache(ln_1_cache, attn_cache, ln_2_cache, mlp_cache)
 
-    def backward(self, dz: Array, cache: Any) -> Array:
+    def backward(self, dz: Array, cache: BlockCache) -> Array:
         """(N, T, C) -> (N, T, C)"""
         # forward: z = y + mlp(ln_2(y))   so   dz reaches y both directly and through the MLP
         dy = self.ln_2.backward(self.mlp.backward(dz, cache.mlp), cache.ln_2)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
 from minilora.layers.activation import Activation
+from minilora.layers.layernorm import LayerNorm
 from minilora.ops.fast import (
     Conv1dCache,
     LayerNormCache,
@@ -40,20 +41,20 @@ class ConvLayer(Module):
     ln : LayerNorm
     """
 
-    def __init__(self, W, bias, ln):
+    def __init__(self, W: Array, bias: Array, ln: LayerNorm) -> None:
         self.W = Parameter(W)
         self.bias = Parameter(bias)
         self.activation = Activation("gelu")
         self.ln = ln
 
-    def forward(self, x: Array, residual: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
+    def forward(self, x: Array, residual: Array, padding_mask: Array | None = None) -> tuple[Array, ConvLayerCache]:
         """(N, T, C), (N, T, C) -> (N, T, C). The padding_mask is (N, T, 1), of x's dtype; None is 1 everywhere."""
         h, conv_cache = conv1d_forward(x, self.W.data, self.bias.data)
         h, activation_cache = self.activation.forward(h)
         y, ln_cache = self.ln.forward(residual + h)
         return hide_padding(y, padding_mask), ConvLayerCache(conv_cache, activation_cache, ln_cache, padding_mask)
 
-    def backward(self, dy: Array, cache: Any) -> tuple[Array, Array]:
+    def backward(self, dy: Array, cache: ConvLayerCache) -> tuple[Array, Array]:
         """(N, T, C) -> (N, T, C), (N, T, C): dx and dresidual"""
         # forward: y = padding_mask * ln(sum)   so
         dsum = self.ln.backward(hide_padding(dy, cache.padding_mask), cache.ln)

@@ -1,9 +1,7 @@
 """One transformer block of DeBERTa: BERT's (`layers/post_ln_block.py`), but attention sees relative embeddings too."""
 
-from typing import Any
-
 from minilora.arrays.backend import Array
-from minilora.layers.post_ln_block import PostLNBlock
+from minilora.layers.post_ln_block import PostLNBlock, PostLNBlockCache
 
 
 class DebertaBlock(PostLNBlock):
@@ -16,7 +14,7 @@ class DebertaBlock(PostLNBlock):
     mlp : MLP
     """
 
-    def backward(self, dy: Array, cache: Any) -> tuple[Array, Array]:
+    def backward(self, dy: Array, cache: PostLNBlockCache) -> tuple[Array, Array]:
         """(N, T, C) -> (N, T, C), (M, C): dx and drelative"""
         # forward: y = ln_2(sum), sum = x + mlp(x)   so   the sum's gradient reaches x directly and through the MLP
         dsum = self.ln_2.backward(dy, cache.ln_2)

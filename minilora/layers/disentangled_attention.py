@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
 from minilora.layers.attention import merge_heads, split_heads
+from minilora.layers.linear import Linear
 from minilora.ops.fast import (
     DisentangledAttentionCache,
     disentangled_attention_backward,
@@ -45,7 +46,7 @@ class DisentangledSelfAttention(Module):
         H, which divides C.
     """
 
-    def __init__(self, q_proj, k_proj, v_proj, o_proj, n_head):
+    def __init__(self, q_proj: Linear, k_proj: Linear, v_proj: Linear, o_proj: Linear, n_head: int) -> None:
         self.q_proj = q_proj
         self.k_proj = k_proj
         self.v_proj = v_proj
@@ -54,7 +55,7 @@ class DisentangledSelfAttention(Module):
 
     def forward(
         self, x: Array, relative: Array, distance_rows: Array, padding_mask: Array | None = None
-    ) -> tuple[Array, Any]:
+    ) -> tuple[Array, DisentangledSelfAttentionCache]:
         """(N, T, C) -> (N, T, C).
 
         Parameters
@@ -77,7 +78,7 @@ class DisentangledSelfAttention(Module):
         y, o_cache = self.o_proj.forward(merge_heads(y))  # (N, T, C)
         return y, DisentangledSelfAttentionCache(q_cache, k_cache, v_cache, q_rel_cache, k_rel_cache, core, o_cache)
 
-    def backward(self, dy: Array, cache: Any) -> tuple[Array, Array]:
+    def backward(self, dy: Array, cache: DisentangledSelfAttentionCache) -> tuple[Array, Array]:
         """(N, T, C) -> (N, T, C), (M, C): dx and drelative"""
         # forward: y = o_proj(merge_heads(attention(q, k, v, q_rel, k_rel)))   so
         dy = split_heads(self.o_proj.backward(dy, cache.o_proj), self.n_head)  # (N, T, C) -> (N, H, T, K)

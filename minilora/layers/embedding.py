@@ -1,9 +1,7 @@
 """Embedding: a table of rows with the op of `ops/embedding.py`."""
 
-from typing import Any
-
 from minilora.arrays.backend import Array
-from minilora.ops.fast import embedding_backward, embedding_forward
+from minilora.ops.fast import EmbeddingCache, embedding_backward, embedding_forward
 from minilora.parameter import Module, Parameter
 
 
@@ -15,14 +13,14 @@ class Embedding(Module):
     W : ndarray of shape (V, C)
     """
 
-    def __init__(self, W):
+    def __init__(self, W: Array) -> None:
         self.W = Parameter(W)
 
-    def forward(self, ids: Array) -> tuple[Array, Any]:
+    def forward(self, ids: Array) -> tuple[Array, EmbeddingCache]:
         """Integers (...) -> (..., C)"""
         return embedding_forward(ids, self.W.data)
 
-    def backward(self, dy: Array, cache: Any) -> None:
-        """Add to W's gradient; ids have none, so nothing is returned."""
+    def backward(self, dy: Array, cache: EmbeddingCache) -> None:
+        """Adds into W's gradient; ids have none, so nothing is returned."""
         if self.W.trainable:
             self.W.accumulate(embedding_backward(dy, cache))

@@ -1,9 +1,7 @@
 """LayerNorm: gain and bias with the op of `ops/layernorm.py`."""
 
-from typing import Any
-
 from minilora.arrays.backend import Array
-from minilora.ops.fast import layernorm_dbias, layernorm_dgain, layernorm_dx, layernorm_forward
+from minilora.ops.fast import LayerNormCache, layernorm_dbias, layernorm_dgain, layernorm_dx, layernorm_forward
 from minilora.parameter import Module, Parameter
 
 
@@ -16,16 +14,16 @@ class LayerNorm(Module):
     eps : float
     """
 
-    def __init__(self, gain, bias, eps=1e-5):
+    def __init__(self, gain: Array, bias: Array, eps: float = 1e-5) -> None:
         self.gain = Parameter(gain)
         self.bias = Parameter(bias)
         self.eps = eps
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
+    def forward(self, x: Array) -> tuple[Array, LayerNormCache]:
         """(..., C) -> (..., C)"""
         return layernorm_forward(x, self.gain.data, self.bias.data, self.eps)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: LayerNormCache) -> Array:
         """(..., C) -> (..., C)"""
         if self.gain.trainable:
             self.gain.accumulate(layernorm_dgain(dy, cache))

@@ -1,7 +1,5 @@
 """Linear: W and bias with the op of `ops/linear.py`."""
 
-from typing import Any
-
 from minilora.arrays.backend import Array
 from minilora.ops.fast import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
 from minilora.parameter import Module, Parameter
@@ -16,16 +14,16 @@ class Linear(Module):
     bias : ndarray of shape (O,), optional
     """
 
-    def __init__(self, W, bias=None):
+    def __init__(self, W: Array, bias: Array | None = None) -> None:
         self.W = Parameter(W)
         self.bias = None if bias is None else Parameter(bias)
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
-        """(..., I) -> (..., O). x is only kept for dW, so a frozen W does not keep it, which saves memory."""
+    def forward(self, x: Array) -> tuple[Array, LinearCache]:
+        """(..., I) -> (..., O). x is kept for dW alone, so a frozen W does not keep it, which saves its memory."""
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
         return y, cache if self.W.trainable else LinearCache(None, cache.W, cache.bias)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: LinearCache) -> Array:
         """(..., O) -> (..., I)"""
         if self.W.trainable:
             if cache.x is None:

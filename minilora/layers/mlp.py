@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
 from minilora.layers.activation import Activation
+from minilora.layers.linear import Linear
 from minilora.parameter import Module
 
 
@@ -24,19 +25,19 @@ class MLP(Module):
         A name that `Activation` takes: "gelu_tanh" is GPT-2's, "gelu" that of BERT and RoBERTa.
     """
 
-    def __init__(self, fc_in: Module, fc_out: Module, activation: str):
+    def __init__(self, fc_in: Linear, fc_out: Linear, activation: str) -> None:
         self.fc_in = fc_in
         self.activation = Activation(activation)
         self.fc_out = fc_out
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
+    def forward(self, x: Array) -> tuple[Array, MLPCache]:
         """(N, T, C) -> (N, T, C)"""
         h, fc_in_cache = self.fc_in.forward(x)  # (N, T, C) -> (N, T, F)
         h, activation_cache = self.activation.forward(h)
         y, fc_out_cache = self.fc_out.forward(h)  # (N, T, F) -> (N, T, C)
         return y, MLPCache(fc_in_cache, activation_cache, fc_out_cache)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: MLPCache) -> Array:
         """(N, T, C) -> (N, T, C)"""
         # forward: y = fc_out(activation(fc_in(x)))   so
         dh = self.fc_out.backward(dy, cache.fc_out)  # (N, T, C) -> (N, T, F)

@@ -8,14 +8,14 @@ the gradient passes through every LayerNorm on its way down.
 from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
-from minilora.layers.attention import SelfAttentionCache
-from minilora.layers.mlp import MLPCache
+from minilora.layers.layernorm import LayerNorm
+from minilora.layers.mlp import MLP, MLPCache
 from minilora.ops.fast import LayerNormCache
 from minilora.parameter import Module
 
 
 class PostLNBlockCache(NamedTuple):
-    attn: SelfAttentionCache
+    attn: Any  # that of the block's attention
     ln_1: LayerNormCache
     mlp: MLPCache
     ln_2: LayerNormCache
@@ -31,13 +31,13 @@ class PostLNBlock(Module):
     mlp : MLP
     """
 
-    def __init__(self, attn, ln_1, mlp, ln_2):
+    def __init__(self, attn: Any, ln_1: LayerNorm, mlp: MLP, ln_2: LayerNorm) -> None:
         self.attn = attn
         self.ln_1 = ln_1
         self.mlp = mlp
         self.ln_2 = ln_2
 
-    def forward(self, x: Array, **attention: Any) -> tuple[Array, Any]:
+    def forward(self, x: Array, **attention: Any) -> tuple[Array, PostLNBlockCache]:
         """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes next to x, such as padding_mask."""
         h, attn_cache = self.attn.forward(x, **attention)
         h += x  # x + attn(x), in the array that attn has made
@@ -47,7 +47,7 @@ class PostLNBlock(Module):
         y, ln_2_cache = self.ln_2.forward(h)
         return y, PostLNBlockCache(attn_cache, ln_1_cache, mlp_cache, ln_2_cache)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: PostLNBlockCache) -> Any:
         """(N, T, C) -> (N, T, C)"""
         # forward: y = ln_2(sum), sum = x + mlp(x)   so   the sum's gradient reaches x directly and through the MLP
         dsum = self.ln_2.backward(dy, cache.ln_2)

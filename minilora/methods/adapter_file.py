@@ -5,13 +5,21 @@ what else belongs to the adapter; for any other method, the trained parameters u
 kilobytes, apart from the model.
 """
 
+from collections.abc import Container, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy
+
+from minilora.arrays.backend import Array
 from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
+from minilora.layers.linear import Linear
 from minilora.limits import one_line_errors
 from minilora.methods.full import FullConfig
 from minilora.methods.lora.apply import attach, make_factors, own_of, shape_of, target_layers
+from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.misplaced import check_is_file
 from minilora.methods.registry import KINDS, apply_method, described
 from minilora.methods.selection import copies, new_parameters, plain
@@ -59,8 +67,8 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
     save_arrays(path, arrays, {**described(config), "base": _base_id(model, arrays)})
 
 
-def _arrays_of(model, name):
-    """The arrays of an adapter's file, by name."""
+def _arrays_of(model: Module, name: str) -> dict[str, Array]:
+    """What the file of an adapter holds, by name."""
     layers = {plain(path): layer for path, layer in lora_layers(model).items() if name in layer.adapters}
     arrays = {f"{p}.{letter}": a for p, layer in layers.items() for letter, a in layer.adapters[name].arrays().items()}
     if layers:  # LoRA from elsewhere may have no head of its own: then it belongs to the base's
@@ -69,8 +77,8 @@ def _arrays_of(model, name):
     return arrays | {path: p.data for path, p in adapters_of(model).named[name].own_parameters().items()}
 
 
-def _base_id(model, learned):
-    """An id of the unchanged weights: those of the base without `learned`, by their paths in the base.
+def _base_id(model: Module, learned: Container[str]) -> str:
+    """An id of the weights that stay as they are: those of the base without `learned`, by their paths in the base.
 
     Parameters
     ----------
@@ -110,11 +118,11 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
     check_is_file(Path(path))
     arrays, about = load_arrays(path, *KINDS)
     kind = about["kind"]
+    own_name = name if name is not None else "default" if kind == "lora" else kind
     if kind == "full":
         refuse_merged(model)
     else:
-        name = name if name is not None else "default" if kind == "lora" else kind
-        check_new_name(model, name)
+        check_new_name(model, own_name)
     try:
         config = KINDS[kind][0](**about["config"])
         if kind == "lora":
@@ -139,17 +147,17 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         for layer_path, layer in layers.items():
             letters = {letter: arrays[f"{layer_path}.{letter}"] for letter in _letters(config)}
             factors[layer_path] = make_factors(layer_path, layer, config, **letters)
-        attach(model, name, config, factors, copies(own))
-        learned = adapters_of(model).named[adapters_of(model).active].own_parameters()
+        attach(model, own_name, config, factors, copies(own))
+        learned = adapters_of(model).named[own_name].own_parameters()
     else:
-        apply_method(model, config, name=name)
+        apply_method(model, config, name=name if kind == "full" else own_name)
         learned = active_parameters(model) or base_parameters(model)
     for parameter, p in learned.items():
         p.data[...] = model.xp.asarray(arrays[parameter].astype(p.data.dtype))
 
 
-def classes_in(path):
-    """How many classes the head in an adapter's file has; None if it has no head, such as a decoder's.
+def classes_in(path: str | Path) -> int | None:
+    """How many classes the head in an adapter's file tells apart; None if it holds none, such as a decoder's.
 
     Raises
     ------
@@ -161,13 +169,13 @@ def classes_in(path):
     return None if bias is None else len(bias)
 
 
-def _letters(config):
-    """The names of the arrays that a file holds for each LoRA layer."""
+def _letters(config: LoRAConfig) -> tuple[str, ...]:
+    """What a file holds of each LoRA layer."""
     return ("A", "B", *(("m",) if config.dora else ()), *(("A0", "B0") if config.init == "pissa" else ()))
 
 
-def _lora_shapes(layers, config):
-    expected = {}
+def _lora_shapes(layers: Mapping[str, Linear | LoRALinear], config: LoRAConfig) -> dict[str, tuple[int, ...]]:
+    expected: dict[str, tuple[int, ...]] = {}
     for path, layer in layers.items():
         (O, I), r = shape_of(layer), config.rank_of(path)
         shapes = {"A": (r, I), "B": (O, r), "m": (O,), "A0": (r, I), "B0": (O, r)}
@@ -175,15 +183,15 @@ def _lora_shapes(layers, config):
     return expected
 
 
-def _trained_shapes(model, config):
-    trial = model.replica()  # shares the model's arrays; what is added to it is not added to the model
+def _trained_shapes(model: Module, config: Any) -> dict[str, tuple[int, ...]]:
+    trial = model.replica()  # on the model's own arrays; what is put into it is not put into the model
     set_adapter(trial, None)
     adapters_of(trial).named.clear()  # so that every name is free in it
     apply_method(trial, config)
     return {path: p.data.shape for path, p in (active_parameters(trial) or base_parameters(trial)).items()}
 
 
-def _check_arrays(arrays, expected, path):
+def _check_arrays(arrays: dict[str, numpy.ndarray], expected: dict[str, tuple[int, ...]], path: str | Path) -> None:
     if arrays.keys() != expected.keys():
         odd = sorted(arrays.keys() ^ expected.keys())
         raise ValueError(f"{path} does not fit the model: {odd[0]} is only in one of them")

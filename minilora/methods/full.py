@@ -6,7 +6,9 @@ Full fine-tuning changes the base itself. The others train copies, which replace
 active (`switching.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from minilora.methods.selection import block_paths, check_integer, copies, new_parameters, plain, train_only
 from minilora.methods.state import NamedAdapter
@@ -34,7 +36,7 @@ class TopKConfig:
 
     k: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_integer("k", self.k)
 
 
@@ -93,8 +95,8 @@ def apply_head(model: Module, *, name: str = "head") -> None:
     _train_copies(model, name, HeadConfig(), lambda path: False)
 
 
-def _train_copies(model, name, config, chosen):
-    """Give a model an adapter with copies of the chosen parameters, by their paths in the base, and of the new ones."""
+def _train_copies(model: Module, name: str, config: Any, chosen: Callable[[str], bool]) -> None:
+    """Give a model an adapter that has copies of the chosen parameters, by their paths in the base, and of new ones."""
     check_new_name(model, name)
     new = new_parameters(model)
     own = {path: p for path, p in base_parameters(model).items() if chosen(path) or path in new}

@@ -30,12 +30,13 @@ from minilora.layers import Activation, LayerNorm, Linear
 from minilora.methods.selection import block_paths, check_integer, copies, new_array, new_parameters
 from minilora.methods.state import NamedAdapter
 from minilora.methods.switching import add_adapter, check_new_name, set_adapter
-from minilora.ops.fast import LayerNormCache, LinearCache
+from minilora.models.model import Model
+from minilora.ops.fast import LinearCache
 from minilora.parameter import Module
 
 
 class HoulsbyCache(NamedTuple):
-    ln: LayerNormCache | None
+    ln: Any  # a LayerNormCache; None without a LayerNorm
     down: LinearCache
     activation: Any
     up: LinearCache
@@ -51,13 +52,13 @@ class Houlsby(Module):
     ln : LayerNorm, optional
     """
 
-    def __init__(self, down: Linear, up: Linear, ln: LayerNorm | None = None):
+    def __init__(self, down: Linear, up: Linear, ln: LayerNorm | None = None) -> None:
         self.ln = ln
         self.down = down
         self.activation = Activation("gelu_tanh")
         self.up = up
 
-    def forward(self, h: Array) -> tuple[Array, Any]:
+    def forward(self, h: Array) -> tuple[Array, HoulsbyCache]:
         """(..., C) -> (..., C)"""
         ln_cache = None
         if self.ln is not None:
@@ -67,7 +68,7 @@ class Houlsby(Module):
         y, up_cache = self.up.forward(h)  # (..., r) -> (..., C)
         return y, HoulsbyCache(ln_cache, down_cache, activation_cache, up_cache)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: HoulsbyCache) -> Array:
         """(..., C) -> (..., C)"""
         # forward: y = up(gelu(down(ln(h))))   so
         dh = self.up.backward(dy, cache.up)  # (..., C) -> (..., r)
@@ -96,18 +97,18 @@ class HoulsbySublayer(Module):
     adapter : Houlsby
     """
 
-    def __init__(self, base: Module, adapter: Houlsby):
+    def __init__(self, base: Any, adapter: Houlsby) -> None:
         self.base = base
         self.adapter = adapter
 
-    def forward(self, x: Array, *args: Any, **options: Any) -> tuple[Array, Any]:
+    def forward(self, x: Array, *args: Any, **options: Any) -> tuple[Array, HoulsbySublayerCache]:
         """(N, T, C) -> (N, T, C)"""
         h, base_cache = self.base.forward(x, *args, **options)
         added, adapter_cache = self.adapter.forward(h)
         return h + added, HoulsbySublayerCache(base_cache, adapter_cache)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
-        """(N, T, C) -> what the base's backward returns: (N, T, C), for DeBERTa together with drelative."""
+    def backward(self, dy: Array, cache: HoulsbySublayerCache) -> Any:
+        """(N, T, C) -> what the base's backward gives: (N, T, C), and DeBERTa's drelative beside it."""
         # forward: y = h + adapter(h)   so   dy reaches h both directly and through the adapter
         dh = dy + self.adapter.backward(dy, cache.adapter)
         return self.base.backward(dh, cache.base)
@@ -133,20 +134,20 @@ class HoulsbyConfig:
     size: int = 8
     leave_out: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in SUBLAYERS:
             raise ValueError(f"kind was {self.kind!r}; it must be one of {', '.join(map(repr, SUBLAYERS))}")
         check_integer("size", self.size)
         check_integer("leave_out", self.leave_out, least=0)
 
 
-def apply_houlsby(model: Module, config: HoulsbyConfig, *, rng: numpy.random.Generator, name: str = "adapter") -> None:
+def apply_houlsby(model: Model, config: HoulsbyConfig, *, rng: numpy.random.Generator, name: str = "adapter") -> None:
     """Put adapters into a model, in place, and freeze everything else. At the start they change nothing.
 
     Parameters
     ----------
-    model : Module
-        A model with blocks that have an `attn` and an `mlp`, whatever else is in them.
+    model : Model
+        With blocks that have an `attn` and an `mlp`, whatever else is in them.
     config : HoulsbyConfig
     rng : numpy.random.Generator
         Draws each `down`: U(-1/sqrt(C), 1/sqrt(C)), as LoRA's A. `up` and the biases are zero.
@@ -171,7 +172,7 @@ def apply_houlsby(model: Module, config: HoulsbyConfig, *, rng: numpy.random.Gen
     add_adapter(model, name, NamedAdapter(config, parts))
 
 
-def _make_adapter(model, config, rng):
+def _make_adapter(model: Model, config: HoulsbyConfig, rng: numpy.random.Generator) -> Houlsby:
     C, r = model.config.d_model, config.size
     bound = 1.0 / math.sqrt(C)
     ln = LayerNorm(new_array(model, numpy.ones(C)), new_array(model, numpy.zeros(C))) if config.kind == "lin" else None

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy
 
+from minilora.arrays.backend import Array
 from minilora.layers import Embedding
 from minilora.methods.prefixed_gpt import Prefix, PrefixedGPT
 from minilora.methods.selection import check_integer
 from minilora.methods.state import NamedAdapter
 from minilora.methods.switching import add_adapter, check_new_name, set_adapter
 from minilora.models import GPT
-from minilora.parameter import Module
+from minilora.models.model import Model
 
 KINDS = ("embedding", "layer")
 
@@ -40,7 +41,7 @@ class PrefixConfig:
     before: int = 5
     after: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind was {self.kind!r}; it must be one of {', '.join(map(repr, KINDS))}")
         check_integer("before", self.before, least=0)
@@ -49,7 +50,7 @@ class PrefixConfig:
             raise ValueError("before and after were 0; at least one of them must be above 0")
 
 
-def apply_prefix(model: Module, config: PrefixConfig, *, rng: numpy.random.Generator, name: str = "prefix") -> None:
+def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Generator, name: str = "prefix") -> None:
     """Give a decoder a prefix, in place, and freeze everything else.
 
     Parameters
@@ -76,11 +77,12 @@ def apply_prefix(model: Module, config: PrefixConfig, *, rng: numpy.random.Gener
     tables = _start(model, rng.integers(0, model.config.vocab_size, n))
     tables = tables[:1] if config.kind == "embedding" else tables
     prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
+    # while it is active, the model is a PrefixedGPT that has a prefix; switched off, it is a GPT again
     add_adapter(model, name, NamedAdapter(config, {"__class__": PrefixedGPT, "prefix": prefix}))
 
 
-def _start(model, ids):
-    """The embeddings of some tokens, (T,), and their inputs to blocks 1 to L - 1: L arrays (T, C)."""
+def _start(model: GPT, ids: numpy.ndarray) -> list[Array]:
+    """What some tokens, (T,), have for an embedding, and what enters blocks 1 to L - 1 there: L arrays (T, C)."""
     xp = model.xp
     tokens, _ = model.wte.forward(xp.asarray(ids))  # (T, C)
     tables = [tokens]

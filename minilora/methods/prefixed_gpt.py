@@ -42,9 +42,11 @@ class PrefixedGPT(GPT):
         Its tokens have ids from V upwards; `loss` and `generate` insert them.
     """
 
+    prefix: "Prefix"
+
     @property
-    def longest_input(self) -> float:
-        """The most tokens that a sequence can have: n_positions minus those of the prefix."""
+    def longest_input(self) -> int:
+        """How many tokens a sequence may have: n_positions, less those of the prefix."""
         return self.config.n_positions - self.prefix.length
 
     def check_inputs(self, ids: Array, *, start: int = 0) -> None:
@@ -56,11 +58,11 @@ class PrefixedGPT(GPT):
             raise ValueError(f"ids made a sequence of {T} tokens, {added} of them the prefix's; n_positions is {limit}")
         self.prefix.check(ids, start)
 
-    def read_batch(self, batch: Any) -> tuple[Array, Array, Array]:
-        """The ids, targets and loss_mask of an LMBatch, with the prefix inserted."""
+    def read_batch(self, batch: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """The batch with the prefix in it."""
         return self.prefix.insert(*super().read_batch(batch))
 
-    def read_prompt(self, prompt: Array) -> Array:
+    def read_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
         """The prompt with the prefix around it: (T,) -> (lp + T + li,)."""
         return self.prefix.insert_prompt(prompt)
 
@@ -107,7 +109,7 @@ class Prefix(Module):
         V.
     """
 
-    def __init__(self, tables: list[Embedding], n_before, n_after, vocab_size):
+    def __init__(self, tables: list[Embedding], n_before: int, n_after: int, vocab_size: int) -> None:
         self.tables = tables
         self.n_before = n_before
         self.n_after = n_after
@@ -144,8 +146,10 @@ class Prefix(Module):
         if missing:
             raise ValueError("ids began without the model's prefix; model.read_batch or read_prompt inserts it")
 
-    def insert(self, ids: Array, targets: Array, mask: Array) -> tuple[Array, Array, Array]:
-        """Insert the prefix into a batch, on the host.
+    def insert(
+        self, ids: numpy.ndarray, targets: numpy.ndarray, mask: numpy.ndarray
+    ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """A batch with the prefix in it, on the host.
 
         The prompt of a row ends where its loss starts to count: with the token that predicts the first counted target.
         The li tokens come after it, and the last of them predicts that target instead. So the prompt of running text,
@@ -170,7 +174,7 @@ class Prefix(Module):
         )  # in ids, where the token is not from the prefix
         inserted = (t < 0) | infix
 
-        def spread(array, filling):
+        def spread(array: numpy.ndarray, filling: Any) -> numpy.ndarray:
             return numpy.where(inserted, filling, numpy.take_along_axis(array, column, axis=1))
 
         ids = spread(ids, self.vocab_size + slot)
@@ -182,7 +186,7 @@ class Prefix(Module):
             new_targets[rows, first], new_mask[rows, first] = 0, False
         return ids, new_targets, new_mask
 
-    def insert_prompt(self, prompt: Array) -> Array:
+    def insert_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
         """A prompt with the prefix around it: (T,) -> (lp + T + li,), on the host."""
         before, after = numpy.split(self.vocab_size + numpy.arange(self.length), [self.n_before])
         return numpy.concatenate((before, prompt, after))

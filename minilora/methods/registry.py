@@ -6,6 +6,7 @@ apply_method(model, HoulsbyConfig("houlsby", size=16), rng=rng)
 save_adapter(model, path); load_adapter(other_model, path)
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -44,8 +45,8 @@ METHODS = {
     "prefix-layer": PrefixConfig("layer"),
 }
 
-# The kinds of configuration by their names in files, and the function that applies each.
-KINDS = {
+# The kinds of configuration, as a file names them, and what each is applied by.
+KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (HoulsbyConfig, apply_houlsby),
     "prefix": (PrefixConfig, apply_prefix),
@@ -83,8 +84,8 @@ def apply_method(
     apply(model, config, rng=rng or numpy.random.default_rng(0), **options)
 
 
-def configuration(method):
-    """A method's configuration: the one that its name has in METHODS, or the one that is given.
+def configuration(method: Any) -> Any:
+    """A method's configuration: that of its name in METHODS, or the one that is given.
 
     Raises
     ------
@@ -99,12 +100,12 @@ def configuration(method):
     return config
 
 
-def described(method):
-    """A method, given by name or as a configuration, as a dict for JSON: its kind, and all its settings."""
+def described(method: Any) -> dict[str, Any]:
+    """A method, by its name or as a configuration, as a dict for JSON: its kind, and all its settings."""
     config = configuration(method)
     return {"kind": kind_of(config), "config": asdict(config)}
 
 
-def kind_of(config):
-    """A configuration's name in files: "lora", "adapter", ..."""
+def kind_of(config: Any) -> str:
+    """The name that a file has for a configuration: "lora", "adapter", ..."""
     return next(kind for kind, (config_type, _) in KINDS.items() if config_type is type(config))

@@ -1,11 +1,15 @@
 """Shared by all methods: making a selection of parameters trainable, and only these."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from minilora.arrays.backend import Array
 from minilora.methods.state import adapters_of
 from minilora.models.classification import EncoderForClassification
-from minilora.parameter import Parameter
+from minilora.parameter import Module, Parameter
 
 
-def train_only(model, parameters, method):
+def train_only(model: Module, parameters: Iterable[Parameter], method: Any) -> None:
     """Make `parameters` trainable, freeze everything else, and remember the method.
 
     Parameters
@@ -22,13 +26,13 @@ def train_only(model, parameters, method):
     model.name_parameters()
 
 
-def new_parts(model) -> tuple[str, ...]:
-    """The names of a model's members that were not pretrained: a classifier's head."""
+def new_parts(model: Module) -> tuple[str, ...]:
+    """The names of a model's members that no pretraining has seen: a classifier's head."""
     return ("head",) if isinstance(model, EncoderForClassification) else ()
 
 
-def new_parameters(model):
-    """The parameters of the model's new modules, by their paths in the base; empty for most models.
+def new_parameters(model: Module) -> dict[str, Parameter]:
+    """The parameters of the model's new parts, by their paths in the base: empty for most models.
 
     Every method trains its own copy, and saves it in its file.
     """
@@ -41,24 +45,24 @@ def plain(path: str) -> str:
     return path.replace(".base.", ".")
 
 
-def block_paths(model):
-    """The paths of the model's blocks, in order: of all modules that have an `attn` and an `mlp`."""
+def block_paths(model: Module) -> list[str]:
+    """Where the model's blocks are: the paths of all modules that have an `attn` and an `mlp`, in order."""
     return [path for path, module in model.named_modules() if {"attn", "mlp"} <= dict(module.members()).keys()]
 
 
-def new_array(model, values):
+def new_array(model: Module, values: Array) -> Array:
     """A new array of these host values, in the dtype and on the device of the model."""
     array = model.xp.empty(values.shape, dtype=model.parameters()[0].data.dtype)
     array[...] = model.xp.asarray(values)
     return array
 
 
-def copies(parameters):
-    """Copies of parameters, to be trained in their place: a dict of path to Parameter."""
+def copies(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """A Parameter with a copy of the values of each, to be trained in its place: a dict of path to Parameter."""
     return {path: Parameter(p.data.copy()) for path, p in parameters.items()}
 
 
-def check_integer(name, value, least=1):
+def check_integer(name: str, value: Any, least: int = 1) -> None:
     """Raise a ValueError, naming the argument, unless it is an integer of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} was {value!r}; it must be an integer of at least {least}")

@@ -13,6 +13,8 @@ second copy of it.
 """
 
 import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.selection import plain, train_only
@@ -87,7 +89,7 @@ def set_adapter(model: Module, name: str | None) -> None:
     train_only(model, active_parameters(model).values(), adapters.named[name].config if name is not None else None)
 
 
-def _freeze(parameters):
+def _freeze(parameters: Iterable[Parameter]) -> None:
     for p in parameters:
         p.trainable, p.grad = False, None
 
@@ -98,13 +100,13 @@ def active_parameters(model: Module) -> dict[str, Parameter]:
     if adapters.active is None:
         return {}
     active = [(path, layer.factors) for path, layer in lora_layers(model).items() if layer.active is not None]
-    factors = {f"{path}.{name}": p for path, factors in active for name, p in factors.members()}
+    factors = {f"{path}.{name}": p for path, factors in active for name, p in factors.named_parameters()}
     return factors | adapters.named[adapters.active].own_parameters()
 
 
 @contextlib.contextmanager
-def base_in_place(model: Module):
-    """A context in which the base's own parts are in place, whichever adapter is active."""
+def base_in_place(model: Module) -> Iterator[None]:
+    """A context in which the base's own parts stand in their places, whichever adapter is active."""
     parts = _put(model, adapters_of(model).aside)
     try:
         yield
@@ -112,11 +114,11 @@ def base_in_place(model: Module):
         _put(model, parts)
 
 
-def _put(model, parts):
-    """Put parts into a model, at every path where a parameter is tied; return what they replaced."""
+def _put(model: Module, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Put parts in their places in a model, all of them where a parameter is tied; return what stood there."""
     if not parts:
         return {}
-    places = {}  # each module's and parameter's paths; a tied one has several
+    places: dict[int, list[str]] = {}  # of each module and parameter: its paths, several of one that is tied
     for path, member in _everything(model):
         places.setdefault(id(member), []).append(path)
     here = {plain(path): member for path, member in _everything(model)}
@@ -131,8 +133,8 @@ def _put(model, parts):
     return stood
 
 
-def _everything(module, prefix=""):
-    """Yield (path, Module or Parameter) for everything below a module; a tied one comes once for each path."""
+def _everything(module: Module, prefix: str = "") -> Iterator[tuple[str, Module | Parameter]]:
+    """Yield (path, Module or Parameter) for all that is below a module; what is tied comes once for each path."""
     for name, member in module.members():
         yield prefix + name, member
         if isinstance(member, Module):
@@ -156,8 +158,8 @@ def remove_adapter(model: Module, name: str) -> None:
     _drop(model, name)
 
 
-def _drop(model, name):
-    """Remove an adapter that is not active; a layer without any other becomes its own Linear again."""
+def _drop(model: Module, name: str) -> None:
+    """Forget an adapter that is not active; a layer that has no other gets its own Linear back."""
     del adapters_of(model).named[name]
     for path, layer in lora_layers(model).items():
         layer.adapters.pop(name, None)

@@ -10,10 +10,12 @@ import numpy
 
 from minilora.arrays.backend import Array, on_host
 from minilora.layers import Activation
+from minilora.layers.linear import Linear
 from minilora.models.checks import check_field
 from minilora.models.deberta import Deberta
 from minilora.models.encoder import EncoderCache, EncoderWithHead
-from minilora.models.model import fields_of
+from minilora.models.initial import Initializer
+from minilora.models.model import Model, fields_of
 from minilora.models.roberta import Roberta
 from minilora.ops.fast import (
     CrossEntropyCache,
@@ -28,7 +30,7 @@ from minilora.parameter import Module
 
 
 class ClassificationHeadCache(NamedTuple):
-    shape: tuple  # (N, T, C)
+    shape: tuple[int, ...]  # (N, T, C)
     dense: LinearCache
     activation: TanhCache | GeluCache
     out_proj: LinearCache
@@ -45,19 +47,19 @@ class ClassificationHead(Module):
         "tanh", RoBERTa's, or "gelu", DeBERTa's.
     """
 
-    def __init__(self, dense, out_proj, activation: str):
+    def __init__(self, dense: Linear, out_proj: Linear, activation: str) -> None:
         self.dense = dense
         self.activation = Activation(activation)
         self.out_proj = out_proj
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
+    def forward(self, x: Array) -> tuple[Array, ClassificationHeadCache]:
         """(N, T, C) -> (N, n_classes)"""
         h, dense_cache = self.dense.forward(x[:, 0])  # (N, T, C) -> (N, C)
         h, activation_cache = self.activation.forward(h)
         logits, out_cache = self.out_proj.forward(h)  # (N, C) -> (N, n_classes)
         return logits, ClassificationHeadCache(x.shape, dense_cache, activation_cache, out_cache)
 
-    def backward(self, dlogits: Array, cache: Any) -> Array:
+    def backward(self, dlogits: Array, cache: ClassificationHeadCache) -> Array:
         """(N, n_classes) -> (N, T, C)"""
         # forward: logits = out_proj(activation(dense(x[:, 0])))   so
         dh = self.out_proj.backward(dlogits, cache.out_proj)  # (N, n_classes) -> (N, C)
@@ -75,13 +77,17 @@ class ClassificationLossCache(NamedTuple):
 class EncoderForClassification(EncoderWithHead):
     """An encoder whose head gives (N, n_classes) logits, and its loss."""
 
-    def new_head(self, new):
-        """A new head."""
+    activation: str
+
+    def new_head(self, new: Initializer) -> ClassificationHead:
+        """The head, of new layers."""
         C = self.config.d_model
         return ClassificationHead(new.linear(C, C), new.linear(C, self.config.n_classes), self.activation)
 
-    def to_model(self, ids: Array, padding_mask: Array | None) -> tuple[Array, Array | None]:
-        """See the encoder's `to_model`; also refuses a mask that hides a row's first position, which the head reads."""
+    def to_model(  # type: ignore[override]
+        self, ids: Array, padding_mask: Array | None
+    ) -> tuple[Array, Array | None]:
+        """Like the encoder's `to_model`; a mask that hides a row's first position, which the head reads, is refused."""
         placed = super().to_model(ids, padding_mask)
         check_first_position(padding_mask)
         return placed
@@ -92,7 +98,7 @@ class EncoderForClassification(EncoderWithHead):
         check_first_position(padding_mask)
         return x_and_cache
 
-    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, Any]:
+    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, ClassificationLossCache]:
         """The mean over sequences of -log p(label).
 
         Parameters
@@ -121,8 +127,8 @@ class EncoderForClassification(EncoderWithHead):
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(labels))
         return loss, ClassificationLossCache(cache, loss_cache)
 
-    def backward_loss(self, dloss: float, cache: Any) -> None:
-        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
+    def backward_loss(self, dloss: float, cache: ClassificationLossCache) -> None:
+        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         self.backward(cross_entropy_backward(dloss, cache.cross_entropy), cache.model)
 
 
@@ -140,11 +146,13 @@ class DebertaForClassification(EncoderForClassification):
     activation = "gelu"
 
 
-CLASSIFIERS = {kind.encoder_class: kind for kind in (RobertaForClassification, DebertaForClassification)}
+CLASSIFIERS: dict[Any, type[EncoderForClassification]] = {
+    kind.encoder_class: kind for kind in (RobertaForClassification, DebertaForClassification)
+}
 
 
-def new_classifier(model: Module, n_classes: int, rng: numpy.random.Generator) -> Any:
-    """A classifier with a new head on a pretrained encoder, which is used itself, not copied.
+def new_classifier(model: Model, n_classes: int, rng: numpy.random.Generator) -> EncoderForClassification:
+    """A classifier with a new head on a pretrained encoder, which is used as it is, not copied.
 
     Parameters
     ----------
@@ -163,7 +171,7 @@ def new_classifier(model: Module, n_classes: int, rng: numpy.random.Generator) -
     ValueError
         If the model has no encoder.
     """
-    encoder = getattr(model, "encoder", model)
+    encoder: Any = getattr(model, "encoder", model)
     if type(encoder) not in CLASSIFIERS:
         possible = " or ".join(encoder_class.__name__ for encoder_class in CLASSIFIERS)
         raise ValueError(f"model was a {type(model).__name__}; a classifier needs an encoder, a {possible}")

@@ -35,10 +35,10 @@ class ModelConfig:
     n_layer: int
     d_model: int
     n_head: int
-    d_mlp: int | None = None
+    d_mlp: int = None  # type: ignore[assignment]  # 4 C; an integer from __post_init__ on
     layer_norm_eps: float = 1e-5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_sizes("vocab_size", "n_layer", "d_model", "n_head")
         if self.d_mlp is None:
             object.__setattr__(self, "d_mlp", 4 * self.d_model)
@@ -49,7 +49,7 @@ class ModelConfig:
         if self.d_model % self.n_head:
             raise ValueError(f"n_head was {self.n_head}; it must divide d_model = {self.d_model}")
 
-    def _check_sizes(self, *names: str, least: int = 1):
+    def _check_sizes(self, *names: str, least: int = 1) -> None:
         """Make these fields Python integers of at least `least`, or raise a ValueError."""
         for name in names:
             value = getattr(self, name)

@@ -13,13 +13,15 @@ tokens, and a convolution runs parallel to the first block. DeBERTa-v3's encoder
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy
+
 from minilora.arrays.backend import Array, get_xp
 from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
-from minilora.layers.conv_layer import ConvLayerCache, hide_padding
+from minilora.layers.conv_layer import hide_padding
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
-from minilora.models.initial import Initializer
+from minilora.models.initial import Initializer, Uninitialized
 from minilora.models.model import lowest_to_differentiate
 from minilora.ops.fast import EmbeddingCache, LayerNormCache, relative_rows
 
@@ -47,7 +49,7 @@ class DebertaConfig(ModelConfig):
     conv_kernel_size: int = 3
     n_classes: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self._check_sizes("max_distance", "n_classes")
         self._check_sizes("n_buckets", least=2)
@@ -68,7 +70,7 @@ class DebertaCache(NamedTuple):
     padding_mask: Any  # (N, T, 1) of the weights' dtype, or None
     ln_r: LayerNormCache
     blocks: tuple[PostLNBlockCache, ...]
-    conv: ConvLayerCache | None
+    conv: Any  # a ConvLayerCache; None without the convolution
 
 
 class Deberta(Encoder):
@@ -83,13 +85,23 @@ class Deberta(Encoder):
     device : {"cpu", "gpu", "auto"}
     """
 
-    def __init__(self, config, rng, *, dtype="float32", device="cpu"):
+    config: DebertaConfig
+
+    def __init__(
+        self,
+        config: DebertaConfig,
+        rng: numpy.random.Generator | Uninitialized,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> None:
         self.config = config
         C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
         new = Initializer(rng, dtype, device)
 
-        def block():
-            attn = DisentangledSelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head)
+        def block() -> DebertaBlock:
+            q, k, v, o = (new.linear(C, C) for _ in range(4))
+            attn = DisentangledSelfAttention(q, k, v, o, config.n_head)
             mlp = MLP(new.linear(C, F), new.linear(F, C), "gelu")
             return DebertaBlock(attn, new.layernorm(C, eps), mlp, new.layernorm(C, eps))
 
@@ -104,7 +116,7 @@ class Deberta(Encoder):
             self.conv = ConvLayer(W, new.constant(0.0, C), new.layernorm(C, eps))
         self.name_parameters()
 
-    def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
+    def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, DebertaCache]:
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
@@ -129,7 +141,7 @@ class Deberta(Encoder):
         self.check_inputs(ids, padding_mask)
         c = self.config
         tokens = None if padding_mask is None else padding_mask.astype(bool)  # (N, T)
-        factor = None if padding_mask is None else tokens[:, :, None].astype(self.wte.W.data.dtype)  # (N, T, 1)
+        factor = None if tokens is None else tokens[:, :, None].astype(self.wte.W.data.dtype)  # (N, T, 1)
         distance_rows = xp.asarray(relative_rows(ids.shape[1], c.n_buckets, c.max_distance))  # (2T + 1,)
         relative, ln_r_cache = self.ln_r.forward(self.wre.W.data)  # (M, C)
         x, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
@@ -145,8 +157,8 @@ class Deberta(Encoder):
                 x, conv_cache = self.conv.forward(embedded, x, factor)
         return x, DebertaCache(wte_cache, ln_e_cache, factor, ln_r_cache, tuple(block_caches), conv_cache)
 
-    def backward_hidden(self, dx: Array, cache: Any) -> None:
-        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C).
+    def backward_hidden(self, dx: Array, cache: DebertaCache) -> None:
+        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
 
         It goes no deeper than the lowest trainable parameter. The relative embeddings enter every block, and so are
         below all of them.

@@ -1,16 +1,25 @@
 """Encoders, which see a whole sequence at once, and models that have a head on top of one."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy
+
 from minilora.arrays.backend import Array, on_host
+from minilora.layers import Embedding
 from minilora.models.checks import check_on_host
-from minilora.models.initial import Initializer
+from minilora.models.initial import Initializer, Uninitialized
 from minilora.models.model import Model
 
 
 class Encoder(Model):
     """What RoBERTa and DeBERTa have in common, apart from their `hidden` and `backward_hidden`."""
+
+    config: Any  # a RobertaConfig or DebertaConfig
+    wte: Embedding
+    hidden: Callable[..., tuple[Array, Any]]
+    backward_hidden: Callable[..., None]
 
     def forward(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """The forward pass: without a head, the result is that of `hidden`, which a head would read."""
@@ -20,15 +29,19 @@ class Encoder(Model):
         """The backward pass: without a head, dx is the gradient of `hidden`'s result."""
         self.backward_hidden(dx, cache)
 
-    def check_inputs(self, ids: Array, padding_mask: Array | None = None) -> None:
+    def check_inputs(  # type: ignore[override]  # a decoder takes no mask, and an encoder no start
+        self, ids: Array, padding_mask: Array | None = None
+    ) -> None:
         """Raise a ValueError unless `forward` can take these."""
         super().check_inputs(ids)
         if padding_mask is not None and (padding_mask.shape != ids.shape or padding_mask.dtype.kind not in "biu"):
             was = f"had shape {padding_mask.shape} and dtype {padding_mask.dtype}"
             raise ValueError(f"padding_mask {was}; it must be booleans of ids' shape, {ids.shape}")
 
-    def to_model(self, ids: Array, padding_mask: Array | None) -> tuple[Array, Array | None]:
-        """Check ids and padding_mask on the host, and move them to the model; a mask that hides nothing becomes None.
+    def to_model(  # type: ignore[override]
+        self, ids: Array, padding_mask: Array | None
+    ) -> tuple[Array, Array | None]:
+        """ids and padding_mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
 
         They are checked here because reading them on a GPU would make every step wait for it.
         """
@@ -68,7 +81,19 @@ class EncoderWithHead(Model):
         If the given encoder does not have the shape in `config`.
     """
 
-    def __init__(self, config, rng, *, dtype="float32", device="cpu", encoder=None):
+    config: Any  # that of its encoder
+    encoder_class: Any
+    new_head: Callable[[Initializer], Any]
+
+    def __init__(
+        self,
+        config: Any,
+        rng: numpy.random.Generator | Uninitialized,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        encoder: Encoder | None = None,
+    ) -> None:
         if encoder is None:
             encoder = self.encoder_class(config, rng, dtype=dtype, device=device)
         elif replace(encoder.config, n_classes=config.n_classes) != config:
@@ -81,22 +106,24 @@ class EncoderWithHead(Model):
         self.head = self.new_head(Initializer(rng, W.dtype, "cpu" if on_host(W) else "gpu"))
         self.name_parameters()
 
-    def to_model(self, ids: Array, padding_mask: Array | None) -> tuple[Array, Array | None]:
-        """Check ids and padding_mask on the host, and move them to the model: see the encoder's `to_model`."""
+    def to_model(  # type: ignore[override]
+        self, ids: Array, padding_mask: Array | None
+    ) -> tuple[Array, Array | None]:
+        """ids and padding_mask from the host, checked, where the model lives: see the encoder's `to_model`."""
         return self.encoder.to_model(ids, padding_mask)
 
     def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
         """What the head reads, (N, T) -> (N, T, C), and its cache."""
         return self.encoder.hidden(ids, padding_mask)
 
-    def forward(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
+    def forward(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, EncoderCache]:
         """Logits; arguments and errors are those of the encoder's `hidden`."""
         x, encoder_cache = self.hidden(ids, padding_mask)  # (N, T, C)
         logits, head_cache = self.head.forward(x)
         return logits, EncoderCache(encoder_cache, head_cache)
 
-    def backward(self, dlogits: Array, cache: Any) -> None:
-        """Add to the gradient of every trainable parameter, going no deeper than the lowest one."""
+    def backward(self, dlogits: Array, cache: EncoderCache) -> None:
+        """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
         dx = self.head.backward(dlogits, cache.head)
         if self.encoder.trainable:
             self.encoder.backward_hidden(dx, cache.encoder)

@@ -6,7 +6,6 @@ no padding is needed.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy
 
@@ -18,7 +17,7 @@ from minilora.models.sampling import Sampling
 
 def generate(
     model: GPT,
-    prompts: Sequence[Any],
+    prompts: Sequence[Sequence[int] | numpy.ndarray],
     *,
     max_tokens: int,
     temperature: float = 0.0,
@@ -50,17 +49,17 @@ def generate(
     """
     if isinstance(prompts, str) or any(isinstance(prompt, str) for prompt in prompts):
         raise TypeError("prompts held text; each must be a sequence of token ids, such as a tokenizer's encode gives")
-    prompts = [numpy.asarray(prompt) for prompt in prompts]
+    given = [numpy.asarray(prompt) for prompt in prompts]
     sampling = Sampling(temperature, top_k, top_p)
-    _check(model, prompts, max_tokens, sampling, rng)
-    prompts = [model.read_prompt(prompt) for prompt in prompts]
+    _check(model, given, max_tokens, sampling, rng)
+    read = [model.read_prompt(prompt) for prompt in given]  # (T,) each
     limit = model.config.n_positions
-    lengths = numpy.array([len(prompt) for prompt in prompts])  # (N,)
+    lengths = numpy.array([len(prompt) for prompt in read])  # (N,)
     ends = numpy.minimum(lengths + max_tokens, limit)  # (N,) where each sequence is full
-    tokens = numpy.zeros((len(prompts), limit + 1), dtype=numpy.int64)  # (N, T)
-    for row, prompt in zip(tokens, prompts, strict=True):
+    tokens = numpy.zeros((len(read), limit + 1), dtype=numpy.int64)  # (N, T)
+    for row, prompt in zip(tokens, read, strict=True):
         row[: len(prompt)] = prompt
-    past = model.new_past(len(prompts))
+    past = model.new_past(len(read))
     start, position = 0, int(lengths.min())
     with one_blas_thread():
         while position < ends.max():
@@ -71,10 +70,12 @@ def generate(
             if stop is not None:
                 ends = numpy.where(own & (chosen == stop) & (position < ends), position, ends)
             start, position = position, position + 1
-    return [tokens[n, lengths[n] : ends[n]].tolist() for n in range(len(prompts))]
+    return [tokens[n, lengths[n] : ends[n]].tolist() for n in range(len(read))]
 
 
-def _check(model, prompts, max_tokens, sampling, rng):
+def _check(
+    model: GPT, prompts: list[numpy.ndarray], max_tokens: int, sampling: Sampling, rng: numpy.random.Generator | None
+) -> None:
     if not prompts:
         raise ValueError("prompts was empty; there must be at least one")
     limit, V = model.longest_input, model.config.vocab_size

@@ -11,7 +11,7 @@ from minilora.layers import MLP, Block, KeyValueCache, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.models.checks import check_field, check_ids, check_on_host
 from minilora.models.config import ModelConfig
-from minilora.models.initial import Initializer
+from minilora.models.initial import Initializer, Uninitialized
 from minilora.models.model import Model, fields_of, lowest_to_differentiate
 from minilora.ops.fast import (
     EmbeddingCache,
@@ -42,7 +42,7 @@ class GPTConfig(ModelConfig):
 
     n_positions: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self._check_sizes("n_positions")
 
@@ -73,15 +73,24 @@ class GPT(Model):
     device : {"cpu", "gpu", "auto"}
     """
 
-    def __init__(self, config, rng, *, dtype="float32", device="cpu"):
+    config: GPTConfig
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        rng: numpy.random.Generator | Uninitialized,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> None:
         self.config = config
         C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
         residual_std = 0.02 / math.sqrt(2 * config.n_layer)
         new = Initializer(rng, dtype, device)
 
-        def block():
-            projections = *(new.linear(C, C) for _ in range(3)), new.linear(C, C, residual_std)
-            attn = SelfAttention(*projections, config.n_head)
+        def block() -> Block:
+            q, k, v = (new.linear(C, C) for _ in range(3))
+            attn = SelfAttention(q, k, v, new.linear(C, C, residual_std), config.n_head)
             mlp = MLP(new.linear(C, F), new.linear(F, C, residual_std), "gelu_tanh")
             return Block(new.layernorm(C, eps), attn, new.layernorm(C, eps), mlp)
 
@@ -91,7 +100,7 @@ class GPT(Model):
         self.ln_f = new.layernorm(C, eps)
         self.name_parameters()
 
-    def forward(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, Any]:
+    def forward(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, GPTCache]:
         """Logits for the token after each position.
 
         Parameters
@@ -115,8 +124,8 @@ class GPT(Model):
         logits, head_cache = linear_forward(x, self.wte.W.data)  # (N, T, C) -> (N, T, V)
         return logits, cache._replace(head=head_cache)
 
-    def hidden(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, Any]:
-        """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, without the head."""
+    def hidden(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, GPTCache]:
+        """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, but for the head."""
         start = self.first_position(ids, past)
         tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
         pos_emb, wpe_cache = self.wpe.forward(self.xp.arange(start, start + ids.shape[1]))  # (T,) -> (T, C)
@@ -127,8 +136,8 @@ class GPT(Model):
         x, ln_f_cache = self.ln_f.forward(x)
         return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache)
 
-    def first_position(self, ids, past=None) -> int:
-        """The position of the first of `ids`, after what `past` holds; ValueError if they do not fit together."""
+    def first_position(self, ids: Array, past: list[KeyValueCache] | None = None) -> int:
+        """The position of the first of `ids`, behind what `past` holds; a ValueError, if they do not go together."""
         get_xp(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self.check_inputs(ids, start=start)
@@ -138,7 +147,7 @@ class GPT(Model):
             raise ValueError(f"past was made for {past[0].keys.shape[0]} sequences; ids had {len(ids)}")
         return start
 
-    def read_batch(self, batch: Any) -> tuple[Array, Array, Array]:
+    def read_batch(self, batch: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
         """The ids, targets and loss_mask of an LMBatch, checked."""
         ids, targets, loss_mask = fields_of(batch, "ids", "targets", "loss_mask")
         check_on_host("ids", ids)
@@ -148,11 +157,11 @@ class GPT(Model):
         check_targets(targets, self.config.vocab_size)
         return ids, targets, loss_mask
 
-    def read_prompt(self, prompt: Array) -> Array:
-        """The tokens, (T,), that the model reads before it continues a prompt: here, the prompt itself."""
+    def read_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
+        """The tokens, (T,), that the model reads before it continues a prompt: those of the prompt."""
         return prompt
 
-    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, Any]:
+    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, GPTLossCache]:
         """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
 
         It equals `forward` and `cross_entropy_forward`, but computes logits only where loss_mask is True, and never for
@@ -185,22 +194,22 @@ class GPT(Model):
         loss, head_cache = linear_cross_entropy_forward(x, self.wte.W.data, targets, need_grad, need_dW)
         return loss, GPTLossCache(cache, rows_cache, head_cache)
 
-    def backward(self, dlogits: Array, cache: Any) -> None:
-        """Add to the gradient of every trainable parameter, going no deeper than the lowest one."""
+    def backward(self, dlogits: Array, cache: GPTCache) -> None:
+        """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
         # forward: logits = x @ wte.T   so
         if self.wte.W.trainable:
             self.wte.W.accumulate(linear_dW(dlogits, cache.head))
         self.backward_hidden(linear_dx(dlogits, cache.head), cache)  # (N, T, V) -> (N, T, C)
 
-    def backward_loss(self, dloss: float, cache: Any) -> None:
-        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
+    def backward_loss(self, dloss: float, cache: GPTLossCache) -> None:
+        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         dx, dW = linear_cross_entropy_backward(dloss, cache.head)
         if dW is not None:
             self.wte.W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
-    def backward_hidden(self, dx: Array, cache: Any) -> None:
-        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C)."""
+    def backward_hidden(self, dx: Array, cache: GPTCache) -> None:
+        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C)."""
         embeddings = self.wte.trainable or self.wpe.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
         lowest = lowest_to_differentiate(self.blocks, embeddings)

@@ -19,13 +19,13 @@ class Initializer:
     device : {"cpu", "gpu", "auto"}
     """
 
-    def __init__(self, rng: Any, dtype: str, device: str):
+    def __init__(self, rng: "numpy.random.Generator | Uninitialized", dtype: Any, device: str) -> None:
         check_precision(dtype)
         self.rng = rng
         self.dtype = dtype
         self.device = choose_device(device)
 
-    def normal(self, *shape: Any, std: float = 0.02) -> Array:
+    def normal(self, *shape: int, std: float = 0.02) -> Array:
         """An array of N(0, std^2)."""
         if isinstance(self.rng, Uninitialized):
             return self.rng.outline(shape, self.dtype)
@@ -55,6 +55,6 @@ class Uninitialized:
     """
 
     @staticmethod
-    def outline(shape: tuple[int, ...], dtype: str) -> Array:
-        """A read-only array of this shape whose values all share a single zero in memory."""
+    def outline(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
+        """A read-only array of this shape, all of whose values are the same zero in memory."""
         return numpy.broadcast_to(numpy.zeros((), dtype), shape)

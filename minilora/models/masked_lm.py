@@ -10,8 +10,11 @@ import numpy
 
 from minilora.arrays.backend import Array
 from minilora.layers import Activation
+from minilora.layers.layernorm import LayerNorm
+from minilora.layers.linear import Linear
 from minilora.models.checks import check_field
 from minilora.models.encoder import EncoderWithHead
+from minilora.models.initial import Initializer
 from minilora.models.model import fields_of
 from minilora.models.roberta import Roberta, RobertaCache
 from minilora.ops.fast import (
@@ -52,14 +55,14 @@ class MaskedLMHead(Module):
     bias : ndarray of shape (V,)
     """
 
-    def __init__(self, dense, ln, W, bias):
+    def __init__(self, dense: Linear, ln: LayerNorm, W: Parameter, bias: Array) -> None:
         self.dense = dense
         self.activation = Activation("gelu")
         self.ln = ln
         self.W = W
         self.bias = Parameter(bias)
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
+    def forward(self, x: Array) -> tuple[Array, MaskedLMHeadCache]:
         """(..., C) -> (..., V)"""
         h, dense_cache = self.dense.forward(x)  # (..., C) -> (..., C)
         h, activation_cache = self.activation.forward(h)
@@ -67,7 +70,7 @@ class MaskedLMHead(Module):
         logits, decoder_cache = linear_forward(h, self.W.data, self.bias.data)  # (..., C) -> (..., V)
         return logits, MaskedLMHeadCache(dense_cache, activation_cache, ln_cache, decoder_cache)
 
-    def backward(self, dlogits: Array, cache: Any) -> Array:
+    def backward(self, dlogits: Array, cache: MaskedLMHeadCache) -> Array:
         """(..., V) -> (..., C)"""
         # forward: logits = h @ W.T + bias, h = ln(gelu(dense(x)))   so
         if self.W.trainable:
@@ -92,14 +95,14 @@ class RobertaForMaskedLM(EncoderWithHead):
 
     encoder_class = Roberta
 
-    def new_head(self, new):
-        """A new head."""
+    def new_head(self, new: Initializer) -> MaskedLMHead:
+        """The head, of new layers."""
         C = self.config.d_model
         dense, ln = new.linear(C, C), new.layernorm(C, self.config.layer_norm_eps)
         return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
-    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, Any]:
-        """The mean of -log p(target) over the positions that count. The head computes only those positions.
+    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, MaskedLMLossCache]:
+        """The mean of -log p(target) over the positions that count. The head works at those positions alone.
 
         Parameters
         ----------
@@ -132,8 +135,8 @@ class RobertaForMaskedLM(EncoderWithHead):
         loss, loss_cache = cross_entropy_forward(logits, self.xp.asarray(targets[loss_mask]))
         return loss, MaskedLMLossCache(encoder_cache, rows_cache, head_cache, loss_cache)
 
-    def backward_loss(self, dloss: float, cache: Any) -> None:
-        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
+    def backward_loss(self, dloss: float, cache: MaskedLMLossCache) -> None:
+        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
         dlogits = cross_entropy_backward(dloss, cache.cross_entropy)  # (M, V)
         dx = self.head.backward(dlogits, cache.head)  # (M, C)
         if self.encoder.trainable:

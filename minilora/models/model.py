@@ -1,10 +1,12 @@
 """What all models have in common: a configuration, inputs that come from the host, and one `loss(batch)`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from minilora.arrays.backend import Array
 from minilora.models.checks import check_ids, check_on_host
+from minilora.models.config import ModelConfig
 from minilora.parameter import Module
 
 
@@ -18,20 +20,26 @@ class Model(Module):
     config : ModelConfig
     """
 
+    config: ModelConfig
+    forward: Callable[..., tuple[Array, Any]]
+    backward: Callable[..., None]
+    loss: Callable[..., tuple[Array, Any]]  # an encoder without a head has no loss
+    backward_loss: Callable[..., None]
+
     @property
     def longest_input(self) -> float:
         """The most tokens that a sequence can have; infinite if positions have no embeddings of their own."""
         return getattr(self.config, "n_positions", math.inf)
 
-    def check_inputs(self, ids, *, start: int = 0) -> None:
-        """Raise ValueError unless `forward` can take these ids after `start` earlier positions."""
+    def check_inputs(self, ids: Array, *, start: int = 0) -> None:
+        """Raise a ValueError unless `forward` can take these ids, behind `start` positions."""
         check_ids(ids, self.config.vocab_size)
         if start + ids.shape[1] > self.longest_input:
-            T, limit = start + ids.shape[1], self.config.n_positions
+            T, limit = start + ids.shape[1], self.longest_input
             raise ValueError(f"ids made a sequence of {T} tokens; n_positions is {limit}")
 
-    def to_model(self, ids: Array) -> Array:
-        """Check token ids on the host, and move them to the model, for `forward`.
+    def to_model(self, ids: Array) -> Any:
+        """Token ids from the host, checked, where the model lives: what `forward` takes.
 
         They are checked here because reading them on a GPU would make every step wait for it.
         """
@@ -40,8 +48,8 @@ class Model(Module):
         return self.xp.asarray(ids)
 
 
-def fields_of(batch, *names: str) -> list:
-    """The fields of a batch; TypeError if it is a batch of another kind."""
+def fields_of(batch: Any, *names: str) -> list[Any]:
+    """The fields of a batch; a TypeError, if it is a batch of another kind."""
     if missing := [name for name in names if not hasattr(batch, name)]:
         was = f"a {type(batch).__name__}, which has no {missing[0]}"
         raise TypeError(f"batch was {was}; it must have the fields {', '.join(names)}")

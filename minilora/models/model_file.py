@@ -1,5 +1,6 @@
 """A model as one safetensors file, with its configuration, and the kind of model that it is."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import Uninitialized
 from minilora.models.masked_lm import RobertaForMaskedLM
+from minilora.models.model import Model
 from minilora.models.roberta import Roberta, RobertaConfig
 from minilora.parameter import Module
 
@@ -29,7 +31,7 @@ KINDS = {  # what a file can hold: the model and its configuration
 }
 
 
-def save_model(model: Module, path: str | Path, *, dtype: str | None = None, **about: Any) -> None:
+def save_model(model: Model, path: str | Path, *, dtype: str | None = None, **about: Any) -> None:
     """Write a model with its configuration to one safetensors file.
 
     Parameters
@@ -91,8 +93,8 @@ def load_model(path: str | Path, *, dtype: str = "float32", device: str = "cpu")
     return model
 
 
-def check_arrays(model: Module, arrays: dict[str, Any], path: str | Path) -> None:
-    """Raise ValueError unless each parameter has an array of floating-point numbers of its shape."""
+def check_arrays(model: Model, arrays: Mapping[str, numpy.ndarray], path: str | Path) -> None:
+    """Raise a ValueError unless there is an array of floating-point numbers for each parameter, of its shape."""
     parameters = dict(model.named_parameters())
     if missing := sorted(parameters.keys() - arrays.keys()):
         raise ValueError(f"{path} lacks {', '.join(missing)}")
@@ -105,7 +107,7 @@ def check_arrays(model: Module, arrays: dict[str, Any], path: str | Path) -> Non
             raise ValueError(f"{path}: {name} is {arrays[name].dtype}; it must be floating-point numbers")
 
 
-def fill(model: Module, arrays: dict[str, Any], device: str) -> None:
+def fill(model: Module, arrays: Iterable[tuple[str, numpy.ndarray]], device: str) -> None:
     """Give the parameters of a model that was made with `Uninitialized` their values.
 
     Parameters

@@ -9,14 +9,16 @@ The padding mask is separate: where it is False, no position sees that one. It m
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy
 
 from minilora.arrays.backend import Array, get_xp
 from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
 from minilora.models.config import ModelConfig
 from minilora.models.encoder import Encoder
-from minilora.models.initial import Initializer
+from minilora.models.initial import Initializer, Uninitialized
 from minilora.models.model import lowest_to_differentiate
 from minilora.ops.fast import EmbeddingCache, LayerNormCache
 
@@ -42,7 +44,7 @@ class RobertaConfig(ModelConfig):
     n_types: int = 1
     n_classes: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self._check_sizes("n_positions", "n_types", "n_classes")
         self._check_sizes("pad_id", least=0)
@@ -70,13 +72,23 @@ class Roberta(Encoder):
     device : {"cpu", "gpu", "auto"}
     """
 
-    def __init__(self, config, rng, *, dtype="float32", device="cpu"):
+    config: RobertaConfig
+
+    def __init__(
+        self,
+        config: RobertaConfig,
+        rng: numpy.random.Generator | Uninitialized,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> None:
         self.config = config
         C, F, eps = config.d_model, config.d_mlp, config.layer_norm_eps
         new = Initializer(rng, dtype, device)
 
-        def block():
-            attn = SelfAttention(*(new.linear(C, C) for _ in range(4)), config.n_head, causal=False)
+        def block() -> PostLNBlock:
+            q, k, v, o = (new.linear(C, C) for _ in range(4))
+            attn = SelfAttention(q, k, v, o, config.n_head, causal=False)
             mlp = MLP(new.linear(C, F), new.linear(F, C), "gelu")
             return PostLNBlock(attn, new.layernorm(C, eps), mlp, new.layernorm(C, eps))
 
@@ -87,7 +99,7 @@ class Roberta(Encoder):
         self.blocks = [block() for _ in range(config.n_layer)]
         self.name_parameters()
 
-    def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
+    def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, RobertaCache]:
         """What a head reads: (N, T) -> (N, T, C).
 
         Parameters
@@ -122,8 +134,8 @@ class Roberta(Encoder):
             block_caches.append(block_cache)
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 
-    def backward_hidden(self, dx: Array, cache: Any) -> None:
-        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C).
+    def backward_hidden(self, dx: Array, cache: RobertaCache) -> None:
+        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
 
         It goes no deeper than the lowest trainable parameter.
         """
@@ -138,7 +150,7 @@ class Roberta(Encoder):
             self.wtt.backward(dx.sum(axis=(0, 1))[None], cache.wtt)  # one type, that of every token
             self.wpe.backward(dx, cache.wpe)
 
-    def _positions(self, ids):
+    def _positions(self, ids: Array) -> Array:
         """pad_id where ids are padding; pad_id + 1, pad_id + 2, ... for the other tokens of a row.  (N, T)"""
         token = (ids != self.config.pad_id).astype("int64")
         return token.cumsum(axis=1) * token + self.config.pad_id

@@ -29,7 +29,7 @@ class Sampling:
     top_k: int | None = None
     top_p: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         temperature, top_k, top_p = self.temperature, self.top_k, self.top_p
         if not isinstance(temperature, (int, float)) or not 0 <= temperature < math.inf:
             raise ValueError(f"temperature was {temperature!r}; it must be 0 (greedy) or a finite number above 0")
@@ -65,12 +65,13 @@ class Sampling:
         probs /= probs.sum(axis=-1, keepdims=True)
         if self.top_p is not None:
             probs = _nucleus(probs, self.top_p)
+        assert rng is not None, "rng was None; to draw tokens it must be a numpy.random.Generator"
         below = numpy.cumsum(probs, axis=-1) <= rng.random((len(probs), 1))  # the inverse of the distribution function
         return numpy.minimum(below.sum(axis=-1), probs.shape[-1] - 1)
 
 
-def _nucleus(probs, p):
-    """The smallest set of likeliest tokens of each row that sums to at least p, renormalised: (N, V) -> (N, V)."""
+def _nucleus(probs: numpy.ndarray, p: float) -> numpy.ndarray:
+    """The fewest likeliest tokens of each row that sum to at least p, in their proportions: (N, V) -> (N, V)."""
     order = numpy.argsort(-probs, axis=-1, kind="stable")
     ordered = numpy.take_along_axis(probs, order, axis=-1)
     likelier = numpy.cumsum(ordered, axis=-1) - ordered  # the probability of everything that is likelier

@@ -1,8 +1,8 @@
 """Identifies weights in twelve characters, which a result or an adapter keeps of the model that it belongs to."""
 
-from typing import Any
+from collections.abc import Mapping
 
-from minilora.arrays.backend import to_numpy
+from minilora.arrays.backend import Array, to_numpy
 from minilora.files import fingerprint
 from minilora.parameter import Module
 
@@ -12,7 +12,7 @@ def weights_hash(model: Module) -> str:
     return arrays_hash({name: p.data for name, p in model.named_parameters()})
 
 
-def arrays_hash(arrays: dict[str, Any]) -> str:
+def arrays_hash(arrays: Mapping[str, Array]) -> str:
     """12 hex digits that change when a name, a shape or a value does: a prefix of a SHA-256.
 
     Values are hashed as float32, so that a model has the same hash whether it is loaded in float64 or float32.

@@ -3,16 +3,16 @@
 E[mask] = 1, so nothing has to be rescaled when dropout is switched off. The mask is a constant: dx = dy * mask.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, Generator, get_xp
 
 
 class DropoutCache(NamedTuple):
     mask: Array
 
 
-def dropout_mask(x: Array, p: float, rng: Any) -> Array:
+def dropout_mask(x: Array, p: float, rng: Generator) -> Array:
     """A mask for x, drawn on the host, so that CPU and GPU runs drop the same entries.
 
     Parameters
@@ -32,8 +32,8 @@ def dropout_mask(x: Array, p: float, rng: Any) -> Array:
     return keep.astype(x.dtype) * (1.0 / (1.0 - p))
 
 
-def dropout_forward(x: Array, p: float, rng: Any) -> tuple[Array, DropoutCache]:
-    """y = x * mask with a new mask from `dropout_mask`. Returns y and a DropoutCache."""
+def dropout_forward(x: Array, p: float, rng: Generator) -> tuple[Array, DropoutCache]:
+    """y = x * mask with a mask newly drawn by `dropout_mask`. Returns y and a DropoutCache."""
     mask = dropout_mask(x, p, rng)
     return x * mask, DropoutCache(mask)
 

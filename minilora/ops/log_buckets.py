@@ -12,7 +12,7 @@ bucket b has row b + n; buckets beyond the last row share it. (He et al., 2021, 
 import math
 
 
-def log_bucket(distance, n_buckets, max_distance):
+def log_bucket(distance: int, n_buckets: int, max_distance: int) -> int:
     """The bucket of one distance i - j: an int with the sign of the distance.
 
     Parameters
@@ -30,7 +30,7 @@ def log_bucket(distance, n_buckets, max_distance):
     return mid + beyond if distance > 0 else -mid - beyond
 
 
-def relative_rows(T, n_buckets, max_distance):
+def relative_rows(T: int, n_buckets: int, max_distance: int) -> list[int]:
     """The row of the relative embeddings for each distance from -T to T, which is position 0 to 2 T of the list."""
     rows = (log_bucket(distance, n_buckets, max_distance) + n_buckets for distance in range(-T, T + 1))
     return [min(max(row, 0), 2 * n_buckets - 1) for row in rows]

@@ -6,7 +6,7 @@ is dy[m], and a row that was not taken has gradient zero. No row is taken twice,
 
 from typing import Any, NamedTuple
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
 
 
 class TakeRowsCache(NamedTuple):
@@ -14,7 +14,7 @@ class TakeRowsCache(NamedTuple):
     indices: Any  # (M,)
 
 
-def take_rows_forward(x, indices):
+def take_rows_forward(x: Array, indices: Array) -> tuple[Array, TakeRowsCache]:
     """y = rows(x)[indices].
 
     Parameters
@@ -32,7 +32,7 @@ def take_rows_forward(x, indices):
     return x.reshape(-1, x.shape[-1])[indices], TakeRowsCache(x.shape, indices)  # (..., C) -> (M, C)
 
 
-def take_rows_backward(dy, cache):
+def take_rows_backward(dy: Array, cache: TakeRowsCache) -> Array:
     """The gradient with respect to x, (M, C) -> (..., C)."""
     xp = get_xp(dy=dy, indices=cache.indices)
     dx = xp.zeros(cache.shape, dtype=dy.dtype)

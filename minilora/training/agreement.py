@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+from typing import TYPE_CHECKING, Any
 
 from minilora.arrays.backend import to_numpy
 from minilora.training.checkpoint import state_arrays
 
+if TYPE_CHECKING:
+    from minilora.training.loop import Trainer
 
-def check_ranks_in_sync(trainer):
+
+def check_ranks_in_sync(trainer: "Trainer") -> None:
     """Raise, at every rank, unless all ranks of a Trainer hold the same configuration, device, step and numbers.
 
     Raises
@@ -27,8 +31,8 @@ def check_ranks_in_sync(trainer):
             )
 
 
-def _held(trainer):
-    """What must be equal, by name; a hash of the weights and the optimizer's state."""
+def _held(trainer: "Trainer") -> dict[str, Any]:
+    """What must be equal, by name; of the weights and the optimizer's state, a hash."""
     numbers = hashlib.sha256()
     for name, array in state_arrays(trainer).items():
         numbers.update(f"{name} {array.shape} {array.dtype}".encode())

@@ -4,20 +4,26 @@ import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from minilora.arrays.backend import Array
 from minilora.files import DamagedFile, load_arrays, save_arrays
 from minilora.limits import one_line_errors
 from minilora.training.history import History
+from minilora.training.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from minilora.training.loop import Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"  # the checkpoint before it
 MOST_THREADS = 1024  # the most that a file can request
 
 
-def save_run(trainer, path, *, previous=None):
-    """Write everything that is needed to continue: parameters, optimizer, generator, step, history.
+def save_run(trainer: "Trainer", path: str | Path, *, previous: str | Path | None = None) -> None:
+    """Write everything that continuing needs: parameters, optimizer, generator, step, history.
 
     Parameters
     ----------
@@ -40,8 +46,8 @@ def save_run(trainer, path, *, previous=None):
 
 
 @one_line_errors()
-def resume_run(trainer, path):
-    """Restore a Trainer to the state that `save_run` wrote.
+def resume_run(trainer: "Trainer", path: str | Path) -> None:
+    """Put a Trainer in the state that `save_run` wrote.
 
     Raises
     ------
@@ -73,8 +79,8 @@ def resume_run(trainer, path):
         trainer.keep_threads(threads)
 
 
-def resume_newest(trainer, folder):
-    """Restore a Trainer to the newest checkpoint in a folder, or to the one before if that is damaged.
+def resume_newest(trainer: "Trainer", folder: str | Path) -> Path | None:
+    """Put a Trainer in the state of the newest checkpoint in a folder, or of the one before where that is damaged.
 
     With several ranks, the first reads it and sends it to the others.
 
@@ -111,7 +117,7 @@ def resume_newest(trainer, folder):
     return path
 
 
-def _resume_here(trainer, folder):
+def _resume_here(trainer: "Trainer", folder: str | Path) -> Path | None:
     """`resume_newest` for a single process."""
     there = [path for path in (Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS) if path.exists()]
     for path in there:
@@ -125,14 +131,14 @@ def _resume_here(trainer, folder):
     return None
 
 
-def remove_checkpoints(folder):
-    """Remove the checkpoints of a finished run, if there are any."""
+def remove_checkpoints(folder: str | Path) -> None:
+    """Remove both checkpoints of a run that is finished, if there are any."""
     for name in (CHECKPOINT, PREVIOUS):
         (Path(folder) / name).unlink(missing_ok=True)
 
 
-def differing_settings(saved, asked):
-    """The names of the settings in which two configurations differ, as text, such as "lr, settings.rank".
+def differing_settings(saved: Any, asked: dict[str, Any]) -> str:
+    """The names of the settings in which two configurations differ, as text: "lr, settings.rank".
 
     Parameters
     ----------
@@ -146,28 +152,28 @@ def differing_settings(saved, asked):
     return ", ".join(sorted(k for k in saved.keys() | asked.keys() if saved.get(k) != asked.get(k)))
 
 
-def _flat(configuration):
+def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
     """One dict for a dict of dicts: {"settings": {"rank": 4}} -> {"settings.rank": 4}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in configuration.items():
         flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {name: value}
     return flat
 
 
-def state_arrays(trainer):
-    """The arrays of the model and of the optimizer by name; not copies."""
+def state_arrays(trainer: "Trainer") -> dict[str, Array]:
+    """The arrays of the model and of the optimizer by name; themselves, not copies."""
     arrays = {f"model.{name}": p.data for name, p in trainer.model.named_parameters()}
     for p, state in zip(trainer.optimizer.parameters, trainer.optimizer.state, strict=True):
         arrays |= {f"optimizer.{slot}.{p.name}": array for slot, array in state.items()}
     return arrays
 
 
-def _kinds_of(arrays):
+def _kinds_of(arrays: dict[str, Array]) -> dict[str, Any]:
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
-def _history(saved, step, steps):
-    """A History from its JSON form, which must have `step` losses and norms, with `step` at most `steps`."""
+def _history(saved: Any, step: Any, steps: int) -> History:
+    """A History of what JSON made of one: with `step` losses and norms, `step` being at most `steps`."""
     history = History.from_json(saved)
     if type(step) is not int or not 0 <= step <= steps:
         raise ValueError(f"step was {step!r}; the run has {steps} steps")
@@ -176,8 +182,8 @@ def _history(saved, step, steps):
     return history
 
 
-def _updates(saved, step, optimizer):
-    """How often each parameter was updated; at every step, in files of the first versions, which do not say."""
+def _updates(saved: Any, step: int, optimizer: Optimizer) -> list[int]:
+    """How often each parameter was changed; files of the first versions do not say, and then it is at every step."""
     names = [p.name for p in optimizer.parameters]
     if saved is None:
         return [step] * len(names)
@@ -186,7 +192,7 @@ def _updates(saved, step, optimizer):
     return [saved[name] for name in names]
 
 
-def _threads(saved):
+def _threads(saved: Any) -> list[int] | None:
     """The number of threads of each rank; None in files of the first versions."""
     if saved is None:
         return None
@@ -195,8 +201,8 @@ def _threads(saved):
     return saved
 
 
-def _generator_state(saved):
-    """The state of a generator, checked by setting one to it."""
+def _generator_state(saved: Any) -> Any:
+    """The state of a generator, after it has been tried on one."""
     trial = numpy.random.default_rng(0).bit_generator
     trial.state = saved
     return trial.state

@@ -1,17 +1,20 @@
 """Measuring a model: its loss on data that it was not trained on."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any
 
 import numpy
 
 from minilora.arrays.backend import same_gpu, to_numpy
 from minilora.arrays.threads import one_blas_thread
-from minilora.distributed import SINGLE_PROCESS
+from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
+from minilora.models.model import Model
 
 
-def evaluate_loss(model, batches, ranks=SINGLE_PROCESS):
-    """The mean loss over all counted tokens of the batches, in nats per token.
+def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SingleProcess = SINGLE_PROCESS) -> float:
+    """The mean loss over all counted tokens of the batches, in nats a token.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ def evaluate_loss(model, batches, ranks=SINGLE_PROCESS):
     loss : float
     """
 
-    def loss_and_count(batch):
+    def loss_and_count(batch: Any) -> tuple[float, int]:
         loss, _ = model.loss(batch, need_grad=False)
         return float(to_numpy(loss)), batch.n_targets
 

@@ -54,8 +54,8 @@ def _numbers(name: str, values: Any) -> list[float]:
     return [float(x) for x in values]
 
 
-def diagnose(history):
-    """Warning signs in a finished run, one sentence each; empty for most runs.
+def diagnose(history: History) -> list[str]:
+    """What in a finished run is a reason to look closer, a sentence each; nothing for most runs.
 
     - The loss rose: its mean over the last tenth of the steps is more than 1.2 times its lowest over any tenth.
     - The validation loss rose: the last is more than 1.2 times the lowest.
@@ -71,7 +71,8 @@ def diagnose(history):
     -------
     list of str
     """
-    losses, norms, found = history.losses, history.grad_norms, []
+    losses, norms = history.losses, history.grad_norms
+    found: list[str] = []
     if len(losses) < ENOUGH:
         return found
     n = len(losses) // 10

@@ -3,6 +3,8 @@
 import contextlib
 import signal
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
@@ -10,8 +12,8 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def defer_sigint():
-    """A context in which the first Ctrl-C is only noted, and the step goes on. A second one interrupts.
+def defer_sigint() -> Iterator[threading.Event]:
+    """A context in which a first Ctrl-C only asks: it is noted, and the step goes on. A second one interrupts.
 
     If Ctrl-C is ignored, as in a job that a shell runs in the background, it stays ignored.
 
@@ -27,7 +29,7 @@ def defer_sigint():
         yield asked
         return
 
-    def note(number, frame):
+    def note(number: int, frame: Any) -> None:
         asked.set()
         signal.signal(signal.SIGINT, before)
 

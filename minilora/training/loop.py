@@ -2,17 +2,21 @@
 
 import math
 import sys
+import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy
 from tqdm import tqdm
 
-from minilora.distributed import SINGLE_PROCESS
+from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
 from minilora.files import write_json
+from minilora.models.model import Model
 from minilora.training.agreement import check_ranks_in_sync
 from minilora.training.bucket import Bucket
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS, save_run
@@ -21,11 +25,12 @@ from minilora.training.history import History, diagnose
 from minilora.training.interruption import Stopped, defer_sigint
 from minilora.training.memory import explain_out_of_memory
 from minilora.training.objective import DataParallel
-from minilora.training.optimizers import AdamW
+from minilora.training.optimizers import AdamW, Optimizer
 from minilora.training.parameter_groups import lora_plus_groups
-from minilora.training.run_folder import lock_run_folder
+from minilora.training.run_folder import FolderLock, lock_run_folder
 from minilora.training.schedules import schedule_factor
 from minilora.training.step import train_step
+from minilora.training.train_config import TrainConfig
 
 
 class Trainer:
@@ -56,17 +61,17 @@ class Trainer:
 
     def __init__(
         self,
-        model,
-        sample_batch,
-        config,
+        model: Model,
+        sample_batch: Callable[[numpy.random.Generator], Any],
+        config: TrainConfig,
         *,
-        optimizer=None,
-        validate=None,
-        folder=None,
-        checkpoint_every=None,
-        about=None,
-        ranks=SINGLE_PROCESS,
-    ):
+        optimizer: Optimizer | None = None,
+        validate: Callable[[], float] | None = None,
+        folder: str | Path | None = None,
+        checkpoint_every: int | None = None,
+        about: dict[str, Any] | None = None,
+        ranks: Ranks | SingleProcess = SINGLE_PROCESS,
+    ) -> None:
         if checkpoint_every is not None and folder is None:
             raise ValueError(f"checkpoint_every was {checkpoint_every}, but folder was None; checkpoints need a folder")
         rows_needed = config.accumulation * ranks.size
@@ -79,7 +84,7 @@ class Trainer:
         self.sample_batch = sample_batch
         self.config = config
         self.validate = validate
-        self.folder = None if folder is None else Path(folder)
+        self.folder: Any = None if folder is None else Path(folder)
         self.checkpoint_every = checkpoint_every
         self.about = about or {}
         self.ranks = ranks
@@ -92,17 +97,17 @@ class Trainer:
         )
         self.bucket = Bucket(model.trainable_parameters(), ranks)
         self.history = History()
-        self.kept_threads = None  # those that the run began with, according to a checkpoint
-        self._lock = None
+        self.kept_threads: list[int] | None = None  # those that a checkpoint says the run began with
+        self._lock: FolderLock | None = None
 
     @property
-    def device(self):
+    def device(self) -> str:
         """Where the model lives: "cpu" or "gpu"."""
         return "cpu" if self.model.xp is numpy else "gpu"
 
     @property
-    def threads(self):
-        """The number of threads that share each rank's rows of a batch, one number per rank.
+    def threads(self) -> list[int]:
+        """Among how many threads each rank shares out its rows of a batch, a number for each rank.
 
         They are those that the run began with, because the order of a sum, and so its last bits, depends on them.
         """
@@ -115,8 +120,8 @@ class Trainer:
         each = self.config.threads or (None if self.device == "cpu" else 1)
         return self.ranks.cores if each is None else [each] * n
 
-    def keep_threads(self, threads):
-        """Continue with the threads that each rank had when the run began."""
+    def keep_threads(self, threads: list[int]) -> None:
+        """Go on with the threads that each rank had when the run began."""
         self.kept_threads = threads
         if sum(threads) < self.ranks.size:
             warnings.warn(
@@ -125,24 +130,24 @@ class Trainer:
                 stacklevel=6,
             )
 
-    def objective(self):
-        """The DataParallel that computes this rank's part of a batch's loss and gradients."""
+    def objective(self) -> DataParallel:
+        """What computes this rank's part of a batch's loss and gradients: a DataParallel."""
         threads, rank = self.threads, self.ranks.rank
         share = {"before": sum(threads[:rank]), "total": sum(threads)}
         return DataParallel(self.model, threads[rank], self.config.accumulation, **share)
 
     @property
-    def step(self):
+    def step(self) -> int:
         """How many steps have been taken."""
         return self.optimizer.steps
 
     @property
-    def configuration(self):
-        """Everything that identifies this run, as a dict: `about`, and the fields of `config`."""
+    def configuration(self) -> dict[str, Any]:
+        """All that makes this run this run, as a dict: `about`, and the fields of `config`."""
         return {**self.about, **asdict(self.config)}
 
-    def run(self, description="training", progress=True):
-        """Take all remaining steps, and return the History.
+    def run(self, description: str = "training", progress: bool = True) -> History:
+        """Take all steps that are left. Returns the History.
 
         Raises
         ------
@@ -175,11 +180,11 @@ class Trainer:
         return self.history
 
     @property
-    def _writes(self):
+    def _writes(self) -> bool:
         return self.folder is not None and self.ranks.rank == 0
 
     @contextmanager
-    def folder_to_itself(self):
+    def folder_to_itself(self) -> Iterator[None]:
         """A context in which no other run writes to the folder; see `lock_run_folder`.
 
         `run` enters it, and can be called inside it: to read an earlier run's files, or to write this run's results,
@@ -194,12 +199,12 @@ class Trainer:
             finally:
                 self._lock = None
 
-    def check_folder(self):
+    def check_folder(self) -> None:
         """Raise a FileNotFoundError if the folder was removed, or replaced, since it was locked."""
         if self._lock is not None:
             self._lock.check()
 
-    def _take_all_steps(self, objective, bar):
+    def _take_all_steps(self, objective: DataParallel, bar: Any) -> None:
         with defer_sigint() if self.checkpoint_every else nullcontext() as asked:
             while self.step < self.config.steps:
                 stop = self._take_step(objective, asked)
@@ -212,8 +217,8 @@ class Trainer:
                     where = self.folder / CHECKPOINT
                     raise Stopped(f"stopped after step {self.step} of {self.config.steps}, which is saved in {where}")
 
-    def _take_step(self, objective, asked):
-        """Take one step; return whether any rank was asked to stop before its gradients were ready."""
+    def _take_step(self, objective: DataParallel, asked: threading.Event | None) -> bool:
+        """Returns whether any rank was asked to stop before its gradients were there."""
         config, stop = self.config, False
         started = time.perf_counter()
         batch = self.sample_batch(self.rng)
@@ -221,7 +226,7 @@ class Trainer:
             [config.seed, self.step]
         )  # depends on the step, so it is the same after resuming
 
-        def backward(model, batch):
+        def backward(model: Model, batch: Any) -> Any:
             nonlocal stop
             with explain_out_of_memory(self, batch):
                 loss = objective.loss_and_backward(batch, dropout_rng)
@@ -238,32 +243,32 @@ class Trainer:
         history.tokens += batch.ids.size
         return stop
 
-    def _rate(self):
+    def _rate(self) -> float:
         """The learning rate of the next step."""
         config = self.config
         warmup = math.ceil(config.warmup * config.steps)
         return config.lr * schedule_factor(self.step, total=config.steps, warmup=warmup, kind=config.schedule)
 
-    def _validate_if_due(self):
+    def _validate_if_due(self) -> None:
         done = self.step == self.config.steps
         validates = self.validate is not None and (done or self.step % self.config.eval_every == 0)
         if done or validates:
             check_weights(self.optimizer.parameters, self.step)
-        if validates:
+        if validates and self.validate is not None:
             loss = self.validate()
             check_validation(loss, self.step)
             self.history.validation.append((self.step, loss))
 
-    def _save_if_due(self, stop):
+    def _save_if_due(self, stop: bool) -> None:
         if self.checkpoint_every is not None and (stop or self.step % self.checkpoint_every == 0):
             check_weights(self.optimizer.parameters, self.step)
             check_ranks_in_sync(self)
             self.ranks.bcast_from_root(self._save)
 
-    def _save(self):
+    def _save(self) -> None:
         self.check_folder()
         save_run(self, self.folder / CHECKPOINT, previous=self.folder / PREVIOUS)
 
 
-def _is_set(asked):
+def _is_set(asked: threading.Event | None) -> bool:
     return asked is not None and asked.is_set()

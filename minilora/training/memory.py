@@ -1,9 +1,14 @@
 """Out of memory: the error says how much a step needs, how much there is, and what to reduce."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from minilora.accounting import step_estimate
 from minilora.arrays.backend import gpu_memory
+
+if TYPE_CHECKING:
+    from minilora.training.loop import Trainer
 
 
 class OutOfMemory(RuntimeError):
@@ -11,7 +16,7 @@ class OutOfMemory(RuntimeError):
 
 
 @contextlib.contextmanager
-def explain_out_of_memory(trainer, batch):
+def explain_out_of_memory(trainer: "Trainer", batch: Any) -> Iterator[None]:
     """A context in which a MemoryError, NumPy's or CuPy's, becomes an OutOfMemory that says more.
 
     Parameters
@@ -26,7 +31,7 @@ def explain_out_of_memory(trainer, batch):
         raise OutOfMemory(_explanation(trainer, batch, error)) from error
 
 
-def _explanation(trainer, batch, error):
+def _explanation(trainer: "Trainer", batch: Any, error: MemoryError) -> str:
     (N, T), parts = batch.ids.shape, trainer.config.accumulation
     at_once = -(-N // (parts * trainer.ranks.size))  # rows
     needed = step_estimate(trainer.model, batch_size=at_once, length=T)
@@ -45,5 +50,5 @@ def _explanation(trainer, batch, error):
     )
 
 
-def _megabytes(size):
+def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f}"

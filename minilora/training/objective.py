@@ -7,14 +7,18 @@ that is cut into parts gives the same: part i has the mean over its own M_i toke
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import pairwise
+from typing import Any, Self
+
+import numpy
 
 from minilora.arrays.backend import same_gpu
 from minilora.arrays.threads import one_blas_thread, retain_freed_memory
 from minilora.methods import adapter_dropout
+from minilora.models.model import Model
 
 
-def loss_and_backward(model, batch, weight=1.0, rng=None):
-    """Forward, loss and backward of one batch; adds the gradients of ``weight * loss`` to the model's.
+def loss_and_backward(model: Model, batch: Any, weight: float = 1.0, rng: numpy.random.Generator | None = None) -> Any:
+    """Forward, loss, backward of one batch; gradients of ``weight * loss`` are added into the model's.
 
     Parameters
     ----------
@@ -36,7 +40,7 @@ def loss_and_backward(model, batch, weight=1.0, rng=None):
     return loss
 
 
-def split_batch(batch, parts):
+def split_batch(batch: Any, parts: int) -> list[Any]:
     """Cut a batch of N rows into at most `parts` batches of neighbouring rows, none empty."""
     N = len(batch.ids)
     cuts = [N * i // parts for i in range(parts + 1)]
@@ -65,7 +69,9 @@ class DataParallel:
         with the same dropout; the sum over all processes is the loss, and the gradient, of the batch.
     """
 
-    def __init__(self, model, threads=1, accumulation=1, *, before=0, total=None):
+    def __init__(
+        self, model: Model, threads: int = 1, accumulation: int = 1, *, before: int = 0, total: int | None = None
+    ) -> None:
         for name, value in (("threads", threads), ("accumulation", accumulation)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} was {value!r}; it must be an integer of at least 1")
@@ -75,7 +81,7 @@ class DataParallel:
         self.before = before
         self.total = total or threads
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.replicas = [self.model, *(self.model.replica() for _ in range(self.threads - 1))]
         trained = [replica.trainable_parameters() for replica in self.replicas]
         self._copies = list(zip(*trained, strict=True))  # of each trained parameter: the model's, and the replicas'
@@ -85,11 +91,11 @@ class DataParallel:
         self.pool = self._stack.enter_context(ThreadPoolExecutor(max(self.threads - 1, 1), initializer=same_gpu()))
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> bool | None:
         return self._stack.__exit__(*error)
 
-    def loss_and_backward(self, batch, rng=None):
-        """The mean loss of the batch; adds its gradients to the model's. See the function of this name.
+    def loss_and_backward(self, batch: Any, rng: numpy.random.Generator | None = None) -> Any:
+        """The mean loss of the batch; its gradients are added into the model's. See the function of this name.
 
         With several processes, this one's share of that mean: the mean over its own rows, times their fraction of the
         targets.
@@ -114,7 +120,7 @@ class DataParallel:
         self._collect()
         return loss
 
-    def _collect(self):
+    def _collect(self) -> None:
         for p, *twins in self._copies:
             for twin in twins:
                 if twin.grad is not None:

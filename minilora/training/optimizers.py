@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from minilora.arrays.backend import get_xp
+from minilora.arrays.backend import Array, get_xp
 from minilora.arrays.kernels import fused
 from minilora.parameter import Parameter
 from minilora.training.parameter_groups import ParameterGroup, as_groups, check_rate
@@ -33,7 +33,7 @@ class Optimizer:
         The arrays of each parameter, in the same order.
     """
 
-    slots = ()  # the names of the arrays that are kept for each parameter
+    slots: tuple[str, ...] = ()  # the names of the arrays that are kept for each parameter
 
     def __init__(self, parameters: Iterable[Parameter | ParameterGroup], lr: float, weight_decay: float = 0.0) -> None:
         check_rate("lr", lr)
@@ -133,7 +133,19 @@ class AdamW(Optimizer):
     data[i] -= lr * m[i] / (root_unbias_v * sqrt(v[i]) + eps);
     """,
 )
-def _adamw(data, grad, m, v, keep_m, take_m, keep_v, take_v, lr, root_unbias_v, eps):
+def _adamw(
+    data: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    keep_m: float,
+    take_m: float,
+    keep_v: float,
+    take_v: float,
+    lr: float,
+    root_unbias_v: float,
+    eps: float,
+) -> None:
     """AdamW's three lines, in place; `lr` holds 1 / (1 - beta1^t), and `root_unbias_v` is sqrt(1 / (1 - beta2^t))."""
     m *= keep_m
     m += take_m * grad

@@ -68,7 +68,7 @@ def as_groups(parameters: Iterable[Parameter | ParameterGroup]) -> list[Paramete
     ValueError
         If nothing is trainable, or a parameter occurs twice.
     """
-    given = list(parameters)
+    given: list[Any] = list(parameters)
     groups = given if all(isinstance(item, ParameterGroup) for item in given) else [ParameterGroup(given)]
     groups = [ParameterGroup([p for p in g.parameters if p.trainable], g.lr_ratio, g.weight_decay) for g in groups]
     trained = [p for group in groups for p in group.parameters]

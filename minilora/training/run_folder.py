@@ -12,7 +12,7 @@ try:
 except ImportError:  # Windows, which locks bytes of a file
     import msvcrt
 
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 LEFTOVER = re.compile(r"\..+\.(?:safetensors|jsonl?|png)\.(\d+)")  # a temporary file of `write_atomically`: .NAME.PID
@@ -122,7 +122,7 @@ def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     else:
         file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
 
 def _unlock(file: IO[str]) -> None:
@@ -131,4 +131,4 @@ def _unlock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
     else:
         file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]

@@ -5,20 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 from minilora.arrays.backend import to_numpy
-from minilora.parameter import Module
+from minilora.models.model import Model
 from minilora.training.divergence import check_step
 from minilora.training.objective import loss_and_backward
 from minilora.training.optimizers import Optimizer, clip_gradients
 
 
 def train_step(
-    model: Module,
+    model: Model,
     optimizer: Optimizer,
     batch: Any,
     *,
     lr: float,
     max_norm: float = math.inf,
-    backward: Callable[[Module, Any], Any] = loss_and_backward,
+    backward: Callable[[Model, Any], Any] = loss_and_backward,
 ) -> tuple[float, float]:
     """Forward, backward, clip, step: everything that training does, once.
 

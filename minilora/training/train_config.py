@@ -46,7 +46,7 @@ class TrainConfig:
     eval_every: int = 100
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ValueError(f"betas was {self.betas!r}; each must be 0 <= beta < 1")
         for name in ("steps", "batch_size", "accumulation", "eval_every"):

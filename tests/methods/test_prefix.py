@@ -7,8 +7,9 @@ from methods.every import EVERY, tiny_adapted
 from methods.tiny import CONFIG, gradients_of, rng, same_bits, some_batch, tiny_gpt, trainable_names
 from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
-from minilora.methods import PrefixConfig, apply_method, apply_prefix
+from minilora.methods import PrefixConfig, apply_method, apply_prefix, set_adapter
 from minilora.methods import prefixed_gpt as layer_module
+from minilora.methods.prefixed_gpt import PrefixedGPT
 from minilora.models import GPT, save_model
 from minilora.models.generation import generate
 from minilora.ops.fast import prefix_dP
@@ -141,6 +142,16 @@ def test_a_sequence_without_room_for_the_prefix_is_refused(config):
         model.loss(too_long)
     with pytest.raises(ValueError, match=f"a prompt had shape .*; it must have 1 to {8 - n - 1} tokens"):
         generate(model, [[1] * (8 - n)], max_tokens=1)
+
+
+def test_with_the_prefix_switched_off_the_model_is_a_plain_gpt_again():
+    model = tiny_adapted(EVERY["prefix-layer"])
+    assert type(model) is PrefixedGPT and model.prefix.length
+    set_adapter(model, None)
+    assert type(model) is GPT and not hasattr(model, "prefix")
+    assert same_bits(model.forward(SHORT.ids)[0], tiny_gpt().forward(SHORT.ids)[0])
+    set_adapter(model, "prefix")
+    assert type(model) is PrefixedGPT and type(model.replica()) is PrefixedGPT
 
 
 def test_ids_without_the_prefix_are_refused():

@@ -8,10 +8,12 @@ set_adapter(model, "other")                                 # another adapter on
 """
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy
 
-from minilora.arrays.backend import to_numpy
+from minilora.arrays.backend import Array, to_numpy
 from minilora.layers import Linear
 from minilora.limits import shown
 from minilora.methods.lora.config import LoRAConfig, fits
@@ -29,7 +31,7 @@ from minilora.methods.switching import (
 from minilora.parameter import Module, Parameter
 
 
-def target_layers(model, config, *, any_rank=False):
+def target_layers(model: Module, config: LoRAConfig, *, any_rank: bool = False) -> dict[str, Linear | LoRALinear]:
     """The layers that `config` adapts: a dict of path to Linear or LoRALinear, in the model's order.
 
     A rank above min(O, I) gains nothing. So a new adapter may not have it; one from elsewhere (`any_rank`) may.
@@ -61,12 +63,12 @@ def target_layers(model, config, *, any_rank=False):
     return chosen
 
 
-def shape_of(layer):
+def shape_of(layer: Linear | LoRALinear) -> tuple[int, int]:
     """(O, I) of a Linear or LoRALinear."""
     return base_of(layer).W.data.shape
 
 
-def base_of(layer):
+def base_of(layer: Linear | LoRALinear) -> Linear:
     """The Linear that a LoRALinear holds; a Linear itself."""
     return layer.base if isinstance(layer, LoRALinear) else layer
 
@@ -100,8 +102,8 @@ def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator
     attach(model, name, config, factors, parts)
 
 
-def own_of(model: Module, config: LoRAConfig, layers) -> dict[str, Parameter]:
-    """What an adapter has a copy of, besides A and B: the model's new modules, and what `config.besides` names.
+def own_of(model: Module, config: LoRAConfig, layers: Iterable[str]) -> dict[str, Parameter]:
+    """What an adapter has a copy of, besides its A and B: the model's new parts, and what `config.besides` names.
 
     Parameters
     ----------
@@ -136,7 +138,9 @@ def with_parents(path: str) -> list[str]:
     return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
 
 
-def _draw_factors(path, layer, config, rng):
+def _draw_factors(
+    path: str, layer: Linear | LoRALinear, config: LoRAConfig, rng: numpy.random.Generator
+) -> LoRAFactors:
     (O, I), r = shape_of(layer), config.rank_of(path)
     if config.init == "pissa":
         B0, A0 = pissa_start(base_of(layer), r, _scale(path, config))
@@ -153,8 +157,17 @@ def _draw_factors(path, layer, config, rng):
     return make_factors(path, layer, config, A=A, B=numpy.zeros((O, r)), m=m)
 
 
-def make_factors(path, layer, config, A, B, m=None, A0=None, B0=None):
-    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), according to the config.
+def make_factors(
+    path: str,
+    layer: Linear | LoRALinear,
+    config: LoRAConfig,
+    A: Array,
+    B: Array,
+    m: Array | None = None,
+    A0: Array | None = None,
+    B0: Array | None = None,
+) -> LoRAFactors:
+    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), as the config says.
 
     The arrays can be on the host or on the device of W; they are copied, in the dtype of W.
     """
@@ -163,12 +176,12 @@ def make_factors(path, layer, config, A, B, m=None, A0=None, B0=None):
         says = f"scale = {scale:.3g} must be at most {largest:.3g} in {W.dtype}"
         raise ValueError(f"alpha was {shown(config.alpha_of(path))} for {path}; {says}")
 
-    def copy(values):
+    def copy(values: Array) -> Array:
         array = xp.empty(values.shape, dtype=W.dtype)
         array[...] = xp.asarray(values)
         return array
 
-    shared = {"A": Parameter(copy(A)), "B": Parameter(copy(B))}
+    shared: dict[str, Any] = {"A": Parameter(copy(A)), "B": Parameter(copy(B))}
     shared |= {"scale": scale, "dropout": config.dropout, "config": config}
     if config.dora:
         return DoRAFactors(**shared, m=Parameter(copy(m)), exact=config.dora_exact)
@@ -178,7 +191,7 @@ def make_factors(path, layer, config, A, B, m=None, A0=None, B0=None):
     return LoRAFactors(**shared)
 
 
-def _scale(path, config):
+def _scale(path: str, config: LoRAConfig) -> float:
     return lora_scale(config.alpha_of(path), config.rank_of(path), config.rslora)
 
 
@@ -197,7 +210,7 @@ def attach(model: Module, name: str, config: LoRAConfig, factors: dict, parts: d
     """
     check_new_name(model, name)
     set_adapter(model, None)
-    layers = dict(model.named_modules())
+    layers: dict[str, Any] = dict(model.named_modules())
     for path, factor in factors.items():
         layer = layers[path]
         if not isinstance(layer, LoRALinear):

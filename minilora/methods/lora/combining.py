@@ -10,21 +10,26 @@ The second has the cross terms B_1 A_2 and B_2 A_1, which were never learned, an
 Whatever else belongs to an adapter, such as a head, adds up in the same way: by its difference from the base's.
 """
 
+from collections.abc import Sequence
+
 import numpy
 
-from minilora.arrays.backend import get_xp, to_numpy
+from minilora.arrays.backend import Array, get_xp, to_numpy
 from minilora.methods.lora.apply import attach, make_factors, shape_of
 from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.selection import new_parameters
 from minilora.methods.state import adapters_of
 from minilora.methods.switching import base_parameters, lora_layers, lora_names, refuse_merged
-from minilora.parameter import Parameter
+from minilora.parameter import Module, Parameter
 
 HOW = ("concatenate", "average")
 
 
-def combine_adapters(model, names, weights, *, how="concatenate", name="combined"):
-    """Combine several LoRA adapters into a new one, in place, and make it the active one.
+def combine_adapters(
+    model: Module, names: Sequence[str], weights: Sequence[float], *, how: str = "concatenate", name: str = "combined"
+) -> None:
+    """Make a new LoRA adapter of several, in place, and make it the active one.
 
     PiSSA's delta_W = scale (B A - B0 A0) is one more such product, of rank 2 r. So with a single PiSSA adapter and the
     weight 1, this is the conversion to plain LoRA that PEFT does when it saves.
@@ -67,12 +72,12 @@ def combine_adapters(model, names, weights, *, how="concatenate", name="combined
     attach(model, name, config, factors, own)
 
 
-def _combine_own(model, names, weights):
-    """The sum for whatever else belongs to the adapters: p + sum_i w_i (p_i - p), where p is the base's."""
+def _combine_own(model: Module, names: Sequence[str], weights: Sequence[float]) -> dict[str, Parameter]:
+    """The sum for what the adapters have of their own besides: p + sum_i w_i (p_i - p), where p is the base's."""
     combined = {}
     for path, base in base_parameters(model).items():
-        owners = [(weight, adapters_of(model).named[name].parts.get(path)) for name, weight in zip(names, weights)]
-        owners = [(float(weight), own.data) for weight, own in owners if own is not None]
+        shares = [(weight, adapters_of(model).named[name].parts.get(path)) for name, weight in zip(names, weights)]
+        owners = [(float(weight), own.data) for weight, own in shares if own is not None]
         if len(owners) == 1 and owners[0][0] == 1.0:
             combined[path] = Parameter(owners[0][1].copy())  # to the bit
         elif owners:
@@ -80,7 +85,7 @@ def _combine_own(model, names, weights):
     return combined
 
 
-def combination_error(model, names, weights):
+def combination_error(model: Module, names: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
     """How far each way is from the weighted sum of delta_W.
 
     Parameters
@@ -110,8 +115,8 @@ def combination_error(model, names, weights):
     return errors
 
 
-def _combine(model, names, weights, how):
-    """B, including the scale, and A of the combination: a dict of path to (B, A)."""
+def _combine(model: Module, names: Sequence[str], weights: Sequence[float], how: str) -> dict[str, tuple[Array, Array]]:
+    """B, scale included, and A of the combination: a dict of path to (B, A)."""
     known = lora_names(model)
     if how not in HOW:
         raise ValueError(f"how was {how!r}; it must be one of {', '.join(map(repr, HOW))}")
@@ -127,8 +132,10 @@ def _combine(model, names, weights, how):
     return combined
 
 
-def _parts(layer, names, weights):
-    """weight, B, A and scale of each adapter that adapts the layer."""
+def _parts(
+    layer: LoRALinear, names: Sequence[str], weights: Sequence[float]
+) -> list[tuple[float, Array, Array, float]]:
+    """weight, B, A and scale of each adapter that has a share in the layer."""
     parts = []
     for name, weight in zip(names, weights, strict=True):
         if name in layer.adapters:
@@ -139,18 +146,18 @@ def _parts(layer, names, weights):
     return parts
 
 
-def _concatenate(parts):
+def _concatenate(parts: list[tuple[float, Array, Array, float]]) -> tuple[Array, Array]:
     xp = get_xp(parts[0][1])
     B = xp.concatenate([weight * scale * B for weight, B, _, scale in parts], axis=1)  # (O, r_1 + r_2 + ...)
     return B, xp.concatenate([A for _, _, A, _ in parts], axis=0)  # (r_1 + r_2 + ..., I)
 
 
-def _average(parts, path, count):
+def _average(parts: list[tuple[float, Array, Array, float]], path: str, count: int) -> tuple[Array, Array]:
     if len(parts) < count or len({(B.shape, scale) for _, B, _, scale in parts}) > 1:
         raise ValueError(f"the adapters differ at {path}; to be averaged, they must have the same rank and scale")
     B, A = sum(weight * B for weight, B, _, _ in parts), sum(weight * A for weight, _, A, _ in parts)  # (O, r), (r, I)
     return parts[0][3] * B, A
 
 
-def _float64(array):
+def _float64(array: Array) -> numpy.ndarray:
     return to_numpy(array).astype(numpy.float64)

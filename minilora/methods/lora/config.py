@@ -1,7 +1,9 @@
 """LoRA's settings: what is adapted, at which rank, and how A and B start."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy
 
@@ -45,7 +47,7 @@ class LoRAConfig:
 
     rank: int = 8
     alpha: float = 8
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    targets: Sequence[str] = ("q_proj", "v_proj")
     dropout: float = 0.0
     rslora: bool = False
     init: str = "uniform"
@@ -53,9 +55,9 @@ class LoRAConfig:
     dora_exact: bool = False
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
-    besides: tuple[str, ...] = ()
+    besides: Sequence[str] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for setting in ("targets", "besides"):
             names = getattr(self, setting)
             right = isinstance(names, (tuple, list)) and all(isinstance(name, str) and name for name in names)
@@ -93,21 +95,21 @@ class LoRAConfig:
             raise ValueError("dora_exact was True, but dora was False; it says how DoRA is differentiated")
 
     @staticmethod
-    def _check_number(setting, value, is_right, says):
+    def _check_number(setting: str, value: Any, is_right: Callable[[Any], bool], says: str) -> None:
         if not is_right(value):
             raise ValueError(f"{setting} was {_quoted(value)}; it must be {says}")
 
-    def rank_of(self, path):
+    def rank_of(self, path: str) -> int:
         """The rank for the layer at `path`."""
         return _longest_match(self.rank_pattern, path, self.rank)
 
-    def alpha_of(self, path):
+    def alpha_of(self, path: str) -> float:
         """The alpha for the layer at `path`."""
         return _longest_match(self.alpha_pattern, path, self.alpha)
 
 
-def is_number(value) -> bool:
-    """Whether a value is a number that a float can hold, and not NaN, infinity or a boolean."""
+def is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold, but no NaN, infinity or boolean."""
     if isinstance(value, (bool, numpy.bool_)) or not isinstance(value, (int, float, numpy.integer, numpy.floating)):
         return False
     try:
@@ -116,26 +118,26 @@ def is_number(value) -> bool:
         return False
 
 
-def is_rank(value) -> bool:
+def is_rank(value: Any) -> bool:
     """Whether it is an integer of at least 1."""
-    return isinstance(value, (int, numpy.integer)) and is_number(value) and value >= 1
+    return isinstance(value, (int, numpy.integer)) and is_number(value) and bool(value >= 1)
 
 
-def _quoted(value):
+def _quoted(value: Any) -> str:
     large = isinstance(value, int) and not isinstance(value, bool) and not is_number(value)
     return "an integer of more than 308 digits" if large else shown(value)
 
 
-def as_python(number):
+def as_python(number: Any) -> Any:
     """A number as Python's own, if it is one of NumPy's."""
     return number.item() if isinstance(number, numpy.generic) else number
 
 
-def fits(name, path):
-    """True if `name` is the path of a layer, or the end of one."""
+def fits(name: str, path: str) -> bool:
+    """True if `name` is the path of a layer, or the end of it."""
     return path == name or path.endswith("." + name)
 
 
-def _longest_match(pattern, path, default):
+def _longest_match(pattern: dict[str, Any], path: str, default: Any) -> Any:
     names = [name for name in pattern if fits(name, path)]
     return pattern[max(names, key=len)] if names else default

@@ -60,11 +60,11 @@ class LoRAFactors(Module):
         return dx
 
     def arrays(self) -> dict[str, Array]:
-        """The arrays that a file must hold, by name."""
-        return {name: p.data for name, p in self.members()}
+        """What a file has to hold, by name."""
+        return {name: p.data for name, p in self.named_parameters()}
 
-    def low_rank(self) -> tuple[Array, Array, float] | None:
-        """B, A and scale, such that scale * B @ A is delta_W."""
+    def low_rank(self) -> Any:
+        """B, A and scale, arrays of which scale * B @ A is delta_W."""
         return self.B.data, self.A.data, self.scale
 
     def delta_W(self, W: Array) -> Array:
@@ -92,13 +92,13 @@ class LoRALinear(Module):
         The adapter that `forward` uses and whose A and B are this layer's parameters; None: only the base.
     """
 
-    def __init__(self, base: Linear):
+    def __init__(self, base: Linear) -> None:
         self.base = base
         self.adapters: dict[str, LoRAFactors] = {}
         self.active: str | None = None
         self._unmerged_W = None  # while merged: the original array
 
-    def members(self) -> Iterator[tuple[str, Any]]:
+    def members(self) -> Iterator[tuple[str, Parameter | Module]]:
         yield "base", self.base
         if self.active is not None:
             yield from self.factors.members()
@@ -106,7 +106,7 @@ class LoRALinear(Module):
     @property
     def factors(self) -> LoRAFactors:
         """The active adapter's LoRAFactors."""
-        return self.adapters[self.active]
+        return self.adapters[self.active]  # type: ignore[index]
 
     @property
     def A(self) -> Parameter:
@@ -140,13 +140,13 @@ class LoRALinear(Module):
             return self.base
         return self.adapters[self.active]
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
+    def forward(self, x: Array) -> tuple[Array, AdaptedCache]:
         """(..., I) -> (..., O)"""
         owner = self.at_work
         y, inner = owner.forward(x) if owner is self.base else owner.forward(x, self.base)
         return y, AdaptedCache(owner, inner)
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: AdaptedCache) -> Array:
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
         if cache.owner is not self.at_work:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")

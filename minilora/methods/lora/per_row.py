@@ -9,17 +9,19 @@ task. Next to the frozen W, any number of adapters can be used at once.
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from minilora.methods.lora.per_row_linear import PerRowLoRALinear, PerRowModule
 from minilora.methods.selection import new_parts, train_only
 from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import base_in_place, lora_layers, lora_names, refuse_merged
-from minilora.parameter import Module
+from minilora.models.model import Model
+from minilora.parameter import Module, Parameter
 
 
 @contextlib.contextmanager
-def adapters_per_row(model: Module, names: Sequence[str | None]) -> Iterator[None]:
+def adapters_per_row(model: Model, names: Sequence[str | None]) -> Iterator[None]:
     """A context in which row n of every batch uses the adapter names[n], and the head that belongs to it.
 
     Inside, these adapters' parameters are the model's and trainable, under names such as
@@ -28,7 +30,7 @@ def adapters_per_row(model: Module, names: Sequence[str | None]) -> Iterator[Non
 
     Parameters
     ----------
-    model : Module
+    model : Model
     names : sequence of str or None
         One for each row; None is the base without an adapter.
 
@@ -52,9 +54,8 @@ def adapters_per_row(model: Module, names: Sequence[str | None]) -> Iterator[Non
         replaced = _replacements(model, names, used)
         for path, module in replaced.items():
             model.replace(path, module)
-        own = [
-            p for module in replaced.values() for name, m in module.members() if name != "base" for p in m.parameters()
-        ]
+        learned: list[Any] = [m for module in replaced.values() for name, m in module.members() if name != "base"]
+        own = [p for m in learned for p in m.parameters()]
         train_only(model, own, method_of(model))
         try:
             yield
@@ -66,8 +67,8 @@ def adapters_per_row(model: Module, names: Sequence[str | None]) -> Iterator[Non
             model.name_parameters()
 
 
-def _check_rows(model, used):
-    """Raise ValueError for anything that could not be computed row by row."""
+def _check_rows(model: Model, used: Iterable[str]) -> None:
+    """Raise a ValueError for what would not be computed row by row."""
     new = new_parts(model)
     for name in used:
         for path in adapters_of(model).named[name].parts:
@@ -84,24 +85,24 @@ def _check_rows(model, used):
                 raise ValueError(f"the adapter {name!r} is in {path}, which reads the positions that count, not rows")
 
 
-def _replacements(model, names, used):
-    """The modules that replace layers and heads: a dict of path to PerRowModule."""
+def _replacements(model: Module, names: Sequence[str | None], used: Iterable[str]) -> dict[str, PerRowModule]:
+    """What takes the places of layers and heads: a dict of path to PerRowModule."""
     heads = [path for path in new_parts(model) if any(_owns(model, name, path) for name in used)]
     inside = tuple(f"{path}." for path in heads)
     layers = {path: layer for path, layer in lora_layers(model).items() if not path.startswith(inside)}
-    rows = {path: PerRowLoRALinear(layer, names) for path, layer in layers.items()}
+    rows: dict[str, PerRowModule] = {path: PerRowLoRALinear(layer, names) for path, layer in layers.items()}
     for path in heads:
         head = getattr(model, path)
         rows[path] = PerRowModule({name: _head_of(model, path, head, name) for name in (None, *used)}, names)
     return rows
 
 
-def _owns(model, name, path):
+def _owns(model: Module, name: str, path: str) -> bool:
     return any(part.startswith(f"{path}.") for part in adapters_of(model).named[name].parts)
 
 
-def _head_of(model, path, head, name):
-    """A copy of the base's head with an adapter's own parameters, and its A and B."""
+def _head_of(model: Module, path: str, head: Module, name: str | None) -> Module:
+    """A head like the base's, with the parameters that an adapter has of its own, and its A and B."""
     parts = {} if name is None else adapters_of(model).named[name].parts
     same = {id(p): p for layer in lora_layers(head).values() for f in layer.adapters.values() for p in f.parameters()}
     same |= {id(p): parts.get(f"{path}.{place}".replace(".base.", "."), p) for place, p in head.named_parameters()}
@@ -111,7 +112,7 @@ def _head_of(model, path, head, name):
     return twin
 
 
-def _all_parameters(model, used):
+def _all_parameters(model: Module, used: Iterable[str]) -> list[Parameter]:
     factors = [f for layer in lora_layers(model).values() for f in layer.adapters.values()]
     own = [p for name in used for p in adapters_of(model).named[name].own_parameters().values()]
     return [*model.parameters(), *(p for f in factors for p in f.parameters()), *own]

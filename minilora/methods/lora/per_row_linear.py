@@ -1,12 +1,12 @@
 """A layer that differs for each row of a batch: PerRowModule for any layer, PerRowLoRALinear for LoRA's adapters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
 from minilora.layers import Linear
 from minilora.methods.lora.layer import LoRAFactors, LoRALinear
-from minilora.parameter import Module
+from minilora.parameter import Module, Parameter
 
 
 class PerRowCache(NamedTuple):
@@ -26,20 +26,20 @@ class PerRowModule(Module):
     names : sequence of str or None, of length N
     """
 
-    def __init__(self, branches, names):
+    def __init__(self, branches: Mapping[str | None, Any], names: Sequence[str | None]) -> None:
         self.branches = branches
         self.names = tuple(names)
         owners = [name if name in branches else None for name in names]
         rows = {name: [n for n, owner in enumerate(owners) if owner == name] for name in dict.fromkeys(owners)}
         self.groups = [(name, branches[None].xp.asarray(indices)) for name, indices in rows.items()]
 
-    def members(self) -> Iterator[tuple[str, Any]]:
+    def members(self) -> Iterator[tuple[str, Parameter | Module]]:
         yield "base", self.branches[None]
         for name, _ in self.groups:
             if name is not None:
                 yield name, self.branches[name]
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
+    def forward(self, x: Array) -> tuple[Array, PerRowCache]:
         """(N, ...) -> (N, ...)"""
         if len(x) != len(self.names):
             raise ValueError(f"the batch had {len(x)} rows; adapters were named for {len(self.names)}")
@@ -52,7 +52,7 @@ class PerRowModule(Module):
             caches.append(cache)
         return y, PerRowCache(self, tuple(caches))
 
-    def backward(self, dy: Array, cache: Any) -> Array:
+    def backward(self, dy: Array, cache: PerRowCache) -> Array:
         """(N, ...) -> (N, ...)"""
         if cache.owner is not self:
             raise ValueError("cache was made with other adapters for its rows; run forward again")
@@ -75,11 +75,13 @@ class PerRowLoRALinear(PerRowModule):
     names : sequence of str or None, of length N
     """
 
-    def __init__(self, layer: LoRALinear, names):
-        adapted = {name: WithFactors(layer.base, factors) for name, factors in layer.adapters.items()}
+    def __init__(self, layer: LoRALinear, names: Sequence[str | None]) -> None:
+        adapted: dict[str | None, Any] = {
+            name: WithFactors(layer.base, factors) for name, factors in layer.adapters.items()
+        }
         super().__init__({None: layer.base, **adapted}, names)
 
-    def members(self) -> Iterator[tuple[str, Any]]:
+    def members(self) -> Iterator[tuple[str, Parameter | Module]]:
         for name, branch in super().members():
             yield name, branch.factors if isinstance(branch, WithFactors) else branch
 
@@ -87,7 +89,7 @@ class PerRowLoRALinear(PerRowModule):
 class WithFactors:
     """A Linear with one adapter."""
 
-    def __init__(self, base: Linear, factors: LoRAFactors):
+    def __init__(self, base: Linear, factors: LoRAFactors) -> None:
         self.base = base
         self.factors = factors
 

@@ -33,7 +33,7 @@ class DoRAFactors(LoRAFactors):
         Differentiate through ||V||, which the paper (section 4.3) and PEFT treat as a constant.
     """
 
-    m: Parameter = None
+    m: Parameter = None  # type: ignore[assignment]  # it stands behind fields with defaults
     exact: bool = False
 
     def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
@@ -81,7 +81,7 @@ class PiSSAFactors(LoRAFactors):
     B0: Any = None
     W_res: Any = None
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PiSSAFactors":
         """A replica shares the three constants, as it shares the arrays of parameters."""
         memo |= {id(constant): constant for constant in (self.A0, self.B0, self.W_res)}
         twin = copy.copy(self)

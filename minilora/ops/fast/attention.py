@@ -9,9 +9,10 @@ which is dy_i . y_i and has only K terms. That is why y is kept.
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from minilora.arrays.backend import Array, get_xp, on_host
+from minilora.arrays.backend import Array, ArrayModule, get_xp, on_host
 from minilora.arrays.chunks import l2_chunks
 from minilora.arrays.kernels import fused
 from minilora.ops import attention as page
@@ -41,7 +42,9 @@ QUERIES = 64  # of one tile
 
 
 @engine_of(page.attention_forward)
-def attention_forward(q: Array, k: Array, v: Array, padding_mask: Array | None = None, *, causal: bool = True):
+def attention_forward(
+    q: Array, k: Array, v: Array, padding_mask: Array | None = None, *, causal: bool = True
+) -> tuple[Array, AttentionCache]:
     xp = get_xp(q=q, k=k, v=v, padding_mask=padding_mask)
     T, K = k.shape[2], k.shape[3]
     scaled = q * (1.0 / math.sqrt(K))  # (N, H, T_q, K)
@@ -56,7 +59,7 @@ def attention_forward(q: Array, k: Array, v: Array, padding_mask: Array | None =
 
 
 @engine_of(page.attention_backward)
-def attention_backward(dy: Array, cache: AttentionCache):
+def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
     if isinstance(cache, page.AttentionCache):  # made within plain_ops: it has no tiles
         return page.attention_backward(dy, cache)
     q, k, v, y, tiles = cache
@@ -89,7 +92,7 @@ def attention_backward(dy: Array, cache: AttentionCache):
     EACH(j) scores[j] /= fmax(sum, TINY);
     """,
 )
-def _masked_softmax(scores, padding_mask, causal):
+def _softmax_of_seen(scores: Array, padding_mask: Array | None, causal: bool) -> Array:
     """Overwrite a tile's scores, (n, H, i, j), with probs; its last i keys are at the positions of its queries."""
     xp = get_xp(scores=scores, padding_mask=padding_mask)
     I = scores.shape[2]
@@ -107,8 +110,8 @@ def _masked_softmax(scores, padding_mask, causal):
     EACH(j) dprobs[j] = probs[j] * (dprobs[j] - D);
     """,
 )
-def _dscores(dprobs, probs, dy, y):
-    """Overwrite dprobs with probs * (dprobs - D). (The kernel has the row of dprobs, and sums it for D.)"""
+def _dscores(dprobs: Array, probs: Array, dy: Array, y: Array) -> Array:
+    """Overwrite dprobs with probs * (dprobs - D). (The kernel has the row of dprobs at hand, and sums it for D.)"""
     D = row_dot(dy, y)  # (n, H, i, 1)
     dprobs -= D
     dprobs *= probs
@@ -116,13 +119,13 @@ def _dscores(dprobs, probs, dy, y):
 
 
 @functools.lru_cache(maxsize=8)
-def _causal_mask(xp, n, dtype):
-    """-inf where a key comes after the query, 0 elsewhere: (n, n). A read-only array, the same each time."""
+def _later_keys(xp: ArrayModule, n: int, dtype: str) -> Array:
+    """-inf where a key comes after the query, 0 elsewhere: (n, n). The same array each time, to be read only."""
     return xp.triu(xp.full((n, n), -math.inf, dtype=dtype), k=1)
 
 
-def _tiles(xp, q, T, causal):
-    """Slices (n, i, j) of sequences, queries and keys that cover everything nonzero in probs, (N, H, T_q, T)."""
+def _tiles(xp: ArrayModule, q: Array, T: int, causal: bool) -> Iterator[tuple[slice, slice, slice]]:
+    """Slices (n, i, j) of sequences, queries and keys that cover all that is not zero in probs, (N, H, T_q, T)."""
     N, H, T_q, _ = q.shape
     queries = QUERIES if on_host(q) else max(T_q, 1)
     for n in l2_chunks(N, H * queries * T * q.itemsize, xp):
@@ -131,7 +134,7 @@ def _tiles(xp, q, T, causal):
             yield n, slice(start, stop), slice(0, T - T_q + stop if causal else T)
 
 
-def _empty_heads(xp, like):
-    """An empty (N, H, T, K) that is laid out in memory as (N, T, H, K), so that merging the heads copies nothing."""
+def _empty_heads(xp: ArrayModule, like: Array) -> Array:
+    """An empty (N, H, T, K) that lies in memory as (N, T, H, K), so that merging the heads copies nothing."""
     N, H, T, K = like.shape
     return xp.empty((N, T, H, K), dtype=like.dtype).transpose(0, 2, 1, 3)

@@ -6,8 +6,9 @@ the gradient goes back through the same view, in which every entry occurs once.
 """
 
 import math
+from typing import Any
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, ArrayModule, get_xp
 from minilora.arrays.chunks import l2_chunks
 from minilora.arrays.reductions import scatter_add
 from minilora.ops import disentangled_attention as page
@@ -26,7 +27,7 @@ def disentangled_attention_forward(
     k_rel: Array,
     distance_rows: Array,
     padding_mask: Array | None = None,
-):
+) -> tuple[Array, DisentangledAttentionCache]:
     xp = get_xp(q=q, k=k, v=v, q_rel=q_rel, k_rel=k_rel, distance_rows=distance_rows, padding_mask=padding_mask)
     N, H, T, K = q.shape
     check_distance_rows(distance_rows, T)
@@ -48,7 +49,9 @@ def disentangled_attention_forward(
 
 
 @engine_of(page.disentangled_attention_backward)
-def disentangled_attention_backward(dy: Array, cache: DisentangledAttentionCache):
+def disentangled_attention_backward(
+    dy: Array, cache: DisentangledAttentionCache
+) -> tuple[Array, Array, Array, Array, Array]:
     q, k, v, q_rel, k_rel, distance_rows, probs = cache
     xp, M = get_xp(dy=dy, probs=probs), q_rel.shape[1]
     q_pos, k_pos = q_rel[:, distance_rows[1:]], k_rel[:, distance_rows[-2::-1]]  # (H, 2T, K)
@@ -87,31 +90,31 @@ def skew(by_distance: Array) -> Array:
     return flat.reshape(*lead, T, 2 * T - 1)[..., :T]
 
 
-def _skew_backward(xp, dy):
-    """forward: y = skew(by_distance)   so   dy goes to where y came from, and entries that y left out get zero."""
+def _skew_backward(xp: ArrayModule, dy: Array) -> Array:
+    """forward: y = skew(by_distance)   so   dy goes to where y came from, and what y left out has gradient zero."""
     *lead, T, _ = dy.shape
     dby_distance = xp.zeros((*lead, T, 2 * T), dtype=dy.dtype)
     skew(dby_distance)[...] = dy
     return dby_distance
 
 
-def _scale(K):
+def _scale(K: int) -> float:
     return 1.0 / math.sqrt(3 * K)
 
 
-def _bias(xp, padding_mask, dtype):
+def _bias(xp: ArrayModule, padding_mask: Array, dtype: Any) -> Array:
     """0 where both are tokens, -inf elsewhere: (N, T) -> (N, 1, T, T)"""
     seen = padding_mask[:, :, None] & padding_mask[:, None, :]
     return xp.where(seen, 0.0, -math.inf).astype(dtype)[:, None]
 
 
-def _sequences(xp, probs):
-    """Slices of sequences, sized so that their (T, 2T) products fit the processor's cache."""
+def _sequences(xp: ArrayModule, probs: Array) -> list[slice]:
+    """Slices of sequences, so many that their (T, 2T) products fit the cache."""
     N, H, T, _ = probs.shape
     return l2_chunks(N, H * T * 2 * T * probs.itemsize, xp)
 
 
-def _sum_by_row(xp, dpos, rows, M):
+def _sum_by_row(xp: ArrayModule, dpos: Array, rows: Array, M: int) -> Array:
     """(H, 2T, K) -> (H, M, K)"""
     H, _, K = dpos.shape
     drel = xp.zeros((M, H * K), dtype=dpos.dtype)

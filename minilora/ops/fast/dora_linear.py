@@ -22,7 +22,7 @@ def dora_linear_forward(
     scale: float,
     dropout_mask: Array | None = None,
     norm: Array | None = None,
-):
+) -> tuple[Array, DoRALinearCache]:
     xp = get_xp(x=x, W=W, bias=bias, A=A, B=B, m=m, dropout_mask=dropout_mask, norm=norm)
     scale = float(scale)
     V = W + scale * (B @ A) if norm is None else None  # (O, I)
@@ -41,18 +41,18 @@ def dora_linear_forward(
 
 
 @engine_of(page.dora_norm)
-def dora_norm(W: Array, A: Array, B: Array, scale: float):
+def dora_norm(W: Array, A: Array, B: Array, scale: float) -> Array:
     norm = row_norm(W + float(scale) * (B @ A))
     return get_xp(norm=norm).where(norm != 0, norm, math.inf)
 
 
 @engine_of(page.row_norm)
-def row_norm(V: Array):
+def row_norm(V: Array) -> Array:
     return get_xp(V=V).sqrt(vecdot(V, V))
 
 
 @engine_of(page.dora_linear_backward)
-def dora_linear_backward(dy: Array, cache: DoRALinearCache):
+def dora_linear_backward(dy: Array, cache: DoRALinearCache) -> tuple[Array, Array, Array, Array]:
     x, h, u, W, A, B, m, norm, V, scale, dropout_mask = cache
     shape, dy, x, h = dy.shape, rows(dy), rows(x), rows(h)
     # forward: y = gain * u + bias, gain = m / norm   so

@@ -9,7 +9,7 @@ from minilora.ops.rows import rows
 
 
 @engine_of(page.embedding_backward)
-def embedding_backward(dy: Array, cache: EmbeddingCache):
+def embedding_backward(dy: Array, cache: EmbeddingCache) -> Array:
     dW = get_xp(dy=dy, W=cache.W).zeros_like(cache.W)
     scatter_add(dW, cache.ids.reshape(-1), rows(dy))
     return dW

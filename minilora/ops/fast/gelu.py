@@ -12,13 +12,13 @@ from minilora.ops.plain import engine_of
 
 
 @engine_of(page.gelu_tanh_forward)
-def gelu_tanh_forward(x: Array):
+def gelu_tanh_forward(x: Array) -> tuple[Array, GeluCache]:
     y, slope = elementwise(_gelu_tanh, x)
     return y, GeluCache(slope)
 
 
 @engine_of(page.gelu_exact_forward)
-def gelu_exact_forward(x: Array):
+def gelu_exact_forward(x: Array) -> tuple[Array, GeluCache]:
     y, slope = elementwise(_gelu_exact, x)
     return y, GeluCache(slope)
 
@@ -34,7 +34,7 @@ def gelu_exact_forward(x: Array):
     slope[i] = phi + 2 * x[i] * phi * (1 - phi) * du;
     """,
 )
-def _gelu_tanh(x: Array):
+def _gelu_tanh(x: Array) -> tuple[Array, Array]:
     """y and y' of GELU's tanh form."""
     xp = get_xp(x=x)
     x2 = x * x
@@ -65,7 +65,7 @@ def _gelu_tanh(x: Array):
     slope[i] = phi + x[i] * density;
     """,
 )
-def _gelu_exact(x: Array):
+def _gelu_exact(x: Array) -> tuple[Array, Array]:
     """y and y' of the exact GELU."""
     xp = get_xp(x=x)
     phi = 0.5 * (1.0 + erf(x * math.sqrt(0.5)))

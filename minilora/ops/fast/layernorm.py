@@ -10,14 +10,14 @@ from minilora.ops.rows import rows
 
 
 @engine_of(page.layernorm_forward)
-def layernorm_forward(x: Array, gain: Array, bias: Array, eps: float = 1e-5):
+def layernorm_forward(x: Array, gain: Array, bias: Array, eps: float = 1e-5) -> tuple[Array, LayerNormCache]:
     get_xp(x=x, gain=gain, bias=bias)
     y, xhat, inv_std = _normalise(x, gain, bias, float(eps))
     return y, LayerNormCache(xhat, inv_std, gain)
 
 
 @engine_of(page.layernorm_backward)
-def layernorm_backward(dy: Array, cache: LayerNormCache):
+def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     # forward: y = gain * xhat + bias   so
     dgain = get_xp(dy=dy).einsum("mc,mc->c", rows(dy), rows(cache.xhat))  # (C,)
     return _dx(dy, *cache), dgain, sum_of_rows(dy)
@@ -37,7 +37,7 @@ def layernorm_backward(dy: Array, cache: LayerNormCache):
     }
     """,
 )
-def _normalise(x: Array, gain: Array, bias: Array, eps: float):
+def _normalise(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, Array, Array]:
     """y, xhat and inv_std."""
     xp = get_xp(x=x)
     xc = x - row_mean(x)  # (..., C)
@@ -58,7 +58,7 @@ def _normalise(x: Array, gain: Array, bias: Array, eps: float):
     EACH(c) dx[c] = *inv_std * (dy[c] * gain[c] - mean_dxhat - xhat[c] * mean_dxhat_xhat);
     """,
 )
-def _dx(dy: Array, xhat: Array, inv_std: Array, gain: Array):
+def _dx(dy: Array, xhat: Array, inv_std: Array, gain: Array) -> Array:
     dx = dy * gain  # this is dxhat, (..., C)
     mean_dxhat = row_mean(dx)  # (..., 1)
     mean_dxhat_xhat = row_dot(dx, xhat) / dx.shape[-1]  # (..., 1)

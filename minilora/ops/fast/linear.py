@@ -9,7 +9,7 @@ from minilora.ops.rows import rows
 
 
 @engine_of(page.linear_forward)
-def linear_forward(x: Array, W: Array, bias: Array | None = None):
+def linear_forward(x: Array, W: Array, bias: Array | None = None) -> tuple[Array, LinearCache]:
     get_xp(x=x, W=W, bias=bias)
     y = rows_times_transposed(rows(x), W)  # (M, I) @ (I, O) -> (M, O)
     if bias is not None:
@@ -18,7 +18,7 @@ def linear_forward(x: Array, W: Array, bias: Array | None = None):
 
 
 @engine_of(page.linear_backward)
-def linear_backward(dy: Array, cache: LinearCache):
+def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array | None, Array | None]:
     x, W, bias = cache
     # forward: y = x W^T + bias   so
     dx = unrows(rows(dy) @ W, dy.shape)  # (M, O) @ (O, I) -> (M, I)

@@ -18,7 +18,9 @@ LOGITS_BYTES_ON_GPU = 512 * 1024 * 1024  # products of a few rows would leave mo
 
 
 @engine_of(page.linear_cross_entropy_forward)
-def linear_cross_entropy_forward(x: Array, W: Array, targets: Array, need_dx: bool = True, need_dW: bool = True):
+def linear_cross_entropy_forward(
+    x: Array, W: Array, targets: Array, need_dx: bool = True, need_dW: bool = True
+) -> tuple[Array, LinearCrossEntropyCache]:
     xp = get_xp(x=x, W=W, targets=targets)
     M, V = len(x), len(W)
     check_positions((M,), targets)
@@ -31,9 +33,9 @@ def linear_cross_entropy_forward(x: Array, W: Array, targets: Array, need_dx: bo
         logits = x[chunk] @ W.T  # (m, C) @ (C, V) -> (m, V)
         losses[chunk], dlogits = _losses_and_dlogits(logits, targets[chunk], 1.0 / M, need_dlogits)
         # forward: logits = x @ W.T   so
-        if need_dx:
+        if dx is not None:
             xp.matmul(dlogits, W, out=dx[chunk])  # (m, V) @ (V, C) -> (m, C)
-        if need_dW:
+        if dW is not None:
             dW += dlogits.T @ x[chunk]  # (V, m) @ (m, C) -> (V, C)
     return losses.sum() / max(M, 1), LinearCrossEntropyCache(dx, dW)
 
@@ -50,7 +52,7 @@ def linear_cross_entropy_forward(x: Array, W: Array, targets: Array, need_dx: bo
     if (need_dlogits) EACH(v) logits[v] = weight * (logits[v] / sum - (v == target));
     """,
 )
-def _losses_and_dlogits(logits: Array, targets: Array, weight: float, need_dlogits: bool):
+def _losses_and_dlogits(logits: Array, targets: Array, weight: float, need_dlogits: bool) -> tuple[Array, Array]:
     """The loss of each row, (m, 1), and weight * (probs - onehot(targets)), in the memory of the logits."""
     xp = get_xp(logits=logits)
     at_target = xp.arange(len(logits)), targets

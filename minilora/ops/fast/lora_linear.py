@@ -11,7 +11,7 @@ from minilora.ops.rows import rows
 @engine_of(page.lora_linear_forward)
 def lora_linear_forward(
     x: Array, W: Array, bias: Array | None, A: Array, B: Array, scale: float, dropout_mask: Array | None = None
-):
+) -> tuple[Array, LoRALinearCache]:
     get_xp(x=x, W=W, bias=bias, A=A, B=B, dropout_mask=dropout_mask)
     scale = float(scale)
     y = rows_times_transposed(rows(x), W)  # (M, I) @ (I, O) -> (M, O)
@@ -25,7 +25,7 @@ def lora_linear_forward(
 
 
 @engine_of(page.lora_linear_backward)
-def lora_linear_backward(dy: Array, cache: LoRALinearCache):
+def lora_linear_backward(dy: Array, cache: LoRALinearCache) -> tuple[Array, Array, Array]:
     x, h, W, A, B, scale, dropout_mask = cache
     shape, dy, x, h = dy.shape, rows(dy), rows(x), rows(h)
     # forward: y = ... + scale h B^T   so

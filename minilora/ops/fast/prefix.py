@@ -9,7 +9,7 @@ from minilora.ops.rows import rows
 
 
 @engine_of(page.prefix_backward)
-def prefix_backward(dy: Array, cache: PrefixCache):
+def prefix_backward(dy: Array, cache: PrefixCache) -> tuple[Array, Array]:
     slots, P = cache
     xp, (S, C) = get_xp(dy=dy, P=P), P.shape
     dx = dy * (slots < 0)[..., None]  # (..., C)

@@ -9,13 +9,13 @@ from minilora.ops.softmax import SoftmaxCache
 
 
 @engine_of(page.softmax_forward)
-def softmax_forward(x: Array):
+def softmax_forward(x: Array) -> tuple[Array, SoftmaxCache]:
     probs = softmax_inplace(x.copy())
     return probs, SoftmaxCache(probs)
 
 
 @engine_of(page.softmax_backward)
-def softmax_backward(dprobs: Array, cache: SoftmaxCache):
+def softmax_backward(dprobs: Array, cache: SoftmaxCache) -> Array:
     return _dx(dprobs, cache.probs)
 
 
@@ -28,8 +28,8 @@ def softmax_backward(dprobs: Array, cache: SoftmaxCache):
     EACH(v) x[v] /= fmax(sum, TINY);
     """,
 )
-def softmax_inplace(x: Array):
-    """Overwrite x, an array that belongs to the caller, with softmax(x) over the last axis."""
+def softmax_inplace(x: Array) -> Array:
+    """Overwrite x, an array that the caller has made itself, with softmax(x) over the last axis."""
     xp = get_xp(x=x)
     limits = xp.finfo(x.dtype)
     x -= xp.maximum(x.max(axis=-1, keepdims=True), float(limits.min))  # -inf - (-inf) would be NaN
@@ -45,7 +45,7 @@ def softmax_inplace(x: Array):
     EACH(v) dx[v] = probs[v] * (dprobs[v] - sum);
     """,
 )
-def _dx(dprobs: Array, probs: Array):
+def _dx(dprobs: Array, probs: Array) -> Array:
     dx = dprobs - row_dot(dprobs, probs)
     dx *= probs
     return dx
