@@ -68,25 +68,25 @@ class SingleProcess:
 
     @property
     def cores(self) -> list[int]:
-        """How many cores each rank may use, a number for each."""
+        """How many cores each rank may use, one number per rank."""
         return [cores()]
 
     def allreduce(self, array: Array) -> None:
         """Replace an array, in place, by its sum over all ranks."""
 
     def broadcast(self, array: Array) -> None:
-        """Replace an array, in place, by that of the first rank."""
+        """Replace an array, in place, by the first rank's."""
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all ranks, as a list, at every rank."""
+        """The values of all ranks, as a list, on every rank."""
         return [value]
 
     def bcast_from_root(self, function: Callable[[], Result]) -> Result:
-        """What ``function()`` returns at the first rank, where alone it is called; at every rank."""
+        """Call ``function()`` on the first rank only; return its result on every rank."""
         return function()
 
     def end(self, message: str, status: int) -> int:
-        """Say why this process ends; returns its exit status."""
+        """Say why this process ends; return its exit status."""
         print(message, file=sys.stderr)
         return status
 
@@ -141,7 +141,7 @@ class Ranks(SingleProcess):
         return self._comm.bcast(value)
 
     def executor(self) -> Any:
-        """A context with an executor whose workers are the other ranks; they work on entering it, and then get None."""
+        """A context with an executor whose workers are the other ranks, which work while entering it and get None."""
         from mpi4py.futures import MPICommExecutor
 
         return MPICommExecutor(self._comm, root=0)
@@ -176,7 +176,7 @@ class Ranks(SingleProcess):
             os._exit(1)
 
     def leave(self) -> None:
-        """End together: wait for the others here. Should they still wait for this rank elsewhere, they are told.
+        """End together: wait for the others here. If they are still waiting for this rank elsewhere, they are told.
 
         It is called when this process exits. Unreceived messages would trouble MPI then, so none is sent as long as all
         arrive here soon, and each is received.
@@ -193,7 +193,7 @@ class Ranks(SingleProcess):
             self._comm.recv(tag=LEFT)
 
     def _check_that_none_has_left(self) -> None:
-        """Raise an OtherRankFailed if a rank has left, and has waited for the others to leave as well."""
+        """Raise OtherRankFailed if a rank has left and has waited in vain for the others to leave as well."""
         if self._comm.Iprobe(tag=LEFT):
             left = self._comm.recv(tag=LEFT)
             raise OtherRankFailed(f"rank {left} of {self.size} has ended, and the others wait for it in vain")
@@ -210,7 +210,7 @@ class Ranks(SingleProcess):
             pause = min(2.0 * pause + 1e-6, LONGEST_PAUSE)
 
     def _through_host(self, array: Array, call: Callable[[numpy.ndarray], Any]) -> None:
-        """``call(host)`` with the array on the host, in one piece; what it leaves there is put back where it was."""
+        """``call(host)`` with the array on the host, contiguous; the result is copied back to the array."""
         host = numpy.ascontiguousarray(to_numpy(array))
         call(host)
         if host is not array:
@@ -218,7 +218,7 @@ class Ranks(SingleProcess):
 
     @functools.cached_property
     def _nccl_sum(self) -> Callable[[Array], None] | None:
-        """Sums from GPU to GPU; None where NCCL is missing, or two ranks share a GPU. Asked by all ranks, or none."""
+        """The sum from GPU to GPU; None if NCCL is missing or two ranks share a GPU. All ranks call this, or none."""
         gpus = self.gather(gpu_with_nccl())
         if None in gpus or len(set(gpus)) < self.size:
             return None
@@ -226,7 +226,7 @@ class Ranks(SingleProcess):
 
 
 def launched(environ: Mapping[str, str] = os.environ) -> tuple[int, int | None] | None:
-    """What a launcher such as mpiexec has told this process: (rank, size), size None if unsaid; or None without one."""
+    """(rank, size) from a launcher such as mpiexec, with size None if it does not say; None without a launcher."""
     for rank, size in LAUNCHERS:
         if environ.get(rank, "").isdecimal() and (size in environ or rank == "PMIX_RANK"):
             return int(environ[rank]), int(environ[size]) if size in environ else None
@@ -280,7 +280,7 @@ def join(quiet: bool = False) -> SingleProcess:
 
 @contextlib.contextmanager
 def _watched_while_joining() -> Iterator[None]:
-    """A context in which this process may wait for others to join; see `launch_watch`."""
+    """A context in which this process can wait for others to join; see `launch_watch`."""
     if os.name != "posix":
         yield
         return

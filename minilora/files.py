@@ -30,7 +30,7 @@ class DamagedFile(ValueError):
 
 
 def write_atomically(path: str | Path, content: bytes | str, *, previous: str | Path | None = None) -> None:
-    """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, no part.
+    """Write bytes or text to `path` through a temporary file: a reader finds the old file or the new one, never half.
 
     Once this returns, the new file is on the disk, and survives a power failure.
 
@@ -50,7 +50,7 @@ def write_atomically(path: str | Path, content: bytes | str, *, previous: str | 
 
 
 def write_together(contents: Mapping[Path, bytes | str]) -> None:
-    """Write several files, a dict of path to content: none takes its place before all are written."""
+    """Write several files, a dict of path to content: none is put in place before all are written."""
     _write(contents, {})
 
 
@@ -88,7 +88,7 @@ def _write(contents: Mapping[Any, bytes | str], previous: Mapping[Any, str | Pat
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk, as fsync does with a file's content; Windows cannot, and need not."""
+    """Flush a folder's entries to the disk, as fsync does with a file's content; Windows cannot, and need not."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -225,7 +225,7 @@ def load_arrays(path: str | Path, *kinds: str) -> tuple[dict[str, numpy.ndarray]
 
 
 def fingerprint(arrays: Mapping[str, numpy.ndarray], text: str = "") -> str:
-    """64 hex digits that change when a text, or a name, dtype, shape or value of an array does: a SHA-256.
+    """64 hex digits that change when a text, or an array's name, dtype, shape or value does: a SHA-256.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ class Module:
             p.grad = None
 
     def replace(self, path: str, module: "Module | Parameter") -> None:
-        """Put `module` in the place named `path` (as `named_modules` names it)."""
+        """Replace the module at `path` (a path of `named_modules`) by `module`."""
         *parents, last = path.split(".")
         owner: Any = self
         for part in parents:
@@ -126,14 +126,14 @@ class Module:
             setattr(owner, last, module)
 
     def replica(self) -> Self:
-        """A second model on the very same arrays, with gradients of its own: for one shard of a batch."""
-        shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy takes these as copied already
+        """A second model on the very same arrays, but with its own gradients: for one shard of a batch."""
+        shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy treats these as already copied
         twin = copy.deepcopy(self, shared)
         twin.zero_grad()
         return twin
 
     def companion(self, kind: type[Companion]) -> Companion:
-        """What another package keeps with this module: the one object of this class, made when first asked for.
+        """The one object of this class that another package keeps with this module, made at first use.
 
         The module knows nothing about it, but carries it along: a replica has its own.
         """
@@ -144,7 +144,7 @@ class Module:
 
     @property
     def xp(self) -> ArrayModule:
-        """The array module in which the model lives."""
+        """The array module, numpy or cupy, of the model's arrays."""
         return get_xp(self._first_parameter().data)
 
     def _first_parameter(self) -> Any:

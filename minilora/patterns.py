@@ -87,7 +87,7 @@ class Matcher:
         self._parse(pattern)
 
     def _places(self, pattern: str, text: str) -> int:
-        """The places to which the pattern leads from the beginning of the text, a bit each."""
+        """The positions to which the pattern leads from the beginning of the text, one bit each."""
         parsed = self._parse(pattern)
         try:
             return _Text(text, self._step).all_of(parsed, 1)
@@ -109,7 +109,7 @@ class Matcher:
             raise ValueError(f"matching must take at most {MOST_STEPS:,} steps in all")
 
     def _refusal(self, pattern: str, error: Exception) -> ValueError:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         return ValueError(f"{self.where}: the regular expression {shown(pattern)} is refused: {reason}")
 
 
@@ -126,7 +126,7 @@ def _parse(pattern: str) -> Any:
 
 
 def _check_kinds(parsed: Any) -> None:
-    """Raise a ValueError that names what is no regular expression, looks backwards, or has flags of its own."""
+    """Raise ValueError, naming anything that is not a regular expression, looks backwards, or has its own flags."""
     for kind, value in parsed:
         if kind in NAMES:
             raise ValueError(f"it has {NAMES[kind]}")
@@ -154,7 +154,7 @@ class _Text:
             self.characters[character] = self.characters.get(character, 0) | (1 << i)
 
     def all_of(self, parsed: Any, places: int) -> int:
-        """e f: one item of an expression after the other."""
+        """e f: the items of an expression, one after another."""
         for kind, value in parsed:
             if not places:
                 return 0
@@ -180,7 +180,7 @@ class _Text:
         return self.followed(value[1], places, wanted=kind is op.ASSERT)
 
     def where(self, kind: Any, value: Any) -> int:
-        """The characters of the text that one character of an expression fits, a bit each."""
+        """The characters of the text that one character of an expression matches, one bit each."""
         if kind is op.LITERAL:
             return self.characters.get(chr(value), 0)
         if kind is op.NOT_LITERAL:
@@ -209,7 +209,7 @@ class _Text:
         return found
 
     def repeat(self, least: int, most: Any, inner: Any, places: int) -> int:
-        """e{least,most}. After as many turns as the text has places, one more leads nowhere new."""
+        """e{least,most}. After as many repetitions as the text has positions, another one leads nowhere new."""
         for _ in range(min(least, len(self.text) + 1)):
             if not places:
                 return 0
@@ -229,7 +229,7 @@ class _Text:
         return places
 
     def at(self, what: Any) -> int:
-        """The places at which the text begins or ends, or a word does."""
+        """The positions where the text, or a word, begins or ends."""
         n = len(self.text)
         if what in (op.AT_BEGINNING, op.AT_BEGINNING_STRING):
             return 1
@@ -244,7 +244,7 @@ class _Text:
         return ((1 << (n + 1)) - 1) & ~boundaries
 
     def followed(self, inner: Any, places: int, wanted: bool) -> int:
-        """(?=e), or (?!e): the places from which e leads somewhere, or nowhere."""
+        """(?=e), or (?!e): the positions from which e leads somewhere, or nowhere."""
         found = 0
         for place in range(places.bit_length()):
             if places >> place & 1:

@@ -116,7 +116,7 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
 
 
 def inputs(a: Architecture, targets: Iterable[str]) -> int:
-    """The values that a token keeps in a block for the dW, or dA, of these linear maps: what they read.
+    """How many values per token keeps in a block for the dW, or dA, of these linear maps: their inputs.
 
     q_proj, k_proj and v_proj read one array. o_proj reads what the attention keeps in any case.
     """
@@ -141,7 +141,7 @@ def top_k(a: Architecture, s: Settings) -> Adaptation:
 
 
 def bitfit(a: Architecture, s: Settings) -> Adaptation:
-    """Every bias. No matrix is trained, but the gradient of the lowest bias has come down through all of them."""
+    """Every bias. No matrix is trained, but the gradient of the lowest bias comes down through all of them."""
     return Adaptation(a.n_biases, 0, 0, 0, a.n_layer)
 
 
@@ -158,7 +158,7 @@ def prefix_layer(a: Architecture, s: Settings) -> Adaptation:
 
 
 def _adapters(a: Architecture, s: Settings, count: int, depth: int, layernorm: bool = False) -> Adaptation:
-    """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values a token."""
+    """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values per token."""
     C, r = a.d_model, s.size
     added, kept = 2 * C * r + r + C, C + 2 * r
     if layernorm:
@@ -172,7 +172,7 @@ def adapter_h(a: Architecture, s: Settings) -> Adaptation:
 
 
 def adapter_l(a: Architecture, s: Settings) -> Adaptation:
-    """Lin: after the MLP of each block, behind a LayerNorm of its own."""
+    """Lin: after the MLP of each block, with a LayerNorm of its own before it."""
     return _adapters(a, s, a.n_layer, a.n_layer, layernorm=True)
 
 
@@ -182,7 +182,7 @@ def adapter_p(a: Architecture, s: Settings) -> Adaptation:
 
 
 def adapter_d(a: Architecture, s: Settings) -> Adaptation:
-    """AdapterDrop: Pfeiffer's, without those of the lowest blocks, through which nothing need go back."""
+    """AdapterDrop: Pfeiffer's, without those of the lowest blocks, so that the backward need not reach these."""
     _check("leave_out", s.leave_out, 0, a.n_layer - 1)
     return _adapters(a, s, a.n_layer - s.leave_out, a.n_layer - s.leave_out)
 
@@ -197,7 +197,7 @@ def lora(a: Architecture, s: Settings) -> Adaptation:
 
 
 def dora(a: Architecture, s: Settings) -> Adaptation:
-    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that are scaled by them."""
+    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that these scale."""
     rows = a.n_layer * sum(a.linear_shapes[name][0] for name in s.targets)
     of_lora = lora(a, s)
     return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)

@@ -70,12 +70,12 @@ class Architecture:
 
     @property
     def longest(self) -> float:
-        """The most tokens of a sequence; infinite where positions are relative."""
+        """The most tokens of a sequence; infinite if positions are relative."""
         return math.inf if self.family == "deberta" else self.n_positions - self.first_position
 
     @property
     def causal(self) -> bool:
-        """True if a position sees itself and what came before only."""
+        """True if a position sees only itself and earlier ones."""
         return self.family == "gpt"
 
     @property
@@ -96,7 +96,7 @@ class Architecture:
 
     @property
     def outer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor outside the blocks, by name. No task's head is among them."""
+        """The shape of each tensor outside the blocks, by name, without any task's head."""
         V, P, C = self.vocab_size, self.n_positions, self.d_model
         if self.family == "gpt":
             return {"wte.W": (V, C), "wpe.W": (P, C), **_layernorm("ln_f", C)}
@@ -115,12 +115,12 @@ class Architecture:
 
     @property
     def n_parameters(self) -> int:
-        """All parameters: those outside the blocks, and L times a block's."""
+        """All parameters: those outside the blocks, and L times those of a block."""
         return size(self.outer_shapes) + self.n_layer * size(self.block_shapes)
 
     @property
     def n_biases(self) -> int:
-        """Those of them that are a bias, of a linear map or of a LayerNorm."""
+        """The parameters that are a bias, of a linear map or of a LayerNorm."""
         return sum(
             times * size({name: shape for name, shape in shapes.items() if name.endswith("bias")})
             for times, shapes in ((1, self.outer_shapes), (self.n_layer, self.block_shapes))
@@ -180,7 +180,7 @@ ARCHITECTURES = {
 
 
 def find_architecture(name: str) -> Architecture:
-    """The Architecture called `name`.
+    """The Architecture with a given name.
 
     Raises
     ------

@@ -19,7 +19,7 @@ BESIDE_GRADIENTS = 3  # values: the loss, whether to stop, and how many gradient
 
 
 def message_bytes(trainable: int, bytes_each: int = 4) -> int:
-    """The bytes that each rank has to have summed in a step.
+    """The bytes that each rank contributes to the sum in a step.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def ring_bytes(message: int, ranks: int) -> float:
 
 
 def ring_seconds(message: int, ranks: int, *, latency: float, bandwidth: float) -> float:
-    """The time of that sum.
+    """The seconds that such a sum takes.
 
     Parameters
     ----------

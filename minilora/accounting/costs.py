@@ -61,7 +61,7 @@ class Flops(NamedTuple):
 
     @property
     def training(self) -> float:
-        """Of one training step."""
+        """The operations of one training step, per token."""
         return self.forward + self.dx + self.dW
 
 
@@ -76,7 +76,7 @@ class MemoryEstimate(NamedTuple):
 
     @property
     def total(self) -> int:
-        """The sum of all."""
+        """The sum of all parts."""
         return sum(self)
 
 
@@ -92,7 +92,7 @@ def compared_keys(T: int, causal: bool) -> float:
 
 
 def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: int) -> Flops:
-    """The operations of a training step, for each token of the text; formulas and sources above.
+    """The operations of a training step, for each token of the text; see the module for formulas and sources.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: 
 
 
 def checkpoint_bytes(adaptation: Adaptation, bytes_each: int = 4) -> int:
-    """The bytes of what was trained, in a file without its header; 4 a value for float32, 2 for float16."""
+    """The bytes of what was trained, in a file without its header; 4 per value for float32, 2 for float16."""
     return adaptation.trainable * bytes_each
 
 
@@ -135,7 +135,7 @@ def memory_estimate(
     optimizer: str = "adamw",
     bytes_each: int = 4,
 ) -> MemoryEstimate:
-    """The memory of one training step; formulas and what they count above.
+    """The memory of one training step; see the module for the formulas and what they count.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def memory_estimate(
 
 
 def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = "adamw") -> MemoryEstimate:
-    """`memory_estimate` of a model in memory, by what of it is trainable, whatever method has made it so.
+    """`memory_estimate` of a model in memory, from its trainable parameters, whatever the method.
 
     What bottlenecks, prefixes and the r values of x A^T keep in addition is not counted.
 

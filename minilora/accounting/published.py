@@ -32,7 +32,7 @@ class Published(NamedTuple):
 
     @property
     def adaptation(self) -> Adaptation:
-        """By what we count."""
+        """The Adaptation that we count."""
         return adaptation(ARCHITECTURES[self.architecture], self.method, **self.settings)
 
     @property

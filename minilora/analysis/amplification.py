@@ -21,7 +21,7 @@ from minilora.arrays.backend import Array
 
 
 def projection_norm(W: Array, U: numpy.ndarray, Vt: numpy.ndarray) -> float:
-    """||U^T W V||_F: how much of W lies in the space that U's and V's columns span, a part of ||W||_F.
+    """||U^T W V||_F: how much of W lies in the space that U's and V's columns span; at most ||W||_F.
 
     U^T W V is what W does from the directions V of its input to the directions U of its output. With orthonormal
     columns, U U^T W V V^T is the projection of W onto that space, and has the same Frobenius norm. The paper, section
@@ -44,7 +44,7 @@ def projection_norm(W: Array, U: numpy.ndarray, Vt: numpy.ndarray) -> float:
 
 
 def random_projection_norm(O: int, I: int, r: int, norm_W: float = 1.0) -> float:
-    """What `projection_norm` is for r random directions of the output and r of the input, in root mean square.
+    """The root mean square of `projection_norm` for r random directions of the output and r of the input.
 
     For a uniformly random r-dimensional subspace of R^O, the projection U U^T has mean (r / O) 1: it is the same in all
     directions, and has trace r. Independently, E V V^T = (r / I) 1. So

@@ -27,7 +27,7 @@ class Intruders(NamedTuple):
 
     @property
     def indices(self) -> numpy.ndarray:
-        """The j that are intruders, counted from 0."""
+        """The j that are intruders, counting from 0."""
         return numpy.flatnonzero(self.cosines < self.epsilon)
 
     @property

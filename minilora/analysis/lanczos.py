@@ -74,7 +74,7 @@ def truncated_svd(W: Array, r: int, *, rng: numpy.random.Generator, tolerance: f
 
 
 def _split(X: numpy.ndarray, basis: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """C, Q and R of which X = basis C + Q R to rounding, where (basis | Q) has orthonormal columns.
+    """C, Q and R such that X = basis C + Q R up to rounding, where (basis | Q) has orthonormal columns.
 
     Projecting once is not enough: if X lies almost in the basis, what is left is rounding error, and Q its direction.
     The second projection removes that from Q, whose columns have length one.

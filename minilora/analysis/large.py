@@ -15,7 +15,7 @@ BLOCK_BYTES = 16 * 2**20  # of a block in float64
 
 
 def host_matrix(name: str, W: Array) -> numpy.ndarray:
-    """W on the host, in its own dtype (no copy, if it is there already), if it is a matrix of finite numbers."""
+    """W on the host, in its own dtype, without a copy if it is already there; it must be a matrix of finite numbers."""
     W = to_numpy(W)
     if W.ndim != 2 or 0 in W.shape:
         raise ValueError(f"{name} had shape {W.shape}; it must be a matrix")

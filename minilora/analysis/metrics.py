@@ -8,7 +8,7 @@ from minilora.arrays.backend import Array
 
 
 def accuracy(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> float:
-    """The part of the predictions that are right.
+    """The fraction of the predictions that are right.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def accuracy(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) 
 
 
 def macro_f1(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> float:
-    """The mean of the F1 of the classes: all those, and only those, that some label is.
+    """The mean F1 over the classes that occur among the labels.
 
     F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision TP / (TP + FP) and recall TP / (TP + FN). Which classes
     are in the mean depends on the labels alone, so that all methods are compared on the same ones; it is scikit-learn's

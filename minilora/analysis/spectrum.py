@@ -122,7 +122,7 @@ def effective_rank(S: numpy.ndarray) -> float:
 
 
 def directions_for(S: numpy.ndarray, share: float = 0.9) -> int:
-    """The least n for which the first n singular directions carry this share of the energy.
+    """The smallest n for which the first n singular directions carry this share of the energy.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def directions_for(S: numpy.ndarray, share: float = 0.9) -> int:
 
 
 def _scaled(S: numpy.ndarray) -> numpy.ndarray:
-    """S times a power of two, which rounds nothing: S[0] comes to lie in [1 / 2, 1), so that no square overflows."""
+    """S times a power of two, which is exact: S[0] ends up in [1 / 2, 1), so that no square overflows."""
     S = numpy.asarray(S, dtype=numpy.float64)
     ordered = S.ndim == 1 and S.size and numpy.isfinite(S).all() and S[-1] >= 0 and (numpy.diff(S) <= 0).all()
     if not ordered:

@@ -109,7 +109,7 @@ def choose_device(device: str = "auto") -> str:
 
 
 def to_device(array: Any, device: str) -> Array:
-    """The same values on "cpu" or "gpu" (no copy if they are there already)."""
+    """The array on "cpu" or "gpu", without a copy if it is already there."""
     if choose_device(device) == "gpu":
         import cupy
 
@@ -118,7 +118,7 @@ def to_device(array: Any, device: str) -> Array:
 
 
 def to_numpy(array: Any) -> numpy.ndarray:
-    """The same values on the host (no copy if they are there already). Waits for the GPU."""
+    """The array on the host, without a copy if it is already there. Waits for the GPU."""
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
 
 
@@ -140,7 +140,7 @@ def cuda_kernel(name: str, source: str) -> Any:
 
 @contextlib.contextmanager
 def tf32() -> Iterator[None]:
-    """A context in which float32 matrix products on the GPU may round their factors to TF32; for one thread.
+    """A context in which float32 matrix products on the GPU may round their factors to TF32; it affects one thread.
 
     TF32 has float32's range with 10 bits of mantissa, and is what tensor cores multiply; sums are in float32. NVIDIA
     GPUs have it from compute capability 8.0 (Ampere) on. Outside this context, products are in full float32.
@@ -160,7 +160,7 @@ def tf32() -> Iterator[None]:
 
 
 def use_gpu(number: int) -> None:
-    """Let this thread make its arrays on the GPU of a number, modulo how many there are; without a GPU, do nothing."""
+    """Let this thread make its arrays on GPU `number`, modulo the number of GPUs; without a GPU, do nothing."""
     if gpu_available():
         import cupy
 
@@ -168,7 +168,7 @@ def use_gpu(number: int) -> None:
 
 
 def same_gpu() -> Callable[[], Any]:
-    """A function by which another thread makes its arrays on the GPU that this one uses; CuPy asks each thread."""
+    """Return a callable that selects this thread's GPU in another thread (CuPy's current device is per thread)."""
     if not gpu_available():
         return lambda: None
     import cupy
@@ -177,7 +177,7 @@ def same_gpu() -> Callable[[], Any]:
 
 
 def gpu_with_nccl() -> bytes | None:
-    """What tells the GPU in use from all others, as bytes; None without a GPU, or where CuPy lacks NCCL."""
+    """A unique id of the GPU in use, as bytes; None without a GPU, or if CuPy lacks NCCL."""
     if not gpu_available():
         return None
     import cupy
@@ -229,5 +229,5 @@ def gpu_memory(release: bool = False) -> dict[str, int] | None:
 
 
 def on_host(array: Any) -> bool:
-    """True if the array lives in NumPy, where looking at a value waits for nothing."""
+    """True if the array lives in NumPy, where reading a value does not wait."""
     return _namespace(array) is numpy

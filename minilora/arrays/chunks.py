@@ -16,7 +16,7 @@ L2_BYTES = 512 * 1024  # for one array of a computation; a second-level cache ha
 
 
 def row_chunks(n: int, bytes_each: int, bytes_per_chunk: int) -> list[slice]:
-    """Cut range(n) into slices of at most `bytes_per_chunk`, but of at least one row.
+    """Cut range(n) into slices of at most `bytes_per_chunk` bytes, each with at least one row.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def row_chunks(n: int, bytes_each: int, bytes_per_chunk: int) -> list[slice]:
 
 
 def l2_chunks(n: int, bytes_each: int, xp: ArrayModule) -> list[slice]:
-    """`row_chunks` of L2_BYTES; on a GPU, one that covers all."""
+    """`row_chunks` of L2_BYTES; on a GPU, a single chunk."""
     return row_chunks(n, bytes_each, L2_BYTES if xp is numpy else sys.maxsize)
 
 

@@ -79,7 +79,7 @@ MOST_BLOCKS = 2**31 - 1
 
 
 def fused(signature: str, body: str) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator of a formula: on CuPy's arrays, one kernel takes its place. See the module's docstring.
+    """Decorate a formula: on CuPy's arrays, one kernel takes its place. See the module's docstring.
 
     The decorated function takes its arguments by position. Its `formula` is the undecorated one, its `kernel` a Kernel.
     """
@@ -163,7 +163,7 @@ class Kernel:
 
     @property
     def _column(self) -> str:
-        """The name of the axis along which MAX, SUM and EACH go; "" if each thread has one element."""
+        """The name of the axis that MAX, SUM and EACH go along; "" if each thread has one element."""
         return next((operand.column for operand in self.arguments if operand.kind == "rows"), "")
 
     def source(self, char: str, types: Mapping[str, str], sizes: Iterable[str]) -> tuple[str, str]:
@@ -206,7 +206,7 @@ class Kernel:
         )
 
     def run(self, launch: Launch, args: Sequence[Any]) -> Any:
-        """Launch the kernel in CuPy's current stream, and return the results, which it has yet to compute."""
+        """Launch the kernel in CuPy's current stream, and return the results without waiting for them."""
         xp, dtype = get_xp(args[0]), args[0].dtype
         values = {
             operand.name: _value(xp, dtype, value)
@@ -238,7 +238,7 @@ def _description(value: Any) -> Any:
 
 
 def _value(xp: ArrayModule, dtype: Any, value: Any) -> Any:
-    """An argument as it is handed to the kernel."""
+    """An argument as it is passed to the kernel."""
     if value is None:
         return 0  # the null pointer
     if isinstance(value, (int, float)):

@@ -17,13 +17,13 @@ def cores() -> int:
 
 
 def allowed_cores() -> list[int]:
-    """The numbers of the cores that this process may use; where the system does not say, of all."""
+    """The numbers of the cores that this process may use; of all cores, if the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """A context in which each matrix product runs on one thread; several may be open at once, in several threads.
+    """A context in which each matrix product runs on one thread; several can be open at once, in several threads.
 
     Distributing a small product over all cores can take longer than computing it, sometimes more than ten times as
     long. Cores are better used by giving each of them rows of its own.

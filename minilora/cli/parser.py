@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
         Raises
         ------
         ValueError
-            In the user's words: the option, what it was, and what it must be. A `UsageError` if an option is unknown
+            Naming the option, what it was, and what it must be. A `UsageError` if an option is unknown
             or missing.
         """
         options = super().parse_args(arguments, argparse.Namespace(**dict.fromkeys(self.dests, NOT_TYPED)))

@@ -40,7 +40,7 @@ class EncoderTokenizer:
         return np.concatenate(parts, dtype=np.int64)
 
     def decode(self, ids: Any) -> str:
-        """The text of some ids without padding; special tokens are written out, and what is not UTF-8 becomes U+FFFD.
+        """The text of some ids without padding; special tokens are written out, and invalid UTF-8 becomes U+FFFD.
 
         Parameters
         ----------

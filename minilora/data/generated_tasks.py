@@ -6,8 +6,8 @@ them together. Some values are copied, some are said in other words: with a syno
 else: no key, value, phrase or plan. So no adjective precedes a kind of thing, no text begins with a place, and there
 is no relative clause and no second sentence about "it".
 
-A grammar that is plain has no words of its own, and `record_in_words` draws a new one each time: what is to be learned
-from it is to say all that was read, once, and nothing else.
+A plain grammar has no words of its own, and `record_in_words` draws a new one each time: what it teaches is to say
+everything that was read, once, and nothing else.
 
 `keywords_in_prose` makes a task of a sentence: some of its words, in any order, then the sentence.
 """
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from minilora.data.copying import NOT_DRAWN, Passage, Words
 from minilora.data.mini_e2e_material import WORD, mini_e2e_material
 
-LONGEST = 230  # bytes of a passage: it should fit into a window of 256
+LONGEST = 230  # bytes of a passage, to fit into a window of 256
 MOST_WORDS = 3  # for a value that is said in other words
 LETTERS = re.compile(r"[A-Za-z][\w'-]*")
 
@@ -184,7 +184,7 @@ class Grammar:
         return Passage("; ".join(items) + "\n", self._together(rng, subject, said))
 
     def _together(self, rng: random.Random, subject: str, said: list[str]) -> str:
-        """The sayings in a frame of the grammar."""
+        """The sayings, put into one of the grammar's frames."""
         frame = rng.choice([f for f in self.frames if len(said) > 1 or "{R}" not in f] or [FRAMES[0]])
         joiner = rng.choice(self.joiners)
         parts = {"{S}": subject, "{F}": joiner.join(said), "{A}": said[0], "{R}": joiner.join(said[1:])}
@@ -193,7 +193,7 @@ class Grammar:
 
 
 def record_in_words(rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]]) -> Passage:
-    """A list of keys and values that was never read before, and a text that says each of them once, plainly."""
+    """A new list of keys and values, and a text that says each of them once, plainly."""
     return Grammar(rng, words, attributes, plain=True).passage(rng)
 
 

@@ -37,7 +37,7 @@ def _pattern() -> re.Pattern[str]:
         r"there is an? [^.:;]{0,80} called",
         r"name: [^;\n]+; type",
     ]
-    # A hyphen is as good as a space: "low cost" is no other phrase than "low-cost".
+    # A hyphen counts as a space: "low cost" is the same phrase as "low-cost".
     phrases = [re.sub(r"[ -]", "[ -]", re.escape(text).replace(r"\ ", " ").replace(r"\-", "-")) for text in texts]
     return re.compile(rf"\b(?:{'|'.join([*sorted(phrases), *pairs, *shapes])})\b", re.IGNORECASE)
 

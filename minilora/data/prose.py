@@ -60,7 +60,7 @@ def docstrings(file: SourceFile) -> list[tuple[int, str]]:
 
 
 def comments(file: SourceFile) -> list[tuple[int, str]]:
-    """(line number, text) of each run of comment lines, without their signs; none of those after code."""
+    """(line number, text) of each run of comment lines, without the comment signs; comments after code are left out."""
     runs: list[tuple[int, list[str]]] = []
     previous = None
     for token in tokenize.generate_tokens(io.StringIO(file.text).readline):

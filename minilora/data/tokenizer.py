@@ -34,7 +34,7 @@ class ByteTokenizer:
         return np.frombuffer(data, dtype=np.uint8).astype(np.int64)  # (T,)
 
     def decode(self, ids: Any) -> str:
-        """The text of some ids, up to the first EOT; bytes that are not UTF-8 become U+FFFD.
+        """The text of some ids, up to the first EOT; invalid UTF-8 becomes U+FFFD.
 
         Parameters
         ----------

@@ -47,7 +47,7 @@ def character_names() -> tuple[tuple[str, str], ...]:
 
 
 def names_by_hash() -> dict[str, list[LabelledExample]]:
-    """The random split: a tenth of the names, by the hash of each, is valid, and a tenth is test."""
+    """The random split: a tenth of the names is valid and a tenth is test, by hash."""
     splits: dict[str, list[LabelledExample]] = {split: [] for split in SPLITS}
     for example in labelled_names():
         splits[split_of(example.key, valid=0.1, test=0.1)].append(example)

@@ -68,7 +68,7 @@ def copying_bits(model: GPT, *, n: int = 128, seed: int = 0) -> dict[str, float]
 
 
 def copy_batch(parts: Sequence[str], counted: int) -> LMBatch:
-    """The parts of a text as a row, of which one part counts, from its fourth byte."""
+    """The parts of a text as one row; only the part `counted` counts, from its fourth byte on."""
     tokens = np.concatenate([[ByteTokenizer.end_of_text], ByteTokenizer().encode("".join(parts))])  # (T + 1,)
     start = sum(map(len, parts[:counted])) + UNFORESEEN
     mask = np.zeros(len(tokens) - 1, dtype=bool)

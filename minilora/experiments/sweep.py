@@ -65,8 +65,8 @@ class Sweep:
             If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model; or if
             another sweep of the same function is running in it.
         RuntimeError
-            If a run was in progress when a process died, and its process died again when it was done alone, twice. The
-            results of all others are kept.
+            If a run was in progress when a process died, and its process died twice more when it ran alone. The
+            results of all other runs are kept.
         """
         name = function.__name__
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once

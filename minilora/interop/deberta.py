@@ -101,7 +101,7 @@ def load_deberta(
 
 
 def max_distance(hf: HFFolder) -> int:
-    """max_relative_positions; where config.json has none, or one below 1, max_position_embeddings."""
+    """max_relative_positions; if config.json has none, or one below 1, max_position_embeddings."""
     if hf.size("max_relative_positions", -1, least=-1) >= 1:
         return hf.size("max_relative_positions")
     return hf.size("max_position_embeddings", 512)

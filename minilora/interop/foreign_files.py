@@ -23,7 +23,7 @@ class StoredTensor(NamedTuple):
 
 
 def open_safetensors(path: Path) -> Any:
-    """An open safetensors file, whose header has been checked: its size, and then by the library its every offset."""
+    """Open a safetensors file and check its header: its size here, and then every offset, by the library."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     check_header(path)
@@ -57,7 +57,7 @@ def read_tensor(tensor: StoredTensor) -> numpy.ndarray:
 
 
 def rounded(values: numpy.ndarray, dtype: str) -> numpy.ndarray:
-    """Floating-point values as float64, after they were rounded to one of DTYPES."""
+    """Floating-point values, rounded to one of DTYPES, as float64."""
     if dtype == "BF16":  # the upper half of a float32, to nearest, ties to even
         bits = values.astype("float32").view("uint32")
         bits = bits + 0x7FFF + ((bits >> 16) & 1) & 0xFFFF0000
@@ -67,7 +67,7 @@ def rounded(values: numpy.ndarray, dtype: str) -> numpy.ndarray:
 
 
 def _read_bfloat16(tensor: StoredTensor) -> numpy.ndarray:
-    """The values of a bfloat16 tensor, a type that NumPy does not have: they are the upper halves of float32s."""
+    """The values of a bfloat16 tensor. NumPy lacks this type, whose numbers are the upper halves of float32s."""
     with open(tensor.file, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         start, stop = json.loads(file.read(length))[tensor.name]["data_offsets"]

@@ -14,9 +14,8 @@ Join. Three LoRAs, each with its own A, are one of rank 3 r, with B in blocks an
                                 (0    B_k  0  )
                                 (0    0    B_v)
 
-A's that are equal share their rows. A fused LoRA has one scale; it is that of the first that is not zero, and the
-others' ratio to it goes into their B. The rank differs, so alpha does: scale = alpha / r stays. What was joined is
-split into what it was.
+Equal A's share their rows. A fused LoRA has one scale, that of the first one that is not zero; the others' ratio to it
+goes into their B. The rank changes, and alpha with it: scale = alpha / r stays. Splitting undoes joining.
 """
 
 import math
@@ -43,7 +42,7 @@ class Factors(NamedTuple):
 
 
 def split(fused: Factors, n: int, rslora: bool) -> list[Factors | None]:
-    """Factors of n layers side by side.
+    """Split fused Factors into those of n layers.
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ def _without_zeros(part: Factors, rslora: bool) -> Factors | None:
 
 
 def join(parts: Sequence[Factors | None], rows: Sequence[int], rslora: bool) -> Factors:
-    """One Factors for layers side by side, without DoRA's m: where a layer is not adapted, m is what W says.
+    """Join the Factors of several layers into one, without DoRA's m, which for an unadapted layer follows from W.
 
     Parameters
     ----------
@@ -108,7 +107,7 @@ def _scale(factors: Factors, rslora: bool) -> float:
 
 
 def _alpha(factors: Factors, rank: int, rslora: bool) -> float:
-    """The alpha that gives another rank the scale of `factors`."""
+    """The alpha that gives the scale of `factors` at another rank."""
     if rank == factors.rank:
         return factors.alpha
     alpha = factors.alpha * math.sqrt(rank / factors.rank) if rslora else factors.alpha * rank / factors.rank

@@ -77,7 +77,7 @@ class HFFolder:
                     raise ValueError(f"{path}: {name} was {first} and {other} {shown(value)}; both must be one number")
 
     def require(self, key: str, *allowed: Any) -> None:
-        """Raise a ValueError unless the configuration's `key` has one of the allowed values; the first is the default.
+        """Raise ValueError unless the configuration's `key` has one of the allowed values; the first is the default.
 
         For everything that changes the computation: what minilora does not compute is refused by name, not ignored.
         """
@@ -87,7 +87,7 @@ class HFFolder:
             raise ValueError(f"{self.path / 'config.json'}: {key} was {shown(value)}; it must be {possible}")
 
     def architecture(self, classes: Mapping[str, type]) -> Any:
-        """Which of the classes, by the names of transformers', config.json says that the model is; None if nothing."""
+        """The class that config.json names, from a dict by transformers' names; None if it names none of them."""
         names = self.config.get("architectures")
         if names is None:
             return None
@@ -99,7 +99,7 @@ class HFFolder:
         return any(name.startswith(start) for name in self.tensors)
 
     def n_labels(self) -> int:
-        """num_labels; where config.json only has names for them, their number; where it has neither, 2."""
+        """num_labels; or the number of label names, if config.json only has those; 2 if it has neither."""
         labels = self.config.get("id2label")
         return self.size("num_labels", len(labels) if isinstance(labels, dict) else 2)
 
@@ -112,14 +112,14 @@ class HFFolder:
         return value
 
     def configure(self, config_class: Callable[..., Config], **fields: Any) -> Config:
-        """A configuration of ours; what it refuses is refused with the file's name."""
+        """Make one of our configurations; an error also names the file."""
         try:
             return config_class(**fields)
         except ValueError as error:
             raise ValueError(f"{self.path / 'config.json'}: {error}") from None
 
     def remove_prefix(self, prefix: str) -> None:
-        """Take `prefix` off the names of tensors: some checkpoints have it and some have not."""
+        """Remove `prefix` from the names of tensors: some checkpoints have it, some do not."""
         stripped = {}
         for name, tensor in self.tensors.items():
             short = name.removeprefix(prefix)
@@ -129,12 +129,12 @@ class HFFolder:
         self.tensors = stripped
 
     def drop(self, *names: str) -> None:
-        """Forget tensors that the model does not use, where they are present."""
+        """Ignore tensors that the model does not use, if they are present."""
         for name in names:
             self.tensors.pop(name, None)
 
     def drop_copy(self, name: str, of: str) -> None:
-        """Forget a tensor that is tied to another, where it is present; raise a ValueError if the two differ.
+        """Ignore a tensor that is tied to another, if it is present; raise ValueError if the two differ.
 
         If one is stored with less precision, it must be the other one rounded to that precision.
         """

@@ -23,7 +23,7 @@ NO_MATTER = (
     "qalora_group_size",
 )  # fmt: skip
 OFF: tuple[Any, ...] = (None, False, {}, [], "")
-# Those that leave W as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take away from W what they start with.
+# Those that leave W unchanged. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA subtract from W what they start with.
 INITS = (True, False, "gaussian", "orthogonal", "eva", "mica")
 BIASES = ("none", "all", "lora_only")
 
@@ -100,7 +100,7 @@ class PeftConfig:
         return ValueError(f"{self.path}: {field} {says}")
 
     def rank_and_alpha(self, module: str) -> tuple[int, float]:
-        """r and alpha of one module: those of the first pattern that fits, or the defaults."""
+        """r and alpha of one module: from the first pattern that matches, or the defaults."""
         return (
             self._first_match(self.rank_pattern, module, self.r),
             self._first_match(self.alpha_pattern, module, self.lora_alpha),
@@ -114,7 +114,7 @@ class PeftConfig:
 
     @cached_property
     def matcher(self) -> Matcher:
-        """What matches the file's regular expressions, within a number of steps: they were written by somebody else."""
+        """The matcher of the file's regular expressions, with a limit on steps, because the file is not trusted."""
         return Matcher(str(self.path))
 
 
@@ -182,7 +182,7 @@ def _are(kind: type, values: Any) -> bool:
 
 
 def as_list(value: Any) -> list[Any]:
-    """The value in a list, unless it is one; nothing for None."""
+    """The value as a list: itself if it is one, empty for None."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

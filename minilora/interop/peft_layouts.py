@@ -73,7 +73,7 @@ def _bert(
     tied: dict[str, str] | None = None,
     **rest: Any,
 ) -> Layout:
-    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, qkv how they call W_q, W_k, W_v."""
+    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, `qkv` names W_q, W_k, W_v."""
     layer, block = f"{model}encoder.layer.{{i}}", f"{encoder}blocks.{{i}}"
     q, k, v = qkv
     projections = {
@@ -229,7 +229,7 @@ class ModelLayout:
         return [*(module for module in saved if module not in head), "classifier"]
 
     def biases(self, adapted: Container[str], which: str) -> dict[str, tuple[str, ...]]:
-        """What PEFT saves with bias="all" or "lora_only": the paths of those side by side in each, by its full name.
+        """The biases that PEFT saves with bias="all" or "lora_only": for each, by full name, the paths that it joins.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a cl
 
 @one_line_errors()
 def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> None:
-    """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
+    """Add a LoRA or DoRA adapter that PEFT saved to a model, make it the active one, and freeze everything else.
 
     What the adapter holds besides A and B (modules_to_save, bias) belongs to it too: it is switched with the adapter.
 
@@ -75,7 +75,7 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
 
 
 def _saved_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
-    """The modules that modules_to_save names, by themselves or by what they are in."""
+    """The modules that modules_to_save names, themselves or a module that contains them."""
     saved = []
     for name in config.modules_to_save or []:
         found = layout.saved(name)
@@ -173,7 +173,7 @@ def _shapes(
 
 
 def _read(path: Path, stored: dict[str, StoredTensor], shapes: dict[str, tuple[int, ...]]) -> dict[str, numpy.ndarray]:
-    """The tensors of a file, if they are exactly those in `shapes`."""
+    """The tensors of a file; they must be exactly those in `shapes`."""
     for name, tensor in stored.items():
         if name not in shapes:
             raise ValueError(f"{path} holds {tensor.name}, which {CONFIG} does not ask for, or the model does not have")

@@ -26,7 +26,7 @@ from minilora.parameter import Module, Parameter
 
 
 def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
-    """Write one adapter, of LoRA or DoRA, as PEFT does.
+    """Write one LoRA or DoRA adapter in PEFT's format.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
     How DoRA is differentiated (`dora_exact`) is not saved: PEFT has only one way.
@@ -137,7 +137,7 @@ def _values(layout: ModelLayout, tensor: str, parameters: Iterable[Parameter]) -
 def _places_of(
     own: dict[str, Any], layout: ModelLayout, adapted: Container[str]
 ) -> tuple[list[str], str, Mapping[str, Sequence[str]]]:
-    """Where PEFT keeps what an adapter has of its own: modules_to_save, bias, and our paths by the names of tensors."""
+    """Where PEFT keeps an adapter's own parameters: modules_to_save, bias, and our paths by tensor name."""
     saved = [
         module for module, tensors in layout.whole.items() if own.keys() >= {p for ps in tensors.values() for p in ps}
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def ranks_and_alphas(factors: Mapping[str, Any]) -> tuple[int, float, dict[str, int], dict[str, float]]:
-    """The commonest rank and alpha, and those that differ, by path.
+    """The most common rank and alpha, and those that differ, by path.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def ranks_and_alphas(factors: Mapping[str, Any]) -> tuple[int, float, dict[str, 
 
 
 def short_names(chosen: Iterable[str], everything: Iterable[str], parts: int) -> list[str]:
-    """Names for the chosen paths: the last `parts` parts where every path that ends so is chosen, else the whole path.
+    """Names for the chosen paths: the last `parts` parts if every path with that end is chosen, else the whole path.
 
     Parameters
     ----------

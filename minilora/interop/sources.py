@@ -28,7 +28,7 @@ def layernorm_sources(path: str, name: str, C: int) -> Iterator[Source]:
 
 
 def bert_block_sources(block: str, layer: str, qkv: tuple[str, str, str], config: ModelConfig) -> Iterator[Source]:
-    """Yield the Sources of one of BERT's blocks, which are RoBERTa's and DeBERTa's too.
+    """Yield the Sources of one of BERT's blocks, also used by RoBERTa and DeBERTa.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ def _byte_pairs(folder: Path, tokenizers: Any) -> Any:
 
 
 def _end_of_text(folder: Path, tokenizer: Any) -> int | None:
-    """The id that ends a text, from the first of the folder's files that says so; None if none does."""
+    """The id that ends a text, from the first of the folder's files that names one; None if none does."""
     for name in (SETTINGS, "special_tokens_map.json"):
         if (folder / name).is_file():
             token = read_json(folder / name).get("eos_token")

@@ -19,7 +19,7 @@ class Linear(Module):
         self.bias = None if bias is None else Parameter(bias)
 
     def forward(self, x: Array) -> tuple[Array, LinearCache]:
-        """(..., I) -> (..., O). x is kept for dW alone, so a frozen W does not keep it, which saves its memory."""
+        """(..., I) -> (..., O). x is only kept for dW, so a frozen W does not keep it, which saves memory."""
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
         return y, cache if self.W.trainable else LinearCache(None, cache.W, cache.bias)
 

@@ -68,7 +68,7 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
 
 
 def _arrays_of(model: Module, name: str) -> dict[str, Array]:
-    """What the file of an adapter holds, by name."""
+    """The arrays of an adapter's file, by name."""
     layers = {plain(path): layer for path, layer in lora_layers(model).items() if name in layer.adapters}
     arrays = {f"{p}.{letter}": a for p, layer in layers.items() for letter, a in layer.adapters[name].arrays().items()}
     if layers:  # LoRA from elsewhere may have no head of its own: then it belongs to the base's
@@ -78,7 +78,7 @@ def _arrays_of(model: Module, name: str) -> dict[str, Array]:
 
 
 def _base_id(model: Module, learned: Container[str]) -> str:
-    """An id of the weights that stay as they are: those of the base without `learned`, by their paths in the base.
+    """An id of the unchanged weights: those of the base without `learned`, by their paths in the base.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
 
 
 def classes_in(path: str | Path) -> int | None:
-    """How many classes the head in an adapter's file tells apart; None if it holds none, such as a decoder's.
+    """How many classes the head in an adapter's file has; None if it has no head, such as a decoder's.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def classes_in(path: str | Path) -> int | None:
 
 
 def _letters(config: LoRAConfig) -> tuple[str, ...]:
-    """What a file holds of each LoRA layer."""
+    """The names of the arrays that a file holds for each LoRA layer."""
     return ("A", "B", *(("m",) if config.dora else ()), *(("A0", "B0") if config.init == "pissa" else ()))
 
 
@@ -184,7 +184,7 @@ def _lora_shapes(layers: Mapping[str, Linear | LoRALinear], config: LoRAConfig) 
 
 
 def _trained_shapes(model: Module, config: Any) -> dict[str, tuple[int, ...]]:
-    trial = model.replica()  # on the model's own arrays; what is put into it is not put into the model
+    trial = model.replica()  # shares the model's arrays; what is added to it is not added to the model
     set_adapter(trial, None)
     adapters_of(trial).named.clear()  # so that every name is free in it
     apply_method(trial, config)

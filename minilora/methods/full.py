@@ -96,7 +96,7 @@ def apply_head(model: Module, *, name: str = "head") -> None:
 
 
 def _train_copies(model: Module, name: str, config: Any, chosen: Callable[[str], bool]) -> None:
-    """Give a model an adapter that has copies of the chosen parameters, by their paths in the base, and of new ones."""
+    """Give a model an adapter with copies of the chosen parameters, by their paths in the base, and of the new ones."""
     check_new_name(model, name)
     new = new_parameters(model)
     own = {path: p for path, p in base_parameters(model).items() if chosen(path) or path in new}

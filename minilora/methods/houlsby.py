@@ -108,7 +108,7 @@ class HoulsbySublayer(Module):
         return h + added, HoulsbySublayerCache(base_cache, adapter_cache)
 
     def backward(self, dy: Array, cache: HoulsbySublayerCache) -> Any:
-        """(N, T, C) -> what the base's backward gives: (N, T, C), and DeBERTa's drelative beside it."""
+        """(N, T, C) -> what the base's backward returns: (N, T, C), for DeBERTa together with drelative."""
         # forward: y = h + adapter(h)   so   dy reaches h both directly and through the adapter
         dh = dy + self.adapter.backward(dy, cache.adapter)
         return self.base.backward(dh, cache.base)
@@ -147,7 +147,7 @@ def apply_houlsby(model: Model, config: HoulsbyConfig, *, rng: numpy.random.Gene
     Parameters
     ----------
     model : Model
-        With blocks that have an `attn` and an `mlp`, whatever else is in them.
+        A model with blocks that have an `attn` and an `mlp`, whatever else is in them.
     config : HoulsbyConfig
     rng : numpy.random.Generator
         Draws each `down`: U(-1/sqrt(C), 1/sqrt(C)), as LoRA's A. `up` and the biases are zero.

@@ -82,7 +82,7 @@ def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Genera
 
 
 def _start(model: GPT, ids: numpy.ndarray) -> list[Array]:
-    """What some tokens, (T,), have for an embedding, and what enters blocks 1 to L - 1 there: L arrays (T, C)."""
+    """The embeddings of some tokens, (T,), and their inputs to blocks 1 to L - 1: L arrays (T, C)."""
     xp = model.xp
     tokens, _ = model.wte.forward(xp.asarray(ids))  # (T, C)
     tables = [tokens]

@@ -46,7 +46,7 @@ class PrefixedGPT(GPT):
 
     @property
     def longest_input(self) -> int:
-        """How many tokens a sequence may have: n_positions, less those of the prefix."""
+        """The most tokens that a sequence can have: n_positions minus those of the prefix."""
         return self.config.n_positions - self.prefix.length
 
     def check_inputs(self, ids: Array, *, start: int = 0) -> None:
@@ -59,7 +59,7 @@ class PrefixedGPT(GPT):
         self.prefix.check(ids, start)
 
     def read_batch(self, batch: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-        """The batch with the prefix in it."""
+        """The ids, targets and loss_mask of an LMBatch, with the prefix inserted."""
         return self.prefix.insert(*super().read_batch(batch))
 
     def read_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
@@ -149,7 +149,7 @@ class Prefix(Module):
     def insert(
         self, ids: numpy.ndarray, targets: numpy.ndarray, mask: numpy.ndarray
     ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-        """A batch with the prefix in it, on the host.
+        """Insert the prefix into a batch, on the host.
 
         The prompt of a row ends where its loss starts to count: with the token that predicts the first counted target.
         The li tokens come after it, and the last of them predicts that target instead. So the prompt of running text,

@@ -45,7 +45,7 @@ METHODS = {
     "prefix-layer": PrefixConfig("layer"),
 }
 
-# The kinds of configuration, as a file names them, and what each is applied by.
+# The kinds of configuration by their names in files, and the function that applies each.
 KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (HoulsbyConfig, apply_houlsby),
@@ -85,7 +85,7 @@ def apply_method(
 
 
 def configuration(method: Any) -> Any:
-    """A method's configuration: that of its name in METHODS, or the one that is given.
+    """A method's configuration: the one that its name has in METHODS, or the one that is given.
 
     Raises
     ------
@@ -101,11 +101,11 @@ def configuration(method: Any) -> Any:
 
 
 def described(method: Any) -> dict[str, Any]:
-    """A method, by its name or as a configuration, as a dict for JSON: its kind, and all its settings."""
+    """A method, given by name or as a configuration, as a dict for JSON: its kind, and all its settings."""
     config = configuration(method)
     return {"kind": kind_of(config), "config": asdict(config)}
 
 
 def kind_of(config: Any) -> str:
-    """The name that a file has for a configuration: "lora", "adapter", ..."""
+    """A configuration's name in files: "lora", "adapter", ..."""
     return next(kind for kind, (config_type, _) in KINDS.items() if config_type is type(config))

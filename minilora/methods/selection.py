@@ -26,17 +26,17 @@ def train_only(model: Module, parameters: Iterable[Parameter], method: Any) -> N
     model.name_parameters()
 
 
-def new_parts(model: Module) -> tuple[str, ...]:
-    """The names of a model's members that no pretraining has seen: a classifier's head."""
+def new_modules(model: Module) -> tuple[str, ...]:
+    """The names of a model's members that were not pretrained: a classifier's head."""
     return ("head",) if isinstance(model, EncoderForClassification) else ()
 
 
 def new_parameters(model: Module) -> dict[str, Parameter]:
-    """The parameters of the model's new parts, by their paths in the base: empty for most models.
+    """The parameters of the model's new modules, by their paths in the base; empty for most models.
 
     Every method trains its own copy, and saves it in its file.
     """
-    parts = tuple(f"{part}." for part in new_parts(model))
+    parts = tuple(f"{part}." for part in new_modules(model))
     return {plain(path): p for path, p in model.named_parameters() if path.startswith(parts)}
 
 
@@ -46,7 +46,7 @@ def plain(path: str) -> str:
 
 
 def block_paths(model: Module) -> list[str]:
-    """Where the model's blocks are: the paths of all modules that have an `attn` and an `mlp`, in order."""
+    """The paths of the model's blocks, in order: of all modules that have an `attn` and an `mlp`."""
     return [path for path, module in model.named_modules() if {"attn", "mlp"} <= dict(module.members()).keys()]
 
 
@@ -58,7 +58,7 @@ def new_array(model: Module, values: Array) -> Array:
 
 
 def copies(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """A Parameter with a copy of the values of each, to be trained in its place: a dict of path to Parameter."""
+    """Copies of parameters, to be trained in their place: a dict of path to Parameter."""
     return {path: Parameter(p.data.copy()) for path, p in parameters.items()}
 
 

@@ -106,7 +106,7 @@ def active_parameters(model: Module) -> dict[str, Parameter]:
 
 @contextlib.contextmanager
 def base_in_place(model: Module) -> Iterator[None]:
-    """A context in which the base's own parts stand in their places, whichever adapter is active."""
+    """A context in which the base's own parts are in place, whichever adapter is active."""
     parts = _put(model, adapters_of(model).aside)
     try:
         yield
@@ -115,7 +115,7 @@ def base_in_place(model: Module) -> Iterator[None]:
 
 
 def _put(model: Module, parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Put parts in their places in a model, all of them where a parameter is tied; return what stood there."""
+    """Put parts into a model, at every path where a parameter is tied; return what they replaced."""
     if not parts:
         return {}
     places: dict[int, list[str]] = {}  # of each module and parameter: its paths, several of one that is tied
@@ -134,7 +134,7 @@ def _put(model: Module, parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _everything(module: Module, prefix: str = "") -> Iterator[tuple[str, Module | Parameter]]:
-    """Yield (path, Module or Parameter) for all that is below a module; what is tied comes once for each path."""
+    """Yield (path, Module or Parameter) for everything below a module; a tied one comes once for each path."""
     for name, member in module.members():
         yield prefix + name, member
         if isinstance(member, Module):
@@ -159,7 +159,7 @@ def remove_adapter(model: Module, name: str) -> None:
 
 
 def _drop(model: Module, name: str) -> None:
-    """Forget an adapter that is not active; a layer that has no other gets its own Linear back."""
+    """Remove an adapter that is not active; a layer without any other becomes its own Linear again."""
     del adapters_of(model).named[name]
     for path, layer in lora_layers(model).items():
         layer.adapters.pop(name, None)

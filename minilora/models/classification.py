@@ -80,14 +80,14 @@ class EncoderForClassification(EncoderWithHead):
     activation: str
 
     def new_head(self, new: Initializer) -> ClassificationHead:
-        """The head, of new layers."""
+        """A new head."""
         C = self.config.d_model
         return ClassificationHead(new.linear(C, C), new.linear(C, self.config.n_classes), self.activation)
 
     def to_model(  # type: ignore[override]
         self, ids: Array, padding_mask: Array | None
     ) -> tuple[Array, Array | None]:
-        """Like the encoder's `to_model`; a mask that hides a row's first position, which the head reads, is refused."""
+        """See the encoder's `to_model`; also refuses a mask that hides a row's first position, which the head reads."""
         placed = super().to_model(ids, padding_mask)
         check_first_position(padding_mask)
         return placed
@@ -128,7 +128,7 @@ class EncoderForClassification(EncoderWithHead):
         return loss, ClassificationLossCache(cache, loss_cache)
 
     def backward_loss(self, dloss: float, cache: ClassificationLossCache) -> None:
-        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
+        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
         self.backward(cross_entropy_backward(dloss, cache.cross_entropy), cache.model)
 
 
@@ -152,7 +152,7 @@ CLASSIFIERS: dict[Any, type[EncoderForClassification]] = {
 
 
 def new_classifier(model: Model, n_classes: int, rng: numpy.random.Generator) -> EncoderForClassification:
-    """A classifier with a new head on a pretrained encoder, which is used as it is, not copied.
+    """A classifier with a new head on a pretrained encoder, which is used itself, not copied.
 
     Parameters
     ----------

@@ -158,7 +158,7 @@ class Deberta(Encoder):
         return x, DebertaCache(wte_cache, ln_e_cache, factor, ln_r_cache, tuple(block_caches), conv_cache)
 
     def backward_hidden(self, dx: Array, cache: DebertaCache) -> None:
-        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
+        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C).
 
         It goes no deeper than the lowest trainable parameter. The relative embeddings enter every block, and so are
         below all of them.

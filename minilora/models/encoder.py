@@ -41,7 +41,7 @@ class Encoder(Model):
     def to_model(  # type: ignore[override]
         self, ids: Array, padding_mask: Array | None
     ) -> tuple[Array, Array | None]:
-        """ids and padding_mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
+        """Check ids and padding_mask on the host, and move them to the model; a mask that hides nothing becomes None.
 
         They are checked here because reading them on a GPU would make every step wait for it.
         """
@@ -109,7 +109,7 @@ class EncoderWithHead(Model):
     def to_model(  # type: ignore[override]
         self, ids: Array, padding_mask: Array | None
     ) -> tuple[Array, Array | None]:
-        """ids and padding_mask from the host, checked, where the model lives: see the encoder's `to_model`."""
+        """Check ids and padding_mask on the host, and move them to the model: see the encoder's `to_model`."""
         return self.encoder.to_model(ids, padding_mask)
 
     def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
@@ -123,7 +123,7 @@ class EncoderWithHead(Model):
         return logits, EncoderCache(encoder_cache, head_cache)
 
     def backward(self, dlogits: Array, cache: EncoderCache) -> None:
-        """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
+        """Add to the gradient of every trainable parameter, going no deeper than the lowest one."""
         dx = self.head.backward(dlogits, cache.head)
         if self.encoder.trainable:
             self.encoder.backward_hidden(dx, cache.encoder)

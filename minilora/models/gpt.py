@@ -125,7 +125,7 @@ class GPT(Model):
         return logits, cache._replace(head=head_cache)
 
     def hidden(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, GPTCache]:
-        """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, but for the head."""
+        """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, without the head."""
         start = self.first_position(ids, past)
         tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
         pos_emb, wpe_cache = self.wpe.forward(self.xp.arange(start, start + ids.shape[1]))  # (T,) -> (T, C)
@@ -137,7 +137,7 @@ class GPT(Model):
         return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache)
 
     def first_position(self, ids: Array, past: list[KeyValueCache] | None = None) -> int:
-        """The position of the first of `ids`, behind what `past` holds; a ValueError, if they do not go together."""
+        """The position of the first of `ids`, after what `past` holds; ValueError if they do not fit together."""
         get_xp(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self.check_inputs(ids, start=start)
@@ -158,7 +158,7 @@ class GPT(Model):
         return ids, targets, loss_mask
 
     def read_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
-        """The tokens, (T,), that the model reads before it continues a prompt: those of the prompt."""
+        """The tokens, (T,), that the model reads before it continues a prompt: here, the prompt itself."""
         return prompt
 
     def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, GPTLossCache]:
@@ -195,21 +195,21 @@ class GPT(Model):
         return loss, GPTLossCache(cache, rows_cache, head_cache)
 
     def backward(self, dlogits: Array, cache: GPTCache) -> None:
-        """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
+        """Add to the gradient of every trainable parameter, going no deeper than the lowest one."""
         # forward: logits = x @ wte.T   so
         if self.wte.W.trainable:
             self.wte.W.accumulate(linear_dW(dlogits, cache.head))
         self.backward_hidden(linear_dx(dlogits, cache.head), cache)  # (N, T, V) -> (N, T, C)
 
     def backward_loss(self, dloss: float, cache: GPTLossCache) -> None:
-        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
+        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
         dx, dW = linear_cross_entropy_backward(dloss, cache.head)
         if dW is not None:
             self.wte.W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
     def backward_hidden(self, dx: Array, cache: GPTCache) -> None:
-        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C)."""
+        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C)."""
         embeddings = self.wte.trainable or self.wpe.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
         lowest = lowest_to_differentiate(self.blocks, embeddings)

@@ -56,5 +56,5 @@ class Uninitialized:
 
     @staticmethod
     def outline(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
-        """A read-only array of this shape, all of whose values are the same zero in memory."""
+        """A read-only array of this shape whose values all share a single zero in memory."""
         return numpy.broadcast_to(numpy.zeros((), dtype), shape)

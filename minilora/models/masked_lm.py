@@ -96,13 +96,13 @@ class RobertaForMaskedLM(EncoderWithHead):
     encoder_class = Roberta
 
     def new_head(self, new: Initializer) -> MaskedLMHead:
-        """The head, of new layers."""
+        """A new head."""
         C = self.config.d_model
         dense, ln = new.linear(C, C), new.layernorm(C, self.config.layer_norm_eps)
         return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
     def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, MaskedLMLossCache]:
-        """The mean of -log p(target) over the positions that count. The head works at those positions alone.
+        """The mean of -log p(target) over the positions that count. The head computes only those positions.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class RobertaForMaskedLM(EncoderWithHead):
         return loss, MaskedLMLossCache(encoder_cache, rows_cache, head_cache, loss_cache)
 
     def backward_loss(self, dloss: float, cache: MaskedLMLossCache) -> None:
-        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
+        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
         dlogits = cross_entropy_backward(dloss, cache.cross_entropy)  # (M, V)
         dx = self.head.backward(dlogits, cache.head)  # (M, C)
         if self.encoder.trainable:

@@ -32,14 +32,14 @@ class Model(Module):
         return getattr(self.config, "n_positions", math.inf)
 
     def check_inputs(self, ids: Array, *, start: int = 0) -> None:
-        """Raise a ValueError unless `forward` can take these ids, behind `start` positions."""
+        """Raise ValueError unless `forward` can take these ids after `start` earlier positions."""
         check_ids(ids, self.config.vocab_size)
         if start + ids.shape[1] > self.longest_input:
             T, limit = start + ids.shape[1], self.longest_input
             raise ValueError(f"ids made a sequence of {T} tokens; n_positions is {limit}")
 
     def to_model(self, ids: Array) -> Any:
-        """Token ids from the host, checked, where the model lives: what `forward` takes.
+        """Check token ids on the host, and move them to the model, for `forward`.
 
         They are checked here because reading them on a GPU would make every step wait for it.
         """
@@ -49,7 +49,7 @@ class Model(Module):
 
 
 def fields_of(batch: Any, *names: str) -> list[Any]:
-    """The fields of a batch; a TypeError, if it is a batch of another kind."""
+    """The fields of a batch; TypeError if it is a batch of another kind."""
     if missing := [name for name in names if not hasattr(batch, name)]:
         was = f"a {type(batch).__name__}, which has no {missing[0]}"
         raise TypeError(f"batch was {was}; it must have the fields {', '.join(names)}")

@@ -94,7 +94,7 @@ def load_model(path: str | Path, *, dtype: str = "float32", device: str = "cpu")
 
 
 def check_arrays(model: Model, arrays: Mapping[str, numpy.ndarray], path: str | Path) -> None:
-    """Raise a ValueError unless there is an array of floating-point numbers for each parameter, of its shape."""
+    """Raise ValueError unless each parameter has an array of floating-point numbers of its shape."""
     parameters = dict(model.named_parameters())
     if missing := sorted(parameters.keys() - arrays.keys()):
         raise ValueError(f"{path} lacks {', '.join(missing)}")

@@ -135,7 +135,7 @@ class Roberta(Encoder):
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 
     def backward_hidden(self, dx: Array, cache: RobertaCache) -> None:
-        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
+        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C).
 
         It goes no deeper than the lowest trainable parameter.
         """

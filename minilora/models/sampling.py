@@ -71,7 +71,7 @@ class Sampling:
 
 
 def _nucleus(probs: numpy.ndarray, p: float) -> numpy.ndarray:
-    """The fewest likeliest tokens of each row that sum to at least p, in their proportions: (N, V) -> (N, V)."""
+    """The smallest set of likeliest tokens of each row that sums to at least p, renormalised: (N, V) -> (N, V)."""
     order = numpy.argsort(-probs, axis=-1, kind="stable")
     ordered = numpy.take_along_axis(probs, order, axis=-1)
     likelier = numpy.cumsum(ordered, axis=-1) - ordered  # the probability of everything that is likelier

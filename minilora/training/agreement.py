@@ -32,7 +32,7 @@ def check_ranks_in_sync(trainer: "Trainer") -> None:
 
 
 def _held(trainer: "Trainer") -> dict[str, Any]:
-    """What must be equal, by name; of the weights and the optimizer's state, a hash."""
+    """What must be equal, by name; a hash of the weights and the optimizer's state."""
     numbers = hashlib.sha256()
     for name, array in state_arrays(trainer).items():
         numbers.update(f"{name} {array.shape} {array.dtype}".encode())

@@ -23,7 +23,7 @@ MOST_THREADS = 1024  # the most that a file can request
 
 
 def save_run(trainer: "Trainer", path: str | Path, *, previous: str | Path | None = None) -> None:
-    """Write everything that continuing needs: parameters, optimizer, generator, step, history.
+    """Write everything that is needed to continue: parameters, optimizer, generator, step, history.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def save_run(trainer: "Trainer", path: str | Path, *, previous: str | Path | Non
 
 @one_line_errors()
 def resume_run(trainer: "Trainer", path: str | Path) -> None:
-    """Put a Trainer in the state that `save_run` wrote.
+    """Restore a Trainer to the state that `save_run` wrote.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def resume_run(trainer: "Trainer", path: str | Path) -> None:
 
 
 def resume_newest(trainer: "Trainer", folder: str | Path) -> Path | None:
-    """Put a Trainer in the state of the newest checkpoint in a folder, or of the one before where that is damaged.
+    """Restore a Trainer to the newest checkpoint in a folder, or to the one before if that is damaged.
 
     With several ranks, the first reads it and sends it to the others.
 
@@ -132,13 +132,13 @@ def _resume_here(trainer: "Trainer", folder: str | Path) -> Path | None:
 
 
 def remove_checkpoints(folder: str | Path) -> None:
-    """Remove both checkpoints of a run that is finished, if there are any."""
+    """Remove the checkpoints of a finished run, if there are any."""
     for name in (CHECKPOINT, PREVIOUS):
         (Path(folder) / name).unlink(missing_ok=True)
 
 
 def differing_settings(saved: Any, asked: dict[str, Any]) -> str:
-    """The names of the settings in which two configurations differ, as text: "lr, settings.rank".
+    """The names of the settings in which two configurations differ, as text, such as "lr, settings.rank".
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_arrays(trainer: "Trainer") -> dict[str, Array]:
-    """The arrays of the model and of the optimizer by name; themselves, not copies."""
+    """The arrays of the model and of the optimizer by name; not copies."""
     arrays = {f"model.{name}": p.data for name, p in trainer.model.named_parameters()}
     for p, state in zip(trainer.optimizer.parameters, trainer.optimizer.state, strict=True):
         arrays |= {f"optimizer.{slot}.{p.name}": array for slot, array in state.items()}
@@ -173,7 +173,7 @@ def _kinds_of(arrays: dict[str, Array]) -> dict[str, Any]:
 
 
 def _history(saved: Any, step: Any, steps: int) -> History:
-    """A History of what JSON made of one: with `step` losses and norms, `step` being at most `steps`."""
+    """A History from its JSON form, which must have `step` losses and norms, with `step` at most `steps`."""
     history = History.from_json(saved)
     if type(step) is not int or not 0 <= step <= steps:
         raise ValueError(f"step was {step!r}; the run has {steps} steps")
@@ -183,7 +183,7 @@ def _history(saved: Any, step: Any, steps: int) -> History:
 
 
 def _updates(saved: Any, step: int, optimizer: Optimizer) -> list[int]:
-    """How often each parameter was changed; files of the first versions do not say, and then it is at every step."""
+    """How often each parameter was updated; at every step, in files of the first versions, which do not say."""
     names = [p.name for p in optimizer.parameters]
     if saved is None:
         return [step] * len(names)
@@ -202,7 +202,7 @@ def _threads(saved: Any) -> list[int] | None:
 
 
 def _generator_state(saved: Any) -> Any:
-    """The state of a generator, after it has been tried on one."""
+    """The state of a generator, checked by setting one to it."""
     trial = numpy.random.default_rng(0).bit_generator
     trial.state = saved
     return trial.state

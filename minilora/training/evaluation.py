@@ -14,7 +14,7 @@ from minilora.models.model import Model
 
 
 def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SingleProcess = SINGLE_PROCESS) -> float:
-    """The mean loss over all counted tokens of the batches, in nats a token.
+    """The mean loss over all counted tokens of the batches, in nats per token.
 
     Parameters
     ----------

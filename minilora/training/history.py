@@ -55,7 +55,7 @@ def _numbers(name: str, values: Any) -> list[float]:
 
 
 def diagnose(history: History) -> list[str]:
-    """What in a finished run is a reason to look closer, a sentence each; nothing for most runs.
+    """Warning signs in a finished run, one sentence each; empty for most runs.
 
     - The loss rose: its mean over the last tenth of the steps is more than 1.2 times its lowest over any tenth.
     - The validation loss rose: the last is more than 1.2 times the lowest.

@@ -13,7 +13,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def defer_sigint() -> Iterator[threading.Event]:
-    """A context in which a first Ctrl-C only asks: it is noted, and the step goes on. A second one interrupts.
+    """A context in which the first Ctrl-C is only noted, and the step goes on. A second one interrupts.
 
     If Ctrl-C is ignored, as in a job that a shell runs in the background, it stays ignored.
 

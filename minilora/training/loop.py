@@ -97,7 +97,7 @@ class Trainer:
         )
         self.bucket = Bucket(model.trainable_parameters(), ranks)
         self.history = History()
-        self.kept_threads: list[int] | None = None  # those that a checkpoint says the run began with
+        self.kept_threads: list[int] | None = None  # those that the run began with, according to a checkpoint
         self._lock: FolderLock | None = None
 
     @property
@@ -107,7 +107,7 @@ class Trainer:
 
     @property
     def threads(self) -> list[int]:
-        """Among how many threads each rank shares out its rows of a batch, a number for each rank.
+        """The number of threads that share each rank's rows of a batch, one number per rank.
 
         They are those that the run began with, because the order of a sum, and so its last bits, depends on them.
         """
@@ -121,7 +121,7 @@ class Trainer:
         return self.ranks.cores if each is None else [each] * n
 
     def keep_threads(self, threads: list[int]) -> None:
-        """Go on with the threads that each rank had when the run began."""
+        """Continue with the threads that each rank had when the run began."""
         self.kept_threads = threads
         if sum(threads) < self.ranks.size:
             warnings.warn(
@@ -131,7 +131,7 @@ class Trainer:
             )
 
     def objective(self) -> DataParallel:
-        """What computes this rank's part of a batch's loss and gradients: a DataParallel."""
+        """The DataParallel that computes this rank's part of a batch's loss and gradients."""
         threads, rank = self.threads, self.ranks.rank
         share = {"before": sum(threads[:rank]), "total": sum(threads)}
         return DataParallel(self.model, threads[rank], self.config.accumulation, **share)
@@ -143,11 +143,11 @@ class Trainer:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """All that makes this run this run, as a dict: `about`, and the fields of `config`."""
+        """Everything that identifies this run, as a dict: `about`, and the fields of `config`."""
         return {**self.about, **asdict(self.config)}
 
     def run(self, description: str = "training", progress: bool = True) -> History:
-        """Take all steps that are left. Returns the History.
+        """Take all remaining steps, and return the History.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Trainer:
                     raise Stopped(f"stopped after step {self.step} of {self.config.steps}, which is saved in {where}")
 
     def _take_step(self, objective: DataParallel, asked: threading.Event | None) -> bool:
-        """Returns whether any rank was asked to stop before its gradients were there."""
+        """Take one step; return whether any rank was asked to stop before its gradients were ready."""
         config, stop = self.config, False
         started = time.perf_counter()
         batch = self.sample_batch(self.rng)

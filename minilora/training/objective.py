@@ -18,7 +18,7 @@ from minilora.models.model import Model
 
 
 def loss_and_backward(model: Model, batch: Any, weight: float = 1.0, rng: numpy.random.Generator | None = None) -> Any:
-    """Forward, loss, backward of one batch; gradients of ``weight * loss`` are added into the model's.
+    """Forward, loss and backward of one batch; adds the gradients of ``weight * loss`` to the model's.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class DataParallel:
         return self._stack.__exit__(*error)
 
     def loss_and_backward(self, batch: Any, rng: numpy.random.Generator | None = None) -> Any:
-        """The mean loss of the batch; its gradients are added into the model's. See the function of this name.
+        """The mean loss of the batch; adds its gradients to the model's. See the function of this name.
 
         With several processes, this one's share of that mean: the mean over its own rows, times their fraction of the
         targets.

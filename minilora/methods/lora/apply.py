@@ -103,7 +103,7 @@ def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator
 
 
 def own_of(model: Module, config: LoRAConfig, layers: Iterable[str]) -> dict[str, Parameter]:
-    """What an adapter has a copy of, besides its A and B: the model's new parts, and what `config.besides` names.
+    """What an adapter has a copy of, besides A and B: the model's new modules, and what `config.besides` names.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def make_factors(
     A0: Array | None = None,
     B0: Array | None = None,
 ) -> LoRAFactors:
-    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), as the config says.
+    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), according to the config.
 
     The arrays can be on the host or on the device of W; they are copied, in the dtype of W.
     """

@@ -29,7 +29,7 @@ HOW = ("concatenate", "average")
 def combine_adapters(
     model: Module, names: Sequence[str], weights: Sequence[float], *, how: str = "concatenate", name: str = "combined"
 ) -> None:
-    """Make a new LoRA adapter of several, in place, and make it the active one.
+    """Combine several LoRA adapters into a new one, in place, and make it the active one.
 
     PiSSA's delta_W = scale (B A - B0 A0) is one more such product, of rank 2 r. So with a single PiSSA adapter and the
     weight 1, this is the conversion to plain LoRA that PEFT does when it saves.
@@ -73,7 +73,7 @@ def combine_adapters(
 
 
 def _combine_own(model: Module, names: Sequence[str], weights: Sequence[float]) -> dict[str, Parameter]:
-    """The sum for what the adapters have of their own besides: p + sum_i w_i (p_i - p), where p is the base's."""
+    """The sum for whatever else belongs to the adapters: p + sum_i w_i (p_i - p), where p is the base's."""
     combined = {}
     for path, base in base_parameters(model).items():
         shares = [(weight, adapters_of(model).named[name].parts.get(path)) for name, weight in zip(names, weights)]
@@ -116,7 +116,7 @@ def combination_error(model: Module, names: Sequence[str], weights: Sequence[flo
 
 
 def _combine(model: Module, names: Sequence[str], weights: Sequence[float], how: str) -> dict[str, tuple[Array, Array]]:
-    """B, scale included, and A of the combination: a dict of path to (B, A)."""
+    """B, including the scale, and A of the combination: a dict of path to (B, A)."""
     known = lora_names(model)
     if how not in HOW:
         raise ValueError(f"how was {how!r}; it must be one of {', '.join(map(repr, HOW))}")
@@ -135,7 +135,7 @@ def _combine(model: Module, names: Sequence[str], weights: Sequence[float], how:
 def _parts(
     layer: LoRALinear, names: Sequence[str], weights: Sequence[float]
 ) -> list[tuple[float, Array, Array, float]]:
-    """weight, B, A and scale of each adapter that has a share in the layer."""
+    """weight, B, A and scale of each adapter that adapts the layer."""
     parts = []
     for name, weight in zip(names, weights, strict=True):
         if name in layer.adapters:

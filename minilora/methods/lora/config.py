@@ -109,7 +109,7 @@ class LoRAConfig:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number that a float can hold, but no NaN, infinity or boolean."""
+    """Whether a value is a number that a float can hold, and not NaN, infinity or a boolean."""
     if isinstance(value, (bool, numpy.bool_)) or not isinstance(value, (int, float, numpy.integer, numpy.floating)):
         return False
     try:
@@ -134,7 +134,7 @@ def as_python(number: Any) -> Any:
 
 
 def fits(name: str, path: str) -> bool:
-    """True if `name` is the path of a layer, or the end of it."""
+    """True if `name` is the path of a layer, or the end of one."""
     return path == name or path.endswith("." + name)
 
 

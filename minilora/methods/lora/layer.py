@@ -60,11 +60,11 @@ class LoRAFactors(Module):
         return dx
 
     def arrays(self) -> dict[str, Array]:
-        """What a file has to hold, by name."""
+        """The arrays that a file must hold, by name."""
         return {name: p.data for name, p in self.named_parameters()}
 
     def low_rank(self) -> Any:
-        """B, A and scale, arrays of which scale * B @ A is delta_W."""
+        """B, A and scale, such that scale * B @ A is delta_W."""
         return self.B.data, self.A.data, self.scale
 
     def delta_W(self, W: Array) -> Array:

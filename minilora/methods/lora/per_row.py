@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from minilora.methods.lora.per_row_linear import PerRowLoRALinear, PerRowModule
-from minilora.methods.selection import new_parts, train_only
+from minilora.methods.selection import new_modules, train_only
 from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import base_in_place, lora_layers, lora_names, refuse_merged
 from minilora.models.model import Model
@@ -68,8 +68,8 @@ def adapters_per_row(model: Model, names: Sequence[str | None]) -> Iterator[None
 
 
 def _check_rows(model: Model, used: Iterable[str]) -> None:
-    """Raise a ValueError for what would not be computed row by row."""
-    new = new_parts(model)
+    """Raise ValueError for anything that could not be computed row by row."""
+    new = new_modules(model)
     for name in used:
         for path in adapters_of(model).named[name].parts:
             if path.split(".")[0] not in new:
@@ -86,8 +86,8 @@ def _check_rows(model: Model, used: Iterable[str]) -> None:
 
 
 def _replacements(model: Module, names: Sequence[str | None], used: Iterable[str]) -> dict[str, PerRowModule]:
-    """What takes the places of layers and heads: a dict of path to PerRowModule."""
-    heads = [path for path in new_parts(model) if any(_owns(model, name, path) for name in used)]
+    """The modules that replace layers and heads: a dict of path to PerRowModule."""
+    heads = [path for path in new_modules(model) if any(_owns(model, name, path) for name in used)]
     inside = tuple(f"{path}." for path in heads)
     layers = {path: layer for path, layer in lora_layers(model).items() if not path.startswith(inside)}
     rows: dict[str, PerRowModule] = {path: PerRowLoRALinear(layer, names) for path, layer in layers.items()}
@@ -102,7 +102,7 @@ def _owns(model: Module, name: str, path: str) -> bool:
 
 
 def _head_of(model: Module, path: str, head: Module, name: str | None) -> Module:
-    """A head like the base's, with the parameters that an adapter has of its own, and its A and B."""
+    """A copy of the base's head with an adapter's own parameters, and its A and B."""
     parts = {} if name is None else adapters_of(model).named[name].parts
     same = {id(p): p for layer in lora_layers(head).values() for f in layer.adapters.values() for p in f.parameters()}
     same |= {id(p): parts.get(f"{path}.{place}".replace(".base.", "."), p) for place, p in head.named_parameters()}

@@ -92,7 +92,7 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
     EACH(j) scores[j] /= fmax(sum, TINY);
     """,
 )
-def _softmax_of_seen(scores: Array, padding_mask: Array | None, causal: bool) -> Array:
+def _masked_softmax(scores: Array, padding_mask: Array | None, causal: bool) -> Array:
     """Overwrite a tile's scores, (n, H, i, j), with probs; its last i keys are at the positions of its queries."""
     xp = get_xp(scores=scores, padding_mask=padding_mask)
     I = scores.shape[2]
@@ -111,7 +111,7 @@ def _softmax_of_seen(scores: Array, padding_mask: Array | None, causal: bool) ->
     """,
 )
 def _dscores(dprobs: Array, probs: Array, dy: Array, y: Array) -> Array:
-    """Overwrite dprobs with probs * (dprobs - D). (The kernel has the row of dprobs at hand, and sums it for D.)"""
+    """Overwrite dprobs with probs * (dprobs - D). (The kernel has the row of dprobs, and sums it for D.)"""
     D = row_dot(dy, y)  # (n, H, i, 1)
     dprobs -= D
     dprobs *= probs
@@ -119,13 +119,13 @@ def _dscores(dprobs: Array, probs: Array, dy: Array, y: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=8)
-def _later_keys(xp: ArrayModule, n: int, dtype: str) -> Array:
-    """-inf where a key comes after the query, 0 elsewhere: (n, n). The same array each time, to be read only."""
+def _causal_mask(xp: ArrayModule, n: int, dtype: str) -> Array:
+    """-inf where a key comes after the query, 0 elsewhere: (n, n). A read-only array, the same each time."""
     return xp.triu(xp.full((n, n), -math.inf, dtype=dtype), k=1)
 
 
 def _tiles(xp: ArrayModule, q: Array, T: int, causal: bool) -> Iterator[tuple[slice, slice, slice]]:
-    """Slices (n, i, j) of sequences, queries and keys that cover all that is not zero in probs, (N, H, T_q, T)."""
+    """Slices (n, i, j) of sequences, queries and keys that cover everything nonzero in probs, (N, H, T_q, T)."""
     N, H, T_q, _ = q.shape
     queries = QUERIES if on_host(q) else max(T_q, 1)
     for n in l2_chunks(N, H * queries * T * q.itemsize, xp):
@@ -135,6 +135,6 @@ def _tiles(xp: ArrayModule, q: Array, T: int, causal: bool) -> Iterator[tuple[sl
 
 
 def _empty_heads(xp: ArrayModule, like: Array) -> Array:
-    """An empty (N, H, T, K) that lies in memory as (N, T, H, K), so that merging the heads copies nothing."""
+    """An empty (N, H, T, K) that is laid out in memory as (N, T, H, K), so that merging the heads copies nothing."""
     N, H, T, K = like.shape
     return xp.empty((N, T, H, K), dtype=like.dtype).transpose(0, 2, 1, 3)

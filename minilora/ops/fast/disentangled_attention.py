@@ -91,7 +91,7 @@ def skew(by_distance: Array) -> Array:
 
 
 def _skew_backward(xp: ArrayModule, dy: Array) -> Array:
-    """forward: y = skew(by_distance)   so   dy goes to where y came from, and what y left out has gradient zero."""
+    """forward: y = skew(by_distance)   so   dy goes to where y came from, and entries that y left out get zero."""
     *lead, T, _ = dy.shape
     dby_distance = xp.zeros((*lead, T, 2 * T), dtype=dy.dtype)
     skew(dby_distance)[...] = dy
@@ -109,7 +109,7 @@ def _bias(xp: ArrayModule, padding_mask: Array, dtype: Any) -> Array:
 
 
 def _sequences(xp: ArrayModule, probs: Array) -> list[slice]:
-    """Slices of sequences, so many that their (T, 2T) products fit the cache."""
+    """Slices of sequences, sized so that their (T, 2T) products fit the processor's cache."""
     N, H, T, _ = probs.shape
     return l2_chunks(N, H * T * 2 * T * probs.itemsize, xp)
 
