@@ -2,8 +2,8 @@
 
 from minilora.data import ClassificationTask, PairTask, TextTask
 
-# Default learning rates for text tasks, found in short runs of the bundled decoder on mini-E2E, to a factor of two, with
-# each method's own defaults.
+# Default learning rates for text tasks, found in short runs of the bundled decoder on mini-E2E, to a factor of two,
+# with each method's own defaults.
 OF_TEXTS = {
     "lora": 2e-2,
     "rslora": 2e-2,

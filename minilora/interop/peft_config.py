@@ -62,7 +62,7 @@ class PeftConfig:
         return isinstance(self.target_modules, str) and self.target_modules.lower() == "all-linear"
 
     def targets(self, modules: Iterable[str]) -> list[str]:
-        """Those of the modules that are adapted, but for what modules_to_save names, and what is in it."""
+        """The modules that are adapted: without those that modules_to_save names, and everything in them."""
         return [module for module in modules if self._is_target(module)]
 
     def _is_target(self, module: str) -> bool:
@@ -71,7 +71,7 @@ class PeftConfig:
         if any(fits(name, part) for name in self.modules_to_save or [] for part in with_parents(module)):
             return False
         if self.all_linear:
-            # whoever asks has only linear modules; PEFT leaves a classifier's last one out
+            # callers pass only linear modules; PEFT leaves out a classifier's last one
             return not (self.task_type == "SEQ_CLS" and module in ("classifier", "score"))
         if not self._names(self.target_modules, module):
             return False
@@ -84,7 +84,7 @@ class PeftConfig:
         return any(fits(name, module) for name in names)
 
     def _is_in_layers(self, module: str) -> bool:
-        """Whether the first number in a name, behind one of layers_pattern if there are any, is one of the layers."""
+        """Whether the first number in a name (after one of layers_pattern, if given) is one of the layers."""
         parts, patterns = module.split("."), [pattern for pattern in as_list(self.layers_pattern) if pattern]
         for i, part in enumerate(parts[:-1]):
             blocks = ".".join(parts[:i])
@@ -96,7 +96,7 @@ class PeftConfig:
         return any(self.matcher.match_end(pattern, name) for pattern in patterns)
 
     def refusal(self, field: str, says: str) -> ValueError:
-        """The error that a field of the file is to blame for."""
+        """An error about a field of the file."""
         return ValueError(f"{self.path}: {field} {says}")
 
     def rank_and_alpha(self, module: str) -> tuple[int, float]:

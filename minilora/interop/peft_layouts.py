@@ -30,9 +30,9 @@ class Layout:
     other : dict of str to str
         Other modules with parameters, and the paths of ours.
     tied : dict of str to str
-        Modules whose weight is another's too, and the path of that weight. PEFT unties it as it trains one of the two.
+        Modules with a tied weight, and the path of that weight. PEFT unties it when it trains one of the two.
     unused : tuple of str
-        Modules that have no part in what is computed here.
+        Modules that are not used in the computation here.
     aliases : dict of str to str
         Further tensors, and the paths of our parameters.
     transposed : bool
@@ -193,7 +193,7 @@ class ModelLayout:
         return [*self.whole, *self.tied, *self.unused]
 
     def is_transposed(self, tensor: str) -> bool:
-        """Whether a tensor is the transpose of what we have: a linear module's weight in GPT-2."""
+        """Whether a tensor is the transpose of ours, as a linear module's weight in GPT-2 is."""
         return self.transposed and tensor.endswith(".weight") and tensor.removesuffix(".weight") in self.linear
 
     def shape(self, module: str) -> tuple[int, int]:
@@ -216,13 +216,13 @@ class ModelLayout:
         return tensors | {tensor: (path,) for tensor, path in self.aliases.items()}
 
     def saved(self, name: str) -> list[str]:
-        """The modules that a name in modules_to_save means: PEFT asks how the names of modules, and of what they are
-        in, end.
+        """The modules that a name in modules_to_save means: PEFT compares it with the ends of the names of modules and
+        of what contains them.
         """
         return [module for module in self.modules() if any(part.endswith(name) for part in with_parents(module))]
 
     def collapsed(self, saved: list[str]) -> list[str]:
-        """The names with one for a head of several modules, all of which are saved: what PEFT asks a classifier for."""
+        """The names, with a single one for a head whose modules are all saved, as PEFT expects for a classifier."""
         head = [module for module in self.whole if module.startswith("classifier.")]
         if not head or not set(head) <= set(saved):
             return saved

@@ -95,7 +95,7 @@ def _nothing_held(model: Module, name: str | None, which: str | None) -> ValueEr
     if method is None:
         return ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     return ValueError(
-        f"the model is adapted by {kind_of(method)!r}, for which PEFT has no file that minilora writes, "
+        f"the model is adapted by {kind_of(method)!r}, for which minilora cannot write a PEFT file, "
         "only for LoRA and DoRA; save_adapter writes a file of minilora's own, and save_model the whole model"
     )
 
@@ -108,7 +108,7 @@ def _check_adapted(held: dict[str, LoRAFactors], layout: ModelLayout) -> None:
             raise ValueError(f"{path} is adapted; PEFT's format has names for {names}")
         if type(factors) is PiSSAFactors:
             raise ValueError(
-                "the adapter is PiSSA's, which changes W itself as it starts; combine_adapters(model, [name], [1.0]) "
+                "the adapter is PiSSA's, which changes W itself at the start; combine_adapters(model, [name], [1.0]) "
                 "makes a plain LoRA of it, which save_peft writes"
             )
         if type(factors) not in (LoRAFactors, DoRAFactors):

@@ -394,7 +394,7 @@ DAMAGE = {
     ),
     "a missing tensor": (without(B), f"{TENSORS} lacks {B}"),
     "an extra tensor": (with_tensor(f"{C_ATTN_0}.lora_C", 2), rf"{TENSORS} holds {C_ATTN_0}.lora_C, which"),
-    "an extra layer": (with_tensor(A.replace("h.0", "h.2"), 4, 12), r"holds .*h\.2\.attn.*, which .* does not have"),
+    "an extra layer": (with_tensor(A.replace("h.0", "h.2"), 4, 12), r"holds .*h\.2\.attn.*, which .* lacks"),
     "a name without the prefix": (with_tensor("transformer.wte.weight", 19, 12), "holds transformer.wte.weight, which"),
     "A of another rank": (with_tensor(A, 3, 12), rf"{A} has shape \(3, 12\); .* want \(4, 12\)"),
     "a transposed B": (with_tensor(B, 4, 36), rf"{B} has shape \(4, 36\); .* want \(36, 4\)"),

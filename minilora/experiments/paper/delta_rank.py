@@ -113,9 +113,9 @@ def table(results):
         *aligned(others),
         "",
         f"M: delta W of full fine-tuning and of LoRA, r = {rank}, on all linear maps; the pretrained W; and Gaussian",
-        f"numbers. First {rank}: the part of full fine-tuning's ||delta W||^2 that its first {rank} directions carry.",
+        f"numbers. First {rank}: the share of full fine-tuning's ||delta W||^2 that its first {rank} directions carry.",
         f"Loss on valid (nats per byte): {trained}.",
-        "lr: the best of as many for each, on valid with the first seed (*: the lowest or highest of them).",
+        "lr: the best of equally many, on valid with the first seed (*: the lowest or highest of them).",
         "The paper has no such table: it conjectures that delta W has a low intrinsic rank (section 4.1).",
     ]
 
@@ -147,7 +147,7 @@ def claims(results):
             "What a few hundred steps with small batches add is in part the noise of the batches.",
         ),
         Claim(
-            f"It is of rank {rank}: so many directions carry 90 % of it",
+            f"It has rank {rank}: that many directions carry 90 % of it",
             full["mean"] <= rank,
             f"the first {rank} carry {plus_minus(share, 1, 100)} %, 90 % need {plus_minus(full, 1)} directions; its "
             f"loss on valid is {losses[FULL]}, that of LoRA with rank {rank} {losses[LORA]}",
@@ -190,7 +190,7 @@ EXPERIMENT = Experiment(
     name="delta_rank",
     title="The rank of delta W, layer by layer",
     about="Not in the paper, which conjectures that delta W has a low intrinsic rank: the bundled decoder is adapted "
-    "to mini-E2E by full fine-tuning and by LoRA on all linear maps, and delta W is measured beside W and random "
+    "to mini-E2E by full fine-tuning and by LoRA on all linear maps, and delta W is compared with W and random "
     "numbers.",
     config=Config(),
     quick=Config(QUICK, full=(1e-3,), lora=(1e-2,)),

@@ -126,8 +126,8 @@ EXPERIMENT = Experiment(
     name="figure4",
     title="Directions that two random seeds have in common",
     about="The paper compares the right-singular vectors of A of two runs of rank 64 that differ in the seed, and of "
-    "two random Gaussian matrices. Here every two seeds of table 18's adapters of rank 64 are compared, and as many "
-    "random matrices.",
+    "two random Gaussian matrices. Here every two seeds of table 18's adapters of rank 64 are compared, and equally "
+    "many random matrices.",
     config=Config(),
     quick=Config(replace(QUICK, seeds=(0, 1, 2)), rates=QUICK_RATES),
     run=run,

@@ -166,7 +166,7 @@ def table(results):
         "",
         "Bits per byte of test, where both have gained as much on code's valid (the weaker one's whole gain), and at "
         "the end.",
-        "lr: the best of as many for each, on code's valid with the first seed (*: the lowest or highest of them).",
+        "lr: the best of equally many, on code's valid with the first seed (*: the lowest or highest of them).",
         "There is no such table in the paper.",
     ]
 
@@ -186,7 +186,7 @@ def claims(results):
             "choice, and a high rate moves the model far.",
         ),
         Claim(
-            "but it learns less in as many steps",
+            "but it learns less in the same number of steps",
             above(code[LORA], code[FULL]),
             f"code: {plus_minus(code[LORA], 3)} bits per byte, full fine-tuning {plus_minus(code[FULL], 3)}",
             "In so few steps the number of parameters is not what limits either.",

@@ -162,7 +162,7 @@ EXPERIMENT = Experiment(
     title="The latency of adapters, and of LoRA",
     about="The paper times one forward of GPT-2 medium on a GPU. Here it is the bundled decoder on one core, at the "
     "lengths that it takes, with LoRA also unmerged. Timings need a quiet machine: all variants take turns in one run, "
-    "with nothing of this package beside it.",
+    "with nothing else of this package running.",
     config=Config(),
     quick=Config(rounds=(3, 3, 9)),
     run=run,

@@ -60,7 +60,7 @@ def table(results):
     return [
         *aligned(lines),
         "",
-        "file: in float16. memory: of a step with Adam in float32, with activations. operations: as a part of full's.",
+        "file: in float16. memory: of a step with Adam in float32, with activations. operations: a fraction of full's.",
         "The three scores are the paper's.",
     ]
 
