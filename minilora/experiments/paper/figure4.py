@@ -88,7 +88,7 @@ def table(results):
         "",
         f"Of A, r = {results['rank']}, in R^{results['I']}: the most of i phi(i, i) - i^2 / I over i, of "
         f"{results['pairs']} pairs of seeds (or of random matrices).",
-        "The paper has pictures, and no number.",
+        "The paper has pictures, without a number.",
     ]
 
 
