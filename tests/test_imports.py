@@ -18,8 +18,16 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 BELOW_LAYERS = ("arrays", "parameter", "ops")
 BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files", "limits")
 BELOW_EXPERIMENTS = (
-    *BELOW_TRAINING, "distributed", "processes", "training", "interop", "analysis", "accounting", "gradcheck", "data",
-)  # fmt: skip
+    *BELOW_TRAINING,
+    "distributed",
+    "processes",
+    "training",
+    "interop",
+    "analysis",
+    "accounting",
+    "gradcheck",
+    "data",
+)
 MAY_IMPORT = {
     "arrays":      (),
     "parameter":   ("arrays",),
@@ -56,8 +64,17 @@ LAZY = ("minilora.plots", "matplotlib", "mpi4py")
 NOT_IN_OPS = ("numpy", "cupy", "scipy")
 # No file may make the package run code, and nothing differentiates for us.
 NOWHERE = (
-    "pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "torch", "jax", "tensorflow",
-)  # fmt: skip
+    "pickle",
+    "cPickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "marshal",
+    "shelve",
+    "torch",
+    "jax",
+    "tensorflow",
+)
 NEVER_CALLED = ("eval", "exec")
 
 LONGEST_FILE = 300  # lines; one that outgrows 250 holds two ideas

@@ -193,20 +193,27 @@ READ = {
     "theirs": "from minilora.interop.foreign_files import tensors_in as read; file = path / 'model.safetensors'",
     "ours": "from minilora.models import load_model as read; file = path / 'model.safetensors'",
     "json": "from minilora.files import read_json as read; file = path / 'config.json'",
-}  # fmt: skip
+}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
 @pytest.mark.parametrize(
     ("name", "reader"),
     [
-        *[(name, reader) for reader in ("theirs", "ours") for name in (
-            "a header of 60 MB", "a million empty tensors", "as many tensors as there may be values",
-            "a header of as many values as there may be", "a description of as many values as there may be",
-        )],
+        *[
+            (name, reader)
+            for reader in ("theirs", "ours")
+            for name in (
+                "a header of 60 MB",
+                "a million empty tensors",
+                "as many tensors as there may be values",
+                "a header of as many values as there may be",
+                "a description of as many values as there may be",
+            )
+        ],
         *[(name, "json") for name in ("60 MB", "most values", "long")],
     ],
-)  # fmt: skip
+)
 def test_the_largest_file_is_read_or_refused_in_2_seconds_and_200_MB_beyond_its_size(tmp_path, name, reader):
     large(name, tmp_path)
     size = sum(path.stat().st_size for path in tmp_path.iterdir())

@@ -12,7 +12,7 @@ from minilora.analysis import (
     matrix_rank_steps,
     rank_measures,
 )
-from test_plots import WORD
+from plotted import WORD
 
 TEXTBOOK = [[1, 2], [2, 5], [2, 4]]
 GAUSSIAN = np.random.default_rng(0).standard_normal((12, 9))
@@ -61,8 +61,10 @@ def boxes(axes, color):
 def test_elimination_is_drawn_step_by_step():
     figure = plots.elimination(matrix_rank_steps(TEXTBOOK))
     assert [axes.get_title() for axes in figure.axes] == [
-        "the matrix", "row 2 minus 2 times row 1", "row 3 minus 2 times row 1",
-    ]  # fmt: skip
+        "the matrix",
+        "row 2 minus 2 times row 1",
+        "row 3 minus 2 times row 1",
+    ]
     assert [drawn(axes, 3, 2) for axes in figure.axes] == [
         [["1", "2"], ["2", "5"], ["2", "4"]],
         [["1", "2"], ["0", "1"], ["2", "4"]],

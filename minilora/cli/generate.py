@@ -57,8 +57,11 @@ def run(options: argparse.Namespace) -> int:
     prompt = encode_prompt(options.prompt, SEPARATOR if options.source else "", tokenizer, model.longest_input)
     room = model.longest_input - len(prompt)
     if options.max_tokens > room:
-        warn("generate", f"only {room} of --max-tokens {options.max_tokens} fit: with the prompt's {len(prompt)} they "
-             f"are the {model.longest_input} that the model takes")  # fmt: skip
+        warn(
+            "generate",
+            f"only {room} of --max-tokens {options.max_tokens} fit: with the prompt's {len(prompt)} they "
+            f"are the {model.longest_input} that the model takes",
+        )
     (ids,) = minilora.generate(
         model,
         [prompt],

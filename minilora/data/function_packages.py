@@ -10,9 +10,19 @@ from minilora.data.splits import SPLITS, split_of
 
 # Python 3.11 and 3.13 have these, the former with 84 documented functions (urllib) to 254 (asyncio) in each.
 PACKAGES = (
-    "asyncio", "decimal", "email", "http", "importlib", "logging", "mailbox", "multiprocessing", "tarfile", "unittest",
-    "urllib", "xml",
-)  # fmt: skip
+    "asyncio",
+    "decimal",
+    "email",
+    "http",
+    "importlib",
+    "logging",
+    "mailbox",
+    "multiprocessing",
+    "tarfile",
+    "unittest",
+    "urllib",
+    "xml",
+)
 
 
 def packages_of_functions() -> dict[str, list[LabelledExample]]:

@@ -12,8 +12,14 @@ from minilora.training.checkpoint import differing_settings
 
 RESULT, HISTORY = "result.json", "history.json"
 FIELDS = {
-    "config": dict, "task": dict, "model_id": str, "trainable": int, "percent": float, "loss": float, "file": dict,
-}  # fmt: skip
+    "config": dict,
+    "task": dict,
+    "model_id": str,
+    "trainable": int,
+    "percent": float,
+    "loss": float,
+    "file": dict,
+}
 OF_CLASSES, OF_TEXTS = {"baselines": dict, "accuracy": float, "macro_f1": float}, {"bits_per_byte": float}
 INSIDE = {
     "config": {"task": str, "method": str, "settings": dict, "train": dict},

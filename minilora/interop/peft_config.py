@@ -18,10 +18,19 @@ from minilora.patterns import Matcher
 
 # Fields about an adapter's origin or its start, or details of other fields: none of them changes the output.
 NO_MATTER = (
-    "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "inference_mode",
-    "runtime_config", "eva_config", "corda_config", "lora_ga_config", "loftq_config", "megatron_core",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "revision",
+    "peft_version",
+    "inference_mode",
+    "runtime_config",
+    "eva_config",
+    "corda_config",
+    "lora_ga_config",
+    "loftq_config",
+    "megatron_core",
     "qalora_group_size",
-)  # fmt: skip
+)
 OFF: tuple[Any, ...] = (None, False, {}, [], "")
 # Those that leave W unchanged. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA subtract from W what they start with.
 INITS = (True, False, "gaussian", "orthogonal", "eva", "mica")

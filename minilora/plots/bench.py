@@ -133,8 +133,15 @@ def ladder(rungs):
         axes.errorbar(medians, places, xerr=(medians - low, high - medians), fmt="none", color="black", capsize=4)
         right = 1.5 * medians.max()  # a round in which the first rung stalled would flatten the others
         for place, median in zip(places, medians):
-            axes.annotate(f"{median:.2f}", (right, place), (-4, 0), textcoords="offset points", va="center", ha="right",
-                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+            axes.annotate(
+                f"{median:.2f}",
+                (right, place),
+                (-4, 0),
+                textcoords="offset points",
+                va="center",
+                ha="right",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+            )
         axes.set(title=shape, yticks=places, yticklabels=names, xlabel="times the first", xlim=(0, right))
         axes.grid(axis="y", visible=False)
     figure.axes[0].invert_yaxis()

@@ -158,8 +158,10 @@ def spectrum_cut(S, tolerance):
     i, rank = numpy.arange(1, len(S) + 1), numpy.count_nonzero(S > tolerance)
     bottom = 0.1 * min(tolerance, *S[S > 0])
     drawn = numpy.maximum(S, 2 * bottom)  # a zero has its place, too
-    kinds = ((slice(rank), KEPT, "o", f"above: the numerical rank is {rank}"),
-             (slice(rank, None), LEFT_OUT, "s", "not above: can be rounding alone"))  # fmt: skip
+    kinds = (
+        (slice(rank), KEPT, "o", f"above: the numerical rank is {rank}"),
+        (slice(rank, None), LEFT_OUT, "s", "not above: can be rounding alone"),
+    )
     for part, color, marker, label in kinds:
         axes.vlines(i[part], bottom, drawn[part], color=color, linewidth=6)
         axes.plot(i[part], drawn[part], marker, color=color, markeredgecolor="black", markersize=11, label=label)

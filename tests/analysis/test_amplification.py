@@ -109,11 +109,12 @@ def test_figure_8_of_random_weights_meets_the_control():
     n, samples = 6, 300
     phi = np.array(
         [
-            weight_similarity(gaussian(20, 12, seed=s), gaussian(20, 12, seed=samples + s), n, 2,
-                              rng=np.random.default_rng(s))
+            weight_similarity(
+                gaussian(20, 12, seed=s), gaussian(20, 12, seed=samples + s), n, 2, rng=np.random.default_rng(s)
+            )
             for s in range(samples)
         ]
-    )  # fmt: skip
+    )
     assert (np.abs(phi.mean(axis=0) - random_control(n, 2, 12)) < 5 * phi.std(axis=0) / math.sqrt(samples)).all()
 
 

@@ -210,8 +210,10 @@ def main():
     for shape, rungs in results.items():
         for name, r in rungs.items():
             times = r["times_the_first"]
-            print(f"{shape}  {name:36} {1e3 * r['seconds']['median']:8.1f} ms  {times['median']:.2f} "
-                  f"[{times['min']:.2f}, {times['max']:.2f}]")  # fmt: skip
+            print(
+                f"{shape}  {name:36} {1e3 * r['seconds']['median']:8.1f} ms  {times['median']:.2f} "
+                f"[{times['min']:.2f}, {times['max']:.2f}]"
+            )
 
 
 if __name__ == "__main__":

@@ -42,8 +42,11 @@ def test_every_kind_of_encoder_is_fine_tuned_and_gives_the_same_numbers_again(ki
     assert result["head"] == 16 * 16 + 16 + 2 * 16 + 2 and result["trainable"] > result["head"]
     assert f"{result['trainable']:,} parameters trained ({result['head']} of them the head's)" in printed
     assert {path.name for path in tmp_path.iterdir()} == {
-        "adapter.safetensors", "result.json", "config.json", "history.json",
-    }  # fmt: skip
+        "adapter.safetensors",
+        "result.json",
+        "config.json",
+        "history.json",
+    }
     again = prints("evaluate", "--model", kind, "--adapter", tmp_path, *WORDS)
     assert table_of(again) == table_of(printed) and f"loss {result['loss']:.4f} nats per text" in again
 
@@ -101,8 +104,9 @@ def test_what_is_too_long_is_said(tmp_path):
     again = prints("evaluate", *MODEL, "--adapter", tmp_path, "--task", "with-long-ones.csv")
     assert "examples of more than 32 tokens, left out: 2" in again.splitlines()
     assert "left out" not in prints("evaluate", *MODEL, "--adapter", tmp_path, *WORDS)
-    assert "left out" not in prints("finetune", "--model", "deberta", "--task", "with-long-ones.csv", *QUICK,
-                                    "--out", tmp_path / "deberta")  # fmt: skip
+    assert "left out" not in prints(
+        "finetune", "--model", "deberta", "--task", "with-long-ones.csv", *QUICK, "--out", tmp_path / "deberta"
+    )
 
 
 def test_a_task_by_name(tmp_path):
@@ -134,8 +138,10 @@ def test_merged_it_is_one_model_with_the_same_logits(kind, tmp_path):
     minilora.load_adapter(beside, tmp_path / "adapter.safetensors")
     ids = np.random.default_rng(0).integers(4, 260, (2, 20))
     np.testing.assert_allclose(merged.forward(ids)[0], beside.forward(ids)[0], atol=1e-5)
-    assert type(merged) is type(beside) and weights_of(merged).keys() == weights_of(byte_encoder(
-        kind.split("-")[0] + "-classification")).keys()  # fmt: skip
+    assert (
+        type(merged) is type(beside)
+        and weights_of(merged).keys() == weights_of(byte_encoder(kind.split("-")[0] + "-classification")).keys()
+    )
     assert "the model" in prints("evaluate", "--model", tmp_path / "merged", *WORDS)
 
 

@@ -72,8 +72,9 @@ def test_the_ranks_of_an_adapter_layer_by_layer(lora_models, capsys):
 
 
 def test_the_ranks_of_full_fine_tuning_beside_them(capsys, tmp_path):
-    text = printed(capsys, "rank", "--adapter", "one.safetensors", "--tuned", "tuned.safetensors",
-                   "--plot", tmp_path / "ranks.png")  # fmt: skip
+    text = printed(
+        capsys, "rank", "--adapter", "one.safetensors", "--tuned", "tuned.safetensors", "--plot", tmp_path / "ranks.png"
+    )
     lora, full = text.split("full fine-tuning")
     assert len(rows_of(lora)) == 2 and rows_of(full)["blocks.0.attn.q_proj"][:2] == ["16 x 16", "16"]
     assert {"blocks.0.mlp.fc_out", "blocks.0.attn.o_proj"} < rows_of(full).keys() and "\nwte " in full
@@ -98,11 +99,31 @@ def test_the_weights_of_the_model_beside_what_was_added(capsys):
 
 
 def test_of_several_matrices_the_ranks_are_drawn(drawn, capsys, tmp_path):
-    printed(capsys, "rank", "--weights", "--tuned", "tuned.safetensors", "--layers", "q_proj,v_proj", "--share", 60,
-            "--plot", tmp_path / "ranks.png")  # fmt: skip
+    printed(
+        capsys,
+        "rank",
+        "--weights",
+        "--tuned",
+        "tuned.safetensors",
+        "--layers",
+        "q_proj,v_proj",
+        "--share",
+        60,
+        "--plot",
+        tmp_path / "ranks.png",
+    )
     printed(capsys, "rank", "--weights", "--layers", "q_proj,v_proj", "--plot", tmp_path / "ranks.png")
-    printed(capsys, "rank", "--weights", "--tuned", "tuned.safetensors", "--layers", "q_proj", "--plot",
-            tmp_path / "ranks.png")  # fmt: skip
+    printed(
+        capsys,
+        "rank",
+        "--weights",
+        "--tuned",
+        "tuned.safetensors",
+        "--layers",
+        "q_proj",
+        "--plot",
+        tmp_path / "ranks.png",
+    )
     labels = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in drawn]
     rows_drawn = [[row.get_text() for row in figure.axes[0].get_yticklabels()] for figure in drawn]
     assert labels == [["W", "full fine-tuning"], ["W"], ["W", "full fine-tuning"]]

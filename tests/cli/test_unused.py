@@ -84,8 +84,18 @@ def parse(*arguments):
 
 @pytest.mark.parametrize("method", minilora.METHODS)
 def test_every_method_takes_the_options_that_it_uses(method):
-    values = {"rank": "3", "alpha": "5", "targets": "fc_in", "dropout": "0.5", "size": "3", "leave_out": "2",
-              "before": "3", "after": "4", "blocks": "1", "lr_ratio_b": "2"}  # fmt: skip
+    values = {
+        "rank": "3",
+        "alpha": "5",
+        "targets": "fc_in",
+        "dropout": "0.5",
+        "size": "3",
+        "leave_out": "2",
+        "before": "3",
+        "after": "4",
+        "blocks": "1",
+        "lr_ratio_b": "2",
+    }
     for dest, methods in finetune.USED_BY.items():
         option = f"--{dest.replace('_', '-')}"
         words = [option, values[dest]] if dest in values else [option]

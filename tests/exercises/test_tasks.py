@@ -92,10 +92,14 @@ def test_counts_are_asked_for_with_random_sizes():
 @pytest.mark.parametrize(
     ("name", "array"),
     [
-        ("linear_backward", "dy"), ("softmax_backward", "dprobs"), ("lora_linear_backward", "dy"),
-        ("lora_linear_forward", "x"), ("layernorm", "x"), ("dora_backward", "dy"),
+        ("linear_backward", "dy"),
+        ("softmax_backward", "dprobs"),
+        ("lora_linear_backward", "dy"),
+        ("lora_linear_forward", "x"),
+        ("layernorm", "x"),
+        ("dora_backward", "dy"),
     ],
-)  # fmt: skip
+)
 def test_any_number_of_axes_is_asked_for_where_the_text_says_so(name, array):
     assert {call.arguments[array].ndim for call in TASKS[name].calls_for(0) if array in call.arguments} >= {1, 2, 3, 4}
 

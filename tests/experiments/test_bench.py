@@ -67,8 +67,10 @@ def test_what_a_step_keeps_is_what_the_formula_says(shape):
 
 
 def test_slopes_are_those_of_power_laws():
-    points = [{"value": v, "seconds": {"median": 2 * v**1.5}, "flops": v**2, "bytes": 7 * v, "bytes_formula": 3}
-              for v in (2, 4, 8)]  # fmt: skip
+    points = [
+        {"value": v, "seconds": {"median": 2 * v**1.5}, "flops": v**2, "bytes": 7 * v, "bytes_formula": 3}
+        for v in (2, 4, 8)
+    ]
     expected = {"seconds": 1.5, "flops": 2.0, "bytes": 1.0, "bytes_formula": 0.0}
     assert scaling.slopes(points) == pytest.approx(expected)
 

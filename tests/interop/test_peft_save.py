@@ -287,7 +287,8 @@ def test_a_method_that_peft_has_no_file_for_says_what_to_do_instead(method, tmp_
     model = gpt2()
     apply_method(model, method)
     with pytest.raises(
-        ValueError, match=f"^the model is adapted by '{method}', for which minilora cannot write a PEFT file .*save_adapter"
+        ValueError,
+        match=f"^the model is adapted by '{method}', for which minilora cannot write .*save_adapter",
     ):
         save_peft(model, tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -19,19 +19,29 @@ TOKENIZER = {
     "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
     "padding": None,
     "added_tokens": [
-        {"id": VOCAB[token], "content": token, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
-         "normalized": False}
+        {
+            "id": VOCAB[token],
+            "content": token,
+            "special": True,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+        }
         for token in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     ],
     "normalizer": None,
     "pre_tokenizer": {"type": "Whitespace"},
     "post_processor": {
-        "type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True,
+        "type": "RobertaProcessing",
+        "sep": ["</s>", 2],
+        "cls": ["<s>", 0],
+        "trim_offsets": True,
         "add_prefix_space": False,
     },
     "decoder": None,
     "model": {"type": "WordLevel", "vocab": VOCAB, "unk_token": "<unk>"},
-}  # fmt: skip
+}
 
 
 @pytest.fixture

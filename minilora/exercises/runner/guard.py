@@ -15,19 +15,36 @@ MEMORY = 4 << 30  # bytes of address space; a bare NumPy takes a quarter of a gi
 FILE_SIZE = 16 << 20  # bytes
 
 PATHS = {  # events whose first arguments are paths that they change
-    "os.chmod": 1, "os.chown": 1, "os.mkdir": 1, "os.remove": 1, "os.rename": 2, "os.rmdir": 1, "os.truncate": 1,
-    "os.utime": 1, "shutil.rmtree": 1,
-}  # fmt: skip
+    "os.chmod": 1,
+    "os.chown": 1,
+    "os.mkdir": 1,
+    "os.remove": 1,
+    "os.rename": 2,
+    "os.rmdir": 1,
+    "os.truncate": 1,
+    "os.utime": 1,
+    "shutil.rmtree": 1,
+}
 FORBIDDEN = {
     "it tried to start or to end a process": (
-        "os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.startfile",
-        "os.system", "pty.spawn", "signal.pthread_kill", "subprocess.Popen",
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.kill",
+        "os.killpg",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.startfile",
+        "os.system",
+        "pty.spawn",
+        "signal.pthread_kill",
+        "subprocess.Popen",
     ),
     "it tried to use the network": ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"),
     "it tried to go to another folder, or to link to one": ("os.chdir", "os.fchdir", "os.link", "os.symlink"),
     "it tried to open a database": ("sqlite3.connect",),
     "it tried to look at objects that are not its own": ("gc.get_objects", "gc.get_referrers", "gc.get_referents"),
-}  # fmt: skip
+}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 NOT_FOR_ANSWERS = ("minilora",)
 PACKAGES = ("site-packages", "dist-packages")  # inside some Pythons' own folder
@@ -73,9 +90,25 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
 
     # Everything that a function below needs is in its defaults, a tuple that cannot change without an event: not in
     # cells or globals, which a frame in a traceback gives access to. No method of the answer's objects is called.
-    def place(path, forbidden=Forbidden, kind_of=type, is_a=isinstance, number=int, octets=bytes, text=str,
-              decode=bytes.decode, plain=str.__str__, split=str.split, begins=str.startswith, replace=str.replace,
-              join=os.sep.join, sep=os.sep, altsep=os.altsep, windows=os.name == "nt", home=own[0]):  # fmt: skip
+    def place(
+        path,
+        forbidden=Forbidden,
+        kind_of=type,
+        is_a=isinstance,
+        number=int,
+        octets=bytes,
+        text=str,
+        decode=bytes.decode,
+        plain=str.__str__,
+        split=str.split,
+        begins=str.startswith,
+        replace=str.replace,
+        join=os.sep.join,
+        sep=os.sep,
+        altsep=os.altsep,
+        windows=os.name == "nt",
+        home=own[0],
+    ):
         """The path as plain text, and absolute; None for a file that is already open."""
         if kind_of(path) is number:
             return None
@@ -98,8 +131,16 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
     def may_write(path, below=below, own=own, nothing=os.devnull):
         return path is None or path == nothing or below(path, own)
 
-    def may_read(path, may_write=may_write, below=below, python=python, libraries=libraries, split=str.split,
-                 sep=os.sep, packages=PACKAGES):  # fmt: skip
+    def may_read(
+        path,
+        may_write=may_write,
+        below=below,
+        python=python,
+        libraries=libraries,
+        split=str.split,
+        sep=os.sep,
+        packages=PACKAGES,
+    ):
         if may_write(path) or path == "/dev/urandom" or below(path, libraries):
             return True
         for part in split(path, sep):
@@ -107,9 +148,23 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
                 return False
         return below(path, python)
 
-    def hook(event, arguments, forbidden=Forbidden, place=place, may_read=may_read, may_write=may_write,
-             is_a=isinstance, text=str, plain=str.__str__, partition=str.partition, begins=str.startswith,
-             changing=changing, stopped=stopped, writing=WRITING, elsewhere=NOT_FOR_ANSWERS):  # fmt: skip
+    def hook(
+        event,
+        arguments,
+        forbidden=Forbidden,
+        place=place,
+        may_read=may_read,
+        may_write=may_write,
+        is_a=isinstance,
+        text=str,
+        plain=str.__str__,
+        partition=str.partition,
+        begins=str.startswith,
+        changing=changing,
+        stopped=stopped,
+        writing=WRITING,
+        elsewhere=NOT_FOR_ANSWERS,
+    ):
         if event == "open":
             path, mode, flags = arguments
             writes = flags & writing

@@ -38,8 +38,15 @@ def training(results):
     for shape, methods in results.items():
         for method, r in methods.items():
             name = f"{shape}, {METHODS[method]}"
-            rows.append((name, f"{1e3 * r['seconds']['minilora']['median']:.1f}", f"{r['tokens_per_second']:,.0f}",
-                         spread(r.get("ratio"), ".2f"), spread(r.get("floor_percent"), ".0f")))  # fmt: skip
+            rows.append(
+                (
+                    name,
+                    f"{1e3 * r['seconds']['minilora']['median']:.1f}",
+                    f"{r['tokens_per_second']:,.0f}",
+                    spread(r.get("ratio"), ".2f"),
+                    spread(r.get("floor_percent"), ".0f"),
+                )
+            )
     return rows
 
 
@@ -51,8 +58,15 @@ def generation(results):
             r = states[state]
             seconds = r["seconds"]["minilora"]["median"]
             beside = spread(states["merged_to_base"], ".2f") if state == "merged" else ""
-            rows.append((f"{shape}, {name}", f"{1e3 * seconds:.2f}", f"{1 / seconds:,.0f}",
-                         spread(r.get("ratio"), ".2f"), beside))  # fmt: skip
+            rows.append(
+                (
+                    f"{shape}, {name}",
+                    f"{1e3 * seconds:.2f}",
+                    f"{1 / seconds:,.0f}",
+                    spread(r.get("ratio"), ".2f"),
+                    beside,
+                )
+            )
     return rows
 
 
@@ -111,14 +125,16 @@ def draw(results, folder):
         }
         figures["memory.png"] = plots.bench_memory(panels)
     if "scaling" in results:
-        figures["scaling.png"] = plots.bench_scaling({
-            letter: (
-                [p["value"] for p in r["points"]],
-                [p["seconds"]["median"] for p in r["points"]],
-                *([p[name] for p in r["points"]] for name in ("flops", "bytes", "bytes_formula")),
-            )
-            for letter, r in results["scaling"].items()
-        })  # fmt: skip
+        figures["scaling.png"] = plots.bench_scaling(
+            {
+                letter: (
+                    [p["value"] for p in r["points"]],
+                    [p["seconds"]["median"] for p in r["points"]],
+                    *([p[name] for p in r["points"]] for name in ("flops", "bytes", "bytes_formula")),
+                )
+                for letter, r in results["scaling"].items()
+            }
+        )
     for name, figure in figures.items():
         plots.save(figure, Path(folder) / name)
     return list(figures)

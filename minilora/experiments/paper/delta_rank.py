@@ -125,9 +125,10 @@ def claims(results):
     random, weight, full, lora = (over_matrices(results, label) for label in (RANDOM, WEIGHT, FULL, LORA))
     of_full, of_weight = results["ranks"][FULL], results["ranks"][WEIGHT]
     fewer = [
-        path for path, seeds in of_full.items()
+        path
+        for path, seeds in of_full.items()
         if mean(m["directions"] for m in seeds) < of_weight[path][0]["directions"]
-    ]  # fmt: skip
+    ]
     q, v = (over_matrices(results, FULL, kind=kind) for kind in ("q_proj", "v_proj"))
     share = mean_over(results["kept"].values())
     losses = {label: plus_minus(row["valid"], 3) for label, row in results["training"].items()}

@@ -52,9 +52,14 @@ def run(config, sweep):
         LORA: CodeRun("code", "lora", lora, train, config.windows),
     }
     found = best_of_rates(
-        sweep, adapt_to_code, settings, {FULL: config.full, LORA: config.lora},
-        seeds=config.seeds, score=minus_valid, model="decoder",
-    )  # fmt: skip
+        sweep,
+        adapt_to_code,
+        settings,
+        {FULL: config.full, LORA: config.lora},
+        seeds=config.seeds,
+        score=minus_valid,
+        model="decoder",
+    )
     methods = {}
     for label, method_rows in found.items():
         runs = method_rows["runs"]

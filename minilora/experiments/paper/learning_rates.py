@@ -65,9 +65,10 @@ def claims(results):
     best = {label: best_rates(losses) for label, losses in results["valid"].items()}
     ratio = geometric_mean(lora / full for full, lora in zip(best[FULL], best[LORA], strict=True))
     at_edge = [
-        label for label, rates in best.items()
+        label
+        for label, rates in best.items()
         if {min(map(float, results["valid"][label])), max(map(float, results["valid"][label]))} & set(rates)
-    ]  # fmt: skip
+    ]
     return [
         Claim(
             'LoRA\'s best learning rate is about ten times that of full fine-tuning ("LoRA Without Regret", 2025)',

@@ -9,10 +9,15 @@ from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
 
 PAPER = {  # GPT-2 medium, E2E, 26,000 steps: validation loss, BLEU, NIST, METEOR
-    1: (1.23, 68.72, 8.7215, 45.65), 2: (1.21, 69.17, 8.7413, 45.90), 4: (1.18, 70.38, 8.8439, 46.89),
-    8: (1.17, 69.57, 8.7457, 46.36), 16: (1.16, 69.61, 8.7483, 46.29), 32: (1.16, 69.33, 8.7736, 46.42),
-    64: (1.16, 69.24, 8.7174, 46.51), 128: (1.16, 68.73, 8.6718, 46.28),
-}  # fmt: skip
+    1: (1.23, 68.72, 8.7215, 45.65),
+    2: (1.21, 69.17, 8.7413, 45.90),
+    4: (1.18, 70.38, 8.8439, 46.89),
+    8: (1.17, 69.57, 8.7457, 46.36),
+    16: (1.16, 69.61, 8.7483, 46.29),
+    32: (1.16, 69.33, 8.7736, 46.42),
+    64: (1.16, 69.24, 8.7174, 46.51),
+    128: (1.16, 68.73, 8.6718, 46.28),
+}
 SCORES = {"valid": (3, 1), "bleu": (1, 1), "nist": (2, 1), "meteor": (1, 100), "slot_exact": (1, 100)}  # digits, factor
 
 
@@ -85,7 +90,7 @@ def claims(results):
             "The paper's best rank is the one whose loss had just stopped falling, after 26,000 steps; here the loss "
             "has not stopped falling when training ends.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def plot(results):

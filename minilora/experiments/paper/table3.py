@@ -23,9 +23,14 @@ METHODS = {  # by label: the method, its settings and learning rates; the paper'
     "LoRA": ("lora", LoRAConfig(rank=4, alpha=ALPHA), ADDED, (70.4, 8.85, 46.8)),
 }
 SCORES = {  # digits, and a factor
-    "valid": (3, 1), "test": (3, 1), "slot_exact": (1, 100), "slot_error_rate": (1, 100),
-    "bleu": (1, 1), "nist": (2, 1), "meteor": (1, 100),
-}  # fmt: skip
+    "valid": (3, 1),
+    "test": (3, 1),
+    "slot_exact": (1, 100),
+    "slot_error_rate": (1, 100),
+    "bleu": (1, 1),
+    "nist": (2, 1),
+    "meteor": (1, 100),
+}
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,13 @@ def claims(results):
             memory >= 3,
             f"{memory:.2f} times less in float32, with activations",
         ),
-        Claim("Every count follows from the shapes", not others, f"it does for {len(reconciled)} of {len(rows)} rows",
-              f"Not for {', '.join(others)}: see `minilora count published`."),
-    ]  # fmt: skip
+        Claim(
+            "Every count follows from the shapes",
+            not others,
+            f"it does for {len(reconciled)} of {len(rows)} rows",
+            f"Not for {', '.join(others)}: see `minilora count published`.",
+        ),
+    ]
 
 
 def plot(results):

@@ -47,9 +47,7 @@ def table(results):
             for rank in RANKS:
                 row = task_results["methods"][label_of(where, rank)]
                 paper = (f"{score:.1f}" for score in PAPER[where][rank])
-                rows.append(
-                    (label_of(where, rank), f"{row['trainable']:,}", rate(row), *scores(row), *paper)
-                )  # fmt: skip
+                rows.append((label_of(where, rank), f"{row['trainable']:,}", rate(row), *scores(row), *paper))
         lines += [*heading(task, task_results), *aligned(rows), ""]
     return [
         *lines,
@@ -86,8 +84,10 @@ def claims(results):
         claim_of_tasks(
             results,
             "A rank of 64 is no better than one of 8",
-            lambda rows: not any(
-                above(rows[label_of(w, RANKS[-1])]["accuracy"], rows[label_of(w, 8)]["accuracy"]) for w in TARGETS
+            lambda rows: (
+                not any(
+                    above(rows[label_of(w, RANKS[-1])]["accuracy"], rows[label_of(w, 8)]["accuracy"]) for w in TARGETS
+                )
             ),
             lambda rows: seen(*(label_of(w, rank) for w in TARGETS for rank in (8, RANKS[-1])))(rows),
             "With C = 128, rank 64 is half of what a matrix can hold: nearly full fine-tuning of the attention, and "
@@ -100,7 +100,7 @@ def claims(results):
             seen(lowest, label_of("W_q", RANKS[-1])),
             "Enough rank on one matrix makes up for the other, or the seeds differ by more.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def plot(results):

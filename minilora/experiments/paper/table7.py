@@ -87,7 +87,7 @@ def claims(results):
             f"{plus_minus(b['factor'], 1)} times in {path}; less in {len(larger)} of {len(ranks[low])} matrices",
             "With alpha / r as the scale, the higher rank spreads a delta W of another size over more directions.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def plot(results):

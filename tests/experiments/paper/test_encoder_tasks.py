@@ -196,8 +196,13 @@ def test_the_papers_numbers_stand_beside_ours(name, label, paper):
 @each_experiment
 def test_each_table_says_how_it_was_made(name):
     text = "\n".join(find_experiment(name).table(made(name, {})))
-    for part in ("names: 1,000 examples in train", "majority class 40.0", "of 3 seeds", "The head's 50 parameters",
-                 "lr: the best on valid, with the first seed, of 0.001, 0.003 (*"):  # fmt: skip
+    for part in (
+        "names: 1,000 examples in train",
+        "majority class 40.0",
+        "of 3 seeds",
+        "The head's 50 parameters",
+        "lr: the best on valid, with the first seed, of 0.001, 0.003 (*",
+    ):
         assert part in text
 
 
@@ -243,12 +248,15 @@ def test_figure_2_draws_each_size_against_its_parameters():
 # ---- the door
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"seeds": (1,)}, r"seeds was \(1,\); it must be at least 2 different numbers"),
-    ({"tasks": ()}, r"tasks was \(\); it must be several names"),
-    ({"tasks": "unicode-names"}, "tasks was 'unicode-names'; it must be several names"),
-    ({"n_rates": 4}, "n_rates was 4; it must be 1, 2 or 3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": (1,)}, r"seeds was \(1,\); it must be at least 2 different numbers"),
+        ({"tasks": ()}, r"tasks was \(\); it must be several names"),
+        ({"tasks": "unicode-names"}, "tasks was 'unicode-names'; it must be several names"),
+        ({"n_rates": 4}, "n_rates was 4; it must be 1, 2 or 3"),
+    ],
+)
 def test_errors_at_the_door(settings, message):
     with pytest.raises(ValueError, match=message):
         Training(**settings)
