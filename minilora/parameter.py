@@ -34,8 +34,23 @@ class Parameter:
         self.trainable = trainable
         self.name = name
 
-    def accumulate(self, grad: Array) -> None:
-        """``self.grad += grad``. The array belongs to this parameter afterwards: the caller must not use it again."""
+    def accumulate(self, grad: Array | None) -> None:
+        """``self.grad += grad``, unless the parameter is frozen.
+
+        Parameters
+        ----------
+        grad : ndarray, or None where a backward leaves out what is frozen
+            This parameter's from now on: whoever made it keeps no use of it.
+
+        Raises
+        ------
+        ValueError
+            If the parameter is trainable and the gradient None: it was frozen when the cache was made.
+        """
+        if not self.trainable:
+            return
+        if grad is None:
+            raise ValueError(f"cache was made while {self.name or 'a parameter'} was frozen: run forward again")
         if self.grad is None:
             self.grad = grad
         else:

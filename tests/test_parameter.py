@@ -58,6 +58,21 @@ def test_gradients_accumulate_and_the_first_is_taken_over():
     assert second.tolist() == [10.0, 20.0]
 
 
+def test_a_frozen_parameter_takes_no_gradient():
+    p = Parameter(np.zeros(2), trainable=False)
+    for grad in (np.ones(2), None):
+        p.accumulate(grad)
+        assert p.grad is None
+
+
+def test_a_trainable_parameter_says_that_its_gradient_was_left_out():
+    p = Parameter(np.zeros(2), name="blocks.0.A")
+    with pytest.raises(ValueError, match=r"cache was made while blocks\.0\.A was frozen: run forward again"):
+        p.accumulate(None)
+    with pytest.raises(ValueError, match="cache was made while a parameter was frozen"):
+        Parameter(np.zeros(2)).accumulate(None)
+
+
 def test_repr_says_what_it_is():
     p = Parameter(np.zeros((2, 3), np.float32), trainable=False, name="blocks.0.A")
     assert repr(p) == "Parameter(blocks.0.A: (2, 3) float32, frozen)"

@@ -113,7 +113,7 @@ def test_the_picture_says_what_lora_is():
 def test_the_picture_of_gpt_has_every_layer_of_the_model():
     texts = [text.get_text() for text in plots.gpt_picture().axes[0].texts]
     model = GPT(GPTConfig(vocab_size=3, n_positions=2, n_layer=1, d_model=2, n_head=1), np.random.default_rng(0))
-    layers = {path.rsplit(".", 1)[-1] for path, _ in model.named_modules()} - {"0", "attn", "mlp", "prefix"}
+    layers = {path.rsplit(".", 1)[-1] for path, _ in model.named_modules()} - {"0", "attn", "mlp", "activation"}
     layers -= {"wte", "wpe"}
     assert layers == {"ln_1", "q_proj", "k_proj", "v_proj", "o_proj", "ln_2", "fc_in", "fc_out", "ln_f"}
     assert {*layers, "wte + wpe", "ids", "logits", "(N, T, C)", "(N, H, T, K)"} <= set(texts)

@@ -15,9 +15,7 @@ from minilora.layers.layernorm import LayerNorm
 from minilora.ops.fast import (
     Conv1dCache,
     LayerNormCache,
-    conv1d_dbias,
-    conv1d_dW,
-    conv1d_dx,
+    conv1d_backward,
     conv1d_forward,
 )
 from minilora.parameter import Module, Parameter
@@ -50,6 +48,10 @@ class ConvLayer(Module):
     def forward(self, x: Array, residual: Array, padding_mask: Array | None = None) -> tuple[Array, ConvLayerCache]:
         """(N, T, C), (N, T, C) -> (N, T, C). The padding_mask is (N, T, 1), of x's dtype; None is 1 everywhere."""
         h, conv_cache = conv1d_forward(x, self.W.data, self.bias.data)
+        if not self.W.trainable:
+            conv_cache = conv_cache._replace(padded=None)  # no dW
+        if not self.bias.trainable:
+            conv_cache = conv_cache._replace(bias=None)  # no dbias
         h, activation_cache = self.activation.forward(h)
         y, ln_cache = self.ln.forward(residual + h)
         return hide_padding(y, padding_mask), ConvLayerCache(conv_cache, activation_cache, ln_cache, padding_mask)
@@ -60,11 +62,10 @@ class ConvLayer(Module):
         dsum = self.ln.backward(hide_padding(dy, cache.padding_mask), cache.ln)
         # forward: sum = residual + gelu(conv1d(x))   so   dsum is dresidual, and goes on through the GELU
         dh = self.activation.backward(dsum, cache.activation)
-        if self.W.trainable:
-            self.W.accumulate(conv1d_dW(dh, cache.conv))
-        if self.bias.trainable:
-            self.bias.accumulate(conv1d_dbias(dh, cache.conv))
-        return conv1d_dx(dh, cache.conv), dsum
+        dx, dW, dbias = conv1d_backward(dh, cache.conv)
+        self.W.accumulate(dW)
+        self.bias.accumulate(dbias)
+        return dx, dsum
 
 
 def hide_padding(x: Array, padding_mask: Array | None) -> Array:

@@ -1,7 +1,7 @@
 """LayerNorm: gain and bias with the op of `ops/layernorm.py`."""
 
 from minilora.arrays.backend import Array
-from minilora.ops.fast import LayerNormCache, layernorm_dbias, layernorm_dgain, layernorm_dx, layernorm_forward
+from minilora.ops.fast import LayerNormCache, layernorm_backward, layernorm_forward
 from minilora.parameter import Module, Parameter
 
 
@@ -25,8 +25,8 @@ class LayerNorm(Module):
 
     def backward(self, dy: Array, cache: LayerNormCache) -> Array:
         """(..., C) -> (..., C)"""
-        if self.gain.trainable:
-            self.gain.accumulate(layernorm_dgain(dy, cache))
-        if self.bias.trainable:
-            self.bias.accumulate(layernorm_dbias(dy, cache))
-        return layernorm_dx(dy, cache)
+        frozen = tuple(name for name, p in self.members() if not p.trainable)
+        dx, dgain, dbias = layernorm_backward(dy, cache._replace(frozen=frozen))
+        self.gain.accumulate(dgain)
+        self.bias.accumulate(dbias)
+        return dx

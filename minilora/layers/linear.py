@@ -1,7 +1,7 @@
 """Linear: W and bias with the op of `ops/linear.py`."""
 
 from minilora.arrays.backend import Array
-from minilora.ops.fast import LinearCache, linear_dbias, linear_dW, linear_dx, linear_forward
+from minilora.ops.fast import LinearCache, linear_backward, linear_forward
 from minilora.parameter import Module, Parameter
 
 
@@ -19,16 +19,20 @@ class Linear(Module):
         self.bias = None if bias is None else Parameter(bias)
 
     def forward(self, x: Array) -> tuple[Array, LinearCache]:
-        """(..., I) -> (..., O). x is only kept for dW, so a frozen W does not keep it, which saves memory."""
+        """(..., I) -> (..., O)"""
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
-        return y, cache if self.W.trainable else LinearCache(None, cache.W, cache.bias)
+        return y, without_frozen(cache, self.W, self.bias)
 
     def backward(self, dy: Array, cache: LinearCache) -> Array:
         """(..., O) -> (..., I)"""
-        if self.W.trainable:
-            if cache.x is None:
-                raise ValueError(f"cache was made while {self.W.name or 'W'} was frozen: run forward again")
-            self.W.accumulate(linear_dW(dy, cache))
-        if self.bias is not None and self.bias.trainable:
-            self.bias.accumulate(linear_dbias(dy, cache))
-        return linear_dx(dy, cache)
+        dx, dW, dbias = linear_backward(dy, cache)
+        self.W.accumulate(dW)
+        if self.bias is not None:
+            self.bias.accumulate(dbias)
+        return dx
+
+
+def without_frozen(cache: LinearCache, W: Parameter, bias: Parameter | None = None) -> LinearCache:
+    """The cache as a backward needs it: a frozen W gets no dW, so x is not kept, and a frozen bias no dbias."""
+    trains_bias = bias is not None and bias.trainable
+    return LinearCache(cache.x if W.trainable else None, cache.W, cache.bias if trains_bias else None)

@@ -20,7 +20,7 @@ from minilora.layers import Embedding, KeyValueCache
 from minilora.models import GPT
 from minilora.models.checks import check_ids
 from minilora.models.model import lowest_to_differentiate
-from minilora.ops.fast import prefix_dP, prefix_dx, prefix_forward
+from minilora.ops.fast import prefix_backward, prefix_forward
 from minilora.parameter import Module
 
 
@@ -131,10 +131,9 @@ class Prefix(Module):
         """(N, T, C) -> (N, T, C)"""
         if cache is None:
             return dy
-        P = self.tables[stage].W
-        if P.trainable:
-            P.accumulate(prefix_dP(dy, cache))
-        return prefix_dx(dy, cache)
+        dx, dP = prefix_backward(dy, cache)
+        self.tables[stage].W.accumulate(dP)
+        return dx
 
     def known_ids(self, ids: Array) -> Array:
         """The ids with some token of the vocabulary at the positions of the prefix, for wte to look up."""

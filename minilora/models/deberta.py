@@ -177,8 +177,7 @@ class Deberta(Encoder):
         if relative:
             # forward: relative = ln_r(wre), read by every block   so
             dwre = self.ln_r.backward(drelative, cache.ln_r)
-            if self.wre.trainable:
-                self.wre.W.accumulate(dwre)
+            self.wre.W.accumulate(dwre)
         if embeddings:
             # forward: embedded = padding_mask * ln_e(wte[ids]), read by block 0 and by the convolution   so
             dx = self.ln_e.backward(hide_padding(dx + dembedded, cache.padding_mask), cache.ln_e)

@@ -9,6 +9,7 @@ import numpy
 from minilora.arrays.backend import Array, get_xp
 from minilora.layers import MLP, Block, KeyValueCache, SelfAttention
 from minilora.layers.block import BlockCache
+from minilora.layers.linear import without_frozen
 from minilora.models.checks import check_field, check_ids, check_on_host
 from minilora.models.config import ModelConfig
 from minilora.models.initial import Initializer, Uninitialized
@@ -16,14 +17,12 @@ from minilora.models.model import Model, fields_of, lowest_to_differentiate
 from minilora.ops.fast import (
     EmbeddingCache,
     LayerNormCache,
-    LinearCache,
     LinearCrossEntropyCache,
     TakeRowsCache,
     check_targets,
+    linear_backward,
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
-    linear_dW,
-    linear_dx,
     linear_forward,
     take_rows_backward,
     take_rows_forward,
@@ -52,7 +51,7 @@ class GPTCache(NamedTuple):
     wpe: EmbeddingCache
     blocks: tuple[BlockCache, ...]
     ln_f: LayerNormCache
-    head: LinearCache | None = None  # None from `hidden`, which has no head
+    head: Any = None  # a LinearCache; `hidden` has no head
 
 
 class GPTLossCache(NamedTuple):
@@ -122,7 +121,7 @@ class GPT(Model):
         """
         x, cache = self.hidden(ids, past)  # (N, T, C)
         logits, head_cache = linear_forward(x, self.wte.W.data)  # (N, T, C) -> (N, T, V)
-        return logits, cache._replace(head=head_cache)
+        return logits, cache._replace(head=without_frozen(head_cache, self.wte.W))
 
     def hidden(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, GPTCache]:
         """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, without the head."""
@@ -197,15 +196,14 @@ class GPT(Model):
     def backward(self, dlogits: Array, cache: GPTCache) -> None:
         """Add to the gradient of every trainable parameter, going no deeper than the lowest one."""
         # forward: logits = x @ wte.T   so
-        if self.wte.W.trainable:
-            self.wte.W.accumulate(linear_dW(dlogits, cache.head))
-        self.backward_hidden(linear_dx(dlogits, cache.head), cache)  # (N, T, V) -> (N, T, C)
+        dx, dW, _ = linear_backward(dlogits, cache.head)  # (N, T, V) -> (N, T, C)
+        self.wte.W.accumulate(dW)
+        self.backward_hidden(dx, cache)
 
     def backward_loss(self, dloss: float, cache: GPTLossCache) -> None:
         """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
         dx, dW = linear_cross_entropy_backward(dloss, cache.head)
-        if dW is not None:
-            self.wte.W.accumulate(dW)
+        self.wte.W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
     def backward_hidden(self, dx: Array, cache: GPTCache) -> None:

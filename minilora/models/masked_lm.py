@@ -11,7 +11,7 @@ import numpy
 from minilora.arrays.backend import Array
 from minilora.layers import Activation
 from minilora.layers.layernorm import LayerNorm
-from minilora.layers.linear import Linear
+from minilora.layers.linear import Linear, without_frozen
 from minilora.models.checks import check_field
 from minilora.models.encoder import EncoderWithHead
 from minilora.models.initial import Initializer
@@ -26,9 +26,7 @@ from minilora.ops.fast import (
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
-    linear_dbias,
-    linear_dW,
-    linear_dx,
+    linear_backward,
     linear_forward,
     take_rows_backward,
     take_rows_forward,
@@ -68,16 +66,15 @@ class MaskedLMHead(Module):
         h, activation_cache = self.activation.forward(h)
         h, ln_cache = self.ln.forward(h)
         logits, decoder_cache = linear_forward(h, self.W.data, self.bias.data)  # (..., C) -> (..., V)
+        decoder_cache = without_frozen(decoder_cache, self.W, self.bias)
         return logits, MaskedLMHeadCache(dense_cache, activation_cache, ln_cache, decoder_cache)
 
     def backward(self, dlogits: Array, cache: MaskedLMHeadCache) -> Array:
         """(..., V) -> (..., C)"""
         # forward: logits = h @ W.T + bias, h = ln(gelu(dense(x)))   so
-        if self.W.trainable:
-            self.W.accumulate(linear_dW(dlogits, cache.decoder))
-        if self.bias.trainable:
-            self.bias.accumulate(linear_dbias(dlogits, cache.decoder))
-        dh = linear_dx(dlogits, cache.decoder)  # (..., V) -> (..., C)
+        dh, dW, dbias = linear_backward(dlogits, cache.decoder)  # (..., V) -> (..., C)
+        self.W.accumulate(dW)
+        self.bias.accumulate(dbias)
         dh = self.ln.backward(dh, cache.ln)
         dh = self.activation.backward(dh, cache.activation)
         return self.dense.backward(dh, cache.dense)

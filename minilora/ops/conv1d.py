@@ -18,9 +18,9 @@ from minilora.ops.rows import rows
 
 
 class Conv1dCache(NamedTuple):
-    padded: Array  # (N, T + S - 1, I): x with P zeros at both ends
+    padded: Array | None  # (N, T + S - 1, I): x with P zeros at both ends; without it, W is a constant
     W: Array  # (O, I, S)
-    bias: Array  # (O,)
+    bias: Array | None  # (O,)
 
 
 def conv1d_forward(x: Array, W: Array, bias: Array) -> tuple[Array, Conv1dCache]:
@@ -55,16 +55,20 @@ def conv1d_forward(x: Array, W: Array, bias: Array) -> tuple[Array, Conv1dCache]
     return y, Conv1dCache(padded, W, bias)
 
 
-def conv1d_backward(dy: Array, cache: Conv1dCache) -> tuple[Array, Array, Array]:
-    """Gradients with respect to x, (N, T, I), W, (O, I, S), and bias, (O,)."""
-    padded, W, _ = cache
-    xp, T, S = get_xp(dy=dy, W=W), dy.shape[1], W.shape[2]
-    dpadded, dW = xp.zeros_like(padded), xp.zeros_like(W)
+def conv1d_backward(dy: Array, cache: Conv1dCache) -> tuple[Array, Array | None, Array | None]:
+    """Gradients with respect to x, (N, T, I), W, (O, I, S), and bias, (O,); None for what the cache does not have.
+
+    padded is kept for dW alone. Whoever freezes W drops it, ``cache._replace(padded=None)``, and there is no dW.
+    """
+    padded, W, bias = cache
+    xp, (N, T, _), (_, I, S) = get_xp(dy=dy, W=W), dy.shape, W.shape
+    dpadded, dW = xp.zeros((N, T + S - 1, I), dtype=dy.dtype), None
+    # forward: y = bias + sum over s of padded[:, s : s + T] W_s^T   so
     for s in range(S):
-        # forward: y = ... + padded[:, s : s + T] W_s^T   so
         dpadded[:, s : s + T] += dy @ W[:, :, s]  # (N, T, O) @ (O, I) -> (N, T, I)
-        dW[:, :, s] = rows(dy).T @ rows(padded[:, s : s + T])  # (O, M) @ (M, I) -> (O, I)
-    # forward: padded[:, P : P + T] = x   and   y = bias + ...   so
+    if padded is not None:
+        dW = xp.stack([rows(dy).T @ rows(padded[:, s : s + T]) for s in range(S)], axis=-1)  # S of (O, M) @ (M, I)
+    # forward: padded[:, P : P + T] = x   so
     dx = dpadded[:, S // 2 : S // 2 + T]  # (N, T, I)
-    dbias = rows(dy).sum(axis=0)  # (M, O) -> (O,)
+    dbias = None if bias is None else rows(dy).sum(axis=0)  # (M, O) -> (O,)
     return dx, dW, dbias

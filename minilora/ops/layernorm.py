@@ -23,6 +23,7 @@ class LayerNormCache(NamedTuple):
     xhat: Array  # (..., C)
     inv_std: Array  # (..., 1)
     gain: Array  # (C,)
+    frozen: tuple[str, ...] = ()  # "gain", "bias": those whose gradients the engine leaves out
 
 
 def layernorm_forward(x: Array, gain: Array, bias: Array, eps: float = 1e-5) -> tuple[Array, LayerNormCache]:
@@ -51,7 +52,7 @@ def layernorm_forward(x: Array, gain: Array, bias: Array, eps: float = 1e-5) -> 
 
 def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     """Gradients with respect to x, (..., C), gain and bias, (C,)."""
-    xhat, inv_std, gain = cache
+    xhat, inv_std, gain, _ = cache
     # forward: y = gain * xhat + bias   so
     dxhat = dy * gain  # (..., C)
     dgain = rows(dy * xhat).sum(axis=0)  # (M, C) -> (C,)

@@ -342,7 +342,7 @@ def test_a_step_has_less_than_half_the_launches_that_it_has_without_kernels(comp
 
     plain, fused = launches(False), launches(True)
     assert fused < plain / 2
-    assert fused < 4 * 77, "launches a step of 4 blocks"
+    assert fused <= 4 * 69 + 11, "launches a step: those of 4 blocks, and those beside them"
 
 
 # ---- the CUDA compiler

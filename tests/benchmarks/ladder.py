@@ -28,8 +28,7 @@ from minilora.layers import linear as linear_layer
 from minilora.methods import adapter_dropout
 from minilora.methods.lora import layer as lora_layer
 from minilora.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from minilora.ops.fast import attention, linear, lora_linear, softmax
-from minilora.ops.fast.layernorm import LayerNormCache
+from minilora.ops.fast import LayerNormCache, LinearCache, attention, linear, lora_linear, softmax
 from minilora.training import evaluation, objective
 
 # ---- each function below undoes one optimisation
@@ -37,18 +36,24 @@ from minilora.training import evaluation, objective
 
 def every_gradient():
     """dW of frozen weights is computed too, as where nothing says that they are frozen."""
+    linear_layer.without_frozen = lambda cache, W, bias: cache
 
-    def backward(self, dy, cache):
-        linear_layer.linear_dW(dy, cache)
-        linear_layer.linear_dbias(dy, cache)
-        return linear_layer.linear_dx(dy, cache)
 
-    Linear.backward = backward
+class WithInput(LinearCache):
+    """A cache that keeps x, whatever a backward needs."""
 
 
 def every_input():
     """Every layer keeps its input."""
-    Linear.forward = lambda self, x: linear_layer.linear_forward(x, self.W.data, self.bias.data)
+    original = Linear.forward
+
+    def forward(self, x):
+        y, cache = original(self, x)
+        cache = WithInput(*cache)
+        cache.input = x
+        return y, cache
+
+    Linear.forward = forward
 
 
 def plain_gelu():
@@ -74,17 +79,17 @@ def plain_rows():
         xhat = (x - x.mean(axis=-1, keepdims=True)) * inv_std
         return xhat * gain + bias, LayerNormCache(xhat, inv_std, gain)
 
-    def layernorm_dx(dy, cache):
-        xhat, inv_std, gain = cache
+    def layernorm_backward(dy, cache):
+        xhat, inv_std, gain, _ = cache
         dxhat = dy * gain
         mean = dxhat.mean(axis=-1, keepdims=True)
-        return inv_std * (dxhat - mean - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True))
+        return inv_std * (dxhat - mean - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)), None, None
 
     def softmax_of(x):
         exps = numpy.exp(x - x.max(axis=-1, keepdims=True))
         return exps / exps.sum(axis=-1, keepdims=True)
 
-    layernorm.layernorm_forward, layernorm.layernorm_dx = layernorm_forward, layernorm_dx
+    layernorm.layernorm_forward, layernorm.layernorm_backward = layernorm_forward, layernorm_backward
     attention.softmax_inplace = softmax.softmax_inplace = softmax_of
 
 
@@ -108,18 +113,19 @@ def three_axes():
         module.unrows = lambda y, shape: y
         module.rows_times_transposed = lambda x, W: x @ W.T
 
-    def dW(dy, cache):
-        return (dy.swapaxes(-1, -2) @ cache.x).sum(axis=0)
+    def linear_backward(dy, cache):
+        x, W, bias = cache
+        dW = None if x is None else (dy.swapaxes(-1, -2) @ x).sum(axis=0)
+        return dy @ W, dW, None if bias is None else dy.sum(axis=(0, 1))
 
-    def lora_backward(dy, cache):
-        dh = cache.scale * (dy @ cache.B)
-        dB = cache.scale * (dy.swapaxes(-1, -2) @ cache.h).sum(axis=0)
-        return dy @ cache.W + dh @ cache.A, (dh.swapaxes(-1, -2) @ cache.x).sum(axis=0), dB
+    def lora_linear_backward(dy, cache):
+        x, h, W, A, B, scale, _ = cache
+        dh = scale * (dy @ B)
+        dB = scale * (dy.swapaxes(-1, -2) @ h).sum(axis=0)
+        dA = (dh.swapaxes(-1, -2) @ x).sum(axis=0)
+        return dy @ W + dh @ A, dA, dB
 
-    linear_layer.linear_dW = dW
-    linear_layer.linear_dx = lambda dy, cache: dy @ cache.W
-    linear_layer.linear_dbias = lambda dy, cache: dy.sum(axis=(0, 1))
-    lora_layer.lora_linear_backward = lora_backward
+    linear_layer.linear_backward, lora_layer.lora_linear_backward = linear_backward, lora_linear_backward
 
 
 def no_blocks():

@@ -15,16 +15,17 @@ from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.bench.worker import Worker
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.layers import attention, layernorm, linear, lora_linear, mlp
+from minilora.layers import activation, attention, layernorm, linear
+from minilora.methods.lora import layer as lora_layer
 from minilora.models import gpt
 from minilora.training.objective import loss_and_backward
 
 KINDS = {  # ops by what they are
-    "products with W": ("linear_forward", "linear_dx"),
-    "LoRA's linear, W included": ("lora_linear_forward", "lora_linear_backward", "lora_linear_dA_dB"),
+    "products with W": ("linear_forward", "linear_backward"),
+    "LoRA's linear, W included": ("lora_linear_forward", "lora_linear_backward"),
     "attention": ("attention_forward", "attention_backward"),
     "GELU": ("gelu_tanh_forward", "gelu_tanh_backward"),
-    "LayerNorm": ("layernorm_forward", "layernorm_dx"),
+    "LayerNorm": ("layernorm_forward", "layernorm_backward"),
     "head and loss": ("linear_cross_entropy_forward", "linear_cross_entropy_backward"),
 }
 REST = "the rest: embedding, sums, AdamW, Python"
@@ -44,10 +45,12 @@ def timed(function, seconds):
 
 def watch(seconds):
     """Let every layer and model call `timed` ops."""
-    for module in (attention, layernorm, linear, lora_linear, mlp, gpt):
+    for module in (attention, layernorm, linear, lora_layer, gpt):
         for name, value in list(vars(module).items()):
             if isinstance(value, FunctionType) and value.__module__.startswith("minilora.ops."):
                 setattr(module, name, timed(value, seconds))
+    for name, pair in activation.ACTIVATIONS.items():
+        activation.ACTIVATIONS[name] = tuple(timed(function, seconds) for function in pair)
 
 
 def measure(shape_name, steps, seconds):

@@ -14,6 +14,7 @@ from minilora.layers import (
 )
 from minilora.methods.houlsby import Houlsby, HoulsbySublayer
 from minilora.methods.lora import DoRAFactors, LoRAFactors, LoRALinear
+from minilora.ops import fast
 from minilora.parameter import Parameter
 
 N, T, C, F, H, R = 2, 5, 6, 7, 3, 2
@@ -163,9 +164,32 @@ def test_a_frozen_linear_keeps_no_input_and_a_trained_one_does():
 
 
 def test_a_cache_of_a_frozen_linear_gives_no_dW():
-    layer = Linear(np.ones((4, 3)))
-    layer.freeze()
-    y, cache = layer.forward(np.ones((2, 3)))
-    layer.W.trainable = True
-    with pytest.raises(ValueError, match="cache was made while W was frozen: run forward again"):
-        layer.backward(y, cache)
+    layer = Linear(np.ones((4, 3)), np.ones(4))
+    layer.name_parameters()
+    for name, p in layer.named_parameters():
+        layer.freeze()
+        y, cache = layer.forward(np.ones((2, 3)))
+        p.trainable = True
+        with pytest.raises(ValueError, match=f"cache was made while {name} was frozen: run forward again"):
+            layer.backward(y, cache)
+
+
+def gradients_of_the_op(monkeypatch, layer, x, dy):
+    """What LayerNorm's op returns to the layer: whether dx, dgain and dbias are there."""
+    returned = []
+
+    def backward(dy, cache):
+        returned.append(fast.layernorm_backward(dy, cache))
+        return returned[-1]
+
+    monkeypatch.setattr("minilora.layers.layernorm.layernorm_backward", backward)
+    layer.backward(dy, layer.forward(x)[1])
+    return [grad is not None for grad in returned[0]]
+
+
+@pytest.mark.parametrize("trained", [(), ("gain",), ("bias",), ("gain", "bias")])
+def test_a_layernorm_computes_the_gradients_of_what_is_trained(monkeypatch, normal, x, trained):
+    layer = layernorm(normal)
+    for name, p in layer.named_parameters():
+        p.trainable = name in trained
+    assert gradients_of_the_op(monkeypatch, layer, x, x) == [True, "gain" in trained, "bias" in trained]

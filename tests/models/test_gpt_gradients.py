@@ -6,7 +6,12 @@ import pytest
 from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import Activation, Block, Embedding
-from minilora.ops.fast import attention_backward, cross_entropy_backward, cross_entropy_forward
+from minilora.ops.fast import (
+    attention_backward,
+    cross_entropy_backward,
+    cross_entropy_forward,
+    layernorm_backward,
+)
 from models.calls import count_calls
 from ops.cases import array_leaves
 
@@ -181,7 +186,12 @@ MUTANTS = {
     ),
     "positions a mean over sequences": (Embedding, "backward", positions_of_the_first_sequence, "wpe.W"),
     "gelu without its slope": (Activation, "backward", lambda self, dy, cache: dy, "mlp.fc_in.W"),
-    "normalisation with a dx of dy": ("minilora.layers.layernorm", "layernorm_dx", lambda dy, cache: dy, "blocks.1"),
+    "normalisation with a dx of dy": (
+        "minilora.layers.layernorm",
+        "layernorm_backward",
+        lambda dy, cache: (dy, *layernorm_backward(dy, cache)[1:]),
+        "blocks.1",
+    ),
 }
 
 
@@ -224,10 +234,16 @@ def test_float32_is_refused_by_name(make_model, everywhere):
 @pytest.fixture
 def calls(monkeypatch):
     """Count the gradients of weights, and the blocks that were visited."""
-    places = {f"layers.linear.{name}": name for name in ("linear_dW", "linear_dbias")}
-    places |= {f"layers.layernorm.{name}": name for name in ("layernorm_dgain", "layernorm_dbias")}
-    places |= {"layers.attention.attention_backward": "attention", "layers.embedding.embedding_backward": "embedding"}
-    return count_calls(monkeypatch, places | {"models.gpt.linear_dW": "head dW"})
+    return count_calls(
+        monkeypatch,
+        {
+            "layers.linear.linear_backward": ("dx", "dW", "dbias"),
+            "layers.layernorm.layernorm_backward": ("dx of a LayerNorm", "dgain", "dbias of a LayerNorm"),
+            "layers.attention.attention_backward": "attention",
+            "layers.embedding.embedding_backward": "embedding",
+            "models.gpt.linear_backward": ("dx of the head", "dW of the head", "dbias of the head"),
+        },
+    )
 
 
 #                         linear      layernorm
@@ -251,9 +267,10 @@ def test_a_frozen_weight_gets_no_gradient_and_a_block_below_the_lowest_trainable
 ):
     train_only(model, CHOICES[choice])
     backward(model)
-    linear = calls["linear_dW"], calls["linear_dbias"]
-    layernorm = calls["layernorm_dgain"], calls["layernorm_dbias"]
-    assert (linear, layernorm, calls["attention"], calls["embedding"], calls["head dW"]) == expected
+    linear, layernorm = (calls["dW"], calls["dbias"]), (calls["dgain"], calls["dbias of a LayerNorm"])
+    head = calls["dW of the head"]
+    assert (linear, layernorm, calls["attention"], calls["embedding"], head) == expected
+    assert calls["dx"] == 6 * calls["attention"] and calls["dbias of the head"] == 0
 
 
 def test_nothing_below_the_lowest_trainable_parameter_runs(monkeypatch, model, backward):

@@ -261,14 +261,16 @@ def test_gradients_do_not_depend_on_what_else_is_trainable(model_class, chosen):
 @pytest.fixture
 def calls(monkeypatch):
     """Count the gradients of weights, and the blocks that were visited."""
-    functions = {
-        "layers.linear": ("linear_dW", "linear_dbias"),
-        "layers.layernorm": ("layernorm_dgain", "layernorm_dbias"),
-        "layers.attention": ("attention_backward",),
-        "layers.embedding": ("embedding_backward",),
-    }
-    places = [f"{module}.{name}" for module, names in functions.items() for name in names]
-    return count_calls(monkeypatch, dict(zip(places, places, strict=True)))
+    return count_calls(
+        monkeypatch,
+        {
+            "layers.linear.linear_backward": ("dx", "dW", "dbias"),
+            "layers.layernorm.layernorm_backward": ("dx of a LayerNorm", "dgain", "dbias of a LayerNorm"),
+            "layers.attention.attention_backward": "attention",
+            "layers.embedding.embedding_backward": "embedding",
+            "models.masked_lm.linear_backward": ("dx of the decoder", "dW of the decoder", "dbias of the decoder"),
+        },
+    )
 
 
 #                        linear     layernorm
@@ -292,10 +294,17 @@ def test_a_frozen_weight_gets_no_gradient_and_a_block_below_the_lowest_trainable
     model = tiny(RobertaForClassification)
     train_only(model, CHOICES[choice])
     gradients(model)
-    linear = tuple(calls[f"layers.linear.{name}"] for name in ("linear_dW", "linear_dbias"))
-    layernorm = tuple(calls[f"layers.layernorm.layernorm_{name}"] for name in ("dgain", "dbias"))
-    attention = calls["layers.attention.attention_backward"]
-    assert (linear, layernorm, attention, calls["layers.embedding.embedding_backward"]) == expected
+    linear, layernorm = (calls["dW"], calls["dbias"]), (calls["dgain"], calls["dbias of a LayerNorm"])
+    assert (linear, layernorm, calls["attention"], calls["embedding"]) == expected
+
+
+@pytest.mark.parametrize("trained", ["encoder.wte.W", "head.bias", "head.dense.bias"])
+def test_a_frozen_decoder_of_masked_tokens_gets_no_gradient(calls, trained):
+    model = tiny(RobertaForMaskedLM)
+    train_only(model, lambda name: name == trained)
+    gradients(model)
+    decoder = {name: calls[f"{name} of the decoder"] for name in ("dx", "dW", "dbias")}
+    assert decoder == {"dx": 1, "dW": trained == "encoder.wte.W", "dbias": trained == "head.bias"}
 
 
 def test_nothing_below_the_lowest_trainable_parameter_runs(monkeypatch):

@@ -73,23 +73,42 @@ def edge_cases(namespace):
         "gelu_exact, several chunks": Case(
             namespace.gelu_exact_forward, namespace.gelu_exact_backward, {"x": 3.0 * normal(5, 40)}
         ),
-        "linear, W frozen": frozen(namespace, {"x": x, "W": W, "bias": bias}),
+        **frozen_cases(namespace, x, W, bias),
     }
 
 
-def frozen(namespace, arrays):
-    """A linear map of which x alone has a gradient."""
+def frozen_cases(namespace, x, W, bias):
+    """What is left out of the cache has a gradient of None."""
+    rng = np.random.default_rng(7)
+    linear = namespace.linear_forward, namespace.linear_backward, {"x": x, "W": W, "bias": bias}
+    convolved = {"x": rng.standard_normal((2, 6, 5)), "W": rng.standard_normal((4, 5, 3)), "bias": bias}
+    conv1d = namespace.conv1d_forward, namespace.conv1d_backward, convolved
+    normalised = {"x": x, "gain": rng.standard_normal(5), "bias": rng.standard_normal(5)}
+    layernorm = namespace.layernorm_forward, namespace.layernorm_backward, normalised
+    return {
+        "linear, W frozen": left_out(*linear, ("W",), x=None),
+        "linear, bias frozen": left_out(*linear, ("bias",), bias=None),
+        "conv1d, W frozen": left_out(*conv1d, ("W",), padded=None),
+        "conv1d, bias frozen": left_out(*conv1d, ("bias",), bias=None),
+        "layernorm, gain frozen": left_out(*layernorm, ("gain",), frozen=("gain",)),
+        "layernorm, bias frozen": left_out(*layernorm, ("bias",), frozen=("bias",)),
+    }
 
-    def forward(x, W, bias):
-        y, cache = namespace.linear_forward(x, W, bias)
-        return y, cache._replace(x=None, bias=None)
 
-    def backward(dy, cache):
-        dx, dW, dbias = namespace.linear_backward(dy, cache)
-        assert dW is None and dbias is None
-        return dx
+def left_out(forward, backward, arrays, names, **fields):
+    """An op whose cache has other fields, and so no gradient for these names."""
 
-    return Case(forward, backward, arrays, wrt=("x",))
+    def forward_and_leave_out(*args):
+        y, cache = forward(*args)
+        return y, cache._replace(**fields)
+
+    def backward_of_the_rest(dy, cache):
+        grads = backward(dy, cache)
+        if backward is ops.layernorm_backward:  # the page gives all; a layer throws away what is frozen
+            return tuple(None if name in names else grad for name, grad in zip(arrays, grads, strict=True))
+        return grads
+
+    return Case(forward_and_leave_out, backward_of_the_rest, arrays)
 
 
 def cases_of(namespace):
@@ -153,6 +172,18 @@ def test_a_cache_of_one_serves_the_other(name):
         assert all(map(same, expected, case.gradients(dy, cache)))
 
 
+@pytest.mark.parametrize("name", [name for name in ENGINE if name.endswith("frozen")])
+def test_what_a_cache_leaves_out_has_no_gradient_and_the_rest_has_its_own(name):
+    op, frozen = name.removesuffix(" frozen").split(", ")
+    case = ENGINE[name]
+    y, cache = case.run()
+    dy = np.random.default_rng(2).standard_normal(y.shape)
+    backward = getattr(fast, f"{op}_backward")
+    every = backward(dy, getattr(fast, f"{op}_forward")(*case.arrays.values())[1])
+    for array, grad, expected in zip(case.arrays, backward(dy, cache), every, strict=True):
+        assert grad is None if array == frozen else np.array_equal(grad, expected)
+
+
 # ---- a wrong engine is found: (function, its file, what stands there, what a mistake would put there)
 
 MUTANTS = [
@@ -171,6 +202,8 @@ MUTANTS = [
     ("gelu_tanh_forward", "gelu", "two_du *= 6.0", "two_du *= 3.0"),
     ("layernorm_forward", "layernorm", "var + eps", "var"),
     ("layernorm_backward", "layernorm", "dx -= xhat * mean_dxhat_xhat", "pass"),
+    ("layernorm_backward", "layernorm", '"gain" in frozen', '"bias" in frozen'),
+    ("layernorm_backward", "layernorm", '"bias" in frozen', "frozen"),
     ("linear_backward", "linear", "rows(dy).T @ rows(x)", "-rows(dy).T @ rows(x)"),
     ("linear_forward", "linear", "y += bias", "y -= bias"),
     ("linear_cross_entropy_forward", "linear_cross_entropy", "1.0 / M", "1.0 / V"),

@@ -7,13 +7,7 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
 from minilora.layers.linear import Linear
-from minilora.ops.fast import (
-    LinearCache,
-    dropout_mask,
-    linear_dbias,
-    lora_linear_backward,
-    lora_linear_forward,
-)
+from minilora.ops.fast import dropout_mask, lora_linear_backward, lora_linear_forward, rows
 from minilora.parameter import Module, Parameter
 
 
@@ -53,10 +47,8 @@ class LoRAFactors(Module):
     def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
         dx, dA, dB = lora_linear_backward(dy, cache)
-        if self.A.trainable:
-            self.A.accumulate(dA)
-        if self.B.trainable:
-            self.B.accumulate(dB)
+        self.A.accumulate(dA)
+        self.B.accumulate(dB)
         return dx
 
     def arrays(self) -> dict[str, Array]:
@@ -154,7 +146,8 @@ class LoRALinear(Module):
             raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
         bias = self.base.bias
         if cache.owner is not self.base and bias is not None and bias.trainable:
-            bias.accumulate(linear_dbias(dy, LinearCache(None, self.base.W.data, bias.data)))
+            # forward: y = ... + bias   so
+            bias.accumulate(rows(dy).sum(axis=0))  # (M, O) -> (O,)
         return cache.owner.backward(dy, cache.inner)
 
     def low_rank(self) -> tuple[Array, Array, float] | None:

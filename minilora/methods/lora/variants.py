@@ -47,8 +47,7 @@ class DoRAFactors(LoRAFactors):
         """(..., O) -> (..., I)"""
         dx, *grads = dora_linear_backward(dy, cache)
         for p, grad in zip((self.A, self.B, self.m), grads, strict=True):
-            if p.trainable:
-                p.accumulate(grad)
+            p.accumulate(grad)
         return dx
 
     def low_rank(self) -> tuple[Array, Array, float] | None:

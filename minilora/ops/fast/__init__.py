@@ -2,6 +2,13 @@
 
 On a CPU that means products of rows, sums in place, and chunks that fit the processor's cache; on a GPU, CUDA kernels.
 The derivations are on the page. Functions that are fast enough on the page are used from there.
+
+What is frozen costs nothing. A layer leaves it out of the cache, and where a cache leaves something out, the backward
+gives None for a gradient:
+
+    linear       cache._replace(x=None)            no dW        bias=None              no dbias
+    layernorm    cache._replace(frozen=("gain",))  no dgain     frozen=("bias",)       no dbias
+    conv1d       cache._replace(padded=None)       no dW        bias=None              no dbias
 """
 
 from minilora.ops import (
@@ -54,19 +61,6 @@ from minilora.ops.fast.layernorm import layernorm_backward, layernorm_forward
 from minilora.ops.fast.linear import linear_backward, linear_forward
 from minilora.ops.fast.linear_cross_entropy import linear_cross_entropy_forward
 from minilora.ops.fast.lora_linear import lora_linear_backward, lora_linear_forward
-from minilora.ops.fast.parts import (
-    conv1d_dbias,
-    conv1d_dW,
-    conv1d_dx,
-    layernorm_dbias,
-    layernorm_dgain,
-    layernorm_dx,
-    linear_dbias,
-    linear_dW,
-    linear_dx,
-    prefix_dP,
-    prefix_dx,
-)
 from minilora.ops.fast.prefix import prefix_backward
 from minilora.ops.fast.softmax import softmax_backward, softmax_forward
 

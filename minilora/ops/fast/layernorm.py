@@ -17,10 +17,12 @@ def layernorm_forward(x: Array, gain: Array, bias: Array, eps: float = 1e-5) -> 
 
 
 @engine_of(page.layernorm_backward)
-def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
+def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array | None, Array | None]:
+    xhat, inv_std, gain, frozen = cache
     # forward: y = gain * xhat + bias   so
-    dgain = get_xp(dy=dy).einsum("mc,mc->c", rows(dy), rows(cache.xhat))  # (C,)
-    return _dx(dy, *cache), dgain, sum_of_rows(dy)
+    dgain = None if "gain" in frozen else get_xp(dy=dy).einsum("mc,mc->c", rows(dy), rows(xhat))  # (C,)
+    dbias = None if "bias" in frozen else sum_of_rows(dy)  # (C,)
+    return _dx(dy, xhat, inv_std, gain), dgain, dbias
 
 
 @fused(
