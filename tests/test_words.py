@@ -15,12 +15,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
-# "it must be X" reads as a permission, or as "perhaps"; an error says what a value must be.
+# "it may be X" reads as a permission, or as "perhaps"; an error says what a value must be.
 PERMISSION = re.compile(r"\b(it|each|they|both|entry|one of them|which) may (be|hold|have)\b")
 LEANING = re.compile(r"(The same\b|Like (the|its|`)|As (above|before)\b|Ditto\b)")
 ARCHAISMS = re.compile(
     r"\b(whilst|wherein|whereof|whence|hence|thereof|therein|thereby|lest|ere|anew|amongst|betwixt|naught|nought|aught"
-    r"|(?:bits|nats) a byte|tokens per second|seconds per token|for want of|no number|suffice|let go of)\b",
+    r"|(?:bits|nats) a byte|tokens a second|seconds a token|for want of|no number|suffice|let go of)\b",
     re.IGNORECASE,
 )
 ALLOWED = {  # in a game of words that a model learns from, any English is right
@@ -54,14 +54,14 @@ def findings(source: str) -> list[str]:
 
 
 BAD = {
-    "a permission": 'raise ValueError(f"n was {n}; it must be an integer")',
-    "a permission in a table": 'RULES = [("r", "each must be a number")]',
+    "a permission": 'raise ValueError(f"n was {n}; it may be an integer")',
+    "a permission in a table": 'RULES = [("r", "each may be a number")]',
     "a docstring that leans": 'def f():\n    """The same for two arrays."""',
     "a docstring like another": 'def f():\n    """Like `g`, for two arrays."""',
     "an archaism in a docstring": '"""What a model is, and whence it comes."""',
     "an archaism in a message": 'print("the run begins anew")',
     "an archaism in a comment": "x = 1  # lest it overflow",
-    "a rate": 'print(f"{n:.2f} nats per byte")',
+    "a rate": 'print(f"{n:.2f} nats a byte")',
 }
 
 
