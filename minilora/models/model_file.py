@@ -36,7 +36,8 @@ def save_model(model: Model, path: str | Path, *, dtype: str | None = None, **ab
 
     Parameters
     ----------
-    model : GPT, Roberta, RobertaForClassification or RobertaForMaskedLM
+    model : Model
+        Any of those in KINDS, without adapters.
     path : str or Path
     dtype : str, optional
         The dtype of the weights in the file; the model's own, if not given.

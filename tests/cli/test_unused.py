@@ -62,7 +62,7 @@ REFUSED = {
         "--seed was given, .* it needs --plot$",
     ),
     "quick list": (["reproduce", "list", "--quick"], "--quick was given, but `minilora reproduce list` does"),
-    "workers of ranks": (["reproduce", "table4", "--executor", "mpi"], "--executor was mpi, which takes two ranks"),
+    "workers of ranks": (["reproduce", "table4", "--executor", "mpi"], "--executor was mpi, which needs two ranks"),
     "notebook of check": (
         ["exercises", "check", "1", "--notebook"],
         "--notebook was given, but check does not use it; it is for start$",
