@@ -240,7 +240,7 @@ WRONG = {
         r"lacks the column label; its header has text, answer",
     ),
     "sources and targets": ([*FINETUNE, *MODEL, "--task", "sums.csv"], r"sums\.csv lacks the column text and label; "),
-    "one class": ([*FINETUNE, *MODEL, "--task", "one-class.csv"], r"one-class\.csv has one class alone, 'same'; "),
+    "one class": ([*FINETUNE, *MODEL, "--task", "one-class.csv"], r"one-class\.csv has only one class, 'same'; "),
     "labels not in train": (
         [*FINETUNE, *MODEL, "--task", "own-labels.csv"],
         r"has the labels \[.*\] in valid and not in train",
