@@ -35,7 +35,7 @@ matrix: $(VENV)/.installed-dev  ## set up, then test sdist and wheel on the olde
 notebooks: $(VENV)/.installed-dev  ## set up, then make tutorials/*.ipynb from the Python files beside them
 	$(PY) tutorials/make_notebooks.py
 
-setup: $(VENV)/.installed-dev  ## set up for working on minilora: tests and ruff
+setup: $(VENV)/.installed-dev  ## set up for working on minilora: tests, ruff and mypy
 
 course: $(VENV)/.installed-grading  ## set up, then build course/, an nbgrader course with the exercises
 	$(PY) -m minilora.exercises.course course $(ARGS)
@@ -44,7 +44,7 @@ site: $(VENV)/.installed-site  ## set up, then build build/site/html: notebooks,
 	$(PY) site/make_site.py $(ARGS)
 
 clean:  ## remove caches and build products (not .venv, runs/ or figures/)
-	rm -rf build dist .tox .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build dist .tox .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find minilora tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What pyenv has installed is found, too, even where it is not chosen at the moment.

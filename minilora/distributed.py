@@ -30,12 +30,16 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
 
 from minilora.arrays.backend import Array, get_xp, gpu_with_nccl, nccl_sum, on_gpu, to_numpy, use_gpu
 from minilora.arrays.threads import allowed_cores, cores
+from minilora.moved import names_before
+
+if not TYPE_CHECKING:
+    __getattr__ = names_before(__name__)
 
 # The variables in which a launcher gives each process (rank, size): Open MPI's; those of launchers that use PMI, which
 # are MPICH's, Intel's, Microsoft's and Slurm's; PMIx under Slurm; and Slurm's, when srun runs without an MPI plugin.

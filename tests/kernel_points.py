@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from minilora.ops.fast import attention, gelu, layernorm, linear_cross_entropy, softmax
-from minilora.training import optimizers
+from minilora.ops.fast import adamw, attention, gelu, layernorm, linear_cross_entropy, softmax
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 SIZES = (1, 2, 31, 32, 33, 128, 257, 4500)  # of C: of less and more than a warp, of several, and of a whole block
@@ -77,7 +76,7 @@ POINTS = {
     ),
     "gelu, tanh": (gelu._gelu_tanh, lambda C: (3.0 * normal(3, C),)),
     "gelu, exact": (gelu._gelu_exact, lambda C: (3.0 * normal(3, C),)),
-    "adamw": (optimizers._adamw, adamw_arguments),
+    "adamw": (adamw._adamw, adamw_arguments),
 }
 
 

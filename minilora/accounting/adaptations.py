@@ -20,7 +20,7 @@ An adaptation also says what training costs: how far down the backward goes, whi
 else each token leaves in memory; `accounting/costs.py` uses that.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,7 +65,7 @@ class Settings:
     """
 
     rank: int = 8
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    targets: Sequence[str] = ("q_proj", "v_proj")
     blocks: int = 2
     size: int = 8
     leave_out: int = 1

@@ -1,5 +1,7 @@
 """What an adaptation has changed, and how accurate it is."""
 
+from typing import TYPE_CHECKING
+
 from minilora.analysis.amplification import (
     Amplification,
     amplification_factor,
@@ -33,6 +35,7 @@ from minilora.analysis.subspace import (
     subspace_similarity,
 )
 from minilora.analysis.svd import SVD, factored_svd, shape_of, svd_of
+from minilora.moved import names_before
 
 __all__ = [
     "Factors",
@@ -78,3 +81,6 @@ __all__ = [
     "Intruders",
     "intruder_dimensions",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = names_before(__name__)

@@ -1,5 +1,7 @@
 """Text that every Python already has, tasks with exact scores, the user's own files, and their batches."""
 
+from typing import TYPE_CHECKING
+
 from minilora.data.batches import (
     SEPARATOR,
     LMBatch,
@@ -32,6 +34,7 @@ from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
 from minilora.data.tokenizer import EOT, ByteTokenizer
 from minilora.data.unicode_names import CATEGORIES, character_names, names_by_first_word, names_by_hash
 from minilora.data.vocabulary import Tokenizer, check_vocabulary
+from minilora.moved import names_before
 
 __all__ = [
     "EOT",
@@ -90,3 +93,6 @@ __all__ = [
     "windows",
     "pair_batch",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = names_before(__name__)

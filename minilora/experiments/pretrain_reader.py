@@ -16,6 +16,7 @@ import argparse
 import math
 import shlex
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from minilora.data.tokenizer import ByteTokenizer
 from minilora.experiments.pretrain import mean_of_runs
 from minilora.experiments.record import provenance
 from minilora.files import read_json, write_json
-from minilora.models import load_bundled, load_model, save_model, weights_hash
+from minilora.models import GPT, load_bundled, load_model, save_model, weights_hash
 from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_newest
 
 MODEL, RECORD = "decoder.safetensors", "stage.json"
@@ -67,8 +68,15 @@ class Stage:
     train: TrainConfig
 
 
-def stages(rounds, *, without=(), copying_steps=1500, round_steps=2000, cooling_steps=1500):
-    """All stages of a pretraining, in order; `without` drops kinds of windows, and prose takes their share."""
+def stages(
+    rounds: int,
+    *,
+    without: Sequence[str] = (),
+    copying_steps: int = 1500,
+    round_steps: int = 2000,
+    cooling_steps: int = 1500,
+) -> list[Stage]:
+    """All stages of a pretraining, in order; `without` leaves kinds of windows out, and prose takes their part."""
 
     def kept(parts):
         parts = dict(parts)
@@ -87,8 +95,17 @@ def stages(rounds, *, without=(), copying_steps=1500, round_steps=2000, cooling_
     ]
 
 
-def run_stage(stage, model, reading, validate, folder, *, about, checkpoint_every):
-    """Train a model through a stage, and leave the stage's record and the model in the stage's own folder."""
+def run_stage(
+    stage: Stage,
+    model: GPT,
+    reading: ReadingWindows,
+    validate: Callable[[], float],
+    folder: Path,
+    *,
+    about: dict,
+    checkpoint_every: int,
+) -> None:
+    """Train a model through a stage, in a folder of the stage's own: its record and the model are left there."""
     length = model.config.n_positions
     trainer = Trainer(
         model,
@@ -114,8 +131,16 @@ def run_stage(stage, model, reading, validate, folder, *, about, checkpoint_ever
     save_model(model, folder / MODEL)
 
 
-def run(folder, corpus, plan, *, start=None, checkpoint_every=100, command=None):
-    """Go through the stages of a plan, skipping those that are done already.
+def run(
+    folder: str | Path,
+    corpus: str | Path,
+    plan: Sequence[Stage],
+    *,
+    start: str | Path | None = None,
+    checkpoint_every: int = 100,
+    command: str | None = None,
+) -> dict:
+    """Go through the stages of a plan, and past those that were done before.
 
     Parameters
     ----------
@@ -174,12 +199,12 @@ def run(folder, corpus, plan, *, start=None, checkpoint_every=100, command=None)
     return recipe
 
 
-def times(name):
-    """How often a source's texts are repeated among those that windows are drawn from."""
+def times(name: str) -> int:
+    """How often a source's texts stand among those that windows are drawn from."""
     return STDLIB_TIMES if name == STDLIB else 1
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="folder of the run")

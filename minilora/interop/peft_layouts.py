@@ -148,7 +148,7 @@ class ModelLayout:
 
     Parameters
     ----------
-    model : Module
+    model : Model
 
     Attributes
     ----------

@@ -1,5 +1,7 @@
 """Layers: Parameters with an op. ``y, cache = layer.forward(x)``; ``dx = layer.backward(dy, cache)``."""
 
+from typing import TYPE_CHECKING
+
 from minilora.layers.activation import Activation
 from minilora.layers.attention import KeyValueCache, SelfAttention
 from minilora.layers.block import Block
@@ -11,6 +13,7 @@ from minilora.layers.layernorm import LayerNorm
 from minilora.layers.linear import Linear
 from minilora.layers.mlp import MLP
 from minilora.layers.post_ln_block import PostLNBlock
+from minilora.moved import names_before
 
 __all__ = [
     "MLP",
@@ -26,3 +29,6 @@ __all__ = [
     "PostLNBlock",
     "SelfAttention",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = names_before(__name__)

@@ -1,5 +1,7 @@
 """How a model is adapted. A method chooses, and where needed adds, what is trained; training does the rest."""
 
+from typing import TYPE_CHECKING
+
 from minilora.methods.adapter_file import classes_in, load_adapter, save_adapter
 from minilora.methods.full import (
     BitFitConfig,
@@ -22,6 +24,7 @@ from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.methods.registry import METHODS, apply_method, described
 from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
+from minilora.moved import names_before
 
 __all__ = [
     "HoulsbyConfig",
@@ -58,3 +61,6 @@ __all__ = [
     "set_adapter",
     "unmerge_lora",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = names_before(__name__)

@@ -4,7 +4,7 @@ RoBERTa's activation is tanh. DeBERTa calls dense and its activation, the exact 
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
@@ -27,6 +27,9 @@ from minilora.ops.fast import (
     cross_entropy_forward,
 )
 from minilora.parameter import Module
+
+if TYPE_CHECKING:
+    from minilora.data import ClassificationBatch
 
 
 class ClassificationHeadCache(NamedTuple):
@@ -98,7 +101,7 @@ class EncoderForClassification(EncoderWithHead):
         check_first_position(padding_mask)
         return x_and_cache
 
-    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, ClassificationLossCache]:
+    def loss(self, batch: "ClassificationBatch", *, need_grad: bool = True) -> tuple[Array, ClassificationLossCache]:
         """The mean over sequences of -log p(label).
 
         Parameters

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
@@ -27,6 +27,9 @@ from minilora.ops.fast import (
     take_rows_backward,
     take_rows_forward,
 )
+
+if TYPE_CHECKING:
+    from minilora.data import LMBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +149,7 @@ class GPT(Model):
             raise ValueError(f"past was made for {past[0].keys.shape[0]} sequences; ids had {len(ids)}")
         return start
 
-    def read_batch(self, batch: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    def read_batch(self, batch: "LMBatch") -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
         """The ids, targets and loss_mask of an LMBatch, checked."""
         ids, targets, loss_mask = fields_of(batch, "ids", "targets", "loss_mask")
         check_on_host("ids", ids)
@@ -160,7 +163,7 @@ class GPT(Model):
         """The tokens, (T,), that the model reads before it continues a prompt: here, the prompt itself."""
         return prompt
 
-    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, GPTLossCache]:
+    def loss(self, batch: "LMBatch", *, need_grad: bool = True) -> tuple[Array, GPTLossCache]:
         """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
 
         It equals `forward` and `cross_entropy_forward`, but computes logits only where loss_mask is True, and never for

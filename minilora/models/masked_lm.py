@@ -4,7 +4,7 @@ The head is dense, GELU, LayerNorm, and a linear map into the vocabulary whose W
 bias of its own. W is one Parameter in two places: the gradients of both uses add up.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy
 
@@ -32,6 +32,9 @@ from minilora.ops.fast import (
     take_rows_forward,
 )
 from minilora.parameter import Module, Parameter
+
+if TYPE_CHECKING:
+    from minilora.data import MaskedBatch
 
 
 class MaskedLMHeadCache(NamedTuple):
@@ -98,8 +101,8 @@ class RobertaForMaskedLM(EncoderWithHead):
         dense, ln = new.linear(C, C), new.layernorm(C, self.config.layer_norm_eps)
         return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
-    def loss(self, batch: Any, *, need_grad: bool = True) -> tuple[Array, MaskedLMLossCache]:
-        """The mean of -log p(target) over the positions that count. The head computes only those positions.
+    def loss(self, batch: "MaskedBatch", *, need_grad: bool = True) -> tuple[Array, MaskedLMLossCache]:
+        """The mean of -log p(target) over the positions that count. The head works at those positions alone.
 
         Parameters
         ----------

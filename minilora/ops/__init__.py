@@ -10,6 +10,10 @@ single one is returned bare. Caches are NamedTuples. No argument is modified. Fl
 each pair equal. ``with plain_ops():`` makes layers call the page instead.
 """
 
+from typing import TYPE_CHECKING
+
+from minilora.moved import names_before
+from minilora.ops.adamw import adamw_inplace
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
 from minilora.ops.conv1d import Conv1dCache, conv1d_backward, conv1d_forward
 from minilora.ops.cross_entropy import CrossEntropyCache, check_targets, cross_entropy_backward, cross_entropy_forward
@@ -52,6 +56,7 @@ from minilora.ops.take_rows import TakeRowsCache, take_rows_backward, take_rows_
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 
 __all__ = [
+    "adamw_inplace",
     "AttentionCache",
     "Conv1dCache",
     "CrossEntropyCache",
@@ -114,3 +119,6 @@ __all__ = [
     "tanh_backward",
     "tanh_forward",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = names_before(__name__)

@@ -1,5 +1,8 @@
 """How a model is trained: optimizers, schedules, the loop, checkpoints."""
 
+from typing import TYPE_CHECKING
+
+from minilora.moved import names_before
 from minilora.training.checkpoint import resume_newest, resume_run, save_run
 from minilora.training.divergence import Diverged
 from minilora.training.evaluation import evaluate_loss
@@ -38,3 +41,6 @@ __all__ = [
     "schedule_factor",
     "train_step",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = names_before(__name__)

@@ -18,7 +18,7 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
 
     Parameters
     ----------
-    model : GPT
+    model : Model
     batches : iterable of LMBatch, ClassificationBatch or MaskedBatch
         Batches on the host. They are shared among the ranks and their cores.
     ranks : SingleProcess or Ranks, optional

@@ -38,7 +38,7 @@ class Trainer:
 
     Parameters
     ----------
-    model : GPT
+    model : Model
     sample_batch : callable
         ``sample_batch(rng) -> batch``, a new host batch at every call.
     config : TrainConfig

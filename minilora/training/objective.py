@@ -59,7 +59,7 @@ class DataParallel:
 
     Parameters
     ----------
-    model : GPT
+    model : Model
     threads : int
     accumulation : int
         Micro-batches per step (gradient accumulation); each needs that much less memory for activations.

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from minilora.arrays.backend import Array, get_xp
-from minilora.arrays.kernels import fused
+from minilora.arrays.backend import get_xp
+from minilora.ops.fast import adamw_inplace
 from minilora.parameter import Parameter
 from minilora.training.parameter_groups import ParameterGroup, as_groups, check_rate
 
@@ -91,12 +91,8 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019).
 
-    m = beta1 m + (1 - beta1) grad
-    v = beta2 v + (1 - beta2) grad^2
-    data -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
-
-    t counts the gradients that this parameter has had. m and v are means over those, and start at zero: a parameter
-    whose first gradient comes after 3,000 steps needs the correction of t = 1, not that of t = 3,000.
+    Each update is `ops/adamw.py`. There t counts the gradients that this parameter has had: m and v are means over
+    those, and a parameter whose first gradient comes after 3,000 steps needs the correction of t = 1, not of t = 3,000.
     """
 
     slots = ("m", "v")
@@ -117,46 +113,7 @@ class AdamW(Optimizer):
         self.eps = eps
 
     def update(self, p: Parameter, state: dict[str, Any], lr: float, t: int) -> None:
-        get_xp(data=p.data, grad=p.grad)
-        beta1, beta2 = self.betas
-        unbias_m, unbias_v = (1.0 / (1.0 - beta**t) for beta in self.betas)
-        averages = beta1, 1.0 - beta1, beta2, 1.0 - beta2
-        _adamw(p.data, p.grad, state["m"], state["v"], *averages, lr * unbias_m, math.sqrt(unbias_v), float(self.eps))
-
-
-@fused(
-    """data[...], grad[...], m[...], v[...], keep_m, take_m, keep_v, take_v, lr, root_unbias_v, eps
-    -> data[...], m[...], v[...]""",
-    """
-    m[i] = keep_m * m[i] + take_m * grad[i];
-    v[i] = keep_v * v[i] + take_v * grad[i] * grad[i];
-    data[i] -= lr * m[i] / (root_unbias_v * sqrt(v[i]) + eps);
-    """,
-)
-def _adamw(
-    data: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    keep_m: float,
-    take_m: float,
-    keep_v: float,
-    take_v: float,
-    lr: float,
-    root_unbias_v: float,
-    eps: float,
-) -> None:
-    """AdamW's three lines, in place; `lr` holds 1 / (1 - beta1^t), and `root_unbias_v` is sqrt(1 / (1 - beta2^t))."""
-    m *= keep_m
-    m += take_m * grad
-    v *= keep_v
-    v += take_v * (grad * grad)
-    denominator = get_xp(v).sqrt(v)
-    denominator *= root_unbias_v
-    denominator += eps
-    change = m / denominator
-    change *= lr
-    data -= change
+        adamw_inplace(p.data, p.grad, state["m"], state["v"], t, lr, *self.betas, self.eps)
 
 
 def clip_gradients(parameters: Iterable[Parameter], max_norm: float) -> Any:

@@ -313,7 +313,7 @@ def test_a_training_step_agrees_and_never_waits(everything, emulator):
         "ops_fast_attention_dscores",
         "ops_fast_gelu_gelu_tanh",
         "ops_fast_linear_cross_entropy_losses_and_dlogits",
-        "training_optimizers_adamw",
+        "ops_fast_adamw_adamw",
     }
 
 

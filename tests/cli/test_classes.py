@@ -181,7 +181,7 @@ def bundled_encoder(tmp_path, monkeypatch):
 
 
 def test_classes_are_told_apart_by_the_bundled_encoder_if_no_model_is_named(bundled_encoder, tmp_path):
-    assert type(minilora.load_bundled("encoder")) is minilora.RobertaForMaskedLM
+    assert type(minilora.load_bundled("encoder")) is minilora.models.RobertaForMaskedLM
     assert bundled.bundled_recipe("encoder")["command"] == "minilora pretrain --kind encoder"
     printed = prints("finetune", *WORDS, *QUICK, "--out", tmp_path / "run")
     assert table_of(prints("evaluate", *WORDS, "--adapter", tmp_path / "run")) == table_of(printed)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.tiny import sum_task
-from minilora import GPT, GPTConfig, LoRAConfig, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
+from minilora import GPT, GPTConfig, LoRAConfig, RobertaConfig, RobertaForClassification
 from minilora.data import (
     ByteTokenizer,
     EncoderTokenizer,
@@ -23,6 +23,7 @@ from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.measure import measure
 from minilora.experiments.pretrain_decoder import DECODER
 from minilora.experiments.pretrain_encoder import ENCODER
+from minilora.models import RobertaForMaskedLM
 from minilora.training import TrainConfig
 
 WRONG = (255, 257, 600, 50257)

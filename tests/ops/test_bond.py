@@ -263,7 +263,7 @@ def test_an_engine_function_has_its_pages_signature(name):
 
 
 def test_every_engine_function_has_a_mutant():
-    assert {name for name, *_ in MUTANTS} == set(PAIRED)
+    assert {name for name, *_ in MUTANTS} == set(PAIRED) - {"adamw_inplace"}  # no op: see test_adamw.py
 
 
 def test_a_row_norm_is_the_pages():

@@ -195,7 +195,9 @@ def _scale(path: str, config: LoRAConfig) -> float:
     return lora_scale(config.alpha_of(path), config.rank_of(path), config.rslora)
 
 
-def attach(model: Module, name: str, config: LoRAConfig, factors: dict, parts: dict[str, Parameter]) -> None:
+def attach(
+    model: Module, name: str, config: LoRAConfig, factors: dict[str, LoRAFactors], parts: dict[str, Parameter]
+) -> None:
     """Give a model an adapter, activate it, and freeze everything else.
 
     Parameters

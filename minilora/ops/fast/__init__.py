@@ -52,6 +52,7 @@ from minilora.ops import (
     tanh_backward,
     tanh_forward,
 )
+from minilora.ops.fast.adamw import adamw_inplace
 from minilora.ops.fast.attention import AttentionCache, attention_backward, attention_forward
 from minilora.ops.fast.disentangled_attention import disentangled_attention_backward, disentangled_attention_forward
 from minilora.ops.fast.dora_linear import dora_linear_backward, dora_linear_forward, dora_norm, row_norm
@@ -65,6 +66,7 @@ from minilora.ops.fast.prefix import prefix_backward
 from minilora.ops.fast.softmax import softmax_backward, softmax_forward
 
 __all__ = [
+    "adamw_inplace",
     "AttentionCache",
     "Conv1dCache",
     "CrossEntropyCache",
