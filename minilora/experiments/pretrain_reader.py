@@ -76,7 +76,7 @@ def stages(
     round_steps: int = 2000,
     cooling_steps: int = 1500,
 ) -> list[Stage]:
-    """All stages of a pretraining, in order; `without` leaves kinds of windows out, and prose takes their part."""
+    """All stages of a pretraining, in order; `without` drops kinds of windows, and prose takes their share."""
 
     def kept(parts):
         parts = dict(parts)
@@ -105,7 +105,7 @@ def run_stage(
     about: dict,
     checkpoint_every: int,
 ) -> None:
-    """Train a model through a stage, in a folder of the stage's own: its record and the model are left there."""
+    """Train a model through a stage, and leave the stage's record and the model in the stage's own folder."""
     length = model.config.n_positions
     trainer = Trainer(
         model,
@@ -140,7 +140,7 @@ def run(
     checkpoint_every: int = 100,
     command: str | None = None,
 ) -> dict:
-    """Go through the stages of a plan, and past those that were done before.
+    """Go through the stages of a plan, skipping those that are done already.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def run(
 
 
 def times(name: str) -> int:
-    """How often a source's texts stand among those that windows are drawn from."""
+    """How often a source's texts are repeated among those that windows are drawn from."""
     return STDLIB_TIMES if name == STDLIB else 1
 
 

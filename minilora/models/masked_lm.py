@@ -102,7 +102,7 @@ class RobertaForMaskedLM(EncoderWithHead):
         return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
     def loss(self, batch: "MaskedBatch", *, need_grad: bool = True) -> tuple[Array, MaskedLMLossCache]:
-        """The mean of -log p(target) over the positions that count. The head works at those positions alone.
+        """The mean of -log p(target) over the positions that count. The head computes only those positions.
 
         Parameters
         ----------
