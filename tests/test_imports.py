@@ -368,3 +368,24 @@ def test_the_package_keeps_the_rules(path):
 def test_a_file_holds_one_idea(path):
     n = len((PACKAGE / path).read_text(encoding="utf-8").splitlines())
     assert n < LONGEST_FILE, f"minilora/{path} has {n} lines: it holds two ideas"
+
+
+# ---- the tests' own imports
+
+
+def imported_tests(source):
+    """The test modules that a test imports from; helpers have a module of their own."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = [name for node in nodes for name in [getattr(node, "module", None), *(alias.name for alias in node.names)]]
+    return [name for name in names if name and name.split(".")[-1].startswith("test_")]
+
+
+@pytest.mark.parametrize("source", ["from test_plots import PHI", "import ops.test_bond", "from ops import test_bond"])
+def test_an_import_from_a_test_is_found(source):
+    assert len(imported_tests(source)) == 1
+
+
+def test_no_test_imports_from_another_test():
+    tests = Path(__file__).parent
+    found = {path.relative_to(tests).as_posix(): imported_tests(path.read_text()) for path in tests.rglob("*.py")}
+    assert {path: names for path, names in found.items() if names} == {}

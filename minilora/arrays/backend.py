@@ -68,6 +68,11 @@ def get_xp(*arrays: Any, **named_arrays: Any) -> ArrayModule:
     return xp or numpy
 
 
+def check_same_device(**named_arrays: Any) -> None:
+    """Raise an error that names the array unless all are arrays of one device; see `get_xp`."""
+    get_xp(**named_arrays)
+
+
 def _namespace(array: Any) -> Any:
     """The module of one array, by the array API's protocol; CuPy 14 does not have it yet."""
     if hasattr(array, "__array_namespace__"):

@@ -21,7 +21,7 @@ from minilora.methods.lora.apply import attach, make_factors, own_of, shape_of, 
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.misplaced import check_is_file
-from minilora.methods.registry import KINDS, apply_method, described
+from minilora.methods.registry import KINDS, apply_method, to_dict
 from minilora.methods.selection import copies, new_parameters, plain
 from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import (
@@ -64,7 +64,7 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
         arrays, config = _arrays_of(model, which), adapters.named[which].config
     else:
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
-    save_arrays(path, arrays, {**described(config), "base": _base_id(model, arrays)})
+    save_arrays(path, arrays, {**to_dict(config), "base": _base_id(model, arrays)})
 
 
 def _arrays_of(model: Module, name: str) -> dict[str, Array]:

@@ -78,13 +78,13 @@ def apply_method(
     ValueError
         If there is no such method, or it does not fit the model. The model is then unchanged.
     """
-    config = configuration(method)
+    config = resolve(method)
     _, apply = KINDS[kind_of(config)]
     options = {} if name is None else {"name": name}
     apply(model, config, rng=rng or numpy.random.default_rng(0), **options)
 
 
-def configuration(method: Any) -> Any:
+def resolve(method: Any) -> Any:
     """A method's configuration: the one that its name has in METHODS, or the one that is given.
 
     Raises
@@ -100,9 +100,9 @@ def configuration(method: Any) -> Any:
     return config
 
 
-def described(method: Any) -> dict[str, Any]:
+def to_dict(method: Any) -> dict[str, Any]:
     """A method, given by name or as a configuration, as a dict for JSON: its kind, and all its settings."""
-    config = configuration(method)
+    config = resolve(method)
     return {"kind": kind_of(config), "config": asdict(config)}
 
 

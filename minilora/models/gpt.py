@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device, get_xp
 from minilora.layers import MLP, Block, KeyValueCache, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.layers.linear import without_frozen
@@ -140,7 +140,7 @@ class GPT(Model):
 
     def first_position(self, ids: Array, past: list[KeyValueCache] | None = None) -> int:
         """The position of the first of `ids`, after what `past` holds; ValueError if they do not fit together."""
-        get_xp(ids=ids, **{"the model": self.wte.W.data})
+        check_same_device(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self.check_inputs(ids, start=start)
         if past and len(past) != len(self.blocks):

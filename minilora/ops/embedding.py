@@ -5,7 +5,7 @@ Derivation. y = onehot(ids) W, so dW = onehot(ids)^T dy: row v of dW is the sum 
 
 from typing import NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device, get_xp
 
 
 class EmbeddingCache(NamedTuple):
@@ -26,7 +26,7 @@ def embedding_forward(ids: Array, W: Array) -> tuple[Array, EmbeddingCache]:
     y : ndarray of shape (..., C)
     cache : EmbeddingCache
     """
-    get_xp(ids=ids, W=W)
+    check_same_device(ids=ids, W=W)
     return W[ids], EmbeddingCache(ids, W)
 
 

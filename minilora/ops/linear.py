@@ -9,7 +9,7 @@ Derivation. For one row, y_o = sum_i W_oi x_i + bias_o, so that
 
 from typing import NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device
 from minilora.ops.rows import rows
 
 
@@ -33,7 +33,7 @@ def linear_forward(x: Array, W: Array, bias: Array | None = None) -> tuple[Array
     y : ndarray of shape (..., O)
     cache : LinearCache
     """
-    get_xp(x=x, W=W, bias=bias)
+    check_same_device(x=x, W=W, bias=bias)
     y = x @ W.T  # (..., I) @ (I, O) -> (..., O)
     if bias is not None:
         y = y + bias

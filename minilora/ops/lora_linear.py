@@ -19,7 +19,7 @@ dx = dy W + (dh A) * dropout_mask.
 
 from typing import NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device
 from minilora.ops.rows import rows
 
 
@@ -57,7 +57,7 @@ def lora_linear_forward(
     y : ndarray of shape (..., O)
     cache : LoRALinearCache
     """
-    get_xp(x=x, W=W, bias=bias, A=A, B=B, dropout_mask=dropout_mask)
+    check_same_device(x=x, W=W, bias=bias, A=A, B=B, dropout_mask=dropout_mask)
     scale = float(scale)  # a NumPy scalar would turn float32 into float64
     x_lora = x if dropout_mask is None else x * dropout_mask  # (..., I)
     h = x_lora @ A.T  # (..., I) @ (I, r) -> (..., r)

@@ -6,7 +6,7 @@ is dy[m], and a row that was not taken has gradient zero. No row is taken twice,
 
 from typing import Any, NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device, get_xp
 
 
 class TakeRowsCache(NamedTuple):
@@ -28,7 +28,7 @@ def take_rows_forward(x: Array, indices: Array) -> tuple[Array, TakeRowsCache]:
     y : ndarray of shape (M, C)
     cache : TakeRowsCache
     """
-    get_xp(x=x, indices=indices)
+    check_same_device(x=x, indices=indices)
     return x.reshape(-1, x.shape[-1])[indices], TakeRowsCache(x.shape, indices)  # (..., C) -> (M, C)
 
 

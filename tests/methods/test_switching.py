@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from methods.classifiers import MODELS
+from methods.classifiers import batch_of as batch_of_classes
 from methods.every import EVERY
-from methods.test_classifiers import MODELS
-from methods.test_classifiers import batch_of as batch_of_classes
 from methods.tiny import rng, same_bits, some_batch, tiny_gpt, weights_of
 from minilora.methods import (
     HeadConfig,

@@ -19,15 +19,10 @@ from minilora.models import RobertaForClassification, RobertaForMaskedLM
 from minilora.training import SGD, Diverged, Stopped, TrainConfig, Trainer, evaluate_loss, loop, resume_newest
 from minilora.training.bucket import Bucket
 from models.tiny_encoders import COUNTED, IDS, LABELS, MASK, TARGETS, rng, tiny
+from training.examples import EXAMPLES, draw
 from training.thread_ranks import run_ranks
 
 WITH_DROPOUT = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dropout=0.3)
-EXAMPLES = some_batch(10)  # each row has another number of tokens that count
-
-
-def draw(rng, N=6):
-    rows = rng.choice(10, N, replace=False)
-    return LMBatch(*(a[rows] for a in EXAMPLES))
 
 
 def trainer(model, ranks=SINGLE_PROCESS, sample_batch=draw, **options):
