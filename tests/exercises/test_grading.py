@@ -242,7 +242,7 @@ def test_who_gets_no_marks_is_told_why(graded):
     for student, reason in why.items():
         assert reason in told_in(folder, student, "linear_backward"), student
     assert "submitted/utf16/lora/01_linear_backward.ipynb" in grading_of_all.stderr.replace("\\", "/")
-    assert "Imports of other cells were put above the answer" in told_in(folder, "apart", "linear_backward")
+    assert "Imports from other cells were put above the answer" in told_in(folder, "apart", "linear_backward")
 
 
 def told_in(folder, student, name):
