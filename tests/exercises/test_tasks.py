@@ -312,7 +312,7 @@ def test_what_is_remembered_from_call_to_call_is_noticed():
         return x + len(seen)
 
     (result,) = perform({"f": remembers}, [Call("", "f", {"x": np.ones(2)}, ("y",))])
-    assert "Your y is another one when the same call is made again" in str(result.problem)
+    assert "Your y changes when the same call is made again" in str(result.problem)
 
 
 def test_one_buffer_for_all_results_is_noticed():
