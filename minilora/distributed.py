@@ -1,20 +1,20 @@
-"""Several processes that train one model together, each on its own rows of every batch, and what they tell each other.
+"""Several processes that train one model together, each on its own rows of every batch, and their communication.
 
     mpiexec -n 4 minilora finetune --out runs/mine
 
-starts the same command four times, as the ranks 0 to 3 of one job. All hold the same model, draw the same batch with
-the same generator, and compute the loss and the gradients of their own rows, each weighted by its part of the batch's
+starts the same command four times, as ranks 0 to 3 of one job. All hold the same model, draw the same batch with the
+same generator, and compute the loss and the gradients of their own rows, each weighted by its fraction of the batch's
 targets. The sum over the ranks is then the gradient of the mean over the whole batch (`training/objective.py`), and one
-allreduce a step gives it to all of them: each takes the same step from the same weights, and no weight is ever sent.
-What is sent is as large as what is trained: for LoRA A and B, for full fine-tuning the model (`training/bucket.py`).
+allreduce per step gives it to all of them: each takes the same step from the same weights, and no weight is ever sent.
+What is sent is the size of what is trained: A and B for LoRA, the model for full fine-tuning (`training/bucket.py`).
 
 Equal to the bit. A floating-point sum depends on its order, so equal weights need equal sums. MPI's allreduces add each
-number up in one place and hand it out, or in several places in orders that differ by a + b = b + a alone, which is
-exact; but the standard does not promise it, so the ranks compare their weights (`training/agreement.py`).
+number up in one place and distribute it, or in several places in orders that differ only by a + b = b + a, which is
+exact; but the standard does not promise this, so the ranks compare their weights (`training/agreement.py`).
 
-Waiting. A rank waits for the others in Python (`Ranks._barrier`), with pauses, and enters MPI's own call when nobody is
-missing any more. MPI itself would wait with a busy core, which the others may need, and deaf to Ctrl-C and to the news
-that another rank has failed.
+Waiting. A rank waits for the others in Python (`Ranks._barrier`), with pauses, and enters MPI's own call when all are
+there. MPI itself would wait with a busy core, which the others may need, and would not notice Ctrl-C or the failure of
+another rank.
 
 This is the only file that knows mpi4py. It is imported when a launcher has started this process, and not before.
 """
@@ -41,56 +41,56 @@ from minilora.moved import names_before
 if not TYPE_CHECKING:
     __getattr__ = names_before(__name__)
 
-# What a launcher tells each process of its job, (rank, size): Open MPI's; those that speak PMI, which are MPICH's,
-# Intel's, Microsoft's and Slurm's; PMIx under Slurm; and Slurm's variables, when srun runs without an MPI plugin.
+# The variables in which a launcher gives each process (rank, size): Open MPI's; those of launchers that use PMI, which
+# are MPICH's, Intel's, Microsoft's and Slurm's; PMIx under Slurm; and Slurm's, when srun runs without an MPI plugin.
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-# The tags of three messages: from a rank that has failed to the first; from who ends the job to all; from a rank that
-# leaves to the first, and from the first to all.
+# The tags of three messages: from a rank that has failed to the first; from the rank that ends the job to all; from a
+# rank that leaves to the first, and from the first to all.
 FAILED, ENDED, LEFT = 1, 2, 3
 JOINING = 300.0  # seconds for all processes to start; on a large machine their imports take a while
-PATIENCE = 10.0  # seconds for the first rank to say why the job ends, or for the others to end as one has
-LAST_WORDS = 0.5  # seconds for the launcher to hand on what was said; once a rank has ended, it may drop the rest
-LONGEST_PAUSE = 1e-3  # seconds between two looks at whether the others have come
+PATIENCE = 10.0  # seconds for the first rank to say why the job ends, or for the others to end after one has
+LAST_WORDS = 0.5  # seconds for the launcher to pass on what was printed; once a rank has ended, it may drop the rest
+LONGEST_PAUSE = 1e-3  # seconds between two checks whether the others have arrived
 
 
 Result = TypeVar("Result")
 
 
 class OtherRankFailed(RuntimeError):
-    """Another rank of the job ended in an error; the message is its own."""
+    """Another rank of the job ended in an error; the message is that rank's."""
 
 
 class SingleProcess:
-    """The only process: what `Ranks` does, with nobody to do it with. Its allreduce is the identity."""
+    """A job of one process, with the interface of `Ranks`. Its allreduce is the identity."""
 
     rank, size = 0, 1
 
     @property
     def cores(self) -> list[int]:
-        """How many cores each rank may use, a number for each."""
+        """How many cores each rank may use, one number per rank."""
         return [cores()]
 
     def allreduce(self, array: Array) -> None:
         """Replace an array, in place, by its sum over all ranks."""
 
     def broadcast(self, array: Array) -> None:
-        """Replace an array, in place, by that of the first rank."""
+        """Replace an array, in place, by the first rank's."""
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all ranks, as a list, at every rank."""
+        """The values of all ranks, as a list, on every rank."""
         return [value]
 
     def bcast_from_root(self, function: Callable[[], Result]) -> Result:
-        """What ``function()`` returns at the first rank, where alone it is called; at every rank."""
+        """Call ``function()`` on the first rank only; return its result on every rank."""
         return function()
 
     def end(self, message: str, status: int) -> int:
-        """Say why this process ends; returns its exit status."""
+        """Say why this process ends; return its exit status."""
         print(message, file=sys.stderr)
         return status
 
@@ -106,12 +106,12 @@ class Ranks(SingleProcess):
     MPI : module
         mpi4py.MPI
     comm : mpi4py.MPI.Intracomm
-        Who belongs to the job.
+        The communicator of the job.
     """
 
     def __init__(self, MPI: Any, comm: Any) -> None:
         self._MPI, self._comm, self._launcher = MPI, comm, os.getppid()
-        self._leaving = comm.Dup()  # so that who ends is not taken for one that comes to meet the others
+        self._leaving = comm.Dup()  # so that a rank that ends is not mistaken for one that joins the others
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         near = comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks on this machine
         use_gpu(near.Get_rank())
@@ -145,7 +145,7 @@ class Ranks(SingleProcess):
         return self._comm.bcast(value)
 
     def executor(self) -> Any:
-        """A context with an executor whose workers are the other ranks; they work on entering it, and then get None."""
+        """A context with an executor whose workers are the other ranks, which work while entering it and get None."""
         from mpi4py.futures import MPICommExecutor
 
         return MPICommExecutor(self._comm, root=0)
@@ -153,15 +153,15 @@ class Ranks(SingleProcess):
     def end(self, message: str, status: int) -> Any:
         """Say once, for all ranks, why the job ends, and end it. Does not return.
 
-        The first rank says it. Any other leaves it to the first, which ends for the same reason, or learns of it when
-        it waits for the others; if the first does neither for a while, the other says it itself. Launchers end the job
-        when one rank aborts, but not all of them always do; so the others are told, and exit by themselves.
+        The first rank reports it. Any other rank leaves that to the first, which ends for the same reason or learns of
+        it while waiting; if the first does neither for a while, the other reports it itself. Most launchers end the job
+        when one rank aborts, but not always; so the others are told, and exit by themselves.
         """
         if self.rank:
             message = f"rank {self.rank} of {self.size}: {message}"
             told = self._comm.isend(message, 0, tag=FAILED)
             given_up = time.monotonic() + PATIENCE
-            while time.monotonic() < given_up:  # most often, the job ends in here
+            while time.monotonic() < given_up:  # usually, the job ends in here
                 told.Test()
                 self._end_if_told()
                 time.sleep(LONGEST_PAUSE)
@@ -180,10 +180,10 @@ class Ranks(SingleProcess):
             os._exit(1)
 
     def leave(self) -> None:
-        """End together: wait for the others here. Should they still wait for this rank elsewhere, they are told.
+        """End together: wait for the others here. If they are still waiting for this rank elsewhere, they are told.
 
-        It is called when this process exits. Messages that nobody has received would trouble MPI then, so that none is
-        sent as long as all come here soon, and each is received.
+        It is called when this process exits. Unreceived messages would trouble MPI then, so none is sent as long as all
+        arrive here soon, and each is received.
         """
         request, told_at = self._leaving.Ibarrier(), time.monotonic() + PATIENCE
         messages: list[Any] = []
@@ -197,7 +197,7 @@ class Ranks(SingleProcess):
             self._comm.recv(tag=LEFT)
 
     def _check_that_none_has_left(self) -> None:
-        """Raise an OtherRankFailed if a rank has left, and has waited for the others to leave as well."""
+        """Raise OtherRankFailed if a rank has left and has waited in vain for the others to leave as well."""
         if self._comm.Iprobe(tag=LEFT):
             left = self._comm.recv(tag=LEFT)
             raise OtherRankFailed(f"rank {left} of {self.size} has ended, and the others wait for it in vain")
@@ -214,7 +214,7 @@ class Ranks(SingleProcess):
             pause = min(2.0 * pause + 1e-6, LONGEST_PAUSE)
 
     def _through_host(self, array: Array, call: Callable[[numpy.ndarray], Any]) -> None:
-        """``call(host)`` with the array on the host, in one piece; what it leaves there is put back where it was."""
+        """``call(host)`` with the array on the host, contiguous; the result is copied back to the array."""
         host = numpy.ascontiguousarray(to_numpy(array))
         call(host)
         if host is not array:
@@ -222,7 +222,7 @@ class Ranks(SingleProcess):
 
     @functools.cached_property
     def _nccl_sum(self) -> Callable[[Array], None] | None:
-        """Sums from GPU to GPU; None where NCCL is missing, or two ranks share a GPU. Asked by all ranks, or none."""
+        """The sum from GPU to GPU; None if NCCL is missing or two ranks share a GPU. All ranks call this, or none."""
         gpus = self.gather(gpu_with_nccl())
         if None in gpus or len(set(gpus)) < self.size:
             return None
@@ -230,7 +230,7 @@ class Ranks(SingleProcess):
 
 
 def launched(environ: Mapping[str, str] = os.environ) -> tuple[int, int | None] | None:
-    """What a launcher such as mpiexec has told this process: (rank, size), size None if unsaid; or None without one."""
+    """(rank, size) from a launcher such as mpiexec, with size None if it does not say; None without a launcher."""
     for rank, size in LAUNCHERS:
         if environ.get(rank, "").isdecimal() and (size in environ or rank == "PMIX_RANK"):
             return int(environ[rank]), int(environ[size]) if size in environ else None
@@ -240,7 +240,7 @@ def launched(environ: Mapping[str, str] = os.environ) -> tuple[int, int | None] 
 def join(quiet: bool = False) -> SingleProcess:
     """The job that this process was started in by mpiexec or srun: `Ranks`; without such a launcher, `SINGLE_PROCESS`.
 
-    An exception that nobody catches then ends all ranks, instead of letting the others wait for this one.
+    An uncaught exception then ends all ranks, instead of letting the others wait for this one.
 
     Parameters
     ----------
@@ -250,8 +250,8 @@ def join(quiet: bool = False) -> SingleProcess:
     Raises
     ------
     ValueError
-        If mpi4py is missing, or belongs to another MPI than the launcher. (Each process would take itself for the only
-        one, and all would write to one folder.)
+        If mpi4py is missing, or belongs to another MPI than the launcher. (Each process would consider itself the only
+        one, and all would write to the same folder.)
     """
     rank, size = launched() or (0, 1)
     if size == 1:
@@ -272,7 +272,7 @@ def join(quiet: bool = False) -> SingleProcess:
         library = MPI.Get_library_version().splitlines()[0].strip("\0 ")
         raise ValueError(
             f"{several} started by an MPI launcher, but mpi4py's MPI ({library}) counts {comm.Get_size()}: the "
-            f"launcher is another MPI's; take the mpiexec beside {sys.executable}, or an mpi4py for the launcher's MPI"
+            f"launcher is another MPI's; use the mpiexec next to {sys.executable}, or an mpi4py for the launcher's MPI"
         )
     if comm.Get_size() == 1:
         return SINGLE_PROCESS
@@ -284,7 +284,7 @@ def join(quiet: bool = False) -> SingleProcess:
 
 @contextlib.contextmanager
 def _watched_while_joining() -> Iterator[None]:
-    """A context in which this process may wait for others to join; see `launch_watch`."""
+    """A context in which this process can wait for others to join; see `launch_watch`."""
     if os.name != "posix":
         yield
         return

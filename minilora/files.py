@@ -1,4 +1,4 @@
-"""Files: safetensors for arrays, JSON for the rest, written whole or not at all. Nothing that is read can run code."""
+"""Files: safetensors for arrays, JSON for the rest, written completely or not at all. Reading can never run code."""
 
 import contextlib
 import hashlib
@@ -26,31 +26,31 @@ from minilora.limits import (
 
 
 class DamagedFile(ValueError):
-    """A file that is not what was once written: cut short, changed, or never ours."""
+    """A file that is not what was written: truncated, changed, or never ours."""
 
 
 def write_atomically(path: str | Path, content: bytes | str, *, previous: str | Path | None = None) -> None:
-    """Write bytes or text to `path` by way of a temporary file: a reader finds the old file or the new, no part.
+    """Write bytes or text to `path` through a temporary file: a reader finds the old file or the new one, never half.
 
-    After this has returned the new file is on the disk, and stays there when the power fails.
+    Once this returns, the new file is on the disk, and survives a power failure.
 
     Parameters
     ----------
     path : str or Path
     content : bytes or str
     previous : str or Path, optional
-        Where the old file goes, if there is one, once the new one has been written.
+        Where to move the old file, if there is one, once the new one has been written.
 
     Raises
     ------
     OSError
-        With the path, if it cannot be written: a full disk, a folder that is read-only. The old file is untouched.
+        With the path, if it cannot be written (a full disk, a read-only folder). The old file is untouched.
     """
     _write({path: content}, {} if previous is None else {path: previous})
 
 
 def write_together(contents: Mapping[Path, bytes | str]) -> None:
-    """Write several files, a dict of path to content: none takes its place before all are written."""
+    """Write several files, a dict of path to content: none is put in place before all are written."""
     _write(contents, {})
 
 
@@ -77,7 +77,9 @@ def _write(contents: Mapping[Any, bytes | str], previous: Mapping[Any, str | Pat
             _sync_folder(folder)
     except OSError as error:
         if error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(path)) from None  # not the temporary file's: nobody knows it
+            raise OSError(
+                error.errno, error.strerror, str(path)
+            ) from None  # not the temporary file's path, which the user does not know
         raise
     finally:
         for temporary in temporaries.values():
@@ -86,7 +88,7 @@ def _write(contents: Mapping[Any, bytes | str], previous: Mapping[Any, str | Pat
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk, as fsync does with a file's content; Windows cannot, and need not."""
+    """Flush a folder's entries to the disk, as fsync does with a file's content; Windows cannot, and need not."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -103,7 +105,7 @@ def write_json(path: str | Path, content: Any) -> None:
     Raises
     ------
     ValueError
-        If it holds a number that is infinite or NaN: JSON has none.
+        If it holds an infinite or NaN number, which JSON cannot represent.
     """
     try:
         text = json.dumps(content, indent=1, allow_nan=False)
@@ -119,7 +121,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If there is no such file, it is too large, or holds something else; the message names it.
+        If there is no such file, it is too large, or holds something else; the message names the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -134,12 +136,12 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 @one_line_errors()
 def read_fields(path: str | Path, fields: dict[str, Any]) -> dict[str, Any]:
-    """The JSON object in a file, once each of `fields` is there and has its type; see `limits.check_fields`.
+    """The JSON object in a file, which must have each of `fields` with its type; see `limits.check_fields`.
 
     Raises
     ------
     ValueError
-        As of `read_json`, and if a field is missing or has another type; the message names the file and the field.
+        See `read_json`; also if a field is missing or has another type: the message names the file and the field.
     """
     return check_fields(read_json(path), fields, path)
 
@@ -155,15 +157,15 @@ def save_arrays(
     arrays : dict of str to ndarray
         On either device.
     about : dict
-        Anything that JSON can hold; kept in the file's metadata under "minilora", together with a checksum of it and
-        of the arrays, "sha256".
+        Anything that JSON can hold; saved in the file's metadata under "minilora", with "sha256", a checksum of it and
+        of the arrays.
     previous : str or Path, optional
         See `write_atomically`.
 
     Raises
     ------
     ValueError
-        If it would be a file that `load_arrays` refuses.
+        If `load_arrays` would refuse the file.
     """
     host = {name: numpy.asarray(to_numpy(array), order="C") for name, array in arrays.items()}
     about = {**about, "sha256": _checksum(host, about)}
@@ -195,8 +197,8 @@ def load_arrays(path: str | Path, *kinds: str) -> tuple[dict[str, numpy.ndarray]
     Raises
     ------
     ValueError
-        If the file is missing, is no safetensors file, or holds something else; a DamagedFile if it cannot be read, or
-        a single bit of it is not as it was written.
+        If the file is missing, is not a safetensors file, or holds something else; a DamagedFile if it cannot be read,
+        or if even a single bit of it has changed.
     """
     path = Path(path)
     if not path.is_file():
@@ -208,14 +210,14 @@ def load_arrays(path: str | Path, *kinds: str) -> tuple[dict[str, numpy.ndarray]
             check_names(names, path)
             about = parse_json((file.metadata() or {}).get("minilora", "{}"), path)
             known = isinstance(about, dict) and ("sha256" in about or about.get("kind") in kinds)
-            arrays = {name: file.get_tensor(name) for name in names} if known else {}  # somebody else's may be huge
+            arrays = {name: file.get_tensor(name) for name in names} if known else {}  # other files could be huge
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise DamagedFile(f"{path} is not a file that minilora wrote, or it is damaged: {error}") from None
     if not isinstance(about, dict):
         raise DamagedFile(f"{path} is not a file that minilora wrote: its description is a {type(about).__name__}")
     checksum = about.pop("sha256", None)  # files of the first versions have none
     if checksum is not None and checksum != _checksum(arrays, about):
-        raise DamagedFile(f"{path} is damaged: it does not hold what was written, by the checksum that it holds")
+        raise DamagedFile(f"{path} is damaged: its content does not match its checksum")
     if about.get("kind") not in kinds:
         expected = " or ".join(map(repr, kinds))
         raise ValueError(f"{path} holds {shown(about.get('kind') or 'something unknown')}; expected {expected}")
@@ -223,7 +225,7 @@ def load_arrays(path: str | Path, *kinds: str) -> tuple[dict[str, numpy.ndarray]
 
 
 def fingerprint(arrays: Mapping[str, numpy.ndarray], text: str = "") -> str:
-    """64 hex digits that change when a text, or a name, dtype, shape or value of an array does: a SHA-256.
+    """64 hex digits that change when a text, or an array's name, dtype, shape or value does: a SHA-256.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 The taught method is the centred difference, (f(x + h) - f(x - h)) / 2h, in float64. Its error is about h^2 / 6 times
 the third derivative (the second cancels, which is why the difference is centred), and 1e-16 f / h from rounding; it is
 smallest near h = 1e-5. The second opinion is the complex step, Im f(x + i h) / h, which subtracts nothing, and so is
-exact to rounding for any tiny h; but every line of f must take complex numbers.
+exact up to rounding for any tiny h; but every line of f must accept complex numbers.
 
 A check can lie. It passes wrong code where the point is special (B = 0), where the upstream gradient is all ones (the
 sum of a softmax is constant), where W is square (a transpose has the same shape), in float32, or with an absolute
@@ -43,8 +43,8 @@ def numerical_gradient(
 
     Notes
     -----
-    Each call of f gets an x of its own, and what f returns is copied: f may return x itself, a view of it or a buffer
-    that it uses again, and two results in the same memory would have no difference. 2 x.size calls of f.
+    Each call of f gets its own x, and what f returns is copied: f may return x itself, a view of it, or a buffer that
+    it reuses, and two results in the same memory would show no difference. There are 2 x.size calls of f.
     """
     _check_floating("x", x)
     x = x.copy()
@@ -63,7 +63,7 @@ def numerical_gradient(
 def complex_step_gradient(
     f: Callable, x: numpy.ndarray, dy: numpy.ndarray | None = None, h: float = 1e-30
 ) -> numpy.ndarray:
-    """The gradient by the complex step, Im f(x + i h) / h. Exact to rounding, where f is analytic."""
+    """The gradient by the complex step, Im f(x + i h) / h. Exact up to rounding if f is analytic."""
     _check_floating("x", x)
     z = x.astype(complex)
     dx = numpy.empty(x.shape)
@@ -106,11 +106,11 @@ def check_op(
     forward : callable
         ``y, cache = forward(*arrays, *args, **scalars)``
     backward : callable
-        ``grads = backward(dy, cache)``: one gradient for each name in `wrt`, in order; a single one bare.
+        ``grads = backward(dy, cache)``: one gradient for each name in `wrt`, in order; a single one is returned bare.
     arrays : dict of str to float64 ndarray
         The forward's first arguments, by name, in order.
     *args, **scalars
-        Passed on to the forward: integer arrays, masks, scalars.
+        Passed to the forward: integer arrays, masks, scalars.
     rng : numpy.random.Generator
     wrt : sequence of str, optional
         The arrays that have a gradient; all, if not given.
@@ -142,7 +142,7 @@ def check_op(
     if len(grads) != len(names):
         raise GradientError(f"backward returned {len(grads)} gradients; expected {len(names)}: {', '.join(names)}")
     errors = {}
-    if method == "complex":  # an array may not be real where another is complex: `y += bias`
+    if method == "complex":  # an array must not be real where another is complex: `y += bias`
         others = {name: array.astype(complex) for name, array in arrays.items()}
     else:
         others = arrays
@@ -164,7 +164,7 @@ def _compare(name: str, analytic: numpy.ndarray | None, numerical: numpy.ndarray
     size = max(numpy.linalg.norm(analytic), numpy.linalg.norm(numerical))
     difference = numpy.abs(analytic - numerical)
     error = float(numpy.linalg.norm(difference) / size) if size else 0.0
-    if not error <= bound:  # a nan is never within the bound
+    if not error <= bound:  # NaN is never within the bound
         i = numpy.unravel_index(numpy.argmax(difference), difference.shape)
         raise GradientError(
             f"the gradient of {name} is wrong, most of all at {name}[{', '.join(map(str, i))}]: "
@@ -188,14 +188,14 @@ def check_model(
     Parameters
     ----------
     model : Model
-        With ``loss, cache = model.loss(batch)`` and ``model.backward_loss(dloss, cache)``, float64 parameters.
+        A model with ``loss, cache = model.loss(batch)``, ``model.backward_loss(dloss, cache)`` and float64 parameters.
     batch : LMBatch, ClassificationBatch or MaskedBatch
-        What the model's loss takes.
+        A batch that the model's loss takes.
     rng : numpy.random.Generator
     h : float
     absolute, relative : float
         A slope may differ by ``absolute + relative * size``. (Relative alone would fail a correct backward at
-        ``k_proj.bias``, whose gradient is zero in mathematics, for softmax does not see a shift.)
+        ``k_proj.bias``, whose gradient is mathematically zero, because softmax does not see a shift.)
 
     Returns
     -------
@@ -236,7 +236,7 @@ def check_model(
         numerical = (plus - minus) / (2.0 * h)
         slopes[name] = analytic, numerical
         allowed = absolute + relative * max(abs(analytic), abs(numerical))
-        if not (math.isfinite(allowed) and abs(analytic - numerical) <= allowed):  # inf is within a bound of inf
+        if not (math.isfinite(allowed) and abs(analytic - numerical) <= allowed):  # inf would be within a bound of inf
             failures.append(
                 f"{name}: backward says {analytic:.9g}, the loss's slope is {numerical:.9g}; "
                 f"difference {abs(analytic - numerical):.2g}, bound {allowed:.2g}"

@@ -1,7 +1,7 @@
-"""Ends a process that waits in MPI_Init for ranks that never come. `distributed.py` starts it as a script of its own.
+"""Ends a process that waits in MPI_Init for ranks that never come. `distributed.py` starts it as a separate script.
 
-MPI_Init holds Python's lock while it waits: no thread of that process can look at a clock, and no handler of a signal
-runs. So another process does: it ends when its standard input does, which is when the rank has joined, or is gone.
+MPI_Init holds the GIL while it waits: no thread of that process can check the time, and no signal handler runs. So
+another process does: it ends when its standard input does, which is when the rank has joined, or is gone.
 """
 
 import os
@@ -12,7 +12,7 @@ import time
 
 
 def watch(rank: int, launcher: int, patience: float) -> None:
-    """Wait until standard input ends. If the launcher does first, or patience, end the rank, and say why."""
+    """Wait until standard input ends. If the launcher ends first, or patience runs out, end the rank, and say why."""
     until, why = time.monotonic() + patience, ""
     while not why:
         if select.select([sys.stdin], [], [], 0.2)[0]:
@@ -26,7 +26,7 @@ def watch(rank: int, launcher: int, patience: float) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """Whether there is a process with this number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

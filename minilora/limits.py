@@ -1,8 +1,9 @@
-"""What a file may ask for: anything that it says is bounded before it is used, and quoted in short when it is refused.
+"""Limits on what a file can ask for: its content is bounded before it is used, and quoted briefly when refused.
 
-No file that is refused takes more than 2 seconds of processor time, or 200 MB beyond its own size. What costs Python
-memory is not bytes but values: ``[],`` are three bytes of JSON and a list of 64. So both are counted before anything is
-parsed. And no message carries a file's control characters to a terminal, or repeats more than a line of it.
+Refusing a file never takes more than 2 seconds of processor time, or 200 MB beyond its own size. Python's memory
+depends on values rather than bytes: the three bytes ``[],`` of JSON become a list of 64 bytes. So both are counted
+before anything is parsed. And no message carries a file's control characters to a terminal, or repeats more than a line
+of it.
 """
 
 import contextlib
@@ -12,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MOST_JSON_BYTES = 4 * 2**20  # of a file: the index of a model in a hundred files has some 3 MB
+MOST_JSON_BYTES = 4 * 2**20  # of a file; the index of a model in a hundred files has some 3 MB
 MOST_HEADER_BYTES = 16 * 2**20  # of a safetensors file, which in a checkpoint holds the run's history
 MOST_VALUES = 500_000  # in one JSON text; each takes up to 200 bytes
-MOST_NESTED = 40  # lists and objects in one another
+MOST_NESTED = 40  # levels of lists and objects inside each other
 MOST_TENSORS = 20_000
 LONGEST_NAME = 200  # characters, of a tensor
 LONGEST_QUOTE = 100  # characters of a file in a message
@@ -26,12 +27,12 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, LONGEST_
 
 
 def shown(value: object) -> str:
-    """A value from a file as a message quotes it: its repr, printable, and cut where it is long."""
+    """A value from a file, as quoted in a message: its repr, printable, and shortened if it is long."""
     return _cut(_SHORT.repr(value), LONGEST_QUOTE + 2)
 
 
 def one_line(text: str, most: int = LONGEST_LINE) -> str:
-    """A message as one printable line, with "..." for its middle where it is longer than `most` characters."""
+    """A message as one printable line, with "..." for its middle if it is longer than `most` characters."""
     text = _cut(text, 2 * most)
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return _cut(text, most)
@@ -43,7 +44,7 @@ def _cut(text: str, most: int) -> str:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Make the message of any ValueError one printable line: a decorator of what reads files."""
+    """Make the message of any ValueError one printable line; a decorator for functions that read files."""
     try:
         yield
     except ValueError as error:
@@ -52,25 +53,25 @@ def one_line_errors() -> Iterator[None]:
 
 
 def parse_json(content: bytes | str, where: object) -> Any:
-    """What a JSON text holds, once it is known to be small.
+    """The content of a JSON text, after checking that it is small.
 
     Parameters
     ----------
     content : bytes or str
     where : str or Path
-        The file, with which the message of an error begins.
+        The file, which begins an error's message.
 
     Raises
     ------
     ValueError
-        If it is no JSON, has too many values, or is nested too deep.
+        If it is not JSON, has too many values, or is nested too deeply.
     """
     check_number_of_values(content, where)
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{where} is no JSON, or it is damaged: {reason}") from None
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{where} is not JSON, or it is damaged: {reason}") from None
     level = [value]
     for _ in range(MOST_NESTED):
         level = [
@@ -78,23 +79,23 @@ def parse_json(content: bytes | str, where: object) -> Any:
         ]
         if not level:
             return value
-    raise ValueError(f"{where} has JSON that is nested too deep; it must be at most {MOST_NESTED} levels")
+    raise ValueError(f"{where} has JSON that is nested too deeply; it must have at most {MOST_NESTED} levels")
 
 
 def check_number_of_values(content: bytes | str, where: object) -> None:
-    """Raise a ValueError if a JSON text may hold more than MOST_VALUES: each has a comma or a bracket before it."""
+    """Raise ValueError if a JSON text could hold more than MOST_VALUES: each follows a comma or a bracket."""
     signs = (b",", b"[", b"{") if isinstance(content, bytes) else (",", "[", "{")
     if (n := sum(map(content.count, signs))) > MOST_VALUES:  # type: ignore[arg-type]
         raise ValueError(f"{where} has up to {n:,} values of JSON; it must have at most {MOST_VALUES:,}")
 
 
 def check_header(path: Path) -> None:
-    """Raise a ValueError unless a safetensors file's header is of a size that can be read."""
+    """Raise ValueError unless a safetensors file's header has an acceptable size."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > MOST_HEADER_BYTES:
             raise ValueError(
-                f"{path} is no safetensors file, or it is damaged: its header has {length:,} bytes; "
+                f"{path} is not a safetensors file, or it is damaged: its header has {length:,} bytes; "
                 f"it must have at most {MOST_HEADER_BYTES:,}"
             )
         header = file.read(length)
@@ -102,7 +103,7 @@ def check_header(path: Path) -> None:
 
 
 def check_names(names: list[str], path: object) -> None:
-    """Raise a ValueError unless a file's tensors are few enough, and their names short enough."""
+    """Raise ValueError unless a file's tensors are few enough, and their names short enough."""
     if len(names) > MOST_TENSORS:
         raise ValueError(f"{path} has {len(names):,} tensors; it must have at most {MOST_TENSORS:,}")
     longest = max(names, key=len, default="")
@@ -112,22 +113,22 @@ def check_names(names: list[str], path: object) -> None:
 
 
 def check_fields(content: Any, fields: dict[str, Any], where: object) -> dict[str, Any]:
-    """A JSON object whose fields are there and have their types, else a ValueError that names the field.
+    """Check that a JSON object has these fields with their types; ValueError names the field that is wrong.
 
     Parameters
     ----------
     content : object
-        What JSON gave.
+        The parsed JSON.
     fields : dict
-        The type of each field that there must be: float (any number), int, str, bool, dict, list; a list of one type,
-        ``[float]``, for a list of such; a tuple, ``(int, float)``, for a list of so many.
+        The type of each required field: float (any number), int, str, bool, dict, list; ``[float]`` for a list of
+        floats; ``(int, float)`` for a list of exactly an int and a float.
     where : str or Path
-        The file, with which the message of an error begins.
+        The file, which begins an error's message.
 
     Returns
     -------
     content : dict
-        Unchanged; fields that are not asked for may hold anything.
+        The content, unchanged; other fields can hold anything.
     """
     if not isinstance(content, dict):
         raise ValueError(f"{where} holds {shown(content)}; it must hold a JSON object")

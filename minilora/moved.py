@@ -100,6 +100,7 @@ NAMES = {  # that are called otherwise now, or that another module has
     "ops.dora_linear_dA_dB_dm": "ops.dora_linear_backward",
     "ops.lora_linear_dA_dB": "ops.lora_linear_backward",
     "threads.keep_freed_memory": "arrays.threads.retain_freed_memory",
+    "methods.described": "methods.to_dict",
     "training.ThreadedObjective": "training.DataParallel",
     "training.concerns": "training.diagnose",
     "training.only_run_in": "training.lock_run_folder",

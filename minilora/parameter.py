@@ -13,7 +13,7 @@ Companion = TypeVar("Companion")
 
 
 class Parameter:
-    """An array that may be trained.
+    """An array that can be trained.
 
     Attributes
     ----------
@@ -62,9 +62,9 @@ class Parameter:
 
 
 class Module:
-    """Anything that holds parameters. Attributes are found in the order in which they were set.
+    """Anything that holds parameters. Members are found in the order in which the attributes were set.
 
-    Contract: ``y, cache = module.forward(x)`` and ``dx = module.backward(dy, cache)``, which adds into the ``.grad`` of
+    Contract: ``y, cache = module.forward(x)`` and ``dx = module.backward(dy, cache)``, which adds to the ``.grad`` of
     each trainable parameter. The cache is returned and never kept, so that a forward in between changes nothing.
     """
 
@@ -89,7 +89,7 @@ class Module:
                 yield from member.named_modules(f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield (path, parameter) in definition order; one that has two places (tied) comes once, under its first."""
+        """Yield (path, parameter) in definition order; a tied one comes once, under its first path."""
         found: dict[int, tuple[str, Parameter]] = {}
         self._collect("", found)
         yield from found.values()
@@ -116,7 +116,7 @@ class Module:
 
     @property
     def trainable(self) -> bool:
-        """True if anything below is trainable."""
+        """True if anything in this module is trainable."""
         return any(member.trainable for _, member in self.members())
 
     def freeze(self) -> None:
@@ -125,12 +125,12 @@ class Module:
             p.trainable, p.grad = False, None
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         for p in self.parameters():
             p.grad = None
 
     def replace(self, path: str, module: "Module | Parameter") -> None:
-        """Put `module` in the place named `path` (as `named_modules` names it)."""
+        """Replace the module at `path` (a path of `named_modules`) by `module`."""
         *parents, last = path.split(".")
         owner: Any = self
         for part in parents:
@@ -141,16 +141,16 @@ class Module:
             setattr(owner, last, module)
 
     def replica(self) -> Self:
-        """A second model on the very same arrays, with gradients of its own: for one shard of a batch."""
-        shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy takes these as copied already
+        """A second model on the very same arrays, but with its own gradients: for one shard of a batch."""
+        shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy treats these as already copied
         twin = copy.deepcopy(self, shared)
         twin.zero_grad()
         return twin
 
     def companion(self, kind: type[Companion]) -> Companion:
-        """What another package keeps with this module: the one object of this class, made when first asked for.
+        """The one object of this class that another package keeps with this module, made at first use.
 
-        The module knows nothing of it, but takes it along: a replica has its own.
+        The module knows nothing about it, but carries it along: a replica has its own.
         """
         companions = vars(self).setdefault("_companions", {})
         if kind not in companions:
@@ -159,7 +159,7 @@ class Module:
 
     @property
     def xp(self) -> ArrayModule:
-        """The array module in which the model lives."""
+        """The array module, numpy or cupy, of the model's arrays."""
         return get_xp(self._first_parameter().data)
 
     def _first_parameter(self) -> Any:

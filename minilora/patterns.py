@@ -1,17 +1,17 @@
-"""Regular expressions that somebody else wrote, matched in a number of steps that no expression can exceed.
+"""Matching regular expressions from untrusted files, in a bounded number of steps.
 
-Python's `re` tries one way after the other, and forty ``.?`` have 2^40 ways. Here all ways go together: what an
-expression does with a text is a map from sets of places to sets of places, and a set of places is an integer with a
-bit for each.
+Python's `re` tries one way after another, and forty ``.?`` have 2^40 ways. Here all ways are followed at once: an
+expression is a map from sets of positions in the text to sets of positions, and a set of positions is an integer with
+one bit per position.
 
     c            S -> (S & M_c) << 1          M_c has a bit wherever the text has the character c
     e f          S -> f(e(S))
     e | f        S -> e(S) | f(S)
     e*           S -> S | e(S) | e(e(S)) | ... until nothing is new
-    (?=e)        S -> those places of S from which e leads somewhere
+    (?=e)        S -> the positions in S from which e leads somewhere
 
-Python's own parser reads the expression. What is no regular expression in the mathematical sense (backreferences), or
-looks backwards, or changes the rules on its way (flags), is refused by its name.
+Python's own parser reads the expression. Anything that is not a regular expression in the mathematical sense
+(backreferences), looks backwards, or changes the rules midway (flags) is refused by name.
 """
 
 import functools
@@ -46,12 +46,12 @@ NAMES = {
 
 
 class Matcher:
-    """Matches regular expressions from one file against names; all of it together has MOST_STEPS steps.
+    """Matches regular expressions from one file against names, with at most MOST_STEPS steps in total.
 
     Parameters
     ----------
     where : str
-        The file, and the field in it, with which the message of an error begins.
+        The file, and the field in it, which begin an error's message.
     """
 
     def __init__(self, where: str) -> None:
@@ -60,17 +60,17 @@ class Matcher:
         self._parsed: dict[str, list] = {}
 
     def fullmatch(self, pattern: str, text: str) -> bool:
-        """Whether the whole text matches, as of `re.fullmatch`.
+        """Whether the whole text matches, like `re.fullmatch`.
 
         Raises
         ------
         ValueError
-            If the pattern is no regular expression, is one of the kinds that are refused, or takes too many steps.
+            If the pattern is not a regular expression, is one of the refused kinds, or takes too many steps.
         """
         return bool(self._places(pattern, text) >> len(text))
 
     def match(self, pattern: str, text: str) -> bool:
-        """Whether the text begins with a match, as of `re.match`. Errors are those of `fullmatch`."""
+        """Whether the text begins with a match, like `re.match`. Errors are those of `fullmatch`."""
         return bool(self._places(pattern, text))
 
     def match_end(self, pattern: str, text: str) -> bool:
@@ -83,11 +83,11 @@ class Matcher:
         return all(p in (c, ".") for p, c in zip(pattern, text[start:], strict=True))
 
     def check(self, pattern: str) -> None:
-        """Raise the ValueError of `fullmatch`, if there is one that does not depend on a text."""
+        """Raise those errors of `fullmatch` that do not depend on a text."""
         self._parse(pattern)
 
     def _places(self, pattern: str, text: str) -> int:
-        """The places to which the pattern leads from the beginning of the text, a bit each."""
+        """The positions to which the pattern leads from the beginning of the text, one bit each."""
         parsed = self._parse(pattern)
         try:
             return _Text(text, self._step).all_of(parsed, 1)
@@ -109,7 +109,7 @@ class Matcher:
             raise ValueError(f"matching must take at most {MOST_STEPS:,} steps in all")
 
     def _refusal(self, pattern: str, error: Exception) -> ValueError:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         return ValueError(f"{self.where}: the regular expression {shown(pattern)} is refused: {reason}")
 
 
@@ -117,7 +117,7 @@ def _parse(pattern: str) -> Any:
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(f"it has {len(pattern):,} characters; it must have at most {LONGEST_PATTERN:,}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a later Python may read differently
+        warnings.simplefilter("ignore")  # about what a later Python may read differently
         parsed = _parser.parse(pattern)
     if parsed.state.flags != re.UNICODE.value:
         raise ValueError("it has flags")
@@ -126,7 +126,7 @@ def _parse(pattern: str) -> Any:
 
 
 def _check_kinds(parsed: Any) -> None:
-    """Raise a ValueError that names what is no regular expression, looks backwards, or has flags of its own."""
+    """Raise ValueError, naming anything that is not a regular expression, looks backwards, or has its own flags."""
     for kind, value in parsed:
         if kind in NAMES:
             raise ValueError(f"it has {NAMES[kind]}")
@@ -144,7 +144,7 @@ def _between(bounds: tuple[int, int], character: str) -> bool:
 
 
 class _Text:
-    """A text, and where an expression leads in it."""
+    """A text, and the positions that an expression leads to in it."""
 
     def __init__(self, text: str, step: Callable[..., None]) -> None:
         self.text, self.step = text, step
@@ -154,7 +154,7 @@ class _Text:
             self.characters[character] = self.characters.get(character, 0) | (1 << i)
 
     def all_of(self, parsed: Any, places: int) -> int:
-        """e f: one item of an expression after the other."""
+        """e f: the items of an expression, one after another."""
         for kind, value in parsed:
             if not places:
                 return 0
@@ -180,7 +180,7 @@ class _Text:
         return self.followed(value[1], places, wanted=kind is op.ASSERT)
 
     def where(self, kind: Any, value: Any) -> int:
-        """The characters of the text that one character of an expression fits, a bit each."""
+        """The characters of the text that one character of an expression matches, one bit each."""
         if kind is op.LITERAL:
             return self.characters.get(chr(value), 0)
         if kind is op.NOT_LITERAL:
@@ -209,7 +209,7 @@ class _Text:
         return found
 
     def repeat(self, least: int, most: Any, inner: Any, places: int) -> int:
-        """e{least,most}. After as many turns as the text has places, one more leads nowhere new."""
+        """e{least,most}. After as many repetitions as the text has positions, another one leads nowhere new."""
         for _ in range(min(least, len(self.text) + 1)):
             if not places:
                 return 0
@@ -229,7 +229,7 @@ class _Text:
         return places
 
     def at(self, what: Any) -> int:
-        """The places at which the text begins or ends, or a word does."""
+        """The positions where the text, or a word, begins or ends."""
         n = len(self.text)
         if what in (op.AT_BEGINNING, op.AT_BEGINNING_STRING):
             return 1
@@ -244,7 +244,7 @@ class _Text:
         return ((1 << (n + 1)) - 1) & ~boundaries
 
     def followed(self, inner: Any, places: int, wanted: bool) -> int:
-        """(?=e), or (?!e): the places from which e leads somewhere, or nowhere."""
+        """(?=e), or (?!e): the positions from which e leads somewhere, or nowhere."""
         found = 0
         for place in range(places.bit_length()):
             if places >> place & 1:

@@ -1,4 +1,4 @@
-"""Processes that others have started end with those: a worker whose parent is killed does not live on."""
+"""Makes a process end with the one that started it: a worker does not outlive a parent that is killed."""
 
 import multiprocessing
 import os
@@ -7,10 +7,10 @@ from multiprocessing.connection import wait
 
 
 def end_with_parent() -> None:
-    """End this process, which multiprocessing has started, as soon as its parent has ended, however that ended.
+    """End this process, which multiprocessing has started, as soon as its parent has ended, in whatever way.
 
-    A worker waits for work at a pipe of which it holds both ends itself, so that the end of its parent does not wake
-    it. This watches the parent's own sentinel, in a thread.
+    A worker waits for work at a pipe and holds both ends of it itself, so its parent's end does not wake it. This
+    watches the parent's own sentinel, in a thread.
     """
     parent = multiprocessing.parent_process()
     if parent is None:

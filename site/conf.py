@@ -26,7 +26,7 @@ smartquotes = False  # y' and "..." are formulas too
 
 # Notebooks: each is run from top to bottom, and one that fails stops the build
 nb_execution_mode = "force"
-nb_execution_timeout = 900  # seconds a cell
+nb_execution_timeout = 900  # seconds per cell
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True

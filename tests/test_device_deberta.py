@@ -60,7 +60,7 @@ def test_what_lives_on_the_host_is_refused_by_name():
     ids, mask = model.encoder.to_model(IDS, MASK)
     with pytest.raises(ValueError, match="lives in"):
         model.forward(ids, MASK)
-    with pytest.raises(ValueError, match="padding_mask lived on a device already"):
+    with pytest.raises(ValueError, match="padding_mask was on a device already"):
         model.loss(BATCH._replace(padding_mask=mask))
     model.encoder.wre.W.data = to_host(model.encoder.wre.W.data)
     with pytest.raises(ValueError, match="lives in numpy"):

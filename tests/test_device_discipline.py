@@ -4,40 +4,16 @@ import numpy as np
 import pytest
 
 from device_array import DeviceArray, count_synchronisations, device_xp, to_fake_device, to_host
-from methods.tiny import EVERYWHERE, rng, some_batch, tiny_lora
+from device_models import BATCH, arrays, device_model, gradients, host_model
+from methods.tiny import rng, some_batch
 from minilora import generate, merge_lora, remove_lora, save_adapter, save_model, unmerge_lora
-from minilora.methods import LoRAConfig, adapter_dropout, apply_full, load_adapter, lora_layers, set_adapter
+from minilora.methods import adapter_dropout, load_adapter, lora_layers, set_adapter
 from minilora.models import load_model
 from minilora.ops.fast import cross_entropy_backward, cross_entropy_forward
 from minilora.training import SGD, AdamW, clip_gradients, evaluate_loss, loss_and_backward, resume_run
 from training.runs import run, trainer
 
-BATCH = some_batch()
 PROMPTS = [[3], [1, 4, 1, 5, 9], [2, 6]]
-DROPOUT = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dropout=0.3)
-
-
-def host_model(everything=False):
-    model = tiny_lora(DROPOUT, "float32", seed=23)
-    if everything:
-        set_adapter(model, None)
-        apply_full(model)
-    return model
-
-
-def on_device(model):
-    """The model with all its arrays on the device, as if it had been made there."""
-    for p in model.parameters():
-        p.data = to_fake_device(p.data)
-    for layer in lora_layers(model).values():
-        for factors in layer.adapters.values():
-            for p in (factors.A, factors.B):
-                p.data = to_fake_device(p.data)
-    return model
-
-
-def device_model(everything=False):
-    return on_device(host_model(everything))
 
 
 def on_both(function, *args):
@@ -59,14 +35,6 @@ def assert_agree(host, device):
 def place(model, batch):
     """ids, targets and mask where the model lives."""
     return model.to_model(batch.ids), model.xp.asarray(batch.targets), model.xp.asarray(batch.loss_mask)
-
-
-def gradients(model):
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
-def arrays(model):
-    return {name: p.data for name, p in model.named_parameters()}
 
 
 # ---- the same results
@@ -275,7 +243,7 @@ def clip_with_one_host_gradient(model):
         (forward_with_a_host_gain, "gain lives in numpy, but x lives in device_xp"),
         (loss_with_host_targets, "targets lives in numpy, but logits lives in device_xp"),
         (loss_with_a_host_mask, "loss_mask lives in numpy, but logits lives in device_xp"),
-        (device_ids_placed_again, "ids lived on a device already; it must be a NumPy array"),
+        (device_ids_placed_again, "ids was on a device already; it must be a NumPy array"),
         (clip_with_one_host_gradient, "argument 1 lives in numpy, but argument 0 lives in device_xp"),
     ],
 )

@@ -18,8 +18,16 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minilora"
 BELOW_LAYERS = ("moved", "arrays", "parameter", "ops")
 BELOW_TRAINING = (*BELOW_LAYERS, "layers", "models", "methods", "files", "limits")
 BELOW_EXPERIMENTS = (
-    *BELOW_TRAINING, "distributed", "processes", "training", "interop", "analysis", "accounting", "gradcheck", "data",
-)  # fmt: skip
+    *BELOW_TRAINING,
+    "distributed",
+    "processes",
+    "training",
+    "interop",
+    "analysis",
+    "accounting",
+    "gradcheck",
+    "data",
+)
 MAY_IMPORT = {
     "arrays":      (),
     "parameter":   ("arrays",),
@@ -58,8 +66,17 @@ LAZY = ("minilora.plots", "matplotlib", "mpi4py")
 NOT_IN_OPS = ("numpy", "cupy", "scipy")
 # No file may make the package run code, and nothing differentiates for us.
 NOWHERE = (
-    "pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "torch", "jax", "tensorflow",
-)  # fmt: skip
+    "pickle",
+    "cPickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "marshal",
+    "shelve",
+    "torch",
+    "jax",
+    "tensorflow",
+)
 NEVER_CALLED = ("eval", "exec")
 
 LONGEST_FILE = 300  # lines; one that outgrows 250 holds two ideas
@@ -351,3 +368,24 @@ def test_the_package_keeps_the_rules(path):
 def test_a_file_holds_one_idea(path):
     n = len((PACKAGE / path).read_text(encoding="utf-8").splitlines())
     assert n < LONGEST_FILE, f"minilora/{path} has {n} lines: it holds two ideas"
+
+
+# ---- the tests' own imports
+
+
+def imported_tests(source):
+    """The test modules that a test imports from; helpers have a module of their own."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = [name for node in nodes for name in [getattr(node, "module", None), *(alias.name for alias in node.names)]]
+    return [name for name in names if name and name.split(".")[-1].startswith("test_")]
+
+
+@pytest.mark.parametrize("source", ["from test_plots import PHI", "import ops.test_bond", "from ops import test_bond"])
+def test_an_import_from_a_test_is_found(source):
+    assert len(imported_tests(source)) == 1
+
+
+def test_no_test_imports_from_another_test():
+    tests = Path(__file__).parent
+    found = {path.relative_to(tests).as_posix(): imported_tests(path.read_text()) for path in tests.rglob("*.py")}
+    assert {path: names for path, names in found.items() if names} == {}

@@ -51,17 +51,20 @@ def test_an_error_keeps_its_kind():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "file.json is no JSON, or it is damaged"),
+        (b"", "file.json is not JSON, or it is damaged"),
         (b"[1]", "file.json holds a list; it must hold a JSON object"),
-        (b"[" * 100_000, "file.json is no JSON, or it is damaged: it is nested too deep"),
-        (b'{"a": ' * 50 + b"1" + b"}" * 50, "file.json has JSON that is nested too deep; it must be at most 40 levels"),
+        (b"[" * 100_000, "file.json is not JSON, or it is damaged: it is nested too deeply"),
+        (
+            b'{"a": ' * 50 + b"1" + b"}" * 50,
+            "file.json has JSON that is nested too deeply; it must have at most 40 levels",
+        ),
         (
             b'{"a": [' + b"[]," * MOST_VALUES + b"[]]}",
             "file.json has up to 1,000,0.. values of JSON; it must have at most",
         ),
         (b'{"a": "' + b"x" * 5_000_000 + b'"}', "file.json has 5,000,009 bytes; it must have at most 4,194,304"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "file.json is no JSON, or it is damaged: Exceeds the limit"),
-        (b"\xff\xfe\x00", "file.json is no JSON, or it is damaged"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "file.json is not JSON, or it is damaged: Exceeds the limit"),
+        (b"\xff\xfe\x00", "file.json is not JSON, or it is damaged"),
     ],
 )
 def test_json_that_is_no_object_or_too_large_is_refused(tmp_path, content, message):
@@ -190,20 +193,27 @@ READ = {
     "theirs": "from minilora.interop.foreign_files import tensors_in as read; file = path / 'model.safetensors'",
     "ours": "from minilora.models import load_model as read; file = path / 'model.safetensors'",
     "json": "from minilora.files import read_json as read; file = path / 'config.json'",
-}  # fmt: skip
+}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
 @pytest.mark.parametrize(
     ("name", "reader"),
     [
-        *[(name, reader) for reader in ("theirs", "ours") for name in (
-            "a header of 60 MB", "a million empty tensors", "as many tensors as there may be values",
-            "a header of as many values as there may be", "a description of as many values as there may be",
-        )],
+        *[
+            (name, reader)
+            for reader in ("theirs", "ours")
+            for name in (
+                "a header of 60 MB",
+                "a million empty tensors",
+                "as many tensors as there may be values",
+                "a header of as many values as there may be",
+                "a description of as many values as there may be",
+            )
+        ],
         *[(name, "json") for name in ("60 MB", "most values", "long")],
     ],
-)  # fmt: skip
+)
 def test_the_largest_file_is_read_or_refused_in_2_seconds_and_200_MB_beyond_its_size(tmp_path, name, reader):
     large(name, tmp_path)
     size = sum(path.stat().st_size for path in tmp_path.iterdir())

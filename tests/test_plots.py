@@ -4,15 +4,14 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from minilora import GPT, GPTConfig, plots
-from minilora.analysis import Amplification, low_rank_approximation, low_rank_errors, matrix_rank_steps, rank_measures
+from minilora.analysis import low_rank_approximation, low_rank_errors, matrix_rank_steps, rank_measures
+from plotted import PHI, TABLE_7, WORD
 
 RUNS = {
     "LoRA": (list(np.linspace(4, 2, 100)), [(50, 3.1), (100, 2.2)]),
     "full fine-tuning": (list(np.linspace(4, 1, 100)), [(50, 2.9), (100, 1.5)]),
 }
 SPECTRA = {"LoRA, rank 2": np.array([3.0, 1.0]), "full fine-tuning": 2.0 ** -np.arange(8)}
-PHI = np.linspace(0.1, 0.6, 15).reshape(3, 5)
-
 SCORES = {"LoRA": (7680, [93.5, 94.0, 95.0]), "full fine-tuning": (1_900_000, [94.5, 95.0, 97.0])}
 RATIOS = {"training": {"S1": (1.6, 1.5, 1.8), "S2": (1.4, 0.9, 14.0)}, "generating": {"S1": (2.9, 2.5, 3.0)}}
 MEMORY = {"S1": {"ours": (40e6, 50e6, 90e6), "theirs": (360e6, 370e6, 490e6)}}
@@ -25,9 +24,7 @@ TURN = np.array([[1.0, 2.0], [0.5, -0.6]])
 TIMES = {"base": [3.0, 4.0, 5.0], "adapters": [5.0, 6.0, 90.0]}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
-WORD = plots.word_image("BA", (20, 30))
 RANKS = {"W": rank_measures({"blocks.0.attn.q_proj": WORD, "wte": np.eye(9)}), "I": rank_measures({"wte": np.eye(5)})}
-TABLE_7 = {"r = 4": Amplification(4, 0.32, 21.67, 0.02, 0.0202, 61.95, 6.91)}
 
 FIGURES = {
     "loss curves": lambda: plots.loss_curves(RUNS),
@@ -126,7 +123,7 @@ def test_loss_curves_are_moving_means_with_points_for_validation():
     figure = plots.loss_curves(RUNS)
     (axes,) = figure.axes
     assert axes.get_xlabel() == "training step"
-    assert axes.get_ylabel() == "loss (bits a byte)"
+    assert axes.get_ylabel() == "loss (bits per byte)"
     drawn = lines(axes)
     steps, means = drawn["LoRA, training"].get_data()
     assert axes.get_legend().get_title().get_text() == "training: moving average of 4 steps"

@@ -12,7 +12,7 @@ from minilora.analysis import (
     matrix_rank_steps,
     rank_measures,
 )
-from test_plots import WORD
+from plotted import WORD
 
 TEXTBOOK = [[1, 2], [2, 5], [2, 4]]
 GAUSSIAN = np.random.default_rng(0).standard_normal((12, 9))
@@ -61,8 +61,10 @@ def boxes(axes, color):
 def test_elimination_is_drawn_step_by_step():
     figure = plots.elimination(matrix_rank_steps(TEXTBOOK))
     assert [axes.get_title() for axes in figure.axes] == [
-        "the matrix", "row 2 minus 2 times row 1", "row 3 minus 2 times row 1",
-    ]  # fmt: skip
+        "the matrix",
+        "row 2 minus 2 times row 1",
+        "row 3 minus 2 times row 1",
+    ]
     assert [drawn(axes, 3, 2) for axes in figure.axes] == [
         [["1", "2"], ["2", "5"], ["2", "4"]],
         [["1", "2"], ["0", "1"], ["2", "4"]],
@@ -97,7 +99,9 @@ def test_fractions_are_fractions():
 def test_steps_are_in_rows_that_fit_and_places_without_one_are_empty():
     figure = plots.elimination(matrix_rank_steps(np.tri(4, dtype=int)))
     assert [bool(axes.get_title()) for axes in figure.axes] == [True] * 7 + [False]
-    with pytest.raises(ValueError, match="the elimination had 29 steps, with the matrix itself; up to 24"):
+    with pytest.raises(
+        ValueError, match="the elimination had 29 steps, with the matrix itself; it must have at most 24"
+    ):
         plots.elimination(matrix_rank_steps(np.tri(8, dtype=int)))
 
 

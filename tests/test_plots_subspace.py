@@ -5,7 +5,7 @@ import pytest
 
 from minilora import plots
 from minilora.analysis import Amplification, similarity_of_bases
-from test_plots import PHI, TABLE_7
+from plotted import PHI, TABLE_7
 
 
 def test_the_frame_s_title_is_phi():

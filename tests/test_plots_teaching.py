@@ -9,7 +9,7 @@ from minilora import plots
 
 
 def cells(figure):
-    """The meshes of `matrices`: one a matrix."""
+    """The meshes of `matrices`: one per matrix."""
     return figure.axes[0].collections
 
 

@@ -56,7 +56,7 @@ def test_the_demonstrations_numbers_are_those_of_the_committed_results():
     assert blocks("text")[0] == "\n".join([*table(results), "", *samples(results)]).rstrip() + "\n"
     speed = {name: s["median"] for name, s in results["merging"]["tokens_per_second"].items()}
     merged, base = speed["LoRA, merged"], speed["base"]
-    assert f"{merged:,.0f} tokens a second, where the base makes {base:,.0f}" in " ".join(README.split())
+    assert f"{merged:,.0f} tokens per second, where the base makes {base:,.0f}" in " ".join(README.split())
 
 
 def test_the_longer_runs_numbers_are_those_of_its_result():
@@ -71,7 +71,7 @@ def test_the_longer_runs_numbers_are_those_of_its_result():
 def test_the_bundled_decoders_numbers_are_those_of_its_recipe():
     recipe = bundled_recipe()
     ours, gzips = recipe["bits_per_byte"]["test"], recipe["gzip_bits_per_byte"]["test"]
-    assert f"{ours:.2f} bits a byte on held-out prose, where gzip needs {gzips:.2f}" in " ".join(README.split())
+    assert f"{ours:.2f} bits per byte on held-out prose, where gzip needs {gzips:.2f}" in " ".join(README.split())
 
 
 @pytest.mark.parametrize("command", re.findall(r"^(minilora .*?)(?:  +#.*)?$", "\n".join(blocks("sh")), re.MULTILINE))

@@ -281,7 +281,7 @@ closest_weight(16)
 #
 # ### Parameters against error
 #
-# A low rank is only worth while if it saves numbers. `low_rank_errors` gives both for every rank. Beside the weight, a
+# A low rank is only worth while if it saves numbers. `low_rank_errors` gives both for every rank. Next to the weight, a
 # matrix of the same size with random entries:
 
 # %%
@@ -353,7 +353,7 @@ after = {name: p.data.copy() for name, p in model.named_parameters()}
 deltas = weight_changes(before, after)  # by name, (O, I) each
 
 # %% [markdown]
-# Is the rank of $\Delta W$ low? Beside it, its own entries in random order: as large, and with nothing in common.
+# Is the rank of $\Delta W$ low? Next to it, its own entries in random order: as large, and with nothing in common.
 
 # %%
 delta_W = deltas["blocks.0.attn.q_proj.W"]  # (O, I)
@@ -377,7 +377,7 @@ plots.ranks({"$W$": of_W, "random numbers": of_numbers, r"$\Delta W$": of_change
 # than $W$ itself is another matter. By the first two measures it has, in most layers; by the effective rank, which
 # counts the long tail as well, the two are alike.
 #
-# (An experiment with longer training, three seeds, the MLP's matrices, and LoRA beside it is
+# (An experiment with longer training, three seeds, the MLP's matrices, and LoRA next to it is
 # `minilora reproduce delta_rank`; its results are among the [figures](../figures/README.md). And
 # `minilora rank --weights --plot ranks.png` draws this picture of a model of yours.)
 #

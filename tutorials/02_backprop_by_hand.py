@@ -128,7 +128,7 @@ plots.matrices({"$dW$": dW, r"$dy^\top$": dy.T, "$x$": x}, ("=", "@"))
 # should do: in training, hundreds of rows go through a $W$ of 192 columns, and the bound says nothing. It is an
 # observation about trained models, which [notebook 1](01_rank.ipynb) begins with.)
 #
-# The three lines that we derived, beside what the package returns:
+# The three lines that we derived, next to what the package returns:
 
 # %%
 print("dx    = dy W      ", np.array_equal(dx, dy @ W))
@@ -154,7 +154,7 @@ show(check_op(linear_forward, linear_backward, {"x": x, "W": W, "bias": bias}, r
 # $$\frac{\partial p_i}{\partial x_j} \;=\; p_i\,(\mathbb{1}[i = j] - p_j),$$
 #
 # with $\mathbb{1}[i=j]$ being 1 if $i = j$, else 0. All these numbers together are the **Jacobian**, a matrix $J$ of
-# $V \times V$ for a row of $V$ numbers. Here it is, for $V = 5$, beside the probabilities:
+# $V \times V$ for a row of $V$ numbers. Here it is, for $V = 5$, next to the probabilities:
 
 # %%
 from minilora.ops import softmax_backward, softmax_forward
@@ -165,7 +165,7 @@ J = np.diag(probs[0]) - np.outer(probs[0], probs[0])  # (V, V)
 plots.matrices({"$x$": x, "$p$": probs, "$J$": J}, own_scale=True)
 
 # %% [markdown]
-# Positive on the diagonal, negative beside it, and each row sums to zero: adding the same number to all of $x$
+# Positive on the diagonal, negative next to it, and each row sums to zero: adding the same number to all of $x$
 # changes no probability. Multiplying by $J$ is what the chain rule asks for, but nobody builds $J$. Put it into the
 # sum:
 #

@@ -42,13 +42,13 @@ plots.lora_picture()
 # %% [markdown]
 # ## Forward
 #
-# The paper writes $h = W_0 x + \frac{\alpha}{r} B A x$ for one column $x$. Our $x$ holds rows (a row an example), so
+# The paper writes $h = W_0 x + \frac{\alpha}{r} B A x$ for one column $x$. Our $x$ holds rows (a row per example), so
 # every product is transposed, and the paper's $h$ is our $y$:
 #
 # $$y = x W^\top + \text{bias} + \text{scale}\,(x A^\top) B^\top, \qquad \text{scale} = \alpha / r.$$
 #
 # Two rows, five features in, four out, rank 2. We name what passes through the narrow place: $h = x A^\top$, with $r$
-# numbers a row.
+# numbers per row.
 
 # %%
 x = rng.standard_normal((2, 5))  # (N, I)

@@ -185,7 +185,7 @@ logits, cache = model.forward(ids[:, :-1])  # (N, T - 1, V)
 loss, loss_cache = cross_entropy_forward(logits, targets)
 dlogits = cross_entropy_backward(1.0, loss_cache)  # (N, T - 1, V)
 rest = dlogits - (softmax_forward(logits)[0] - np.eye(256)[targets]) / targets.size
-print(f"loss {loss:.2f} nats a byte;  probs - onehot: {np.allclose(rest, 0, atol=1e-7)}")
+print(f"loss {loss:.2f} nats per byte;  probs - onehot: {np.allclose(rest, 0, atol=1e-7)}")
 
 # %% [markdown]
 # `model.backward` then goes through the drawing from top to bottom. Each layer gets the gradient of what it made,
@@ -223,7 +223,7 @@ print(f"{len(slopes)} parameters checked; v_proj.W: backward {analytic:.9f}, the
 # %% [markdown]
 # ## What is not computed when W is frozen
 #
-# Now LoRA, on $W_q$ and $W_v$ of all blocks. `apply_lora` puts $A$ and $B$ beside them and makes everything else a
+# Now LoRA, on $W_q$ and $W_v$ of all blocks. `apply_lora` puts $A$ and $B$ next to them and makes everything else a
 # constant. Go forward and backward again, and ask every linear layer of the first block: does its weight have a
 # gradient?
 

@@ -27,7 +27,7 @@ from minilora.training import TrainConfig, Trainer, evaluate_loss
 # ## Pretraining
 #
 # The decoder that comes with minilora has learned one thing: to guess the next byte of English documentation. That
-# took an hour on two cores, so it is not repeated here; how it was made is kept beside it. Losses are in **bits a
+# took an hour on two cores, so it is not repeated here; how it was made is kept next to it. Losses are in **bits a
 # byte**: how many bits one would need to write down each byte, with the model's guesses as a code. Without any model
 # it is 8.
 
@@ -36,7 +36,7 @@ recipe = bundled_recipe("decoder")
 curve = [(point["step"], point["bits_per_byte"]) for point in recipe["validation"]]
 steps, bits = zip(*curve)
 gzip = recipe["gzip_bits_per_byte"]["valid"]
-plots.curves({"the decoder": (steps, bits), "gzip": (steps, [gzip] * len(steps))}, x="step", y="bits a byte")
+plots.curves({"the decoder": (steps, bits), "gzip": (steps, [gzip] * len(steps))}, x="step", y="bits per byte")
 
 # %% [markdown]
 # ## The task
@@ -75,7 +75,7 @@ y_only = next(iter(task.batches("test")))  # ids, targets and loss_mask of shape
 x_and_y = y_only._replace(loss_mask=np.ones_like(y_only.loss_mask))
 for name, batch in ("y only", y_only), ("x and y", x_and_y):
     loss, _ = base.loss(batch, need_grad=False)
-    print(f"{name:8} {batch.n_targets:5} targets, {loss / np.log(2):.2f} bits a byte")
+    print(f"{name:8} {batch.n_targets:5} targets, {loss / np.log(2):.2f} bits per byte")
 
 # %% [markdown]
 # ## Adapting, twice
@@ -108,7 +108,7 @@ for name, (method, config) in methods.items():
 
 # %%
 def in_bits(history):
-    """The training losses, and (step, validation loss), in bits a byte."""
+    """The training losses, and (step, validation loss), in bits per byte."""
     return np.array(history.losses) / np.log(2), [(step, loss / np.log(2)) for step, loss in history.validation]
 
 
@@ -169,7 +169,7 @@ operations = {}
 for name, way in ways.items():
     for part, flops in flops_per_token(medium, way, length=512)._asdict().items():
         operations[f"{name}: {part}"] = flops / 1e6
-plots.bars(operations, x="million operations a token")
+plots.bars(operations, x="million operations per token")
 
 # %% [markdown]
 # And measured, in our run of a small model, where the thin products of $A$ and $B$ take some of it back:

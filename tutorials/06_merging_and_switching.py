@@ -27,7 +27,7 @@ np.set_printoptions(precision=3, suppress=True)
 # %% [markdown]
 # ## Merging
 #
-# While training, LoRA stands beside the frozen weight: $y = xW^\top + \text{scale}\,(xA^\top)B^\top$. When training
+# While training, LoRA stands next to the frozen weight: $y = xW^\top + \text{scale}\,(xA^\top)B^\top$. When training
 # is over, nothing speaks against adding the two up, once and for all:
 #
 # $$W' = W + \Delta W, \qquad \Delta W = \text{scale}\; B A.$$
@@ -100,7 +100,7 @@ for _ in range(60):
 plots.timings(milliseconds, x="milliseconds for one text of 15 bytes")
 
 # %% [markdown]
-# Merged, LoRA is the base: the same products of the same shapes. Beside $W$, it costs time, as adapters do: small
+# Merged, LoRA is the base: the same products of the same shapes. Next to $W$, it costs time, as adapters do: small
 # products, each of which has to be started. (If the smallest times of the first two rows differ, the machine was busy:
 # run the cell again. [The figures](../figures/README.md) have table 1 at other lengths.) The paper has one row for
 # "Fine-Tune/LoRA" for this reason; it is LoRA **merged**.
@@ -160,7 +160,7 @@ plots.curves({"": (counted, drift)}, x="adapters merged and unmerged", y="larges
 # ### Merging twice
 #
 # loralib merges in `eval()` and unmerges in `train()`. So a model that is saved after `eval()` has $\Delta W$ in its
-# weight **and** $A$ and $B$ beside it; load it, call `eval()`, and $\Delta W$ is in twice ([LoRA-Torch
+# weight **and** $A$ and $B$ next to it; load it, call `eval()`, and $\Delta W$ is in twice ([LoRA-Torch
 # 10](https://github.com/Baijiong-Lin/LoRA-Torch/issues/10)); and for a while it did not merge where it should have
 # ([LoRA 61](https://github.com/microsoft/LoRA/issues/61)). What twice looks like, and what minilora does about it:
 
@@ -217,7 +217,7 @@ plots.bars({name: size / 1e6 for name, size in sizes.items()}, x="megabytes", fo
 # ## Many tasks in one batch
 #
 # The paper names a limit (section 4.2): if $\Delta W$ is merged, all rows of a batch have to be of the same task.
-# **Beside** $W$ that is not so. The base's product is common to all rows, and each row adds what its own adapter
+# **Next to** $W$ that is not so. The base's product is common to all rows, and each row adds what its own adapter
 # says. A batch of three equal texts, each with another adapter:
 
 # %%
@@ -291,7 +291,7 @@ print("scale of the sum:", both.scale, "  of each part:", single.scale)
 # <details><summary>Answer</summary>
 #
 # LoRA's branch is linear in $x$ and starts and ends where $W$ does, so both together are one matrix. An adapter's
-# nonlinearity is no matrix, and it stands behind $W$, not beside it.
+# nonlinearity is no matrix, and it stands behind $W$, not next to it.
 #
 # </details>
 #
@@ -299,7 +299,7 @@ print("scale of the sum:", both.scale, "  of each part:", single.scale)
 #
 # <details><summary>Answer</summary>
 #
-# Not: a merged $W$ serves one task. Keep one base and 200 adapters beside it; rows of one batch may use different
+# Not: a merged $W$ serves one task. Keep one base and 200 adapters next to it; rows of one batch may use different
 # ones (`adapters_per_row`). If one task gets nearly all requests, merge that one into a copy.
 #
 # </details>

@@ -127,7 +127,7 @@ task = load_task("mini-e2e", length=256, n_train=300, n_held_out=8)
 
 
 def trained_loss(rank, targets, seed, lr=1e-2):
-    """The held-out loss after eight steps, in nats a byte; lower is better."""
+    """The held-out loss after eight steps, in nats per byte; lower is better."""
     model = load_bundled("decoder")
     apply_lora(model, LoRAConfig(rank=rank, alpha=16, targets=targets), rng=np.random.default_rng(seed))
     config = TrainConfig(steps=8, lr=lr, seed=seed)
@@ -164,7 +164,7 @@ for label, losses in places.items():
 plots.by_seed(places, x="held-out loss (lower is better)", joined=True)
 
 # %% [markdown]
-# What counts is the size of a difference beside how much **it** varies from seed to seed. All four matrices against
+# What counts is a difference's size compared with how much **it** varies from seed to seed. All four matrices against
 # $W_q$ and $W_v$: a gain in each seed, and the picture shows why pairs help: the lines run side by side, so that the
 # differences vary less than the losses. $W_v$ against $W_q$ and $W_v$: up once, down once. Whatever is there, three
 # seeds cannot see it.
@@ -194,8 +194,8 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 #   chosen its luck along with it. Choose on validation examples, report on test examples.
 # - **One model, one task.** Then it is a story about them.
 #
-# The tables in full, with 600 steps a run, a learning rate chosen for each setting on validation data, and verdicts on
-# the paper's claims, are made by
+# The tables in full, with 600 steps per run, a learning rate chosen for each setting on validation data, and verdicts
+# on the paper's claims, are made by
 #
 #     minilora reproduce table5
 #     minilora reproduce table6

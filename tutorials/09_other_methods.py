@@ -213,7 +213,7 @@ plots.bars(totals, x="GB of a training step, GPT-2 medium", form="{:.1f}")
 #
 # ## The paper's counts
 #
-# The package holds every count of trained parameters that the paper prints, in tables 1 to 5 and 15, beside its own
+# The package holds every count of trained parameters that the paper prints, in tables 1 to 5 and 15, next to its own
 # formula: `minilora count published` lists them. A **verdict** is computed: "agrees" if the formula's number rounds to
 # the printed one; "rounding" if it does with some good will (3.0M for 3.17M, 18.8M for 18.87M); else "no". Here is the
 # worst verdict for each method in each table:

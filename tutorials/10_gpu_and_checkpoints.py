@@ -170,7 +170,7 @@ methods = {"LoRA": adaptation(gpt3, "lora", rank=4, targets=("q_proj", "v_proj")
 for name, method in methods.items():
     sent = ring_bytes(message_bytes(method.trainable, bytes_each=2), 8)
     print(
-        f"{name:5} {method.trainable:>15,} parameters: each sends {sent / 1e9:7.3f} GB a step, "
+        f"{name:5} {method.trainable:>15,} parameters: each sends {sent / 1e9:7.3f} GB per step, "
         f"{sent / 1.25e9:6.2f} s at 10 Gbit/s"
     )
 
@@ -235,7 +235,7 @@ print("logits", model.forward(ids)[0].shape)
 
 # %% [markdown]
 # `load_gpt2("path/to/gpt2")` does the same with the real ones, of which the smallest is half a gigabyte. Here is
-# `c_attn` of our tiny one beside the three matrices that come out of it:
+# `c_attn` of our tiny one next to the three matrices that come out of it:
 
 # %%
 attn = model.blocks[0].attn

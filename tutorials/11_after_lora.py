@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11. After LoRA
 #
-# **Goal.** Four later proposals, each with its formula beside its code: rsLoRA (another scale), LoRA+ (another
+# **Goal.** Four later proposals, each with its formula next to its code: rsLoRA (another scale), LoRA+ (another
 # learning rate for $B$), DoRA (length and direction apart, with its gradient checked), PiSSA (another start). And one
 # observation: intruder dimensions, by which LoRA's weights differ from those of full fine-tuning.
 #

@@ -1,4 +1,4 @@
-"""What an adaptation costs: parameters, memory, operations, messages; and every count that the paper printed."""
+"""What an adaptation costs: parameters, memory, operations, messages; and every count printed in the paper."""
 
 from minilora.accounting.adaptations import METHODS, Adaptation, Settings, adaptation
 from minilora.accounting.architectures import ARCHITECTURES, Architecture, architecture_of, find_architecture

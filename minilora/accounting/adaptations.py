@@ -1,4 +1,4 @@
-"""What each method of the paper trains, as numbers: the paper's section 5.1, on any Architecture, without a model.
+"""How many parameters each method of the paper trains: its section 5.1, for any Architecture, without a model.
 
 With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained parameters |Theta| are
 
@@ -6,18 +6,18 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
     top-k              the last k blocks
     bitfit             every bias, of linear maps and LayerNorms
     prefix-embedding   d (l_p + l_i)                         l_p new tokens before the prompt, and l_i after it
-    prefix-layer       L d (l_p + l_i)                       as many activations for every block
+    prefix-layer       L d (l_p + l_i)                       the same number of activations for every block
     adapter-*          L_adapter (2 d r + r + d) + 2 L_LN d  a bottleneck d -> r -> d with its two biases
         -h             two a block, L_LN = 0                 (Houlsby et al., 2019)
-        -l             one a block, with a LayerNorm each    (Lin et al., 2020)
-        -p             one a block, L_LN = 0                 (Pfeiffer et al., 2021)
+        -l             one per block, with a LayerNorm each    (Lin et al., 2020)
+        -p             one per block, L_LN = 0                 (Pfeiffer et al., 2021)
         -d             -p without those of the first blocks  (AdapterDrop, Rücklé et al., 2021)
     lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
     lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
-more each token leaves in memory; `analysis/costs.py` uses that.
+else each token leaves in memory; `accounting/costs.py` uses that.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ class Adaptation(NamedTuple):
     added: int  # new parameters
     own_matrices: int  # those of `own` that multiply activations: each has a dW
     added_matrices: int  # those of `added` that do
-    depth: int  # blocks that the backward goes through, from the top
+    depth: int  # number of blocks that the backward goes through, from the top
     kept: int = 0  # values that each token keeps for the gradients of what is trained
     prefix: int = 0  # positions that come in addition to the text's
 
@@ -51,9 +51,9 @@ class Settings:
     Parameters
     ----------
     rank : int
-        r of lora, also with a prefix, and of dora.
+        r of lora (also with a prefix) and of dora.
     targets : sequence of str
-        The matrices that they adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out.
+        The matrices that these adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out.
     blocks : int
         k of top-k.
     size : int
@@ -79,15 +79,15 @@ class Settings:
         for name in ("leave_out", "before", "after"):
             _check(name, getattr(self, name), 0)
         if self.before + self.after == 0:
-            raise ValueError("before and after were 0; at least one of them may be above")
+            raise ValueError("before and after were 0; at least one of them must be above 0")
         if not self.targets or not set(self.targets) <= set(TARGETS):
-            raise ValueError(f"targets was {self.targets}; each may be one of {', '.join(TARGETS)}")
+            raise ValueError(f"targets was {self.targets}; each must be one of {', '.join(TARGETS)}")
 
 
 def _check(name: str, value: Any, least: int, most: int | None = None) -> None:
     if not isinstance(value, int) or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} was {value!r}; it may be an integer {limits}")
+        raise ValueError(f"{name} was {value!r}; it must be an integer {limits}")
 
 
 def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adaptation:
@@ -99,7 +99,7 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
     method : str
         One of METHODS.
     **settings
-        Those of `Settings`.
+        The fields of `Settings`.
 
     Returns
     -------
@@ -111,12 +111,12 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
         If the method is unknown, or a setting does not fit the architecture.
     """
     if method not in METHODS:
-        raise ValueError(f"method was {method!r}; it may be one of {', '.join(METHODS)}")
+        raise ValueError(f"method was {method!r}; it must be one of {', '.join(METHODS)}")
     return METHODS[method](architecture, Settings(**settings))
 
 
 def inputs(a: Architecture, targets: Iterable[str]) -> int:
-    """The values that a token keeps in a block for the dW, or dA, of these linear maps: what they read.
+    """How many values per token keeps in a block for the dW, or dA, of these linear maps: their inputs.
 
     q_proj, k_proj and v_proj read one array. o_proj reads what the attention keeps in any case.
     """
@@ -141,7 +141,7 @@ def top_k(a: Architecture, s: Settings) -> Adaptation:
 
 
 def bitfit(a: Architecture, s: Settings) -> Adaptation:
-    """Every bias. No matrix is trained, but the gradient of the lowest bias has come down through all of them."""
+    """Every bias. No matrix is trained, but the gradient of the lowest bias comes down through all of them."""
     return Adaptation(a.n_biases, 0, 0, 0, a.n_layer)
 
 
@@ -158,7 +158,7 @@ def prefix_layer(a: Architecture, s: Settings) -> Adaptation:
 
 
 def _adapters(a: Architecture, s: Settings, count: int, depth: int, layernorm: bool = False) -> Adaptation:
-    """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values a token."""
+    """`count` bottlenecks; each keeps its input, the nonlinearity's slope and its output: C + 2 r values per token."""
     C, r = a.d_model, s.size
     added, kept = 2 * C * r + r + C, C + 2 * r
     if layernorm:
@@ -172,7 +172,7 @@ def adapter_h(a: Architecture, s: Settings) -> Adaptation:
 
 
 def adapter_l(a: Architecture, s: Settings) -> Adaptation:
-    """Lin: after the MLP of each block, behind a LayerNorm of its own."""
+    """Lin: after the MLP of each block, with a LayerNorm of its own before it."""
     return _adapters(a, s, a.n_layer, a.n_layer, layernorm=True)
 
 
@@ -182,7 +182,7 @@ def adapter_p(a: Architecture, s: Settings) -> Adaptation:
 
 
 def adapter_d(a: Architecture, s: Settings) -> Adaptation:
-    """AdapterDrop: Pfeiffer's, without those of the lowest blocks, through which nothing need go back."""
+    """AdapterDrop: Pfeiffer's, without those of the lowest blocks, so that the backward need not reach these."""
     _check("leave_out", s.leave_out, 0, a.n_layer - 1)
     return _adapters(a, s, a.n_layer - s.leave_out, a.n_layer - s.leave_out)
 
@@ -197,7 +197,7 @@ def lora(a: Architecture, s: Settings) -> Adaptation:
 
 
 def dora(a: Architecture, s: Settings) -> Adaptation:
-    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that are scaled by them."""
+    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that these scale."""
     rows = a.n_layer * sum(a.linear_shapes[name][0] for name in s.targets)
     of_lora = lora(a, s)
     return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)

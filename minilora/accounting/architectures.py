@@ -1,7 +1,7 @@
-"""The architectures of the paper as tables of shapes: every tensor by its name, and no tensor in memory.
+"""The architectures of the paper as tables of shapes: every tensor by name, but no tensor in memory.
 
 A transformer of L blocks has, in each block, six linear maps with a bias (W_q, W_k, W_v, W_o: C x C; the MLP's two:
-F x C and C x F) and two LayerNorms (gain and bias, C each), hence
+F x C and C x F) and two LayerNorms (gain and bias, C each), so that
 
     block = 4 (C^2 + C) + (F C + F) + (C F + C) + 4 C        for F = 4 C:   12 C^2 + 13 C
 
@@ -35,7 +35,7 @@ class Architecture:
     vocab_size : int
         V.
     n_positions : int
-        Rows of the table of positions; for "deberta" of relative ones.
+        Rows of the table of positions; for "deberta", of relative positions.
     n_layer : int
         L.
     d_model : int
@@ -49,7 +49,7 @@ class Architecture:
     n_types : int
         Rows of RoBERTa's table of token types.
     first_position : int
-        The row of a text's first token: in RoBERTa the one behind the padding's.
+        The row of a text's first token: in RoBERTa, the one after the padding's.
     """
 
     family: str
@@ -65,17 +65,17 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
-            raise ValueError(f"family was {self.family!r}; it may be one of {', '.join(map(repr, FAMILIES))}")
+            raise ValueError(f"family was {self.family!r}; it must be one of {', '.join(map(repr, FAMILIES))}")
         object.__setattr__(self, "d_mlp", self.d_mlp or 4 * self.d_model)
 
     @property
     def longest(self) -> float:
-        """The most tokens of a sequence; infinite where positions are relative."""
+        """The most tokens of a sequence; infinite if positions are relative."""
         return math.inf if self.family == "deberta" else self.n_positions - self.first_position
 
     @property
     def causal(self) -> bool:
-        """True if a position sees itself and what came before only."""
+        """True if a position sees only itself and earlier ones."""
         return self.family == "gpt"
 
     @property
@@ -96,7 +96,7 @@ class Architecture:
 
     @property
     def outer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor outside the blocks, by name. No task's head is among them."""
+        """The shape of each tensor outside the blocks, by name, without any task's head."""
         V, P, C = self.vocab_size, self.n_positions, self.d_model
         if self.family == "gpt":
             return {"wte.W": (V, C), "wpe.W": (P, C), **_layernorm("ln_f", C)}
@@ -115,12 +115,12 @@ class Architecture:
 
     @property
     def n_parameters(self) -> int:
-        """All parameters: those outside the blocks, and L times a block's."""
+        """All parameters: those outside the blocks, and L times those of a block."""
         return size(self.outer_shapes) + self.n_layer * size(self.block_shapes)
 
     @property
     def n_biases(self) -> int:
-        """Those of them that are a bias, of a linear map or of a LayerNorm."""
+        """The parameters that are a bias, of a linear map or of a LayerNorm."""
         return sum(
             times * size({name: shape for name, shape in shapes.items() if name.endswith("bias")})
             for times, shapes in ((1, self.outer_shapes), (self.n_layer, self.block_shapes))
@@ -137,7 +137,7 @@ class Architecture:
         Raises
         ------
         ValueError
-            If the architecture is no encoder.
+            If the architecture is not an encoder.
         """
         if self.causal:
             raise ValueError(f"family was {self.family!r}; only encoders have a classification head")
@@ -180,13 +180,13 @@ ARCHITECTURES = {
 
 
 def find_architecture(name: str) -> Architecture:
-    """The Architecture called `name`.
+    """The Architecture with a given name.
 
     Raises
     ------
     ValueError
-        If there is none; the message lists them.
+        If there is no such architecture; the message lists them.
     """
     if name not in ARCHITECTURES:
-        raise ValueError(f"architecture was {name!r}; it may be one of {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"architecture was {name!r}; it must be one of {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]

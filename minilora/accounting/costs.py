@@ -1,7 +1,7 @@
-"""What training costs, by formula: floating-point operations a token, bytes of a checkpoint, bytes of memory.
+"""What training costs, by formula: floating-point operations per token, bytes of a checkpoint, bytes of memory.
 
 Operations. A product of (M, I) with (I, O) takes 2 M I O: a multiplication and an addition each. Only such products
-are counted, as is usual (Kaplan et al., 2020): the elementwise rest is lower by a factor of C. For a token of T,
+are counted, as is usual (Kaplan et al., 2020): the elementwise rest is smaller by a factor of C. For a token of T,
 
     forward     2 (4 C^2 + 2 C F) L      the six maps of each block
                 + 4 S C L                q k^T and probs v, with the S keys that a query is compared with
@@ -11,32 +11,32 @@ are counted, as is usual (Kaplan et al., 2020): the elementwise rest is lower by
                 have two arguments), but only in the blocks that the backward goes through
     dW          2 (trained matrix elements)
 
-A frozen W needs no dW: LoRA costs 4 instead of 6 operations a weight and token, two thirds, and no less, for dx still
-goes through every frozen W (https://github.com/microsoft/LoRA/issues/24). The lowest of those blocks is counted whole,
-although nothing below its lowest trained matrix is computed; that is less than 1 / L of dx.
+A frozen W needs no dW: LoRA costs 4 instead of 6 operations per weight and token, two thirds. It is no less because dx
+still goes through every frozen W (https://github.com/microsoft/LoRA/issues/24). The lowest of those blocks is counted
+whole.
 
 DeBERTa adds a convolution, 2 S C^2, and in each block two products, of queries and of keys with the 2T distances
-(He et al., 2021, equation 4), 4 (2T) C; projecting its table of relative positions, once a batch, is not counted.
+(He et al., 2021, equation 4), 4 (2T) C; projecting its table of relative positions, once per batch, is not counted.
 
 Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
 
     weights     all of the model's, and what is added
     gradients   one for each trained parameter
     optimizer   two for each with AdamW, m and v; one with SGD, the velocity
-    activations what the forward keeps for the backward, a token:
+    activations what the forward keeps for the backward, per token:
 
         block   6 C + F + H S + 2
                 xhat of two LayerNorms and 1 / deviation (2 C + 2), q, k and v (3 C), probs (H S), the attention's
                 output (C) and GELU's slope (F)
         around  C + 1 of the embeddings' or the last LayerNorm, and C between the blocks and the head
         trained what a trained or adapted matrix reads, for its dW or dA: C for q_proj, k_proj and v_proj together, C
-                for fc_in, F for fc_out (what o_proj reads is there already); and what a method adds
+                for fc_in, F for fc_out (what o_proj reads is kept anyway); and what a method adds
 
     workspace   the largest temporary: a block of logits, at most LOGITS_BYTES, at the end of the forward; or
-                2 F + 3 C values a token, the gradients on their way through an MLP
+                2 F + 3 C values per token, the gradients on their way through an MLP
 
-Of the activations, LoRA saves no more than a part of the last kind; where they dominate, that is little
-(https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not among them.
+Of the activations, LoRA saves only some of the last kind; where activations dominate, that is little
+(https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not included.
 """
 
 import re
@@ -53,7 +53,7 @@ MAP_OF_A_BLOCK = re.compile(rf"blocks\.(\d+)\..*\b({'|'.join(TARGETS)})\b")
 
 
 class Flops(NamedTuple):
-    """Floating-point operations a token."""
+    """Floating-point operations per token."""
 
     forward: float
     dx: float
@@ -61,7 +61,7 @@ class Flops(NamedTuple):
 
     @property
     def training(self) -> float:
-        """Of one training step."""
+        """The operations of one training step, per token."""
         return self.forward + self.dx + self.dW
 
 
@@ -76,14 +76,14 @@ class MemoryEstimate(NamedTuple):
 
     @property
     def total(self) -> int:
-        """The sum of all."""
+        """The sum of all parts."""
         return sum(self)
 
 
 def compared_keys(T: int, causal: bool) -> float:
     """S, the mean number of keys that a query is compared with.
 
-    All T, or with a causal mask, those up to the end of the tile of 64 queries that the query is in: `ops/attention.py`
+    All T, or, with a causal mask, those up to the end of the query's tile of 64 queries: `ops/fast/attention.py`
     computes no tile of scores above the diagonal on a CPU. (On a GPU, one tile holds all queries, and S = T.)
     """
     if not causal:
@@ -92,7 +92,7 @@ def compared_keys(T: int, causal: bool) -> float:
 
 
 def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: int) -> Flops:
-    """The operations of a training step, for each token of the text; formulas and sources above.
+    """The operations of a training step, for each token of the text; see the module for formulas and sources.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: 
 
 
 def checkpoint_bytes(adaptation: Adaptation, bytes_each: int = 4) -> int:
-    """The bytes of what was trained, in a file without its header; 4 a value for float32, 2 for float16."""
+    """The bytes of what was trained, in a file without its header; 4 per value for float32, 2 for float16."""
     return adaptation.trainable * bytes_each
 
 
@@ -135,7 +135,7 @@ def memory_estimate(
     optimizer: str = "adamw",
     bytes_each: int = 4,
 ) -> MemoryEstimate:
-    """The memory of one training step; formulas and what they count above.
+    """The memory of one training step; see the module for the formulas and what they count.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def memory_estimate(
         N and T.
     optimizer : {"adamw", "sgd"}
     bytes_each : int
-        4 for float32, of which minilora's training consists; 8 for float64.
+        4 for float32, in which minilora trains; 8 for float64.
 
     Returns
     -------
@@ -158,9 +158,9 @@ def memory_estimate(
     """
     for name, value in (("batch_size", batch_size), ("length", length), ("bytes_each", bytes_each)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} was {value!r}; it may be an integer of at least 1")
+            raise ValueError(f"{name} was {value!r}; it must be an integer of at least 1")
     if optimizer not in OPTIMIZER_VALUES:
-        raise ValueError(f"optimizer was {optimizer!r}; it may be one of {', '.join(OPTIMIZER_VALUES)}")
+        raise ValueError(f"optimizer was {optimizer!r}; it must be one of {', '.join(OPTIMIZER_VALUES)}")
     a, trainable = architecture, adaptation.trainable
     C, F, T = a.d_model, a.d_mlp, length + adaptation.prefix
     block = 6 * C + F + 2 + a.n_head * compared_keys(T, a.causal)
@@ -177,9 +177,9 @@ def memory_estimate(
 
 
 def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = "adamw") -> MemoryEstimate:
-    """`memory_estimate` of a model in memory, by what of it is trainable, whatever method has made it so.
+    """`memory_estimate` of a model in memory, from its trainable parameters, whatever the method.
 
-    What bottlenecks, prefixes and the r values of x A^T keep for themselves is not counted.
+    What bottlenecks, prefixes and the r values of x A^T keep in addition is not counted.
 
     Parameters
     ----------

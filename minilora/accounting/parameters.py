@@ -1,4 +1,4 @@
-"""How many numbers a model has, and how many of them are trained."""
+"""How many parameters a model has, and how many of them are trained."""
 
 from typing import NamedTuple
 
@@ -13,15 +13,15 @@ class ParameterCount(NamedTuple):
 
     @property
     def percent(self) -> float:
-        """The trainable share of the whole model, in percent."""
+        """The trainable parameters in percent of all."""
         return 100.0 * self.trainable / self.total
 
 
 def count_parameters(model: Module) -> ParameterCount:
-    """Count a model's parameters as it stands.
+    """Count a model's parameters in its current state.
 
     Tied parameters count once. With LoRA, `total` includes the active adapter's A and B, and `trainable` is the paper's
-    |Theta| (section 5.1): r (I + O) for each adapted matrix, hence 2 d r for each where all are d x d.
+    |Theta| (section 5.1): r (I + O) for each adapted matrix, which is 2 d r if it is d x d.
 
     Parameters
     ----------

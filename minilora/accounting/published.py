@@ -1,9 +1,9 @@
-"""The counts of trained parameters that the paper prints in its tables 1 to 5 and 15, beside ours.
+"""The counts of trained parameters that the paper prints in its tables 1 to 5 and 15, next to ours.
 
 Each row has the figure as printed, in millions, and the method and settings by which we count it. The verdict is
 computed: "agrees" if our count rounds to the figure; "rounding" if it does so without the figure's trailing zeros (3.0
-as 3), or if the figure is our count cut off instead of rounded; else "not reconcilable". The reason is prose, and
-`also` holds other counts that bear on it, computed as well.
+as 3), or if the figure is our count truncated instead of rounded; else "not reconcilable". The reason is prose, and
+`also` holds other counts that bear on it, also computed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ class Published(NamedTuple):
 
     @property
     def adaptation(self) -> Adaptation:
-        """By what we count."""
+        """The Adaptation that we count."""
         return adaptation(ARCHITECTURES[self.architecture], self.method, **self.settings)
 
     @property

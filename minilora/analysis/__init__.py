@@ -1,4 +1,4 @@
-"""What an adaptation has changed, and how right it is."""
+"""What an adaptation has changed, and how accurate it is."""
 
 from typing import TYPE_CHECKING
 

@@ -21,11 +21,11 @@ from minilora.arrays.backend import Array
 
 
 def projection_norm(W: Array, U: numpy.ndarray, Vt: numpy.ndarray) -> float:
-    """||U^T W V||_F: how much of W lies in the space that U's and V's columns span, a part of ||W||_F.
+    """||U^T W V||_F: how much of W lies in the space that U's and V's columns span; at most ||W||_F.
 
     U^T W V is what W does from the directions V of its input to the directions U of its output. With orthonormal
     columns, U U^T W V V^T is the projection of W onto that space, and has the same Frobenius norm. The paper, section
-    7.3, writes U^T W V^T, for its V is our Vt.
+    7.3, writes U^T W V^T, because its V is our Vt.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ def projection_norm(W: Array, U: numpy.ndarray, Vt: numpy.ndarray) -> float:
     """
     W = host_matrix("W", W)
     if (len(U), Vt.shape[1]) != W.shape or U.shape[1] != len(Vt):
-        raise ValueError(f"W had shape {W.shape}, U {U.shape} and Vt {Vt.shape}; U may be (O, r), and Vt (r, I)")
+        raise ValueError(f"W had shape {W.shape}, U {U.shape} and Vt {Vt.shape}; U must be (O, r), and Vt (r, I)")
     return float(numpy.linalg.norm(U.T @ times(W, Vt.T)))  # (r, O) @ (O, r) -> (r, r)
 
 
 def random_projection_norm(O: int, I: int, r: int, norm_W: float = 1.0) -> float:
-    """What `projection_norm` is for r random directions of the output and r of the input, in root mean square.
+    """The root mean square of `projection_norm` for r random directions of the output and r of the input.
 
-    A uniformly random r-dimensional subspace of R^O has the projection U U^T of mean (r / O) 1: it is no different in
-    any direction, and has trace r. Independently E V V^T = (r / I) 1. So
+    For a uniformly random r-dimensional subspace of R^O, the projection U U^T has mean (r / O) 1: it is the same in all
+    directions, and has trace r. Independently, E V V^T = (r / I) 1. So
 
         E ||U^T W V||_F^2 = E tr(U U^T W V V^T W^T) = (r / O) (r / I) tr(W W^T) = r^2 / (O I) ||W||_F^2,
 
@@ -59,7 +59,7 @@ def random_projection_norm(O: int, I: int, r: int, norm_W: float = 1.0) -> float
     float
     """
     if not 1 <= r <= min(O, I):
-        raise ValueError(f"r was {r}; it may be an integer from 1 to {min(O, I)}")
+        raise ValueError(f"r was {r}; it must be an integer from 1 to {min(O, I)}")
     return r / math.sqrt(O * I) * norm_W
 
 
@@ -95,8 +95,8 @@ def amplification_factor(W: Array, delta_W: Delta, r: int | None = None) -> floa
     W : ndarray of shape (O, I)
     delta_W : ndarray of shape (O, I), or Factors
     r : int, optional
-        From 1 to the numerical rank of delta_W, which it is if not given. That is r for LoRA; for full fine-tuning
-        give a small one, for all directions together are all of W's too.
+        From 1 to the numerical rank of delta_W, which is the default. That is r for LoRA; for full fine-tuning, give a
+        small one, because all of delta_W's directions together are all of W's too.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def _leading(W: Array, delta_W: Delta, r: int | None) -> tuple[float, SVD]:
     svd = svd_of(delta_W, "delta_W")
     rank = rank_of_spectrum(svd.S, delta_W)
     if rank == 0:
-        raise ValueError("delta_W was zero, as it is while B is; it must have a direction to look at")
+        raise ValueError("delta_W was zero, as it is while B is; it must have at least one direction")
     r = rank if r is None else r
     if not 1 <= r <= rank:
         raise ValueError(f"r was {r}; it must be an integer from 1 to {rank}, the rank of delta_W")

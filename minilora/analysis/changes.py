@@ -1,6 +1,6 @@
 """delta_W: what an adaptation has added to each weight matrix, by LoRA or by full fine-tuning.
 
-On the host and in float64, for looking at.
+On the host and in float64, for inspection.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from minilora.parameter import Module
 
 @runtime_checkable
 class Adapted(Protocol):
-    """A layer with something learned beside its W: what is looked at here, whatever class it has."""
+    """A layer with something learned next to its W, whatever its class: the attributes that are used here."""
 
-    active: str | None  # the name of the adapter that is at work
+    active: str | None  # the name of the active adapter
 
     def delta_W(self) -> Any:
         """What the active adapter adds to W, (O, I)."""
 
     def low_rank(self) -> tuple[Any, Any, float] | None:
-        """B (O, r), A (r, I) and scale of which delta_W is the product; None if it is no product of such."""
+        """B (O, r), A (r, I) and scale whose product is delta_W; None if it is no such product."""
 
 
 class Factors(NamedTuple):
-    """delta_W = scale * B @ A, by its parts."""
+    """delta_W = scale * B @ A, as its factors."""
 
     B: numpy.ndarray  # (O, r)
     A: numpy.ndarray  # (r, I)
@@ -56,7 +56,9 @@ def adapter_factors(model: Module) -> dict[str, Factors]:
     adapted = {}
     for path, layer in _adapted_layers(model).items():
         if layer.low_rank() is None:
-            raise ValueError(f"the delta_W of {path} is no product of a B and an A; delta_weights gives it as a matrix")
+            raise ValueError(
+                f"the delta_W of {path} is not a product of a B and an A; delta_weights gives it as a matrix"
+            )
         adapted[path] = _factors(path, layer)
     return adapted
 
@@ -85,7 +87,7 @@ def adapter_changes(model: Module) -> dict[str, Factors | numpy.ndarray]:
     Returns
     -------
     dict of str to Factors
-        As `adapter_factors`. DoRA's delta_W, which is no such product, comes as arrays of shape (O, I), in the model's
+        See `adapter_factors`. DoRA's delta_W, which is not such a product, is an array of shape (O, I) in the model's
         own precision.
     """
     return {
@@ -105,7 +107,7 @@ def delta_weights(model: Module) -> dict[str, numpy.ndarray]:
     -------
     dict of str to ndarray of shape (O, I)
         By the path of the layer. The product is taken in float64, so that its rank is r to sixteen digits. DoRA's
-        delta_W, which is no such product, comes in the model's own precision.
+        delta_W, which is not such a product, is in the model's own precision.
     """
     return {path: as_array(delta_W) for path, delta_W in adapter_changes(model).items()}
 
@@ -121,7 +123,7 @@ def weight_changes(before: Mapping[str, Array], after: Mapping[str, Array]) -> d
     Parameters
     ----------
     before, after : dict of str to ndarray
-        The parameters of one model at two times, by name. What is not 2-D (biases, gains) is passed over.
+        The parameters of one model at two times, by name. Those that are not 2-D (biases, gains) are skipped.
 
     Returns
     -------

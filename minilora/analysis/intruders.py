@@ -1,8 +1,8 @@
-"""Intruder dimensions: leading directions of an adapted weight that the weight before did not have.
+"""Intruder dimensions: leading directions of an adapted weight that the original weight did not have.
 
 Shuttleworth, Andreas, Torralba & Sharma, "LoRA vs Full Fine-tuning: An Illusion of Equivalence" (arXiv 2410.21228),
 definition 3.1 (1 in its first version): a singular vector y_j of the fine-tuned W is an intruder dimension if max over
-i of cos(y_j, x_i) < epsilon, the x_i being the singular vectors of the pretrained W. In its algorithm 1 the vectors are
+i of cos(y_j, x_i) < epsilon, where the x_i are the singular vectors of the pretrained W. In algorithm 1 the vectors are
 the left-singular ones, and j runs over the k leading ones; as in the authors' released code, the cosine is taken
 without its sign, which singular vectors do not have.
 
@@ -20,14 +20,14 @@ from minilora.arrays.backend import Array
 
 
 class Intruders(NamedTuple):
-    """The leading directions of a fine-tuned weight, beside all of the pretrained one."""
+    """The leading directions of a fine-tuned weight, compared with all of the pretrained one."""
 
     cosines: numpy.ndarray  # (k,) max over i of |cos(y_j, x_i)|
     epsilon: float
 
     @property
     def indices(self) -> numpy.ndarray:
-        """The j that are intruders, counted from 0."""
+        """The j that are intruders, counting from 0."""
         return numpy.flatnonzero(self.cosines < self.epsilon)
 
     @property
@@ -42,12 +42,12 @@ def intruder_dimensions(W: Array, W_tuned: Array, *, k: int = 10, epsilon: float
     Parameters
     ----------
     W, W_tuned : ndarray of shape (O, I)
-        Before and after; of LoRA, W and W + delta_W.
+        Before and after; for LoRA, W and W + delta_W.
     k : int
         From 1 to min(O, I).
     epsilon : float
-        From 0 to 1: below which cosine a direction is new. The count depends on it: the paper's figure 4 draws it over
-        epsilon, with k = 10, for which `cosines` has all that is needed.
+        From 0 to 1: a direction is new if its cosine is below this. The count depends on it: the paper's figure 4 draws
+        the count over epsilon, with k = 10; `cosines` has all that is needed for that.
 
     Returns
     -------
@@ -56,8 +56,8 @@ def intruder_dimensions(W: Array, W_tuned: Array, *, k: int = 10, epsilon: float
     if numpy.shape(W) != numpy.shape(W_tuned):
         raise ValueError(f"W had shape {numpy.shape(W)} and W_tuned {numpy.shape(W_tuned)}; they must be the same")
     if not 1 <= k <= min(numpy.shape(W)):
-        raise ValueError(f"k was {k}; it may be an integer from 1 to {min(numpy.shape(W))}")
+        raise ValueError(f"k was {k}; it must be an integer from 1 to {min(numpy.shape(W))}")
     if not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon was {epsilon}; it may be a number from 0 to 1")
+        raise ValueError(f"epsilon was {epsilon}; it must be a number from 0 to 1")
     before, after = svd_of(W, "W").U, svd_of(W_tuned, "W_tuned").U[:, :k]  # (O, min(O, I)), (O, k)
     return Intruders(numpy.abs(after.T @ before).max(axis=1), epsilon)

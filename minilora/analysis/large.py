@@ -1,4 +1,4 @@
-"""Norm and products of a weight that is too large to copy: in float64, a block of rows at a time.
+"""Norm and products of a weight that is too large to copy: in float64, a few rows at a time.
 
 GPT-3's W_q, 12288 x 12288, takes 604 MB in float32, and would take twice as much in float64.
 """
@@ -15,7 +15,7 @@ BLOCK_BYTES = 16 * 2**20  # of a block in float64
 
 
 def host_matrix(name: str, W: Array) -> numpy.ndarray:
-    """W on the host, in its own dtype (no copy, if it is there already), if it is a matrix of finite numbers."""
+    """W on the host, in its own dtype, without a copy if it is already there; it must be a matrix of finite numbers."""
     W = to_numpy(W)
     if W.ndim != 2 or 0 in W.shape:
         raise ValueError(f"{name} had shape {W.shape}; it must be a matrix")

@@ -1,4 +1,4 @@
-"""How well a matrix is approximated by one of lower rank, B @ A, and what the two factors cost.
+"""How well a matrix of lower rank, B @ A, approximates a matrix, and what the two factors cost.
 
 low = low_rank_approximation(W, 4)               # the best B and A of rank 4, and how far B A is from W
 errors = low_rank_errors(W)                      # for every rank: parameters, and what is left out
@@ -40,9 +40,10 @@ def low_rank_approximation(M: Delta, r: int) -> LowRank:
 
     The errors are the norms of M - B A = sum over i > r of S_i u_i v_i^T, whose singular values are those left out. No
     N of rank r does better: N sends to zero a space of I - r dimensions, which must meet the r + 1 dimensional span of
-    v_1, ..., v_(r+1) in some x of length 1, and there ||(M - N) x|| = ||M x|| >= S_(r+1). So it is for the 2-norm. For
-    the Frobenius norm, apply this to the best approximation of M - N of rank i - 1, for each i: together with N it has
-    rank r + i - 1 at most, so that S_i(M - N) >= S_(r+i)(M), and squares and sums do the rest (Mirsky, 1960).
+    v_1, ..., v_(r+1) in some x of length 1, and there ||(M - N) x|| = ||M x|| >= S_(r+1). That is the claim for the
+    2-norm. For the Frobenius norm, apply this to the best approximation of M - N of rank i - 1, for each i: together
+    with N, its rank is at most r + i - 1, so that S_i(M - N) >= S_(r+i)(M); squaring and summing does the rest
+    (Mirsky, 1960).
 
     So no LoRA of rank r is closer to the delta_W of full fine-tuning than its own approximation of rank r.
 
@@ -50,7 +51,7 @@ def low_rank_approximation(M: Delta, r: int) -> LowRank:
     ----------
     M : ndarray of shape (O, I), or Factors
     r : int
-        From 1 to min(O, I), or to the rank that Factors have.
+        From 1 to min(O, I), or to the rank of Factors.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def low_rank_approximation(M: Delta, r: int) -> LowRank:
     """
     U, S, Vt = svd_of(M)
     if not 1 <= r <= len(S):
-        raise ValueError(f"r was {r}; it may be an integer from 1 to {len(S)}")
+        raise ValueError(f"r was {r}; it must be an integer from 1 to {len(S)}")
     root = numpy.sqrt(S[:r])  # (r,)
     left_out = numpy.append(S[r:], 0.0)  # with r = len(S), nothing
     return LowRank(U[:, :r] * root, root[:, None] * Vt[:r], float(numpy.linalg.norm(left_out)), float(left_out[0]))
@@ -76,7 +77,7 @@ def low_rank_errors(M: Delta) -> LowRankErrors:
     """Parameters against error, for every rank from 0 to n = min(O, I): see `low_rank_approximation`.
 
     The parameters r (O + I) reach the O I of M itself at r = O I / (O + I), half of n where M is square: beyond, the
-    two factors are larger than what they stand for.
+    two factors are larger than the matrix that they replace.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How right a classifier is: accuracy, and macro-F1, which counts a rare class as much as a frequent one."""
+"""How good a classifier is: accuracy, and macro-F1, which counts a rare class as much as a frequent one."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from minilora.arrays.backend import Array
 
 
 def accuracy(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> float:
-    """The part of the predictions that are right.
+    """The fraction of the predictions that are right.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def accuracy(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) 
 
 
 def macro_f1(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) -> float:
-    """The mean of the F1 of the classes: all those, and only those, that some label is.
+    """The mean F1 over the classes that occur among the labels.
 
     F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision TP / (TP + FP) and recall TP / (TP + FN). Which classes
     are in the mean depends on the labels alone, so that all methods are compared on the same ones; it is scikit-learn's
@@ -43,7 +43,7 @@ def macro_f1(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) 
     scores = []
     for c in numpy.unique(labels):
         true_positives = numpy.sum((labels == c) & (predictions == c))
-        # 2 TP + FP + FN = (TP + FP) + (TP + FN): how often c was said, and how often it was there
+        # 2 TP + FP + FN = (TP + FP) + (TP + FN): how often c was predicted, and how often it was the label
         scores.append(2 * true_positives / (numpy.sum(predictions == c) + numpy.sum(labels == c)))
     return float(numpy.mean(scores))
 
@@ -57,6 +57,6 @@ def _checked(labels: Sequence[int] | Array, predictions: Sequence[int] | Array) 
     labels, predictions = numpy.asarray(labels), numpy.asarray(predictions)
     if labels.ndim != 1 or labels.shape != predictions.shape or labels.size == 0:
         raise ValueError(
-            f"labels had shape {labels.shape} and predictions {predictions.shape}; both may be (n,), n at least 1"
+            f"labels had shape {labels.shape} and predictions {predictions.shape}; both must be (n,), with n at least 1"
         )
     return labels, predictions

@@ -4,19 +4,19 @@
     print(elimination)                  # each step in words, and the matrix after it
     elimination.rank                    # 2, and the same for the transpose
 
-The rank is the number of rows that are left, not zero, when multiples of rows have been subtracted from the rows below
+The rank is the number of nonzero rows that are left when multiples of rows have been subtracted from the rows below
 them until each begins further to the right than the one above (row echelon form). Why that is both the row rank and the
 column rank:
 
 * Subtracting a multiple of one row from another can be undone by adding it back, so the rows before and after span the
-  same space. In echelon form the rows that are not zero are independent, for each has a first entry, its pivot, in a
-  column in which all rows below it have 0. So there are as many independent rows as pivots.
+  same space. In echelon form the nonzero rows are independent, because each has a first entry, its pivot, in a
+  column in which all rows below it have 0. So the number of independent rows is the number of pivots.
 * The operation does to M what a matrix E that has an inverse does: M becomes E M. A relation between columns, M c = 0,
   holds before if and only if it holds after, E M c = 0. So the same columns are independent before and after, and in
-  echelon form those of the pivots are: as many independent columns as pivots, too.
+  echelon form those of the pivots are: the number of independent columns is the number of pivots, too.
 
-With fractions in place of floating-point numbers, zero is zero and nothing depends on a tolerance; see
-`spectrum.numerical_rank` for what takes its place where numbers are rounded.
+With fractions instead of floating-point numbers, zero is zero and nothing depends on a tolerance; see
+`spectrum.numerical_rank` for what replaces it when numbers are rounded.
 """
 
 from fractions import Fraction
@@ -68,12 +68,12 @@ def matrix_rank_steps(M: Any) -> Elimination:
     Returns
     -------
     Elimination
-        For the column rank, give it the transpose: its rank is the same.
+        For the column rank, pass the transpose: its rank is the same.
 
     Raises
     ------
     ValueError
-        If M is not a matrix, or an entry is no such number. The float 0.1 is none: it is not one tenth.
+        If M is not a matrix, or an entry is not such a number. The float 0.1 is refused: it is not exactly one tenth.
     """
     rows = _exact(M)
     steps = [Step("the matrix", _frozen(rows))]
@@ -113,7 +113,7 @@ def _exact(M: Any) -> list[list[Fraction]]:
         raise ValueError(f"M was {M!r}; it must be a matrix, such as [[1, 2], [2, 5], [2, 4]]")
     lengths = {len(row) for row in M}
     if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"M had rows of {sorted(lengths)} entries; it must have as many, at least 1, in each")
+        raise ValueError(f"M had rows of {sorted(lengths)} entries; each row must have the same number, at least 1")
     return [[_fraction(entry) for entry in row] for row in M]
 
 
@@ -123,5 +123,5 @@ def _fraction(entry: Any) -> Fraction:
         try:
             return Fraction(entry)
         except (ValueError, ZeroDivisionError):
-            pass  # a text that says no number
-    raise ValueError(f"M held {entry!r}; an entry may be an integer, a fraction, or text such as '1/3' or '0.1'")
+            pass  # not a number
+    raise ValueError(f"M held {entry!r}; an entry must be an integer, a fraction, or text such as '1/3' or '0.1'")

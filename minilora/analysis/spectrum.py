@@ -1,14 +1,14 @@
-"""What the singular values of a matrix say: its rank where numbers are rounded, and how many directions matter.
+"""What the singular values of a matrix say: its rank when numbers are rounded, and how many directions matter.
 
     S = singular_values(delta_W)                     # or of Factors(B, A, scale), without their product
     stable_rank(S), effective_rank(S), directions_for(S, 0.9)
     rank_measures(weight_changes(before, after))     # layer by layer
 
-M = U diag(S) V^T is a sum of matrices of rank one, S_i u_i v_i^T, that are orthogonal to each other. Hence
+M = U diag(S) V^T is a sum of matrices of rank one, S_i u_i v_i^T, that are orthogonal to each other. So
 ||M||_F^2 = sum of S_i^2, which is called the energy of M here; and a rank is a number of terms.
 
 The rank counts them all alike. `stable_rank` and `effective_rank` weigh them by their size: both go from 1 to the rank,
-which they reach where all singular values but the zeros are equal. 8 values of 1 and 92 of 0.1 have rank 100, stable
+which they reach when all nonzero singular values are equal. 8 values of 1 and 92 of 0.1 have rank 100, stable
 rank 8.9 and effective rank 59: a long tail of small values has little energy, but many directions.
 """
 
@@ -45,25 +45,25 @@ def singular_values(M: Delta, name: str = "M") -> numpy.ndarray:
 def numerical_rank(M: Delta, tolerance: float | None = None) -> int:
     """The number of singular values above a tolerance.
 
-    In floating point a matrix of rank r has, as a rule, no singular value that is exactly 0: rounding has added some
+    In floating point, a matrix of rank r usually has no singular value that is exactly 0: rounding has added some
     matrix E to it, which moves singular values by up to ||E||_2 (Weyl). If each entry is off by one part in 1 / eps,
 
         ||E||_2 <= ||E||_F <= eps ||M||_F <= eps sqrt(min(O, I)) S_1,
 
-    and the arithmetic that made M may have added as much a few times over. A singular value that is not above
+    and the arithmetic that made M may have added a few times that. A singular value that is not above
 
         tolerance = S_1 max(O, I) eps
 
-    can therefore be rounding alone. It is NumPy's choice, and MATLAB's. The numerical rank says something about M and
-    the tolerance together: a delta_W of full fine-tuning has full rank, however few of its directions matter. For that
-    there are `effective_rank` and `directions_for`.
+    can therefore be nothing but rounding. This is also NumPy's and MATLAB's choice. The numerical rank depends on M and
+    on the tolerance: a delta_W of full fine-tuning has full rank, however few of its directions matter. That is what
+    `effective_rank` and `directions_for` measure.
 
     Parameters
     ----------
     M : ndarray of shape (O, I), or Factors
     tolerance : float, optional
         At least 0, in the units of M's entries. If not given, as above, with the eps of M's dtype (float64's for
-        integers); a matrix in float64 whose entries were computed in float32 needs that one's, 1.2e-7.
+        integers); a float64 matrix whose entries were computed in float32 needs float32's, 1.2e-7.
 
     Returns
     -------
@@ -73,14 +73,14 @@ def numerical_rank(M: Delta, tolerance: float | None = None) -> int:
     if tolerance is None:
         return rank_of_spectrum(S, M)
     if not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance was {tolerance}; it may be a finite number of at least 0")
+        raise ValueError(f"tolerance was {tolerance}; it must be a finite number of at least 0")
     return int(numpy.count_nonzero(S > tolerance))
 
 
 def stable_rank(S: numpy.ndarray) -> float:
     """||M||_F^2 / ||M||_2^2 = sum of S_i^2 / S_1^2: the energy, in units of the strongest direction's.
 
-    What rounding adds to zeros is squared, and cannot be seen in it (Rudelson & Vershynin, "Sampling from large
+    What rounding adds to zeros is squared here, and so does not show (Rudelson & Vershynin, "Sampling from large
     matrices", 2007, where it says how large a random part of M is enough to approximate M).
 
     Parameters
@@ -91,7 +91,7 @@ def stable_rank(S: numpy.ndarray) -> float:
     Returns
     -------
     float
-        0 of the zero matrix.
+        0 for the zero matrix.
     """
     S = _scaled(S)
     return float(numpy.sum(S**2) / S[0] ** 2) if S[0] > 0 else 0.0
@@ -100,7 +100,7 @@ def stable_rank(S: numpy.ndarray) -> float:
 def effective_rank(S: numpy.ndarray) -> float:
     """exp(H(p)) with p_i = S_i / sum of S: over how many directions the singular values are spread.
 
-    H(p) = -sum of p_i ln p_i is the entropy of p; k equal p have entropy ln k, hence effective rank k (Roy & Vetterli,
+    H(p) = -sum of p_i ln p_i is the entropy of p; k equal p have entropy ln k, so effective rank k (Roy & Vetterli,
     "The effective rank: a measure of effective dimensionality", EUSIPCO 2007, definition 1).
 
     Parameters
@@ -111,7 +111,7 @@ def effective_rank(S: numpy.ndarray) -> float:
     Returns
     -------
     float
-        0 of the zero matrix.
+        0 for the zero matrix.
     """
     S = _scaled(S)
     S = S[S > 0]  # 0 ln 0 = 0
@@ -122,28 +122,28 @@ def effective_rank(S: numpy.ndarray) -> float:
 
 
 def directions_for(S: numpy.ndarray, share: float = 0.9) -> int:
-    """The least n for which the first n singular directions carry this share of the energy.
+    """The smallest n for which the first n singular directions carry this share of the energy.
 
     Parameters
     ----------
     S : ndarray of shape (n,)
         Singular values, from large to small.
     share : float
-        Above 0, and 1 at most.
+        Above 0, and at most 1.
 
     Returns
     -------
     int
-        0 of the zero matrix.
+        0 for the zero matrix.
     """
     if not 0 < share <= 1:
-        raise ValueError(f"share was {share}; it may be a number above 0, up to 1")
+        raise ValueError(f"share was {share}; it must be a number above 0, up to 1")
     energy = numpy.cumsum(_scaled(S) ** 2)
     return int(numpy.argmax(energy >= share * energy[-1])) + 1 if energy[-1] > 0 else 0
 
 
 def _scaled(S: numpy.ndarray) -> numpy.ndarray:
-    """S times a power of two, which rounds nothing: S[0] comes to lie in [1 / 2, 1), so that no square overflows."""
+    """S times a power of two, which is exact: S[0] ends up in [1 / 2, 1), so that no square overflows."""
     S = numpy.asarray(S, dtype=numpy.float64)
     ordered = S.ndim == 1 and S.size and numpy.isfinite(S).all() and S[-1] >= 0 and (numpy.diff(S) <= 0).all()
     if not ordered:
@@ -169,7 +169,7 @@ def rank_measures(deltas: Mapping[str, Delta], share: float = 0.9) -> dict[str, 
     deltas : dict of str to ndarray of shape (O, I), or to Factors
         From `weight_changes`, `delta_weights` or, cheapest by far for LoRA, `adapter_factors`.
     share : float
-        Of the energy, for `directions`.
+        The share of the energy, for `directions`.
 
     Returns
     -------

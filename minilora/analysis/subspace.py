@@ -28,9 +28,9 @@ def subspace_similarity(A1: Array, A2: Array) -> numpy.ndarray:
     left-singular, but those have r entries, and could not be compared between two ranks; and where it relates phi to
     the projection metric d, that should read phi = 1 - d^2 / p with p = min(i, j).
 
-    phi looks at A alone, and the same delta_W has many A: (B M)(M^-1 A) = B A. Only phi(r, r), on the whole row space,
-    is the same for all of them; phi(i < r) is not. For numbers that depend on delta_W alone, give
-    `similarity_of_bases` the Vt of `factored_svd`.
+    phi looks only at A, and the same delta_W has many A: (B M)(M^-1 A) = B A. Only phi(r, r), on the whole row space,
+    is the same for all of them; phi(i < r) is not. For numbers that depend only on delta_W, give `similarity_of_bases`
+    the Vt of `factored_svd`.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def similarity_of_bases(V1: Array, V2: Array) -> numpy.ndarray:
 def random_control(r1: int, r2: int, I: int) -> numpy.ndarray:
     """What `subspace_similarity` gives on average for two independent random subspaces of R^I.
 
-    A random unit vector v has E (u . v)^2 = 1 / I for every unit vector u, since the squares of its I coordinates sum
+    A random unit vector v has E (u . v)^2 = 1 / I for every unit vector u, because the squares of its I coordinates sum
     to one. The numerator of phi(i, j) is a sum of i j such squares, so that
 
         E phi(i, j) = (i j / I) / min(i, j) = max(i, j) / I.
@@ -110,7 +110,7 @@ def random_control(r1: int, r2: int, I: int) -> numpy.ndarray:
     expected_phi : ndarray of shape (r1, r2)
     """
     if not 1 <= min(r1, r2) <= max(r1, r2) <= I:
-        raise ValueError(f"r1 and r2 were {r1} and {r2}; each may be from 1 to I = {I}")
+        raise ValueError(f"r1 and r2 were {r1} and {r2}; each must be from 1 to I = {I}")
     i, j = numpy.ogrid[1 : r1 + 1, 1 : r2 + 1]  # (r1, 1), (1, r2)
     return numpy.maximum(i, j) / I
 
@@ -139,7 +139,7 @@ def simulated_control(r1: int, r2: int, I: int, *, rng: numpy.random.Generator, 
 def principal_angles(V1: Array, V2: Array) -> numpy.ndarray:
     """The angles between the subspaces that the rows of V1 and of V2 span, from small to large.
 
-    The first is the smallest angle between a vector of the one and a vector of the other; the next, the smallest among
+    The first is the smallest angle between a vector of one and a vector of the other; the next, the smallest among
     vectors orthogonal to those two; and so on. Their cosines are the singular values of V1 V2^T (Jordan, 1875; Bjorck &
     Golub, "Numerical methods for computing angles between linear subspaces", 1973), so that for p = min(r1, r2)
 
@@ -187,5 +187,5 @@ def _right_singular_vectors(name: str, A: Array) -> numpy.ndarray:
 def _orthonormal(name: str, V: Array) -> numpy.ndarray:
     V = as_matrix(name, V)
     if not numpy.allclose(V @ V.T, numpy.eye(len(V)), atol=1e-6):
-        raise ValueError(f"{name} has rows that are not orthonormal; it may be the Vt of factored_svd")
+        raise ValueError(f"{name} has rows that are not orthonormal; they must be, as the Vt of factored_svd is")
     return V

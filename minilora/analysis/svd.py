@@ -1,5 +1,5 @@
-"""Singular value decompositions of what adaptation deals with: a product of two thin factors, and a matrix W so large
-that only its leading directions are worth their time.
+"""Singular value decompositions of the two cases in adaptation: a product of two thin factors, and a matrix W so large
+that only its leading directions are worth computing.
 
 All of it happens on the host, in float64.
 """
@@ -27,12 +27,12 @@ class SVD(NamedTuple):
 def factored_svd(B: Array, A: Array, scale: float = 1.0) -> SVD:
     """Singular values and vectors of scale * B @ A, without the (O, I) product.
 
-    With B = Q_B R_B and A^T = Q_A R_A, the columns of Q_B (O, r) and Q_A (I, r) being orthonormal,
+    With B = Q_B R_B and A^T = Q_A R_A, where Q_B (O, r) and Q_A (I, r) have orthonormal columns,
 
         scale B A = Q_B (scale R_B R_A^T) Q_A^T.
 
     The bracket is only r x r. If U' S V'^T is its singular value decomposition, that of the product is
-    (Q_B U') S (Q_A V')^T, for a product of matrices with orthonormal columns has orthonormal columns. The time is
+    (Q_B U') S (Q_A V')^T, because a product of matrices with orthonormal columns has orthonormal columns. The time is
     (O + I) r^2, not O I min(O, I).
 
     Parameters
@@ -82,7 +82,7 @@ def shape_of(M: Delta) -> tuple[int, int]:
 def rank_of_spectrum(S: numpy.ndarray, M: Delta) -> int:
     """How many singular values S of M, from large to small, are more than rounding: see `numerical_rank`.
 
-    M is what was given, not a float64 copy of it: the rounding is that of the dtype in which M was computed.
+    M must be the original, not a float64 copy: the rounding is that of the dtype in which M was computed.
     """
     return int(numpy.count_nonzero(S > S[0] * max(shape_of(M)) * _eps(M)))
 

@@ -1,6 +1,6 @@
 """NumPy on the host, CuPy on an NVIDIA GPU: the only file that knows the difference.
 
-Every function of minilora works on the arrays that it is given and asks them where they live:
+Every function in minilora works on the arrays that it is given, and asks them where they live:
 
     xp = get_xp(x=x, W=W)        # the module numpy, or the module cupy
     y = xp.exp(x)
@@ -32,7 +32,7 @@ def get_xp(*arrays: Any, **named_arrays: Any) -> ArrayModule:
     Parameters
     ----------
     *arrays, **named_arrays : ndarray, Python scalar or None
-        Given by keyword, an array is called by that name in the error message. Scalars and None fit anywhere.
+        An array given by keyword has that name in error messages. Scalars and None go with any array.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def get_xp(*arrays: Any, **named_arrays: Any) -> ArrayModule:
     Raises
     ------
     TypeError
-        If an argument is no array.
+        If an argument is not an array.
     ValueError
         If host and device arrays are mixed.
     """
@@ -50,7 +50,7 @@ def get_xp(*arrays: Any, **named_arrays: Any) -> ArrayModule:
         if type(array) is not numpy.ndarray and array is not None:
             break
     else:
-        return numpy  # what the rest would say, sooner: every op of every step asks
+        return numpy  # what the rest would return, but sooner: every op of every step asks
     xp = first = None
     for name, array in (*((f"argument {i}", a) for i, a in enumerate(arrays)), *named_arrays.items()):
         if array is None or isinstance(array, (bool, int, float, complex)):
@@ -66,6 +66,11 @@ def get_xp(*arrays: Any, **named_arrays: Any) -> ArrayModule:
                 "move one of them with minilora.arrays.backend.to_device(array, 'cpu' or 'gpu')"
             )
     return xp or numpy
+
+
+def check_same_device(**named_arrays: Any) -> None:
+    """Raise an error that names the array unless all are arrays of one device; see `get_xp`."""
+    get_xp(**named_arrays)
 
 
 def _namespace(array: Any) -> Any:
@@ -94,10 +99,10 @@ def choose_device(device: str = "auto") -> str:
     ValueError
         If the name is unknown.
     RuntimeError
-        If "gpu" is asked for and there is none.
+        If "gpu" is requested and there is none.
     """
     if device not in DEVICES:
-        raise ValueError(f"device was {device!r}; it may be one of {', '.join(map(repr, DEVICES))}")
+        raise ValueError(f"device was {device!r}; it must be one of {', '.join(map(repr, DEVICES))}")
     if device == "gpu" and not gpu_available():
         raise RuntimeError(
             "device was 'gpu', but no CUDA device can be used: minilora needs an NVIDIA GPU with its driver, and "
@@ -109,7 +114,7 @@ def choose_device(device: str = "auto") -> str:
 
 
 def to_device(array: Any, device: str) -> Array:
-    """The same values on "cpu" or "gpu" (no copy if they are there already)."""
+    """The array on "cpu" or "gpu", without a copy if it is already there."""
     if choose_device(device) == "gpu":
         import cupy
 
@@ -118,7 +123,7 @@ def to_device(array: Any, device: str) -> Array:
 
 
 def to_numpy(array: Any) -> numpy.ndarray:
-    """The same values on the host (no copy if they are there already). Waits for the GPU."""
+    """The array on the host, without a copy if it is already there. Waits for the GPU."""
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
 
 
@@ -131,7 +136,7 @@ def on_gpu(array: Any) -> bool:
 def cuda_kernel(name: str, source: str) -> Any:
     """The kernel `name` of a CUDA source: ``kernel((blocks,), (threads,), arguments)`` launches it and does not wait.
 
-    It is compiled at its first launch, which takes a moment; CuPy keeps what was compiled, also from run to run.
+    It is compiled at its first launch, which takes a moment; CuPy caches what was compiled, also between runs.
     """
     import cupy
 
@@ -140,18 +145,18 @@ def cuda_kernel(name: str, source: str) -> Any:
 
 @contextlib.contextmanager
 def tf32() -> Iterator[None]:
-    """A context in which float32 matrix products on the GPU may round their factors to TF32; for one thread.
+    """A context in which float32 matrix products on the GPU may round their factors to TF32; it affects one thread.
 
-    TF32 has float32's range with 10 bits of mantissa, and is what tensor cores multiply; sums are float32's. NVIDIA's
-    GPUs have it from compute capability 8.0 (Ampere) on. Outside of this context, products are float32's own.
+    TF32 has float32's range with 10 bits of mantissa, and is what tensor cores multiply; sums are in float32. NVIDIA
+    GPUs have it from compute capability 8.0 (Ampere) on. Outside this context, products are in full float32.
     """
     import cupy
     from cupy._core import _routines_linalg as linalg
 
     handle, cublas = cupy.cuda.get_cublas_handle(), cupy.cuda.cublas
     before = linalg.get_compute_type(numpy.float32), cublas.getMathMode(handle)
-    linalg.set_compute_type(numpy.float32, linalg.COMPUTE_TYPE_TF32)  # what CuPy asks for in a product of matrices
-    cublas.setMathMode(handle, cublas.CUBLAS_TF32_TENSOR_OP_MATH)  # in a product of stacks of them it asks for nothing
+    linalg.set_compute_type(numpy.float32, linalg.COMPUTE_TYPE_TF32)  # what CuPy requests for a product of two matrices
+    cublas.setMathMode(handle, cublas.CUBLAS_TF32_TENSOR_OP_MATH)  # for a product of stacks it requests nothing
     try:
         yield
     finally:
@@ -160,7 +165,7 @@ def tf32() -> Iterator[None]:
 
 
 def use_gpu(number: int) -> None:
-    """Let this thread make its arrays on the GPU of a number, modulo how many there are; without a GPU, do nothing."""
+    """Let this thread make its arrays on GPU `number`, modulo the number of GPUs; without a GPU, do nothing."""
     if gpu_available():
         import cupy
 
@@ -168,7 +173,7 @@ def use_gpu(number: int) -> None:
 
 
 def same_gpu() -> Callable[[], Any]:
-    """A function by which another thread makes its arrays on the GPU that this one uses; CuPy asks each thread."""
+    """Return a callable that selects this thread's GPU in another thread (CuPy's current device is per thread)."""
     if not gpu_available():
         return lambda: None
     import cupy
@@ -177,7 +182,7 @@ def same_gpu() -> Callable[[], Any]:
 
 
 def gpu_with_nccl() -> bytes | None:
-    """What tells the GPU in use from all others, as bytes; None without a GPU, or where CuPy lacks NCCL."""
+    """A unique id of the GPU in use, as bytes; None without a GPU, or if CuPy lacks NCCL."""
     if not gpu_available():
         return None
     import cupy
@@ -213,9 +218,9 @@ def nccl_sum(rank: int, size: int, bcast_from_root: Callable[[Callable[[], Any]]
 def gpu_memory(release: bool = False) -> dict[str, int] | None:
     """A dict of what the GPU's memory pool holds and what the GPU has, in bytes; None where there is no GPU.
 
-    used is held by arrays that are alive; total has the blocks that are kept for the next arrays, too. None is given
-    back by itself, so that total is the most that was ever held, or was since `release` gave back all that were free.
-    size is all of the GPU's memory, and free what of it no program holds.
+    used is held by live arrays; total also has the pieces that the pool keeps for later arrays. The pool never returns
+    memory by itself, so total is the peak so far, or since `release` returned all free pieces. size is the GPU's whole
+    memory, and free the part of it that no program holds.
     """
     if not gpu_available():
         return None
@@ -229,5 +234,5 @@ def gpu_memory(release: bool = False) -> dict[str, int] | None:
 
 
 def on_host(array: Any) -> bool:
-    """True if the array lives in NumPy, where looking at a value waits for nothing."""
+    """True if the array lives in NumPy, where reading a value does not wait."""
     return type(array) is numpy.ndarray or _namespace(array) is numpy

@@ -1,8 +1,8 @@
 """Computing a chunk of rows at a time, so that a chunk stays in the second-level cache from one pass to the next.
 
 An elementwise formula such as GELU makes a dozen passes over its array. Where the array is larger than a core's
-second-level cache, each pass waits for memory; in chunks that fit, only the first one does. The formulas do not know of
-it. A GPU has no use for chunks: there, one chunk covers all.
+second-level cache, each pass waits for memory; in chunks that fit, only the first one does. The formulas know nothing
+of it. A GPU has no use for chunks: there, one chunk covers everything.
 """
 
 import sys
@@ -17,7 +17,7 @@ L2_BYTES = 512 * 1024  # for one array of a computation; a second-level cache ha
 
 
 def row_chunks(n: int, bytes_each: int, bytes_per_chunk: int) -> list[slice]:
-    """Cut range(n) into slices of at most `bytes_per_chunk`, but of at least one row.
+    """Cut range(n) into slices of at most `bytes_per_chunk` bytes, each with at least one row.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def row_chunks(n: int, bytes_each: int, bytes_per_chunk: int) -> list[slice]:
 
 
 def l2_chunks(n: int, bytes_each: int, xp: ArrayModule) -> list[slice]:
-    """`row_chunks` of L2_BYTES; on a GPU, one that covers all."""
+    """`row_chunks` of L2_BYTES; on a GPU, a single chunk."""
     return row_chunks(n, bytes_each, L2_BYTES if xp is numpy else sys.maxsize)
 
 
@@ -42,7 +42,8 @@ def elementwise(formula: Callable[..., Any], x: Array, results: int) -> tuple[Ar
     Parameters
     ----------
     formula : callable
-        ``formula(x, y, ...)`` overwrites y, ..., arrays of x's shape; an element of theirs depends on that of x.
+        ``formula(x, y, ...)`` overwrites y, ..., arrays of x's shape and dtype; each element depends only on that
+        element of x.
     x : ndarray
     results : int
         How many there are.

@@ -1,4 +1,4 @@
-"""Arrays that hold an infinity or a NaN, by name: what came of a training that diverged."""
+"""Finds arrays that hold an infinity or a NaN, such as the weights after a training that diverged."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ def not_finite(arrays: Mapping[str, Any]) -> str:
     Parameters
     ----------
     arrays : dict of str to ndarray
-        All on one device, for which the host waits once. Integers are finite.
+        All on one device; the host waits for it once. Integers count as finite.
     """
     if not arrays:
         return ""
@@ -31,7 +31,7 @@ def check_finite(arrays: Mapping[str, Any], what: object) -> None:
     ----------
     arrays : dict of str to ndarray
     what : str or Path
-        What holds them, for the message: "runs/mine/adapter.safetensors".
+        What holds them, for the message, such as "runs/mine/adapter.safetensors".
     """
     if odd := not_finite(arrays):
         raise ValueError(f"{what}: {odd} has values that are infinite or NaN; all must be finite")

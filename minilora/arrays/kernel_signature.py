@@ -1,4 +1,4 @@
-"""The first line of a kernel, "x[...; C], gain[C], eps -> y[...; C]", read: see `arrays/kernels.py`."""
+"""Reads the first line of a kernel, "x[...; C], gain[C], eps -> y[...; C]"; see `arrays/kernels.py`."""
 
 import re
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ class Operand(NamedTuple):
 
     name: str
     kind: str  # "rows", "elements", "whole", "number" or "unused"
-    lead: tuple = ()  # the names of the axes, of rows those before the ";"
-    column: str = ""  # the name of the axis behind the ";"
+    lead: tuple = ()  # the names of the axes; of rows, those before the ";"
+    column: str = ""  # the name of the axis after the ";"
 
 
 def operands(side: str) -> tuple[Operand, ...]:
@@ -31,7 +31,7 @@ def _operand(name: str, axes: str) -> Operand:
 
 
 def c_type(operand: Operand, about: Any) -> str | None:
-    """The C type of a number, or of an array's elements; None if there is none for it."""
+    """The C type of a number, or of an array's elements; None if it has none."""
     if operand.kind == "unused":
         return ""
     if operand.kind == "number":
@@ -40,7 +40,7 @@ def c_type(operand: Operand, about: Any) -> str | None:
 
 
 def bind(operand: Operand, about: Any, axes: dict) -> bool:
-    """Enter an array's axes, by name; "..." is all the leading ones. False if they contradict what is there."""
+    """Add an array's axes by name, "..." for all leading ones; False if they contradict the earlier ones."""
     if operand.kind in ("number", "unused"):
         return True
     shape, found = about.shape, {}

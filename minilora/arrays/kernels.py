@@ -1,8 +1,8 @@
 '''Formulas that run as one kernel on a GPU.
 
-On a GPU, each line of a formula is a kernel of its own: it has to be launched, which takes as long as computing a small
-array, and it reads and writes whole arrays. So beside a formula may stand the CUDA source that does all its lines at
-once, in the same names:
+On a GPU, each line of a formula is a kernel of its own: launching it takes as long as computing a small array, and it
+reads and writes whole arrays. So a formula can be accompanied by CUDA source that does all its lines at once, with the
+same names:
 
     @fused("x[...; V] -> x[...; V]", """
         const real largest = MAX(v, x[v]);
@@ -14,22 +14,22 @@ once, in the same names:
         x -= x.max(axis=-1, keepdims=True)
         ...
 
-The decorated function is the formula; only CuPy's arrays of float32 and float64 take the kernel. Who does not care
-about GPUs need not read it.
+The decorated function is the formula; only CuPy's arrays of float32 and float64 take the kernel. Skip this
+if you do not care about GPUs.
 
-The first line names the function's arguments in their order, and behind the arrow its results:
+The first line names the function's arguments in order, and its results after the arrow:
 
-    x[...; C]          rows of C numbers, each the work of one block of threads, for which x is that row
+    x[...; C]          rows of C numbers, one per block of threads, for which x is that row
     scores[N, T; J]    the same, with the leading axes by name; `row` = n T + t is the row's number
-    x[...]             an array of which each thread computes element i; all of a kernel's arrays are such, or none
+    x[...]             an array; each thread computes its element i. Either all of a kernel's arrays are such, or none
     gain[C]            an array as it is, the same for every row
     eps                a Python number
     _                  an argument that the formula needs and the kernel does not
 
-A result that is named as an argument is that array, overwritten; others are new, of the first array's dtype. The axes'
-names are integers in the source. `real` is float or double, LOWEST the least and TINY the smallest positive number of
-that type, MAX(c, term) and SUM(c, term) go over a row, and EACH(c) is a loop over those columns that are this thread's
-own: what it writes at c, it alone may read, until the next MAX or SUM.
+A result with an argument's name is that array, overwritten; others are new, of the first array's dtype. The axes' names
+are integers in the source. `real` is float or double, LOWEST the lowest and TINY the smallest positive number of that
+type, MAX(c, term) and SUM(c, term) go over a row, and EACH(c) is a loop over the columns of this thread: only this
+thread may read what it writes at c, until the next MAX or SUM.
 '''
 
 import functools
@@ -72,14 +72,14 @@ __device__ real join_row(long long columns, real value, Join join, Term term)  /
 #define MAX(c, term) join_row(columns, LOWEST, Larger(), [&](long long c) -> real { return term; })
 #define EACH(c) for (long long c = threadIdx.x; c < columns; c += blockDim.x)
 """
-COLUMNS_A_THREAD = 4  # of a short row; a long one has MOST_THREADS
+COLUMNS_A_THREAD = 4  # in a short row; a long one has MOST_THREADS
 MOST_THREADS = 1024
 ELEMENTS_A_BLOCK = 256
 MOST_BLOCKS = 2**31 - 1
 
 
 def fused(signature: str, body: str) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator of a formula: on CuPy's arrays, one kernel takes its place. See the module's docstring.
+    """Decorate a formula: on CuPy's arrays, one kernel takes its place. See the module's docstring.
 
     The decorated function takes its arguments by position. Its `formula` is the undecorated one, its `kernel` a Kernel.
     """
@@ -100,13 +100,13 @@ def fused(signature: str, body: str) -> Callable[[Callable[..., Any]], Any]:
 
 
 class Launch(NamedTuple):
-    """What stays the same from call to call, with arrays of the same shapes and dtypes."""
+    """What stays the same between calls with arrays of the same shapes and dtypes."""
 
     name: str
     source: str
     blocks: int
     threads: int
-    sizes: tuple  # the integers that the kernel is given, behind the operands
+    sizes: tuple  # the integers that the kernel gets after the operands
     shapes: tuple  # of the new results
 
 
@@ -132,8 +132,8 @@ class Kernel:
     def launch_for(self, args: Sequence[Any]) -> Launch | None:
         """The Launch for these arguments, or None if the formula itself has to compute them.
 
-        That is so for other dtypes, for empty arrays, for shapes that do not fit (the formula raises the error), and
-        for a result that cannot be written in place because it is not contiguous.
+        None for other dtypes, for empty arrays, for shapes that do not fit (the formula raises the error), and for a
+        result that cannot be written in place because it is not contiguous.
         """
         return self._launch_for(tuple(map(_description, args)))
 
@@ -163,7 +163,7 @@ class Kernel:
 
     @property
     def _column(self) -> str:
-        """The name of the axis along which MAX, SUM and EACH go; "" if each thread has one element."""
+        """The name of the axis that MAX, SUM and EACH go along; "" if each thread has one element."""
         return next((operand.column for operand in self.arguments if operand.kind == "rows"), "")
 
     def source(self, char: str, types: Mapping[str, str], sizes: Iterable[str]) -> tuple[str, str]:
@@ -172,9 +172,9 @@ class Kernel:
         Parameters
         ----------
         char : str
-            What `real` is, as NumPy's dtype.char.
+            The type of `real`, as NumPy's dtype.char.
         types : dict of str to str
-            The C type of each argument; of an array, of its elements.
+            The C type of each argument; for an array, that of its elements.
         sizes : iterable of str
             The names of the integers that follow.
         """
@@ -206,7 +206,7 @@ class Kernel:
         )
 
     def run(self, launch: Launch, args: Sequence[Any]) -> Any:
-        """Launch the kernel in CuPy's current stream, and return the results, which it has yet to compute."""
+        """Launch the kernel in CuPy's current stream, and return the results without waiting for them."""
         xp, dtype = get_xp(args[0]), args[0].dtype
         values = {
             operand.name: _value(xp, dtype, value)
@@ -221,7 +221,7 @@ class Kernel:
 
 
 class _Array(NamedTuple):
-    """What decides how an array is computed."""
+    """The properties that decide how an array is computed."""
 
     shape: tuple
     char: str  # of its dtype; "" for one that does not live on the GPU
@@ -238,7 +238,7 @@ def _description(value: Any) -> Any:
 
 
 def _value(xp: ArrayModule, dtype: Any, value: Any) -> Any:
-    """An argument as it is handed to the kernel."""
+    """An argument as it is passed to the kernel."""
     if value is None:
         return 0  # the null pointer
     if isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""Sums for which NumPy and CuPy each have a fast way of their own."""
+"""Sums for which NumPy and CuPy each have their own fast way."""
 
 import functools
 from typing import Any
@@ -9,7 +9,7 @@ from minilora.arrays.backend import Array, get_xp
 
 
 def constant_vector(xp: Any, n: int, value: float, dtype: Any) -> Array:
-    """A vector of n equal numbers, to be read only. On the host, the same one each time."""
+    """A read-only vector of n equal numbers. On the host, it is the same array each time."""
     return _host_constant_vector(n, value, dtype) if xp is numpy else xp.full(n, value, dtype=dtype)
 
 
@@ -29,7 +29,7 @@ def vecdot(a: Array, b: Array) -> Array:
 
 
 def scatter_add(target: Array, ids: Array, updates: Array) -> None:
-    """``target[ids[m]] += updates[m]`` for every m, in place, where an id may come more than once.
+    """``target[ids[m]] += updates[m]`` for every m, in place; an id can occur more than once.
 
     Parameters
     ----------

@@ -17,16 +17,16 @@ def cores() -> int:
 
 
 def allowed_cores() -> list[int]:
-    """The numbers of the cores that this process may use; where the system does not say, of all."""
+    """The numbers of the cores that this process may use; of all cores, if the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """A context in which each matrix product runs on one thread; several may be open at once, in several threads.
+    """A context in which each matrix product runs on one thread; several can be open at once, in several threads.
 
-    Handing a small product out to all cores can take longer than computing it, at times by more than a factor of ten.
-    Cores are better used by giving each of them rows of its own.
+    Distributing a small product over all cores can take longer than computing it, sometimes more than ten times as
+    long. Cores are better used by giving each of them rows of its own.
     """
     with _blas.lock:
         if _blas.open == 0:
@@ -54,8 +54,8 @@ _blas = types.SimpleNamespace(lock=threading.Lock(), open=0, limit=None)
 def retain_freed_memory() -> None:
     """Keep the memory of freed arrays for the next ones, instead of giving it back to the system (mallopt).
 
-    A training step makes the same arrays as the step before. Memory that the system hands out anew has to be zeroed and
-    mapped, page by page, which can take as long as computing what is written there. The process then keeps its largest
+    A training step makes arrays of the same sizes as the step before. Fresh memory from the system has to be zeroed and
+    mapped, page by page, which can take as long as computing what is written there. The process then keeps its peak
     size until it ends. This is glibc's mallopt; on other systems nothing is done.
     """
     try:

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a model may write what the terminal's encoding cannot
+        sys.stdout.reconfigure(errors="replace")  # a model can write characters that the terminal's encoding lacks
     ranks, name = SINGLE_PROCESS, "minilora"
     try:
         ranks = join(quiet=True)
@@ -42,8 +42,8 @@ def _main(arguments: Sequence[str]) -> int:
         if ranks.size > 1 and options.verb not in SHARED:
             raise ValueError(f"{ranks.size} ranks were started, but only {', '.join(SHARED)} can be shared by several")
         return run(options)
-    except BrokenPipeError:  # who reads our output, such as head, has seen enough
-        return 141  # as of a program that SIGPIPE has ended
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        return 141  # like a program that SIGPIPE has ended
     except OtherRankFailed as failed:
         return ranks.end(str(failed), 2)
     except UsageError as error:

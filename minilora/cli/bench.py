@@ -12,22 +12,22 @@ EXAMPLE = "minilora bench train generate --shapes S1,S2 --against torch"
 
 
 def add_options(p: Parser) -> None:
-    """What is measured, how often, and beside what."""
+    """What is measured, how often, and what it is compared with."""
     from minilora.experiments.bench.run import PARTS, BenchConfig
     from minilora.experiments.bench.shapes import SHAPES
 
     shapes, methods = BenchConfig.shapes, BenchConfig.methods
     p.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
-    p.add_argument("--shapes", default=",".join(shapes), help=f"with commas between: any of {', '.join(SHAPES)}")
-    p.add_argument("--methods", default=",".join(methods), help=f"with commas between: any of {', '.join(methods)}")
+    p.add_argument("--shapes", default=",".join(shapes), help=f"comma-separated: any of {', '.join(SHAPES)}")
+    p.add_argument("--methods", default=",".join(methods), help=f"comma-separated: any of {', '.join(methods)}")
     p.add_argument(
         "--rounds",
         type=integer(1, 10_000),
         metavar="N",
         default=BenchConfig.rounds,
-        help="in which all that is compared takes its turn",
+        help="rounds, in each of which every contender takes a turn",
     )
-    add_threads(p, "threads of each side")
+    add_threads(p, "threads of each contender")
     add_choice(
         p,
         "--against",
@@ -39,7 +39,7 @@ def add_options(p: Parser) -> None:
         "--peer-python", metavar="FILE", help="the Python of that environment (default: the one in .venv-torch)"
     )
     add_device(p)
-    add_seed(p, "of weights and token ids")
+    add_seed(p, "for weights and token ids")
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for bench.json and figures")
 
 

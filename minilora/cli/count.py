@@ -1,4 +1,4 @@
-"""`minilora count`: parameters, bytes and operations of a method, by formula, beside the paper's own figures."""
+"""`minilora count`: parameters, bytes and operations of a method, by formula, next to the paper's own figures."""
 
 import argparse
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ USED_BY = {  # the methods that use an option
     "blocks": ("top-k",),
 }
 OF_A_STEP = ("batch_size", "length", "optimizer")
-USUAL_LENGTH = 512  # of a sequence, if the model takes as many tokens
+USUAL_LENGTH = 512  # of a sequence, if the model takes that many tokens
 
 
 def add_options(p: Parser) -> None:
@@ -46,7 +46,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "architecture",
         nargs="?",
-        help="such as gpt2-medium; or list: all of them; or published: all counts of the paper",
+        help="such as gpt2-medium; list: show all of them; published: all counts of the paper",
     )
     add_model(p, "none; an architecture is counted")
     p.add_argument("--method", type=one_of(METHODS), metavar="METHOD", default="lora", help=", ".join(METHODS))
@@ -59,7 +59,7 @@ def add_options(p: Parser) -> None:
         "--length",
         type=integer(1, MOST),
         metavar="T",
-        help=f"tokens in a sequence (default: {USUAL_LENGTH}, or as many as the architecture takes)",
+        help=f"tokens in a sequence (default: {USUAL_LENGTH}, or the most that the architecture takes)",
     )
     add_choice(p, "--optimizer", ("adamw", "sgd"), default="adamw", help="whose state is counted")
     add_json(p)
@@ -115,15 +115,15 @@ def counted(
     Parameters
     ----------
     name : str
-        Of the architecture, for messages.
+        The architecture's name, for messages.
     a : Architecture
     method : str
     settings : dict
-        The method's own.
+        The method's own settings.
     batch_size : int
         N of a training step.
     length : int, optional
-        T of a training step; USUAL_LENGTH, or as many as there is room for, if not given.
+        T of a training step; if not given, USUAL_LENGTH, or the most that there is room for.
     optimizer : str
     """
     adaptation, full = adapt(a, method, **settings), adapt(a, "full")
@@ -133,7 +133,7 @@ def counted(
         raise ValueError(f"{were}; they must be below {a.longest:,} for {name}")
     length = int(min(USUAL_LENGTH, room)) if length is None else length
     if length > room:
-        prefix = f", beside the {adaptation.prefix} of the prefix" if adaptation.prefix else ""
+        prefix = f", in addition to the {adaptation.prefix} of the prefix" if adaptation.prefix else ""
         raise ValueError(f"--length was {length:,}; it must be from 1 to {room:,} for {name}{prefix}")
     memory = memory_estimate(a, adaptation, batch_size=batch_size, length=length, optimizer=optimizer)
     flops, flops_full = flops_per_token(a, adaptation, length), flops_per_token(a, full, length)
@@ -161,7 +161,7 @@ def counted(
 
 
 def counted_lines(results: dict[str, Any]) -> list[str]:
-    """What `counted` says, as lines of text."""
+    """The results of `counted`, as lines of text."""
     shape = ", ".join(f"{letter} {size}" for letter, size in results["shape"].items())
     settings = [f"{key} {v if isinstance(v, int) else ','.join(v)}" for key, v in results["settings"].items()]
     step, checkpoint = results["step"], results["checkpoint_bytes"]
@@ -178,7 +178,7 @@ def counted_lines(results: dict[str, Any]) -> list[str]:
         "    each rank sends 2 (n - 1) / n of it",
         f"memory of a step of {step['batch_size']} x {step['length']} tokens with {step['optimizer']}, in float32, MB:",
         *(f"  {part:<12}{_MB(n):>16}" for part, n in results["memory_bytes"].items()),
-        "operations a token, millions:",
+        "operations per token, millions:",
         *(f"  {part:<12}{_MB(n):>16}" for part, n in results["operations_per_token"].items()),
     ]
     lines[-1] += f"   {results['training_of_full']:.3f} of full's"
@@ -204,7 +204,7 @@ def listed() -> dict[str, Any]:
 
 
 def listed_lines() -> list[str]:
-    """What `listed` says, as lines of text."""
+    """The results of `listed`, as lines of text."""
     lines = [f"{'architecture':<20}{'L':>4}{'C':>7}{'H':>4}{'F':>7}{'V':>8}{'parameters':>18}"]
     for name, a in listed()["architectures"].items():
         sizes = f"{a['L']:>4}{a['C']:>7}{a['H']:>4}{a['F']:>7}{a['V']:>8}{a['parameters']:>18,}"
@@ -213,12 +213,12 @@ def listed_lines() -> list[str]:
 
 
 def published() -> list[dict[str, Any]]:
-    """The counts that the paper prints, with ours, the verdict and, where it is needed, the reason."""
+    """The counts that the paper prints, with ours, the verdict and, if needed, the reason."""
     return [_published(row) for row in PUBLISHED]
 
 
 def published_lines() -> list[str]:
-    """What `published` says, as lines of text."""
+    """The results of `published`, as lines of text."""
     return _published_lines(published())
 
 
@@ -228,7 +228,7 @@ def _published(row) -> dict[str, Any]:
 
 
 def _published_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A line for each count, below a line for its table; below it the reason, and the verdict where it is too long."""
+    """A line for each count, below a line for its table; the reason, or a verdict that is too long, follows it."""
     lines, table = [], None
     for row in rows:
         if row["table"] != table:

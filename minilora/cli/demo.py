@@ -17,7 +17,7 @@ FIGURES = ("loss.png", "singular_values.png", "phi.png")
 
 
 def add_options(p: Parser) -> None:
-    """What it adapts to, for how long, and where it writes."""
+    """What to adapt to, for how long, and where to write."""
     p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=300, help="training steps of each method")
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
@@ -55,7 +55,7 @@ def report(results: dict[str, Any], folder: str | Path) -> str:
     results : dict
         From `demo.run`.
     folder : str or Path
-        Where they are.
+        Where the figures and numbers are.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def report(results: dict[str, Any], folder: str | Path) -> str:
         [
             f"Merged into W, the adapter gives the same answer to {merging['same_answers']} of {merging['answers']} "
             f"prompts; logits differ by {merging['largest_logit_difference']:.0e} of the largest.",
-            f"One sequence, tokens a second: base {speed['base']:,.0f}, LoRA merged {speed['LoRA, merged']:,.0f}, "
+            f"One sequence, tokens per second: base {speed['base']:,.0f}, LoRA merged {speed['LoRA, merged']:,.0f}, "
             f"LoRA beside W {speed['LoRA']:,.0f}.",
             f"Unmerged: the frozen weights are back to the bit: {yes(merging['unmerged_to_the_bit'])}",
             f"Adapter off: the model is the base to the bit: {yes(switching['base_to_the_bit'])}",
@@ -95,13 +95,13 @@ def table(results: dict[str, Any]) -> list[str]:
 
     row("trainable parameters", lambda r: f"{r['trainable']:,}")
     row("% of all, A and B included", lambda r: f"{r['percent']:.2f}")
-    row("test loss, nats a byte", lambda r: f"{r['loss']:.3f}")
-    row("test loss, bits a byte", lambda r: f"{r['bits_per_byte']:.3f}")
+    row("test loss, nats per byte", lambda r: f"{r['loss']:.3f}")
+    row("test loss, bits per byte", lambda r: f"{r['bits_per_byte']:.3f}")
     if "slot_exact" in results["base"]:
         row("slot-exact sentences, %", lambda r: f"{100 * r['slot_exact']:.0f}")
         row("slot error rate, %", lambda r: f"{100 * r['slot_error_rate']:.0f}")
     row("training, seconds", lambda r: f"{r['seconds']:.0f}")
-    row("training, tokens a second", lambda r: f"{r['tokens_per_second']:,.0f}")
+    row("training, tokens per second", lambda r: f"{r['tokens_per_second']:,.0f}")
     row("peak memory of a step, MB", lambda r: megabytes(r["memory"]["peak"]))
     row("file, KB", lambda r: f"{r['file']['bytes'] / 1e3:,.0f}")
     return aligned(rows)
@@ -118,13 +118,13 @@ def samples(results: dict[str, Any], n: int = 2) -> list[str]:
 
 
 def labelled(label: str, text: str) -> str:
-    """A label, and beside it a text, on one line or several."""
+    """A label with a text next to it, on one line or several."""
     text = " ".join(text.split()) or "(nothing)"
     return textwrap.fill(text, WIDTH, initial_indent=label.ljust(18), subsequent_indent=" " * 18)
 
 
 def megabytes(n: int | None) -> str:
-    """Bytes as text in MB, or a dash where they are not known."""
+    """Bytes as text in MB, or a dash if they are not known."""
     return "-" if n is None else f"{n / 1e6:.1f}"
 
 

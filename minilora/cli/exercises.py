@@ -26,16 +26,16 @@ def add_options(p: Parser) -> None:
         "action",
         type=one_of(ACTIONS),
         metavar="{" + ",".join(ACTIONS) + "}",
-        help="what to do; start, without an exercise, begins the next one",
+        help="what to do; without an exercise, start begins the next one",
     )
     p.add_argument("exercise", nargs="?", help="its number or its name")
     p.add_argument("--folder", metavar="DIR", default="exercises", help="your answers and your progress")
     p.add_argument("--notebook", action="store_true", help="start with a notebook, which needs jupytext")
-    add_seed(p, "of the numbers with which check tries an answer")
+    add_seed(p, "for the numbers with which check tries an answer")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what `options.action` says; returns the exit status, which is 1 for an answer that is not right yet."""
+    """Do what `options.action` says; returns the exit status, which is 1 for an answer that is not yet right."""
     for option, actions in USED_BY.items():
         if options.action not in actions:
             reason = f"{options.action} does not use it; it is for {', '.join(actions)}"
@@ -66,7 +66,7 @@ def start(options):
     exercise = find(options.exercise) if options.exercise is not None else next_one(options.folder)
     path = path_of(exercise, options.folder)
     if path is not None:
-        print(f"{path} is there already, and stays as it is.")
+        print(f"{path} exists already, and is left unchanged.")
     else:
         path = write(exercise, options)
         print(f"{path}: exercise {exercise.number}, {exercise.title}")
@@ -119,7 +119,7 @@ def reset(options):
 
 
 def unused(path):
-    """The path, or the first of path-2, path-3, ... at which there is nothing: what was kept once stays."""
+    """The path, or the first of path-2, path-3, ... that does not exist, so that nothing is overwritten."""
     names = itertools.chain([path], (path.with_name(f"{path.name}-{n}") for n in itertools.count(2)))
     return next(candidate for candidate in names if not candidate.exists())
 
@@ -131,7 +131,7 @@ def solution(options):
 
 
 def next_one(folder):
-    """The first exercise that was not passed; the last, if all were."""
+    """The first exercise that was not passed; the last one, if all were."""
     done = progress.load(folder)
     left = [exercise for exercise in all_exercises() if not progress.of(done, exercise.name)["passed"]]
     return (left or all_exercises())[-1 if not left else 0]
@@ -160,7 +160,7 @@ def command(action, exercise, options):
 
 
 def program():
-    """How minilora was called: with the path that was typed, or by its name where the shell finds it by that."""
+    """How minilora was called: by its name if the shell finds it, else with the path that was typed."""
     called = sys.argv[0]
     by_path = Path(called).name == "minilora" and shutil.which("minilora") != called
     return called if by_path else "minilora"

@@ -74,7 +74,7 @@ def add_options(p: Parser) -> None:
         type=number(0, 1, below=True),
         metavar="P",
         default=LoRAConfig.dropout,
-        help=f"probability with which an input of A is dropped ({lora})",
+        help=f"probability that an input of A is dropped ({lora})",
     )
     p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
     p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")
@@ -121,7 +121,7 @@ def add_options(p: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Adapt, or go on with a run that was interrupted; print what came of it."""
+    """Adapt, or resume an interrupted run; print the results."""
     from minilora.experiments import finetune as experiment
     from minilora.experiments.rates import default_rate
     from minilora.training import TrainConfig
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace) -> int:
         ranks=options.ranks,
     )
     if was_there:
-        print(f"{options.out} holds this run already, finished: nothing was trained")
+        print(f"{options.out} already holds this run, finished: nothing was trained")
     print(f"{task.name}, test:")
     print_left_out(task)
     print_measures(result)
@@ -171,7 +171,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def method_settings(options: argparse.Namespace) -> Any:
-    """The configuration of --method, with those of its settings that were typed.
+    """The configuration of --method, with the settings that were typed.
 
     Raises
     ------
@@ -186,8 +186,8 @@ def method_settings(options: argparse.Namespace) -> Any:
 
 
 def with_head_for(task: ClassificationTask, model, seed: int):
-    """The model, if its head tells as many classes apart as the task has; else its encoder with a new head."""
+    """The model, if its head has the task's number of classes; else its encoder with a new head."""
     n_classes = len(task.label_names)
     if isinstance(model, EncoderForClassification) and model.config.n_classes == n_classes:
         return model
-    return new_classifier(model, n_classes, numpy.random.default_rng([seed, 1]))  # seed alone is the method's
+    return new_classifier(model, n_classes, numpy.random.default_rng([seed, 1]))  # `seed` by itself is the method's

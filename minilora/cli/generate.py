@@ -26,14 +26,14 @@ def add_options(p: Parser) -> None:
         type=integer(1, 1_000_000),
         metavar="N",
         default=120,
-        help="bytes to add, at most; the model's length limits them",
+        help="the most bytes to add; the model's length limits them too",
     )
     p.add_argument(
         "--temperature",
         type=number(0, 1000),
         metavar="NUMBER",
         default=0.0,
-        help="0: always the likeliest byte; 1: as the model says",
+        help="0: always the likeliest byte; 1: the model's own probabilities",
     )
     p.add_argument("--top-k", type=integer(1, 1_000_000), metavar="K", help="draw from the K likeliest bytes")
     p.add_argument(
@@ -43,22 +43,25 @@ def add_options(p: Parser) -> None:
         help="draw from the likeliest bytes that have probability P together",
     )
     add_device(p)
-    add_seed(p, "of what is drawn")
+    add_seed(p, "for the bytes that are drawn")
     add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the prompt with what the model adds; with --source the answer alone."""
+    """Print the prompt with what the model adds; with --source, only the answer."""
     if options.temperature == 0:
-        refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above")
+        refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above 0")
     model = open_decoder(options.model, options.adapter, device=options.device)
     check_vocabulary(model, what_is_held(options.model, model), ByteTokenizer.vocab_size)
     tokenizer = ByteTokenizer()
     prompt = encode_prompt(options.prompt, SEPARATOR if options.source else "", tokenizer, model.longest_input)
     room = model.longest_input - len(prompt)
     if options.max_tokens > room:
-        warn("generate", f"only {room} of --max-tokens {options.max_tokens} fit: with the prompt's {len(prompt)} they "
-             f"are the {model.longest_input} that the model takes")  # fmt: skip
+        warn(
+            "generate",
+            f"only {room} of --max-tokens {options.max_tokens} fit: with the prompt's {len(prompt)} they "
+            f"are the {model.longest_input} that the model takes",
+        )
     (ids,) = minilora.generate(
         model,
         [prompt],

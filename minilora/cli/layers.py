@@ -1,4 +1,4 @@
-"""What `rank` and `subspace` have in common: layers that are chosen by name, and figures."""
+"""Shared by `rank` and `subspace`: choosing layers by name, and writing figures."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from minilora.cli.options import names_in
 
 
 def chosen(matrices: dict[str, Any], layers: str | None) -> dict[str, Any]:
-    """What --layers names, by its path or the end of it; all, if it was not given."""
+    """The matrices that --layers names, by path or the end of one; all, if it was not given."""
     if layers is None:
         return matrices
     endings = tuple(f".{name}" for name in names_in(layers))

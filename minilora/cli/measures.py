@@ -1,4 +1,4 @@
-"""What `finetune` and `evaluate` print of how good a model is."""
+"""What `finetune` and `evaluate` print about a model's quality."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def print_measures(result: dict[str, Any]) -> None:
     if "baselines" in result:
         print_scores(result)
         return
-    print(f"loss {result['loss']:.4f} nats a byte, {result['bits_per_byte']:.4f} bits a byte")
+    print(f"loss {result['loss']:.4f} nats per byte, {result['bits_per_byte']:.4f} bits per byte")
     if "slot_exact" in result:
         exact, errors = 100 * result["slot_exact"], 100 * result["slot_error_rate"]
         print(f"slot-exact sentences {exact:.0f} %, slot error rate {errors:.0f} %")
@@ -27,5 +27,5 @@ def print_scores(result: dict[str, Any]) -> None:
     """Print the loss, and a table of accuracy and macro-F1."""
     scores = {"the model": result, **result["baselines"]}
     rows = [(name, f"{100 * s['accuracy']:.2f}", f"{100 * s['macro_f1']:.2f}") for name, s in scores.items()]
-    print(f"loss {result['loss']:.4f} nats a text")
+    print(f"loss {result['loss']:.4f} nats per text")
     print("\n".join(table([("", "accuracy, %", "macro-F1, %"), *rows])))

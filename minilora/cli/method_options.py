@@ -1,4 +1,4 @@
-"""The settings of the methods, as options of `finetune` and `count`; their defaults are the configurations'."""
+"""The methods' settings as options of `finetune` and `count`; their defaults come from the configurations."""
 
 from collections.abc import Iterable
 
@@ -22,7 +22,7 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
     p.add_argument(
         "--targets",
         default=",".join(LoRAConfig.targets),
-        help="layers to adapt, with commas between: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out, or whole "
+        help="layers to adapt, comma-separated: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out, or whole "
         f"paths ({', '.join(methods)})",
     )
 

@@ -1,4 +1,4 @@
-"""The model that --model names, and the adapter that --adapter names; what is wrong with either, in these words."""
+"""Opens the model that --model names and the adapter that --adapter names; errors speak of these options."""
 
 from pathlib import Path
 
@@ -19,8 +19,8 @@ MODEL_FILE, ADAPTER_FILE, PEFT_FILE = "model.safetensors", "adapter.safetensors"
 def open_model(name: str | None, adapter: str | None = None, *, device: str = "cpu", classes: bool = False):
     """The model that --model names, with the adapter of --adapter, if one is given.
 
-    Without a name it is a bundled one: the encoder for an adapter with a classification head or for a task of classes,
-    the decoder for all else. An encoder gets such an adapter's head.
+    Without a name it is a bundled one: the encoder for an adapter with a classification head or for a classification
+    task, the decoder for everything else. An encoder gets such an adapter's head.
     """
     path = None if adapter is None else adapter_file(adapter)
     n_classes = None if path is None else classes_of(path)
@@ -30,17 +30,19 @@ def open_model(name: str | None, adapter: str | None = None, *, device: str = "c
     if path is None:
         return model
     if n_classes and not isinstance(model, (minilora.GPT, EncoderForClassification)):
-        model = new_classifier(model, n_classes, numpy.random.default_rng(0))  # what is drawn gives way to the file's
+        model = new_classifier(
+            model, n_classes, numpy.random.default_rng(0)
+        )  # the drawn values are replaced by the file's
     minilora.load_adapter(model, path)
     return model
 
 
 def open_decoder(name: str | None, adapter: str | None = None, *, device: str = "cpu") -> minilora.GPT:
-    """Like `open_model`, for what only a decoder can do."""
+    """Open a model as `open_model` does, but refuse anything that is not a GPT."""
     model = open_model(name, adapter, device=device)
     if not isinstance(model, minilora.GPT):
         if name is None:
-            raise ValueError(f"--adapter {adapter} tells classes apart; this command needs a decoder's")
+            raise ValueError(f"--adapter {adapter} is a classifier's; this command needs a decoder's")
         raise ValueError(f"{what_is_held(name, model)}; this command needs a decoder, a GPT")
     return model
 
@@ -49,12 +51,12 @@ def open_lora(name: str | None, adapter: str):
     """The model with the LoRA adapter in a file or run folder."""
     model = open_model(name, adapter)
     if not lora_layers(model):
-        raise ValueError(f"{adapter} holds no LoRA adapter, which is what has a delta W of low rank")
+        raise ValueError(f"{adapter} holds no LoRA adapter, and only these have a delta W of low rank")
     return model
 
 
 def what_is_held(name: str | None, model: object) -> str:
-    """Which kind of model --model names."""
+    """Which kind of model --model names, in words."""
     held = "the bundled model is" if name is None or name in BUNDLED else f"{name} holds"
     return f"{held} a {type(model).__name__}"
 
@@ -73,7 +75,7 @@ def named_model(name: str, device: str = "cpu"):
     except ValueError:
         if _holds(path, ADAPTER_KINDS):
             raise ValueError(
-                f"--model was {name}, which is an adapter; give it as --adapter, beside the --model that it is for"
+                f"--model was {name}, which is an adapter; give it as --adapter, together with its --model"
             ) from None
         raise
 
@@ -119,7 +121,7 @@ def adapter_file(name: str) -> Path:
 
 
 def classes_of(file: Path) -> int | None:
-    """How many classes the head in an adapter's file tells apart; None if it holds none, such as a decoder's."""
+    """How many classes the head in an adapter's file has; None if it has no head, such as a decoder's."""
     try:
         return classes_in(file)
     except ValueError:
@@ -129,7 +131,7 @@ def classes_of(file: Path) -> int | None:
 
 
 def _holds(file: Path, kinds) -> bool:
-    """Whether a file is whole, and holds one of these kinds."""
+    """Whether a file is intact, and holds one of these kinds."""
     try:
         load_arrays(file, *kinds)
     except ValueError:
@@ -142,7 +144,7 @@ def _how_to_import(folder: Path) -> str:
 
 
 def _what_is_in(folder: Path) -> str:
-    """Where an adapter or a model lies below a folder, or else what the folder holds."""
+    """Where an adapter or a model is below a folder, or else what the folder holds."""
     for name, option in ((ADAPTER_FILE, "--adapter"), (MODEL_FILE, "--model"), ("adapter_config.json", "import-peft")):
         if below := sorted(folder.glob(f"*/{name}")):
             return f"did you mean {option} {below[0].parent}?"

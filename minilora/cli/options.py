@@ -1,4 +1,4 @@
-"""What the options of several verbs have in common: their types, with bounds, and who uses them."""
+"""Options that several verbs share: their types, with bounds, and who uses them."""
 
 import argparse
 import math
@@ -8,15 +8,15 @@ from collections.abc import Callable, Collection, Mapping
 from minilora.cli.parser import Parser, did_you_mean
 from minilora.cli.printing import typed
 
-MOST = 1_000_000_000  # of what is counted, where nothing else bounds it
+MOST = 1_000_000_000  # of anything that is counted, if nothing else bounds it
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DEVICES = ("auto", "cpu", "gpu")
-LAYERS_HELP = "with commas between: whole paths, or their ends, such as q_proj (default: all)"
+LAYERS_HELP = "comma-separated: whole paths, or their ends, such as q_proj (default: all)"
 MODEL_HELP = "decoder or encoder, which come with minilora; a file that minilora saved; or a Hugging Face folder"
 TASK_HELP = (
-    "of texts: mini-e2e, pairs, prose, code, a .txt file, or a .csv or .jsonl file with source and target; of "
-    "classes: unicode-names, unicode-names-by-word, docstring-pairs, function-packages, or a file with text, label "
-    "and, for pairs of texts, second"
+    "text tasks: mini-e2e, pairs, prose, code, a .txt file, or a .csv or .jsonl file with source and target; "
+    "classification tasks: unicode-names, unicode-names-by-word, docstring-pairs, function-packages, or a file with "
+    "text, label and, for pairs of texts, second"
 )
 
 
@@ -87,10 +87,10 @@ def add_task(p: Parser) -> None:
 
 def add_device(p: Parser) -> None:
     """Give a parser --device."""
-    add_choice(p, "--device", DEVICES, default="auto", help="where it is computed; auto: on a GPU if there is one")
+    add_choice(p, "--device", DEVICES, default="auto", help="device (auto: GPU if available)")
 
 
-def add_seed(p: Parser, what: str = "of everything that is random") -> None:
+def add_seed(p: Parser, what: str = "random seed") -> None:
     """Give a parser --seed."""
     p.add_argument("--seed", type=integer(0, 2**32 - 1), metavar="N", default=0, help=what)
 
@@ -106,7 +106,7 @@ def add_json(p: Parser) -> None:
 
 
 def flag(dest: str) -> str:
-    """How an option is typed."""
+    """An option as it is typed."""
     return "--" + dest.replace("_", "-")
 
 
@@ -125,7 +125,7 @@ def refuse_unused(options: argparse.Namespace, used_by: Mapping[str, Collection[
     options : Namespace
         From a `Parser`.
     used_by : dict of str to collection of str
-        By option: the values of `dest` that use it. What is not listed is always used.
+        By option: the values of `dest` that use it. Options that are not listed are always used.
     dest : str
         Such as "method".
     """
@@ -137,5 +137,5 @@ def refuse_unused(options: argparse.Namespace, used_by: Mapping[str, Collection[
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """The names in a list with commas between."""
+    """The names in a comma-separated list."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -9,7 +9,7 @@ NOT_TYPED = object()
 
 
 class UsageError(ValueError):
-    """Options that do not fit together as words: one that is unknown, or missing. `usage` says which there are."""
+    """A command line that cannot be parsed: an option is unknown, or missing. `usage` says which there are."""
 
     def __init__(self, usage: str, message: str):
         super().__init__(message)
@@ -17,7 +17,7 @@ class UsageError(ValueError):
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows each option's default, if it has one; 0 is one."""
+    """Shows each option's default, if it has one; 0 counts as a default."""
 
     def _get_help_string(self, action):
         has_none = action.default is None or action.default is False
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
         Raises
         ------
         ValueError
-            In the user's words: the option, what it was, and what it must be. A `UsageError` if an option is unknown
+            Naming the option, what it was, and what it must be. A `UsageError` if an option is unknown
             or missing.
         """
         options = super().parse_args(arguments, argparse.Namespace(**dict.fromkeys(self.dests, NOT_TYPED)))
@@ -79,6 +79,6 @@ class Parser(argparse.ArgumentParser):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a message about a word that is not known: the most similar one that is, if any is similar."""
+    """The end of a message about an unknown word: the most similar known one, if there is any."""
     similar = difflib.get_close_matches(word[:100], list(known), n=1)
     return f"; did you mean {similar[0]}?" if similar else ""

@@ -1,4 +1,4 @@
-"""What a command reads and what it writes: nothing that it reads is written over."""
+"""What a command reads and what it writes: it never overwrites what it reads."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def check_output(option: str, path: str, reads: Mapping[str, str | None], *, exa
     reads : dict of str to str
         By option: a file or folder that the command reads, or None.
     example : str
-        A file's name that would do.
+        A file name that would be accepted.
     """
     if Path(path).is_dir():
         raise ValueError(f"{option} was {path}, a folder; it must be a file, such as {example}")
@@ -31,7 +31,7 @@ def check_output_folder(option: str, path: str, reads: Mapping[str, str | None],
 
 
 def check_folder(option: str, path: str) -> None:
-    """Raise a ValueError if a path that is to be a folder is, or leads through, a file."""
+    """Raise ValueError if a path that must be a folder is a file, or leads through one."""
     for folder in (Path(path), *Path(path).parents):
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{option} was {path}, but {folder} is a file; it must be a folder")
@@ -49,7 +49,7 @@ def _keep(option: str, path: str, written: list[Path], reads: Mapping[str, str |
         for file in written:
             if source is not None and _is_part_of(file, Path(source)):
                 what = "" if file == Path(path) else f"where {file.name} is "
-                raise ValueError(f"{option} was {path}, {what}what {reader} reads; it must be another place")
+                raise ValueError(f"{option} was {path}, {what}what {reader} reads; it must be another path")
 
 
 def _is_part_of(file: Path, source: Path) -> bool:

@@ -22,7 +22,7 @@ def add_options(p: Parser) -> None:
         "--kind",
         tuple(kinds()),
         default="decoder",
-        help="a GPT, which says what comes next, or a RoBERTa, which says what is hidden",
+        help="a GPT, which predicts the next byte, or a RoBERTa, which predicts hidden bytes",
     )
     p.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/decoder or runs/encoder)")
     add_choice(p, "--corpus", ("prose", "code"), default=decoder.corpus, help="what it reads")
@@ -34,7 +34,7 @@ def add_options(p: Parser) -> None:
         "--width",
         type=integer(1, 16_384),
         metavar="C",
-        help=f"width of the model (default: {decoder.model.d_model}; {encoder.model.d_model} of an encoder)",
+        help=f"width of the model (default: {decoder.model.d_model}; {encoder.model.d_model} for an encoder)",
     )
     p.add_argument("--heads", type=integer(1, 1024), metavar="H", default=decoder.model.n_head, help="attention heads")
     add_device(p)
@@ -50,7 +50,7 @@ def kinds():
 
 
 def run(options: argparse.Namespace) -> int:
-    """Pretrain, or go on with a run; print how well the model does on held-out text."""
+    """Pretrain, or resume a run; print how well the model does on held-out text."""
     from minilora.experiments.pretrain import run as pretrain
 
     kind = kinds()[options.kind]
@@ -69,5 +69,5 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--layers and --width made {n:,} parameters; they must make at most {MOST_PARAMETERS:,}")
     recipe = pretrain(kind, config, out, device=options.device, command=options.command, ranks=options.ranks)
     ours, rivals = recipe["bits_per_byte"]["test"], recipe[f"{kind.rival}_bits_per_byte"]["test"]
-    print(f"{out}/{kind.name}.safetensors: {ours:.3f} bits a byte on held-out text; {kind.rival}: {rivals:.3f}")
+    print(f"{out}/{kind.name}.safetensors: {ours:.3f} bits per byte on held-out text; {kind.rival}: {rivals:.3f}")
     return 0

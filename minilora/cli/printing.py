@@ -1,4 +1,4 @@
-"""What all verbs print by: lines that fit a terminal of 80 columns, JSON, and errors without control characters."""
+"""How all verbs print: lines that fit a terminal of 80 columns, JSON, and errors without control characters."""
 
 import json
 import math
@@ -16,7 +16,7 @@ LONGEST_ERROR = 1000  # characters of an error that are printed
 
 
 def fitted(lines: Iterable[str], indent: str = "    ") -> list[str]:
-    """Lines of text, those that are too long cut between words; what is too long for a line stays in one piece."""
+    """Lines of text, wrapped between words if they are too long; a single word that is too long stays in one piece."""
     made = []
     for line in lines:
         short = [line] if len(line) <= WIDTH else wrapped(line, "", indent)
@@ -25,7 +25,7 @@ def fitted(lines: Iterable[str], indent: str = "    ") -> list[str]:
 
 
 def wrapped(text: str, first: str, following: str) -> list[str]:
-    """A text in lines, with what begins the first line and what begins each following one."""
+    """A text in lines; `first` begins the first line, and `following` each other one."""
     return textwrap.wrap(
         text,
         WIDTH,
@@ -37,7 +37,7 @@ def wrapped(text: str, first: str, following: str) -> list[str]:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A table in aligned lines; if it is too wide, the first cell of each row stands in a line of its own."""
+    """A table in aligned lines; if it is too wide, the first cell of each row gets a line of its own."""
     lines = aligned(rows)
     if max(map(len, lines)) <= WIDTH:
         return lines
@@ -47,7 +47,7 @@ def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print lines, those that are too long cut between words."""
+    """Print lines, wrapped between words if they are too long."""
     print("\n".join(fitted(lines)))
 
 
@@ -70,15 +70,15 @@ def for_json(content: Any) -> Any:
 
 
 def typed(text: str) -> str:
-    """What the user typed, as an error quotes it: as it is, if it is a short word."""
+    """What the user typed, as an error quotes it: unquoted, if it is a short word."""
     return text if re.fullmatch(r"[\w.+-]{1,60}", text, re.ASCII) else shown(text)
 
 
 def error_line(error: str) -> str:
-    """An error's text in one printable line, cut where it is long."""
+    """An error's text in one printable line, shortened if it is long."""
     return one_line(" ".join(error.splitlines()), LONGEST_ERROR)
 
 
 def warn(verb: str, message: str) -> None:
-    """Say on standard error what the user should know, though nothing is wrong."""
+    """Tell the user on standard error something that is not an error."""
     print(f"minilora {verb}: {error_line(message)}", file=sys.stderr)

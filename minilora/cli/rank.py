@@ -1,4 +1,4 @@
-"""`minilora rank`: of a small matrix step by step; or of weights and what was added to them, layer by layer."""
+"""`minilora rank`: of a small matrix, step by step; or of weights and their changes, layer by layer."""
 
 import argparse
 import re
@@ -36,12 +36,12 @@ ENTRY = re.compile(r"\s*[+-]?(\d{1,12}(/\d{1,12})?|\d{1,12}\.\d{0,12}|\.\d{1,12}
 
 
 def add_options(p: Parser) -> None:
-    """The matrix; or the model, what was added to it, and which layers."""
+    """The matrix; or the model, its changes, and which layers."""
     p.add_argument(
         "matrix",
         nargs="?",
-        help="numbers such as 2, 1/3 or 0.1, with commas between them and semicolons between rows; write -- before a "
-        f"minus at the beginning (default: {TEXTBOOK})",
+        help="numbers such as 2, 1/3 or 0.1, separated by commas, with semicolons between rows; write -- before a "
+        f"leading minus (default: {TEXTBOOK})",
     )
     add_model(p)
     add_adapter(p)
@@ -58,8 +58,8 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--plot",
         metavar="FILE",
-        help="a PNG: of a small matrix the elimination; of several layers the ranks of each; of one its spectrum, cut "
-        "for --share",
+        help="a PNG: for a small matrix, the elimination; for several layers, the ranks of each; for one, its "
+        "spectrum, cut for --share",
     )
     add_json(p)
 
@@ -96,9 +96,9 @@ def rank_of_matrix(options: argparse.Namespace) -> int:
         ]
         print_json({**ranks, "steps": steps})
         return 0
-    print(f"Row rank:\n{rows}\n{_count(rows.rank, 'row')} not zero: row rank {rows.rank}\n")
+    print(f"Row rank:\n{rows}\n{_count(rows.rank, 'nonzero row')}: row rank {rows.rank}\n")
     print(f"Column rank, the row rank of the transpose:\n{columns}")
-    print(f"{_count(columns.rank, 'row')} not zero: column rank {columns.rank}\n")
+    print(f"{_count(columns.rank, 'nonzero row')}: column rank {columns.rank}\n")
     print(f"Singular values: {', '.join(f'{value:.4g}' for value in S)}\nof which more than rounding: {rank}")
     if options.plot is not None:
         print(f"{options.plot}: the elimination, step by step")
@@ -111,14 +111,14 @@ def matrix_in(text: str) -> list[list[str]]:
     Raises
     ------
     ValueError
-        If it is too large, or an entry is no such number; the message names it.
+        If it is too large, or an entry is not such a number; the message names it.
     """
     if len(text) > 10_000:
-        raise ValueError(f"the matrix had {len(text):,} characters; it must have up to 10,000")
+        raise ValueError(f"the matrix had {len(text):,} characters; it must have at most 10,000")
     M = [row.split(",") for row in text.split(";")]
     if len(M) > LARGEST or max(map(len, M)) > LARGEST:
         size = f"{len(M)} rows of up to {max(map(len, M))} entries"
-        raise ValueError(f"the matrix had {size}; it must have up to {LARGEST} rows and columns")
+        raise ValueError(f"the matrix had {size}; it must have at most {LARGEST} rows and columns")
     for entry in (entry for row in M for entry in row):
         if not ENTRY.fullmatch(entry) or re.search(r"/0+\s*$|/.*[eE]", entry):
             raise ValueError(
@@ -129,7 +129,7 @@ def matrix_in(text: str) -> list[list[str]]:
 
 
 def _count(n: int, what: str) -> str:
-    return f"{n} {what} is" if n == 1 else f"{n} {what}s are"
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def ranks_of_layers(options: argparse.Namespace) -> int:
@@ -167,7 +167,7 @@ def rank_table(title: str, deltas: dict[str, Any], measures: dict[str, Any], per
 
 
 def rank_figure(found: dict[str, dict[str, Any]], measured: dict[str, dict[str, Any]], share: float):
-    """The ranks of all matrices; or, if there is one only, how its spectrum is cut for the share."""
+    """The ranks of all matrices; or, if there is only one, how its spectrum is cut for the share."""
     from minilora import plots
 
     (label, matrices), *others = found.items()

@@ -1,4 +1,4 @@
-"""`minilora reproduce`: the paper's tables and figures in small."""
+"""`minilora reproduce`: small versions of the paper's tables and figures."""
 
 import argparse
 from contextlib import nullcontext
@@ -14,9 +14,9 @@ EXAMPLE = "minilora reproduce table6 --quick"
 
 
 def add_options(p: Parser) -> None:
-    """Which experiments, who does the runs, and where they are kept."""
-    p.add_argument("names", nargs="+", metavar="NAME", help="such as table6; or list: what there is; or all")
-    p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then say nothing")
+    """Which experiments, who does the runs, and where they are saved."""
+    p.add_argument("names", nargs="+", metavar="NAME", help="such as table6; list: show the names; all: every one")
+    p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then mean nothing")
     p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
     add_choice(
         p,
@@ -30,7 +30,7 @@ def add_options(p: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the experiments, or take their runs from where they are kept; print their tables and claims."""
+    """Run the experiments, reusing saved runs; print their tables and claims."""
     from minilora.experiments.experiment import report
     from minilora.experiments.experiment import reproduce as run_experiment
     from minilora.experiments.figures_page import write_page
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     check_folder("--runs", str(runs))
     with executor_of(options) as executor:
         if options.ranks.rank:
-            return 0  # on entering the context, it worked for the first rank, until there was nothing left
+            return 0  # entering the context made it work for the first rank until nothing was left
         sweep = Sweep(runs, executor)
         for experiment in experiments:
             record = run_experiment(experiment, out, sweep, quick=options.quick, command=options.command)
@@ -64,13 +64,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def executor_of(options: argparse.Namespace):
-    """A context with what does the runs: --executor, with --workers; None if they are done here, one after another."""
+    """A context with the executor of the runs: --executor with --workers; None to do them here, one after another."""
     from minilora.experiments.sweep import Processes
 
     workers, ranks = options.workers, options.ranks
     if options.executor == "mpi":
         if ranks.size == 1:
-            raise ValueError("--executor was mpi, which takes two ranks or more: mpiexec -n 4 minilora reproduce ...")
+            raise ValueError("--executor was mpi, which needs two ranks or more: mpiexec -n 4 minilora reproduce ...")
         refuse(options, ("workers",), "--executor mpi does not use it: all ranks but the first are workers")
         return ranks.executor()
     if ranks.size > 1:

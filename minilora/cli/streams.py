@@ -1,4 +1,4 @@
-"""Standard output and error that are closed or full: no traceback, and a run trains on without its progress bar."""
+"""Standard output and error that are closed or full: no traceback, and a run continues without its progress bar."""
 
 import contextlib
 import io
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def usable_streams() -> Iterator[None]:
-    """A context in which printing never fails, unless who reads the output has gone away (BrokenPipeError).
+    """A context in which printing never fails, unless the reader of the output has gone away (BrokenPipeError).
 
-    - A stream that was closed (``>&-``) is the null device. Its number is taken too, because the next file that is
-      opened would get it, and then whatever is printed.
-    - What cannot be written to standard error is dropped: there is nowhere left to say so, and a progress bar is no
-      reason to stop a run. What cannot be written to standard output is dropped too, and `flush_output` says so.
+    - A stream that was closed (``>&-``) becomes the null device. Its number is taken too, because the next file that is
+      opened would get that number, and with it whatever is printed.
+    - What cannot be written to standard error is dropped: there is nowhere left to report it, and a progress bar is no
+      reason to stop a run. What cannot be written to standard output is dropped too, and `flush_output` reports it.
     """
     for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
@@ -30,11 +30,11 @@ def usable_streams() -> Iterator[None]:
 
 
 def flush_output(status: int) -> int:
-    """The exit status of a command that would end with `status`, once what it printed has been written."""
+    """Write what a command has printed; return its exit status, which is `status` unless that fails."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # who reads our output, such as head, has seen enough
-        return 141  # as of a program that SIGPIPE has ended
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        return 141  # like a program that SIGPIPE has ended
     if error := getattr(sys.stdout, "error", None):
         print(f"minilora: standard output: {error.strerror}", file=sys.stderr)
         return status or 2
@@ -42,7 +42,7 @@ def flush_output(status: int) -> int:
 
 
 def _drop_unwritten(stream: io.TextIOBase) -> None:
-    """Flush a stream; if that fails, let it end in the null device, because Python flushes once more at its end."""
+    """Flush a stream; if that fails, redirect it to the null device, because Python flushes once more at exit."""
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -51,14 +51,14 @@ def _drop_unwritten(stream: io.TextIOBase) -> None:
 
 
 class Lenient(io.TextIOBase):
-    """A stream to which nothing fails to be written: what cannot be is dropped, and `error` is the reason.
+    """A stream to which writing never fails: what cannot be written is dropped, and `error` is the reason.
 
     Parameters
     ----------
     stream : file object
-        Where it goes.
+        Where the output goes.
     *raised : exception class
-        Errors that are raised nevertheless.
+        Errors that are raised all the same.
     """
 
     def __init__(self, stream: io.TextIOBase, *raised: type[OSError]) -> None:
@@ -98,7 +98,7 @@ class Lenient(io.TextIOBase):
 
 
 def _null(number: int) -> io.TextIOBase:
-    """The null device, under the number of a stream that was closed."""
+    """The null device, with the file number of a stream that was closed."""
     opened = os.open(os.devnull, os.O_RDWR)
     if opened != number:
         os.dup2(opened, number)

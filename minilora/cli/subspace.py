@@ -1,4 +1,4 @@
-"""`minilora subspace`: which directions an adapter uses, beside another adapter's or beside those of W itself."""
+"""`minilora subspace`: which directions an adapter uses, compared with another adapter's or with those of W itself."""
 
 import argparse
 from typing import Any, NamedTuple
@@ -52,17 +52,17 @@ def add_options(p: Parser) -> None:
         "--directions",
         type=integer(1, 65_536),
         metavar="R",
-        help="how many of the leading directions (default: all that the adapter has)",
+        help="how many of the leading directions (default: all of the adapter's)",
     )
     p.add_argument("--plot", metavar="FILE", help="a PNG of phi(i, j), for up to five layers, and of random matrices")
-    add_seed(p, "of random directions and matrices")
+    add_seed(p, "for random directions and matrices")
     add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print the comparison, and draw it if asked."""
     if options.adapter is None:
-        raise ValueError("--adapter was not given; it must name the adapter to look at")
+        raise ValueError("--adapter was not given; it must name the adapter to inspect")
     if options.other is None:
         refuse(options, ("of",), "without --other delta W is compared with W; it needs --other")
     elif options.plot is None:
@@ -74,11 +74,11 @@ def run(options: argparse.Namespace) -> int:
     model = open_lora(options.model, options.adapter)
     changes = chosen(adapter_changes(model), options.layers)
     if options.other is None:
-        compared = beside_weights(model, changes, r, rng=rng)
+        compared = against_weights(model, changes, r, rng=rng)
         lines = amplification_lines(compared)
     else:
         others = adapter_changes(open_lora(options.model, options.other))
-        compared = beside_another(changes, others, options.of, r)
+        compared = against_another(changes, others, options.of, r)
         lines = similarity_lines(compared)
     if options.plot is not None:
         if options.other is None:
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def similarity_lines(similarities: dict[str, "Similarity"]) -> list[str]:
-    """phi at three places and the smallest angle, a row for each layer, beside what random subspaces give."""
+    """phi at three points and the smallest angle, a row for each layer, next to the values of random subspaces."""
     rows = [("phi(i, j)", "(1, 1)", "(1, r2)", "(r1, r2)", "r1, r2", "random", "angle, degrees")]
     for path, (phi, control, angles) in similarities.items():
         r1, r2 = phi.shape
@@ -124,7 +124,7 @@ class Similarity(NamedTuple):
     angles: numpy.ndarray  # (min(r1, r2),)  the principal angles, in radians
 
 
-def beside_another(
+def against_another(
     changes: dict[str, Any], others: dict[str, Any], of: str = "delta", r: int | None = None
 ) -> dict[str, Similarity]:
     """phi between two adapters, for every layer that both have: the paper's figures 3 and 4.
@@ -134,9 +134,9 @@ def beside_another(
     changes, others : dict of str to Factors, or to ndarray of shape (O, I)
         From `adapter_changes`.
     of : {"delta", "A", "B"}
-        Whose directions: delta_W's and A's on the side of the input, B's on that of the output.
+        Whose directions: delta_W's or A's, on the input side, or B's, on the output side.
     r : int, optional
-        How many; all that there are, if not given.
+        How many; all, if not given.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def _directions(path, delta_W, of, r):
     elif isinstance(delta_W, Factors):
         M = delta_W.A if of == "A" else delta_W.B.T
     else:
-        raise ValueError(f"--of was {of}, but DoRA's delta W is no product of B and A; it must be delta")
+        raise ValueError(f"--of was {of}, but DoRA's delta W is not a product of B and A; it must be delta")
     rank = numerical_rank(M)
     r = rank if r is None else r
     if not 1 <= r <= rank:
@@ -168,7 +168,7 @@ def _directions(path, delta_W, of, r):
     return svd_of(M).Vt[:r]
 
 
-def beside_weights(
+def against_weights(
     model, changes: dict[str, Any], r: int | None = None, *, rng: numpy.random.Generator
 ) -> dict[str, Any]:
     """Table 7 for every layer of an adapted model.
@@ -179,7 +179,7 @@ def beside_weights(
     changes : dict of str to Factors, or to ndarray of shape (O, I)
         From `adapter_changes`.
     r : int, optional
-        How many of delta_W's directions; all that there are, if not given.
+        How many of delta_W's directions; all, if not given.
     rng : numpy.random.Generator
         Draws the random directions.
 

@@ -1,4 +1,4 @@
-"""The task that --task or --text names, with a model that fits it."""
+"""The task that --task or --text names, and a model that fits it."""
 
 import argparse
 from pathlib import Path
@@ -28,7 +28,7 @@ FILES = (".txt", ".csv", ".jsonl")
 def open_model_and_task(
     options: argparse.Namespace, adapter: str | None = None, reserved: int = 0
 ) -> tuple[object, PairTask | TextTask | ClassificationTask]:
-    """The model, and the task that --task or --text names: one of texts for a decoder, one of classes for an encoder.
+    """The model, and the task that --task or --text names: a text task with a decoder, classes with an encoder.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def open_model_and_task(
     adapter : str, optional
         With the model.
     reserved : int
-        How many of a decoder's positions are kept for a prefix to come.
+        How many of a decoder's positions to reserve for a prefix.
     """
     asked = named_task(options)
     classes = options.text is None and has_classes(options.task)
@@ -48,20 +48,20 @@ def open_model_and_task(
     held = what_is_held(options.model, model)
     if isinstance(model, minilora.GPT):
         if classes:
-            raise ValueError(f"{held}; {asked} is a task of classes, for which --model must be an encoder")
+            raise ValueError(f"{held}; {asked} is a classification task, for which --model must be an encoder")
         check_vocabulary(model, held, ByteTokenizer.vocab_size)
         length = model.longest_input - reserved
         return model, (
             text_task(options.text, length=length) if options.text else load_task(options.task, length=length)
         )
     if of_texts:
-        raise ValueError(f"{held}; {asked} is a task of texts, for which --model must be a GPT")
+        raise ValueError(f"{held}; {asked} is a text task, for which --model must be a GPT")
     check_vocabulary(model, held, EncoderTokenizer.vocab_size)
     return model, load_classification_task(options.task, length=model.longest_input)
 
 
 def named_task(options: argparse.Namespace) -> str:
-    """What --task or --text names, if there can be such a task."""
+    """The task that --task or --text names, checked as far as possible without loading it."""
     if {"task", "text"} <= options.typed:
         raise ValueError("--task and --text were given; it must be one of the two")
     if options.text is not None:
@@ -78,7 +78,7 @@ def named_task(options: argparse.Namespace) -> str:
 
 
 def check_vocabulary(model, held: str, V: int) -> None:
-    """Raise a ValueError unless the model has an id for each byte, and none besides."""
+    """Raise ValueError unless the model has exactly one id for each byte."""
     if model.config.vocab_size != V:
         raise ValueError(f"{held} with a vocabulary of {model.config.vocab_size:,}; bytes need one of {V}")
 
@@ -87,8 +87,6 @@ def _check_adapter(adapter: str, asked: str, *, classes: bool, of_texts: bool) -
     """Raise a ValueError if an adapter for a bundled model is for the other kind of task."""
     n_classes = classes_of(adapter_file(adapter))
     if n_classes and of_texts:
-        raise ValueError(
-            f"--adapter {adapter} tells {n_classes} classes apart; {asked} is a task of texts: give --task"
-        )
+        raise ValueError(f"--adapter {adapter} has a head for {n_classes} classes; {asked} is a text task: give --task")
     if classes and not n_classes:
-        raise ValueError(f"--adapter {adapter} has no head for classes; {asked} is a task of classes")
+        raise ValueError(f"--adapter {adapter} has no head for classes; {asked} is a classification task")

@@ -1,4 +1,4 @@
-"""The verbs, what each does in a line, how the words of a command find theirs, and the overview of them all."""
+"""The verbs, a one-line description of each, how a command finds its verb, and the overview of them all."""
 
 import argparse
 import re
@@ -12,7 +12,7 @@ from minilora.cli.printing import typed, wrapped
 
 VERBS = {
     "demo": "Adapt the bundled decoder with LoRA and in full, and compare.",
-    "pretrain": "Pretrain a byte-level decoder or encoder, or go on with one.",
+    "pretrain": "Pretrain a byte-level decoder or encoder, or resume a run.",
     "finetune": "Adapt a model to a task, and keep the adapter in a run folder.",
     "evaluate": "Measure a model on a task.",
     "generate": "Continue a text.",
@@ -22,11 +22,11 @@ VERBS = {
     "count": "Count a method's parameters, bytes and operations.",
     "rank": "Show the rank of a matrix, step by step, or of a model's layers.",
     "subspace": "Show whether two adapters, or one and W, use the same directions.",
-    "reproduce": "Make the paper's tables and figures in small, or go on with them.",
-    "bench": "Measure speed and memory on this machine, beside PyTorch's.",
-    "exercises": "Write a function, and be told which mistake is in it.",
+    "reproduce": "Make small versions of the paper's tables and figures; resumes.",
+    "bench": "Measure speed and memory on this machine, against PyTorch's.",
+    "exercises": "Write a function, and learn which mistake is in it.",
 }
-SHARED = ("pretrain", "finetune", "reproduce")  # those whose work several ranks can share
+SHARED = ("pretrain", "finetune", "reproduce")  # the verbs whose work several ranks can share
 USAGE = "usage: minilora VERB ..."
 
 
@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what a command says; returns its exit status."""
+    """Run a command; return its exit status."""
     return module_of(options.verb).run(options)
 
 
@@ -64,7 +64,7 @@ def check_verb(verb: str) -> None:
 
 
 def overview(arguments: Sequence[str]) -> str | None:
-    """What to print where no verb is to be run: without arguments, for help, and for --version; None for a verb."""
+    """What to print if no verb is run: without arguments, for help, and for --version; None for a verb."""
     match list(arguments):
         case ["--version"]:
             return f"minilora {minilora.__version__}"
@@ -74,7 +74,7 @@ def overview(arguments: Sequence[str]) -> str | None:
         case [] | ["help"] | ["-h"] | ["--help"]:
             lines = [USAGE, "", *wrapped(minilora.__doc__, "", ""), ""]
             lines += (f"  {verb:<13}{summary}" for verb, summary in VERBS.items())
-            return "\n".join([*lines, "", "minilora help VERB: its options.  minilora --version: which this is."])
+            return "\n".join([*lines, "", "minilora help VERB: its options.  minilora --version: the version."])
     return None
 
 

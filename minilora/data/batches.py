@@ -39,7 +39,7 @@ class LMBatch(NamedTuple):
 
 
 def encode_documents(texts: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
-    """The tokens of all texts in one row, with the tokenizer's end of text after each: int64, shape (T,)."""
+    """The tokens of all texts in one array, with the tokenizer's end of text after each: int64, shape (T,)."""
     rows = [np.append(tokenizer.encode(text), tokenizer.end_of_text) for text in texts]
     if not rows:
         raise ValueError("texts is empty; there is nothing to encode")
@@ -47,7 +47,7 @@ def encode_documents(texts: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
 
 
 def window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_size: int, length: int) -> LMBatch:
-    """Windows from random places of a row of tokens, for training a language model; every token counts.
+    """Windows from random positions in an array of tokens, for training a language model; every token counts.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_size: in
 
 
 def windows(tokens: np.ndarray, *, length: int, batch_size: int, end_of_text: int) -> Iterator[LMBatch]:
-    """Windows side by side, in order, for evaluation: each token is a target that counts exactly once.
+    """Consecutive windows, in order, for evaluation: each token is a target that counts exactly once.
 
     The first token follows an end of text. The last window is padded, with a mask that is False there.
 
@@ -94,7 +94,7 @@ def windows(tokens: np.ndarray, *, length: int, batch_size: int, end_of_text: in
 
 
 def encode_example(example: Example, tokenizer: Tokenizer) -> tuple[np.ndarray, int]:
-    """The tokens of source, line break, target and end of text, and how many come before the target.
+    """The tokens of source, line break, target and end of text, and how many of them precede the target.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def pair_batch(examples: Sequence[Example], tokenizer: Tokenizer, *, max_length:
         At least one.
     tokenizer : Tokenizer
     max_length : int
-        The most tokens that an example may have, its end of text included.
+        The most tokens that an example may have, including its end of text.
     """
     if not examples:
         raise ValueError("examples is empty; a batch needs at least one")

@@ -1,4 +1,4 @@
-"""Tasks with labels: a text, or two, and one of a few classes; GLUE in small, from what every Python already has."""
+"""Tasks with labels: one or two texts, and one of a few classes; a small GLUE, from what every Python already has."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,9 +58,9 @@ class ClassificationTask:
     label_names : tuple of str
         The classes; a label is the index of one of them.
     length : int, or infinity
-        The most tokens of an example, its special tokens included.
+        The most tokens of an example, including its special tokens.
     left_out : int
-        How many examples were longer, and are in no split.
+        How many examples were longer, and so are in no split.
     tokens : dict of str to list of ndarray of shape (T,), int64
         The token ids of each split's examples.
     labels : dict of str to ndarray of shape (n,), int64
@@ -85,7 +85,7 @@ class ClassificationTask:
         if longest > self.length:
             raise ValueError(f"{self.name} has examples of up to {longest} tokens; the model takes {self.length}")
         if len(self.label_names) < 2:
-            raise ValueError(f"{self.name} has one class alone, {self.label_names[0]!r}; a task has two or more")
+            raise ValueError(f"{self.name} has only one class, {self.label_names[0]!r}; a task must have at least two")
         for split in SPLITS:
             unknown = {e.label for e in self.splits[split]}.difference(self.label_names)
             if unknown:
@@ -100,7 +100,7 @@ class ClassificationTask:
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> ClassificationBatch:
         """Training examples of about the same length, so that little is padding; each is equally likely.
 
-        Four times as many as are needed are drawn and sorted by length, and one quarter of them is taken.
+        Four times as many as needed are drawn and sorted by length, and one quarter of them is taken.
         """
         check_at_least_one(batch_size=batch_size)
         tokens = self.tokens["train"]
@@ -128,10 +128,10 @@ def load_classification_task(name: str | Path, *, length: float) -> Classificati
     name : str or Path
         "unicode-names" (name -> general category, a random split), "unicode-names-by-word" (the same, no first word in
         two splits), "docstring-pairs" (does the second text, a docstring, belong to the first, a signature?),
-        "function-packages" (from which package are the two?), or the path of a ``.csv`` or ``.jsonl`` file with columns
-        text, label and, if the task is about two texts, second.
+        "function-packages" (which package do the two come from?), or the path of a ``.csv`` or ``.jsonl`` file with
+        columns text, label and, if the task is about two texts, second.
     length : int, or infinity
-        The most tokens that a model takes. In a file, an example that has more is left out.
+        The most tokens that a model takes. Longer examples of a file are left out.
     """
     if name in CLASSIFICATION_TASKS:
         make_splits, label_names = CLASSIFICATION_TASKS[name]
@@ -153,7 +153,7 @@ def load_classification_task(name: str | Path, *, length: float) -> Classificati
 
 
 def has_classes(name: str | Path) -> bool:
-    """Whether a task is one of classes: by its name, or as a file with a column label and none called target."""
+    """Whether a task is a classification: by its name, or as a file with a column label and none called target."""
     if Path(name).suffix.lower() not in TASK_FILES:
         return name in CLASSIFICATION_TASKS
     columns = column_names(name)

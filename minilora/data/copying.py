@@ -1,8 +1,8 @@
-"""Texts that repeat what stands before them: what teaches a model of bytes to look back and copy.
+"""Texts that repeat what came before them: these teach a model of bytes to look back and copy.
 
-Each generator draws one `Passage`: what is read, and what is then to be said. Only the second part counts in a loss,
-because what is read is random and nobody can foresee it. A random string forces a model to copy: nothing else in it
-tells the next byte. Lists and names are the same with words.
+Each generator draws one `Passage`: what is read, and what is then to be written. Only the second part counts in a loss,
+because the first is random and cannot be predicted. A random string forces a model to copy: nothing else in it
+predicts the next byte. Lists and names do the same with words.
 """
 
 import random

@@ -15,7 +15,7 @@ from minilora.data.splits import check_split, corpus_id, split_of
 
 @dataclass(frozen=True)
 class Document:
-    """A text that is kept whole, the key of the group that it belongs to, and that group's split."""
+    """A text that is never split, the key of its group, and that group's split."""
 
     key: str
     text: str
@@ -33,7 +33,7 @@ class Corpus:
     id : str
         12 hex digits that change when any text changes.
     python : str
-        The version of the Python that it was read with.
+        The version of Python that it was read with.
     """
 
     name: str
@@ -52,7 +52,7 @@ READERS = {"prose": prose_texts, "code": code_texts}
 
 @functools.cache
 def load_corpus(name: str) -> Corpus:
-    """A corpus from the standard library of the running Python; a few seconds the first time, then kept.
+    """A corpus from the standard library of the running Python; a few seconds the first time, then cached.
 
     Parameters
     ----------

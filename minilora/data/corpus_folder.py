@@ -1,8 +1,8 @@
 """A corpus for pretraining as a folder: made once from installed packages, then read without them.
 
-SOURCE.train.txt, SOURCE.valid.txt, SOURCE.test.txt     documents, each with a NUL after it
+SOURCE.train.txt, SOURCE.valid.txt, SOURCE.test.txt     documents, each followed by a NUL
 attributes.json                                         nouns and their values in other words, from WordNet
-corpus.json                                             of each source: licence, bytes, SHA-256 of its files
+corpus.json                                             for each source: licence, bytes, SHA-256 of its files
 """
 
 import hashlib
@@ -29,7 +29,7 @@ END = "\0"  # of a document: EOT as a character
 
 
 def make_corpus_folder(folder: Path, sources: Sequence[Source] = SOURCES) -> dict:
-    """Write the prose of the standard library and of the sources, which must be installed; returns corpus.json.
+    """Write the prose of the standard library and of the sources, which must be installed; return corpus.json.
 
     Attributes come from WordNet, if it is one of the sources.
 
@@ -38,7 +38,7 @@ def make_corpus_folder(folder: Path, sources: Sequence[Source] = SOURCES) -> dic
     ValueError
         If a source is not installed.
     OSError
-        If something cannot be written, or the folder is there and not empty. Nothing half-written stays.
+        If something cannot be written, or the folder exists and is not empty. Nothing half-written stays.
     """
     folder = Path(folder)
     for source in sources:
@@ -69,7 +69,7 @@ def _write_all(folder: Path, sources: Sequence[Source]) -> dict[str, Any]:
 def _write(
     folder: Path, name: str, clean: CleanDocuments, documents: Iterable[tuple[str, list[str]]]
 ) -> dict[str, Any]:
-    """Write a source's three files; what corpus.json says of them."""
+    """Write a source's three files; return what corpus.json says of them."""
     before = clean.seen_before, clean.of_mini_e2e
     texts: dict[str, list[str]] = {split: [] for split in SPLITS}
     for key, text in clean.clean(documents):
@@ -90,12 +90,12 @@ def corpus_texts(folder: Path, name: str, split: str) -> list[str]:
 
 
 def corpus_attributes(folder: Path) -> dict[str, dict[str, list[str]]]:
-    """What `wordnet.attributes` gave."""
+    """The attributes that `wordnet.attributes` found."""
     return json.loads((Path(folder) / ATTRIBUTES).read_text("utf-8"))
 
 
 def corpus_record(folder: Path) -> dict:
-    """corpus.json, if each file is what it says.
+    """Read corpus.json, and check that each file is what it says.
 
     Raises
     ------

@@ -14,19 +14,19 @@ from minilora.data.splits import SPLITS, split_of
 
 NO, YES = "no", "yes"
 ANSWERS = (NO, YES)  # the classes: labels 0 and 1
-GROUP = 4  # functions of a file whose docstrings are exchanged, at least, where the file has so many
+GROUP = 4  # the least number of functions whose docstrings are exchanged, in a file with that many
 
 
 def docstring_matches(seed: int = 0) -> dict[str, list[LabelledExample]]:
-    """The pairs by split: of the files, by the hash of each, 15 % are valid and 15 % are test.
+    """The pairs by split: 15 % of the files are valid and 15 % are test, by hash.
 
-    The files are those of the running Python. The bundled encoder has read the docstrings of most of them, in all
-    splits, as prose: never a signature, and never which belongs to which.
+    The files are those of the running Python. The bundled encoder has read most of their docstrings, in all splits, as
+    prose: never a signature, and never which belongs to which.
 
     Parameters
     ----------
     seed : int
-        The same seed gives each signature the same other docstring.
+        With the same seed, each signature gets the same wrong docstring.
     """
     splits: dict[str, list[LabelledExample]] = {split: [] for split in SPLITS}
     for key, pairs in functions_by_file().items():
@@ -38,7 +38,7 @@ def docstring_matches(seed: int = 0) -> dict[str, list[LabelledExample]]:
 
 
 def functions_by_file() -> dict[str, list[Pair]]:
-    """The functions of each file that has two or more, by names that differ and docstrings that stand nowhere else.
+    """The functions of each file that has at least two with different names and unique docstrings.
 
     Otherwise some wrong pairs would be right: the signature of one close() with the docstring of another, or "Close the
     file." with any of the functions that say so. Nor can a docstring be in two splits.
@@ -54,7 +54,7 @@ def functions_by_file() -> dict[str, list[Pair]]:
 
 
 def letters(pair: Pair) -> str:
-    """The letters of a docstring: what differs in signs alone is the same."""
+    """The letters of a docstring: docstrings that differ only in punctuation count as equal."""
     return "".join(filter(str.isalpha, pair.summary.lower()))
 
 

@@ -1,8 +1,8 @@
-"""Installed documentation as a corpus for pretraining: the prose of packages that a user need not have.
+"""Installed documentation as a corpus for pretraining: the prose of packages that a user does not need.
 
-The bundled decoder has read more English than every Python carries. It comes from documentation with free licences
-that Debian packages bring; `SOURCES` names each with its licence. What is kept of a page is what `prose.is_prose`
-keeps of a docstring, each paragraph once, and nothing that mini-E2E has (`mini_e2e_material.py`).
+The bundled decoder has read more English than Python itself carries. It comes from freely licensed documentation in
+Debian packages; `SOURCES` names each with its licence. A page's paragraphs are kept by the same test as a docstring's,
+`prose.is_prose`, each paragraph once, without anything of mini-E2E (`mini_e2e_material.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -38,7 +38,7 @@ NOT_PROSE = frozenset("footer head header nav pre script style table textarea".s
 
 
 class PageText(HTMLParser):
-    """The text of an HTML page: a blank line wherever a block begins or ends; nothing of code, tables, navigation."""
+    """The text of an HTML page: a blank line wherever a block begins or ends; no code, tables or navigation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,19 +83,19 @@ def source_documents(source: Source) -> Iterator[tuple[str, list[str]]]:
 
 
 def letters_of(paragraph: str) -> str:
-    """A paragraph but for its signs: what tells whether it was seen before."""
+    """The letters and digits of a paragraph, by which a repetition is recognised."""
     return "".join(filter(str.isalpha, paragraph.lower()))
 
 
 class CleanDocuments:
-    """Documents without paragraphs that were seen before or hold something of mini-E2E; counts those left out."""
+    """Drops paragraphs that were seen before or hold something of mini-E2E, and counts them."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
         self.seen_before = self.of_mini_e2e = 0
 
     def clean(self, documents: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, str]]:
-        """(key, text) of each document of which something is left, a paragraph a line."""
+        """(key, text) of each document that still has text, one paragraph per line."""
         for key, paras in documents:
             kept = []
             for paragraph in paras:

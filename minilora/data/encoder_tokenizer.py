@@ -16,7 +16,7 @@ FIRST_BYTE = len(SPECIALS)  # byte b is the token FIRST_BYTE + b
 
 
 class EncoderTokenizer:
-    """Text to ids and back. There are 260 tokens, and nothing to train."""
+    """From text to ids and back. There are 260 tokens, and nothing to train."""
 
     vocab_size = FIRST_BYTE + 256
     unused_rows = 0
@@ -40,7 +40,7 @@ class EncoderTokenizer:
         return np.concatenate(parts, dtype=np.int64)
 
     def decode(self, ids: Any) -> str:
-        """The text of some ids without padding; special tokens are written out, and what is not UTF-8 becomes U+FFFD.
+        """The text of some ids without padding; special tokens are written out, and invalid UTF-8 becomes U+FFFD.
 
         Parameters
         ----------
@@ -49,7 +49,7 @@ class EncoderTokenizer:
         """
         ids = np.asarray(ids)
         if ids.ndim != 1 or not (ids.size == 0 or np.issubdtype(ids.dtype, np.integer)):
-            raise ValueError(f"ids had shape {ids.shape} and dtype {ids.dtype}; they may be integers of shape (T,)")
+            raise ValueError(f"ids had shape {ids.shape} and dtype {ids.dtype}; they must be integers of shape (T,)")
         if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):
             raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each must be from 0 to {self.vocab_size - 1}")
         pieces = (
@@ -66,7 +66,7 @@ def byte_tokens(text: str) -> np.ndarray:
 
 
 def pad_rows(rows: Sequence[np.ndarray], pad: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of different lengths as one array, filled up with padding, and a mask of what is none.
+    """Rows of different lengths as one array, filled up with padding, and a mask of the real tokens.
 
     Parameters
     ----------

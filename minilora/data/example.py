@@ -1,4 +1,4 @@
-"""One example of a task: what is given, and what is to be written or said of it."""
+"""One example of a task: what is given, and what is to be written or decided."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """The user's own text and tasks, read from files.
 
-Whatever is wrong with a file is a ValueError that names the file and the place in it.
+Whatever is wrong with a file raises a ValueError that names the file and the place in it.
 """
 
 import csv
@@ -15,7 +15,7 @@ from minilora.limits import one_line_errors, parse_json, shown
 
 DOCUMENT_SIZE = 1000  # characters, about
 LARGEST_FILE = 20_000_000  # bytes; of one emoji, Python holds each character of a text in four bytes
-MOST_ROWS = 500_000  # which take some 150 bytes each beside their texts
+MOST_ROWS = 500_000  # each takes some 150 bytes in addition to its texts
 LONGEST_LINE = 1_000_000  # characters, in a table
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
 LINE_PART = re.compile(rf"(?s).{{{DOCUMENT_SIZE}}}\S*\s*|.+")  # of a long line: up to the end of a word
@@ -68,12 +68,12 @@ def cut(text: str) -> list[str]:
 
 
 def lines_of(text: str) -> Iterator[str]:
-    """The lines of a text, one after the other, for a list of short ones is many times as large as the text."""
+    """The lines of a text, one at a time: a list of short ones would take many times the memory of the text."""
     return (match[0] for match in LINE.finditer(text))
 
 
 def lines_of_table(text: str, path: Path) -> Iterator[str]:
-    """Those lines, unless one is so long that what it describes could take many times its memory."""
+    """The lines of a table; ValueError if one is so long that what it describes could take many times its memory."""
     for number, line in enumerate(lines_of(text), start=1):
         if len(line) > LONGEST_LINE:
             raise ValueError(
@@ -84,7 +84,7 @@ def lines_of_table(text: str, path: Path) -> Iterator[str]:
 
 @one_line_errors()
 def load_task_file(path: str | Path) -> list[Example]:
-    """The examples of a .csv file with a header, or of a .jsonl file with one object a line.
+    """The examples of a .csv file with a header, or of a .jsonl file with one object per line.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def load_task_file(path: str | Path) -> list[Example]:
 
 @one_line_errors()
 def load_labelled_file(path: str | Path) -> list[LabelledExample]:
-    """The labelled examples of a .csv file with a header, or of a .jsonl file with one object a line.
+    """The labelled examples of a .csv file with a header, or of a .jsonl file with one object per line.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def load_labelled_file(path: str | Path) -> list[LabelledExample]:
 
 @one_line_errors()
 def column_names(path: str | Path) -> tuple[str, ...]:
-    """The columns of a .csv file, or the keys of the first object of a .jsonl file; none if there are no such."""
+    """The columns of a .csv file, or the keys of the first object of a .jsonl file; empty if there are none."""
     path = Path(path)
     text = read_text(path)
     try:
@@ -125,11 +125,11 @@ def column_names(path: str | Path) -> tuple[str, ...]:
 
 
 def read_rows(path: str | Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
-    """The rows of a .csv or .jsonl file as dicts that have these columns, and may have the optional ones."""
+    """The rows of a .csv or .jsonl file as dicts with these columns and, if present, the optional ones."""
     path = Path(path)
     readers = {".csv": csv_rows, ".jsonl": jsonl_rows}
     if path.suffix.lower() not in readers:
-        raise ValueError(f"path: a task file ends in {' or '.join(readers)}, and {path} does not")
+        raise ValueError(f"path: the name of a task file must end in {' or '.join(readers)}; {path} does not")
     count = 0
     for number, row in readers[path.suffix.lower()](read_text(path), path, columns, optional):
         count += 1
@@ -144,9 +144,9 @@ def read_rows(path: str | Path, columns: tuple[str, ...], optional: tuple[str, .
 def csv_rows(
     text: str, path: Path, columns: tuple[str, ...], optional: tuple[str, ...]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV text that has these columns, as dicts of them and of the optional ones, with their lines.
+    """The rows of a CSV text as dicts of these columns and, if present, the optional ones, with their line numbers.
 
-    Only these are looked at: what a row costs does not grow with the header.
+    Only these are read: the cost of a row does not grow with the header.
     """
     reader, number = csv.reader(lines_of_table(text, path), strict=True), 0
     try:
@@ -180,7 +180,7 @@ def jsonl_rows(
 
 
 def check_row(row: dict, columns: tuple[str, ...], path: Path, number: int) -> None:
-    """Raise ValueError, naming the line, unless these columns are texts, not empty and without NUL."""
+    """Raise ValueError, naming the line, unless these columns are non-empty texts without NUL."""
     for column in columns:
         value = row.get(column)
         where = f"path: {path}, line {number}"
@@ -189,7 +189,7 @@ def check_row(row: dict, columns: tuple[str, ...], path: Path, number: int) -> N
         if "\0" in value:
             raise ValueError(f"{where}: {column} has a NUL character")
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError(f"{where}: {column} has half a character, which is in no encoding (a lone surrogate)")
+            raise ValueError(f"{where}: {column} has a lone surrogate, half a character that no encoding has")
 
 
 def read_text(path: Path) -> str:
@@ -208,7 +208,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         byte = f"byte 0x{data[error.start]:02x} at offset {error.start}"
         raise ValueError(f"path: {path} is not UTF-8: {byte}") from error
-    text = text.removeprefix("\ufeff")  # each line lets go of the text before it
+    text = text.removeprefix("\ufeff")  # each reassignment frees the text before it
     text = text.replace("\r\n", "\n")
     text = text.replace("\r", "\n")
     if not text.strip():

@@ -1,7 +1,7 @@
-"""From which package is this function? Its signature and the first line of its docstring, and twelve packages.
+"""Which package does this function come from? Its signature and the first line of its docstring, and twelve packages.
 
-The label is where the function stands in the standard library: nobody had to write it. Some say it themselves
-("Returns a copy of the decimal object."), most have to be known by their names.
+The label is the function's place in the standard library: nobody had to write it. Some docstrings say it themselves
+("Returns a copy of the decimal object."); most functions have to be recognised by their names.
 """
 
 from minilora.data.example import LabelledExample
@@ -10,16 +10,26 @@ from minilora.data.splits import SPLITS, split_of
 
 # Python 3.11 and 3.13 have these, the former with 84 documented functions (urllib) to 254 (asyncio) in each.
 PACKAGES = (
-    "asyncio", "decimal", "email", "http", "importlib", "logging", "mailbox", "multiprocessing", "tarfile", "unittest",
-    "urllib", "xml",
-)  # fmt: skip
+    "asyncio",
+    "decimal",
+    "email",
+    "http",
+    "importlib",
+    "logging",
+    "mailbox",
+    "multiprocessing",
+    "tarfile",
+    "unittest",
+    "urllib",
+    "xml",
+)
 
 
 def packages_of_functions() -> dict[str, list[LabelledExample]]:
-    """The functions by split: 15 % are valid and 15 % are test, by the hash of what is read.
+    """The functions by split: 15 % are valid and 15 % are test, by the hash of their text.
 
-    The functions are those of the running Python. A text that stands in two packages is left out; the bundled encoder
-    has read the docstrings of most of them, in all splits, as prose: never a signature, and never where it stands.
+    The functions are those of the running Python. A text that occurs in two packages is left out. The bundled encoder
+    has read most of the docstrings, in all splits, as prose: never a signature, and never the package.
     """
     packages: dict[tuple[str, str], set[str]] = {}
     for pair in load_pairs():

@@ -1,13 +1,13 @@
-"""Tasks that are made up: a list of keys and values, then a text that says each value once.
+"""Made-up tasks: a list of keys and values, then a text that says each value once.
 
 A `Grammar` is a small language, drawn at random and then fixed: its keys, how it says each of them, and how it puts
 them together. Some values are copied, some are said in other words: with a synonym from WordNet ("speed: fast" as
-"rapid"), or with words that stand for the value in this grammar alone. mini-E2E is such a task too, and nothing else
-is shared with it: no key, value, phrase or plan. So there is no kind of thing that adjectives stand before, no place
-that a text begins with, no relative clause, and no second sentence about "it".
+"rapid"), or with words that stand for the value only in this grammar. mini-E2E is such a task too, but shares nothing
+else: no key, value, phrase or plan. So no adjective precedes a kind of thing, no text begins with a place, and there
+is no relative clause and no second sentence about "it".
 
-A grammar that is plain has no words of its own, and `record_in_words` draws a new one each time: what is to be learned
-from it is to say all that was read, once, and nothing else.
+A plain grammar has no words of its own, and `record_in_words` draws a new one each time: what it teaches is to say
+everything that was read, once, and nothing else.
 
 `keywords_in_prose` makes a task of a sentence: some of its words, in any order, then the sentence.
 """
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from minilora.data.copying import NOT_DRAWN, Passage, Words
 from minilora.data.mini_e2e_material import WORD, mini_e2e_material
 
-LONGEST = 230  # bytes of a passage: it should fit into a window of 256
+LONGEST = 230  # bytes of a passage, to fit into a window of 256
 MOST_WORDS = 3  # for a value that is said in other words
 LETTERS = re.compile(r"[A-Za-z][\w'-]*")
 
@@ -91,7 +91,7 @@ class Key(NamedTuple):
 
     name: str
     values: list[str] | None  # None: any word or name
-    spoken: dict[str, list[str]]  # value -> what may stand for it; a value that is not here is said itself
+    spoken: dict[str, list[str]]  # value -> what may stand for it; a value that is missing here stands for itself
     sayings: dict[str | None, list[str]]  # value, or None for all -> templates that hold {v}
 
 
@@ -123,7 +123,7 @@ class Grammar:
         self.in_order = rng.random() < 0.6  # whether keys always stand in one order
 
     def _filled(self, rng: random.Random, template: str) -> str:
-        """A template with the grammar's own words in the places of n, m, w, u and x."""
+        """A template with the grammar's own words filled in for n, m, w, u and x."""
         return re.sub(r"\{[nmwux]\}", lambda place: self.words.known(rng), template)
 
     def _keys(self, rng: random.Random, attributes: dict[str, dict[str, list[str]]]) -> list[Key]:
@@ -184,7 +184,7 @@ class Grammar:
         return Passage("; ".join(items) + "\n", self._together(rng, subject, said))
 
     def _together(self, rng: random.Random, subject: str, said: list[str]) -> str:
-        """The sayings in a frame of the grammar."""
+        """The sayings, put into one of the grammar's frames."""
         frame = rng.choice([f for f in self.frames if len(said) > 1 or "{R}" not in f] or [FRAMES[0]])
         joiner = rng.choice(self.joiners)
         parts = {"{S}": subject, "{F}": joiner.join(said), "{A}": said[0], "{R}": joiner.join(said[1:])}
@@ -193,12 +193,12 @@ class Grammar:
 
 
 def record_in_words(rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]]) -> Passage:
-    """A list of keys and values that was never read before, and a text that says each of them once, plainly."""
+    """A new list of keys and values, and a text that says each of them once, plainly."""
     return Grammar(rng, words, attributes, plain=True).passage(rng)
 
 
 def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
-    """Attributes without any key, value or word that mini-E2E has; two or more values each."""
+    """The attributes that share no key, value or word with mini-E2E and have at least two values."""
 
     def usable(text: str) -> bool:
         return NOT_DRAWN.isdisjoint(WORD.findall(text.lower())) and text.isascii() and len(text) <= 20
@@ -213,9 +213,9 @@ def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, 
 
 
 def keywords_in_prose(rng: random.Random, sentences: Sequence[str], words: Words, keywords: frozenset[str]) -> Passage:
-    """Keywords of a sentence of prose, in any order, then the sentence; mostly one of them is exchanged for a name.
+    """Keywords of a sentence of prose, in any order, then the sentence; usually one of them is replaced by a name.
 
-    So the name can be known from the list alone. Mostly each keyword stands behind a key.
+    The name can only be known from the list. Usually each keyword follows a key.
     """
     while True:
         sentence = rng.choice(sentences)

@@ -1,7 +1,7 @@
-"""Masked bytes: what an encoder is pretrained on (Devlin et al., 2019, with RoBERTa's new masks at every step).
+"""Masked bytes: what an encoder is pretrained on (Devlin et al., 2019, with new masks at every step, as in RoBERTa).
 
-Of the bytes, 15 % are to be predicted. Of those, 80 % are replaced by <mask>, 10 % by a random byte, and 10 % are left
-as they are, so that the model cannot rely on <mask> to know where it is asked.
+15 % of the bytes are to be predicted. Of those, 80 % are replaced by <mask>, 10 % by a random byte, and 10 % are left
+unchanged, so that the model cannot rely on <mask> to know which bytes to predict.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ import numpy as np
 from minilora.data.batches import check_at_least_one
 from minilora.data.encoder_tokenizer import END, FIRST_BYTE, MASK, PAD, START, EncoderTokenizer, byte_tokens, pad_rows
 
-CHOSEN, MASKED, RANDOM = 0.15, 0.8, 0.1  # the part of all bytes; of these, the parts that are replaced
+CHOSEN, MASKED, RANDOM = 0.15, 0.8, 0.1  # the fraction of all bytes; the fractions of those that are replaced
 
 
 class MaskedBatch(NamedTuple):
@@ -25,7 +25,7 @@ class MaskedBatch(NamedTuple):
     padding_mask : ndarray of shape (N, T), bool
         True at real tokens, False at padding.
     targets : ndarray of shape (N, T), int64
-        The tokens before any was hidden.
+        The tokens before any were hidden.
     loss_mask : ndarray of shape (N, T), bool
         True where the loss counts: at the chosen bytes.
     """
@@ -42,7 +42,7 @@ class MaskedBatch(NamedTuple):
 
 
 def encode_text_rows(texts: Iterable[str]) -> np.ndarray:
-    """The bytes of all texts in one row of tokens, with </s> after each text: int64, shape (T,)."""
+    """The bytes of all texts in one array of tokens, with </s> after each text: int64, shape (T,)."""
     rows = [np.append(byte_tokens(text), END) for text in texts]
     if not rows:
         raise ValueError("texts is empty; there is nothing to encode")
@@ -73,7 +73,7 @@ def hide(targets: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
 
 
 def masked_window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_size: int, length: int) -> MaskedBatch:
-    """Windows from random places of a row of tokens, each as <s> window </s>, with new masks.
+    """Windows from random positions in an array of tokens, each as <s> window </s>, with new masks.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def masked_window_batch(tokens: np.ndarray, rng: np.random.Generator, *, batch_s
 
 
 def masked_windows(tokens: np.ndarray, *, length: int, batch_size: int, seed: int = 0) -> Iterator[MaskedBatch]:
-    """Windows side by side, in order, for evaluation: the same masks at every call.
+    """Consecutive windows, in order, for evaluation, with the same masks at every call.
 
     Parameters
     ----------

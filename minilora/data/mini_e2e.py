@@ -3,7 +3,7 @@
 A task in the spirit of the E2E NLG challenge (Novikova et al., 2017), with names and phrases of its own,
 written by a grammar (mini_e2e_grammar.py). The parser (mini_e2e_parser.py) is the grammar's exact inverse, so
 a model's sentences are scored without a human. A meaning representation (mr) is a dict of slot to value. All
-mrs that agree in everything but the name are in one split: a test combination of attributes never occurs in
+mrs that differ only in the name are in one split: a test combination of attributes never occurs in
 training, under any name.
 """
 
@@ -82,7 +82,7 @@ def assign_facts(facts: list[str], plan: list[str], rng: random.Random) -> dict[
     shuffled = rng.sample(facts, len(facts))
     if "clauses" in plan:
         slots_of_part["clauses"].append(shuffled.pop())  # such a plan has no other verb
-    shuffled.sort(key=lambda slot: slot != "area")  # first, for it cannot be an adjective
+    shuffled.sort(key=lambda slot: slot != "area")  # first, because it cannot be an adjective
     for slot in shuffled:
         parts = [part for part in slots_of_part if slot in PART_PHRASES[part]]
         roomy = [part for part in parts if len(slots_of_part[part]) < PART_ROOM[part]]
@@ -131,7 +131,7 @@ def examples(split: str, n: int, seed: int = 0) -> list[Example]:
 
 
 def references(mr: dict[str, str], n: int, seed: int = 0) -> list[str]:
-    """n different sentences that say what mr says; ValueError if so many were not found."""
+    """n different sentences that say what mr says; ValueError if fewer were found."""
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
     rng = random.Random(f"{source_text(mr)} {seed}")
@@ -144,7 +144,7 @@ def references(mr: dict[str, str], n: int, seed: int = 0) -> list[str]:
 
 
 def combination_key(mr: dict[str, str]) -> str:
-    """What decides an mr's split: all of it but the name, whatever the order of the slots."""
+    """What decides an mr's split: everything except the name, whatever the order of the slots."""
     return "; ".join(f"{slot}: {value}" for slot, value in sorted(mr.items()) if slot != "name")
 
 
@@ -174,14 +174,14 @@ def in_turn(lists: list[list]) -> list:
 
 
 def check_mr(mr: dict[str, str]) -> None:
-    """Raise TypeError or ValueError, with what is possible, unless mr is a meaning representation."""
+    """Raise TypeError or ValueError, with the allowed values, unless mr is a meaning representation."""
     if not isinstance(mr, dict):
         raise TypeError(f"mr must be a dict of slot to value, not {type(mr).__name__}")
     for slot, value in mr.items():
         if slot not in SLOTS:
             raise ValueError(f"mr has the slot {slot!r}; the slots are {', '.join(SLOTS)}")
         if value not in SLOTS[slot]:
-            raise ValueError(f"mr has {slot} = {value!r}; {slot} may be {', '.join(SLOTS[slot])}")
+            raise ValueError(f"mr has {slot} = {value!r}; {slot} must be one of {', '.join(SLOTS[slot])}")
     if any(slot not in mr for slot in REQUIRED) or len(mr) == len(REQUIRED):
         raise ValueError(
             f"mr must have name, type and at least one of {', '.join(FACTS)}; it has {', '.join(mr) or 'nothing'}"

@@ -111,7 +111,7 @@ CLAUSES: Phrases = {
     },
 }
 
-# What a part of a plan may be written with, and how many facts it holds.
+# The phrases for each part of a plan, and how many facts it can hold.
 PART_PHRASES: dict[str, Phrases] = {
     "front": PLACES,
     "adjectives": ADJECTIVES,

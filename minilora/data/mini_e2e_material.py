@@ -1,7 +1,7 @@
-"""What of mini-E2E a text holds: a bundled model must not have read its test before it takes it.
+"""Finds material of mini-E2E in a text: a bundled model must not have seen its test in pretraining.
 
 A model that is pretrained for the package is measured on mini-E2E, so neither its prose nor its generated windows may
-hold mini-E2E's names, its phrases, its values of several words, its "slot: value" pairs or the shape of its sentences.
+contain mini-E2E's names, phrases, values of several words, "slot: value" pairs or sentence shapes.
 Single words such as "park" or "cheap" are English and stay in prose; generators draw none of them.
 """
 
@@ -23,7 +23,7 @@ def table_texts() -> list[str]:
 
 
 def table_words() -> frozenset[str]:
-    """Every word of the grammar's keys, names, values and phrases, but for those that any text needs; lower case."""
+    """Every word of the grammar's keys, names, values and phrases, except those that any text needs; lower case."""
     return frozenset(WORD.findall(" ".join([*SLOTS, *table_texts()]).lower())) - COMMON
 
 
@@ -37,7 +37,7 @@ def _pattern() -> re.Pattern[str]:
         r"there is an? [^.:;]{0,80} called",
         r"name: [^;\n]+; type",
     ]
-    # A hyphen is as good as a space: "low cost" is no other phrase than "low-cost".
+    # A hyphen counts as a space: "low cost" is the same phrase as "low-cost".
     phrases = [re.sub(r"[ -]", "[ -]", re.escape(text).replace(r"\ ", " ").replace(r"\-", "-")) for text in texts]
     return re.compile(rf"\b(?:{'|'.join([*sorted(phrases), *pairs, *shapes])})\b", re.IGNORECASE)
 
@@ -46,6 +46,6 @@ MATERIAL = _pattern()
 
 
 def mini_e2e_material(text: str) -> str | None:
-    """The first passage of a text that is mini-E2E's; None if it has none."""
+    """The first passage of a text that comes from mini-E2E; None if there is none."""
     found = MATERIAL.search(text)
     return found.group() if found else None

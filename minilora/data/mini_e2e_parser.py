@@ -1,4 +1,4 @@
-"""Reading a mini-E2E sentence: which slots it states, and whatever in it the grammar could not have written.
+"""Reading a mini-E2E sentence: which slots it states, and everything in it that the grammar could not have written.
 
 The sentence is cut into the grammar's phrases and connectives, the longest first. Then no word may be left
 over, no slot may be stated twice, the phrases must stand in the order of one of the plans, and writing them
@@ -43,11 +43,11 @@ class SlotErrors(NamedTuple):
     Attributes
     ----------
     missing : list of str
-        Slots that it should state and does not.
+        Slots that it should state but does not.
     wrong : dict of str to (str, str)
         Slot to the value that it should have and the one that the sentence states.
     extra : dict of str to str
-        Slots that it states and should not.
+        Slots that it states but should not.
     unparsed : list of str
         What the parser could not account for.
     """
@@ -59,7 +59,7 @@ class SlotErrors(NamedTuple):
 
     @property
     def exact(self) -> bool:
-        """Whether the sentence says all that it should, and nothing else."""
+        """Whether the sentence says everything that it should, and nothing else."""
         return not any(self)
 
 
@@ -125,7 +125,7 @@ def parse(sentence: str) -> Parsed:
 def slot_errors(mr: dict[str, str], sentence: str) -> SlotErrors:
     """What a sentence gets wrong about a meaning representation (slot to value).
 
-    A wrong value is in `wrong` alone, and so a sentence is exact only if all four are empty.
+    A wrong value is only in `wrong`, so a sentence is exact only if all four are empty.
     """
     said, problems = parse(sentence)
     return SlotErrors(

@@ -1,6 +1,6 @@
 """Pairs of a function's signature and the first line of its docstring, from the standard library.
 
-A small task of real text, in either direction: say what a function does, or name it and its arguments.
+A small task on real text, in either direction: say what a function does, or name it and its arguments.
 """
 
 import ast
@@ -12,7 +12,7 @@ from minilora.data.example import Example
 from minilora.data.stdlib_source import definitions, source_files
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-MAX_BYTES = 240  # of the two together: with a line break and EOT they fit a context of 256
+MAX_BYTES = 240  # for the two together: with a line break and EOT they fit a context of 256
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The English of the standard library: topics of the language reference, docstrings and comments.
 
 Each text is cut into paragraphs. A paragraph is kept, as one line, if it reads as English and was not seen
-before. So a licence that stands in many files is kept once, and no paragraph stands in two documents.
+before. So a licence that occurs in many files is kept once, and no paragraph occurs in two documents.
 """
 
 import ast
@@ -29,12 +29,12 @@ TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–
 
 
 def prose_texts() -> Iterator[tuple[str, str]]:
-    """(key, text) for each topic and each file that holds prose: a paragraph a line, in printable ASCII."""
+    """(key, text) for each topic and each file that holds prose: one paragraph per line, in printable ASCII."""
     seen = set()
     for key, passages in stdlib_passages():
         kept = []
         for paragraph in (paragraph for passage in passages for paragraph in paragraphs(passage)):
-            letters = "".join(filter(str.isalpha, paragraph.lower()))  # the same but for signs: seen before
+            letters = "".join(filter(str.isalpha, paragraph.lower()))  # equal except for punctuation: seen before
             if letters not in seen and is_prose(paragraph):
                 seen.add(letters)
                 kept.append(paragraph + "\n")
@@ -60,7 +60,7 @@ def docstrings(file: SourceFile) -> list[tuple[int, str]]:
 
 
 def comments(file: SourceFile) -> list[tuple[int, str]]:
-    """(line number, text) of each run of comment lines, without their signs; none of those after code."""
+    """(line number, text) of each run of comment lines, without the comment signs; comments after code are left out."""
     runs: list[tuple[int, list[str]]] = []
     previous = None
     for token in tokenize.generate_tokens(io.StringIO(file.text).readline):
@@ -82,7 +82,7 @@ def paragraphs(text: str) -> Iterator[str]:
 
 
 def plain_ascii(text: str) -> str:
-    """The text without accents and curly quotation marks; what has no ASCII form is left out."""
+    """The text without accents and curly quotation marks; characters without an ASCII form are left out."""
     text = unicodedata.normalize("NFKD", text.translate(TYPOGRAPHY))
     return text.encode("ascii", errors="ignore").decode("ascii")
 

@@ -1,7 +1,7 @@
-"""Batches for pretraining a decoder that reads its context: windows of prose, and of generated passages.
+"""Batches for pretraining a decoder that uses its context: windows of prose, and of generated passages.
 
-A row is a window of prose from a random place, or passages one after the other, each with an end of text behind it as
-an example of a task has. Of a passage, what is to be said counts in the loss.
+A row is a window of prose from a random position, or a sequence of passages, each followed by an end of text as an
+example of a task is. Only the second part of a passage counts in the loss.
 """
 
 import random
@@ -18,21 +18,21 @@ from minilora.data.tokenizer import ByteTokenizer
 
 WORD = re.compile(r"\b[a-z]{3,10}\b")
 SENTENCE_BREAK = re.compile(r"(?<=[.!?]) (?=[A-Z])")
-N_COMMON = 150  # so many of the most frequent words are no keywords
+N_COMMON = 150  # the most frequent words, which are never keywords
 N_GRAMMARS = 30
 
 
 class ReadingWindows:
-    """Draws batches of windows, by the parts that each kind of window has.
+    """Draws batches of windows of several kinds, in given proportions.
 
     Parameters
     ----------
     texts : sequence of str
-        Prose, a paragraph a line.
+        Prose, one paragraph per line.
     attributes : dict of str to dict of str to list of str
         `wordnet.attributes`.
     grammar_seed : int
-        Draws the grammars: the same for all of a run.
+        Draws the grammars, which stay the same throughout a run.
     """
 
     KINDS = ("prose", "strings", "periods", "lists", "repeats", "keywords", "records", "tasks")

@@ -1,4 +1,4 @@
-"""The source code of the standard library, without what is written in English between the lines.
+"""The source code of the standard library, without the English between the lines.
 
 Each file is parsed and written out again from its syntax tree: comments are not in the tree, docstrings are
 taken out of it, and the layout becomes uniform. That is simpler than cutting tokens out of the text, and what

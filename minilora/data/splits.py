@@ -1,7 +1,7 @@
 """Which examples are held out: decided by a hash, so that a split never moves.
 
 Texts that belong together (one file, one attribute combination) share a group key, and only the key is
-hashed. So they fall on the same side, on every machine, whatever is added to the data later.
+hashed. So they land in the same split on every machine, whatever is added to the data later.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ def split_of(key: str, *, valid: float = 0.05, test: float = 0.05) -> str:
     key : str
         The group's name.
     valid, test : float
-        The shares of the keys that are held out; train gets the rest.
+        The fractions of the keys that are held out; train gets the rest.
     """
     if not isinstance(key, str):
         raise TypeError(f"key must be a str, not {type(key).__name__}")
     if valid < 0 or test < 0 or valid + test > 1:
-        raise ValueError(f"valid and test must be shares that add up to at most 1, not {valid} and {test}")
+        raise ValueError(f"valid and test must be fractions that add up to at most 1, not {valid} and {test}")
     position = int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest()[:8], "big") / 2**64  # in [0, 1)
     if position < valid:
         return "valid"
@@ -44,7 +44,7 @@ def split_fitting(examples: Iterable, n_tokens: Callable, length: float, name: s
     length : int, or infinity
         How many it may have.
     name : str
-        What the examples are, for the error.
+        What the examples are called in the error.
 
     Returns
     -------

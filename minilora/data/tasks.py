@@ -32,9 +32,9 @@ class PairTask:
     splits : dict of str to list of Example
         By the names "train", "valid" and "test".
     length : int
-        The most tokens of an example, its end of text included.
+        The most tokens of an example, including its end of text.
     left_out : int
-        How many examples were longer, and are in no split.
+        How many examples were longer, and so are in no split.
     tokenizer : Tokenizer
         The model's.
     id : str
@@ -65,7 +65,7 @@ class PairTask:
         return pair_batch([self._by_length[i] for i in chosen], self.tokenizer, max_length=self.length)
 
     def batches(self, split: str, batch_size: int = 16) -> Iterator[LMBatch]:
-        """All of a split, in order, as Batches."""
+        """All of a split, in order, as LMBatches."""
         of_split = self.splits[split]
         for i in range(0, len(of_split), batch_size):
             yield pair_batch(of_split[i : i + batch_size], self.tokenizer, max_length=self.length)
@@ -77,7 +77,7 @@ class PairTask:
         return [ids[:n_source] for ids, n_source in encoded], [e.target for e in of_split]
 
     def bytes_per_token(self, split: str) -> float:
-        """How many bytes of its targets a counted token of a split stands for, where an end of text is a byte."""
+        """Bytes of target text per counted token of a split; an end of text counts as a byte."""
         n_bytes = sum(len(utf8(e.target)) + 1 for e in self.splits[split])
         return n_bytes / sum(len(self.tokenizer.encode(e.target)) + 1 for e in self.splits[split])
 
@@ -110,25 +110,25 @@ class TextTask:
         self.tokens = {split: encode_documents(self.texts[split], self.tokenizer) for split in SPLITS}
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LMBatch:
-        """An LMBatch of windows from random places of the training text."""
+        """An LMBatch of windows from random positions in the training text."""
         length = min(self.length, len(self.tokens["train"]) - 1)
         return window_batch(self.tokens["train"], rng, batch_size=batch_size, length=length)
 
     def batches(self, split: str, batch_size: int = 16) -> Iterator[LMBatch]:
-        """All of a split, in order, as Batches."""
+        """All of a split, in order, as LMBatches."""
         return windows(
             self.tokens[split], length=self.length, batch_size=batch_size, end_of_text=self.tokenizer.end_of_text
         )
 
     def prompts(self, split: str, n: int, length: int = 64) -> tuple[list[np.ndarray], list[str]]:
-        """The beginnings of the first n texts of a split as token ids, at most half of each, and how they go on."""
+        """The beginnings of the first n texts of a split as token ids, at most half of each, and the rest as text."""
         encoded = [ids for text in self.texts[split] if len(ids := self.tokenizer.encode(text)) > 1][:n]
         cuts = [min(length, len(ids) // 2) for ids in encoded]
         rest = [ids[cut : cut + 2 * length] for ids, cut in zip(encoded, cuts, strict=True)]
         return [ids[:cut] for ids, cut in zip(encoded, cuts, strict=True)], [self.tokenizer.decode(ids) for ids in rest]
 
     def bytes_per_token(self, split: str) -> float:
-        """How many bytes of text a token of a split stands for, where an end of text is a byte."""
+        """Bytes of text per token of a split; an end of text counts as a byte."""
         return sum(len(utf8(text)) + 1 for text in self.texts[split]) / len(self.tokens[split])
 
 
@@ -145,7 +145,7 @@ def load_task(
     length : int
         The most tokens that a model takes.
     n_train, n_held_out : int
-        How many mini-E2E examples are made for training, and for each of valid and test.
+        How many mini-E2E examples to make for training, and for each of valid and test.
     tokenizer : Tokenizer, optional
         The model's; bytes, if not given.
 
@@ -170,7 +170,7 @@ def load_task(
 
 
 def text_task(path: str | Path, *, length: int, tokenizer: Tokenizer | None = None) -> TextTask:
-    """The user's own text, in a file of any name.
+    """The user's own text as a task, from a file of any name.
 
     Parameters
     ----------

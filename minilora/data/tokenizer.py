@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-EOT = 0  # end of text, and what short rows of a batch are padded with: no text contains this byte
+EOT = 0  # end of text, and the padding of short rows in a batch: no text contains this byte
 
 
 class ByteTokenizer:
-    """Text to its UTF-8 bytes and back. There are 256 tokens, and nothing to train."""
+    """From text to its UTF-8 bytes and back. There are 256 tokens, and nothing to train."""
 
     vocab_size = 256
     unused_rows = 0
@@ -34,7 +34,7 @@ class ByteTokenizer:
         return np.frombuffer(data, dtype=np.uint8).astype(np.int64)  # (T,)
 
     def decode(self, ids: Any) -> str:
-        """The text of some ids, up to the first EOT; bytes that are not UTF-8 become U+FFFD.
+        """The text of some ids, up to the first EOT; invalid UTF-8 becomes U+FFFD.
 
         Parameters
         ----------
@@ -55,7 +55,7 @@ class ByteTokenizer:
 
 
 def utf8(text: str) -> bytes:
-    """The UTF-8 bytes of a text, if it is one and has them (a lone surrogate has none)."""
+    """The UTF-8 bytes of a text; raises if it is not a str or has a lone surrogate, which UTF-8 lacks."""
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, not {type(text).__name__}")
     try:

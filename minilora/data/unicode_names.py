@@ -35,7 +35,7 @@ CATEGORIES = {
     "Cf": "other, format",
 }
 
-LARGEST_GROUP = 300  # names; a word that begins more of them would be most of the split that it falls into
+LARGEST_GROUP = 300  # names; a word that begins more than this would dominate its split
 
 
 @functools.cache
@@ -47,7 +47,7 @@ def character_names() -> tuple[tuple[str, str], ...]:
 
 
 def names_by_hash() -> dict[str, list[LabelledExample]]:
-    """The random split: a tenth of the names, by the hash of each, is valid, and a tenth is test."""
+    """The random split: a tenth of the names is valid and a tenth is test, by hash."""
     splits: dict[str, list[LabelledExample]] = {split: [] for split in SPLITS}
     for example in labelled_names():
         splits[split_of(example.key, valid=0.1, test=0.1)].append(example)
@@ -55,9 +55,9 @@ def names_by_hash() -> dict[str, list[LabelledExample]]:
 
 
 def names_by_first_word() -> dict[str, list[LabelledExample]]:
-    """The split by first word: whatever is known of TIBETAN or COMBINING from train is of no use in valid and test.
+    """The split by first word: what train teaches about TIBETAN or COMBINING is of no use in valid and test.
 
-    A fifth of the first words, by the hash of each, is valid, and a fifth is test. The eight words that begin more than
+    A fifth of the first words is valid and a fifth is test, by hash. The eight words that begin more than
     LARGEST_GROUP names (YI, LATIN, ...) are in train.
     """
     splits: dict[str, list[LabelledExample]] = {split: [] for split in SPLITS}

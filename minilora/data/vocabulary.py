@@ -1,4 +1,4 @@
-"""Whether a model and a tokenizer belong together: ids of one vocabulary mean nothing in another."""
+"""Checks that a model and a tokenizer belong together: ids of one vocabulary mean nothing in another."""
 
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ class Tokenizer(Protocol):
 
 
 def check_vocabulary(model: Any, tokenizer: Tokenizer) -> None:
-    """Raise a ValueError unless a model reads the ids that a tokenizer makes.
+    """Raise ValueError unless a model understands the ids that a tokenizer makes.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def dictionary(synsets: dict[tuple[str, int], Synset]) -> Iterator[tuple[str, st
 
 
 def sentence(text: str) -> str:
-    """With a capital at its beginning and a stop at its end."""
+    """The text with a capital at the beginning and a full stop at the end."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 

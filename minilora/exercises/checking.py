@@ -29,11 +29,11 @@ def check_answer(name: str, source: str, seed: int = 0) -> Verdict:
     Parameters
     ----------
     name : str
-        The exercise's.
+        The exercise's name.
     source : str
-        All that the answer needs, imports too.
+        Everything that the answer needs, including imports.
     seed : int
-        Of the random points at which it is checked.
+        Seed of the random points at which it is checked.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def check_answer(name: str, source: str, seed: int = 0) -> Verdict:
 
 
 def _problems(calls, results):
-    """The first thing that went wrong with each function, and the call in which it did."""
+    """The first thing that went wrong with each function, and in which call."""
     said: dict[str, tuple[str, str]] = {}
     for call, result in zip(calls, results, strict=True):
         if result.problem and str(result.problem):
@@ -80,7 +80,7 @@ def _lines(finding):
 
 
 def _import_of_the_package(source):
-    """A message if the code imports minilora, where what it should write is written; other mistakes show later."""
+    """A message if the code imports minilora, which has the solutions; other mistakes show later."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -89,12 +89,12 @@ def _import_of_the_package(source):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         if any(module.split(".")[0] == "minilora" for module in modules):
-            return f"Line {node.lineno} imports minilora. Here you write it yourself, with Python and NumPy alone."
+            return f"Line {node.lineno} imports minilora. Here you write it yourself, with Python and NumPy only."
     return ""
 
 
 def source_of(answer) -> str:
-    """The whole file or notebook cell that a function was defined in; text stays what it is.
+    """The whole file or notebook cell in which a function was defined; text is returned as it is.
 
     Raises
     ------
@@ -140,17 +140,17 @@ def check(name: str, answer, seed: int = 0) -> None:
     Parameters
     ----------
     name : str
-        The exercise's, such as "linear_backward".
+        The exercise's name, such as "linear_backward".
     answer : callable or str
         A function that the answer's cell defines, or the cell's text. The whole cell is checked.
     seed : int
-        Of the random points at which it is checked.
+        Seed of the random points at which it is checked.
     """
     print(check_answer(name, source_of(answer), seed).report)
 
 
 def marks(name: str, answer, points: float, seed: int) -> float:
-    """Check an answer for marks: print the report, and return the part of `points` that the right tensors make up."""
+    """Check an answer for marks: print the report, and return the share of `points` that the right tensors earn."""
     verdict = check_answer(name, source_of(answer), seed)
     print(verdict.report)
     return round(points * verdict.right / verdict.total, 2)

@@ -30,9 +30,9 @@ def build(folder: str | Path, which: Sequence[str | int] = ()) -> Path:
     Parameters
     ----------
     folder : str or Path
-        The course's, new or not. Notebooks of an earlier release are replaced, submissions and grades stay.
+        The course's folder, new or existing. Notebooks of an earlier release are replaced; submissions and grades stay.
     which : sequence of str or int
-        Numbers or names of exercises; all, if empty. After something was handed in, the exercises stay those that were
+        Numbers or names of exercises; all, if empty. Once something was handed in, the exercises stay as they were
         handed out: see `handed_in`.
 
     Returns
@@ -62,9 +62,9 @@ def build(folder: str | Path, which: Sequence[str | int] = ()) -> Path:
 
 
 def handed_in(folder: str | Path) -> list[Exercise]:
-    """The exercises of an assignment of which something was handed in and graded; empty if nothing was.
+    """The exercises of an assignment, once something was handed in and graded; empty before that.
 
-    Then nbgrader lets no notebook be added or taken away.
+    From then on, nbgrader does not let notebooks be added or removed.
     """
     database = Path(folder) / "gradebook.db"
     if not database.is_file():
@@ -82,7 +82,7 @@ def handed_in(folder: str | Path) -> list[Exercise]:
 
 @contextlib.contextmanager
 def restored_on_failure(folder: Path):
-    """Let what is in a folder be made anew; put back what it was if that fails."""
+    """A context in which a folder's content is rebuilt; if that fails, the old content is restored."""
     aside = folder.with_name(f".{folder.name}.before")
     shutil.rmtree(aside, ignore_errors=True)
     if folder.is_dir():
@@ -98,12 +98,12 @@ def restored_on_failure(folder: Path):
 
 
 def nbgrader(folder, *arguments):
-    """Run nbgrader in a course's folder, and return what subprocess says of it."""
-    beside = str(Path(sys.executable).parent)  # nbgrader looks for alembic on the PATH
+    """Run nbgrader in a course's folder, and return subprocess's result."""
+    scripts = str(Path(sys.executable).parent)  # nbgrader looks for alembic on the PATH
     return subprocess.run(
         [sys.executable, "-m", "nbgrader", *arguments],
         cwd=folder,
-        env=os.environ | {"PATH": os.pathsep.join((beside, os.environ.get("PATH", "")))},
+        env=os.environ | {"PATH": os.pathsep.join((scripts, os.environ.get("PATH", "")))},
         capture_output=True,
         text=True,
         check=False,

@@ -1,13 +1,13 @@
-"""What nbgrader does otherwise for these exercises; `nbgrader_config.py` of the course names these classes.
+"""What nbgrader does differently for these exercises; the course's `nbgrader_config.py` names these classes.
 
 When nbgrader grades, it runs a notebook in one kernel: the student's cells and the teacher's. An answer that exits
-would take the kernel down with it, and one that replaces a function would be judged by its own. So here the student's
-code does not enter the kernel: the cell for the answer becomes the answer's text, and the teacher's cells hand that
-text to the checker, which runs it in a process of its own.
+would take the kernel down with it, and one that replaces a function would judge itself. So here the student's code
+does not enter the kernel: the cell for the answer becomes the answer's text, and the teacher's cells hand that text to
+the checker, which runs it in a process of its own.
 
-And nbgrader gives up all of a student's notebooks where one is damaged, or lacks a cell. So what is graded is the
-notebook that was handed out, with the student's answer in the cell for it: whatever else has become of the submission,
-the cells that give marks are there, once. What a student should know of that stands above the answer.
+Also, nbgrader gives up on all of a student's notebooks if one is damaged or lacks a cell. So what is graded is the
+notebook that was handed out, with the student's answer in its cell: whatever else happened to the submission, each cell
+that gives marks is there exactly once. What the student should know about this is written above the answer.
 """
 
 import tempfile
@@ -27,11 +27,11 @@ from minilora.exercises.tasks import TASKS
 
 
 class Submission(NotebookExporter):
-    """In place of NotebookExporter: a submitted notebook is read as the one that was handed out, with its answer."""
+    """Replaces NotebookExporter: reads a submitted notebook as the one that was handed out, with its answer."""
 
     def from_filename(self, filename, resources=None, **options):
         handed_out = self._handed_out(Path(filename))
-        if handed_out is None:  # the second time: what is graded already is such a notebook
+        if handed_out is None:  # the second time: the graded notebook is already such a one
             return super().from_filename(filename, resources, **options)
         nb = read(handed_out, as_version=4)
         for i, cell in enumerate(nb.cells):
@@ -66,7 +66,7 @@ class Submission(NotebookExporter):
 
 
 class BlankAnswers(NbGraderPreprocessor):
-    """In place of ClearSolutions: the blank raises an error that names its task, the same as in students' .py files."""
+    """Replaces ClearSolutions: the blank raises an error that names its task, as in students' .py files."""
 
     def preprocess_cell(self, cell, resources, cell_index):
         if utils.is_solution(cell):
@@ -75,7 +75,7 @@ class BlankAnswers(NbGraderPreprocessor):
 
 
 class CheckAnswers(Execute):
-    """In place of Execute: run the teacher's cells alone, with the student's answer as a text."""
+    """Replaces Execute: runs only the teacher's cells, with the student's answer as text."""
 
     timeout = Integer(300, allow_none=True, help="seconds for a cell; the checker has shorter limits of its own").tag(
         config=True
@@ -98,12 +98,12 @@ class CheckAnswers(Execute):
 
 
 def is_teachers(cell):
-    """Whether a cell is one that nbgrader has put back: one that it knows, and that students may not change."""
+    """Whether nbgrader restored a cell: it knows the cell, and students may not change it."""
     return "grade_id" in cell.metadata.get("nbgrader", {}) and utils.is_locked(cell)
 
 
 def as_text(cell):
-    """What is run in place of a student's cell: nothing, or where the answer stands, its functions set to its text."""
+    """What runs in place of a student's cell: nothing, or, for the answer's cell, its functions set to its text."""
     name = cell.metadata.get("nbgrader", {}).get("grade_id")
     return " = ".join((*TASKS[name].functions, repr(cell.source))) if name in TASKS else ""
 

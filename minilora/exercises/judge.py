@@ -10,24 +10,24 @@ from minilora.exercises.task import Task, run
 
 
 class Finding(NamedTuple):
-    """What there is to say about one tensor."""
+    """The findings about one tensor."""
 
     name: str
     right: bool
     details: tuple[str, ...] = ()
-    mistake: str = ""  # the known mistake, as a sentence; empty if there is none
+    mistake: str = ""  # the known mistake, as a sentence; or empty
 
 
 def judge(task: Task, results: list[Result], seed: int) -> list[Finding]:
-    """Compare results with the right ones, and the wrong ones of them with those of every mutant.
+    """Compare results with the right ones, and compare those that are wrong with those of every mutant.
 
     Parameters
     ----------
     task : Task
     results : list of Result
-        Of the task's calls, as the answer gave them.
+        What the answer returned for the task's calls.
     seed : int
-        With which the calls were drawn.
+        The seed with which the calls were drawn.
 
     Returns
     -------

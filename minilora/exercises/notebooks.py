@@ -1,6 +1,6 @@
-"""Exercises as notebooks: written with jupytext, from the same sources as the .py files; and the answer in a notebook.
+"""Exercises as notebooks, written with jupytext from the sources of the .py files; and finding the answer in one.
 
-A student's notebook is anybody's: what it should hold is looked for, and what it holds besides does no harm.
+A student's notebook can hold anything: only what is needed is looked for, and everything else is ignored.
 """
 
 import ast
@@ -17,7 +17,7 @@ LARGEST = 16 << 20  # bytes of a file
 
 
 class Answer(NamedTuple):
-    """The code of an answer, and what its author should be told of how it was found."""
+    """The code of an answer, and notes for its author on how it was found."""
 
     source: str
     notes: tuple[str, ...] = ()
@@ -44,18 +44,18 @@ def _notebook(head, cells):
 
 
 def answer_in(path: str | Path, name: str = "") -> Answer:
-    """The code of a student's file: all of a .py file, and of a notebook the cell for the answer.
+    """The code in a student's file: all of a .py file, or the answer's cell of a notebook.
 
     Parameters
     ----------
     path : str or Path
     name : str, optional
-        The exercise's, where a notebook may hold the cells of others.
+        The exercise's name, for a notebook that may hold cells of other exercises.
 
     Returns
     -------
     Answer
-        Of a notebook, the imports in other cells stand above the answer's own code.
+        For a notebook, the imports in other cells are put above the answer's own code.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def answer_in(path: str | Path, name: str = "") -> Answer:
         code = [(_grade_id(cell), _source(cell)) for cell in cells if cell.get("cell_type", "code") == "code"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"[:100].replace("\n", " ")
-        raise ValueError(f"{path} is no notebook, or it is damaged ({reason})") from None
+        raise ValueError(f"{path} is not a notebook, or it is damaged ({reason})") from None
     return _answer_among(path, code, name)
 
 
@@ -86,7 +86,7 @@ def _text_of(path):
 
 
 def _grade_id(cell):
-    """The name under which nbgrader knows a cell that students fill in; None for all others."""
+    """nbgrader's name for a cell that students fill in; None for all other cells."""
     about = cell.get("metadata", {}).get("nbgrader", {})
     return about.get("grade_id") if about.get("solution") and not about.get("grade") else None
 
@@ -97,21 +97,21 @@ def _source(cell):
 
 
 def _answer_among(path, code, name):
-    """The answer among (grade_id, source) of all code cells."""
+    """Find the answer among the (grade_id, source) pairs of all code cells."""
     found = [source for grade_id, source in code if grade_id is not None and name in ("", grade_id)]
     if not found:
         raise ValueError(f"{path} has no cell for the answer any more; reset the exercise and copy your answer there")
     written = [source for source in found if "raise NotImplementedError(" not in source] or found
     answer, notes = written[-1], []
     if len(found) > 1:
-        notes.append(f"There are {len(found)} cells for the answer; the last one that is written is checked.")
+        notes.append(f"There are {len(found)} cells for the answer; the last one with code in it is checked.")
     others = [without_magics(source) for grade_id, source in code if grade_id is None]
     imports = [line for source in others for line in _imports(source) if line not in answer]
     if imports:
-        notes.append("Imports of other cells were put above the answer; they belong into its cell.")
+        notes.append("Imports from other cells were put above the answer; they belong in its cell.")
     needed = _functions(answer)
     if "raise NotImplementedError(" in answer and any(needed & _functions(source) for source in others):
-        notes.append("Another cell defines the function that is asked for; it belongs into the cell for the answer.")
+        notes.append("Another cell defines the function that is asked for; it belongs in the cell for the answer.")
     return Answer("\n".join([*dict.fromkeys(imports), answer]), tuple(notes))
 
 
@@ -123,7 +123,7 @@ def _parsed(source):
 
 
 def _imports(source):
-    """What a cell imports of Python and NumPy, a statement each: an answer finds nothing else (a plot's, minilora)."""
+    """What a cell imports from Python and NumPy, one statement each: nothing else is available to an answer."""
     found = []
     for node in _parsed(source):
         if isinstance(node, ast.Import):
@@ -138,10 +138,10 @@ def _functions(source):
 
 
 def without_magics(source: str) -> str:
-    """Code with the lines that only IPython understands (`%%time`, `!pip`, `numpy.dot?`) as comments, if that helps.
+    """Code in which the lines that only IPython understands (`%%time`, `!pip`, `numpy.dot?`) become comments.
 
-    Lines keep their numbers. Where the code is Python already, `% b` in a formula of several lines among it, or where
-    it is none without magics either, it stays as it is.
+    Lines keep their numbers. Code that is valid Python already (`% b` may continue a formula), or that is not valid
+    without the magics either, is returned unchanged.
     """
     if _parsed(source) or not MAGIC.search(source):
         return source

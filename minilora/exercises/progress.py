@@ -1,4 +1,4 @@
-"""What a student has done, in `progress.json` beside the exercises."""
+"""A student's progress, in `progress.json` next to the exercises."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ FRESH = {"passed": False, "checks": 0, "hints": 0, "solution_seen": False}
 
 
 def load(folder):
-    """The progress in a folder: a dict of exercise to what was done; empty if nothing was.
+    """The progress in a folder: a dict of exercise to what was done; empty at first.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def load(folder):
         progress = json.loads(path.read_text(encoding="utf-8"))
         return {name: {key: type(value)(done[key]) for key, value in FRESH.items()} for name, done in progress.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to begin anew, your answers stay") from None
+        raise ValueError(f"{path} is damaged ({error}); remove it to start over; your answers stay") from None
 
 
 def of(progress, name):

@@ -1,12 +1,12 @@
-"""The mistake that a wrong tensor equals. It is said only where it is true: where the tensor was computed, it equals
-what that mistake gives, to rounding; the mistake differs from the right one there; and no other known mistake gives it.
+"""Recognises the mistake behind a wrong tensor. A mistake is named only if it is certain: wherever the tensor was
+computed, it equals what that mistake gives, up to rounding, and not the right result; no other known mistake gives it.
 """
 
 import numpy
 
 Tensor = dict[int, numpy.ndarray]  # the call's number to what the call gave under one name
 
-SAME = 1e-7  # relative: two answers that make the same mistake differ by rounding alone, which a division can magnify
+SAME = 1e-7  # relative: two answers with the same mistake differ only by rounding, which a division can magnify
 DIGITS = 1e-5  # a right answer in float32 is off by less
 
 
@@ -23,13 +23,13 @@ def sentence_for(
     ----------
     name : str
     got : Tensor
-        What the student's code gave; calls in which it gave nothing are missing.
+        What the student's code returned; calls in which it returned nothing are missing.
     wanted : dict of str to Tensor
-        The right ones, of every name.
+        The right tensors, by name.
     mutants : list of (str, dict of str to Tensor)
-        What each known mistake gives, after what is said of it.
+        For each known mistake, its description and what it gives.
     exact : bool
-        Whether the right one must be equal to the bit.
+        Whether the tensor must equal the right one to the bit.
     """
     want = wanted[name]
     got = {i: array for i, array in got.items() if i in want}
@@ -37,7 +37,7 @@ def sentence_for(
         return ""
     pairs = [(array, want[i]) for i, array in got.items()]
     if any(not numpy.isfinite(a).all() and numpy.isfinite(w).all() for a, w in pairs):
-        return f"Your {name} holds values that are infinite or no numbers (nan)."
+        return f"Your {name} holds values that are infinite or NaN."
     if all(a.dtype == numpy.float32 and a.shape == w.shape and error_of(a, w) <= DIGITS for a, w in pairs):
         return f"Your {name} is float32: right to 7 digits or so, where float64 has 16."
     if _all_same(pairs):
@@ -49,7 +49,7 @@ def sentence_for(
 
 
 def _equals(got: Tensor, made: Tensor, want: Tensor) -> bool:
-    """Whether `got` is what a mistake has made, wherever there is one, and that is not right."""
+    """Whether `got` equals what a mistake gives, in every call that has a result, and that is not right."""
     if any(i not in made for i in got):
         return False
     if not _all_same([(array, made[i]) for i, array in got.items()]):
@@ -58,7 +58,7 @@ def _equals(got: Tensor, made: Tensor, want: Tensor) -> bool:
 
 
 def _in_any_tensor(name: str, got: Tensor, wanted: dict[str, Tensor]) -> str:
-    """What can go wrong with any tensor."""
+    """Mistakes that are possible with any tensor."""
     want = wanted[name]
     pairs = [(array, want[i]) for i, array in got.items()]
     for other, tensor in wanted.items():
@@ -71,8 +71,8 @@ def _in_any_tensor(name: str, got: Tensor, wanted: dict[str, Tensor]) -> str:
         return f"Your {name} holds the right numbers in another shape: {was}, where {should} belongs."
     if all(w.ndim == 2 and a.shape == w.shape and _same(a, w.T.reshape(w.shape)) for a, w in pairs):
         return (
-            f"Your {name} has the right shape and holds the numbers of the transpose in a row: `reshape` does not "
-            "transpose."
+            f"Your {name} has the right shape and holds the numbers of the transpose in reading order: `reshape` "
+            "does not transpose."
         )
     if any(a.shape != w.shape for a, w in pairs):
         return ""
@@ -97,8 +97,8 @@ def _in_any_tensor(name: str, got: Tensor, wanted: dict[str, Tensor]) -> str:
 def _nearly(name, exact):
     if exact:
         return (
-            f"Your {name} is right to 7 digits or more, but not to the bit: what is computed anew, or kept shorter, is "
-            "rounded."
+            f"Your {name} is right to 7 digits or more, but not to the bit: what is recomputed, or stored with fewer "
+            "digits, is rounded."
         )
     return ""
 
@@ -109,7 +109,7 @@ def same_bits(a: numpy.ndarray, b: numpy.ndarray) -> bool:
 
 
 def error_of(got: numpy.ndarray, want: numpy.ndarray) -> float:
-    """||got - want|| / ||want||; where want is zero, ||got||; nan where got is not finite."""
+    """||got - want|| / ||want||; ||got|| if want is zero; NaN if got is not finite."""
     got, want = got.astype(numpy.float64), want.astype(numpy.float64)
     if not numpy.isfinite(got).all():
         return float("nan")

@@ -1,7 +1,7 @@
-"""Running an answer that may loop for ever, print megabytes, exit or crash: in a process of its own, with limits.
+"""Running an answer that may loop forever, print megabytes, exit or crash: in a process of its own, with limits.
 
-That process has no minilora, in grading as in practice: it gets the calls as plain data, and hands arrays back. What is
-right is known in this process alone.
+That process has no minilora, in grading as in practice: it gets the calls as plain data, and hands arrays back. Only
+this process knows the right results.
 """
 
 import contextlib
@@ -20,26 +20,26 @@ import numpy
 from minilora.exercises.runner.calls import Call, Result, decode, encode
 from minilora.exercises.runner.worker import ANSWER, CALLS, RESULTS
 
-COMPUTING = 10  # seconds of the processor's time; an answer to any exercise here takes a fraction of one
-WAITING = 60  # seconds by the clock, which on a busy machine runs faster than the processor
+COMPUTING = 10  # seconds of processor time; an answer to any exercise here takes a fraction of one
+WAITING = 60  # seconds of wall-clock time, more than the processor time because the machine may be busy
 PRINTED = 64 << 10  # bytes
 RETURNED = 4 << 20  # bytes
-# Python begins with its own modules alone (-I -S): no site-packages. The runner and NumPy are then added, loaded, and
-# taken away again: the answer finds the modules of Python, and what is loaded.
+# Python starts with only its own modules (-I -S): no site-packages. The runner and NumPy are then added, loaded, and
+# removed again: the answer finds Python's modules, and what is loaded.
 START = (
     "import sys; python = list(sys.path); sys.path += sys.argv[2:]; import numpy.linalg, numpy.random\n"
     "from runner.worker import main; main(int(sys.argv[1]), python)"
 )
 FOUND = (Path(__file__).parent, Path(numpy.__file__).parents[1])  # the runner's folder, and NumPy's
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "LANG", "OPENBLAS_CORETYPE")
-ENDLESS = "Your code did not come to an end, and was stopped after {} seconds. Is there a loop that never ends?"
+ENDLESS = "Your code did not finish, and was stopped after {} seconds. Is there a loop that never ends?"
 
 
 class Outcome(NamedTuple):
-    """What became of an answer."""
+    """The outcome of running an answer."""
 
     results: list[Result]  # one for each call; empty if there is an error
-    error: str  # to the student; empty if there is none
+    error: str  # for the student; or empty
     printed: str  # what the code printed
 
 
@@ -52,9 +52,9 @@ def run_answer(source: str, calls: list[Call], computing: int = COMPUTING, waiti
         The student's code.
     calls : list of Call
     computing : int
-        Seconds of the processor's time after which it is stopped, where the system can do that.
+        Seconds of processor time after which it is stopped, where the system can do that.
     waiting : float
-        Seconds by the clock after which it is stopped.
+        Seconds of wall-clock time after which it is stopped.
 
     Returns
     -------
@@ -88,19 +88,19 @@ def _read(path, n):
 
 
 def _result(left):
-    """One result: numbers under names; where there is a problem, the message of it (empty where it is another's)."""
+    """One result: numbers by name; or, if there is a problem, its message (empty if it is another call's problem)."""
     if left["error"] is not None:
         return Result({}, RuntimeError(str(left["error"])))
     values = decode(left["values"])
     if not all(isinstance(value, numpy.ndarray) and value.dtype.kind in "fiub" for value in values.values()):
-        raise ValueError("what came back is no array of numbers")
+        raise ValueError("what came back is not an array of numbers")
     return Result(values)
 
 
 def _run_worker(folder, computing, waiting):
     """What the worker printed, and why it was stopped or crashed, if it was."""
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    # -I -S: see START; -B: no .pyc files beside the package; -u: print at once
+    # -I -S: see START; -B: no .pyc files next to the package; -u: print at once
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", "-u", "-c", START, str(computing), *map(str, FOUND)],
         cwd=folder,
@@ -128,7 +128,7 @@ def _run_worker(folder, computing, waiting):
     _end(process)
     if not stopped and process.returncode < 0:
         name = signal.Signals(-process.returncode).name
-        endless = name == "SIGXCPU"  # sent when the processor's time was up
+        endless = name == "SIGXCPU"  # sent when the processor time was up
         stopped = ENDLESS.format(computing) if endless else f"Your code crashed the Python process ({name})."
     reader.join(1.0)
     if not reader.is_alive():  # else something that escaped still holds the other end, and close() would wait for it

@@ -1,14 +1,14 @@
 """The exercises' texts: one py:percent file each, from which everything that a student sees is generated.
 
-A file is a sequence of cells, each behind a line `# %%`, which a notebook shows one below the other. What a cell is
-for stands in that line, as nbgrader and Jupyter have it:
+A file is a sequence of cells, each after a line `# %%`, which a notebook shows one below the other. That line says what
+the cell is for, in the form that nbgrader and Jupyter use:
 
     # %% [markdown]                                 the goal and the formula; the first has the title and the effort
     # %% nbgrader={... "solution": true ...}        the answer, with the solution between two marks
     # %% tags=["check"] ...                         checks the answer, in a notebook
     # %% nbgrader={... "grade": true ...}           checks it for marks; hidden from students
     # %% [markdown] tags=["hint"]                   three of these, from weak to strong
-    # %% [markdown] tags=["shown"]                  what was shown, for the student who has done it
+    # %% [markdown] tags=["shown"]                  what was shown, for the student who has finished
 """
 
 import functools
@@ -40,7 +40,7 @@ class Cell(NamedTuple):
 
 
 class Exercise(NamedTuple):
-    """An exercise, as its file tells it."""
+    """An exercise, as read from its file."""
 
     name: str
     number: int
@@ -50,17 +50,17 @@ class Exercise(NamedTuple):
     hints: tuple[str, ...]
     shown: str
     solution: str
-    head: str  # what stands above the first cell
+    head: str  # the text above the first cell
     cells: tuple[Cell, ...]
 
     @property
     def file_name(self):
-        """Of the source, and of a student's file."""
+        """The file name of the source, and of a student's file."""
         return f"{self.number:02d}_{self.name}.py"
 
 
 def folder():
-    """Where the sources lie: in the package if it was installed from a wheel, else in the checkout."""
+    """Where the sources are: in the package if it was installed from a wheel, else in the checkout."""
     here = Path(__file__).resolve()
     installed = here.parent / "sources"
     return installed if installed.is_dir() else here.parents[2] / "tutorials" / "exercises"
@@ -71,7 +71,7 @@ def exercises():
     """All exercises, in order."""
     found = [read(path) for path in sorted(folder().glob("[0-9][0-9]_*.py"))]
     if not found:
-        raise RuntimeError(f"there are no exercises in {folder()}; is the installation of minilora whole?")
+        raise RuntimeError(f"there are no exercises in {folder()}; is the installation of minilora complete?")
     return found
 
 
@@ -119,7 +119,7 @@ def student_file(exercise):
 
 
 def for_students(cell):
-    """Whether students see a cell: not the hints, nor what was shown, nor what gives marks."""
+    """Whether students see a cell: not the hints, what was shown, or the cells that give marks."""
     return not any(cell.has(what) for what in ("hint", "shown", "grade"))
 
 

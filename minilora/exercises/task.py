@@ -1,4 +1,4 @@
-"""What an exercise asks for, as functions: which calls are made, what is right there, and which mistakes are known."""
+"""What an exercise asks for, as functions: which calls are made, what is right, and which mistakes are known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Task:
     Parameters
     ----------
     functions : dict of str to callable
-        What the student writes, done right.
+        The right versions of what the student writes.
     calls : callable
-        ``calls(rng)``: the calls that are made of these functions, as a list of `Call`. Whatever can be random is.
+        ``calls(rng)``: the calls to make of these functions, as a list of `Call`. Everything that can be random is.
     mutants : list of (str, dict of str to callable)
-        Known mistakes: what one says of a tensor, "Your dA equals ...", and the functions that make it in the place of
-        the right ones. Two may say the same, where there are two ways to make the same mistake.
+        Known mistakes: the end of the sentence "Your dA equals ...", and the functions that make the mistake, in place
+        of the right ones. Two may share a sentence, if there are two ways to make the same mistake.
     bound : float
         The largest ||answer - right|| / ||right|| that passes.
     exact : tuple of str
@@ -42,15 +42,15 @@ class Task:
 
 
 def run(task: Task, functions: dict[str, Callable], seed: int) -> list[Result]:
-    """What functions give at the calls of a task, in this process: for those of the package, and for tests.
+    """Make a task's calls in this process: for the package's own functions, and for tests.
 
     Parameters
     ----------
     task : Task
     functions : dict of str to callable
-        The right ones, or those of a mutant.
+        The right functions, or those of a mutant.
     seed : int
-        Of the calls.
+        The seed of the calls.
 
     Returns
     -------
@@ -65,13 +65,13 @@ def run(task: Task, functions: dict[str, Callable], seed: int) -> list[Result]:
 
 
 def replacing(right: Callable, *names: str) -> Callable:
-    """Make wrong functions of a right one that returns several values: what a change does not give stays right.
+    """Make wrong versions of a function that returns several values: values that a change does not give stay right.
 
     Parameters
     ----------
     right : callable
     *names : str
-        Of the values that it returns.
+        Names of the values that it returns.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def replacing(right: Callable, *names: str) -> Callable:
 
 
 def mistakes_in(function: str, table: dict[str, Callable]) -> list[tuple[str, dict[str, Callable]]]:
-    """A table of mutants for a task of one function, from a dict of what one says of it to the wrong function."""
+    """A table of mutants for a task of one function, from a dict of descriptions to wrong functions."""
     return [(what, {function: wrong}) for what, wrong in table.items()]
 
 
@@ -99,6 +99,6 @@ def mistakes_in(function: str, table: dict[str, Callable]) -> list[tuple[str, di
 
 
 def either(rng: numpy.random.Generator, low: float, high: float) -> float:
-    """A number from low to high, or one over such a number: never near 1, where a factor does not show."""
+    """A number from low to high, or its reciprocal: never near 1, where a missing factor would not show."""
     value = float(rng.uniform(low, high))
     return value if rng.integers(2) else 1.0 / value

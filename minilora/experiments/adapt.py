@@ -1,4 +1,4 @@
-"""One adaptation of the bundled decoder, trained and measured: what the sweeps over the decoder's tasks are made of."""
+"""One adaptation of the bundled decoder, trained and measured: the unit of the sweeps over the decoder's tasks."""
 
 import functools
 import math
@@ -9,16 +9,16 @@ import numpy
 from minilora.accounting import count_parameters
 from minilora.data import load_task
 from minilora.experiments.measure import measure
-from minilora.experiments.sweep import leaves_file
+from minilora.experiments.sweep import produces_file
 from minilora.methods import apply_method, load_adapter, save_adapter
 from minilora.models import load_bundled
 from minilora.training import Diverged, Trainer, evaluate_loss
 
 HELD_OUT = 96  # examples in valid, and in test
-task_of = functools.cache(load_task)  # a process adapts to the same task again and again
+task_of = functools.cache(load_task)  # a process adapts to the same task many times
 
 
-@leaves_file(".safetensors")
+@produces_file(".safetensors")
 def adapt_and_keep(config, path):
     """Adapt the bundled decoder, measure it on valid and test, and write what was learned to a file.
 
@@ -26,13 +26,13 @@ def adapt_and_keep(config, path):
     ----------
     config : FinetuneConfig
     path : Path
-        Of the file, for `load_adapter`.
+        The file, for `load_adapter`.
 
     Returns
     -------
     dict
         trainable; seconds and tokens of training; loss, the mean of the last tenth of the steps; valid, the loss there;
-        and test, what `measure` says of it. Losses are in nats a byte. Where training diverged, these three are None.
+        and test, what `measure` returns. Losses are in nats per byte. If training diverged, these three are None.
     """
     model, task, trainer = decoder_trainer(config)
     loss = valid = test = None
@@ -55,12 +55,12 @@ def adapt_and_keep(config, path):
 
 
 def adapted_decoder(sweep, config):
-    """The bundled decoder as a run of `adapt_and_keep` has left it.
+    """The bundled decoder as a run of `adapt_and_keep` left it.
 
     Parameters
     ----------
     sweep : Sweep
-        Which has that run.
+        The sweep that has that run.
     config : FinetuneConfig
 
     Returns
@@ -81,13 +81,13 @@ def decoder_trainer(config):
 
 
 def watch(trainer, steps, look):
-    """Train, and look at the model on the way.
+    """Train, and inspect the model on the way.
 
     Parameters
     ----------
     trainer : Trainer
     steps : sequence of int
-        After how many steps: from 0, before the first, to one less than there are.
+        After how many steps: from 0, before the first, to one less than the number of steps.
     look : callable
         ``look(batch)``, with the batch of the step that follows.
 

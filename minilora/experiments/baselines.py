@@ -1,6 +1,6 @@
-"""What needs no network and stands beside every score: the majority class, naive Bayes, word overlap.
+"""Baselines that need no network, for every score to be compared with: majority class, naive Bayes, word overlap.
 
-A network that is not better than these has not read the text, or the task does not need it to.
+A network that does no better than these has not understood the text, or the task does not require it.
 """
 
 import re
@@ -37,7 +37,7 @@ class NaiveBayes:
             self.log_prior = numpy.log(numpy.bincount(labels, minlength=n_classes) / len(labels))
 
     def predict(self, features):
-        """The class of each example, (n,); what training never saw says nothing."""
+        """The class of each example, (n,); features that training never saw are ignored."""
         scores = numpy.tile(self.log_prior, (len(features), 1))  # (n, n_classes)
         for score, counts in zip(scores, features, strict=True):
             known = [f for f in counts if f in self.index]
@@ -51,13 +51,13 @@ def words(text):
 
 
 def word_counts(example):
-    """How often each word is in an example, in its first text and in its second."""
+    """How often each word occurs in an example's first text and in its second."""
     first = Counter((0, word) for word in words(example.text))
     return first + Counter((1, word) for word in words(example.second or ""))
 
 
 def byte_ngram_counts(example):
-    """How often each run of 1 to LONGEST_NGRAM bytes is in an example, in its first text and in its second."""
+    """How often each run of 1 to LONGEST_NGRAM bytes occurs in an example's first text and in its second."""
     counts = Counter()
     for i, text in enumerate((example.text, example.second or "")):
         data = f" {text} ".encode()
@@ -77,13 +77,13 @@ def naive_bayes(task, count, split="test"):
 
 
 def overlap(example):
-    """Jaccard's index of the words of the two texts: how many they share, out of all."""
+    """Jaccard index of the words of the two texts: how many they share, out of all."""
     first, second = set(words(example.text)), set(words(example.second))
     return len(first & second) / max(len(first | second), 1)
 
 
 def word_overlap(task, split="test"):
-    """Class 1 for a pair of a split whose overlap is at least a threshold, that with the best accuracy on train."""
+    """Class 1 for each pair whose overlap reaches a threshold, the one with the best accuracy on train."""
     train, asked = (numpy.array([overlap(e) for e in task.splits[name]]) for name in ("train", split))
     thresholds = numpy.append(numpy.unique(train), numpy.inf)
     best = max(thresholds, key=lambda threshold: accuracy(task.labels["train"], train >= threshold))

@@ -34,7 +34,7 @@ class ClassifyRun:
         The file of an encoder, whatever head it has; the bundled one, if not given.
     device : {"cpu", "gpu", "auto"}
     n_held_out : int, optional
-        How many examples of valid, and of test, are measured at most; all, if not given.
+        The most examples of valid, and of test, to measure on; all, if not given.
     """
 
     task: str
@@ -52,14 +52,14 @@ def train_and_measure(settings, bar=None):
     ----------
     settings : ClassifyRun
     bar : str, optional
-        What stands beside a progress bar; without it there is none.
+        What a progress bar is labelled with; without it, none is shown.
 
     Returns
     -------
     dict, for JSON
         trainable and head, the numbers that the method and the head train; seconds of training; diverged, which is None
-        or says how the loss became infinite. Of a run that has not: loss, the mean of the last tenth of the steps;
-        valid and test, see `measure_classes`. Of one that has, these three are None.
+        or says how the loss became infinite; loss, the mean of the last tenth of the steps; valid and test, see
+        `measure_classes`. If the run diverged, these three are None.
     """
     model, task = adapted_classifier(settings)
     head, train = sum(p.data.size for p in model.head.parameters()), settings.train
@@ -91,11 +91,11 @@ def adapted_classifier(settings):
     return model, task
 
 
-@functools.cache  # a process learns the same task again and again
+@functools.cache  # a process trains on the same task many times
 def task_of(name, length, n_held_out=None):
-    """The task of a name, measured on at most so many examples of valid and of test, spread over all of them.
+    """The task of a name, measured on at most n_held_out examples of valid and of test, spread over all of them.
 
-    They are sorted by length, so that little of a batch is padding.
+    They are sorted by length, to keep padding small.
     """
     task = load_classification_task(name, length=length)
     measured = {}
@@ -112,7 +112,7 @@ def open_encoder(file, device):
 
 
 def finite_scores(model, task):
-    """The scores on valid and test; `Diverged` is raised if what the last step left is no longer finite."""
+    """The scores on valid and test; raises `Diverged` if the weights after the last step are not finite."""
     scores = {split: measure_classes(model, task, split=split) for split in ("valid", "test")}
     for split, of_split in scores.items():
         if not math.isfinite(of_split["loss"]):

@@ -1,8 +1,8 @@
 """Settings compared on equal terms: the same number of learning rates for each to choose from, and the same seeds.
 
-With the first seed each is trained at each of its rates, and the one with the best score on valid is its own; with the
-other seeds it is trained at that rate alone. A rate at which training diverges is no choice. Nothing is chosen by a
-score on test.
+With the first seed, each setting is trained at each of its rates, and keeps the one with the best score on valid; with
+the other seeds it is trained at that rate only. A rate at which training diverges is never chosen. Nothing is chosen by
+a score on test.
 """
 
 import math
@@ -19,9 +19,9 @@ def best_of_rates(sweep, function, settings, rates, *, seeds, score, model):
     function : callable
         One run, see `Sweep`.
     settings : dict of str to dataclass
-        By label. Each has a TrainConfig as its field `train`, whose lr and seed give way to those below.
+        By label. Each has a TrainConfig as its field `train`, whose lr and seed are replaced by those below.
     rates : dict of str to sequence of float
-        By the same labels: the learning rates that are tried, as many for each.
+        By the same labels: the learning rates to try, the same number for each.
     seeds : sequence of int
         At least two.
     score : callable
@@ -42,7 +42,7 @@ def best_of_rates(sweep, function, settings, rates, *, seeds, score, model):
     """
     first, *others = check_seeds(seeds)
     if len({len(set(rates[label])) for label in settings}) > 1 or not all(rates[label] for label in settings):
-        raise ValueError(f"rates was {rates}; for each it may be as many different numbers as for the others")
+        raise ValueError(f"rates was {rates}; it must have the same number of different rates for each label")
 
     def at(label, lr, seed):
         return replace(settings[label], train=replace(settings[label].train, lr=lr, seed=seed))
@@ -52,11 +52,11 @@ def best_of_rates(sweep, function, settings, rates, *, seeds, score, model):
 
     runs = runs_of([(label, lr, first) for label in settings for lr in rates[label]])
     scores = {label: {lr: score(runs[label, lr, first]) for lr in rates[label]} for label in settings}
-    best = {label: best_rate(label, of_label) for label, of_label in scores.items()}
+    best = {label: best_rate(label, row) for label, row in scores.items()}
     runs |= runs_of([(label, best[label], seed) for label in settings for seed in others])
     for (label, lr, seed), run in runs.items():
         if lr == best[label] and score(run) is None:
-            raise ValueError(f"{label}: training diverged at {lr:g} with seed {seed}; its rates may be lower")
+            raise ValueError(f"{label}: training diverged at {lr:g} with seed {seed}; its rates must be lower")
     return {
         label: {
             "lr": lr,
@@ -68,7 +68,7 @@ def best_of_rates(sweep, function, settings, rates, *, seeds, score, model):
 
 
 def best_rate(label, scores):
-    """The learning rate with the largest of the scores, a dict; None is no score."""
+    """The learning rate with the largest of the scores, a dict; None stands for no score."""
     finite = {lr: score for lr, score in scores.items() if score is not None}
     if not finite:
         raise ValueError(f"{label}: training diverged at every rate: {', '.join(f'{lr:g}' for lr in scores)}")
@@ -76,25 +76,25 @@ def best_rate(label, scores):
 
 
 def check_seeds(seeds):
-    """`seeds`, if they are two or more, none of them twice; otherwise there is no spread, and a ValueError."""
+    """`seeds`, if they are two or more, all different; otherwise there is no spread, and a ValueError is raised."""
     if len(set(seeds)) < max(2, len(seeds)):
-        raise ValueError(f"seeds was {seeds!r}; it may be at least 2 different numbers")
+        raise ValueError(f"seeds was {seeds!r}; it must be at least 2 different numbers")
     return seeds
 
 
 def mean_and_spread(values):
-    """A dict of mean, standard deviation (of a sample: n - 1) and the values, for JSON; ValueError if less than two."""
+    """A dict of mean, standard deviation (of a sample: n - 1) and values, for JSON; ValueError if fewer than two."""
     if len(values) < 2:
         raise ValueError(f"values was {values!r}; a spread needs at least 2")
     return {"mean": mean(values), "std": stdev(values), "values": values}
 
 
 def above(first, second):
-    """True if one score is above another by more than chance makes of it.
+    """Whether one score is above another by more than chance explains.
 
     The difference of the means is compared with the standard deviation of the difference of two runs, the root of
-    s1^2 + s2^2. If there were no difference, the means of three seeds each would differ by so much, in this direction,
-    in one case of thirteen.
+    s1^2 + s2^2. If there were no true difference, the means of three seeds each would differ by this much, in this
+    direction, in one case of thirteen.
 
     Parameters
     ----------
@@ -105,11 +105,11 @@ def above(first, second):
 
 
 def plus_minus(score, digits=1, factor=1):
-    """A score from `mean_and_spread` as text; a factor of 100 makes percent of a part."""
+    """A score from `mean_and_spread` as text; a factor of 100 turns a fraction into percent."""
     return f"{factor * score['mean']:.{digits}f} ± {factor * score['std']:.{digits}f}"
 
 
 def rate(row):
-    """The learning rate `lr` of a row as text, with a mark where a better one may lie beyond those of `valid_by_lr`."""
+    """The learning rate `lr` of a row as text, with a mark if it is the lowest or highest of `valid_by_lr`."""
     tried = [lr for lr, _ in row["valid_by_lr"]]
     return f"{row['lr']:g}" + ("*" if len(tried) > 1 and row["lr"] in (min(tried), max(tried)) else " ")

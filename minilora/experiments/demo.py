@@ -91,7 +91,7 @@ def run(folder, run_folder, *, text=None, steps=300, device="cpu", seed=0, comma
 
 
 def merging(model, base, task):
-    """Merged, the adapted model gives the same answers at the base model's speed; unmerged, W is back to the bit."""
+    """Merged, the adapted model gives the same answers at the base model's speed; unmerging restores W to the bit."""
     prompts, _ = task.prompts("test", 16)
     ids = model.to_model(next(iter(task.batches("test"))).ids)
     logits, answers = model.forward(ids)[0], generate(model, prompts, max_tokens=64)

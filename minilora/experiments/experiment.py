@@ -1,4 +1,4 @@
-"""What an experiment of the paper is here, and how it is run."""
+"""What an experiment is, and how it is run."""
 
 import json
 import time
@@ -22,7 +22,7 @@ class Claim(NamedTuple):
     seen : str
         Our numbers, in a clause: "r = 1 reaches 91.2 ± 0.3 %, the best rank, 8, 91.9 ± 0.2 %".
     why : str
-        Where it does not hold: what may be the reason. Otherwise unused.
+        The likely reason if the claim does not hold; otherwise unused.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Claim(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A table or figure of the paper in small; or one that the paper does not have.
+    """A small-scale version of a table or figure of the paper, or one that the paper does not have.
 
     Attributes
     ----------
@@ -42,13 +42,13 @@ class Experiment(NamedTuple):
     about : str
         In a few sentences: what the paper did, and what is done here instead.
     config : dataclass
-        Of the full run: everything that its results depend on.
+        The full run's: everything that its results depend on.
     quick : dataclass
-        The same for a run of a minute, to see it work; its numbers say nothing.
+        A configuration for a run of about a minute, to see it work; its numbers mean nothing.
     run : callable
         ``run(config, sweep) -> results``, a dict for JSON. `sweep` is a `Sweep`.
     table : callable
-        ``table(results) -> list of str``: lines of text, the paper's numbers beside ours.
+        ``table(results) -> list of str``: lines of text, the paper's numbers next to ours.
     plot : callable
         ``plot(results) -> Figure``.
     claims : callable
@@ -67,7 +67,7 @@ class Experiment(NamedTuple):
 
 
 def reproduce(experiment, folder, sweep, *, quick=False, command=None):
-    """Run an experiment, or take its runs from where they are kept, and write what came of it.
+    """Run an experiment, reusing the runs that are saved already, and write its results.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
         Gets ``<name>.json`` and ``<name>.png``.
     sweep : Sweep
     quick : bool
-        With `experiment.quick`.
+        Run with `experiment.quick`.
     command : str, optional
         The command line, for the record.
 
@@ -95,7 +95,7 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
         "quick": quick,
         "config": asdict(config),
         "results": results,
-        "seconds": round(time.perf_counter() - started, 1),  # those of runs that were kept from before are not in it
+        "seconds": round(time.perf_counter() - started, 1),  # without those of runs that had been saved before
         **provenance(),
     }
     plots.save(experiment.plot(results), folder / f"{experiment.name}.png")
@@ -104,13 +104,13 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
 
 
 def report(experiment, record):
-    """An experiment's table and what became of the paper's claims, as text."""
+    """An experiment's table, and which of the paper's claims hold, as text."""
     head = f"{experiment.name}: {experiment.title}"
     return "\n".join([head, "", *experiment.table(record["results"]), "", claim_lines(experiment, record)])
 
 
 def claim_lines(experiment, record):
-    """What became of the paper's claims, a line each."""
+    """Which of the paper's claims hold, one line each."""
     lines = []
     for claim in experiment.claims(record["results"]):
         verdict, why = ("holds", "") if claim.holds else ("does not hold here", f" {claim.why}")

@@ -1,4 +1,4 @@
-"""figures/README.md: every figure and table with the command that made it, ours beside the paper's."""
+"""figures/README.md: every figure and table with the command that made it, ours next to the paper's."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ OTHERS = Path("others.md")  # in the folder: what is not an experiment of the pa
 
 
 def write_page(folder):
-    """Write ``README.md`` from the experiments' JSON files in a folder; only full runs have a place in it.
+    """Write ``README.md`` from the experiments' JSON files in a folder; only full runs are accepted.
 
     Parameters
     ----------
@@ -21,14 +21,15 @@ def write_page(folder):
     Raises
     ------
     ValueError
-        If a file is not an experiment's, or is damaged.
+        If a file is not an experiment's result, or is damaged.
     """
     folder = Path(folder)
     sections = [section(name, folder) for name in EXPERIMENTS if (folder / f"{name}.json").exists()]
     others = (folder / OTHERS).read_text() if (folder / OTHERS).exists() else ""
     head = (
-        "# Figures\n\n`minilora reproduce` writes this page. Each experiment is the paper's in small: another model, "
-        "another task, the same question. Where seeds are compared, ± is the standard deviation over them."
+        "# Figures\n\n`minilora reproduce` writes this page. Each experiment is a small version of the paper's: "
+        "another model, another task, the same question. Where seeds are compared, ± is the standard deviation over "
+        "them."
     )
     write_atomically(folder / "README.md", "\n\n".join([head, *sections, others.rstrip()]).rstrip() + "\n")
 
@@ -37,7 +38,7 @@ def section(name, folder):
     """One experiment, as Markdown."""
     experiment, record = EXPERIMENTS[name], read_record(folder / f"{name}.json", name)
     if record["quick"]:
-        raise ValueError(f"{folder / name}.json is of a quick run; its numbers say nothing, and have no place here")
+        raise ValueError(f"{folder / name}.json is of a quick run; its numbers mean nothing, and must not stand here")
     version = "" if record["minilora"] == minilora.__version__ else f" by minilora {record['minilora']}"
     made = f"Made{version} with `{record['command']}`, Python {record['python']}, NumPy {record['numpy']}, "
     return "\n\n".join(

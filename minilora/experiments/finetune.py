@@ -54,8 +54,8 @@ class FinetuneConfig:
 def run(model, task, config, folder, *, command=None, progress=True, checkpoint_every=None, ranks=SINGLE_PROCESS):
     """Adapt a model, in place, and write what came of it to a folder.
 
-    With `checkpoint_every` a run that was interrupted goes on where it stopped, and one that is finished is not done
-    again: its result is returned, and the model is left untrained. Without it the run begins anew.
+    With `checkpoint_every`, an interrupted run resumes where it stopped, and a finished one is not repeated:
+    its result is returned, and the model is left untrained. Without it, the run starts over.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
     progress : bool
         Show a progress bar.
     checkpoint_every : int, optional
-        Save the state every so many steps, until the run is finished.
+        Steps between two checkpoints of the unfinished run.
     ranks : SingleProcess or Ranks, optional
-        The job that this process belongs to. All its ranks train; the first alone writes, and measures in the end.
+        The job that this process belongs to. All its ranks train; only the first writes, and measures at the end.
 
     Returns
     -------
@@ -84,11 +84,12 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
     ------
     ValueError
         With `checkpoint_every`, if the folder holds a run of another configuration, task or model; the message says
-        what differs. If that run is finished, but what it has learned is missing, or is not what its result describes.
+        what differs. Also if that run is finished, but its learned file is missing or is not the one its result
+        describes.
     Diverged
-        If training, or what was measured in the end, gave numbers that are infinite or NaN.
+        If training, or the measurement at the end, gave infinite or NaN numbers.
     FileNotFoundError
-        If the folder was removed during the run.
+        If the folder is removed during the run.
     """
     check_vocabulary(model, task.tokenizer)
     folder, base = Path(folder), weights_hash(model)
@@ -120,7 +121,7 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
 
 
 def _measured_and_kept(trainer, task, config, base, command):
-    """The result of a run whose training is over, which is written to its folder with what was learned."""
+    """Measure a run whose training is over; write the result and what was learned to its folder."""
     model, history, folder, ranks = trainer.model, trainer.history, trainer.folder, trainer.ranks
     memory = step_memory(trainer)
     trainer.check_folder()

@@ -1,4 +1,4 @@
-"""The runs of a long experiment, kept one by one, so that an interruption costs one run and not all."""
+"""The runs of a long experiment, saved one by one, so that an interruption costs one run and not all."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from minilora.limits import one_line_errors
 
 
 class FinishedRuns:
-    """The results of an experiment's finished runs, a line of JSON each: what was interrupted goes on from there.
+    """The results of an experiment's finished runs, one line of JSON each, from which an interrupted one resumes.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class FinishedRuns:
     Raises
     ------
     ValueError
-        If the file is there and says something else about its runs, or is no such file.
+        If the file exists and says something else about its runs, or is not such a file.
     """
 
     @one_line_errors()
@@ -31,7 +31,7 @@ class FinishedRuns:
             self.lines = self._read(self.lines[0])
 
     def result(self, key, compute):
-        """The result of a run: the one that is kept, or else ``compute()``, kept from now on.
+        """The result of a run: the saved one if there is one, else ``compute()``, which is then saved.
 
         Parameters
         ----------
@@ -45,15 +45,15 @@ class FinishedRuns:
         return self.kept(key)
 
     def has(self, key):
-        """Whether the result of a run is kept."""
+        """Whether the result of a run is saved."""
         return any(line["run"] == as_json(key) for line in self.lines[1:])
 
     def kept(self, key):
-        """The result that is kept of a run."""
+        """The saved result of a run."""
         return next(line["result"] for line in self.lines[1:] if line["run"] == as_json(key))
 
     def keep(self, key, result):
-        """Keep the result of a run from now on, in the place of one that it had before."""
+        """Save the result of a run, in place of an earlier one."""
         about, *runs = self.lines
         others = [line for line in runs if line["run"] != as_json(key)]
         self.lines = [about, *others, as_json({"run": key, "result": result})]
@@ -74,5 +74,5 @@ class FinishedRuns:
 
 
 def as_json(content):
-    """`content` as it will be read from a file: JSON has no tuples, and a NaN or an infinity is a ValueError."""
+    """`content` as it will be read back from a file: JSON has no tuples, and NaN or infinity raises a ValueError."""
     return json.loads(json.dumps(content, allow_nan=False))

@@ -31,12 +31,12 @@ def measure_classes(model, task, *, split="test"):
     Returns
     -------
     dict
-        loss (nats a text), accuracy and macro_f1.
+        loss (nats per text), accuracy and macro_f1.
 
     Raises
     ------
     ValueError
-        If the model has no head for as many classes.
+        If the model has no head, or one for another number of classes.
     """
     n_classes = len(task.label_names)
     if not isinstance(model, EncoderForClassification):
@@ -63,7 +63,7 @@ def class_logits(model, batches):
 
 
 def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
-    """How good a model is at a task.
+    """How well a model does a task.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
     Returns
     -------
     dict
-        Of classes: what `measure_classes` says, and the same scores of the `baselines`. Of texts: loss (nats a token),
+        For classes: what `measure_classes` returns, and scores of the `baselines`. For texts: loss (nats per token),
         bits_per_byte; samples, a list of dicts of prompt, answer and reference; and for mini-E2E slot_exact and
         slot_error_rate, see `slot_scores`.
     """
@@ -99,7 +99,7 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
 
 
 def slot_scores(samples):
-    """How right mini-E2E's answers are.
+    """How correct the answers to mini-E2E's prompts are.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def slot_scores(samples):
     Returns
     -------
     dict
-        slot_exact, the part of the answers that say every attribute once and nothing else, in a sentence of the
-        grammar; slot_error_rate, the missing, wrong and invented attributes as a part of those that were asked for.
+        slot_exact, the fraction of answers that say every attribute once and nothing else, in a sentence of the
+        grammar; slot_error_rate, the missing, wrong and invented attributes as a fraction of those requested.
     """
     asked = [parse_source(sample["prompt"].strip()) for sample in samples]
     errors = [slot_errors(mr, sample["answer"]) for mr, sample in zip(asked, samples, strict=True)]
@@ -122,7 +122,7 @@ def slot_scores(samples):
 
 
 def step_memory(trainer):
-    """The memory of a training step in bytes: what stays (weights, optimizer state) and the step's own peak above it.
+    """The memory of a training step in bytes: what persists (weights, optimizer state) and the step's peak above it.
 
     The step is computed once more, without changing a weight, while Python's tracemalloc follows every array, or on a
     GPU, CuPy's memory pool.
@@ -145,7 +145,7 @@ def step_memory(trainer):
 
 
 def generation_speed(variants, prompt, *, tokens=128, rounds=5):
-    """Tokens a second when one sequence is generated, for several models or states of one, interleaved.
+    """Tokens per second when generating one sequence, for several models or several states of one, interleaved.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def generation_speed(variants, prompt, *, tokens=128, rounds=5):
     Returns
     -------
     dict of str to list of float
-        Tokens a second in each round.
+        Tokens per second in each round.
     """
     speeds = {name: [] for name in variants}
     for _ in range(rounds):

@@ -1,7 +1,7 @@
 """Pretraining the bundled models on the English prose that every Python installation carries.
 
-What both kinds have in common: a corpus, windows of it, a run that goes on where it stopped, and a recipe. What each
-reads, and what stands beside its bits a byte, is in `pretrain_decoder.py` and `pretrain_encoder.py`.
+What both kinds have in common: a corpus, windows of it, a run that resumes where it stopped, and a recipe. What each
+reads, and what its bits per byte are compared with, is in `pretrain_decoder.py` and `pretrain_encoder.py`.
 """
 
 import math
@@ -37,10 +37,10 @@ class Kind(NamedTuple):
     config: PretrainConfig  # the bundled model's
     new_model: Callable  # new_model(config, rng, device=)
     tokenizer: Tokenizer
-    encode: Callable  # encode(texts): all their tokens in one row
+    encode: Callable  # encode(texts): all their tokens in one array
     sample: Callable  # sample(tokens, rng, batch_size=, length=): a training batch
     held_out: Callable  # held_out(tokens, length=, batch_size=): batches that cover the tokens
-    rival: str  # whose bits a byte stand beside the model's
+    rival: str  # what the model's bits per byte are compared with
     rival_bits: Callable  # rival_bits(training tokens, held-out tokens)
 
 
@@ -52,20 +52,20 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     kind : Kind
     config : PretrainConfig
     folder : str or Path
-        Gets checkpoints on the way, the newest two; at the end, for a decoder, ``decoder.safetensors`` (float16), its
-        recipe ``decoder.json`` and its loss curve ``decoder.png``.
+        Gets checkpoints on the way (the newest two are kept); at the end, for a decoder, ``decoder.safetensors``
+        (float16), its recipe ``decoder.json`` and its loss curve ``decoder.png``.
     checkpoint_every : int
     device : {"auto", "cpu", "gpu"}
     command : str, optional
         The command line, for the record.
     ranks : SingleProcess or Ranks, optional
-        The job that this process belongs to. All its ranks train; the first alone writes, and measures in the end.
+        The job that this process belongs to. All its ranks train; only the first writes, and measures at the end.
 
     Returns
     -------
     recipe : dict
-        What ``decoder.json`` holds: configuration, corpus, loss curve, and bits a byte on held-out text beside the
-        rival's.
+        What ``decoder.json`` holds: configuration, corpus, loss curve, and bits per byte on held-out text, and
+        the rival's.
     """
     folder, corpus = Path(folder), load_corpus(config.corpus)
     tokens = {split: kind.encode(corpus.texts(split)) for split in ("train", "valid", "test")}

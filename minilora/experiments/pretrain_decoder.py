@@ -1,4 +1,4 @@
-"""The bundled decoder: a byte-level GPT, which says of each byte what comes next. Beside it stands gzip."""
+"""The bundled decoder: a byte-level GPT, which predicts each next byte. It is compared with gzip."""
 
 import gzip
 from functools import partial
@@ -13,7 +13,7 @@ from minilora.training import TrainConfig
 
 
 def gzip_bits_per_byte(train, held_out):
-    """What the general-purpose compressor, which knows nothing of `train`, needs for the same bytes."""
+    """What a general-purpose compressor, which knows nothing of `train`, needs for the same bytes."""
     data = held_out.astype(numpy.uint8).tobytes()
     return 8 * len(gzip.compress(data, 9)) / len(data)
 

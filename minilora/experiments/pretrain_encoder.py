@@ -1,18 +1,18 @@
 """The bundled encoder: a byte-level RoBERTa, on masked bytes of the prose that the decoder reads.
 
-Of the bytes, 15 % are chosen, most of them hidden, and the model says what each was (`data/masked.py`). Its bits a byte
-are those of the chosen bytes, each told from what stands on both sides; beside them stands what a byte costs to one who
-only knows how frequent each is.
+15 % of the bytes are chosen, most of these are hidden, and the model predicts what each was (`data/masked.py`). Its
+bits per byte are those of the chosen bytes, each predicted from both sides. They are compared with the cost of a byte
+under the unigram distribution, which only knows how frequent each byte is.
 
-A byte alone says little, and a hidden one nothing: all that the model can use at first is how frequent each byte is,
-until it has found that neighbours matter. With random position embeddings and windows of 256 it had not found it after
-1,800 steps. Two things let it find it within some hundreds:
+A single byte says little, and a hidden one nothing: at first, all that the model can use is how frequent each byte is,
+until it has discovered that neighbours matter. With random position embeddings and windows of 256, it had not after
+1,800 steps. Two things let it discover this within some hundreds:
 
 - Position embeddings start as sinusoids (Vaswani et al., 2017, section 3.5), and are trained from there. The embedding
-  of position p + k is the same linear function of that of p for every p, so that "look one to the left" is to be
-  learned once, not once for each place.
-- Most windows are of 32 tokens, and some of 64, 128 or 256: where attention is still even, each neighbour has a part
-  of 1 / T in what a position reads, and so has what can be learned from it. What is learned in short windows holds in
+  of position p + k is the same linear function of that of p for every p, so that "look one to the left" has to be
+  learned once, not once for each position.
+- Most windows have 32 tokens, and some 64, 128 or 256: while attention is still uniform, each neighbour contributes
+  1 / T of what a position reads, and so of the learning signal. What is learned in short windows carries over to
   long ones.
 """
 
@@ -28,9 +28,9 @@ from minilora.training import TrainConfig
 
 
 def unigram_bits_per_byte(train, held_out):
-    """What a byte of `held_out` costs on average to one who knows how often each byte came in `train`."""
+    """Bits per byte of `held_out` under the byte frequencies of `train`."""
     seen, new = (numpy.bincount(t[t >= FIRST_BYTE], minlength=EncoderTokenizer.vocab_size) for t in (train, held_out))
-    seen = seen[FIRST_BYTE:] + 1  # a byte that never came is not impossible
+    seen = seen[FIRST_BYTE:] + 1  # no byte is impossible, even if `train` lacks it
     return float(new[FIRST_BYTE:] @ -numpy.log(seen / seen.sum()) / math.log(2) / new.sum())
 
 
@@ -41,7 +41,7 @@ def sinusoids(n_positions, C):
 
 
 def new_encoder(config, rng, device="cpu"):
-    """A RobertaForMaskedLM whose position embeddings are sinusoids, with the variance that they are drawn with."""
+    """A RobertaForMaskedLM whose position embeddings are sinusoids, with the variance of the random ones."""
     model = RobertaForMaskedLM(config, rng, device=device)
     wpe = model.encoder.wpe.W.data
     wpe[:] = model.xp.asarray(0.02 * math.sqrt(2) * sinusoids(*wpe.shape))
@@ -49,7 +49,7 @@ def new_encoder(config, rng, device="cpu"):
 
 
 def windows_of_some_length(tokens, rng, *, batch_size, length):
-    """A batch of windows of an eighth of `length`, seldom of more; as many tokens in each batch."""
+    """A batch of windows, mostly an eighth of `length` long, sometimes longer; every batch has equally many tokens."""
     parts = int(rng.choice((8, 4, 2, 1), p=(0.7, 0.1, 0.1, 0.1)))
     return masked_window_batch(tokens, rng, batch_size=batch_size * parts, length=length // parts)
 

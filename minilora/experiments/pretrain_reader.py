@@ -1,15 +1,15 @@
-"""Pretraining a decoder that reads its context: it copies names and values that stand before.
+"""Pretraining a decoder that uses its context: it copies names and values that came earlier.
 
     python -m minilora.experiments.pretrain_reader --out runs/reader --rounds 8
 
-It starts from a decoder that has read prose (`pretrain_decoder.py`; the bundled one, if no other is given) and goes
-through stages, each a run of its own that continues where it was stopped:
+It starts from a decoder trained on prose (`pretrain_decoder.py`; the bundled one, if no other is given) and goes
+through stages, each a run of its own that resumes where it was stopped:
 
 - copying: half random strings, half prose. After some hundred steps the model suddenly copies.
 - rounds of reading: prose from more sources, keywords to sentences, made-up tasks, and still some strings.
-- cooling: the same mixture while the learning rate goes to zero.
+- cooling: the same mixture, while the learning rate decays to zero.
 
-With the same folder and more rounds, it goes on after the last round and cools again.
+With the same folder and more rounds, it continues after the last round and cools again.
 """
 
 import argparse
@@ -34,7 +34,7 @@ MODEL, RECORD = "decoder.safetensors", "stage.json"
 HELD_OUT = ("valid", "test")
 END_OF_TEXT = ByteTokenizer.end_of_text
 ROUNDS = 8
-STDLIB_TIMES = 4  # the standard library's prose is what the package measures; it is read as often as four of its size
+STDLIB_TIMES = 4  # the package measures on the standard library's prose; it is read four times as often
 COPYING = {"prose": 0.45, "strings": 0.45, "periods": 0.1}
 READING = {
     "prose": 0.38,
@@ -76,7 +76,7 @@ def stages(
     round_steps: int = 2000,
     cooling_steps: int = 1500,
 ) -> list[Stage]:
-    """All stages of a pretraining, in order; `without` leaves kinds of windows out, and prose takes their part."""
+    """All stages of a pretraining, in order; `without` drops kinds of windows, and prose takes their share."""
 
     def kept(parts):
         parts = dict(parts)
@@ -105,7 +105,7 @@ def run_stage(
     about: dict,
     checkpoint_every: int,
 ) -> None:
-    """Train a model through a stage, in a folder of the stage's own: its record and the model are left there."""
+    """Train a model through a stage, and leave the stage's record and the model in the stage's own folder."""
     length = model.config.n_positions
     trainer = Trainer(
         model,
@@ -140,19 +140,19 @@ def run(
     checkpoint_every: int = 100,
     command: str | None = None,
 ) -> dict:
-    """Go through the stages of a plan, and past those that were done before.
+    """Go through the stages of a plan, skipping those that are done already.
 
     Parameters
     ----------
     folder : str or Path
         Gets a folder for each stage; at the end ``decoder.safetensors`` (float16) and its recipe ``decoder.json``.
     corpus : str or Path
-        A corpus folder (`data/corpus_folder.py`); it is made, from installed packages, if it is not there.
+        A corpus folder (`data/corpus_folder.py`); it is made from installed packages if it is missing.
     plan : list of Stage
     start : str or Path, optional
         The model that the first stage starts from; the bundled decoder, if not given.
     checkpoint_every : int
-        A stage that was stopped goes on from the last of its checkpoints, made every so many steps and at Ctrl-C.
+        Steps between checkpoints, which are also made at Ctrl-C; a stopped stage resumes from its last one.
     command : str, optional
         The command line, for the record.
 
@@ -200,7 +200,7 @@ def run(
 
 
 def times(name: str) -> int:
-    """How often a source's texts stand among those that windows are drawn from."""
+    """How often a source's texts are repeated among those that windows are drawn from."""
     return STDLIB_TIMES if name == STDLIB else 1
 
 

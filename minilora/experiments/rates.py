@@ -2,7 +2,8 @@
 
 from minilora.data import ClassificationTask, PairTask, TextTask
 
-# Of texts: found in short runs of the bundled decoder on mini-E2E, to a factor of two, with each method's own defaults.
+# Default learning rates for text tasks, found in short runs of the bundled decoder on mini-E2E, to a factor of two,
+# with each method's own defaults.
 OF_TEXTS = {
     "lora": 2e-2,
     "rslora": 2e-2,
@@ -18,7 +19,7 @@ OF_TEXTS = {
     "prefix-embedding": 1e-1,
     "prefix-layer": 1e-1,
 }
-# Of classes: those of figures/table2.json, the bundled encoder's best of three on valid.
+# Default learning rates for classification: those of figures/table2.json, the bundled encoder's best of three on valid.
 OF_CLASSES = dict.fromkeys(("lora", "rslora", "dora", "pissa", "adapter-h", "adapter-l", "adapter-p"), 3e-3) | {
     "full": 3e-4,
     "top-k": 1e-3,
@@ -30,4 +31,4 @@ OF_CLASSES = dict.fromkeys(("lora", "rslora", "dora", "pissa", "adapter-h", "ada
 def default_rate(method: str, task: PairTask | TextTask | ClassificationTask) -> float:
     """The learning rate of a method, a name in `minilora.methods.METHODS`, on a task."""
     of_classes = OF_CLASSES if isinstance(task, ClassificationTask) else {}
-    return of_classes.get(method, OF_TEXTS[method])  # prefixes are for texts alone, and are refused elsewhere
+    return of_classes.get(method, OF_TEXTS[method])  # prefixes work on text tasks only, and are refused elsewhere

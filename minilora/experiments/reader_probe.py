@@ -1,8 +1,8 @@
-"""What a decoder makes of its context, and what LoRA makes of the decoder: the figures of a pretraining recipe.
+"""How well a decoder uses its context, and how well LoRA adapts it: the numbers in a pretraining recipe.
 
     python -m minilora.experiments.reader_probe decoder.safetensors --lora 300x8 900x16
 
-Everything is measured on held-out prose and on mini-E2E's valid split; the test split is for the result alone.
+Everything is measured on held-out prose and on mini-E2E's valid split; the test split is for the final result only.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from minilora.methods import apply_method
 from minilora.models import GPT, load_bundled, load_model
 from minilora.training import TrainConfig, Trainer, evaluate_loss
 
-UNFORESEEN = 3  # the first bytes of a copy: until then nothing says that it is one
+UNFORESEEN = 3  # the first bytes of a copy: before these, nothing shows that it is one
 
 
 def copying_bits(model: GPT, *, n: int = 128, seed: int = 0) -> dict[str, float]:
-    """Bits per byte of what stands in a window for the first time, and for the second, from its fourth byte.
+    """Bits per byte of something's first and second occurrence in a window, from its fourth byte on.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def copying_bits(model: GPT, *, n: int = 128, seed: int = 0) -> dict[str, float]
 
 
 def copy_batch(parts: Sequence[str], counted: int) -> LMBatch:
-    """The parts of a text as a row, of which one part counts, from its fourth byte."""
+    """The parts of a text as one row; only the part `counted` counts, from its fourth byte on."""
     tokens = np.concatenate([[ByteTokenizer.end_of_text], ByteTokenizer().encode("".join(parts))])  # (T + 1,)
     start = sum(map(len, parts[:counted])) + UNFORESEEN
     mask = np.zeros(len(tokens) - 1, dtype=bool)
@@ -87,7 +87,7 @@ def prose_bits(model: GPT) -> float:
 def adapted(
     new_model: Callable[[], GPT], *, method: str, steps: int, batch_size: int, threads: int | None, seed: int = 0
 ) -> dict:
-    """What the demonstration's LoRA, or its full fine-tuning, reaches on mini-E2E's valid split."""
+    """What the demonstration's LoRA, or its full fine-tuning, achieves on mini-E2E's valid split."""
     model = new_model()
     task = load_task("mini-e2e", length=model.config.n_positions, n_held_out=96)
     of_demo = {config.method: config for config in configs("mini-e2e", steps, seed).values()}[method]
@@ -114,7 +114,7 @@ def adapted(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: one line of JSON a figure."""
+    """The command line: one line of JSON per figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", help="a model file (default: the bundled decoder)")
     parser.add_argument("--lora", nargs="*", default=(), help="runs of LoRA, as STEPSxBATCH")

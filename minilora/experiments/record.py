@@ -1,4 +1,4 @@
-"""What stands beside every result: versions and machine, so that it can be made again."""
+"""What is recorded with every result: versions and machine, so that it can be reproduced."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ def provenance():
 
 
 def processor():
-    """The processor's name, where the system tells it."""
+    """The processor's name, if the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

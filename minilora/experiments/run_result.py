@@ -1,4 +1,4 @@
-"""A finished run: its result.json and the file of what was learned, which have to agree."""
+"""A finished run: its result.json and its learned file, which have to agree."""
 
 import hashlib
 import math
@@ -12,8 +12,14 @@ from minilora.training.checkpoint import differing_settings
 
 RESULT, HISTORY = "result.json", "history.json"
 FIELDS = {
-    "config": dict, "task": dict, "model_id": str, "trainable": int, "percent": float, "loss": float, "file": dict,
-}  # fmt: skip
+    "config": dict,
+    "task": dict,
+    "model_id": str,
+    "trainable": int,
+    "percent": float,
+    "loss": float,
+    "file": dict,
+}
 OF_CLASSES, OF_TEXTS = {"baselines": dict, "accuracy": float, "macro_f1": float}, {"bits_per_byte": float}
 INSIDE = {
     "config": {"task": str, "method": str, "settings": dict, "train": dict},
@@ -23,12 +29,12 @@ INSIDE = {
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write the result of a run, with which it is finished.
+    """Write the result of a run, which marks it as finished.
 
     Raises
     ------
     Diverged
-        If a number in it is infinite or NaN, which JSON does not have; nothing is written.
+        If a number in it is infinite or NaN, which JSON cannot hold; nothing is written.
     """
     if odd := not_finite_numbers(result):
         raise Diverged(f"after the last step {odd[0]} was infinite or NaN; a lower lr may help, or a longer warmup")
@@ -36,7 +42,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """What result.json says of the file of what was learned: its name, bytes, and SHA-256."""
+    """What result.json records of the learned file: its name, size in bytes, and SHA-256."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
@@ -49,13 +55,13 @@ def finished_run(folder: str | Path, configuration: dict[str, Any]) -> tuple[dic
     ----------
     folder : str or Path
     configuration : dict
-        What the run has to be; see `Trainer.configuration`.
+        What the run must be; see `Trainer.configuration`.
 
     Raises
     ------
     ValueError
-        If it is a run of another configuration; if result.json or history.json is damaged; if what was learned is
-        missing, or is not what result.json describes.
+        If it is a run of another configuration; if result.json or history.json is damaged; if the learned file is
+        missing, or is not the one that result.json describes.
     """
     folder = Path(folder)
     if not (folder / RESULT).exists():
@@ -84,12 +90,12 @@ def finished_run(folder: str | Path, configuration: dict[str, Any]) -> tuple[dic
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """What a result.json holds, once all that is needed of it is there, and of its type.
+    """Read a result.json, and check that every field that is needed is there and of its type.
 
     Raises
     ------
     ValueError
-        It names the file and the field.
+        With the file and the field.
     """
     result = read_fields(path, FIELDS)
     check_fields(result, OF_CLASSES if "baselines" in result else OF_TEXTS, path)
@@ -110,17 +116,16 @@ def check_learned_file(folder: Path, result: dict[str, Any]) -> None:
     path = folder / Path(told["name"]).name  # in this folder, whatever the name says
     what = f"the run in {folder} is finished, but {path.name}"
     if not path.is_file():
-        raise ValueError(f"{what} is missing; it must be put back, or {RESULT} be removed for the run to be done again")
+        raise ValueError(f"{what} is missing; put it back, or remove {RESULT} to repeat the run")
     there = describe_file(path)
     if any(there[name] != told.get(name, there[name]) for name in ("bytes", "sha256")):  # older files have no digest
         raise ValueError(
-            f"{what} is not the file that {RESULT} describes; it must be put back, or {RESULT} be removed for the run "
-            "to be done again"
+            f"{what} is not the file that {RESULT} describes; put it back, or remove {RESULT} to repeat the run"
         )
 
 
 def not_finite_numbers(content: Any, name: str = "") -> list[str]:
-    """Where in a content for JSON a number is infinite or NaN: "losses.3", and so on."""
+    """Where a number in JSON content is infinite or NaN: "losses.3", and so on."""
     if isinstance(content, float):
         return [] if math.isfinite(content) else [name or "a number"]
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()

@@ -1,4 +1,4 @@
-"""Many runs side by side, each kept as it finishes: what was interrupted goes on from there."""
+"""Many runs in parallel, each saved as it finishes: an interrupted sweep resumes from there."""
 
 import hashlib
 import platform
@@ -18,7 +18,7 @@ from minilora.processes import end_with_parent
 from minilora.training import lock_run_folder
 from minilora.training.run_folder import remove_leftovers
 
-TRIES_ALONE = 2  # for a run that was at work when a process died
+TRIES_ALONE = 2  # for a run that was in progress when a process died
 
 
 class Sweep:
@@ -27,17 +27,17 @@ class Sweep:
         sweep = Sweep("runs/reproduce", executor)
         results = sweep(adapt_and_keep, [settings(seed) for seed in (0, 1, 2)], model="decoder")
 
-    A run is known by its function and its settings, so that experiments which need the same run share it. A function
-    that is marked by `leaves_file` is called as ``function(s, path)``, and what it writes there is kept too; `file_of`
-    finds it. The only run of a sweep is done here, with nothing beside it.
+    A run is identified by its function and its settings, so that experiments that need the same run share it. A
+    function marked with `produces_file` is called as ``function(s, path)``, and what it writes there is kept too;
+    `file_of` finds it. If a sweep has only one run, it is done in this process.
 
     Parameters
     ----------
     folder : str or Path
         Gets a file of finished runs for each function.
     executor : concurrent.futures.Executor, optional
-        Any; see `Processes`, which takes up again what a process that died was doing. Without one, the runs are done
-        one after another, here.
+        Any executor. With `Processes`, the work of a process that died is taken up again. Without one, the runs are
+        done one after another in this process.
     progress : bool
         Show a progress bar.
     """
@@ -53,27 +53,27 @@ class Sweep:
         Parameters
         ----------
         function : callable
-            At the top of its module, so that another process finds it; returns something for JSON.
+            Defined at the top of its module, so that another process can find it; returns something for JSON.
         settings : list of dataclass
-            With numbers, text and tuples in them: all that a result depends on.
+            Made of numbers, text and tuples: everything that a result depends on.
         model : str
-            The bundled model that the function takes, on which a result depends as well.
+            The bundled model that the function uses; a result depends on it as well.
 
         Raises
         ------
         ValueError
             If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model; or if
-            another sweep of the same function is at work in it.
+            another sweep of the same function is running in it.
         RuntimeError
-            If a run was at work when a process died, and its process died again when it was done alone, twice. The
-            results of all others are kept.
+            If a run was in progress when a process died, and its process died twice more when it ran alone. The
+            results of all other runs are kept.
         """
         name = function.__name__
         keys = {repr(s): s for s in settings}  # a dataclass's repr says its type and all its fields; each run once
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.folder)
         with lock_run_folder(self.folder / name):  # of two sweeps in one folder, each would lose the other's runs
-            finished = FinishedRuns(self.folder / f"{name}.jsonl", surroundings(model))
+            finished = FinishedRuns(self.folder / f"{name}.jsonl", environment(model))
             missing = [s for key, s in keys.items() if not (finished.has(key) and self._has_file(function, s))]
             with tqdm(total=len(missing), desc=name, unit="run", disable=not (self.progress and missing)) as bar:
                 for s, result in self._results(function, missing):
@@ -114,7 +114,7 @@ class Sweep:
             )
 
     def _alone(self, function, s):
-        """The result of a run that was at work when a process died, with nothing beside it; returns whether it came."""
+        """Repeat alone a run that was in progress when a process died; returns whether it succeeded."""
         for _ in range(TRIES_ALONE):
             left = [s]
             yield from self._results_until_a_death(function, left)
@@ -124,9 +124,9 @@ class Sweep:
         return False
 
     def _results_until_a_death(self, function, left):
-        """(s, result) for each s in the list `left`, out of which it is taken, as long as no process dies.
+        """Yield (s, result) for each s in the list `left`, removing it from the list, until a process dies.
 
-        With another executor than `Processes`, which could not be renewed, a BrokenProcessPool is raised.
+        An executor other than `Processes` cannot be renewed, and a BrokenProcessPool is raised.
         """
         death = [BrokenProcessPool] if isinstance(self.executor, Processes) else []
         futures = {}
@@ -139,13 +139,13 @@ class Sweep:
                     result = future.result()
                     left.remove(futures[future])
                     yield futures[future], result
-        finally:  # after an error, or Ctrl-C, no run begins any more
+        finally:  # after an error, or Ctrl-C, no further run begins
             for future in futures:
                 future.cancel()
 
 
-def leaves_file(suffix):
-    """Mark a function as one that a `Sweep` calls with a path as well: it writes a file there, whose name ends so."""
+def produces_file(suffix):
+    """Mark a function that a `Sweep` calls with a path as well: it writes a file there, with this suffix."""
 
     def mark(function):
         function.suffix = suffix
@@ -154,8 +154,8 @@ def leaves_file(suffix):
     return mark
 
 
-def surroundings(model):
-    """What a result depends on beside its settings, as a dict for JSON: versions, and the bundled model's weights."""
+def environment(model):
+    """What a result depends on besides its settings, as a dict for JSON: versions, and the bundled model's weights."""
     return {
         "minilora": minilora.__version__,
         "python": platform.python_version(),
@@ -168,8 +168,8 @@ def surroundings(model):
 class Processes(Executor):
     """An executor of n new processes; they share no threads and no memory with this one.
 
-    They end with this process, even when it is killed. If one of them dies, all are gone: what was submitted and is not
-    done ends in a BrokenProcessPool. Then `renew`.
+    They end with this process, even when it is killed. If one of them dies, all of them stop: what was submitted and is
+    not done raises a BrokenProcessPool. Call `renew` to continue.
     """
 
     def __init__(self, n):
@@ -177,7 +177,7 @@ class Processes(Executor):
         self.renew()
 
     def renew(self):
-        """Start n other processes."""
+        """Replace the processes by n new ones."""
         self._pool = ProcessPoolExecutor(self.n, mp_context=get_context("spawn"), initializer=end_with_parent)
 
     def submit(self, function, /, *args, **kwargs):

@@ -9,32 +9,32 @@ LONGEST_NGRAM = 5  # of NIST, in words
 
 
 class NoSynonyms:
-    """In WordNet's place, which is a download of its own: METEOR then matches words and their stems."""
+    """A stand-in for WordNet, which would be a download of its own: METEOR then matches words and stems only."""
 
     def synsets(self, word):
         return []
 
 
 def need_text_scores():
-    """RuntimeError if the packages are not installed: to be called before hours of training."""
+    """Raise RuntimeError if the packages are not installed; call it before hours of training."""
     missing = [package for package in ("sacrebleu", "nltk") if find_spec(package) is None]
     if missing:
         raise RuntimeError(f"BLEU and NIST need {' and '.join(missing)}: pip install 'minilora[metrics]'")
 
 
 def text_scores(answers, references_of):
-    """Scores of a corpus of sentences, each beside several references.
+    """Scores of a corpus of sentences, each compared with several references.
 
     Parameters
     ----------
     answers : list of str
     references_of : list of list of str
-        As many for each answer.
+        The same number for each answer.
 
     Returns
     -------
     dict
-        bleu (Papineni et al., 2002), from 0 to 100; nist (Doddington, 2002), which counts rare words for more, from 0;
+        bleu (Papineni et al., 2002), from 0 to 100; nist (Doddington, 2002), which weights rare words more, from 0;
         meteor (Banerjee and Lavie, 2005), from 0 to 1, the mean over the sentences, without synonyms; chrf (Popović,
         2015), of characters, from 0 to 100.
     """
@@ -58,7 +58,7 @@ def text_scores(answers, references_of):
 
 
 def mini_e2e_scores(samples, n_references=8):
-    """`text_scores` of mini-E2E's answers, beside references that its grammar draws.
+    """`text_scores` of mini-E2E's answers, against references that its grammar draws.
 
     Parameters
     ----------

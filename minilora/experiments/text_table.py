@@ -2,7 +2,7 @@
 
 
 def aligned(rows):
-    """A table as lines of text: the first row its head, the first column to the left, the others to the right.
+    """A table as lines of text: the first row is its head; the first column is left-aligned, the others right-aligned.
 
     Parameters
     ----------

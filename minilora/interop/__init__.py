@@ -1,4 +1,4 @@
-"""What other libraries write, read here, and the other way round: checkpoints, tokenizers, adapters."""
+"""Reading what other libraries write, and the other way round: checkpoints, tokenizers, adapters."""
 
 from minilora.interop.deberta import load_deberta
 from minilora.interop.gpt2 import load_gpt2

@@ -14,7 +14,7 @@ ARCHITECTURES = {
     "DebertaV2ForSequenceClassification": DebertaForClassification,
 }
 QKV = ("query_proj", "key_proj", "value_proj")
-# What transformers takes a key for that config.json does not have; most of it is not what any checkpoint is.
+# transformers' defaults for keys that config.json lacks; most of them are not those of any checkpoint.
 DEFAULTS = {
     "relative_attention": False,
     "share_att_key": False,
@@ -34,17 +34,17 @@ def load_deberta(
 ) -> Deberta | DebertaForClassification:
     """Read a DeBERTa-v2 or v3 from a Hugging Face folder. Everything in it is trainable.
 
-    Which model it becomes is what config.json's `architectures` says; if it says nothing, the tensors decide: with a
-    `classifier` it is a DebertaForClassification, else a Deberta. The heads of pretraining are left out, as are
-    dropouts, which act in training alone. (transformers rounds sqrt(3 K) to float32, whatever the dtype; float64 logits
-    agree to rounding where 3 K is a square, and to about 1e-8 elsewhere.)
+    config.json's `architectures` decides which model it becomes; if it says nothing, the tensors decide: with a
+    `classifier` it is a DebertaForClassification, else a Deberta. The heads of pretraining are left out, and so are
+    dropouts, which only act in training. (transformers rounds sqrt(3 K) to float32, whatever the dtype; float64 logits
+    agree up to rounding if 3 K is a square, and to about 1e-8 otherwise.)
 
     Parameters
     ----------
     folder : str or Path
-        With config.json, and model.safetensors or several files with model.safetensors.index.json.
+        A folder with config.json, and model.safetensors or several files with model.safetensors.index.json.
     dtype : {"float32", "float64"}
-        What the weights become; the files may hold float64, float32, float16 or bfloat16.
+        The dtype of the model; the files can hold float64, float32, float16 or bfloat16.
     device : {"cpu", "gpu", "auto"}
 
     Returns
@@ -101,7 +101,7 @@ def load_deberta(
 
 
 def max_distance(hf: HFFolder) -> int:
-    """max_relative_positions; where config.json has none, or one below 1, max_position_embeddings."""
+    """max_relative_positions; if config.json has none, or one below 1, max_position_embeddings."""
     if hf.size("max_relative_positions", -1, least=-1) >= 1:
         return hf.size("max_relative_positions")
     return hf.size("max_position_embeddings", 512)

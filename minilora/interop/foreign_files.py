@@ -1,4 +1,4 @@
-"""Tensors in files that somebody else wrote: safetensors, which cannot run code."""
+"""Tensors in files from elsewhere: safetensors, which cannot run code."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from minilora.limits import check_header, check_names
 
-DTYPES = ("F64", "F32", "F16", "BF16")  # what a weight may be stored as
+DTYPES = ("F64", "F32", "F16", "BF16")  # the types that a weight can be stored in
 
 
 class StoredTensor(NamedTuple):
@@ -23,14 +23,14 @@ class StoredTensor(NamedTuple):
 
 
 def open_safetensors(path: Path) -> Any:
-    """An open safetensors file, whose header has been checked: its size, and then by the library its every offset."""
+    """Open a safetensors file and check its header: its size here, and then every offset, by the library."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     check_header(path)
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is no safetensors file, or it is damaged: {error}") from None
+        raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
 
 
 def tensors_in(path: Path) -> dict[str, StoredTensor]:
@@ -57,7 +57,7 @@ def read_tensor(tensor: StoredTensor) -> numpy.ndarray:
 
 
 def rounded(values: numpy.ndarray, dtype: str) -> numpy.ndarray:
-    """Floating-point values as float64, after they were rounded to one of DTYPES."""
+    """Floating-point values, rounded to one of DTYPES, as float64."""
     if dtype == "BF16":  # the upper half of a float32, to nearest, ties to even
         bits = values.astype("float32").view("uint32")
         bits = bits + 0x7FFF + ((bits >> 16) & 1) & 0xFFFF0000
@@ -67,7 +67,7 @@ def rounded(values: numpy.ndarray, dtype: str) -> numpy.ndarray:
 
 
 def _read_bfloat16(tensor: StoredTensor) -> numpy.ndarray:
-    """The values of a bfloat16 tensor, a type that NumPy does not have: they are the upper halves of float32s."""
+    """The values of a bfloat16 tensor. NumPy lacks this type, whose numbers are the upper halves of float32s."""
     with open(tensor.file, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         start, stop = json.loads(file.read(length))[tensor.name]["data_offsets"]

@@ -1,22 +1,21 @@
-"""LoRA on a fused projection: one A and one B for layers that lie side by side, as W_q, W_k, W_v do in GPT-2's c_attn.
+"""LoRA on a fused projection: one A and one B for several layers, as for W_q, W_k, W_v in GPT-2's c_attn.
 
 Split. With the rows of B for q, k and v, one LoRA is three with the same A:
 
     B A = (B_q; B_k; B_v) A = (B_q A; B_k A; B_v A)
 
-Where a column of B_q is zero, its row of A adds nothing to q; such pairs are left out, and a layer whose part of B is
-all zero is not adapted. (All of B is zero in an adapter that has learned nothing: then everything is kept.)
+If a column of B_q is zero, its row of A adds nothing to q; such pairs are left out, and a layer whose part of B is
+entirely zero is not adapted. (All of B is zero in an adapter that has learned nothing: then everything is kept.)
 DoRA's m has one number for each row of W, and is cut like B; a layer with an m is always adapted.
 
-Join. Three LoRAs with an A of their own are one of rank 3 r, with B in blocks and zero elsewhere:
+Join. Three LoRAs, each with its own A, are one of rank 3 r, with B in blocks and zero elsewhere:
 
     A = (A_q; A_k; A_v)     B = (B_q  0    0  )
                                 (0    B_k  0  )
                                 (0    0    B_v)
 
-A's that are equal share their rows. A fused LoRA has one scale; it is that of the first that is not zero, and the
-others' ratio to it goes into their B. The rank differs, so alpha does: scale = alpha / r stays. What was joined is
-split into what it was.
+Equal A's share their rows. A fused LoRA has one scale, that of the first one that is not zero; the others' ratio to it
+goes into their B. The rank changes, and alpha with it: scale = alpha / r stays. Splitting undoes joining.
 """
 
 import math
@@ -29,7 +28,7 @@ from minilora.methods.lora import lora_scale
 
 
 class Factors(NamedTuple):
-    """delta_W = scale * B @ A of one layer, or DoRA, on the host; scale is that of alpha and the rank of A."""
+    """delta_W = scale * B @ A of one layer, or DoRA, on the host; scale follows from alpha and the rank of A."""
 
     A: numpy.ndarray  # (r, I)
     B: numpy.ndarray  # (O, r)
@@ -43,7 +42,7 @@ class Factors(NamedTuple):
 
 
 def split(fused: Factors, n: int, rslora: bool) -> list[Factors | None]:
-    """Factors of n layers side by side.
+    """Split fused Factors into those of n layers.
 
     Parameters
     ----------
@@ -74,12 +73,12 @@ def _without_zeros(part: Factors, rslora: bool) -> Factors | None:
 
 
 def join(parts: Sequence[Factors | None], rows: Sequence[int], rslora: bool) -> Factors:
-    """One Factors for layers side by side, without DoRA's m: where a layer is not adapted, m is what W says.
+    """Join the Factors of several layers into one, without DoRA's m, which for an unadapted layer follows from W.
 
     Parameters
     ----------
     parts : list of Factors or None
-        None for a layer that is not adapted; at least one is.
+        None for a layer that is not adapted; at least one must be.
     rows : list of int
         O of each layer.
     rslora : bool
@@ -108,7 +107,7 @@ def _scale(factors: Factors, rslora: bool) -> float:
 
 
 def _alpha(factors: Factors, rank: int, rslora: bool) -> float:
-    """The alpha that gives another rank the scale of `factors`."""
+    """The alpha that gives the scale of `factors` at another rank."""
     if rank == factors.rank:
         return factors.alpha
     alpha = factors.alpha * math.sqrt(rank / factors.rank) if rslora else factors.alpha * rank / factors.rank

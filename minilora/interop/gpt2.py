@@ -1,7 +1,7 @@
 """GPT-2 from a Hugging Face folder.
 
-There, W_q, W_k and W_v lie side by side in one matrix, c_attn, and every projection is stored (in, out): y = x W + b.
-Here they are three Linears, and W is (out, in): each W is a run of c_attn's columns, transposed. Nothing else differs.
+There, W_q, W_k and W_v are one matrix, c_attn, and every projection is stored (in, out): y = x W + b. Here they are
+three Linears, and W is (out, in): each W is a range of c_attn's columns, transposed. Nothing else differs.
 W_q and c_proj are square, so a forgotten transpose would raise no error.
 """
 
@@ -19,21 +19,21 @@ NAMES = {
     "num_attention_heads": "n_head",
     "max_position_embeddings": "n_positions",
 }
-MASKS = ("attn.bias", "attn.masked_bias")  # buffers of old checkpoints: the causal mask, and what it filled in
+MASKS = ("attn.bias", "attn.masked_bias")  # buffers of old checkpoints: the causal mask, and its fill value
 
 
 @one_line_errors()
 def load_gpt2(folder: str | Path, *, dtype: str = "float32", device: str = "cpu") -> GPT:
     """Read a GPT-2 (GPT2LMHeadModel or GPT2Model) from a Hugging Face folder. Everything in it is trainable.
 
-    GPT-2's own dropouts, which act in training alone, are left out.
+    GPT-2's own dropouts, which only act in training, are left out.
 
     Parameters
     ----------
     folder : str or Path
-        With config.json, and model.safetensors or several files with model.safetensors.index.json.
+        A folder with config.json, and model.safetensors or several files with model.safetensors.index.json.
     dtype : {"float32", "float64"}
-        What the weights become; the files may hold float64, float32, float16 or bfloat16.
+        The dtype of the model; the files can hold float64, float32, float16 or bfloat16.
     device : {"cpu", "gpu", "auto"}
 
     Returns

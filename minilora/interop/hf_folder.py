@@ -1,8 +1,8 @@
-"""A model's folder as Hugging Face lays it out: config.json, and model.safetensors, or several files and their index.
+"""A model's folder in Hugging Face's layout: config.json, and model.safetensors, or several files and their index.
 
-It is somebody else's, so nothing in it is believed: JSON and safetensors are the only formats that are read (neither
-can run code), no name leads out of the folder, and every name and shape is compared with what the configuration asks
-for, from the files' headers, before a model is made or a tensor read.
+It comes from elsewhere, so nothing in it is trusted: only JSON and safetensors are read (neither can run code), no name
+leads out of the folder, and every name and shape in the files' headers is compared with what the configuration asks
+for before a model is made or a tensor is read.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,9 +35,9 @@ class HFFolder:
     ----------
     folder : str or Path
     *model_types : str
-        What config.json must say that the model is: one of these.
+        The allowed values of config.json's model_type.
     names : dict of str to str, optional
-        Other names of config.json's fields, to those that are used here: transformers' attribute_map.
+        From other names of config.json's fields to those that are used here: transformers' attribute_map.
 
     Attributes
     ----------
@@ -77,19 +77,17 @@ class HFFolder:
                     raise ValueError(f"{path}: {name} was {first} and {other} {shown(value)}; both must be one number")
 
     def require(self, key: str, *allowed: Any) -> None:
-        """Raise a ValueError unless the configuration's `key` has one of the allowed values; the first is the default.
+        """Raise ValueError unless the configuration's `key` has one of the allowed values; the first is the default.
 
-        For whatever changes the computation: what minilora does not compute is refused by its name, not ignored.
+        For everything that changes the computation: what minilora does not compute is refused by name, not ignored.
         """
         value = self.config.get(key, allowed[0])
         if value not in allowed:
             possible = " or ".join(map(repr, allowed))
-            raise ValueError(
-                f"{self.path / 'config.json'}: {key} was {shown(value)}; minilora supports {possible} alone"
-            )
+            raise ValueError(f"{self.path / 'config.json'}: {key} was {shown(value)}; it must be {possible}")
 
     def architecture(self, classes: Mapping[str, type]) -> Any:
-        """Which of the classes, by the names of transformers', config.json says that the model is; None if nothing."""
+        """The class that config.json names, from a dict by transformers' names; None if it names none of them."""
         names = self.config.get("architectures")
         if names is None:
             return None
@@ -101,7 +99,7 @@ class HFFolder:
         return any(name.startswith(start) for name in self.tensors)
 
     def n_labels(self) -> int:
-        """num_labels; where config.json only has names for them, their number; where it has neither, 2."""
+        """num_labels; or the number of label names, if config.json only has those; 2 if it has neither."""
         labels = self.config.get("id2label")
         return self.size("num_labels", len(labels) if isinstance(labels, dict) else 2)
 
@@ -114,14 +112,14 @@ class HFFolder:
         return value
 
     def configure(self, config_class: Callable[..., Config], **fields: Any) -> Config:
-        """A configuration of ours; what it refuses is refused with the file's name."""
+        """Make one of our configurations; an error also names the file."""
         try:
             return config_class(**fields)
         except ValueError as error:
             raise ValueError(f"{self.path / 'config.json'}: {error}") from None
 
     def remove_prefix(self, prefix: str) -> None:
-        """Take `prefix` off the names of tensors: some checkpoints have it and some have not."""
+        """Remove `prefix` from the names of tensors: some checkpoints have it, some do not."""
         stripped = {}
         for name, tensor in self.tensors.items():
             short = name.removeprefix(prefix)
@@ -131,14 +129,14 @@ class HFFolder:
         self.tensors = stripped
 
     def drop(self, *names: str) -> None:
-        """Forget tensors that the model does not use, where they are present."""
+        """Ignore tensors that the model does not use, if they are present."""
         for name in names:
             self.tensors.pop(name, None)
 
     def drop_copy(self, name: str, of: str) -> None:
-        """Forget a tensor that is tied to another, where it is present; raise a ValueError if the two differ.
+        """Ignore a tensor that is tied to another, if it is present; raise ValueError if the two differ.
 
-        Where one is stored in a coarser type, it must be the other one rounded to that.
+        If one is stored with less precision, it must be the other one rounded to that precision.
         """
         if name in self.tensors and of in self.tensors:
             for tensor in (name, of):
@@ -172,7 +170,7 @@ class HFFolder:
         Raises
         ------
         ValueError
-            If a tensor is missing, unknown, of another shape, or no floating-point numbers.
+            If a tensor is missing, unknown, of another shape, or not of floating-point numbers.
         """
         check_precision(dtype)
         self._check(sources())
@@ -214,9 +212,9 @@ class HFFolder:
         index = self.weights
         places = read_json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
-            raise ValueError(f"{index}: weight_map was no mapping of tensors to files")
+            raise ValueError(f"{index}: weight_map was not a mapping of tensors to files")
         for name, file in places.items():
-            # the name of a file in this folder, and of no other: no separator of any system, no drive, no ".."
+            # it must be the plain name of a file in this folder: no separator of any system, no drive, no ".."
             if not isinstance(file, str) or not file.endswith(".safetensors") or set(file) & set("/\\:\0"):
                 raise ValueError(
                     f"{index}: {name} is in {shown(file)}; it must be in a .safetensors file of this folder"

@@ -1,7 +1,7 @@
 """adapter_config.json: which modules a PEFT adapter changes, and by how much, after PEFT's own rules.
 
-The fields are those of peft 0.21 (LoraConfig). What changes the computation and is not computed here is refused by its
-name; so is a field that is not known here, unless it is off.
+The fields are those of peft 0.21 (LoraConfig). Whatever changes the computation and is not supported here is refused by
+name; so is an unknown field, unless it is off.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,14 +16,23 @@ from minilora.methods.lora.apply import with_parents
 from minilora.methods.lora.config import fits, is_number, is_rank
 from minilora.patterns import Matcher
 
-# What says where an adapter came from, how it began, or what another field would need: none of it changes the output.
+# Fields about an adapter's origin or its start, or details of other fields: none of them changes the output.
 NO_MATTER = (
-    "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "inference_mode",
-    "runtime_config", "eva_config", "corda_config", "lora_ga_config", "loftq_config", "megatron_core",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "revision",
+    "peft_version",
+    "inference_mode",
+    "runtime_config",
+    "eva_config",
+    "corda_config",
+    "lora_ga_config",
+    "loftq_config",
+    "megatron_core",
     "qalora_group_size",
-)  # fmt: skip
+)
 OFF: tuple[Any, ...] = (None, False, {}, [], "")
-# Those that leave W as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take away from W what they start with.
+# Those that leave W unchanged. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA subtract from W what they start with.
 INITS = (True, False, "gaussian", "orthogonal", "eva", "mica")
 BIASES = ("none", "all", "lora_only")
 
@@ -32,9 +41,9 @@ BIASES = ("none", "all", "lora_only")
 class PeftConfig:
     """The fields of adapter_config.json that are used, with PEFT's defaults. See `read_config`.
 
-    Names in `target_modules`, `exclude_modules` and `modules_to_save` are the ends of modules' names, or whole ones; a
+    Names in `target_modules`, `exclude_modules` and `modules_to_save` are whole names of modules, or their ends; a
     string instead of a list is a regular expression for whole names. The keys of the two patterns are regular
-    expressions for the ends.
+    expressions for ends of names.
     """
 
     path: Path
@@ -62,7 +71,7 @@ class PeftConfig:
         return isinstance(self.target_modules, str) and self.target_modules.lower() == "all-linear"
 
     def targets(self, modules: Iterable[str]) -> list[str]:
-        """Those of the modules that are adapted, but for what modules_to_save names, and what is in it."""
+        """The modules that are adapted: without those that modules_to_save names, and everything in them."""
         return [module for module in modules if self._is_target(module)]
 
     def _is_target(self, module: str) -> bool:
@@ -71,7 +80,7 @@ class PeftConfig:
         if any(fits(name, part) for name in self.modules_to_save or [] for part in with_parents(module)):
             return False
         if self.all_linear:
-            # whoever asks has only linear modules; PEFT leaves a classifier's last one out
+            # callers pass only linear modules; PEFT leaves out a classifier's last one
             return not (self.task_type == "SEQ_CLS" and module in ("classifier", "score"))
         if not self._names(self.target_modules, module):
             return False
@@ -84,7 +93,7 @@ class PeftConfig:
         return any(fits(name, module) for name in names)
 
     def _is_in_layers(self, module: str) -> bool:
-        """Whether the first number in a name, behind one of layers_pattern if there are any, is one of the layers."""
+        """Whether the first number in a name (after one of layers_pattern, if given) is one of the layers."""
         parts, patterns = module.split("."), [pattern for pattern in as_list(self.layers_pattern) if pattern]
         for i, part in enumerate(parts[:-1]):
             blocks = ".".join(parts[:i])
@@ -96,11 +105,11 @@ class PeftConfig:
         return any(self.matcher.match_end(pattern, name) for pattern in patterns)
 
     def refusal(self, field: str, says: str) -> ValueError:
-        """The error that a field of the file is to blame for."""
+        """An error about a field of the file."""
         return ValueError(f"{self.path}: {field} {says}")
 
     def rank_and_alpha(self, module: str) -> tuple[int, float]:
-        """r and alpha of one module: those of the first pattern that fits, or the defaults."""
+        """r and alpha of one module: from the first pattern that matches, or the defaults."""
         return (
             self._first_match(self.rank_pattern, module, self.r),
             self._first_match(self.alpha_pattern, module, self.lora_alpha),
@@ -114,7 +123,7 @@ class PeftConfig:
 
     @cached_property
     def matcher(self) -> Matcher:
-        """What matches the file's regular expressions, within a number of steps: they were written by somebody else."""
+        """The matcher of the file's regular expressions, with a limit on steps, because the file is not trusted."""
         return Matcher(str(self.path))
 
 
@@ -182,7 +191,7 @@ def _are(kind: type, values: Any) -> bool:
 
 
 def as_list(value: Any) -> list[Any]:
-    """The value in a list, unless it is one; nothing for None."""
+    """The value as a list: itself if it is one, empty for None."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

@@ -1,7 +1,7 @@
-"""Where PEFT puts what: the modules of transformers' models by name, and what they are here.
+"""PEFT's names: the modules of transformers' models, and the layers that correspond to them here.
 
-PEFT names its tensors after transformers' modules. A module that holds several of our layers side by side (GPT-2's
-c_attn: W_q, W_k and W_v) lists them in their order. One more architecture is one more `Layout`.
+PEFT names its tensors after transformers' modules. A module that holds several of our layers (GPT-2's c_attn: W_q, W_k
+and W_v) lists them in order. One more architecture is one more `Layout`.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -30,9 +30,9 @@ class Layout:
     other : dict of str to str
         Other modules with parameters, and the paths of ours.
     tied : dict of str to str
-        Modules whose weight is another's too, and the path of that weight. PEFT unties it as it trains one of the two.
+        Modules with a tied weight, and the path of that weight. PEFT unties it when it trains one of the two.
     unused : tuple of str
-        Modules that have no part in what is computed here.
+        Modules that are not used in the computation here.
     aliases : dict of str to str
         Further tensors, and the paths of our parameters.
     transposed : bool
@@ -73,7 +73,7 @@ def _bert(
     tied: dict[str, str] | None = None,
     **rest: Any,
 ) -> Layout:
-    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, qkv how they call W_q, W_k, W_v."""
+    """RoBERTa and DeBERTa: `model` is the prefix of their names, `encoder` of ours, `qkv` names W_q, W_k, W_v."""
     layer, block = f"{model}encoder.layer.{{i}}", f"{encoder}blocks.{{i}}"
     q, k, v = qkv
     projections = {
@@ -153,13 +153,13 @@ class ModelLayout:
     Attributes
     ----------
     transposed, task, tied, unused, aliases
-        As in Layout.
+        See Layout.
     linear : dict of str to tuple of str
-        As in Layout, for every block.
+        See Layout; with the names of every block.
     parameters : dict of str to Parameter
-        The base's own, by path.
+        The base's own parameters, by path.
     new : container of str
-        The paths of those that no pretraining has seen: a classifier's head.
+        The paths of parameters that were not pretrained: a classifier's head.
     whole : dict of str to dict of str to tuple of str
         For each module with parameters, the paths of ours in each tensor, by its full name there.
 
@@ -193,7 +193,7 @@ class ModelLayout:
         return [*self.whole, *self.tied, *self.unused]
 
     def is_transposed(self, tensor: str) -> bool:
-        """Whether a tensor is the transpose of what we have: a linear module's weight in GPT-2."""
+        """Whether a tensor is the transpose of ours, as a linear module's weight in GPT-2 is."""
         return self.transposed and tensor.endswith(".weight") and tensor.removesuffix(".weight") in self.linear
 
     def shape(self, module: str) -> tuple[int, int]:
@@ -216,20 +216,20 @@ class ModelLayout:
         return tensors | {tensor: (path,) for tensor, path in self.aliases.items()}
 
     def saved(self, name: str) -> list[str]:
-        """The modules that a name in modules_to_save means: PEFT asks how the names of modules, and of what they are
-        in, end.
+        """The modules that a name in modules_to_save means: PEFT compares it with the ends of the names of modules and
+        of what contains them.
         """
         return [module for module in self.modules() if any(part.endswith(name) for part in with_parents(module))]
 
     def collapsed(self, saved: list[str]) -> list[str]:
-        """The names with one for a head of several modules, all of which are saved: what PEFT asks a classifier for."""
+        """The names, with a single one for a head whose modules are all saved, as PEFT expects for a classifier."""
         head = [module for module in self.whole if module.startswith("classifier.")]
         if not head or not set(head) <= set(saved):
             return saved
         return [*(module for module in saved if module not in head), "classifier"]
 
     def biases(self, adapted: Container[str], which: str) -> dict[str, tuple[str, ...]]:
-        """What PEFT saves with bias="all" or "lora_only": the paths of those side by side in each, by its full name.
+        """The biases that PEFT saves with bias="all" or "lora_only": for each, by full name, the paths that it joins.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
 """An adapter that PEFT saved: a folder with adapter_config.json and adapter_model.safetensors.
 
-A and B are (r, in) and (out, r) there too, also where the weight below is transposed. What differs are names
-(`peft_layouts.py`) and fused projections (`fused.py`). Where ranks or alphas differ, LoRAConfig's patterns hold them by
-the whole path of each layer, so that what comes in is an ordinary adapter.
+A and B are (r, in) and (out, r) there too, even if the weight itself is transposed. What differs is names
+(`peft_layouts.py`) and fused projections (`fused.py`). If ranks or alphas differ between layers, LoRAConfig's patterns
+hold them by the whole path of each layer, so that the result is an ordinary adapter.
 """
 
 import re
@@ -33,9 +33,9 @@ PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a cl
 
 @one_line_errors()
 def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> None:
-    """Add an adapter of LoRA or DoRA that PEFT saved to a model, make it the active one, and freeze everything else.
+    """Add a LoRA or DoRA adapter that PEFT saved to a model, make it the active one, and freeze everything else.
 
-    What the adapter holds besides A and B (modules_to_save, bias) is its own too: it comes and goes with the adapter.
+    What the adapter holds besides A and B (modules_to_save, bias) belongs to it too: it is switched with the adapter.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
     Raises
     ------
     ValueError
-        If the adapter does something that minilora does not compute, does not fit the model, or a file is missing or
-        damaged. The message names the file, and the field or tensor; the model is unchanged.
+        If the adapter uses something that minilora does not compute, or does not fit the model, or a file is missing or
+        damaged. The message names the file, and the field or tensor; the model is then unchanged.
     """
     folder, layout = Path(folder), ModelLayout(model)
     check_is_pefts(folder)
@@ -75,7 +75,7 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
 
 
 def _saved_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
-    """The modules that modules_to_save names, by themselves or by what they are in."""
+    """The modules that modules_to_save names, themselves or a module that contains them."""
     saved = []
     for name in config.modules_to_save or []:
         found = layout.saved(name)
@@ -83,14 +83,14 @@ def _saved_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
             possible = ", ".join(short_names(layout.whole, layout.whole, parts=1))
             raise config.refusal("modules_to_save", f"named {shown(name)}; minilora can replace {possible}")
         if tied := [module for module in found if module in layout.tied]:
-            says = f"named {shown(name)}; minilora ties {tied[0]}.weight to another, and PEFT would train it alone"
+            says = f"named {shown(name)}; minilora ties {tied[0]}.weight to another, and PEFT would train it separately"
             raise config.refusal("modules_to_save", says)
         saved += found
     return list(dict.fromkeys(saved))
 
 
 def _adapted_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
-    """The linear modules that are adapted here; what PEFT adapts besides is refused, unless it has no effect."""
+    """The linear modules to adapt; anything else that PEFT adapts is refused, unless it has no effect."""
     others = [m for m, tensors in layout.whole.items() if m not in layout.linear and _has_matrix(layout, tensors)]
     if not config.all_linear and (odd := config.targets([*others, *layout.tied])):
         says = f"meant {odd[0]}; minilora adapts no embedding, no convolution, and nothing that is tied to one"
@@ -106,7 +106,7 @@ def _has_matrix(layout: ModelLayout, tensors: Mapping[str, Sequence[str]]) -> bo
 
 
 def _stored(path: Path, layout: ModelLayout) -> dict[str, StoredTensor]:
-    """The tensors in a file by their names without PEFT's prefix and without the name of the adapter."""
+    """The tensors in a file, by name without PEFT's prefix and the adapter's name."""
     pickles = sorted(file.name for file in path.parent.glob("adapter_model.*") if file != path)
     if pickles and not path.is_file():
         raise ValueError(
@@ -127,7 +127,7 @@ def _stored(path: Path, layout: ModelLayout) -> dict[str, StoredTensor]:
 
 
 def plain_name(name: str, known: Container[str]) -> str | None:
-    """A tensor's name without an adapter's name in it; None for what PEFT keeps of a module that another replaces.
+    """A tensor's name without the adapter's name in it; None for PEFT's copy of a module that another one replaces.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def plain_name(name: str, known: Container[str]) -> str | None:
     """
     if ".original_module." in name:
         return None
-    if ".modules_to_save." in name:  # before the adapter's name, which PEFT leaves out of some
+    if ".modules_to_save." in name:  # before the adapter's name, which PEFT omits in some
         short = name.replace(".modules_to_save.", ".", 1)
         return short if short in known else re.sub(r"\.modules_to_save\.[^.]+\.", ".", name, count=1)
     name = re.sub(r"(\.lora_[AB])\.[^.]+\.weight$", r"\1.weight", name)
@@ -147,12 +147,12 @@ def plain_name(name: str, known: Container[str]) -> str | None:
 def _further(
     config: PeftConfig, layout: ModelLayout, adapted: list[str], stored: dict[str, StoredTensor]
 ) -> dict[str, tuple[str, ...]]:
-    """What the file may hold besides: the biases that the configuration speaks of, and whatever else is the model's."""
+    """What else the file can hold: the biases that the configuration asks for, and other tensors of the model."""
     biases = layout.biases(adapted, config.bias)
     if lacking := [tensor for tensor in biases if tensor not in stored]:
         warnings.warn(
-            f"{config.path}: bias was {config.bias!r}, but {TENSORS} holds no {lacking[0]}, as PEFT itself did not "
-            "save it before 0.21; the base's own is used",
+            f"{config.path}: bias was {config.bias!r}, but {TENSORS} holds no {lacking[0]}, which PEFT before 0.21 did "
+            "not save; the base's own is used",
             stacklevel=4,
         )
     plain = {t: paths for t, paths in layout.all_tensors().items() if t.rpartition(".")[0] not in adapted}
@@ -173,13 +173,13 @@ def _shapes(
 
 
 def _read(path: Path, stored: dict[str, StoredTensor], shapes: dict[str, tuple[int, ...]]) -> dict[str, numpy.ndarray]:
-    """The tensors of a file, if they are exactly those in `shapes`."""
+    """The tensors of a file; they must be exactly those in `shapes`."""
     for name, tensor in stored.items():
         if name not in shapes:
-            raise ValueError(f"{path} holds {tensor.name}, which {CONFIG} does not ask for, or the model does not have")
+            raise ValueError(f"{path} holds {tensor.name}, which {CONFIG} does not ask for, or the model lacks")
         if tensor.shape != shapes[name]:
             raise ValueError(
-                f"{path}: {tensor.name} has shape {tensor.shape}; {CONFIG} and the model want {shapes[name]}"
+                f"{path}: {tensor.name} has shape {tensor.shape}; by {CONFIG} and the model it must be {shapes[name]}"
             )
         check_dtype(tensor)
     if missing := [name for name in shapes if name not in stored]:
@@ -225,7 +225,7 @@ def _parts(
     tensors: dict[str, numpy.ndarray],
     xp: ArrayModule,
 ) -> dict[str, Parameter]:
-    """Parameters with the values in the file, by our paths; a tensor may hold the rows of several."""
+    """Parameters with the values in the file, by our paths; one tensor can hold the rows of several."""
     parts: dict[str, Parameter] = {}
     sources: dict[str, Any] = {}
     for tensor, paths in whole.items():

@@ -26,10 +26,10 @@ from minilora.parameter import Module, Parameter
 
 
 def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
-    """Write one adapter, of LoRA or DoRA, as PEFT does.
+    """Write one LoRA or DoRA adapter in PEFT's format.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
-    How DoRA is differentiated (`dora_exact`) is not: PEFT has one way.
+    How DoRA is differentiated (`dora_exact`) is not saved: PEFT has only one way.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
     name : str, optional
         The active adapter, if not given.
     base : str, optional
-        Where PEFT finds the base model: base_model_name_or_path.
+        Where PEFT will find the base model: base_model_name_or_path.
 
     Raises
     ------
     ValueError
-        If there is no such adapter, or PEFT's format has no place for what was trained.
+        If there is no such adapter, or PEFT's format cannot hold what was trained.
     """
     layout, wrapped = ModelLayout(model), lora_layers(model)
     adapters = adapters_of(model)
@@ -64,7 +64,7 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
     tensors |= {module + MAGNITUDE: f.m for module, f in fused.items() if f.m is not None}
     tensors |= {tensor: _values(layout, tensor, [own[path] for path in paths]) for tensor, paths in whole.items()}
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
-    # of a classifier's adapter, PEFT wants the classifier too
+    # with a classifier's adapter, PEFT expects the classifier too
     task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
     config = {
         "peft_type": "LORA",
@@ -95,7 +95,7 @@ def _nothing_held(model: Module, name: str | None, which: str | None) -> ValueEr
     if method is None:
         return ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     return ValueError(
-        f"the model is adapted by {kind_of(method)!r}, for which PEFT has no file that minilora writes, "
+        f"the model is adapted by {kind_of(method)!r}, for which minilora cannot write a PEFT file, "
         "only for LoRA and DoRA; save_adapter writes a file of minilora's own, and save_model the whole model"
     )
 
@@ -108,7 +108,7 @@ def _check_adapted(held: dict[str, LoRAFactors], layout: ModelLayout) -> None:
             raise ValueError(f"{path} is adapted; PEFT's format has names for {names}")
         if type(factors) is PiSSAFactors:
             raise ValueError(
-                "the adapter is PiSSA's, which changes W itself as it starts; combine_adapters(model, [name], [1.0]) "
+                "the adapter is PiSSA's, which changes W itself at the start; combine_adapters(model, [name], [1.0]) "
                 "makes a plain LoRA of it, which save_peft writes"
             )
         if type(factors) not in (LoRAFactors, DoRAFactors):
@@ -137,7 +137,7 @@ def _values(layout: ModelLayout, tensor: str, parameters: Iterable[Parameter]) -
 def _places_of(
     own: dict[str, Any], layout: ModelLayout, adapted: Container[str]
 ) -> tuple[list[str], str, Mapping[str, Sequence[str]]]:
-    """Where PEFT keeps what an adapter has of its own: modules_to_save, bias, and our paths by the names of tensors."""
+    """Where PEFT keeps an adapter's own parameters: modules_to_save, bias, and our paths by tensor name."""
     saved = [
         module for module, tensors in layout.whole.items() if own.keys() >= {p for ps in tensors.values() for p in ps}
     ]

@@ -1,4 +1,4 @@
-"""What LoRAConfig and PEFT's adapter_config.json have in common: a rank and an alpha with exceptions, and names."""
+"""Shared by reading and writing PEFT's adapter_config.json: a rank and an alpha with exceptions, and names."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def ranks_and_alphas(factors: Mapping[str, Any]) -> tuple[int, float, dict[str, int], dict[str, float]]:
-    """The commonest rank and alpha, and those that differ, by path.
+    """The most common rank and alpha, and those that differ, by path.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def ranks_and_alphas(factors: Mapping[str, Any]) -> tuple[int, float, dict[str, 
 
 
 def short_names(chosen: Iterable[str], everything: Iterable[str], parts: int) -> list[str]:
-    """Names for the chosen paths: the last `parts` parts where every path that ends so is chosen, else the whole path.
+    """Names for the chosen paths: the last `parts` parts if every path with that end is chosen, else the whole path.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from minilora.interop.sources import Source, bert_block_sources, layernorm_sourc
 from minilora.limits import one_line_errors
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
 
-FAMILY = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}  # they compute the same
+FAMILY = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}  # all three compute the same
 ARCHITECTURES = {
     f"{name}{ending}": model_class
     for name in FAMILY.values()
@@ -28,16 +28,16 @@ def load_roberta(
 ) -> Roberta | RobertaForClassification | RobertaForMaskedLM:
     """Read a RoBERTa, an XLM-RoBERTa or a CamemBERT from a Hugging Face folder. Everything in it is trainable.
 
-    Which model it becomes is what config.json's `architectures` says; if it says nothing, the tensors decide: with a
+    config.json's `architectures` decides which model it becomes; if it says nothing, the tensors decide: with a
     `classifier` it is a RobertaForClassification, else with an `lm_head` a RobertaForMaskedLM, else a Roberta. Heads
-    that this model does not use are left out (the pooler always), as are dropouts, which act in training alone.
+    that this model does not use are left out (the pooler always), and so are dropouts, which only act in training.
 
     Parameters
     ----------
     folder : str or Path
-        With config.json, and model.safetensors or several files with model.safetensors.index.json.
+        A folder with config.json, and model.safetensors or several files with model.safetensors.index.json.
     dtype : {"float32", "float64"}
-        What the weights become; the files may hold float64, float32, float16 or bfloat16.
+        The dtype of the model; the files can hold float64, float32, float16 or bfloat16.
     device : {"cpu", "gpu", "auto"}
 
     Returns

@@ -1,4 +1,4 @@
-"""Where a model's parameters come from in a Hugging Face folder, for what several architectures name alike."""
+"""Where a model's parameters come from in a Hugging Face folder: the parts that several architectures name alike."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -12,7 +12,7 @@ class Source(NamedTuple):
     parameter: str  # its path in the model
     tensor: str  # the tensor's name
     shape: tuple  # the tensor's shape
-    convert: Callable = lambda array: array  # what of the tensor becomes the parameter
+    convert: Callable = lambda array: array  # from the tensor to the parameter
 
 
 def linear_sources(path: str, name: str, I: int, O: int) -> Iterator[Source]:
@@ -28,14 +28,14 @@ def layernorm_sources(path: str, name: str, C: int) -> Iterator[Source]:
 
 
 def bert_block_sources(block: str, layer: str, qkv: tuple[str, str, str], config: ModelConfig) -> Iterator[Source]:
-    """Yield the Sources of one of BERT's blocks, which are RoBERTa's and DeBERTa's too.
+    """Yield the Sources of one of BERT's blocks, also used by RoBERTa and DeBERTa.
 
     Parameters
     ----------
     block, layer : str
         Its path here, and its name there.
     qkv : tuple of str
-        What W_q, W_k and W_v are called there.
+        The names of W_q, W_k and W_v there.
     config : RobertaConfig or DebertaConfig
     """
     C, F = config.d_model, config.d_mlp

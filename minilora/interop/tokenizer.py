@@ -9,10 +9,10 @@ from minilora.files import read_json
 from minilora.limits import MOST_JSON_BYTES, one_line_errors, shown
 
 WHOLE, VOCAB, MERGES, SETTINGS = "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"
-MOST_BYTES = 40 * 2**20  # of tokenizer.json: that of a vocabulary of 256,000 ids has some 33 MB
-MOST_VALUES = 3_000_000  # in it; the package takes up to 64 bytes for each before it knows whether they belong there
-AS_VALUES = {b",": 1, b"[": 7, b"{": 14}  # for a list takes some 300 bytes, and an object 600
-PAIR_FRAMES = ("roberta", "xlm-roberta", "camembert")  # whose texts stand as <s> text </s>
+MOST_BYTES = 40 * 2**20  # of tokenizer.json; with a vocabulary of 256,000 ids it has some 33 MB
+MOST_VALUES = 3_000_000  # in it; the package needs up to 64 bytes for each before it can reject it
+AS_VALUES = {b",": 1, b"[": 7, b"{": 14}  # because a list takes some 300 bytes, and an object 600
+PAIR_FRAMES = ("roberta", "xlm-roberta", "camembert")  # these frame a text as <s> text </s>
 
 
 @one_line_errors()
@@ -22,8 +22,8 @@ def load_tokenizer(folder: str | Path) -> "HFTokenizer":
     Parameters
     ----------
     folder : str or Path
-        With tokenizer.json; or, as GPT-2's and RoBERTa's first folders, with vocab.json and merges.txt. What ends a
-        text is eos_token in tokenizer_config.json or special_tokens_map.json, or eos_token_id in config.json.
+        A folder with tokenizer.json; or, like GPT-2's and RoBERTa's first folders, with vocab.json and merges.txt. The
+        end of text is eos_token in tokenizer_config.json or special_tokens_map.json, or eos_token_id in config.json.
 
     Returns
     -------
@@ -55,8 +55,8 @@ def load_tokenizer(folder: str | Path) -> "HFTokenizer":
         raise ValueError(f"{path} holds too much to be a tokenizer; it must have at most {MOST_VALUES:,} values")
     try:
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
-    except Exception as error:  # the package raises nothing more special
-        raise ValueError(f"{path} is no tokenizer that can be read: {error}") from None
+    except Exception as error:  # the package raises nothing more specific
+        raise ValueError(f"{path} is not a readable tokenizer: {error}") from None
     return HFTokenizer(tokenizer, _end_of_text(folder, tokenizer))
 
 
@@ -75,15 +75,15 @@ def _byte_pairs(folder: Path, tokenizers: Any) -> Any:
         lines = merges.read_text(encoding="utf-8").split("\n")
         pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
         tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, pairs))
-    except Exception as error:  # the package raises nothing more special
-        raise ValueError(f"{folder / VOCAB} and {merges} are no tokenizer that can be read: {error}") from None
+    except Exception as error:  # the package raises nothing more specific
+        raise ValueError(f"{folder / VOCAB} and {merges} are not a readable tokenizer: {error}") from None
     settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     spaced = settings.get("add_prefix_space") is True  # whether a text is read with a space before it
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=spaced)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     special = [token for token in ("<|endoftext|>", "<s>", "<pad>", "</s>", "<unk>") if token in vocabulary]
     tokenizer.add_special_tokens(special)
-    if "<mask>" in vocabulary:  # it takes the space before it along, as in the tokenizer.json of roberta-base
+    if "<mask>" in vocabulary:  # it absorbs the space before it, as in the tokenizer.json of roberta-base
         tokenizer.add_special_tokens([tokenizers.AddedToken("<mask>", lstrip=True, normalized=False)])
     if (folder / "config.json").is_file() and read_json(folder / "config.json").get("model_type") in PAIR_FRAMES:
         ends = [(token, vocabulary.get(token)) for token in ("</s>", "<s>")]
@@ -94,7 +94,7 @@ def _byte_pairs(folder: Path, tokenizers: Any) -> Any:
 
 
 def _end_of_text(folder: Path, tokenizer: Any) -> int | None:
-    """The id that ends a text, from the first of the folder's files that says so; None if none does."""
+    """The id that ends a text, from the first of the folder's files that names one; None if none does."""
     for name in (SETTINGS, "special_tokens_map.json"):
         if (folder / name).is_file():
             token = read_json(folder / name).get("eos_token")
@@ -108,14 +108,14 @@ def _end_of_text(folder: Path, tokenizer: Any) -> int | None:
 
 
 class HFTokenizer:
-    """Text to token ids and back, as `data.ByteTokenizer` does it.
+    """From text to token ids and back, with the interface of `data.ByteTokenizer`.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
         Its own padding and truncation are switched off: a text is encoded whole, and batches do the rest.
     end_of_text : int, optional
-        The id that stands after a text.
+        The id that follows a text.
     """
 
     unused_rows = 1024  # embeddings are often padded: Qwen2.5's has 271 rows more than ids, Phi-2's 905
@@ -129,12 +129,12 @@ class HFTokenizer:
 
     @property
     def end_of_text(self) -> int:
-        """The id that stands after a text.
+        """The id that follows a text.
 
         Raises
         ------
         ValueError
-            If the tokenizer's folder did not say.
+            If the tokenizer's folder did not name one.
         """
         if self._end_of_text is None:
             raise ValueError("the tokenizer's folder does not say what ends a text: eos_token in tokenizer_config.json")

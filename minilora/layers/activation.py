@@ -1,4 +1,4 @@
-"""Activation: a function of each number by itself, between two linear maps."""
+"""Activation: an elementwise function between two linear maps."""
 
 from collections.abc import Callable
 from typing import Any

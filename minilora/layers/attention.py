@@ -21,7 +21,7 @@ def merge_heads(x: Array) -> Array:
 
 
 class KeyValueCache:
-    """The keys and values of all positions so far, for one layer: what generation need not compute again.
+    """The keys and values of all positions so far, for one layer, so that generation need not recompute them.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class SelfAttention(Module):
     n_head : int
         H, which divides C.
     causal : bool
-        If True, as in a decoder, a position sees itself and what came before; in an encoder it sees all.
+        If True, as in a decoder, a position sees itself and earlier ones; in an encoder it sees all.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class SelfAttention(Module):
     ) -> tuple[Array, SelfAttentionCache]:
         """(N, T, C) -> (N, T, C).
 
-        With `past`, a KeyValueCache, x continues the positions that it holds. Where `padding_mask`, boolean
-        (N, T), is False, nobody sees a position.
+        With `past`, a KeyValueCache, x continues the positions that it holds. Positions where `padding_mask`, boolean
+        (N, T), is False are not seen.
         """
         q, q_cache = self.q_proj.forward(x)  # (N, T, C) -> (N, T, C), as k and v
         k, k_cache = self.k_proj.forward(x)

@@ -1,10 +1,10 @@
-"""DeBERTa-v2's convolution beside the first block: it reads what the block reads, and is added to what the block says.
+"""DeBERTa-v2's convolution, parallel to the first block: it reads the block's input, and is added to its output.
 
     y = padding_mask * ln(residual + gelu(conv1d(x)))
 
-with x the embeddings, residual the first block's result, and the mask 1 for tokens and 0 for padding. As x is zero
-where padding is, a token takes in from there what it takes in from beyond the end: nothing. (transformers masks what
-comes out of the convolution, too; that changes nothing, for what follows acts position by position.)
+with x the embeddings, residual the first block's result, and the mask 1 for tokens and 0 for padding. Because x is zero
+at padding, a token gets nothing from there, as from beyond the ends. (transformers also masks the convolution's output;
+that changes nothing, because what follows acts on each position by itself.)
 """
 
 from typing import Any, NamedTuple

@@ -4,8 +4,8 @@
     q_rel, k_rel = q_proj(relative), k_proj(relative)       (M, C), shared by all sequences
     y            = o_proj(disentangled_attention(q, k, v, q_rel, k_rel))
 
-A weight that is used twice gets the sum of two gradients: whatever q_proj and k_proj learn by, W and bias or LoRA's A
-and B, sums what the tokens and what the relative embeddings say. v_proj and o_proj act on tokens alone.
+A weight that is used twice gets the sum of two gradients: the parameters of q_proj and k_proj get one from the tokens
+and one from the relative embeddings. v_proj and o_proj act only on tokens.
 """
 
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ class DisentangledSelfAttentionCache(NamedTuple):
 
 
 class DisentangledSelfAttention(Module):
-    """(N, T, C) -> (N, T, C), with (M, C) relative embeddings beside it.
+    """(N, T, C) -> (N, T, C), with (M, C) relative embeddings as a second input.
 
     Parameters
     ----------

@@ -21,6 +21,6 @@ class Embedding(Module):
         return embedding_forward(ids, self.W.data)
 
     def backward(self, dy: Array, cache: EmbeddingCache) -> None:
-        """Adds into W's gradient; ids have none, so nothing is returned."""
+        """Add to W's gradient; ids have none, so nothing is returned."""
         if self.W.trainable:
             self.W.accumulate(embedding_backward(dy, cache))

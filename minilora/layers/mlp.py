@@ -22,7 +22,7 @@ class MLP(Module):
     fc_in : Linear, C -> F
     fc_out : Linear, F -> C
     activation : str
-        Its name, as `Activation` takes it: "gelu_tanh" is GPT-2's, "gelu" that of BERT and RoBERTa.
+        A name that `Activation` takes: "gelu_tanh" is GPT-2's, "gelu" that of BERT and RoBERTa.
     """
 
     def __init__(self, fc_in: Linear, fc_out: Linear, activation: str) -> None:

@@ -1,8 +1,8 @@
 """One transformer block of BERT and RoBERTa: attend, add, normalise; MLP, add, normalise (post-LN).
 
 GPT-2's block (`layers/block.py`) has the same parts in another order: there, the sum x + ... runs through the network
-untouched, and only what a layer reads is normalised. Here the sum itself is normalised, twice a block, so that the
-gradient passes every LayerNorm on its way down.
+untouched, and only the input of each layer is normalised. Here the sum itself is normalised, twice per block, so that
+the gradient passes through every LayerNorm on its way down.
 """
 
 from typing import Any, NamedTuple

@@ -21,7 +21,7 @@ from minilora.methods.lora.dropout import adapter_dropout
 from minilora.methods.lora.merging import merge_lora, unmerge_lora
 from minilora.methods.lora.per_row import adapters_per_row
 from minilora.methods.prefix import PrefixConfig, apply_prefix
-from minilora.methods.registry import METHODS, apply_method, described
+from minilora.methods.registry import METHODS, apply_method, to_dict
 from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
 from minilora.moved import names_before
@@ -50,7 +50,6 @@ __all__ = [
     "classes_in",
     "combination_error",
     "combine_adapters",
-    "described",
     "load_adapter",
     "lora_layers",
     "merge_lora",
@@ -59,6 +58,7 @@ __all__ = [
     "remove_lora",
     "save_adapter",
     "set_adapter",
+    "to_dict",
     "unmerge_lora",
 ]
 

@@ -1,8 +1,8 @@
-"""What a method has learned as a file of its own: its configuration and what it trained, and of the base its id alone.
+"""What a method has learned, as a file: its configuration, what it trained, and the id of the base it belongs to.
 
 For LoRA these are A and B of every layer (DoRA's m, and PiSSA's A0 and B0, from which its frozen weights follow), and
-what the adapter has of its own besides; for any other method the trained parameters under their own names. A few
-kilobytes beside the model.
+what else belongs to the adapter; for any other method, the trained parameters under their own names. That is a few
+kilobytes, apart from the model.
 """
 
 from collections.abc import Container, Mapping
@@ -21,7 +21,7 @@ from minilora.methods.lora.apply import attach, make_factors, own_of, shape_of, 
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.misplaced import check_is_file
-from minilora.methods.registry import KINDS, apply_method, described
+from minilora.methods.registry import KINDS, apply_method, to_dict
 from minilora.methods.selection import copies, new_parameters, plain
 from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import (
@@ -52,7 +52,7 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
     Raises
     ------
     ValueError
-        If there is no such adapter; or if the model trains what is no part of the active one.
+        If there is no such adapter; or if the model trains something that is not part of the active one.
     """
     adapters = adapters_of(model)
     which = name if name is not None else adapters.active
@@ -64,21 +64,21 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
         arrays, config = _arrays_of(model, which), adapters.named[which].config
     else:
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
-    save_arrays(path, arrays, {**described(config), "base": _base_id(model, arrays)})
+    save_arrays(path, arrays, {**to_dict(config), "base": _base_id(model, arrays)})
 
 
 def _arrays_of(model: Module, name: str) -> dict[str, Array]:
-    """What the file of an adapter holds, by name."""
+    """The arrays of an adapter's file, by name."""
     layers = {plain(path): layer for path, layer in lora_layers(model).items() if name in layer.adapters}
     arrays = {f"{p}.{letter}": a for p, layer in layers.items() for letter, a in layer.adapters[name].arrays().items()}
-    if layers:  # LoRA that came from elsewhere may have no head of its own: it belongs to the base's then
+    if layers:  # LoRA from elsewhere may have no head of its own: then it belongs to the base's
         new = new_parameters(model).keys() - {f"{path}.W" for path in layers}
         arrays |= {path: p.data for path, p in base_parameters(model).items() if path in new}
     return arrays | {path: p.data for path, p in adapters_of(model).named[name].own_parameters().items()}
 
 
 def _base_id(model: Module, learned: Container[str]) -> str:
-    """An id of the weights that stay as they are: those of the base without `learned`, by their paths in the base.
+    """An id of the unchanged weights: those of the base without `learned`, by their paths in the base.
 
     Parameters
     ----------
@@ -94,10 +94,10 @@ def _base_id(model: Module, learned: Container[str]) -> str:
 
 @one_line_errors()
 def load_adapter(model: Module, path: str | Path, *, name: str | None = None, other_base: bool = False) -> None:
-    """Put what is in a file into a model, make it what is active and trained, and freeze everything else.
+    """Load an adapter's file into a model, make it active and trainable, and freeze everything else.
 
-    It comes beside the base, under a name: `set_adapter` switches it. But full fine-tuning takes the place of the
-    base's own values.
+    The adapter is added to the base under a name, and `set_adapter` switches it. Full fine-tuning, however, replaces
+    the base's own values.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
     name : str, optional
         "default" for LoRA, if not given; the kind of method for others, such as "bitfit".
     other_base : bool
-        Take it also where the model's frozen weights are not those beside which it was trained: what comes out is
-        then neither what was trained nor measured.
+        Accept it even if the model's frozen weights are not those that it was trained with: the result is then
+        neither what was trained nor what was measured.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
     if not other_base and about.get("base") not in (None, _base_id(model, expected)):  # older files do not say
         raise ValueError(
             f"{path} was trained on another base: this {type(model).__name__} has the same shapes, but other weights "
-            "(load_adapter(model, path, other_base=True) takes it all the same)"
+            "(load_adapter(model, path, other_base=True) accepts it all the same)"
         )
     if kind == "lora":
         factors = {}
@@ -157,12 +157,12 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
 
 
 def classes_in(path: str | Path) -> int | None:
-    """How many classes the head in an adapter's file tells apart; None if it holds none, such as a decoder's.
+    """How many classes the head in an adapter's file has; None if it has no head, such as a decoder's.
 
     Raises
     ------
     ValueError
-        If the file holds no adapter.
+        If the file does not hold an adapter.
     """
     arrays, _ = load_arrays(path, *KINDS)
     bias = arrays.get("head.out_proj.bias")
@@ -170,7 +170,7 @@ def classes_in(path: str | Path) -> int | None:
 
 
 def _letters(config: LoRAConfig) -> tuple[str, ...]:
-    """What a file holds of each LoRA layer."""
+    """The names of the arrays that a file holds for each LoRA layer."""
     return ("A", "B", *(("m",) if config.dora else ()), *(("A0", "B0") if config.init == "pissa" else ()))
 
 
@@ -184,9 +184,9 @@ def _lora_shapes(layers: Mapping[str, Linear | LoRALinear], config: LoRAConfig) 
 
 
 def _trained_shapes(model: Module, config: Any) -> dict[str, tuple[int, ...]]:
-    trial = model.replica()  # on the model's own arrays; what is put into it is not put into the model
+    trial = model.replica()  # shares the model's arrays; what is added to it is not added to the model
     set_adapter(trial, None)
-    adapters_of(trial).named.clear()  # no name is taken in it
+    adapters_of(trial).named.clear()  # so that every name is free in it
     apply_method(trial, config)
     return {path: p.data.shape for path, p in (active_parameters(trial) or base_parameters(trial)).items()}
 

@@ -1,9 +1,9 @@
-"""Fine-tuning of what the model has: all of it, its last blocks, or its bias vectors. What LoRA is compared with.
+"""Fine-tuning of the model's own weights: all of them, the last blocks, or the bias vectors. LoRA's baselines.
 
-And, as the control for them all, of nothing that was pretrained: the new head alone.
+And, as the control for all of them, nothing that was pretrained: only the new head.
 
-Full fine-tuning changes the base itself. The others train copies, which stand in the base's places while the method is
-the active one (`switching.py`).
+Full fine-tuning changes the base itself. The others train copies, which replace the base's weights while the method is
+active (`switching.py`).
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ class FullConfig:
 
 @dataclass(frozen=True)
 class TopKConfig:
-    """FT-top-k, with k = 2 the paper's FT^Top2 (Li and Liang, 2021): the last blocks alone are trained.
+    """FT-top-k, with k = 2 the paper's FT^Top2 (Li and Liang, 2021): only the last blocks are trained.
 
-    Neither embeddings nor ln_f are: the paper says "just the last two layers", and ln_f belongs to no layer. Its
-    25.19M for GPT-2 medium does not tell, for two blocks have 25,192,448 numbers, and with ln_f 25,194,496.
+    Embeddings and ln_f are not: the paper says "just the last two layers", and ln_f belongs to no layer. The printed
+    25.19M for GPT-2 medium cannot settle it: two blocks are 25,192,448, with ln_f 25,194,496.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ class TopKConfig:
 
 @dataclass(frozen=True)
 class BitFitConfig:
-    """BitFit (Ben Zaken et al., 2022): every bias vector is trained, those of LayerNorms too, and nothing else."""
+    """BitFit (Ben Zaken et al., 2022): every bias vector is trained, including LayerNorms', and nothing else."""
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Nothing that was pretrained is trained: only the new head, which every other method trains too."""
+    """Nothing that was pretrained is trained: only the new head, which every other method trains as well."""
 
 
 def apply_full(model: Module) -> None:
@@ -57,7 +57,7 @@ def apply_full(model: Module) -> None:
 
 
 def apply_top_k(model: Module, k: int = 2, *, name: str = "top-k") -> None:
-    """Train copies of the last k blocks of a model, in their places, and nothing else. See `TopKConfig`.
+    """Replace the last k blocks of a model by copies, and train only these. See `TopKConfig`.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def apply_top_k(model: Module, k: int = 2, *, name: str = "top-k") -> None:
 
 
 def apply_bitfit(model: Module, *, name: str = "bitfit") -> None:
-    """Train copies of the bias vectors of a model, in their places, and nothing else.
+    """Replace the bias vectors of a model by copies, and train only these.
 
     Raises
     ------
@@ -83,12 +83,12 @@ def apply_bitfit(model: Module, *, name: str = "bitfit") -> None:
 
 
 def apply_head(model: Module, *, name: str = "head") -> None:
-    """Train copies of a model's new parts, in their places, and nothing else.
+    """Replace a model's new modules by copies, and train only these.
 
     Raises
     ------
     ValueError
-        If it has none: only a classifier has a head that no pretraining has seen. Or if it has an adapter of this name.
+        If it has none: only a classifier has a head that was not pretrained. Or if it has an adapter of this name.
     """
     if not new_parameters(model):
         raise ValueError(f"model was a {type(model).__name__}, which has no new head; it must be a classifier")
@@ -96,7 +96,7 @@ def apply_head(model: Module, *, name: str = "head") -> None:
 
 
 def _train_copies(model: Module, name: str, config: Any, chosen: Callable[[str], bool]) -> None:
-    """Give a model an adapter that has copies of the chosen parameters, by their paths in the base, and of new ones."""
+    """Give a model an adapter with copies of the chosen parameters, by their paths in the base, and of the new ones."""
     check_new_name(model, name)
     new = new_parameters(model)
     own = {path: p for path, p in base_parameters(model).items() if chosen(path) or path in new}

@@ -2,21 +2,21 @@
 
     y = h + up(gelu(down(h))),   down: C -> r,  up: r -> C,  both with a bias
 
-`up` starts as zero, and so y = h at the start. Unlike LoRA's product, this cannot be merged into the layer: a
-nonlinearity stands between down and up, and it has to wait for h. That wait is the latency of the paper's table 1.
+`up` starts as zero, so y = h at the start. Unlike LoRA's product, this cannot be merged into the layer: there is a
+nonlinearity between down and up, and it has to wait for h. That wait is the latency in the paper's table 1.
 
 The paper counts them as |Theta| = L_adapters (2 d r + r + d) + L_LN 2 d (section 5.1), and compares four kinds:
 
-    Adapter^H   Houlsby et al., 2019     after the attention and after the MLP           2 a block
-    Adapter^L   Lin et al., 2020         after the MLP, with a LayerNorm of its own      1 a block, and 1 LayerNorm
-    Adapter^P   Pfeiffer et al., 2021    after the MLP                                   1 a block
+    Adapter^H   Houlsby et al., 2019     after the attention and after the MLP           2 per block
+    Adapter^L   Lin et al., 2020         after the MLP, with a LayerNorm of its own      1 per block, and 1 LayerNorm
+    Adapter^P   Pfeiffer et al., 2021    after the MLP                                   1 per block
     Adapter^D   Rücklé et al., 2021      AdapterDrop: none in the first blocks, in training and after
 
-Adapter^D is Adapter^P here, for the paper's counts of it, 0.3M and 0.9M for RoBERTa base, are those of one adapter a
-block, r = 16 and 48. Below the first adapter nothing is trained, and so nothing is differentiated.
+Adapter^D is Adapter^P here, because the paper's counts of it, 0.3M and 0.9M for RoBERTa base, are those of one adapter
+per block, r = 16 and 48. Below the first adapter nothing is trained, so nothing is differentiated.
 
-All of them stand before the residual connection is added, as the paper describes them. Where the sources differ in a
-detail (ReLU for GELU, where a post-LN block normalises), this is one form for all.
+All of them come before the residual connection is added, as the paper describes. Where the sources differ in details
+(ReLU or GELU, where a post-LN block normalises), this is one form for all.
 """
 
 import math
@@ -83,7 +83,7 @@ class HoulsbySublayerCache(NamedTuple):
 
     @property
     def probs(self) -> Array:
-        """Who looks at whom, where the sublayer is an attention."""
+        """Who looks at whom, if the sublayer is an attention."""
         return self.base.probs
 
 
@@ -93,7 +93,7 @@ class HoulsbySublayer(Module):
     Parameters
     ----------
     base : Module
-        An attention or MLP; whatever else its forward takes (an rng, a past, a mask) is passed on to it.
+        An attention or MLP; whatever else its forward takes (a past, a mask) is passed on to it.
     adapter : Houlsby
     """
 
@@ -108,7 +108,7 @@ class HoulsbySublayer(Module):
         return h + added, HoulsbySublayerCache(base_cache, adapter_cache)
 
     def backward(self, dy: Array, cache: HoulsbySublayerCache) -> Any:
-        """(N, T, C) -> what the base's backward gives: (N, T, C), and DeBERTa's drelative beside it."""
+        """(N, T, C) -> what the base's backward returns: (N, T, C), for DeBERTa together with drelative."""
         # forward: y = h + adapter(h)   so   dy reaches h both directly and through the adapter
         dh = dy + self.adapter.backward(dy, cache.adapter)
         return self.base.backward(dh, cache.base)
@@ -125,7 +125,7 @@ class HoulsbyConfig:
     ----------
     kind : {"houlsby", "lin", "pfeiffer"}
     size : int
-        r, the width of the adapter's middle.
+        r, the width of the bottleneck.
     leave_out : int
         AdapterDrop: how many of the first blocks have no adapter.
     """
@@ -147,17 +147,17 @@ def apply_houlsby(model: Model, config: HoulsbyConfig, *, rng: numpy.random.Gene
     Parameters
     ----------
     model : Model
-        With blocks that have an `attn` and an `mlp`, whatever else is in them.
+        A model with blocks that have an `attn` and an `mlp`, whatever else is in them.
     config : HoulsbyConfig
     rng : numpy.random.Generator
         Draws each `down`: U(-1/sqrt(C), 1/sqrt(C)), as LoRA's A. `up` and the biases are zero.
     name : str
-        Of them all together.
+        The name of all of them together.
 
     Raises
     ------
     ValueError
-        If no block is left for one, `size` is no bottleneck, or the name is taken. The model is unchanged.
+        If no block is left for one, `size` is not a bottleneck, or the name is taken. The model is then unchanged.
     """
     blocks = block_paths(model)
     if config.leave_out >= len(blocks):

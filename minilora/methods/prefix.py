@@ -1,10 +1,10 @@
-"""Prefix tuning (Li and Liang, 2021; the paper's section 5.1): the model is frozen, words of no language are learned.
+"""Prefix tuning (Li and Liang, 2021; the paper's section 5.1): freeze the model, and learn tokens that are not words.
 
     PreEmbed   |Theta| = d (lp + li)      the embeddings of lp tokens before the prompt and li tokens after it
-    PreLayer   |Theta| = L d (lp + li)    what enters each of the L blocks in these places
+    PreLayer   |Theta| = L d (lp + li)    the inputs of each of the L blocks at these positions
 
-`prefixed_gpt.py` has the mathematics. The tokens take room: a prompt may have n_positions - lp - li tokens, one of
-the two drawbacks that the paper names (section 3); the other is that they are hard to optimise.
+`prefixed_gpt.py` has the mathematics. The tokens take up positions: a prompt can have n_positions - lp - li tokens.
+That is one of the two drawbacks that the paper names (section 3); the other is that they are hard to optimise.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ KINDS = ("embedding", "layer")
 
 @dataclass(frozen=True)
 class PrefixConfig:
-    """Which prefix.
+    """The kind and size of a prefix.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class PrefixConfig:
         check_integer("before", self.before, least=0)
         check_integer("after", self.after, least=0)
         if self.before + self.after == 0:
-            raise ValueError("before and after were 0; at least one of them must be above")
+            raise ValueError("before and after were 0; at least one of them must be above 0")
 
 
 def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Generator, name: str = "prefix") -> None:
@@ -58,19 +58,20 @@ def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Genera
     model : GPT
     config : PrefixConfig
     rng : numpy.random.Generator
-        Draws tokens of the vocabulary, whose activations are those that the prefix starts with.
+        Draws tokens of the vocabulary, whose activations the prefix starts with.
     name : str
 
     Raises
     ------
     ValueError
-        If the model is no GPT, has no room for the prefix, or has an adapter of this name. The model is unchanged.
+        If the model is not a GPT, has no room for the prefix, or has an adapter of this name. The model is then
+        unchanged.
     """
     if not isinstance(model, GPT):
         raise ValueError(f"model was a {type(model).__name__}; prefix tuning needs a decoder, a GPT")
     n, limit = config.before + config.after, model.config.n_positions
     if n >= limit:
-        raise ValueError(f"before + after was {n}; it must be from 1 to {limit - 1}, for n_positions is {limit}")
+        raise ValueError(f"before + after was {n}; it must be from 1 to {limit - 1}, because n_positions is {limit}")
     check_new_name(model, name)
     set_adapter(model, None)
     tables = _start(model, rng.integers(0, model.config.vocab_size, n))
@@ -81,7 +82,7 @@ def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Genera
 
 
 def _start(model: GPT, ids: numpy.ndarray) -> list[Array]:
-    """What some tokens, (T,), have for an embedding, and what enters blocks 1 to L - 1 there: L arrays (T, C)."""
+    """The embeddings of some tokens, (T,), and their inputs to blocks 1 to L - 1: L arrays (T, C)."""
     xp = model.xp
     tokens, _ = model.wte.forward(xp.asarray(ids))  # (T, C)
     tables = [tokens]

@@ -1,14 +1,14 @@
-"""Prefix tuning: tokens of no vocabulary before a prompt, and after it, whose activations are learned.
+"""Prefix tuning: extra tokens before and after a prompt, outside the vocabulary, whose activations are learned.
 
 A prefix token is a token: its id is V, V + 1, ..., it takes a position, and every later token sees it. So a key-value
-cache, padding and the mask of the loss need to know nothing of it. What differs is where its activation comes from:
+cache, padding and the loss mask need to know nothing about it. What differs is where its activation comes from:
 
-    stage 0        the embedding of slot s = id - V is P_0[s] instead of a row of wte       PreEmbed has this one alone
+    stage 0        the embedding of slot s = id - V is P_0[s] instead of a row of wte       PreEmbed has only this one
     stage i        what enters block i at slot s is P_i[s], whatever block i - 1 gave       PreLayer, for i < L
 
 With lp tokens before and li after the prompt these are C (lp + li) numbers, or L C (lp + li), as in the paper
-(section 5.1). PreLayer's replacement stops at the input of the last block: nobody attends to what comes out of it, and
-from what comes out of it, the last token of the prefix predicts the first word of the answer.
+(section 5.1). PreLayer's replacement stops at the input of the last block: nothing attends to that block's output, and
+from it, the last token of the prefix predicts the first word of the answer.
 """
 
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ class PrefixedGPTCache(NamedTuple):
     wpe: Any
     blocks: tuple[Any, ...]
     ln_f: Any
-    prefix: tuple[Any, ...]  # one a block; None where the prefix replaces nothing
+    prefix: tuple[Any, ...]  # one per block; None where the prefix replaces nothing
     head: Any = None
 
 
@@ -39,18 +39,18 @@ class PrefixedGPT(GPT):
     Attributes
     ----------
     prefix : Prefix
-        Its tokens have ids from V upwards; `loss` and `generate` put them in.
+        Its tokens have ids from V upwards; `loss` and `generate` insert them.
     """
 
     prefix: "Prefix"
 
     @property
     def longest_input(self) -> int:
-        """How many tokens a sequence may have: n_positions, less those of the prefix."""
+        """The most tokens that a sequence can have: n_positions minus those of the prefix."""
         return self.config.n_positions - self.prefix.length
 
     def check_inputs(self, ids: Array, *, start: int = 0) -> None:
-        """Raise a ValueError unless `forward` can take these ids, behind `start` positions."""
+        """Raise ValueError unless `forward` can take these ids after `start` earlier positions."""
         limit, added = self.config.n_positions, self.prefix.length
         check_ids(ids, self.config.vocab_size + added)
         T = start + ids.shape[1]
@@ -59,7 +59,7 @@ class PrefixedGPT(GPT):
         self.prefix.check(ids, start)
 
     def read_batch(self, batch: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-        """The batch with the prefix in it."""
+        """The ids, targets and loss_mask of an LMBatch, with the prefix inserted."""
         return self.prefix.insert(*super().read_batch(batch))
 
     def read_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
@@ -67,7 +67,7 @@ class PrefixedGPT(GPT):
         return self.prefix.insert_prompt(prompt)
 
     def hidden(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, Any]:
-        """What a GPT's `hidden` says, but that the prefix's own activations enter each stage in its places."""
+        """See GPT's `hidden`; here, the prefix's own activations replace each stage's input at its positions."""
         start = self.first_position(ids, past)
         tokens, wte_cache = self.wte.forward(self.prefix.known_ids(ids))  # (N, T) -> (N, T, C)
         tokens, prefix_cache = self.prefix.forward(tokens, ids, stage=0)
@@ -83,7 +83,7 @@ class PrefixedGPT(GPT):
         return x, PrefixedGPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache, tuple(prefix_caches))
 
     def backward_hidden(self, dx: Array, cache: Any) -> None:
-        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C)."""
+        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C)."""
         below = self.wte.trainable or self.wpe.trainable or self.prefix.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
         for i in reversed(range(lowest_to_differentiate(self.blocks, below), len(self.blocks))):
@@ -97,7 +97,7 @@ class PrefixedGPT(GPT):
 
 
 class Prefix(Module):
-    """The tokens of a prefix, and how to put them among a batch's or a prompt's.
+    """The tokens of a prefix, and how to insert them into a batch or a prompt.
 
     Parameters
     ----------
@@ -117,11 +117,11 @@ class Prefix(Module):
 
     @property
     def length(self) -> int:
-        """lp + li: how many tokens a sequence becomes longer."""
+        """lp + li: how many tokens longer a sequence becomes."""
         return self.n_before + self.n_after
 
     def forward(self, x: Array, ids: Array, stage: int) -> tuple[Array, Any]:
-        """(N, T, C) -> (N, T, C): x with this stage's own activations in the places of the prefix."""
+        """(N, T, C) -> (N, T, C): x with this stage's own activations at the positions of the prefix."""
         if stage >= len(self.tables):
             return x, None
         slots = get_xp(ids=ids).maximum(ids - self.vocab_size, -1)  # (N, T), -1 for a token of the vocabulary
@@ -136,23 +136,23 @@ class Prefix(Module):
         return dx
 
     def known_ids(self, ids: Array) -> Array:
-        """The ids with some token of the vocabulary in the places of the prefix, for wte to look up."""
+        """The ids with some token of the vocabulary at the positions of the prefix, for wte to look up."""
         return get_xp(ids=ids).minimum(ids, self.vocab_size - 1)
 
     def check(self, ids: Array, start: int) -> None:
-        """Raise a ValueError if sequences on the host begin, at position `start` = 0, without the prefix."""
+        """Raise ValueError if sequences on the host that start at position 0 lack the prefix."""
         missing = on_host(ids) and start == 0 and self.n_before and (ids[:, 0] != self.vocab_size).any()
         if missing:
-            raise ValueError("ids began without the model's prefix; model.read_batch or read_prompt puts it in")
+            raise ValueError("ids began without the model's prefix; model.read_batch or read_prompt inserts it")
 
     def insert(
         self, ids: numpy.ndarray, targets: numpy.ndarray, mask: numpy.ndarray
     ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-        """A batch with the prefix in it, on the host.
+        """Insert the prefix into a batch, on the host.
 
-        The prompt of a row ends where its loss begins to count: with the token that predicts the first counted target.
+        The prompt of a row ends where its loss starts to count: with the token that predicts the first counted target.
         The li tokens come after it, and the last of them predicts that target instead. So the prompt of running text,
-        where everything counts, is its first token; a row in which nothing counts is a prompt to its end.
+        where everything counts, is its first token; a row in which nothing counts is all prompt.
 
         Parameters
         ----------
@@ -168,7 +168,9 @@ class Prefix(Module):
         t = numpy.arange(self.length + T)[None, :] - n_before  # (1, lp + T + li)
         infix = (t > end) & (t <= end + n_after)
         slot = numpy.where(t < 0, n_before + t, n_before + t - end - 1)
-        column = numpy.clip(numpy.where(t > end, t - n_after, t), 0, T - 1)  # in ids, where the token is no prefix
+        column = numpy.clip(
+            numpy.where(t > end, t - n_after, t), 0, T - 1
+        )  # in ids, where the token is not from the prefix
         inserted = (t < 0) | infix
 
         def spread(array: numpy.ndarray, filling: Any) -> numpy.ndarray:

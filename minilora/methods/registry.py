@@ -28,7 +28,7 @@ from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.parameter import Module
 
-# LoRA and its variants, then the paper's baselines. LoRA+ is LoRA with another optimizer: TrainConfig.lr_ratio_B.
+# LoRA and its variants, then the paper's baselines. LoRA+ is LoRA with other learning rates: TrainConfig.lr_ratio_B.
 METHODS = {
     "lora": LoRAConfig(),
     "rslora": LoRAConfig(rslora=True),
@@ -45,7 +45,7 @@ METHODS = {
     "prefix-layer": PrefixConfig("layer"),
 }
 
-# The kinds of configuration, as a file names them, and what each is applied by.
+# The kinds of configuration by their names in files, and the function that applies each.
 KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (HoulsbyConfig, apply_houlsby),
@@ -60,7 +60,7 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
 def apply_method(
     model: Module, method: Any, *, rng: numpy.random.Generator | None = None, name: str | None = None
 ) -> None:
-    """Adapt a model by any method, in place: what the method trains is trainable, and nothing else.
+    """Adapt a model by any method, in place: only what the method trains becomes trainable.
 
     Parameters
     ----------
@@ -68,24 +68,24 @@ def apply_method(
     method : str or dataclass
         A name in METHODS, or a configuration such as ``TopKConfig(k=3)``.
     rng : numpy.random.Generator, optional
-        Draws what is new in the model; a generator of seed 0, if not given.
+        Draws what is new in the model; if not given, a generator with seed 0.
     name : str, optional
-        What the adapter is called: "default" for LoRA, if not given; the kind of method for others, such as "bitfit".
-        Full fine-tuning has no name, for it changes the base itself.
+        The adapter's name: "default" for LoRA, if not given; the kind of method for others, such as "bitfit". Full
+        fine-tuning has no name, because it changes the base itself.
 
     Raises
     ------
     ValueError
-        If there is no such method, or it does not fit the model. The model is unchanged.
+        If there is no such method, or it does not fit the model. The model is then unchanged.
     """
-    config = configuration(method)
+    config = resolve(method)
     _, apply = KINDS[kind_of(config)]
     options = {} if name is None else {"name": name}
     apply(model, config, rng=rng or numpy.random.default_rng(0), **options)
 
 
-def configuration(method: Any) -> Any:
-    """A method's configuration: that of its name in METHODS, or the one that is given.
+def resolve(method: Any) -> Any:
+    """A method's configuration: the one that its name has in METHODS, or the one that is given.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def configuration(method: Any) -> Any:
     return config
 
 
-def described(method: Any) -> dict[str, Any]:
-    """A method, by its name or as a configuration, as a dict for JSON: its kind, and all its settings."""
-    config = configuration(method)
+def to_dict(method: Any) -> dict[str, Any]:
+    """A method, given by name or as a configuration, as a dict for JSON: its kind, and all its settings."""
+    config = resolve(method)
     return {"kind": kind_of(config), "config": asdict(config)}
 
 
 def kind_of(config: Any) -> str:
-    """The name that a file has for a configuration: "lora", "adapter", ..."""
+    """A configuration's name in files: "lora", "adapter", ..."""
     return next(kind for kind, (config_type, _) in KINDS.items() if config_type is type(config))

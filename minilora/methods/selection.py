@@ -1,4 +1,4 @@
-"""What every method ends with: these parameters are trained, and nothing else."""
+"""Shared by all methods: making a selection of parameters trainable, and only these."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def train_only(model: Module, parameters: Iterable[Parameter], method: Any) -> N
     model : Module
     parameters : iterable of Parameter
     method : dataclass or None
-        The method's configuration: what `method_of` answers, and `save_adapter` writes.
+        The method's configuration, which `method_of` returns and `save_adapter` writes.
     """
     model.freeze()
     for p in parameters:
@@ -26,27 +26,27 @@ def train_only(model: Module, parameters: Iterable[Parameter], method: Any) -> N
     model.name_parameters()
 
 
-def new_parts(model: Module) -> tuple[str, ...]:
-    """The names of a model's members that no pretraining has seen: a classifier's head."""
+def new_modules(model: Module) -> tuple[str, ...]:
+    """The names of a model's members that were not pretrained: a classifier's head."""
     return ("head",) if isinstance(model, EncoderForClassification) else ()
 
 
 def new_parameters(model: Module) -> dict[str, Parameter]:
-    """The parameters of the model's new parts, by their paths in the base: empty for most models.
+    """The parameters of the model's new modules, by their paths in the base; empty for most models.
 
-    Every method trains a copy of its own, and its file holds it.
+    Every method trains its own copy, and saves it in its file.
     """
-    parts = tuple(f"{part}." for part in new_parts(model))
+    parts = tuple(f"{part}." for part in new_modules(model))
     return {plain(path): p for path, p in model.named_parameters() if path.startswith(parts)}
 
 
 def plain(path: str) -> str:
-    """The path in the base of what has this path in the adapted model."""
+    """The path in the base for a path in the adapted model."""
     return path.replace(".base.", ".")
 
 
 def block_paths(model: Module) -> list[str]:
-    """Where the model's blocks are: the paths of all modules that have an `attn` and an `mlp`, in order."""
+    """The paths of the model's blocks, in order: of all modules that have an `attn` and an `mlp`."""
     return [path for path, module in model.named_modules() if {"attn", "mlp"} <= dict(module.members()).keys()]
 
 
@@ -58,7 +58,7 @@ def new_array(model: Module, values: Array) -> Array:
 
 
 def copies(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """A Parameter with a copy of the values of each, to be trained in its place: a dict of path to Parameter."""
+    """Copies of parameters, to be trained in their place: a dict of path to Parameter."""
     return {path: Parameter(p.data.copy()) for path, p in parameters.items()}
 
 

@@ -1,4 +1,4 @@
-"""How a model is being adapted: its adapters and its method, which go with it as a companion (`Module.companion`)."""
+"""How a model is adapted: its adapters and its method, kept as a companion of the model (`Module.companion`)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,22 +8,22 @@ from minilora.parameter import Module, Parameter
 
 @dataclass(eq=False)
 class NamedAdapter:
-    """One adapter of a model, but for A and B, which the model's LoRALinears hold under its name.
+    """One adapter of a model, except for A and B, which the model's LoRALinears hold under its name.
 
     Parameters
     ----------
     config : dataclass
         The method's configuration.
     parts : dict of str to Parameter or Module
-        What stands in the model while the adapter is active, by the path of its place in the base. In a Module, what
-        is below "base" is the base's. A place that the base does not have is an attribute of the model itself.
+        What is put into the model while the adapter is active, by path in the base. Inside a Module, everything below
+        "base" is the base's. A path that the base lacks is an attribute of the model itself.
     """
 
     config: Any
     parts: dict[str, Any] = field(default_factory=dict)
 
     def own_parameters(self) -> dict[str, Parameter]:
-        """What of the parts is trained, by its path in the adapted model."""
+        """The parameters in the parts that are trained, by path in the adapted model."""
         own = {}
         for place, part in self.parts.items():
             if isinstance(part, Parameter):
@@ -40,12 +40,12 @@ class Adapters:
     Attributes
     ----------
     named : dict of str to NamedAdapter
-        In the order in which they came.
+        In the order in which they were added.
     active : str or None
     aside : dict of str to Parameter or Module
-        What of the base has been put aside for the active adapter's parts.
+        The base's own parts that the active adapter's parts replace for now.
     method : dataclass or None
-        The configuration of the method by which the model is being adapted; None if there is none.
+        The configuration of the method that adapts the model; None if there is none.
     """
 
     named: dict[str, NamedAdapter] = field(default_factory=dict)
@@ -55,10 +55,10 @@ class Adapters:
 
 
 def adapters_of(model: Module) -> Adapters:
-    """The adapters of a model; none, if none was ever added."""
+    """The Adapters of a model, empty if none was ever added."""
     return model.companion(Adapters)
 
 
 def method_of(model: Module) -> Any:
-    """The configuration of the method by which the model is being adapted; None if there is none."""
+    """The configuration of the method that adapts the model; None if there is none."""
     return adapters_of(model).method

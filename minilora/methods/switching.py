@@ -1,15 +1,15 @@
-"""Adapters by their names: what one brought comes with it, and goes with it.
+"""Switching adapters by name: everything that belongs to an adapter is switched on and off with it.
 
-LoRA's A and B stand beside the frozen W, in its layer. Everything else that an adapter has learned (a classifier's
-head, biases, norms, whole blocks; Houlsby's layers and a prefix, which the base does not have) are *parts* of its own,
-which stand in the model in the place of the base's, and only while the adapter is active:
+LoRA's A and B are kept next to the frozen W, in its layer. Everything else that an adapter has learned (a classifier's
+head, biases, norms, whole blocks; Houlsby's layers and a prefix, which the base does not have) is in its own *parts*,
+which replace the base's only while the adapter is active:
 
-    set_adapter(model, "one")    the parts of "one" take their places; what stood there is put aside
-    set_adapter(model, "two")    what was put aside returns, the very same objects; then "two" takes its places
-    set_adapter(model, None)     what was put aside returns: the base, to the bit
+    set_adapter(model, "one")    the parts of "one" replace the base's, which are set aside
+    set_adapter(model, "two")    what was set aside returns, the very same objects; then the parts of "two" replace it
+    set_adapter(model, None)     what was set aside returns: the base, to the bit
 
-So every method but one can be switched. Full fine-tuning cannot: it trains the base itself, of which it would have to
-keep a second one.
+So every method but one can be switched. Full fine-tuning cannot: it trains the base itself, and would need to keep a
+second copy of it.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from minilora.parameter import Module, Parameter
 
 
 def adapter_names(model: Module) -> list[str]:
-    """The names of all adapters, in the order in which they came."""
+    """The names of all adapters, in the order in which they were added."""
     return list(adapters_of(model).named)
 
 
@@ -33,13 +33,13 @@ def lora_layers(model: Module) -> dict[str, LoRALinear]:
 
 
 def lora_names(model: Module) -> list[str]:
-    """The names of the adapters that are LoRA's, in the order in which they came."""
+    """The names of the LoRA adapters, in the order in which they were added."""
     in_layers = {name for layer in lora_layers(model).values() for name in layer.adapters}
     return [name for name in adapter_names(model) if name in in_layers]
 
 
 def base_parameters(model: Module) -> dict[str, Parameter]:
-    """The base's own parameters by their paths in the base, in its order, whichever adapter is active."""
+    """The base's own parameters, by their paths and in the order of the base, whichever adapter is active."""
     factors = {id(p) for layer in lora_layers(model).values() for f in layer.adapters.values() for p in f.parameters()}
     with base_in_place(model):
         return {plain(path): p for path, p in model.named_parameters() if id(p) not in factors}
@@ -53,16 +53,16 @@ def add_adapter(model: Module, name: str, adapter: NamedAdapter) -> None:
 
 
 def check_new_name(model: Module, name: str) -> None:
-    """Raise a ValueError unless an adapter of this name can be added: it is new, and none is merged."""
+    """Raise ValueError unless an adapter of this name can be added: the name is new, and no adapter is merged."""
     refuse_merged(model)
     if not isinstance(name, str) or not name:
         raise ValueError(f"name was {name!r}; it must be text of at least one character")
     if name in adapter_names(model):
-        raise ValueError(f"name was {name!r}; the model has an adapter of this name already")
+        raise ValueError(f"name was {name!r}; the model already has an adapter of this name")
 
 
 def set_adapter(model: Module, name: str | None) -> None:
-    """Make the adapter called `name` the active one, and freeze everything else; or, with None, switch adapters off.
+    """Make the adapter `name` the active one, and freeze everything else; or, with None, switch adapters off.
 
     Without an adapter the model is its base, to the bit.
 
@@ -95,7 +95,7 @@ def _freeze(parameters: Iterable[Parameter]) -> None:
 
 
 def active_parameters(model: Module) -> dict[str, Parameter]:
-    """What the active adapter trains, by its path in the adapted model: LoRA's factors, then its own parts."""
+    """What the active adapter trains, by path in the adapted model: LoRA's factors, then its own parts."""
     adapters = adapters_of(model)
     if adapters.active is None:
         return {}
@@ -106,7 +106,7 @@ def active_parameters(model: Module) -> dict[str, Parameter]:
 
 @contextlib.contextmanager
 def base_in_place(model: Module) -> Iterator[None]:
-    """A context in which the base's own parts stand in their places, whichever adapter is active."""
+    """A context in which the base's own parts are in place, whichever adapter is active."""
     parts = _put(model, adapters_of(model).aside)
     try:
         yield
@@ -115,7 +115,7 @@ def base_in_place(model: Module) -> Iterator[None]:
 
 
 def _put(model: Module, parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Put parts in their places in a model, all of them where a parameter is tied; return what stood there."""
+    """Put parts into a model, at every path where a parameter is tied; return what they replaced."""
     if not parts:
         return {}
     places: dict[int, list[str]] = {}  # of each module and parameter: its paths, several of one that is tied
@@ -125,7 +125,7 @@ def _put(model: Module, parts: Mapping[str, Any]) -> dict[str, Any]:
     stood = {place: here[place] if place in here else getattr(model, place, None) for place in parts}
     for place, part in parts.items():
         for path in places.get(id(stood[place]), [place]):
-            if part is None:  # a plain model has nothing there
+            if part is None:  # a plain model has nothing here
                 delattr(model, path)
             else:
                 model.replace(path, part)
@@ -134,7 +134,7 @@ def _put(model: Module, parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _everything(module: Module, prefix: str = "") -> Iterator[tuple[str, Module | Parameter]]:
-    """Yield (path, Module or Parameter) for all that is below a module; what is tied comes once for each path."""
+    """Yield (path, Module or Parameter) for everything below a module; a tied one comes once for each path."""
     for name, member in module.members():
         yield prefix + name, member
         if isinstance(member, Module):
@@ -142,7 +142,7 @@ def _everything(module: Module, prefix: str = "") -> Iterator[tuple[str, Module 
 
 
 def remove_adapter(model: Module, name: str) -> None:
-    """Take an adapter away from a model, with all that it brought. If it is the active one, the base is left.
+    """Remove an adapter and everything that belongs to it from a model. If it was active, the base remains.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def remove_adapter(model: Module, name: str) -> None:
 
 
 def _drop(model: Module, name: str) -> None:
-    """Forget an adapter that is not active; a layer that has no other gets its own Linear back."""
+    """Remove an adapter that is not active; a layer without any other becomes its own Linear again."""
     del adapters_of(model).named[name]
     for path, layer in lora_layers(model).items():
         layer.adapters.pop(name, None)
@@ -169,7 +169,7 @@ def _drop(model: Module, name: str) -> None:
 
 
 def remove_lora(model: Module) -> None:
-    """Take all adapters of LoRA away. What is merged stays, for good: W + delta_W, and the adapter's own parts."""
+    """Remove all LoRA adapters. A merged one becomes permanent: W + delta_W, and the adapter's own parts."""
     adapters, layers = adapters_of(model), lora_layers(model).values()
     names = lora_names(model)
     if any(layer.merged for layer in layers):
@@ -189,12 +189,12 @@ def refuse_merged(model: Module) -> None:
 
 
 def check_all_own(model: Module) -> None:
-    """Raise a ValueError if the model trains what is not the active adapter's: no file of the adapter would hold it."""
+    """Raise ValueError if the model trains something outside the active adapter, which its file would not hold."""
     own = {id(p) for p in active_parameters(model).values()}
     others = [p.name for p in model.trainable_parameters() if id(p) not in own]
     if others:
         more = f", and {len(others) - 1} more" if len(others) > 1 else ""
         raise ValueError(
-            f"{others[0]} is trained{more}, which is the base's own and no part of the adapter; what an adapter trains "
-            "besides A and B must be named when it is made, LoRAConfig(besides=...)"
+            f"{others[0]} is trained{more}, which is the base's own and not part of the adapter; what an adapter "
+            "trains besides A and B must be named when it is made, LoRAConfig(besides=...)"
         )

@@ -1,4 +1,4 @@
-"""Models. None of them knows how it is adapted."""
+"""Models. None of them knows whether, or how, it is adapted."""
 
 from typing import TYPE_CHECKING
 

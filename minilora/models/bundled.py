@@ -1,4 +1,4 @@
-"""The pretrained models that come with minilora, each with its recipe beside it."""
+"""The pretrained models that come with minilora, each with its recipe."""
 
 import json
 from pathlib import Path
@@ -18,12 +18,12 @@ def load_bundled(name: Literal["encoder"], *, dtype: str = "float32", device: st
 @overload
 def load_bundled(name: str, *, dtype: str = "float32", device: str = "cpu") -> GPT | RobertaForMaskedLM: ...
 def load_bundled(name: str = "decoder", *, dtype: str = "float32", device: str = "cpu") -> Any:
-    """A small pretrained model of bytes that has read English prose.
+    """A small byte-level model, pretrained on English prose.
 
     Parameters
     ----------
     name : {"decoder", "encoder"}
-        A GPT, which says what comes next; or a RoBERTa, which says what is hidden, to be fine-tuned on classes.
+        A GPT, which predicts the next byte; or a RoBERTa, which predicts hidden bytes, to be fine-tuned on classes.
     dtype : str
     device : {"cpu", "gpu", "auto"}
 
@@ -35,13 +35,13 @@ def load_bundled(name: str = "decoder", *, dtype: str = "float32", device: str =
     Raises
     ------
     ValueError
-        If there is no bundled model of this name; the message lists those that there are.
+        If there is no bundled model of this name; the message lists the names.
     """
     return load_model(_path(name, ".safetensors"), dtype=dtype, device=device)
 
 
 def bundled_recipe(name: str = "decoder") -> dict[str, Any]:
-    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits a byte."""
+    """How a bundled model was made: command, configuration, corpus, loss curve, and its bits per byte."""
     return json.loads(_path(name, ".json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""What models check at their door: precisions, and that the arrays of a batch are what `forward` and `loss` take."""
+"""Checks of a model's inputs: precisions, and that the arrays of a batch are what `forward` and `loss` take."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from minilora.arrays.backend import Array, get_xp, on_host
 
 
 def check_precision(dtype: Any) -> None:
-    """Raise a ValueError unless it is float32 or float64; float16 is for files, and too coarse to compute in."""
+    """Raise a ValueError unless it is float32 or float64; float16 is for files only, and too coarse to compute with."""
     if dtype is None or dtype not in ("float32", "float64"):
         raise ValueError(
-            f"dtype was {dtype!r}; it must be 'float32' or 'float64' (float16 of a file is computed in float32)"
+            f"dtype was {dtype!r}; it must be 'float32' or 'float64' (a float16 file is computed in float32)"
         )
 
 
 def check_on_host(name: str, array: Any) -> None:
-    """Raise an error unless `array` is one of NumPy's."""
+    """Raise an error unless `array` is a NumPy array."""
     if not isinstance(array, numpy.ndarray):
         if get_xp(**{name: array}) is not numpy:
-            raise ValueError(f"{name} lived on a device already; it must be a NumPy array")
+            raise ValueError(f"{name} was on a device already; it must be a NumPy array")
         raise TypeError(f"{name} was {array!r}; it must be a NumPy array")
 
 

@@ -1,4 +1,4 @@
-"""Which class is a sequence of? The head reads the first token: dense, an activation, out_proj.
+"""Which class does a sequence belong to? The head reads the first token: dense, an activation, out_proj.
 
 RoBERTa's activation is tanh. DeBERTa calls dense and its activation, the exact GELU, the context pooler.
 """
@@ -83,20 +83,20 @@ class EncoderForClassification(EncoderWithHead):
     activation: str
 
     def new_head(self, new: Initializer) -> ClassificationHead:
-        """The head, of new layers."""
+        """A new head."""
         C = self.config.d_model
         return ClassificationHead(new.linear(C, C), new.linear(C, self.config.n_classes), self.activation)
 
     def to_model(  # type: ignore[override]
         self, ids: Array, padding_mask: Array | None
     ) -> tuple[Array, Array | None]:
-        """Like the encoder's `to_model`; a mask that hides a row's first position, which the head reads, is refused."""
+        """See the encoder's `to_model`; also refuses a mask that hides a row's first position, which the head reads."""
         placed = super().to_model(ids, padding_mask)
         check_first_position(padding_mask)
         return placed
 
     def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
-        """Like the encoder's `hidden`; on the host, a mask that hides a row's first position is refused."""
+        """See the encoder's `hidden`; also refuses a mask on the host that hides a row's first position."""
         x_and_cache = super().hidden(ids, padding_mask)
         check_first_position(padding_mask)
         return x_and_cache
@@ -107,8 +107,8 @@ class EncoderForClassification(EncoderWithHead):
         Parameters
         ----------
         batch : ClassificationBatch
-            ids, integers (N, T); padding_mask, booleans (N, T), False where there is padding, which stands behind the
-            tokens, or None; and labels, integers (N,): on the host.
+            ids, integers (N, T); padding_mask, booleans (N, T), False at padding, which must follow the tokens, or
+            None; and labels, integers (N,): on the host.
         need_grad : bool
             Whether `backward_loss` will be called. Here it makes no difference.
 
@@ -131,7 +131,7 @@ class EncoderForClassification(EncoderWithHead):
         return loss, ClassificationLossCache(cache, loss_cache)
 
     def backward_loss(self, dloss: float, cache: ClassificationLossCache) -> None:
-        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
+        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
         self.backward(cross_entropy_backward(dloss, cache.cross_entropy), cache.model)
 
 
@@ -155,12 +155,12 @@ CLASSIFIERS: dict[Any, type[EncoderForClassification]] = {
 
 
 def new_classifier(model: Model, n_classes: int, rng: numpy.random.Generator) -> EncoderForClassification:
-    """A classifier with a new head on a pretrained encoder, which is used as it is, not copied.
+    """A classifier with a new head on a pretrained encoder, which is used itself, not copied.
 
     Parameters
     ----------
     model : Roberta, Deberta, or a model with a head on one of them
-        Its own head, if it has one, is left behind.
+        A model whose own head, if it has one, is dropped.
     n_classes : int
     rng : numpy.random.Generator
         Draws the head's weights.
@@ -172,7 +172,7 @@ def new_classifier(model: Model, n_classes: int, rng: numpy.random.Generator) ->
     Raises
     ------
     ValueError
-        If the model is no encoder.
+        If the model has no encoder.
     """
     encoder: Any = getattr(model, "encoder", model)
     if type(encoder) not in CLASSIFIERS:
@@ -185,6 +185,4 @@ def check_first_position(padding_mask: Array | None) -> None:
     """Raise a ValueError if a mask on the host hides the first position of a row."""
     if padding_mask is not None and on_host(padding_mask) and not padding_mask[:, 0].all():
         row = int(padding_mask[:, 0].argmin())
-        raise ValueError(
-            f"padding_mask hid position 0 of row {row}, which the head reads; padding must stand behind it"
-        )
+        raise ValueError(f"padding_mask hid position 0 of row {row}, which the head reads; padding must come after it")

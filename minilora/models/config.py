@@ -8,7 +8,7 @@ import numpy
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What the shapes of all models have in common. Each kind of model has its own fields beside these.
+    """What the shapes of all models have in common. Each kind of model adds its own fields.
 
     Parameters
     ----------

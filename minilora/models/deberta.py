@@ -1,4 +1,4 @@
-"""DeBERTa-v2's encoder: what a token says and how far away others stand are looked at apart; no absolute positions.
+"""DeBERTa-v2's encoder: attention to what tokens say and to how far apart they are; no absolute positions.
 
     x_0      = padding_mask * ln_e(wte[ids])
     relative = ln_r(wre)                                    (M, C), the same for all blocks
@@ -6,8 +6,8 @@
     x_(i+1)  = block_i(x_i, relative)    for i = 1, 2, ...  (`layers/deberta_block.py`)
 
 He et al., "DeBERTa: decoding-enhanced BERT with disentangled attention" (2021), in the version of its second release:
-distances fall into logarithmic buckets, relative embeddings are normalised and projected by the projections of the
-tokens, and there is a convolution beside the first block. DeBERTa-v3's encoder is the same without the convolution.
+distances fall into logarithmic buckets, relative embeddings are normalised and go through the same projections as the
+tokens, and a convolution runs parallel to the first block. DeBERTa-v3's encoder is the same without the convolution.
 """
 
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ class DebertaConfig(ModelConfig):
     ----------
     layer_norm_eps : float
     n_buckets : int
-        Buckets for distances, to either side, at least 2: there are M = 2 n_buckets relative embeddings.
+        Buckets for distances on each side, at least 2: there are M = 2 n_buckets relative embeddings.
     max_distance : int
-        The distance from which on all are alike, more than n_buckets / 2 + 1. It does not limit T.
+        From this distance on, all are treated alike; more than n_buckets / 2 + 1. It does not limit T.
     conv_kernel_size : int
-        S, which is odd; 0 for a model without the convolution.
+        S, odd; 0 for a model without the convolution.
     n_classes : int
         The classes that `DebertaForClassification` tells apart.
     """
@@ -123,12 +123,12 @@ class Deberta(Encoder):
         ----------
         ids : integer ndarray of shape (N, T)
         padding_mask : boolean or integer ndarray of shape (N, T), optional
-            False, or 0, for padding, which is seen by nobody and sees nobody. None hides nothing.
+            False, or 0, for padding, which neither sees nor is seen. None hides nothing.
 
         Returns
         -------
         x : ndarray of shape (N, T, C)
-            Means nothing where padding_mask is False.
+            Meaningless where padding_mask is False.
         cache : DebertaCache
             Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
 
@@ -158,10 +158,10 @@ class Deberta(Encoder):
         return x, DebertaCache(wte_cache, ln_e_cache, factor, ln_r_cache, tuple(block_caches), conv_cache)
 
     def backward_hidden(self, dx: Array, cache: DebertaCache) -> None:
-        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
+        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C).
 
-        It goes no deeper than the lowest trainable parameter. The relative embeddings enter every block, and so lie
-        below them all.
+        It goes no deeper than the lowest trainable parameter. The relative embeddings enter every block, and so are
+        below all of them.
         """
         embeddings = self.wte.trainable or self.ln_e.trainable
         relative = self.wre.trainable or self.ln_r.trainable

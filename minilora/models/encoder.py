@@ -14,7 +14,7 @@ from minilora.models.model import Model
 
 
 class Encoder(Model):
-    """What RoBERTa and DeBERTa have in common, beside their `hidden` and `backward_hidden`."""
+    """What RoBERTa and DeBERTa have in common, apart from their `hidden` and `backward_hidden`."""
 
     config: Any  # a RobertaConfig or DebertaConfig
     wte: Embedding
@@ -22,11 +22,11 @@ class Encoder(Model):
     backward_hidden: Callable[..., None]
 
     def forward(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
-        """Without a head, a model's result is what a head would read: `hidden`."""
+        """The forward pass: without a head, the result is that of `hidden`, which a head would read."""
         return self.hidden(ids, padding_mask)
 
     def backward(self, dx: Array, cache: Any) -> None:
-        """Without a head, what comes in is the gradient of `hidden`'s result."""
+        """The backward pass: without a head, dx is the gradient of `hidden`'s result."""
         self.backward_hidden(dx, cache)
 
     def check_inputs(  # type: ignore[override]  # a decoder takes no mask, and an encoder no start
@@ -41,9 +41,9 @@ class Encoder(Model):
     def to_model(  # type: ignore[override]
         self, ids: Array, padding_mask: Array | None
     ) -> tuple[Array, Array | None]:
-        """ids and padding_mask from the host, checked, where the model lives; a mask that hides nothing becomes None.
+        """Check ids and padding_mask on the host, and move them to the model; a mask that hides nothing becomes None.
 
-        They are looked at here because looking at them on a GPU would make every step wait for it.
+        They are checked here because reading them on a GPU would make every step wait for it.
         """
         check_on_host("ids", ids)
         if padding_mask is not None:
@@ -67,18 +67,18 @@ class EncoderWithHead(Model):
     Parameters
     ----------
     config : RobertaConfig or DebertaConfig
-        That of the encoder.
+        The encoder's configuration.
     rng : numpy.random.Generator
         Weights are N(0, 0.02^2).
     dtype : str
     device : {"cpu", "gpu", "auto"}
     encoder : Encoder, optional
-        A pretrained one, to get a new head. It is used as it is, not copied; dtype and device are its own then.
+        A pretrained encoder, to get a new head. It is used itself, not copied; dtype and device are then its own.
 
     Raises
     ------
     ValueError
-        If the given encoder has another shape than `config` says.
+        If the given encoder does not have the shape in `config`.
     """
 
     config: Any  # that of its encoder
@@ -98,7 +98,7 @@ class EncoderWithHead(Model):
             encoder = self.encoder_class(config, rng, dtype=dtype, device=device)
         elif replace(encoder.config, n_classes=config.n_classes) != config:
             raise ValueError(
-                f"config was {config}; it may differ from the encoder's, {encoder.config}, in n_classes alone"
+                f"config was {config}; it must equal the encoder's, {encoder.config}, except for n_classes"
             )
         W = encoder.wte.W.data
         self.config = config
@@ -109,7 +109,7 @@ class EncoderWithHead(Model):
     def to_model(  # type: ignore[override]
         self, ids: Array, padding_mask: Array | None
     ) -> tuple[Array, Array | None]:
-        """ids and padding_mask from the host, checked, where the model lives: see the encoder's `to_model`."""
+        """Check ids and padding_mask on the host, and move them to the model: see the encoder's `to_model`."""
         return self.encoder.to_model(ids, padding_mask)
 
     def hidden(self, ids: Array, padding_mask: Array | None = None) -> tuple[Array, Any]:
@@ -123,7 +123,7 @@ class EncoderWithHead(Model):
         return logits, EncoderCache(encoder_cache, head_cache)
 
     def backward(self, dlogits: Array, cache: EncoderCache) -> None:
-        """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
+        """Add to the gradient of every trainable parameter, going no deeper than the lowest one."""
         dx = self.head.backward(dlogits, cache.head)
         if self.encoder.trainable:
             self.encoder.backward_hidden(dx, cache.encoder)

@@ -1,8 +1,8 @@
-"""Sampling text from a decoder, one token after the other, with a key-value cache.
+"""Sampling text from a decoder, one token at a time, with a key-value cache.
 
-Sequences of a batch may have prompts of different lengths. All of them advance together, position by position: at
-each position, a row that is still in its prompt takes the prompt's next token, and any other the token that it samples.
-So no padding is needed.
+The sequences of a batch can have prompts of different lengths. All of them advance together, position by position: at
+each position, a row that is still in its prompt takes the prompt's next token, and every other row a sampled token. So
+no padding is needed.
 """
 
 from collections.abc import Sequence
@@ -34,13 +34,13 @@ def generate(
     prompts : sequence of integer sequences
         The token ids of each prompt, at least one.
     max_tokens : int
-        The most tokens that are added to each; fewer where a stop token comes, or n_positions is reached.
+        The most tokens to add to each; fewer if a stop token comes, or n_positions is reached.
     temperature, top_k, top_p
         How each token is chosen: see `Sampling`.
     stop : int, optional
         The token that ends a sequence; it is not returned.
     rng : numpy.random.Generator, optional
-        Needed where a token is drawn.
+        Needed if tokens are drawn.
 
     Returns
     -------

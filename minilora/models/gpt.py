@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device, get_xp
 from minilora.layers import MLP, Block, KeyValueCache, SelfAttention
 from minilora.layers.block import BlockCache
 from minilora.layers.linear import without_frozen
@@ -70,7 +70,7 @@ class GPT(Model):
     ----------
     config : GPTConfig
     rng : numpy.random.Generator
-        Weights are N(0, 0.02^2), those that end in the residual stream N(0, 0.02^2 / 2L), as GPT-2's.
+        Weights are N(0, 0.02^2), and N(0, 0.02^2 / 2L) where they write to the residual stream, as in GPT-2.
     dtype : str
     device : {"cpu", "gpu", "auto"}
     """
@@ -127,7 +127,7 @@ class GPT(Model):
         return logits, cache._replace(head=without_frozen(head_cache, self.wte.W))
 
     def hidden(self, ids: Array, past: list[KeyValueCache] | None = None) -> tuple[Array, GPTCache]:
-        """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, but for the head."""
+        """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, without the head."""
         start = self.first_position(ids, past)
         tokens, wte_cache = self.wte.forward(ids)  # (N, T) -> (N, T, C)
         pos_emb, wpe_cache = self.wpe.forward(self.xp.arange(start, start + ids.shape[1]))  # (T,) -> (T, C)
@@ -139,8 +139,8 @@ class GPT(Model):
         return x, GPTCache(wte_cache, wpe_cache, tuple(block_caches), ln_f_cache)
 
     def first_position(self, ids: Array, past: list[KeyValueCache] | None = None) -> int:
-        """The position of the first of `ids`, behind what `past` holds; a ValueError, if they do not go together."""
-        get_xp(ids=ids, **{"the model": self.wte.W.data})
+        """The position of the first of `ids`, after what `past` holds; ValueError if they do not fit together."""
+        check_same_device(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self.check_inputs(ids, start=start)
         if past and len(past) != len(self.blocks):
@@ -160,20 +160,20 @@ class GPT(Model):
         return ids, targets, loss_mask
 
     def read_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
-        """The tokens, (T,), that the model reads before it continues a prompt: those of the prompt."""
+        """The tokens, (T,), that the model reads before it continues a prompt: here, the prompt itself."""
         return prompt
 
     def loss(self, batch: "LMBatch", *, need_grad: bool = True) -> tuple[Array, GPTLossCache]:
         """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
 
-        It is `forward` and `cross_entropy_forward`, but for what nobody needs: logits are computed where loss_mask is
-        True only, and never of all positions at once.
+        It equals `forward` and `cross_entropy_forward`, but computes logits only where loss_mask is True, and never for
+        all positions at once.
 
         Parameters
         ----------
         batch : LMBatch
             ids and targets, integers (N, T), and loss_mask, booleans (N, T), True where a position counts: on the host.
-            If none counts, the loss is 0.
+            If no position counts, the loss is 0.
         need_grad : bool
             Whether `backward_loss` will be called.
 
@@ -197,20 +197,20 @@ class GPT(Model):
         return loss, GPTLossCache(cache, rows_cache, head_cache)
 
     def backward(self, dlogits: Array, cache: GPTCache) -> None:
-        """Add into the gradient of every trainable parameter; go no deeper than the lowest one."""
+        """Add to the gradient of every trainable parameter, going no deeper than the lowest one."""
         # forward: logits = x @ wte.T   so
         dx, dW, _ = linear_backward(dlogits, cache.head)  # (N, T, V) -> (N, T, C)
         self.wte.W.accumulate(dW)
         self.backward_hidden(dx, cache)
 
     def backward_loss(self, dloss: float, cache: GPTLossCache) -> None:
-        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
+        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
         dx, dW = linear_cross_entropy_backward(dloss, cache.head)
         self.wte.W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
     def backward_hidden(self, dx: Array, cache: GPTCache) -> None:
-        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C)."""
+        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C)."""
         embeddings = self.wte.trainable or self.wpe.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
         lowest = lowest_to_differentiate(self.blocks, embeddings)
@@ -222,7 +222,7 @@ class GPT(Model):
             self.wte.backward(dx, cache.wte)
 
     def new_past(self, N: int) -> list[KeyValueCache]:
-        """Empty memory for the keys and values of N sequences, one KeyValueCache a layer, for `forward`."""
+        """Empty memory for the keys and values of N sequences, one KeyValueCache per layer, for `forward`."""
         c, W = self.config, self.wte.W.data
         xp = get_xp(W=W)
         shape = (N, c.n_head, c.n_positions, c.d_model // c.n_head)

@@ -1,4 +1,4 @@
-"""The layers of a new model, with the weights that BERT, RoBERTa and GPT-2 all start from."""
+"""Initial weights of a new model: those that BERT, RoBERTa and GPT-2 all start from."""
 
 from typing import Any
 
@@ -48,13 +48,13 @@ class Initializer:
 
 
 class Uninitialized:
-    """Takes a Generator's place where every weight is about to be read from a file.
+    """Replaces a Generator when every weight is about to be read from a file.
 
-    The model is made of outlines: arrays with a shape that take no memory, whatever a file's configuration asks for.
-    `model_file.fill` puts arrays in their places.
+    The model is then made of outlines: arrays that have a shape but take no memory, whatever a file's configuration
+    asks for. `model_file.fill` replaces them by real arrays.
     """
 
     @staticmethod
     def outline(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
-        """A read-only array of this shape, all of whose values are the same zero in memory."""
+        """A read-only array of this shape whose values all share a single zero in memory."""
         return numpy.broadcast_to(numpy.zeros((), dtype), shape)

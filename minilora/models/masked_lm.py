@@ -1,7 +1,7 @@
-"""Which tokens were hidden? RoBERTa's pretraining: some positions are masked, and the head says what stood there.
+"""Which tokens were hidden? RoBERTa's pretraining: some positions are masked, and the head predicts their tokens.
 
 The head is dense, GELU, LayerNorm, and a linear map into the vocabulary whose W is the token embedding (tied), with a
-bias of its own. Its W is one Parameter in two places: the gradients of both uses add up.
+bias of its own. W is one Parameter in two places: the gradients of both uses add up.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -52,7 +52,7 @@ class MaskedLMHead(Module):
     dense : Linear, C -> C
     ln : LayerNorm
     W : Parameter of shape (V, C)
-        The token embedding's own.
+        The token embedding's own Parameter.
     bias : ndarray of shape (V,)
     """
 
@@ -96,20 +96,20 @@ class RobertaForMaskedLM(EncoderWithHead):
     encoder_class = Roberta
 
     def new_head(self, new: Initializer) -> MaskedLMHead:
-        """The head, of new layers."""
+        """A new head."""
         C = self.config.d_model
         dense, ln = new.linear(C, C), new.layernorm(C, self.config.layer_norm_eps)
         return MaskedLMHead(dense, ln, self.encoder.wte.W, new.constant(0.0, self.config.vocab_size))
 
     def loss(self, batch: "MaskedBatch", *, need_grad: bool = True) -> tuple[Array, MaskedLMLossCache]:
-        """The mean of -log p(target) over the positions that count. The head works at those positions alone.
+        """The mean of -log p(target) over the positions that count. The head computes only those positions.
 
         Parameters
         ----------
         batch : MaskedBatch
-            ids, integers (N, T), what the model reads, some of it hidden; padding_mask, booleans (N, T), False where
-            there is padding, or None; targets, integers (N, T), what stood there; and loss_mask, booleans (N, T), True
-            where the model is asked: on the host. If it is asked nowhere, the loss is 0.
+            ids, integers (N, T), what the model reads, some of it hidden; padding_mask, booleans (N, T), False at
+            padding, or None; targets, integers (N, T), the original tokens; and loss_mask, booleans (N, T), True where
+            the loss counts: on the host. If it counts nowhere, the loss is 0.
         need_grad : bool
             Whether `backward_loss` will be called. Here it makes no difference.
 
@@ -136,7 +136,7 @@ class RobertaForMaskedLM(EncoderWithHead):
         return loss, MaskedLMLossCache(encoder_cache, rows_cache, head_cache, loss_cache)
 
     def backward_loss(self, dloss: float, cache: MaskedLMLossCache) -> None:
-        """Add dloss * (the gradient of the loss) to that of every trainable parameter; dloss is a Python float."""
+        """Backward of `loss`: add dloss * d(loss)/dp to every trainable p.grad; dloss is a Python float."""
         dlogits = cross_entropy_backward(dloss, cache.cross_entropy)  # (M, V)
         dx = self.head.backward(dlogits, cache.head)  # (M, C)
         if self.encoder.trainable:

@@ -28,20 +28,20 @@ class Model(Module):
 
     @property
     def longest_input(self) -> float:
-        """How many tokens a sequence may have: infinite, where no position has an embedding of its own."""
+        """The most tokens that a sequence can have; infinite if positions have no embeddings of their own."""
         return getattr(self.config, "n_positions", math.inf)
 
     def check_inputs(self, ids: Array, *, start: int = 0) -> None:
-        """Raise a ValueError unless `forward` can take these ids, behind `start` positions."""
+        """Raise ValueError unless `forward` can take these ids after `start` earlier positions."""
         check_ids(ids, self.config.vocab_size)
         if start + ids.shape[1] > self.longest_input:
             T, limit = start + ids.shape[1], self.longest_input
             raise ValueError(f"ids made a sequence of {T} tokens; n_positions is {limit}")
 
     def to_model(self, ids: Array) -> Any:
-        """Token ids from the host, checked, where the model lives: what `forward` takes.
+        """Check token ids on the host, and move them to the model, for `forward`.
 
-        They are looked at here because looking at them on a GPU would make every step wait for it.
+        They are checked here because reading them on a GPU would make every step wait for it.
         """
         check_on_host("ids", ids)
         self.check_inputs(ids)
@@ -49,7 +49,7 @@ class Model(Module):
 
 
 def fields_of(batch: Any, *names: str) -> list[Any]:
-    """The fields of a batch; a TypeError, if it is a batch of another kind."""
+    """The fields of a batch; TypeError if it is a batch of another kind."""
     if missing := [name for name in names if not hasattr(batch, name)]:
         was = f"a {type(batch).__name__}, which has no {missing[0]}"
         raise TypeError(f"batch was {was}; it must have the fields {', '.join(names)}")
@@ -57,13 +57,13 @@ def fields_of(batch: Any, *names: str) -> list[Any]:
 
 
 def lowest_to_differentiate(blocks: Sequence[Module], below: bool) -> int:
-    """The index of the lowest block through which a gradient has to go: the first one that learns.
+    """The index of the lowest block that needs a gradient: the first one with trainable parameters.
 
     Parameters
     ----------
     blocks : sequence of Module
     below : bool
-        Whether anything below the blocks learns; a gradient then goes through them all.
+        Whether anything below the blocks is trainable; the gradient then goes through all of them.
 
     Returns
     -------

@@ -21,7 +21,7 @@ from minilora.models.model import Model
 from minilora.models.roberta import Roberta, RobertaConfig
 from minilora.parameter import Module
 
-KINDS = {  # what a file may hold: the model and its configuration
+KINDS = {  # what a file can hold: the model and its configuration
     "gpt": (GPT, GPTConfig),
     "roberta": (Roberta, RobertaConfig),
     "roberta-classification": (RobertaForClassification, RobertaConfig),
@@ -36,19 +36,20 @@ def save_model(model: Model, path: str | Path, *, dtype: str | None = None, **ab
 
     Parameters
     ----------
-    model : GPT, Roberta, RobertaForClassification or RobertaForMaskedLM
+    model : Model
+        Any of those in KINDS, without adapters.
     path : str or Path
     dtype : str, optional
-        In which the file keeps the weights; the model's own, if not given.
+        The dtype of the weights in the file; the model's own, if not given.
     **about
-        Anything that JSON can hold, kept with the model.
+        Anything that JSON can hold; saved with the model.
 
     Raises
     ------
     ValueError
         If the model holds adapters, which have files of their own.
     TypeError
-        If it is no model of these.
+        If it is not one of these models.
     """
     kind = next((kind for kind, (model_class, _) in KINDS.items() if isinstance(model, model_class)), None)
     if kind is None:
@@ -80,21 +81,21 @@ def load_model(path: str | Path, *, dtype: str = "float32", device: str = "cpu")
         config = config_class(**about["config"])
     except (KeyError, TypeError, ValueError) as error:
         name = model_class.__name__
-        raise ValueError(f"{path} has no configuration of a {name} that can be read: {error}") from None
+        raise ValueError(f"{path} has no readable configuration of a {name}: {error}") from None
     if config.n_layer > len(arrays):
         raise ValueError(f"{path}: n_layer was {config.n_layer}, and the file holds {len(arrays)} tensors in all")
     check_precision(dtype)
     try:
         model = model_class(config, Uninitialized(), dtype=dtype, device=device)
     except ValueError as error:
-        raise ValueError(f"{path} has a configuration of a model that is too large: {error}") from None
+        raise ValueError(f"{path} has the configuration of a model that is too large: {error}") from None
     check_arrays(model, arrays, path)
     fill(model, arrays.items(), device)
     return model
 
 
 def check_arrays(model: Model, arrays: Mapping[str, numpy.ndarray], path: str | Path) -> None:
-    """Raise a ValueError unless there is an array of floating-point numbers for each parameter, of its shape."""
+    """Raise ValueError unless each parameter has an array of floating-point numbers of its shape."""
     parameters = dict(model.named_parameters())
     if missing := sorted(parameters.keys() - arrays.keys()):
         raise ValueError(f"{path} lacks {', '.join(missing)}")
@@ -116,7 +117,7 @@ def fill(model: Module, arrays: Iterable[tuple[str, numpy.ndarray]], device: str
     arrays : iterable of (str, ndarray)
         A parameter's name and its values, on the host; they are copied, in the model's dtype.
     device : {"cpu", "gpu", "auto"}
-        Where the parameters are from now on.
+        Where the parameters will live.
     """
     parameters = dict(model.named_parameters())
     for name, array in arrays:

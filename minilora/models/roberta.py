@@ -3,9 +3,9 @@
     x_0     = ln_e(wte[ids] + wtt[0] + wpe[positions])
     x_(i+1) = block_i(x_i)                                     (`layers/post_ln_block.py`)
 
-Positions count the tokens that are no padding, beginning after the padding's own id: with pad_id = 1, the first token
+Positions count the tokens that are not padding, starting after the padding's own id: with pad_id = 1, the first token
 has position 2, the next 3, and all padding has position 1. So a row's positions do not depend on where its padding is.
-The padding mask is another matter: where it is False, nobody sees a position. Where padding is, it has to be False.
+The padding mask is separate: where it is False, no position sees that one. It must be False at padding.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class RobertaConfig(ModelConfig):
     pad_id : int
         The token that is padding, and the position that it has.
     n_types : int
-        Rows of the table of token types, of which the model only uses the first. RoBERTa has one.
+        Rows of the table of token types; the model only uses the first. RoBERTa has one.
     n_classes : int
         The classes that `RobertaForClassification` tells apart.
     """
@@ -106,12 +106,12 @@ class Roberta(Encoder):
         ----------
         ids : integer ndarray of shape (N, T)
         padding_mask : boolean or integer ndarray of shape (N, T), optional
-            False, or 0, where nobody may see a position: padding. None hides nothing.
+            False, or 0, at positions that must not be seen: padding. None hides nothing.
 
         Returns
         -------
         x : ndarray of shape (N, T, C)
-            Means nothing where padding_mask is False.
+            Meaningless where padding_mask is False.
         cache : RobertaCache
             Every intermediate value, by name: ``cache.blocks[1].attn.probs``.
 
@@ -135,7 +135,7 @@ class Roberta(Encoder):
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 
     def backward_hidden(self, dx: Array, cache: RobertaCache) -> None:
-        """Add into the gradient of every trainable parameter, for the gradient of `hidden`'s result, (N, T, C).
+        """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C).
 
         It goes no deeper than the lowest trainable parameter.
         """

@@ -1,4 +1,4 @@
-"""How the next token is chosen among the logits: the likeliest, or a draw."""
+"""How the next token is chosen from the logits: the likeliest, or a random draw."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen. As it is made, it takes the likeliest (greedy).
+    """How tokens are chosen. The default takes the likeliest token (greedy).
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ class Sampling:
     top_k : int, optional
         Draw from the k likeliest tokens.
     top_p : float, optional
-        Draw from the fewest likeliest tokens whose probabilities sum to at least p; with `top_k`, of what k leaves.
+        Draw from the smallest set of likeliest tokens whose probabilities sum to at least p, after `top_k`, if given.
 
     Raises
     ------
@@ -32,7 +32,7 @@ class Sampling:
     def __post_init__(self) -> None:
         temperature, top_k, top_p = self.temperature, self.top_k, self.top_p
         if not isinstance(temperature, (int, float)) or not 0 <= temperature < math.inf:
-            raise ValueError(f"temperature was {temperature!r}; it must be 0 (greedy) or a finite number above")
+            raise ValueError(f"temperature was {temperature!r}; it must be 0 (greedy) or a finite number above 0")
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k was {top_k!r}; it must be an integer of at least 1")
         if top_p is not None and not (isinstance(top_p, (int, float)) and 0 < top_p <= 1):
@@ -42,7 +42,7 @@ class Sampling:
 
     @property
     def draws(self) -> bool:
-        """False where the likeliest token is taken."""
+        """Whether tokens are drawn; False if the likeliest is taken."""
         return self.temperature > 0
 
     def choose(self, logits: numpy.ndarray, rng: numpy.random.Generator | None = None) -> numpy.ndarray:
@@ -52,7 +52,7 @@ class Sampling:
         ----------
         logits : ndarray of shape (N, V)
         rng : numpy.random.Generator
-            Needed where a token is drawn: one number a row.
+            Needed if tokens are drawn: one number per row.
         """
         if not self.draws:
             return logits.argmax(axis=-1)
@@ -71,7 +71,7 @@ class Sampling:
 
 
 def _nucleus(probs: numpy.ndarray, p: float) -> numpy.ndarray:
-    """The fewest likeliest tokens of each row that sum to at least p, in their proportions: (N, V) -> (N, V)."""
+    """The smallest set of likeliest tokens of each row that sums to at least p, renormalised: (N, V) -> (N, V)."""
     order = numpy.argsort(-probs, axis=-1, kind="stable")
     ordered = numpy.take_along_axis(probs, order, axis=-1)
     likelier = numpy.cumsum(ordered, axis=-1) - ordered  # the probability of everything that is likelier

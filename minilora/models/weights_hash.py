@@ -1,4 +1,4 @@
-"""Which weights these are, in twelve characters: what a result or an adapter keeps of the model that it belongs to."""
+"""Identifies weights in twelve characters, which a result or an adapter keeps of the model that it belongs to."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def weights_hash(model: Module) -> str:
 def arrays_hash(arrays: Mapping[str, Array]) -> str:
     """12 hex digits that change when a name, a shape or a value does: a prefix of a SHA-256.
 
-    Values count as float32, so that a model which was read in float64 is the same as in float32.
+    Values are hashed as float32, so that a model has the same hash whether it is loaded in float64 or float32.
 
     Parameters
     ----------

@@ -4,10 +4,10 @@
     grads = f_backward(dy, cache)
 
 A backward returns a gradient for each differentiable array argument, in argument order, with its shape and dtype; a
-single one is returned bare. Caches are NamedTuples. Nothing that is passed in is changed. Float32 in, float32 out.
+single one is returned bare. Caches are NamedTuples. No argument is modified. Float32 in, float32 out.
 
-`ops/fast/` is the engine: the same functions, as fast as we can make them, which is what layers call. A test holds each
-pair equal. ``with plain_ops():`` lets layers call the page instead.
+`ops/fast/` is the engine: the same functions, as fast as we can make them. Layers call the engine, and a test keeps
+each pair equal. ``with plain_ops():`` makes layers call the page instead.
 """
 
 from typing import TYPE_CHECKING

@@ -6,8 +6,7 @@ Derivation. With scores = q k^T / sqrt(K), probs = softmax(scores) and y = probs
     dscores = probs * (dprobs - D)    D_i = sum_j dprobs_ij probs_ij       (`ops/softmax.py`)
     dq      = dscores k / sqrt(K)     dk = dscores^T q / sqrt(K)
 
-A score is -inf where a query may not see a key. That key has probability zero, and so its dscores is zero without
-further care.
+A score is -inf where a query must not see a key. That key has probability zero, so its dscores is zero automatically.
 """
 
 import math
@@ -35,9 +34,9 @@ def attention_forward(
         The queries of the last T_q of T positions: T_q = T in training, 1 when one token is generated.
     k, v : ndarray of shape (N, H, T, K)
     padding_mask : boolean ndarray of shape (N, T), optional
-        False for keys that nobody may see. A query that may see no key gets y = 0.
+        False for keys that must not be seen. A query that sees no key gets y = 0.
     causal : bool
-        If True, a query sees the keys at its own and at earlier positions only.
+        If True, a query only sees the keys at its own and at earlier positions.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""The convolution over time: each position takes in its S nearest, and beyond both ends stands zero.
+"""The convolution over time: each position reads the S nearest ones, with zeros beyond both ends.
 
     y[n, t] = bias + sum over s of W[:, :, s] x[n, t + s - P],    P = (S - 1) / 2,    s = 0 ... S - 1
 
-For every s this is the linear map of `ops/linear.py`, of x shifted in time.
+For every s this is the linear map of `ops/linear.py`, applied to x shifted in time.
 
 Derivation. x[n, t'] enters y[n, t] with t = t' - s + P, so
 

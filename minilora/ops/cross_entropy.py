@@ -1,6 +1,6 @@
 """The mean negative log-likelihood of the targets, -log softmax(logits)[target], over the positions that count.
 
-This is the paper's objective (equation 2): with a loss_mask that is True on y alone, the loss is on y and x is context.
+This is the paper's objective (equation 2): with a loss_mask that is True only on y, the loss is on y and x is context.
 
 Derivation. For one position, loss = -z_target + log sum_v exp(z_v), so d loss / d z_v = probs_v - 1[v = target]. The
 mean over the counted positions divides this by their number, and a position that does not count has gradient zero.
@@ -26,7 +26,7 @@ def cross_entropy_forward(
     ----------
     logits : ndarray of shape (..., V)
     targets : integer ndarray of shape (...)
-        From 0 to V - 1, also where the loss_mask is False.
+        From 0 to V - 1, even where the loss_mask is False.
     loss_mask : boolean ndarray of shape (...), optional
         True where a position counts; None means everywhere. If no position counts, the loss is 0.
 
@@ -70,6 +70,6 @@ def check_positions(positions: tuple, targets: Array, loss_mask: Array | None = 
 
 
 def check_targets(targets: Array, V: int) -> None:
-    """Raise a ValueError if targets that live on the host are out of range. (A look at a GPU's would wait for it.)"""
+    """Raise a ValueError if targets that live on the host are out of range. (Reading a GPU's would wait for it.)"""
     if on_host(targets) and targets.size and not (targets.min() >= 0 and targets.max() < V):
         raise ValueError(f"targets ran from {targets.min()} to {targets.max()}; each must be from 0 to {V - 1}")

@@ -4,16 +4,16 @@
     y            = softmax(scores) v                                                 (`ops/log_buckets.py`)
 
 The terms are content to content, content to position (c2p) and position to content (p2c). This is equation 4 of He et
-al. (2021), but for one index: the paper writes delta(j, i) in the last term; transformers, and so every checkpoint that
-it runs, has the same m in both. Only tokens see, and only tokens are seen: a padded query gets y = 0.
+al. (2021), except for one index: the paper writes delta(j, i) in the last term; transformers, and so every checkpoint
+that it runs, has the same m in both. Only tokens see, and only tokens are seen: a padded query gets y = 0.
 
 Derivation. With s = 1 / sqrt(3 K), and dscores from softmax's backward as in `ops/attention.py`,
 
     dq_i      = s sum_j dscores_ij (k_j + k_rel[m])           dk_j      = s sum_i dscores_ij (q_i + q_rel[m])
     dk_rel[m] = s sum of dscores_ij q_i                       dq_rel[m] = s sum of dscores_ij k_j
 
-where the last two sum over all sequences and all pairs (i, j) whose distance has row m. In the code, a sum is an einsum
-with the letters of the formula: n sequences, h heads, i queries, j keys, k channels of a head.
+where the last two sum over all sequences and all pairs (i, j) whose distance has row m. In the code, each sum is an
+einsum with the letters of the formula: n sequences, h heads, i queries, j keys, k channels of a head.
 """
 
 import math

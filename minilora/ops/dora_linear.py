@@ -1,4 +1,4 @@
-"""DoRA's linear map (Liu et al., 2024): the direction of each row of W + delta_W by LoRA, its length m learned apart.
+"""DoRA's linear map (Liu et al., 2024): each row's direction is that of W + delta_W, its length m is learned.
 
     V = W + scale B A                             (O, I)    the direction, not normalised
     W' = m V / norm,   norm_o = ||V_o||           (O, I)    every row o of W' has the length m_o
@@ -8,15 +8,14 @@ Derivation. With h = x A^T and sums over all rows of x and dy,
 
     dgain = sum of dy * u         dm = dgain / norm
     du = dy * gain                from here on LoRA's own gradients (`ops/lora_linear.py`), with du for dy
-    dnorm = -dgain m / norm^2     where norm is not a constant:  d norm_o / d V_o = V_o / norm_o,  so that
+    dnorm = -dgain m / norm^2     if norm is not a constant:  d norm_o / d V_o = V_o / norm_o,  so that
     dV = c V,  c = dnorm / norm   (O, 1) * (O, I), and V = W + scale B A gives  dA += scale B^T dV,  dB += scale dV A^T
 
 The paper (section 4.3) treats norm as a constant in the backward, to save memory, and so does PEFT: pass the array
-`norm`, and it is one. Without it, the op computes it and returns the exact gradient.
+`norm` to do the same. Without it, the op computes the norm and returns the exact gradient.
 
-A row of V that is zero has no direction, and the formula says 0 / 0. Here its direction is zero: that row of W' is
-zero, y is bias there, and no gradient flows through it. (PEFT gives NaN.) In the code, such a row is divided by
-infinity.
+A zero row of V has no direction, and the formula gives 0 / 0. Here its direction is zero: that row of W' is zero, y is
+bias there, and no gradient flows through it. (PEFT gives NaN.) In the code, such a row is divided by infinity.
 """
 
 import math
@@ -27,7 +26,7 @@ from minilora.ops.rows import rows
 
 
 class DoRALinearCache(NamedTuple):
-    x: Array  # (..., I)   what entered A: x * dropout_mask, where there is one
+    x: Array  # (..., I)   the input of A: x * dropout_mask, if there is one
     h: Array  # (..., r)
     u: Array  # (..., O)
     W: Array  # (O, I)
@@ -69,7 +68,7 @@ def dora_linear_forward(
     dropout_mask : ndarray of shape (..., I), optional
         For LoRA's branch: 0 where an input is dropped, 1 / (1 - p) elsewhere.
     norm : ndarray of shape (O,), optional
-        A constant to divide by, such as `dora_norm` gives. If not given, it is computed, and differentiated.
+        A constant to divide by, such as `dora_norm` returns. If not given, it is computed, and differentiated.
 
     Returns
     -------
@@ -91,7 +90,7 @@ def dora_linear_forward(
 
 
 def dora_norm(W: Array, A: Array, B: Array, scale: float) -> Array:
-    """What m is divided by, (O,): the norm of each row of W + scale B A; infinite for a row of zeros."""
+    """The divisor of m, (O,): the norm of each row of W + scale B A; infinite for a row of zeros."""
     norm = row_norm(W + float(scale) * (B @ A))
     return get_xp(norm=norm).where(norm != 0, norm, math.inf)
 

@@ -33,7 +33,7 @@ def dropout_mask(x: Array, p: float, rng: Generator) -> Array:
 
 
 def dropout_forward(x: Array, p: float, rng: Generator) -> tuple[Array, DropoutCache]:
-    """y = x * mask with a mask newly drawn by `dropout_mask`. Returns y and a DropoutCache."""
+    """y = x * mask with a new mask from `dropout_mask`. Returns y and a DropoutCache."""
     mask = dropout_mask(x, p, rng)
     return x * mask, DropoutCache(mask)
 

@@ -1,11 +1,11 @@
 """Embedding, y[n, t] = W[ids[n, t]]: the lookup of a row, which is a product with a one-hot matrix.
 
-Derivation. y = onehot(ids) W, so dW = onehot(ids)^T dy: row v of dW is the sum of dy over all places where ids = v.
+Derivation. y = onehot(ids) W, so dW = onehot(ids)^T dy: row v of dW is the sum of dy over all positions where ids = v.
 """
 
 from typing import NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device, get_xp
 
 
 class EmbeddingCache(NamedTuple):
@@ -26,7 +26,7 @@ def embedding_forward(ids: Array, W: Array) -> tuple[Array, EmbeddingCache]:
     y : ndarray of shape (..., C)
     cache : EmbeddingCache
     """
-    get_xp(ids=ids, W=W)
+    check_same_device(ids=ids, W=W)
     return W[ids], EmbeddingCache(ids, W)
 
 
@@ -36,5 +36,5 @@ def embedding_backward(dy: Array, cache: EmbeddingCache) -> Array:
     xp = get_xp(dy=dy, W=W)
     # forward: y = W[ids]   so
     dW = xp.zeros_like(W)  # (V, C)
-    xp.add.at(dW, ids, dy)  # dW[ids] += dy, where an id may come more than once
+    xp.add.at(dW, ids, dy)  # dW[ids] += dy; an id can occur more than once
     return dW

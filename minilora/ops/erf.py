@@ -1,8 +1,8 @@
 """The error function, elementwise, which NumPy lacks.
 
 With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through values of
-the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. Its degree is such that the absolute error
-is at rounding.
+the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. Its degree is high enough that the absolute
+error is at the level of rounding.
 """
 
 import functools
@@ -26,7 +26,7 @@ def erf(x: Array) -> Array:
 
 @functools.cache
 def _erfc_coefficients(degree: int) -> list[float]:
-    """c_k = (2 / n) sum_j p(cos theta_j) cos(k theta_j) at n = degree + 1 Chebyshev points; of c_0, half."""
+    """c_k = (2 / n) sum_j p(cos theta_j) cos(k theta_j) at n = degree + 1 Chebyshev points; half of that for c_0."""
     n = degree + 1
     angles = [math.pi * (j + 0.5) / n for j in range(n)]
     points = [16.0 / (3.0 * math.cos(angle) + 5.0) - 2.0 for angle in angles]  # |x| where s = cos theta

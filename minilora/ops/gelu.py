@@ -38,7 +38,7 @@ def gelu_tanh_backward(dy: Array, cache: GeluCache) -> Array:
 
 
 def gelu_exact_forward(x: Array) -> tuple[Array, GeluCache]:
-    """The exact GELU, as BERT and RoBERTa have it, elementwise on any shape. Returns y and a GeluCache."""
+    """The exact GELU of BERT and RoBERTa, elementwise on any shape. Returns y and a GeluCache."""
     Phi = 0.5 * (1.0 + erf(x / math.sqrt(2.0)))
     dPhi = get_xp(x=x).exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
     return x * Phi, GeluCache(Phi + x * dPhi)

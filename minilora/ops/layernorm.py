@@ -2,14 +2,14 @@
 
 Derivation. With s = 1 / sqrt(var + eps), xc = x - mean and xhat = s xc, over C channels of one row; dxhat = dy * gain:
 
-    var depends on x through xc:   ds/dx_j = -s^3 xc_j / C        (for sum_i xc_i = 0)
+    var depends on x through xc:   ds/dx_j = -s^3 xc_j / C        (because sum_i xc_i = 0)
     dx_j = s (dxhat_j - mean(dxhat)) + sum_i dxhat_i xc_i ds/dx_j
          = s (dxhat_j - mean(dxhat) - xhat_j mean(dxhat * xhat))
 
-In words: remove from dxhat what lies along the two directions that normalisation does not see, a shift and (exactly so
-only for eps = 0) a stretch.
+In words: remove from dxhat its components along the two directions that normalisation does not see, a shift and
+(exactly only for eps = 0) a stretch.
 
-The mean is taken away twice. A float32 mean of large numbers is off by a rounding, which is the same for the whole row;
+The mean is subtracted twice. A float32 mean of large numbers has a rounding error, which is the same for the whole row;
 the mean of what is left is that error.
 """
 

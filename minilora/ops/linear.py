@@ -9,7 +9,7 @@ Derivation. For one row, y_o = sum_i W_oi x_i + bias_o, so that
 
 from typing import NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device
 from minilora.ops.rows import rows
 
 
@@ -33,7 +33,7 @@ def linear_forward(x: Array, W: Array, bias: Array | None = None) -> tuple[Array
     y : ndarray of shape (..., O)
     cache : LinearCache
     """
-    get_xp(x=x, W=W, bias=bias)
+    check_same_device(x=x, W=W, bias=bias)
     y = x @ W.T  # (..., I) @ (I, O) -> (..., O)
     if bias is not None:
         y = y + bias
@@ -41,9 +41,9 @@ def linear_forward(x: Array, W: Array, bias: Array | None = None) -> tuple[Array
 
 
 def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array | None, Array | None]:
-    """Gradients with respect to x, W and bias; None for what the cache does not have.
+    """Gradients with respect to x, W and bias; None for those that the cache lacks.
 
-    x is kept for dW alone. Whoever freezes W drops it, ``cache._replace(x=None)``, and there is no dW.
+    x is only kept for dW. To freeze W, drop it, ``cache._replace(x=None)``, and there is no dW.
     """
     x, W, bias = cache
     # forward: y = x W^T + bias   so

@@ -7,9 +7,9 @@ Derivation. With probs = softmax(logits), dlogits = (probs - onehot(targets)) / 
 
     dx = dlogits W              dW = dlogits^T x
 
-The loss is a scalar, so its gradients are known up to the factor dloss before anybody asks for them. The forward
-computes them, and the backward only multiplies: so the logits of a batch, the largest array of a training step by far,
-need not be kept (and in `ops/fast` never exist at once).
+The loss is a scalar, so its gradients are known up to the factor dloss in the forward already. The forward computes
+them, and the backward only multiplies: so the logits of a batch, by far the largest array of a training step, need not
+be kept (and in `ops/fast` never exist at once).
 """
 
 from typing import NamedTuple
@@ -36,7 +36,7 @@ def linear_cross_entropy_forward(
     targets : integer ndarray of shape (M,)
         From 0 to V - 1.
     need_dx, need_dW : bool
-        Which gradients are wanted; the others are None.
+        Which gradients to compute; the others are None.
 
     Returns
     -------
@@ -56,6 +56,6 @@ def linear_cross_entropy_forward(
 
 
 def linear_cross_entropy_backward(dloss: float, cache: LinearCrossEntropyCache) -> tuple[Array | None, Array | None]:
-    """Gradients with respect to x and W: what the forward found, times dloss."""
+    """Gradients with respect to x and W: those of the forward, times dloss."""
     dx, dW = (None if grad is None else dloss * grad for grad in cache)
     return dx, dW

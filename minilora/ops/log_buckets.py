@@ -1,12 +1,12 @@
-"""DeBERTa's buckets for distances: near ones are told apart exactly, far ones ever more coarsely.
+"""DeBERTa's buckets for distances: exact for near ones, ever coarser for far ones.
 
-With n buckets to either side, mid = n // 2 and a longest distance D, a distance d = i - j falls into the bucket
+With n buckets on each side, mid = n // 2 and a longest distance D, a distance d = i - j falls into the bucket
 
     bucket(d) = d                                                                       if |d| <= mid
     bucket(d) = sign(d) (mid + ceil((mid - 1) log(|d| / mid) / log((D - 1) / mid)))     otherwise
 
 which grows with the logarithm of |d| and reaches n - 1 at |d| = D - 1 (n even). There are 2 n relative embeddings, and
-bucket b has row b + n of them, but for what lies beyond the last row, which shares it. (He et al., 2021, DeBERTa-v2.)
+bucket b has row b + n; buckets beyond the last row share it. (He et al., 2021, DeBERTa-v2.)
 """
 
 import math

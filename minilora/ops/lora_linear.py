@@ -10,21 +10,21 @@ Derivation. Let h = x A^T, so that y = x W^T + bias + scale h B^T. This is the l
     dA = dh^T x                (r, I)
     dx = dy W + dh A           (..., I)    x is used twice, so its gradient is a sum
 
-With the gradient of full fine-tuning, G = dy^T x (O, I), the first and third line read dB = scale G A^T and
+With the gradient of full fine-tuning, G = dy^T x (O, I), the first and third lines read dB = scale G A^T and
 dA = scale B^T G: LoRA's gradients are projections of the full one. While B = 0, dA = 0 and dB is not.
 
-Dropout acts on the input of LoRA's branch alone: h = (x * dropout_mask) A^T, and so dA = dh^T (x * dropout_mask) and
+Dropout acts only on the input of LoRA's branch: h = (x * dropout_mask) A^T, and so dA = dh^T (x * dropout_mask) and
 dx = dy W + (dh A) * dropout_mask.
 """
 
 from typing import NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device
 from minilora.ops.rows import rows
 
 
 class LoRALinearCache(NamedTuple):
-    x: Array  # (..., I)   what entered A: x * dropout_mask, where there is one
+    x: Array  # (..., I)   the input of A: x * dropout_mask, if there is one
     h: Array  # (..., r)
     W: Array  # (O, I)
     A: Array  # (r, I)
@@ -57,7 +57,7 @@ def lora_linear_forward(
     y : ndarray of shape (..., O)
     cache : LoRALinearCache
     """
-    get_xp(x=x, W=W, bias=bias, A=A, B=B, dropout_mask=dropout_mask)
+    check_same_device(x=x, W=W, bias=bias, A=A, B=B, dropout_mask=dropout_mask)
     scale = float(scale)  # a NumPy scalar would turn float32 into float64
     x_lora = x if dropout_mask is None else x * dropout_mask  # (..., I)
     h = x_lora @ A.T  # (..., I) @ (I, r) -> (..., r)
@@ -72,7 +72,7 @@ def lora_linear_backward(dy: Array, cache: LoRALinearCache) -> tuple[Array, Arra
     x, h, W, A, B, scale, dropout_mask = cache
     # forward: y = ... + scale h B^T     so
     dh = scale * (dy @ B)  # (..., O) @ (O, r) -> (..., r)
-    dB = scale * (rows(dy).T @ rows(h))  # (O, M) @ (M, r) -> (O, r)   not zero at the start, for h = x A^T is not
+    dB = scale * (rows(dy).T @ rows(h))  # (O, M) @ (M, r) -> (O, r)   not zero at the start, because h = x A^T is not
     # forward: h = x A^T                 so
     dA = rows(dh).T @ rows(x)  # (r, M) @ (M, I) -> (r, I)   zero while B is zero
     dx_lora = dh @ A if dropout_mask is None else (dh @ A) * dropout_mask  # (..., I)

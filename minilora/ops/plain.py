@@ -1,11 +1,11 @@
-"""Who computes: the page, `ops/`, or its engine, `ops/fast/`.
+"""Chooses what computes: the page, `ops/`, or its engine, `ops/fast/`.
 
-A function of the engine stands in for a function of the page, and says which one:
+Each function of the engine replaces a function of the page, and says which one:
 
     @engine_of(page.softmax_forward)
     def softmax_forward(x): ...
 
-Layers call the engine. Within ``with plain_ops():`` what they call is the page, without the layers knowing.
+Layers call the engine. Within ``with plain_ops():``, the same calls reach the page.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Of the whole process: a batch is shared out among threads, and all of them have to compute alike.
+# One switch for the whole process: a batch is shared among threads, and all of them must compute alike.
 _plain = SimpleNamespace(lock=threading.Lock(), contexts=0)
 
 
@@ -25,7 +25,7 @@ _plain = SimpleNamespace(lock=threading.Lock(), contexts=0)
 def plain_ops() -> Iterator[None]:
     """A context in which every layer, of every model and in every thread, computes by the plain formulas of `ops/`.
 
-    Training included, results are the same to rounding; a cache that one of the two has made serves the other. To step
+    Results, including training, are equal up to rounding; a cache of one of the two can be used by the other. To step
     through a formula in a debugger, or to see where a number comes from:
 
         with plain_ops():
@@ -42,9 +42,9 @@ def plain_ops() -> Iterator[None]:
 
 
 def engine_of(page: Function) -> Callable[[Callable[..., Any]], Function]:
-    """Decorator of a fast function: it is called, unless `plain_ops` asks for `page`, which computes the same.
+    """Decorate a fast function: it is called unless `plain_ops` is active, which calls `page` instead.
 
-    What the decorator makes has both functions, as `.page` and `.engine`.
+    The result has both functions, as `.page` and `.engine`.
     """
 
     def decorate(engine: Callable[..., Any]) -> Any:

@@ -1,6 +1,6 @@
 """Trainable activations at chosen positions, y[n, t] = P[slots[n, t]] where slots[n, t] >= 0, and x[n, t] elsewhere.
 
-Prefix tuning's only operation: the tokens of a prefix are tokens like any other, but what stands for them in a layer is
+Prefix tuning's only operation: the tokens of a prefix are tokens like any other, but their activations in a layer are
 learned, whatever the layers below have computed there.
 
 Derivation. y is a choice between two arrays, so the gradient goes to the one that was chosen: dx = dy where a position
@@ -26,7 +26,7 @@ def prefix_forward(x: Array, P: Array, slots: Array) -> tuple[Array, PrefixCache
     x : ndarray of shape (..., C)
     P : ndarray of shape (S, C)
     slots : integer ndarray of shape (...)
-        From 0 to S - 1, or -1 where x stays.
+        From 0 to S - 1, or -1 where x is kept.
 
     Returns
     -------
@@ -46,5 +46,5 @@ def prefix_backward(dy: Array, cache: PrefixCache) -> tuple[Array, Array]:
     # forward: y = where(replaced, P[slots], x)   so
     dx = xp.where(replaced, 0.0, dy)  # (..., C)
     dP = xp.zeros((S + 1, C), dtype=P.dtype)
-    xp.add.at(dP, slots, dy)  # what has slot -1 goes to the last row, which is not P's
+    xp.add.at(dP, slots, dy)  # everything with slot -1 goes to the last row, which is not part of P
     return dx, dP[:S]

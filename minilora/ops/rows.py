@@ -1,4 +1,4 @@
-"""Arrays with free leading axes, seen as rows: where a gradient is summed over all of them, they are one axis."""
+"""Arrays with free leading axes, viewed as rows: to sum a gradient over all of them, make them one axis."""
 
 from minilora.arrays.backend import Array
 

@@ -4,8 +4,8 @@ Derivation. d probs_i / d x_j = probs_i (1[i = j] - probs_j), so with the upstre
 
     dx_j = sum_i dprobs_i probs_i (1[i = j] - probs_j) = probs_j (dprobs_j - sum_i dprobs_i probs_i)
 
-The largest x of a row is subtracted before the exponential: it changes nothing (a shift cancels) and prevents overflow.
-Entries of -inf get probability zero; a row of nothing but -inf, which has nothing to choose from, gets all zeros.
+The largest x of a row is subtracted before the exponential: that changes nothing (a shift cancels) and prevents
+overflow. Entries of -inf get probability zero; a row of only -inf, which has nothing to choose from, gets all zeros.
 """
 
 from typing import NamedTuple

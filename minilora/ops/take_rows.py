@@ -1,4 +1,4 @@
-"""Some rows of an array: what counts of a batch, y[m] = rows(x)[indices[m]].
+"""Some rows of an array, such as the positions that count in a batch: y[m] = rows(x)[indices[m]].
 
 Derivation. y = S x with a selection matrix S of zeros and ones, one 1 in each row; so dx = S^T dy: row indices[m] of dx
 is dy[m], and a row that was not taken has gradient zero. No row is taken twice, so nothing has to be summed.
@@ -6,7 +6,7 @@ is dy[m], and a row that was not taken has gradient zero. No row is taken twice,
 
 from typing import Any, NamedTuple
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device, get_xp
 
 
 class TakeRowsCache(NamedTuple):
@@ -21,14 +21,14 @@ def take_rows_forward(x: Array, indices: Array) -> tuple[Array, TakeRowsCache]:
     ----------
     x : ndarray of shape (..., C)
     indices : integer ndarray of shape (M,)
-        Which of the rows, each at most once, counted over all leading axes.
+        The rows to take, each at most once, counted over all leading axes.
 
     Returns
     -------
     y : ndarray of shape (M, C)
     cache : TakeRowsCache
     """
-    get_xp(x=x, indices=indices)
+    check_same_device(x=x, indices=indices)
     return x.reshape(-1, x.shape[-1])[indices], TakeRowsCache(x.shape, indices)  # (..., C) -> (M, C)
 
 

@@ -1,7 +1,7 @@
-"""Pictures that can be read from the back of a classroom, in grey, and by the colour-blind.
+"""Pictures that can be read from the back of a classroom, in greyscale, and by colour-blind readers.
 
 Each function takes NumPy arrays and returns a Figure; `save` writes it. Figures are made without pyplot, so that
-nothing has to be closed, no window opens, and a notebook (after ``%matplotlib inline``) shows each of them once.
+nothing has to be closed, no window opens, and a notebook (after ``%matplotlib inline``) shows each figure once.
 """
 
 from minilora.plots.analysis import amplification_bars, similarity_grid, similarity_heatmap, singular_values

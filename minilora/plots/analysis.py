@@ -11,13 +11,13 @@ PANELS = "measured", "random subspaces (expected)"
 
 @styled
 def singular_values(spectra, *, of=r"\Delta W"):
-    """The singular values of delta_W, and what share of ||delta_W||_F^2 the first i of them carry.
+    """The singular values of delta_W, and the fraction of ||delta_W||_F^2 that the first i of them carry.
 
     Parameters
     ----------
     spectra : dict of str to ndarray
-        By label: singular values, from large to small. A spectrum that is shorter than the longest is that of a matrix
-        of lower rank: the values that it lacks are zero, and are drawn so.
+        By label: singular values, from large to small. A spectrum that is shorter than the longest belongs to a matrix
+        of lower rank: its missing values are zero, and are drawn as zero.
     of : str
         What the axes call the matrix.
 
@@ -28,7 +28,7 @@ def singular_values(spectra, *, of=r"\Delta W"):
     longest = max(len(S) for S in spectra.values())
     largest = max(S[0] for S in spectra.values())
     i = numpy.arange(1, longest + 1)
-    powers_of_two = [int(n) - 1 for n in i if n & (n - 1) == 0]  # where the markers stand, as do the ticks
+    powers_of_two = [int(n) - 1 for n in i if n & (n - 1) == 0]  # where markers and ticks go
     figure = new_figure(13, 5.6)
     left, right = figure.subplots(1, 2)
     for (label, S), line in zip(spectra.items(), cycle(LINES)):
@@ -63,11 +63,11 @@ def similarity_heatmap(phi, control=None, *, first="$A_1$", second="$A_2$", titl
     phi : ndarray of shape (r1, r2)
         From `subspace_similarity`.
     control : ndarray of shape (r1, r2), optional
-        Drawn beside it in the same colours: what random subspaces give, from `random_control`, or another phi.
+        Drawn next to phi in the same colours: what random subspaces give, from `random_control`, or another phi.
     first, second : str
         Whose directions i and j count.
     titles : pair of str
-        What stands above the two.
+        The titles of the two panels.
 
     Returns
     -------
@@ -79,25 +79,25 @@ def similarity_heatmap(phi, control=None, *, first="$A_1$", second="$A_2$", titl
 
 @styled
 def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest=1.0):
-    """Several grids of phi(i, j) beside each other, in the same colours, as in the paper's figures 3, 4 and 8.
+    """Several grids of phi(i, j) next to each other, in the same colours, as in the paper's figures 3, 4 and 8.
 
     Parameters
     ----------
     panels : dict of str to ndarray of shape (r1, r2)
-        By title; a random control among them shows what to compare with.
+        By title; include a random control to compare with.
     first, second : str
         Whose directions i and j count.
     columns : int
-        Panels in a row.
+        Panels per row.
     largest : float
-        The phi of the darkest colour, above 0 and at most 1: less, where all are small, as in figure 8.
+        The phi of the darkest colour, above 0 and at most 1; below 1 where all values are small, as in figure 8.
 
     Returns
     -------
     Figure
     """
     if not 0 < largest <= 1:
-        raise ValueError(f"largest was {largest}; it may be a number above 0, up to 1")
+        raise ValueError(f"largest was {largest}; it must be a number above 0, up to 1")
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(1.8 + (5.2 if columns < 3 else 4.0) * columns, 0.6 + 4.8 * rows)

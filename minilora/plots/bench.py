@@ -9,7 +9,7 @@ OURS, THEIRS = "#0072B2", "#B8B8B8"
 
 @styled
 def bench_ratios(panels):
-    """How many times as fast as the peer: a bar for each shape, its range over the rounds, a line at 1.
+    """How many times as fast as the peer: a bar for each shape with its range over the rounds, and a line at 1.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def bench_ratios(panels):
         axes.bar(places, medians, width=0.6, color=OURS)
         # a thread that lost its core for a while can make one round many times as slow: cut the whisker there
         top = max(1.05, min(1.05 * high.max(), 1.6 * medians.max()))
-        # lists: older matplotlib takes an array of one for a number, of which NumPy warns
+        # lists: older matplotlib takes an array of one for a number, and NumPy warns about that
         whiskers = [(medians - low).tolist(), (numpy.minimum(high, top) - medians).tolist()]
         axes.errorbar(places, medians, whiskers, fmt="none", color="black", capsize=6)
         for place, median, most in zip(places, medians, high):
@@ -43,7 +43,7 @@ def bench_ratios(panels):
 
 @styled
 def bench_memory(panels):
-    """The largest size of each process, stacked: after its imports, with model and optimizer, in steps.
+    """The peak memory of each process, stacked: after its imports, with model and optimizer, in steps.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def bench_memory(panels):
 
 @styled
 def bench_scaling(letters):
-    """Seconds and activation bytes of a step as one letter grows, beside the formula's slope.
+    """Seconds and activation bytes of a step as one letter grows, with the formula's slope.
 
     Parameters
     ----------
     letters : dict of str to (values, seconds, flops, bytes, bytes_formula)
-        Of each letter, arrays over its points.
+        For each letter, arrays over its points.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def bench_scaling(letters):
 
 @styled
 def ladder(rungs):
-    """What each optimisation gave: steps a second, one bar a rung, from the plain step at the top to all of them.
+    """What each optimisation gave: steps per second, one bar per rung, from the plain step at the top to all of them.
 
     Parameters
     ----------
@@ -133,8 +133,15 @@ def ladder(rungs):
         axes.errorbar(medians, places, xerr=(medians - low, high - medians), fmt="none", color="black", capsize=4)
         right = 1.5 * medians.max()  # a round in which the first rung stalled would flatten the others
         for place, median in zip(places, medians):
-            axes.annotate(f"{median:.2f}", (right, place), (-4, 0), textcoords="offset points", va="center", ha="right",
-                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+            axes.annotate(
+                f"{median:.2f}",
+                (right, place),
+                (-4, 0),
+                textcoords="offset points",
+                va="center",
+                ha="right",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+            )
         axes.set(title=shape, yticks=places, yticklabels=names, xlabel="times the first", xlim=(0, right))
         axes.grid(axis="y", visible=False)
     figure.axes[0].invert_yaxis()

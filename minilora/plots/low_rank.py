@@ -12,7 +12,7 @@ def low_rank(M, low, errors):
     """A matrix, the best one of a lower rank, and what that leaves out: as images, in the spectrum, and by its cost.
 
     In the images orange is above zero, purple below, white zero, on one scale; it ends at the size that one entry of M
-    in a hundred exceeds, for a few large ones would make all others white.
+    in a hundred exceeds, because a few large ones would make all others white.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def low_rank(M, low, errors):
 
 
 def _cut(axes, S, low):
-    """Singular values, cut behind the r that are kept, with both errors of Eckart and Young."""
+    """Singular values, cut after the r that are kept, with both errors of Eckart and Young."""
     i, r = numpy.arange(1, len(S) + 1), low.A.shape[0]
     kept = rf"kept: {100 * numpy.sum(S[:r] ** 2) / numpy.sum(S**2):.0f} % of $\|M\|_F^2$"
     rest = rf"left out: $\sqrt{{\sum\, \sigma_i^2}}$ = {low.frobenius_error:.3g} = $\|M - BA\|_F$"
@@ -76,27 +76,27 @@ def ranks(measured, *, share=0.9):
     Parameters
     ----------
     measured : dict of str to dict of str to RankMeasures, or to list of RankMeasures
-        By label, such as a method, and by matrix: from `rank_measures`. Of a list, the mark is at the mean, and a bar
-        spans the smallest and the largest.
+        By label, such as a method, and by matrix: from `rank_measures`. For a list, the mark is at the mean, and a bar
+        spans the smallest to the largest.
     share : float
-        Of ||M||_F^2: the one that the directions were counted for.
+        The fraction of ||M||_F^2 for which the directions were counted.
 
     Returns
     -------
     Figure
     """
-    rows = list(dict.fromkeys(row for of_label in measured.values() for row in of_label))
+    names = list(dict.fromkeys(name for rows in measured.values() for name in rows))
     senses = {
         "directions": rf"directions for {100 * share:g} % of $\|M\|_F^2$",
         "stable_rank": "stable rank",
         "effective_rank": "effective rank",
     }
-    figure = new_figure(15, 2.0 + 0.36 * max(4, len(rows)))
+    figure = new_figure(15, 2.0 + 0.36 * max(4, len(names)))
     all_axes = figure.subplots(1, 3, sharex=True, sharey=True)
     for axes, (name, title) in zip(all_axes, senses.items()):
-        for (label, of_label), line in zip(measured.items(), cycle(LINES)):
-            places = [rows.index(row) for row in of_label]
-            values = [numpy.array([getattr(m, name) for m in _several(seeds)]) for seeds in of_label.values()]
+        for (label, rows), line in zip(measured.items(), cycle(LINES)):
+            places = [names.index(name) for name in rows]
+            values = [numpy.array([getattr(m, name) for m in _several(seeds)]) for seeds in rows.values()]
             means = numpy.array([v.mean() for v in values])
             spans = numpy.maximum([(m - v.min(), v.max() - m) for m, v in zip(means, values)], 0).T
             style = {"color": line["color"], "marker": line["marker"], "linestyle": "none", "markeredgecolor": "black"}
@@ -104,9 +104,9 @@ def ranks(measured, *, share=0.9):
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set(xlabel=title)
-    all_axes[0].set_yticks(range(len(rows)), rows)
+    all_axes[0].set_yticks(range(len(names)), names)
     all_axes[0].tick_params(axis="y", labelsize=12)
-    all_axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    all_axes[0].set_ylim(len(names) - 0.4, -0.6)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(measured))
     return figure
 
@@ -118,7 +118,7 @@ def _several(measures):
 
 @styled
 def word_image(word="LoRA", shape=(48, 120)):
-    """A word as a matrix, 1 where there is ink and 0 where there is none: something to approximate that needs no file.
+    """A word as a matrix, 1 where there is ink and 0 elsewhere: something to approximate that needs no file.
 
     Parameters
     ----------

@@ -11,9 +11,9 @@ MOST_STEPS, WIDEST = 24, 17.0  # of an elimination, and of its figure in inches
 
 @styled
 def arrows(vectors):
-    """Vectors of the plane, each an arrow from the origin with its label beside the head.
+    """Vectors in the plane, each an arrow from the origin with its label next to the head.
 
-    Those that are multiples of each other share a colour, a dash, and the line that is drawn through them.
+    Multiples of each other share a colour, a dash, and a line that is drawn through them.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ def arrows(vectors):
 
 @styled
 def elimination(result):
-    """Elimination: the matrix after each step, in fractions, with what the step was above it.
+    """Elimination: the matrix after each step, in fractions, with a description of the step above it.
 
     Rows that a step has changed are orange; rows of zeros are crossed out; in the last matrix the pivots are framed.
 
     Parameters
     ----------
     result : Elimination
-        From `matrix_rank_steps`, of up to 24 steps, the matrix itself among them.
+        From `matrix_rank_steps`, with up to 24 steps, counting the matrix itself.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def elimination(result):
     """
     n, matrices = len(result.steps), [step.matrix for step in result.steps]
     if n > MOST_STEPS:
-        raise ValueError(f"the elimination had {n} steps, with the matrix itself; up to {MOST_STEPS} can be drawn")
+        raise ValueError(f"the elimination had {n} steps, with the matrix itself; it must have at most {MOST_STEPS}")
     longest = max(len(str(entry)) for matrix in matrices for row in matrix for entry in row)
     width = max(3.6, 0.6 + (0.42 + 0.13 * longest) * len(matrices[0][0]))  # inches
     in_a_row = min(n, max(1, int(WIDEST / width)))
@@ -81,7 +81,7 @@ def elimination(result):
 
 
 def _fractions(axes, matrix, before):
-    """A matrix in brackets; orange are the rows that were others before, crossed out those of zeros."""
+    """A matrix in brackets; rows that have changed are orange, rows of zeros are crossed out."""
     m, n = len(matrix), len(matrix[0])
     axes.set(xlim=(-0.35, n + 0.35), ylim=(m + 0.15, -0.15))
     for tip, back in ((0, -0.25), (n, n + 0.25)):
@@ -125,7 +125,7 @@ def circle_and_image(M, U, S, Vt):
 
 
 def _arrow(axes, v, color, label, offset):
-    """An arrow from the origin to v, and its label so many points beside the head."""
+    """An arrow from the origin to v, with its label `offset` points from the head."""
     axes.annotate("", v, (0, 0), arrowprops={**ARROW, "color": color})
     axes.annotate(label, v, offset, textcoords="offset points", ha="center", va="center", size=17, color=color)
 
@@ -145,21 +145,23 @@ def spectrum_cut(S, tolerance):
     S : ndarray of shape (n,)
         Singular values, from large to small, the first above zero.
     tolerance : float
-        What can be rounding alone; above zero.
+        Anything up to this may be rounding; above zero.
 
     Returns
     -------
     Figure
     """
     if not (S[0] > 0 and tolerance > 0):
-        raise ValueError(f"S began with {S[0]}, and tolerance was {tolerance}; both may be numbers above 0")
+        raise ValueError(f"S began with {S[0]}, and tolerance was {tolerance}; both must be numbers above 0")
     figure = new_figure(9.5, 5.0)
     axes = figure.subplots()
     i, rank = numpy.arange(1, len(S) + 1), numpy.count_nonzero(S > tolerance)
     bottom = 0.1 * min(tolerance, *S[S > 0])
     drawn = numpy.maximum(S, 2 * bottom)  # a zero has its place, too
-    kinds = ((slice(rank), KEPT, "o", f"above: the numerical rank is {rank}"),
-             (slice(rank, None), LEFT_OUT, "s", "not above: can be rounding alone"))  # fmt: skip
+    kinds = (
+        (slice(rank), KEPT, "o", f"above: the numerical rank is {rank}"),
+        (slice(rank, None), LEFT_OUT, "s", "not above: can be rounding alone"),
+    )
     for part, color, marker, label in kinds:
         axes.vlines(i[part], bottom, drawn[part], color=color, linewidth=6)
         axes.plot(i[part], drawn[part], marker, color=color, markeredgecolor="black", markersize=11, label=label)

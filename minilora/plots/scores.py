@@ -11,9 +11,9 @@ DASHES = ((0, (1, 1)), (0, (6, 2)), (0, (3, 1, 1, 1)), "solid")  # of the lines 
 
 @styled
 def scores(panels, *, xlabel):
-    """A row for each method: a dot a seed, and a stroke at their mean; a line for each baseline.
+    """A row for each method: a dot per seed, and a stroke at their mean; a line for each baseline.
 
-    On top is the method that is best in the first panel.
+    The method that is best in the first panel is on top.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def by_seed(measured, *, x, joined=False):
     x : str
         What was measured.
     joined : bool
-        Join the marks of each seed by a line, to see whether all seeds tell the same.
+        Join the marks of each seed by a line, to see whether all seeds agree.
 
     Returns
     -------

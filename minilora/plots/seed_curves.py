@@ -1,4 +1,4 @@
-"""A score against a number that was chosen: a rank, a learning rate, a step."""
+"""A score against a chosen number: a rank, a learning rate, a step."""
 
 from itertools import cycle
 
@@ -14,13 +14,13 @@ def seed_curves(panels, *, xlabel, xscale=None, columns=None):
     Parameters
     ----------
     panels : dict of str to dict of str to list of (x, values)
-        By what is on the panel's y axis, and by the curve's label: the scores of the seeds at each x. Values that are
-        None are left out, as is an x without others.
+        By the label of the panel's y axis, and by the curve's label: the scores of the seeds at each x. None values
+        are left out, and so is an x that has nothing else.
     xlabel : str
     xscale : {"log", "log2"}, optional
         "log2" has a tick at each x.
     columns : int, optional
-        Panels in a row; all, if not given.
+        Panels per row; all in one row, if not given.
 
     Returns
     -------

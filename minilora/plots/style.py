@@ -46,20 +46,20 @@ def styled(draw):
 
 
 def new_figure(width, height):
-    """An empty Figure of so many inches."""
+    """An empty Figure, width x height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save(figure, path):
-    """Write a figure as PNG. A reader of `path` finds the old picture or the new one, never a part.
+    """Write a figure as PNG. A reader of `path` finds the old picture or the new one, never half of one.
 
     Parameters
     ----------
     figure : Figure
     path : str or Path
-        Folders that are missing are made.
+        Missing folders are created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

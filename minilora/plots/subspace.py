@@ -39,7 +39,7 @@ def overlap(G, i, j, *, first="$A_1$", second="$A_2$"):
 
 @styled
 def two_lines(angle):
-    """Two lines through the origin of the plane at an angle, and the cosine between them as a projection.
+    """Two lines through the origin at an angle, and the cosine between them as a projection.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the tutorials point at: small matrices with their numbers, verdicts, curves, attention, marked text."""
+"""Pictures for the tutorials: small matrices with their numbers, verdicts, curves, attention, marked text."""
 
 from itertools import cycle
 
@@ -13,16 +13,16 @@ SHADES = {"blue": "#0072B2", "orange": "#F2B661", "white": "#FFFFFF", "grey": "#
 
 @styled
 def matrices(named, signs=(), *, own_scale=False):
-    """Matrices side by side, every entry a cell: orange above zero, purple below, white at zero, on one scale.
+    """Matrices next to each other, every entry a cell: orange above zero, purple below, white at zero, on one scale.
 
-    Entries are written into their cells where these are large enough; where not, a negative one has a dash.
+    Entries are written into their cells if these are large enough; if not, a negative one has a dash.
 
     Parameters
     ----------
     named : dict of str to ndarray of shape (rows, columns), or (columns,)
         By label, which may hold mathematics.
     signs : sequence of str, optional
-        What stands between one and the next, such as "=" or "@".
+        What to write between one and the next, such as "=" or "@".
     own_scale : bool
         Scale the colours of each matrix by its own largest entry.
 
@@ -120,7 +120,7 @@ def curves(lines, *, x, y, log=""):
     ----------
     lines : dict of str to (xs, ys)
     x, y : str
-        What the axes say.
+        The labels of the axes.
     log : {"", "x", "y", "xy"}
         Which axes are logarithmic.
 
@@ -147,7 +147,7 @@ def bars(values, *, x, form="{:,.0f}", log=False):
     ----------
     values : dict of str to float
     x : str
-        What the axis says.
+        The label of the axis.
     form : str
         How a value is written.
     log : bool
@@ -170,10 +170,10 @@ def bars(values, *, x, form="{:,.0f}", log=False):
 
 @styled
 def timings(measured, *, x="milliseconds"):
-    """A row for each thing that was timed: a dot for every time, a stroke at the smallest, which is written above it.
+    """A row for each thing that was timed: a dot for every time, a stroke at the smallest, with its value above.
 
-    The smallest is what the code needs; what comes on top is that other programs had the core. A time of more than
-    three times the largest of the smallest is cut off.
+    The smallest is what the code needs; anything above it is other programs using the core. Times of more than
+    three times the largest of the smallest ones are cut off.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def marked_text(text, mask, *, marked, unmarked, width=60):
     marked, unmarked : str
         What the two kinds are, for the legend.
     width : int
-        Characters of a line.
+        Characters per line.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How a run went."""
+"""The course of a training run."""
 
 from itertools import cycle
 
@@ -14,7 +14,7 @@ def loss_curves(runs):
     Parameters
     ----------
     runs : dict of str to (losses, validation)
-        By label: the training loss of every step, and (step, loss) pairs; in bits a byte.
+        By label: the training loss of every step, and (step, loss) pairs; in bits per byte.
 
     Returns
     -------
@@ -30,6 +30,6 @@ def loss_curves(runs):
         points = {"color": line["color"], "marker": line["marker"], "markeredgecolor": "black"}
         axes.plot(*zip(*validation), linestyle="none", markersize=11, label=f"{label}, validation", **points)
     axes.set_xlabel("training step")
-    axes.set_ylabel("loss (bits a byte)")
+    axes.set_ylabel("loss (bits per byte)")
     axes.legend(loc="upper right", title=f"training: moving average of {n} steps" if n > 1 else None, alignment="left")
     return figure

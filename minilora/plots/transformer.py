@@ -42,7 +42,7 @@ def _stack(axes, x):
 
 
 def _block(axes, x):
-    """From x to x: attention, then the MLP, each behind a LayerNorm and beside a way around it."""
+    """From x to x: attention, then the MLP, each after a LayerNorm and with a residual path around both."""
     _text(axes, x, 0.2, "$x$")
     _box(axes, x, 1.2, "ln_1", weights=True)
     for offset, name in (-2.1, "q_proj"), (0.0, "k_proj"), (2.1, "v_proj"):

@@ -1,4 +1,4 @@
-"""Sliders for notebooks, where there are any to be had."""
+"""Sliders for notebooks, where they are available."""
 
 import io
 import sys
@@ -8,13 +8,13 @@ from inspect import signature
 def sliders(draw, **ranges):
     """Show ``draw(...)`` below a slider for each of its arguments; redraw when one moves.
 
-    Outside of a notebook, and without ipywidgets, nothing is shown: put a static figure beside it.
+    Outside a notebook, or without ipywidgets, nothing is shown: put a static figure next to it.
 
     Parameters
     ----------
     draw : callable
-        Takes the sliders' values by name; returns a Figure. A slider begins at the default of its argument, else in
-        the middle.
+        Takes the sliders' values by name; returns a Figure. A slider starts at its argument's default, or else in the
+        middle.
     **ranges
         What `ipywidgets.interact` takes for each argument, such as (1, 8) for an integer from 1 to 8.
     """
@@ -27,7 +27,7 @@ def sliders(draw, **ranges):
     from IPython.display import display
 
     # The picture is an Image. `interact` would draw into an Output, to which a notebook's runner without a browser
-    # (nbclient) writes back while the cell runs; that can make it miss the end of the cell, and wait for ever.
+    # (nbclient) writes back while the cell runs; that can make it miss the end of the cell, and wait forever.
     picture = Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
     arguments = signature(draw).parameters
     controls = {name: interactive.widget_from_abbrev(ends, arguments[name].default) for name, ends in ranges.items()}

@@ -1,4 +1,4 @@
-"""Ranks that train one model must hold the same: it is compared, where it should be equal, to the bit."""
+"""Checks that ranks that train one model hold the same state: what must be equal is compared to the bit."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ def check_ranks_in_sync(trainer: "Trainer") -> None:
     Raises
     ------
     ValueError
-        It says which rank differs from the first, and in what.
+        With the first rank that differs from rank 0, and in what.
     """
     ranks = trainer.ranks
     if ranks.size == 1:
@@ -32,7 +32,7 @@ def check_ranks_in_sync(trainer: "Trainer") -> None:
 
 
 def _held(trainer: "Trainer") -> dict[str, Any]:
-    """What must be equal, by name; of the weights and the optimizer's state, a hash."""
+    """What must be equal, by name; a hash of the weights and the optimizer's state."""
     numbers = hashlib.sha256()
     for name, array in state_arrays(trainer).items():
         numbers.update(f"{name} {array.shape} {array.dtype}".encode())

@@ -1,4 +1,4 @@
-"""What the ranks of a job send each other in a step: all gradients side by side in one array, and three numbers."""
+"""What the ranks of a job send each other in a step: all gradients in one array, and three numbers."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from minilora.parameter import Parameter
 class Bucket:
     """One array, summed over ranks at once: the gradients of the trained parameters, the loss, and two counts.
 
-    One sum of many numbers costs little more than one of a single number, because most of the time of a small message
-    is its start; so there is one bucket, and not one message for each parameter. It has `nbytes` bytes: a value for
-    each trained parameter, and three more.
+    Summing many numbers costs little more than summing one, because a small message takes mostly latency; so there is
+    one bucket, not one message per parameter. It has `nbytes` bytes: a value for each trained parameter, and three
+    more.
 
     Parameters
     ----------
     parameters : list of Parameter
-        Those that are trained, the same at every rank and in the same order.
+        The trained parameters, the same on every rank and in the same order.
     ranks : SingleProcess or Ranks
     """
 
@@ -39,8 +39,8 @@ class Bucket:
     def allreduce(self, loss: Any, stop: bool) -> tuple[Any, bool]:
         """Replace each gradient by its sum over the ranks.
 
-        A rank that has no gradient of a parameter contributes zeros. One that no rank has stays None: the optimizer
-        leaves its parameter alone, as it does in one process.
+        A rank without a gradient for a parameter contributes zeros. A gradient that no rank has stays None: the
+        optimizer leaves that parameter alone, as it does in a single process.
 
         Parameters
         ----------
@@ -52,9 +52,9 @@ class Bucket:
         Returns
         -------
         loss : array scalar or float
-            The mean over the batch, the same at every rank.
+            The mean over the batch, the same on every rank.
         stop : bool
-            Whether any rank was asked to stop, the same at every rank.
+            Whether any rank was asked to stop, the same on every rank.
         """
         if self.ranks.size == 1:
             return loss, stop
@@ -66,10 +66,10 @@ class Bucket:
         self.ranks.allreduce(total)
         loss, asked, n_missing = to_numpy(total[-3:])
         nowhere = [False] * len(missing)
-        if n_missing:  # at any rank, so that all of them ask; seldom
+        if n_missing:  # on any rank, so that all of them ask; this is rare
             nowhere = [all(of_ranks) for of_ranks in zip(*self.ranks.gather(missing), strict=True)]
         for p, piece, absent in zip(self.parameters, self._pieces, nowhere, strict=True):
-            p.grad = None if absent else piece  # a view, which lives until the next step's gradients come
+            p.grad = None if absent else piece  # a view, valid until the next step's gradients are computed
         return loss, bool(asked)
 
     def _make(self) -> Array:

@@ -1,4 +1,4 @@
-"""A training run as a file, from which it can be continued to the same numbers as if nothing had happened."""
+"""A training run as a file, from which it continues to the same numbers as if it had never stopped."""
 
 import json
 import warnings
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from minilora.training.loop import Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
-PREVIOUS = "checkpoint.previous.safetensors"  # the one before it
-MOST_THREADS = 1024  # that a file can ask for
+PREVIOUS = "checkpoint.previous.safetensors"  # the checkpoint before it
+MOST_THREADS = 1024  # the most that a file can request
 
 
 def save_run(trainer: "Trainer", path: str | Path, *, previous: str | Path | None = None) -> None:
-    """Write everything that continuing needs: parameters, optimizer, generator, step, history.
+    """Write everything that is needed to continue: parameters, optimizer, generator, step, history.
 
     Parameters
     ----------
     trainer : Trainer
     path : str or Path
     previous : str or Path, optional
-        Where the file goes that was at `path`, once the new one has been written.
+        Where to move the old file at `path`, once the new one has been written.
     """
     about = {
         "kind": "run",
@@ -47,19 +47,19 @@ def save_run(trainer: "Trainer", path: str | Path, *, previous: str | Path | Non
 
 @one_line_errors()
 def resume_run(trainer: "Trainer", path: str | Path) -> None:
-    """Put a Trainer in the state that `save_run` wrote.
+    """Restore a Trainer to the state that `save_run` wrote.
 
     Raises
     ------
     ValueError
-        If the run had another configuration or other parameters, or the file is damaged; the trainer is unchanged.
+        If the run had another configuration or other parameters, or the file is damaged; the trainer is then unchanged.
     """
     arrays, about = load_arrays(path, "run")
     if missing := {"config", "step", "rng", "history"} - about.keys():
         raise DamagedFile(f"{path} lacks {', '.join(sorted(missing))}")
     if differing := differing_settings(about["config"], trainer.configuration):
         raise ValueError(
-            f"{path} was made with another configuration; take that one, or another folder; these differ: {differing}"
+            f"{path} was made with another configuration; use that one, or another folder; these differ: {differing}"
         )
     targets = state_arrays(trainer)
     if _kinds_of(arrays) != _kinds_of(targets):
@@ -69,7 +69,7 @@ def resume_run(trainer: "Trainer", path: str | Path) -> None:
         updates = _updates(about.get("updates"), about["step"], trainer.optimizer)
         threads = _threads(about.get("threads"))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DamagedFile(f"{path} has no step, history and generator that can be read: {error}") from None
+        raise DamagedFile(f"{path} has no readable step, history and generator: {error}") from None
     for name, target in targets.items():
         target[...] = trainer.model.xp.asarray(arrays[name])
     trainer.optimizer.steps, trainer.optimizer.updates = about["step"], updates
@@ -80,9 +80,9 @@ def resume_run(trainer: "Trainer", path: str | Path) -> None:
 
 
 def resume_newest(trainer: "Trainer", folder: str | Path) -> Path | None:
-    """Put a Trainer in the state of the newest checkpoint in a folder, or of the one before where that is damaged.
+    """Restore a Trainer to the newest checkpoint in a folder, or to the one before if that is damaged.
 
-    Of several ranks, the first reads it and tells the others.
+    With several ranks, the first reads it and sends it to the others.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def resume_newest(trainer: "Trainer", folder: str | Path) -> Path | None:
     Raises
     ------
     ValueError
-        As `resume_run` does; for damage only if both are damaged.
+        As for `resume_run`; for damage only if both are damaged.
 
     Warns
     -----
     UserWarning
-        If the newest is damaged, and the one before it is used.
+        If the newest is damaged and the one before it is used.
     """
     ranks = trainer.ranks
     path = ranks.bcast_from_root(lambda: _resume_here(trainer, folder))
@@ -132,13 +132,13 @@ def _resume_here(trainer: "Trainer", folder: str | Path) -> Path | None:
 
 
 def remove_checkpoints(folder: str | Path) -> None:
-    """Remove both checkpoints of a run that is finished, if there are any."""
+    """Remove the checkpoints of a finished run, if there are any."""
     for name in (CHECKPOINT, PREVIOUS):
         (Path(folder) / name).unlink(missing_ok=True)
 
 
 def differing_settings(saved: Any, asked: dict[str, Any]) -> str:
-    """The names of the settings in which two configurations differ, as text: "lr, settings.rank".
+    """The names of the settings in which two configurations differ, as text, such as "lr, settings.rank".
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_arrays(trainer: "Trainer") -> dict[str, Array]:
-    """The arrays of the model and of the optimizer by name; themselves, not copies."""
+    """The arrays of the model and of the optimizer by name; not copies."""
     arrays = {f"model.{name}": p.data for name, p in trainer.model.named_parameters()}
     for p, state in zip(trainer.optimizer.parameters, trainer.optimizer.state, strict=True):
         arrays |= {f"optimizer.{slot}.{p.name}": array for slot, array in state.items()}
@@ -173,7 +173,7 @@ def _kinds_of(arrays: dict[str, Array]) -> dict[str, Any]:
 
 
 def _history(saved: Any, step: Any, steps: int) -> History:
-    """A History of what JSON made of one: with `step` losses and norms, `step` being at most `steps`."""
+    """A History from its JSON form, which must have `step` losses and norms, with `step` at most `steps`."""
     history = History.from_json(saved)
     if type(step) is not int or not 0 <= step <= steps:
         raise ValueError(f"step was {step!r}; the run has {steps} steps")
@@ -183,7 +183,7 @@ def _history(saved: Any, step: Any, steps: int) -> History:
 
 
 def _updates(saved: Any, step: int, optimizer: Optimizer) -> list[int]:
-    """How often each parameter was changed; files of the first versions do not say, and then it is at every step."""
+    """How often each parameter was updated; at every step, in files of the first versions, which do not say."""
     names = [p.name for p in optimizer.parameters]
     if saved is None:
         return [step] * len(names)
@@ -202,7 +202,7 @@ def _threads(saved: Any) -> list[int] | None:
 
 
 def _generator_state(saved: Any) -> Any:
-    """The state of a generator, after it has been tried on one."""
+    """The state of a generator, checked by setting one to it."""
     trial = numpy.random.default_rng(0).bit_generator
     trial.state = saved
     return trial.state

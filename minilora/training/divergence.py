@@ -22,22 +22,22 @@ def check_step(loss: float, norm: float, model: Module, step: int) -> None:
         The joint norm of the gradients, before clipping.
     model : Module
     step : int
-        Counted from 1.
+        Counting from 1.
     """
     if not math.isfinite(loss):
         odd = not_finite({name: p.data for name, p in model.named_parameters()})
-        where = f"; not finite any more: {odd}" if odd else ""
+        where = f"; no longer finite: {odd}" if odd else ""
         raise Diverged(f"the loss became {loss} at step {step}{where}")
     check_gradients(norm, model.parameters(), step)
 
 
 def check_gradients(norm: float, parameters: Iterable[Parameter], step: int) -> None:
-    """Raise a Diverged unless the joint norm of these parameters' gradients is finite; it names those that are not.
+    """Raise Diverged, naming the gradients that are not finite, unless the joint norm of all gradients is finite.
 
     Parameters
     ----------
     norm : float
-        Before clipping; gradients that cannot be clipped are as they were.
+        Before clipping; gradients that cannot be clipped are unchanged.
     parameters : iterable of Parameter
     step : int
     """
@@ -48,7 +48,7 @@ def check_gradients(norm: float, parameters: Iterable[Parameter], step: int) -> 
 
 
 def check_weights(parameters: Iterable[Parameter], step: int) -> None:
-    """Raise a Diverged unless these parameters are finite after a step; it names those that are not."""
+    """Raise Diverged, naming the parameters that are not finite, unless all are finite after a step."""
     if odd := not_finite({p.name: p.data for p in parameters}):
         raise Diverged(f"{odd} became infinite or NaN at step {step}")
 

@@ -14,13 +14,13 @@ from minilora.models.model import Model
 
 
 def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SingleProcess = SINGLE_PROCESS) -> float:
-    """The mean loss over all counted tokens of the batches, in nats a token.
+    """The mean loss over all counted tokens of the batches, in nats per token.
 
     Parameters
     ----------
     model : Model
     batches : iterable of LMBatch, ClassificationBatch or MaskedBatch
-        On the host. They are shared out among the ranks and their cores.
+        Batches on the host. They are shared among the ranks and their cores.
     ranks : SingleProcess or Ranks, optional
         The job that this process belongs to; all its ranks call this, with the same batches.
 

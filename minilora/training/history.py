@@ -1,4 +1,4 @@
-"""What a run measured, and what in it is a reason to look closer."""
+"""What a run measured, and warning signs in it."""
 
 import math
 import sys
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Any
 
-ENOUGH = 50  # steps: fewer say nothing
+ENOUGH = 50  # steps; fewer tell nothing
 RISE = 1.2
 LEAP = 100.0
 LARGEST = sys.float_info.max
@@ -14,22 +14,22 @@ LARGEST = sys.float_info.max
 
 @dataclass
 class History:
-    """What a run measured; losses are in nats a counted token."""
+    """What a run measured; losses are in nats per counted token."""
 
     losses: list[float] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
-    seconds: float = 0.0  # of training steps alone
-    tokens: int = 0  # positions computed, N T a step, padding included
+    seconds: float = 0.0  # of training steps only
+    tokens: int = 0  # positions computed, N T per step, including padding
 
     @classmethod
     def from_json(cls, saved: Any) -> "History":
-        """The History of what JSON made of one.
+        """A History from its JSON form.
 
         Raises
         ------
         ValueError
-            If a field is missing or unknown, or holds something else than finite numbers.
+            If a field is missing or unknown, or holds anything but finite numbers.
         """
         fields = set(cls.__dataclass_fields__)
         if not isinstance(saved, dict) or saved.keys() != fields:
@@ -55,11 +55,11 @@ def _numbers(name: str, values: Any) -> list[float]:
 
 
 def diagnose(history: History) -> list[str]:
-    """What in a finished run is a reason to look closer, a sentence each; nothing for most runs.
+    """Warning signs in a finished run, one sentence each; empty for most runs.
 
     - The loss rose: its mean over the last tenth of the steps is more than 1.2 times its lowest over any tenth.
     - The validation loss rose: the last is more than 1.2 times the lowest.
-    - Gradients leapt: a step's norm, before clipping, was more than 100 times the median of all steps.
+    - The gradients jumped: a step's norm, before clipping, was more than 100 times the median of all steps.
 
     Runs of fewer than 50 steps are not judged.
 

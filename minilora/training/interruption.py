@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of in the middle of one, so that what is saved is whole."""
+"""Ctrl-C takes effect between two steps instead of in the middle of one, so that what is saved is consistent."""
 
 import contextlib
 import signal
@@ -13,9 +13,9 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def defer_sigint() -> Iterator[threading.Event]:
-    """A context in which a first Ctrl-C only asks: it is noted, and the step goes on. A second one interrupts.
+    """A context in which the first Ctrl-C is only noted, and the step goes on. A second one interrupts.
 
-    Where Ctrl-C does nothing, as in a job that a shell runs in the background, it does nothing here.
+    If Ctrl-C is ignored, as in a job that a shell runs in the background, it stays ignored.
 
     Yields
     ------
@@ -25,7 +25,7 @@ def defer_sigint() -> Iterator[threading.Event]:
     asked = threading.Event()
     before = signal.getsignal(signal.SIGINT)
     is_main = threading.current_thread() is threading.main_thread()  # the only thread that Ctrl-C reaches
-    if not is_main or not callable(before):  # it is ignored, or somebody else's
+    if not is_main or not callable(before):  # it is ignored, or handled elsewhere
         yield asked
         return
 

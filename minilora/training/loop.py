@@ -1,4 +1,4 @@
-"""The training loop: draw a batch, forward, backward, clip, step; measure now and then; write down what happened."""
+"""The training loop: draw a batch, forward, backward, clip, step; measure now and then; record what happened."""
 
 import math
 import sys
@@ -34,7 +34,7 @@ from minilora.training.train_config import TrainConfig
 
 
 class Trainer:
-    """Trains what is trainable in a model.
+    """Trains the trainable parameters of a model.
 
     Parameters
     ----------
@@ -43,20 +43,20 @@ class Trainer:
         ``sample_batch(rng) -> batch``, a new host batch at every call.
     config : TrainConfig
     optimizer : Optimizer, optional
-        Of the model's parameters, such as ``SGD(model.parameters(), lr)``; if not given, an AdamW as `config` says.
-        Its learning rate is `config.lr` times the schedule's factor.
+        For the model's parameters, such as ``SGD(model.parameters(), lr)``; if not given, an AdamW with the settings of
+        `config`. Its learning rate is `config.lr` times the schedule's factor.
     validate : callable, optional
         ``validate() -> float``, the validation loss.
     folder : str or Path, optional
         Where configuration, metrics and (with `checkpoint_every`) checkpoints are kept.
     checkpoint_every : int, optional
-        Save the state every so many steps, and on Ctrl-C; `resume_newest` continues from it.
+        Steps between checkpoints, which are also made on Ctrl-C; `resume_newest` continues from them.
     about : dict, optional
-        What else makes the run this run, for JSON, such as the model's shape and the corpus. It is kept with the
-        configuration, and a run continues only where both are the same.
+        What else identifies the run, for JSON, such as the model's shape and the corpus. It is saved with the
+        configuration, and a run continues only if both are the same.
     ranks : SingleProcess or Ranks, optional
-        The job that this process belongs to; see `minilora.distributed.join`. All its ranks make the same Trainer, and
-        draw the same batches, of which each takes its rows; the first alone writes, and shows progress.
+        The job that this process belongs to; see `minilora.distributed.join`. All its ranks make the same Trainer and
+        draw the same batches, and each takes its own rows; only the first writes, and shows progress.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Trainer:
         )
         self.bucket = Bucket(model.trainable_parameters(), ranks)
         self.history = History()
-        self.kept_threads: list[int] | None = None  # those that a checkpoint says the run began with
+        self.kept_threads: list[int] | None = None  # those that the run began with, according to a checkpoint
         self._lock: FolderLock | None = None
 
     @property
@@ -107,9 +107,9 @@ class Trainer:
 
     @property
     def threads(self) -> list[int]:
-        """Among how many threads each rank shares out its rows of a batch, a number for each rank.
+        """The number of threads that share each rank's rows of a batch, one number per rank.
 
-        They are those with which the run began, because the order of a sum, and so its last bits, depends on them.
+        They are those that the run began with, because the order of a sum, and so its last bits, depends on them.
         """
         n = self.ranks.size
         if self.kept_threads and len(self.kept_threads) == n:
@@ -121,17 +121,17 @@ class Trainer:
         return self.ranks.cores if each is None else [each] * n
 
     def keep_threads(self, threads: list[int]) -> None:
-        """Go on with the threads that each rank had when the run began."""
+        """Continue with the threads that each rank had when the run began."""
         self.kept_threads = threads
         if sum(threads) < self.ranks.size:
             warnings.warn(
-                f"the run began with {sum(threads)} threads in all, and goes on with {self.ranks.size} ranks of one "
-                "thread each: its numbers will be those of the whole run to rounding, and with dropout other ones",
+                f"the run began with {sum(threads)} threads in all, and continues with {self.ranks.size} ranks of one "
+                "thread each: its numbers will match an uninterrupted run's up to rounding, but not with dropout",
                 stacklevel=6,
             )
 
     def objective(self) -> DataParallel:
-        """What computes this rank's part of a batch's loss and gradients: a DataParallel."""
+        """The DataParallel that computes this rank's part of a batch's loss and gradients."""
         threads, rank = self.threads, self.ranks.rank
         share = {"before": sum(threads[:rank]), "total": sum(threads)}
         return DataParallel(self.model, threads[rank], self.config.accumulation, **share)
@@ -143,20 +143,20 @@ class Trainer:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """All that makes this run this run, as a dict: `about`, and the fields of `config`."""
+        """Everything that identifies this run, as a dict: `about`, and the fields of `config`."""
         return {**self.about, **asdict(self.config)}
 
     def run(self, description: str = "training", progress: bool = True) -> History:
-        """Take all steps that are left. Returns the History.
+        """Take all remaining steps, and return the History.
 
         Raises
         ------
         Diverged
-            If the loss, a gradient or a weight is infinite or NaN. The last checkpoint stays, and is finite.
+            If the loss, a gradient or a weight is infinite or NaN. The last checkpoint remains, and is finite.
         OutOfMemory
-            If a step does not fit into the memory. The last checkpoint stays.
+            If a step does not fit into memory. The last checkpoint remains.
         Stopped
-            After Ctrl-C, if there are checkpoints: one was written. Without them, Ctrl-C is a KeyboardInterrupt.
+            After Ctrl-C, once a checkpoint was written. Without checkpoints, Ctrl-C raises a KeyboardInterrupt.
         ValueError
             If another run is writing to the folder, or the ranks of a job differ where they must not.
         OSError
@@ -187,8 +187,8 @@ class Trainer:
     def folder_to_itself(self) -> Iterator[None]:
         """A context in which no other run writes to the folder; see `lock_run_folder`.
 
-        `run` enters it, and may be called in it: who reads what an earlier run has left there, or writes what came of
-        this one, does all of that inside.
+        `run` enters it, and can be called inside it: to read an earlier run's files, or to write this run's results,
+        do all of that inside one context.
         """
         if self._lock is not None or not self._writes:
             yield
@@ -218,11 +218,13 @@ class Trainer:
                     raise Stopped(f"stopped after step {self.step} of {self.config.steps}, which is saved in {where}")
 
     def _take_step(self, objective: DataParallel, asked: threading.Event | None) -> bool:
-        """Returns whether any rank was asked to stop before its gradients were there."""
+        """Take one step; return whether any rank was asked to stop before its gradients were ready."""
         config, stop = self.config, False
         started = time.perf_counter()
         batch = self.sample_batch(self.rng)
-        dropout_rng = numpy.random.default_rng([config.seed, self.step])  # of this step, also after a resume
+        dropout_rng = numpy.random.default_rng(
+            [config.seed, self.step]
+        )  # depends on the step, so it is the same after resuming
 
         def backward(model: Model, batch: Any) -> Any:
             nonlocal stop

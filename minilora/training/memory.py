@@ -23,7 +23,7 @@ def explain_out_of_memory(trainer: "Trainer", batch: Any) -> Iterator[None]:
     ----------
     trainer : Trainer
     batch : LMBatch, ClassificationBatch or MaskedBatch
-        What the step in this context is computed on.
+        The batch of the step in this context.
     """
     try:
         yield

@@ -18,13 +18,13 @@ from minilora.models.model import Model
 
 
 def loss_and_backward(model: Model, batch: Any, weight: float = 1.0, rng: numpy.random.Generator | None = None) -> Any:
-    """Forward, loss, backward of one batch; gradients of ``weight * loss`` are added into the model's.
+    """Forward, loss and backward of one batch; adds the gradients of ``weight * loss`` to the model's.
 
     Parameters
     ----------
     model : Model
     batch : LMBatch, ClassificationBatch or MaskedBatch
-        What the model's loss takes.
+        A batch of the kind that the model's loss takes.
     weight : float
     rng : numpy.random.Generator, optional
         For the dropout of adapters.
@@ -48,12 +48,12 @@ def split_batch(batch: Any, parts: int) -> list[Any]:
 
 
 class DataParallel:
-    """`loss_and_backward` with the rows of a batch shared out among threads, in `accumulation` micro-batches.
+    """`loss_and_backward` with the rows of a batch shared among threads, in `accumulation` micro-batches.
 
-    Each thread runs the plain forward and backward on a replica: the model's own arrays, gradients of its own. NumPy
-    and BLAS release the GIL while they compute, so every core has work in elementwise passes too, which NumPy alone
-    runs on one. This is data parallelism in miniature: at the end, only the gradients of what is trained are added up,
-    always in the same order, so that a run repeats to the bit.
+    Each thread runs the plain forward and backward on a replica, which has the model's own arrays but its own
+    gradients. NumPy and BLAS release the GIL while they compute, so every core has work in elementwise passes too,
+    which NumPy by itself runs on one core. This is data parallelism in miniature: at the end, only the gradients of the
+    trained parameters are added up, always in the same order, so that a run repeats to the bit.
 
     Use it as a context manager; inside, BLAS itself runs on one thread.
 
@@ -64,9 +64,9 @@ class DataParallel:
     accumulation : int
         Micro-batches per step (gradient accumulation); each needs that much less memory for activations.
     before, total : int, optional
-        With several processes: all their threads are numbered 0 to total - 1, and this process owns `threads` of them,
-        from `before` onward. It computes what these would in one process with them all, with the same dropout; the
-        sum over all processes is the loss, and the gradient, of the batch.
+        With several processes: all processes' threads are numbered 0 to total - 1; this process owns `threads` of
+        them, from `before` onward. It computes what these threads would compute in a single process with all of them,
+        with the same dropout; the sum over all processes is the loss, and the gradient, of the batch.
     """
 
     def __init__(
@@ -95,12 +95,13 @@ class DataParallel:
         return self._stack.__exit__(*error)
 
     def loss_and_backward(self, batch: Any, rng: numpy.random.Generator | None = None) -> Any:
-        """The mean loss of the batch; its gradients are added into the model's. See the function of this name.
+        """The mean loss of the batch; adds its gradients to the model's. See the function of this name.
 
-        Of several processes, this one's part of that mean: that over its own rows, times their part of the targets.
+        With several processes, this one's share of that mean: the mean over its own rows, times their fraction of the
+        targets.
         """
         for replica in self.replicas[1:]:
-            replica.zero_grad()  # of a batch that ended in an error
+            replica.zero_grad()  # after a batch that ended in an error
         count = max(batch.n_targets, 1)
         loss = 0.0
         for micro_batch in split_batch(batch, self.accumulation):

@@ -16,19 +16,19 @@ class Optimizer:
     Parameters
     ----------
     parameters : iterable of Parameter, or of ParameterGroup
-        Those that are not trainable are left out.
+        Parameters that are not trainable are left out.
     lr : float
-        The learning rate; a schedule changes the attribute `lr` between steps, and each group has its ratio of it.
+        The learning rate; a schedule changes the attribute `lr` between steps, and each group multiplies it by a ratio.
     weight_decay : float
-        Decoupled: every step shrinks each weight by ``lr * weight_decay`` of itself (Loshchilov and Hutter, 2019). A
-        group may have its own.
+        Decoupled: every step shrinks each weight by the fraction ``lr * weight_decay`` (Loshchilov and Hutter, 2019).
+        A group can have its own.
 
     Attributes
     ----------
     steps : int
         How often `step` was called.
     updates : list of int
-        How often each parameter was changed, in the order of `parameters`: a step without its gradient does not count.
+        How often each parameter was changed, in the order of `parameters`; steps without its gradient do not count.
     state : list of dict of str to ndarray
         The arrays of each parameter, in the same order.
     """
@@ -119,7 +119,7 @@ class AdamW(Optimizer):
 def clip_gradients(parameters: Iterable[Parameter], max_norm: float) -> Any:
     """Scale all gradients down together, in place, so that their joint norm is at most `max_norm`.
 
-    Where that norm is infinite or NaN nothing can be scaled, and the gradients stay as they are.
+    If that norm is infinite or NaN, nothing can be scaled, and the gradients stay unchanged.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Parameters that are trained alike: a learning rate and a weight decay for each group of them. LoRA+ is two groups."""
+"""Groups of parameters, each with its own learning rate and weight decay. LoRA+ has two groups."""
 
 import math
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class ParameterGroup:
 
 
 def lora_plus_groups(model: Module, ratio: float) -> list[ParameterGroup]:
-    """LoRA+ (Hayou et al., 2024): the matrices B of all LoRA layers learn `ratio` times as fast as all else.
+    """LoRA+ (Hayou et al., 2024): the matrices B of all LoRA layers learn `ratio` times as fast as everything else.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def lora_plus_groups(model: Module, ratio: float) -> list[ParameterGroup]:
     Returns
     -------
     list of ParameterGroup
-        All that is trainable in the model but the B's, and the B's. For an optimizer.
+        All trainable parameters except the B's, and the B's. For an optimizer.
     """
     of_B = {id(factors.B) for factors in factors_of(model)}
     trainable = model.trainable_parameters()
@@ -59,14 +59,14 @@ def lora_plus_groups(model: Module, ratio: float) -> list[ParameterGroup]:
 
 
 def as_groups(parameters: Iterable[Parameter | ParameterGroup]) -> list[ParameterGroup]:
-    """Groups with what is trainable, each parameter once; parameters without a group are one together.
+    """The groups, with only the trainable parameters, each once; ungrouped parameters form one group.
 
     Raises
     ------
     TypeError
-        If there is something else than parameters, or groups, alone.
+        If something is not a parameter or a group, or the two are mixed.
     ValueError
-        If nothing is trainable, or a parameter is there twice.
+        If nothing is trainable, or a parameter occurs twice.
     """
     given: list[Any] = list(parameters)
     groups = given if all(isinstance(item, ParameterGroup) for item in given) else [ParameterGroup(given)]
@@ -76,7 +76,7 @@ def as_groups(parameters: Iterable[Parameter | ParameterGroup]) -> list[Paramete
         raise ValueError("parameters held nothing trainable: apply a method first (apply_lora, apply_full)")
     if len({id(p) for p in trained}) < len(trained):
         twice = next(p for i, p in enumerate(trained) if any(p is other for other in trained[:i]))
-        raise ValueError(f"parameters held {twice} twice; each must be there once, in one group")
+        raise ValueError(f"parameters held {twice} twice; each must occur once, in one group")
     return groups
 
 

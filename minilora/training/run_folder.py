@@ -1,4 +1,4 @@
-"""A run's folder: one run at a time writes to it, and what killed runs have left there is cleared away."""
+"""A run's folder: only one run at a time writes to it, and leftovers of killed runs are removed."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ LEFTOVER = re.compile(r"\..+\.(?:safetensors|jsonl?|png)\.(\d+)")  # a temporary
 
 
 class FolderLock:
-    """What `lock_run_folder` yields: the folder, while it is this run's."""
+    """What `lock_run_folder` yields: the folder, while this run holds it."""
 
     def __init__(self, folder: Path, file: IO[str]) -> None:
         self.folder = folder
@@ -35,18 +35,18 @@ class FolderLock:
 def lock_run_folder(folder: str | Path) -> Iterator[FolderLock]:
     """A context in which this is the only run in a folder, on this machine.
 
-    The system lets go of the lock when the process ends, however it ends: no lock outlives its run. Temporary files
-    that a killed run has left are removed.
+    The system releases the lock when the process ends, however it ends: no lock outlives its run. Temporary files of
+    killed runs are removed.
 
     Parameters
     ----------
     folder : str or Path
-        Made, if it is not there.
+        Created if it does not exist.
 
     Raises
     ------
     ValueError
-        If another run, of this process or any other, is in the folder.
+        If another run, in this process or another one, is using the folder.
     OSError
         If the folder cannot be written to, or its lock is a symbolic link.
     """
@@ -58,7 +58,7 @@ def lock_run_folder(folder: str | Path) -> Iterator[FolderLock]:
         yield FolderLock(path.parent, file)
     finally:
         if _is_at(file, path):
-            with contextlib.suppress(OSError):  # Windows removes no open file: there it stays, unlocked
+            with contextlib.suppress(OSError):  # Windows cannot remove an open file: there it stays, unlocked
                 path.unlink()
         with contextlib.suppress(OSError):  # a file system without locks
             _unlock(file)
@@ -75,15 +75,15 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _is_another_process(number: int) -> bool:
-    """Whether a process of this number is alive, and not this one: numbers are given out again."""
-    if number == os.getpid() or os.name != "posix":  # elsewhere, a file that is open cannot be removed anyway
+    """Whether a process with this number is alive, and is not this one: numbers are reused."""
+    if number == os.getpid() or os.name != "posix":  # elsewhere, an open file cannot be removed anyway
         return False
     try:
         os.kill(number, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # another user's process
     return True
 
 
@@ -95,7 +95,7 @@ def _open_locked(path: Path) -> IO[str]:
             _lock(file)
         except (BlockingIOError, PermissionError):  # of Unix, and of Windows
             file.close()
-            raise ValueError(f"another run is writing to {path.parent}; wait for it, or take another folder") from None
+            raise ValueError(f"another run is writing to {path.parent}; wait for it, or use another folder") from None
         except OSError:
             return file  # a file system without locks
         if _is_at(file, path):
@@ -106,7 +106,7 @@ def _open_locked(path: Path) -> IO[str]:
 def _open(path: Path) -> IO[str]:
     """Open a file, or make it; a symbolic link is not followed, because it may lead out of the folder."""
     if path.is_symlink():
-        raise FileExistsError(f"{path} is a symbolic link; it must be a file, or not be there: remove it")
+        raise FileExistsError(f"{path} is a symbolic link; it must be a file, or must not exist: remove it")
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     return open(os.open(path, flags, 0o666), "r+")
 
@@ -126,7 +126,7 @@ def _lock(file: IO[str]) -> None:
 
 
 def _unlock(file: IO[str]) -> None:
-    """Let go of the lock now. Closing the file does it too, but Windows takes its time for that."""
+    """Release the lock now. Closing the file does so too, but not immediately on Windows."""
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_UN)
     else:

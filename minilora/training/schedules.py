@@ -6,12 +6,12 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 
 def schedule_factor(step: int, *, total: int, warmup: int = 0, kind: str = "linear", floor: float = 0.0) -> float:
-    """Warm up linearly from 0 to 1 in `warmup` steps, then go down to `floor` at step `total`.
+    """Warm up linearly from 0 to 1 in `warmup` steps, then decay to `floor` at step `total`.
 
     Parameters
     ----------
     step : int
-        The step about to be taken, counted from 0.
+        The step about to be taken, counting from 0.
     total, warmup : int
     kind : {"constant", "linear", "cosine"}
     floor : float

@@ -29,25 +29,25 @@ def train_step(
     Parameters
     ----------
     model : Module
-        What is trainable in it has gradients afterwards.
+        Its trainable parameters have gradients afterwards.
     optimizer : Optimizer
-        Of the model's parameters.
+        The optimizer of the model's parameters.
     batch : Batch
-        On the host.
+        A batch on the host.
     lr : float
         The learning rate of this step.
     max_norm : float
         The gradients' joint norm is clipped to this.
     backward : callable, optional
-        ``backward(model, batch) -> loss``, which adds the loss's gradient into every trainable parameter's. With
-        dropout it is ``functools.partial(loss_and_backward, rng=rng)``.
+        ``backward(model, batch) -> loss``, which adds the gradient of the loss to every trainable parameter's. With
+        dropout, use ``functools.partial(loss_and_backward, rng=rng)``.
 
     Returns
     -------
     loss : float
-        Of the weights before the step.
+        The loss before the step.
     norm : float
-        Of all gradients together, before clipping.
+        The joint norm of all gradients, before clipping.
 
     Raises
     ------

@@ -26,10 +26,9 @@ class TrainConfig:
     accumulation : int
         Micro-batches per step (gradient accumulation).
     threads : int, optional
-        Among how many threads a batch is shared out; if not given, as many as there are cores on a CPU, one on a GPU.
-        Threads per rank; by default the ranks on a machine share its cores.
+        Threads that share a batch, per rank. By default one on a GPU; on a CPU, the ranks on a machine share its cores.
     eval_every : int
-        Validate every so many steps, and at the end.
+        Steps between validations; there is one at the end as well.
     seed : int
     """
 

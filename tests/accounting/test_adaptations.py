@@ -74,16 +74,20 @@ def test_the_largest_architecture_takes_no_memory(method):
 
 
 WRONG = {
-    "an unknown method": ("ia3", {}, "method was 'ia3'; it may be one of full, top-k, "),
-    "rank 0": ("lora", {"rank": 0}, "rank was 0; it may be an integer of at least 1"),
-    "a rank too large": ("lora", {"rank": 7}, "rank was 7; it may be an integer from 1 to 6"),
-    "an unknown target": ("lora", {"targets": ("c_attn",)}, r"targets was \('c_attn',\); each may be one of q_proj, "),
-    "no target": ("dora", {"targets": ()}, r"targets was \(\); each may be one of q_proj"),
-    "more layers than there are": ("top-k", {"blocks": 4}, "blocks was 4; it may be an integer from 1 to 3"),
-    "no width": ("adapter-h", {"size": 0}, "size was 0; it may be an integer of at least 1"),
-    "every adapter dropped": ("adapter-d", {"leave_out": 3}, "leave_out was 3; it may be an integer from 0 to 2"),
-    "less than nothing": ("prefix-layer", {"before": -1}, "before was -1; it may be an integer of at least 0"),
-    "no prefix": ("prefix-layer", {"before": 0, "after": 0}, "before and after were 0; at least one of them may be"),
+    "an unknown method": ("ia3", {}, "method was 'ia3'; it must be one of full, top-k, "),
+    "rank 0": ("lora", {"rank": 0}, "rank was 0; it must be an integer of at least 1"),
+    "a rank too large": ("lora", {"rank": 7}, "rank was 7; it must be an integer from 1 to 6"),
+    "an unknown target": ("lora", {"targets": ("c_attn",)}, r"targets was \('c_attn',\); each must be one of q_proj, "),
+    "no target": ("dora", {"targets": ()}, r"targets was \(\); each must be one of q_proj"),
+    "more layers than there are": ("top-k", {"blocks": 4}, "blocks was 4; it must be an integer from 1 to 3"),
+    "no width": ("adapter-h", {"size": 0}, "size was 0; it must be an integer of at least 1"),
+    "every adapter dropped": ("adapter-d", {"leave_out": 3}, "leave_out was 3; it must be an integer from 0 to 2"),
+    "less than nothing": ("prefix-layer", {"before": -1}, "before was -1; it must be an integer of at least 0"),
+    "no prefix": (
+        "prefix-layer",
+        {"before": 0, "after": 0},
+        "before and after were 0; at least one of them must be above 0",
+    ),
 }
 
 

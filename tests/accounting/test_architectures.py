@@ -90,7 +90,7 @@ def test_the_longest_sequence():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="architecture was 'gpt5'; it may be one of gpt2, .*gpt3-175b"):
+    with pytest.raises(ValueError, match="architecture was 'gpt5'; it must be one of gpt2, .*gpt3-175b"):
         find_architecture("gpt5")
-    with pytest.raises(ValueError, match="family was 'rnn'; it may be one of 'gpt', 'roberta', 'deberta'"):
+    with pytest.raises(ValueError, match="family was 'rnn'; it must be one of 'gpt', 'roberta', 'deberta'"):
         Architecture("rnn", 1, 1, 1, 1, 1)

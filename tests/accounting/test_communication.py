@@ -55,5 +55,5 @@ def test_gpt3_sends_megabytes_with_lora_and_hundreds_of_gigabytes_without():
 
 @pytest.mark.parametrize("ranks", [0, -1, 1.5])
 def test_a_number_of_ranks_below_one_is_refused(ranks):
-    with pytest.raises(ValueError, match=f"ranks was {ranks}; it may be an integer of at least 1"):
+    with pytest.raises(ValueError, match=f"ranks was {ranks}; it must be an integer of at least 1"):
         ring_bytes(10, ranks)

@@ -214,10 +214,10 @@ def test_checkpoints_of_the_paper():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "batch_size was 0; it may be an integer of at least 1"),
+        ({"batch_size": 0}, "batch_size was 0; it must be an integer of at least 1"),
         ({"length": 1.5}, "length was 1.5"),
         ({"bytes_each": -4}, "bytes_each was -4"),
-        ({"optimizer": "lion"}, "optimizer was 'lion'; it may be one of sgd, adamw"),
+        ({"optimizer": "lion"}, "optimizer was 'lion'; it must be one of sgd, adamw"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(settings, message):

@@ -128,8 +128,12 @@ def test_how_a_figure_is_compared(figure, count, verdict):
 
 def test_also_holds_what_would_agree():
     def also(table, row):
-        return [compare(printed, count) for (t, r, printed), p in ROWS.items() if (t, r) == (table, row)
-                for count in p.also.values()]  # fmt: skip
+        return [
+            compare(printed, count)
+            for (t, r, printed), p in ROWS.items()
+            if (t, r) == (table, row)
+            for count in p.also.values()
+        ]
 
     assert also(3, "GPT-2 M, LoRA") == also(3, "GPT-2 L, LoRA") == ["agrees"]
     assert also(3, "GPT-2 M, PreLayer") == also(3, "GPT-2 L, PreLayer") == ["agrees"]

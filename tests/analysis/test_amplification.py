@@ -109,11 +109,12 @@ def test_figure_8_of_random_weights_meets_the_control():
     n, samples = 6, 300
     phi = np.array(
         [
-            weight_similarity(gaussian(20, 12, seed=s), gaussian(20, 12, seed=samples + s), n, 2,
-                              rng=np.random.default_rng(s))
+            weight_similarity(
+                gaussian(20, 12, seed=s), gaussian(20, 12, seed=samples + s), n, 2, rng=np.random.default_rng(s)
+            )
             for s in range(samples)
         ]
-    )  # fmt: skip
+    )
     assert (np.abs(phi.mean(axis=0) - random_control(n, 2, 12)) < 5 * phi.std(axis=0) / math.sqrt(samples)).all()
 
 
@@ -140,7 +141,7 @@ def test_a_weight_on_a_device_comes_to_the_host():
         (W, gaussian(I, O), None, r"W had shape \(14, 9\) and delta_W \(9, 14\); they must be the same"),
         (W, DELTA_W, 4, "r was 4; it must be an integer from 1 to 3, the rank of delta_W"),
         (W, FACTORS, 0, "r was 0; it must be an integer from 1 to 3"),
-        (W, np.zeros((O, I)), None, "delta_W was zero, as it is while B is; it must have a direction"),
+        (W, np.zeros((O, I)), None, "delta_W was zero, as it is while B is; it must have at least one direction"),
         (W, FACTORS._replace(A=np.full((R, I), np.nan)), None, "A holds NaN"),
         (np.where(W == W[2, 2], np.inf, W), FACTORS, None, "W holds NaN or infinite values"),
         (W[0], FACTORS, None, r"W had shape \(9,\)"),
@@ -156,7 +157,7 @@ def test_what_does_not_match_is_refused(W, delta_W, r, message):
 def test_directions_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"W had shape \(14, 9\), U \(9, 2\) and Vt \(2, 9\)"):
         projection_norm(W, gaussian(9, 2), gaussian(2, 9))
-    with pytest.raises(ValueError, match="r was 10; it may be an integer from 1 to 9"):
+    with pytest.raises(ValueError, match="r was 10; it must be an integer from 1 to 9"):
         random_projection_norm(O, I, 10)
 
 

@@ -58,9 +58,9 @@ def test_only_the_k_leading_ones_count():
     ("tuned", "options", "message"),
     [
         (W.T, {}, r"W had shape \(5, 8\) and W_tuned \(8, 5\)"),
-        (W, {}, "k was 10; it may be an integer from 1 to 5"),
+        (W, {}, "k was 10; it must be an integer from 1 to 5"),
         (W, {"k": 0}, "k was 0"),
-        (W, {"k": 1, "epsilon": 1.5}, "epsilon was 1.5; it may be a number from 0 to 1"),
+        (W, {"k": 1, "epsilon": 1.5}, "epsilon was 1.5; it must be a number from 0 to 1"),
         (W * np.nan, {"k": 1}, "W_tuned holds NaN"),
     ],
 )

@@ -88,7 +88,7 @@ def test_float32_is_not_copied_as_a_whole():
 
 def test_what_cannot_be_decomposed_is_refused():
     for r in (0, 6):
-        with pytest.raises(ValueError, match=f"r was {r}; it may be an integer from 1 to 5"):
+        with pytest.raises(ValueError, match=f"r was {r}; it must be an integer from 1 to 5"):
             truncated_svd(gaussian(5, 8), r, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="W holds NaN"):
         truncated_svd(np.full((5, 8), np.nan), 1, rng=np.random.default_rng(0))

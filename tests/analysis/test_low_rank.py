@@ -84,13 +84,14 @@ def test_factors_are_cut_without_their_product():
     from_factors, from_product = low_rank_approximation(Factors(B, A, 2.0), 2), low_rank_approximation(2 * B @ A, 2)
     np.testing.assert_allclose(from_factors.product, from_product.product, atol=1e-12)
     assert from_factors[2:] == pytest.approx(from_product[2:], abs=1e-12)
-    np.testing.assert_allclose(low_rank_errors(Factors(B, A, 2.0)).frobenius, low_rank_errors(2 * B @ A).frobenius[:5],
-                               atol=1e-12)  # fmt: skip
+    np.testing.assert_allclose(
+        low_rank_errors(Factors(B, A, 2.0)).frobenius, low_rank_errors(2 * B @ A).frobenius[:5], atol=1e-12
+    )
 
 
 def test_a_rank_that_there_is_not_is_refused():
     for r in (0, 5):
-        with pytest.raises(ValueError, match=f"r was {r}; it may be an integer from 1 to 4"):
+        with pytest.raises(ValueError, match=f"r was {r}; it must be an integer from 1 to 4"):
             low_rank_approximation(gaussian(4, 6), r)
     with pytest.raises(ValueError, match="M holds NaN"):
         low_rank_approximation(np.full((2, 2), np.nan), 1)

@@ -50,5 +50,5 @@ def test_the_names_of_the_classes_do_not_matter():
 @pytest.mark.parametrize("metric", [accuracy, macro_f1])
 @pytest.mark.parametrize(("labels", "predictions"), [([], []), ([1, 2], [1]), ([[1]], [[1]])])
 def test_other_shapes_are_refused(metric, labels, predictions):
-    with pytest.raises(ValueError, match=r"both may be \(n,\), n at least 1"):
+    with pytest.raises(ValueError, match=r"both must be \(n,\), with n at least 1"):
         metric(labels, predictions)

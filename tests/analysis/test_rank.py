@@ -115,11 +115,11 @@ def test_nothing_passed_in_is_changed():
     ("M", "message"),
     [
         ([[1, 2], [3]], r"M had rows of \[1, 2\] entries"),
-        ([], "as many, at least 1, in each"),
+        ([], "each row must have the same number, at least 1"),
         ([[], []], r"M had rows of \[0\] entries"),
         ([1, 2], r"M was \[1, 2\]; it must be a matrix, such as"),
         (np.float64(3), "M was 3.0; it must be a matrix"),
-        ([[0.1]], "M held 0.1; an entry may be an integer, a fraction, or text such as '1/3'"),
+        ([[0.1]], "M held 0.1; an entry must be an integer, a fraction, or text such as '1/3'"),
         ([["one"]], "M held 'one'"),
         ([["1/0"]], "M held '1/0'"),
         (np.array([[np.nan, 1]]), "M held nan"),

@@ -91,7 +91,7 @@ def test_random_subspaces_meet_the_control():
 def test_the_control_is_max_i_j_over_I():
     assert_allclose(random_control(2, 3, 12), [[1 / 12, 2 / 12, 3 / 12], [2 / 12, 2 / 12, 3 / 12]])
     assert random_control(64, 64, 12288)[-1, -1] == pytest.approx(0.0052, abs=5e-5)  # GPT-3's
-    with pytest.raises(ValueError, match="r1 and r2 were 3 and 9; each may be from 1 to I = 8"):
+    with pytest.raises(ValueError, match="r1 and r2 were 3 and 9; each must be from 1 to I = 8"):
         random_control(3, 9, 8)
     with pytest.raises(ValueError, match="were 0 and 3"):
         random_control(0, 3, 8)

@@ -90,7 +90,7 @@ def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_install(no_gpu):
 
 @pytest.mark.parametrize("device", ["cuda", "CPU", "", None, 0])
 def test_an_unknown_device_is_refused_with_the_possible_ones(device):
-    with pytest.raises(ValueError, match=f"device was {device!r}; it may be one of 'auto', 'cpu', 'gpu'"):
+    with pytest.raises(ValueError, match=f"device was {device!r}; it must be one of 'auto', 'cpu', 'gpu'"):
         choose_device(device)
 
 

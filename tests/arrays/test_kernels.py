@@ -8,6 +8,7 @@ import pytest
 import device_array
 from cuda_emulator import GXX, NVCC, Emulator, together
 from device_array import DeviceArray, count_synchronisations, to_fake_device, to_host
+from device_models import BATCH, arrays, device_model, gradients, host_model, on_device
 from kernel_points import POINTS, SIZES, TOLERANCE, cast, normal
 from methods.tiny import rng
 from minilora import GPT, GPTConfig, LoRAConfig, apply_lora
@@ -16,7 +17,6 @@ from minilora.arrays.kernels import fused
 from minilora.ops.fast import gelu, linear_cross_entropy, linear_cross_entropy_forward, softmax
 from minilora.training import AdamW, loss_and_backward
 from ops.cases import CASES, float32_case
-from test_device_discipline import BATCH, arrays, device_model, gradients, host_model, on_device
 
 needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++ on Linux, which plays the CUDA compiler")
 
@@ -224,9 +224,20 @@ def test_an_array_with_gaps_is_copied_before_the_launch(recorded):
         changed(3, np.float32(2.0)),
         changed(3, None),
     ],
-    ids=["no rows", "half", "complex", "integers", "two dtypes", "two columns for one", "other rows", "other length",
-         "more axes", "a NumPy number", "no number"],
-)  # fmt: skip
+    ids=[
+        "no rows",
+        "half",
+        "complex",
+        "integers",
+        "two dtypes",
+        "two columns for one",
+        "other rows",
+        "other length",
+        "more axes",
+        "a NumPy number",
+        "no number",
+    ],
+)
 def test_what_does_not_fit_takes_the_formula(args, recorded):
     assert stretched(*placed(args)) == "formula"
     assert recorded == []
@@ -298,7 +309,7 @@ def test_a_training_step_agrees_and_never_waits(everything, emulator):
     assert {name.removesuffix("_float") for name in emulator.launched} == {
         "ops_fast_layernorm_normalise",
         "ops_fast_layernorm_dx",
-        "ops_fast_attention_softmax_of_seen",
+        "ops_fast_attention_masked_softmax",
         "ops_fast_attention_dscores",
         "ops_fast_gelu_gelu_tanh",
         "ops_fast_linear_cross_entropy_losses_and_dlogits",

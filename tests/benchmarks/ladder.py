@@ -18,8 +18,8 @@ import numpy
 from minilora import plots
 from minilora.arrays import chunks, threads
 from minilora.experiments.bench import worker
+from minilora.experiments.bench.contenders import contenders, rounds
 from minilora.experiments.bench.shapes import SHAPES
-from minilora.experiments.bench.sides import rounds, sides
 from minilora.experiments.measure import median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
@@ -176,13 +176,13 @@ def undo_after(rung):
 def measure(shape_name, count):
     """Seconds of a step on every rung, as ratios to the first of the same round."""
     commands = {name: [sys.executable, __file__, "--worker", str(i)] for i, name in enumerate(RUNGS)}
-    with sides(commands) as started:
+    with contenders(commands) as started:
         turns = {}
-        for name, side in started.items():
-            side.ask("make", shape=asdict(SHAPES[shape_name]), method="lora", threads=threads.cores())
-            side.ask("train", n=1)
-            n = max(1, round(0.4 / side.ask("train", n=1)["seconds"]))
-            turns[name] = lambda side=side, n=n: side.ask("train", n=n)["seconds"] / n
+        for name, contender in started.items():
+            contender.ask("make", shape=asdict(SHAPES[shape_name]), method="lora", threads=threads.cores())
+            contender.ask("train", n=1)
+            n = max(1, round(0.4 / contender.ask("train", n=1)["seconds"]))
+            turns[name] = lambda contender=contender, n=n: contender.ask("train", n=n)["seconds"] / n
         seconds = rounds(turns, count)
     first = seconds["plain NumPy"]
     return {
@@ -216,8 +216,10 @@ def main():
     for shape, rungs in results.items():
         for name, r in rungs.items():
             times = r["times_the_first"]
-            print(f"{shape}  {name:36} {1e3 * r['seconds']['median']:8.1f} ms  {times['median']:.2f} "
-                  f"[{times['min']:.2f}, {times['max']:.2f}]")  # fmt: skip
+            print(
+                f"{shape}  {name:36} {1e3 * r['seconds']['median']:8.1f} ms  {times['median']:.2f} "
+                f"[{times['min']:.2f}, {times['max']:.2f}]"
+            )
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from minilora.experiments.bench.contenders import contenders, our_command, rounds
 from minilora.experiments.bench.shapes import SHAPES
-from minilora.experiments.bench.sides import our_command, rounds, sides
 from minilora.experiments.measure import median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
@@ -22,11 +22,11 @@ def measure(shape, count):
     """Seconds of a step on two threads, and of half of it in one process, and in two processes at once."""
     half = replace(shape, N=shape.N // 2)
     commands = {name: our_command() for name in ("two threads", "half", "other half")}
-    with sides(commands) as started, ThreadPoolExecutor(2) as pool:
-        for name, side in started.items():
+    with contenders(commands) as started, ThreadPoolExecutor(2) as pool:
+        for name, contender in started.items():
             whole = name == "two threads"
-            side.ask("make", shape=asdict(shape if whole else half), method="lora", threads=2 if whole else 1)
-            side.ask("train", n=2)
+            contender.ask("make", shape=asdict(shape if whole else half), method="lora", threads=2 if whole else 1)
+            contender.ask("train", n=2)
         n = max(1, round(0.4 / started["two threads"].ask("train", n=1)["seconds"]))
 
         def step(*names):

@@ -36,7 +36,7 @@ from minilora.training import TrainConfig, Trainer
 
 RANKS = (1, 2, 4)
 MACHINES = (2, 4, 8, 16, 64, 256)
-NETWORKS = {  # assumed, not measured: (seconds for each sending, bytes a second)
+NETWORKS = {  # assumed, not measured: (seconds for each sending, bytes per second)
     "Ethernet, 1 Gbit/s": (50e-6, 125e6),
     "Ethernet, 10 Gbit/s": (20e-6, 1.25e9),
     "InfiniBand, 100 Gbit/s": (2e-6, 12.5e9),

@@ -44,8 +44,13 @@ def blocks():
     return {
         "bench": [*aligned(training(bench["train"])), "", *aligned(generation(bench["generate"])), "", machine(bench)],
         "gpt2": [
-            *aligned(training(gpt2["train"])), "", *aligned(generation(gpt2["generate"])), "",
-            *aligned(memory(gpt2["memory"])), "", machine(gpt2),
+            *aligned(training(gpt2["train"])),
+            "",
+            *aligned(generation(gpt2["generate"])),
+            "",
+            *aligned(memory(gpt2["memory"])),
+            "",
+            machine(gpt2),
         ],
         "memory": aligned(memory(bench["memory"])),
         "estimate": aligned(estimates(bench["memory"])),
@@ -55,7 +60,7 @@ def blocks():
         "targets": aligned(targets(bench, gpt2)),
         "processes": aligned(processes(ways["seconds"])),
         "speed": aligned(summary(bench, gpt2)),
-    }  # fmt: skip
+    }
 
 
 def estimates(results):
@@ -64,11 +69,12 @@ def estimates(results):
     for name, methods in results.items():
         shape = SHAPES[name]
         architecture = architecture_of(shape.config)
-        for method, sides in methods.items():
+        for method, contenders in methods.items():
             settings = {"rank": RANK, "targets": ("q_proj", "v_proj")} if method == "lora" else {}
-            e = memory_estimate(architecture, adaptation(architecture, method, **settings),
-                                batch_size=shape.N, length=shape.T)  # fmt: skip
-            measured = sides["minilora"]["step"] - sides["minilora"]["imports"]
+            e = memory_estimate(
+                architecture, adaptation(architecture, method, **settings), batch_size=shape.N, length=shape.T
+            )
+            measured = contenders["minilora"]["step"] - contenders["minilora"]["imports"]
             parts = e.weights, e.gradients + e.optimizer, e.activations, e.workspace, e.total, measured
             rows.append((f"{name}, {METHODS[method]}", *(f"{part / 1e6:,.1f}" for part in parts)))
     return rows
@@ -98,11 +104,19 @@ def targets(bench, gpt2):
             step, generating, floor = TARGETS[shape]
             ratio, part = methods["lora"]["ratio"]["median"], methods["lora"]["floor_percent"]["median"]
             made = results["generate"][shape]["lora"]["ratio"]["median"]
-            rows.append((f"{shape}, LoRA step, times the peer", f"{step:.1f}", f"{ratio:.2f}", met(ratio, step),
-                         f"{part * step / ratio:.0f}"))  # fmt: skip
+            rows.append(
+                (
+                    f"{shape}, LoRA step, times the peer",
+                    f"{step:.1f}",
+                    f"{ratio:.2f}",
+                    met(ratio, step),
+                    f"{part * step / ratio:.0f}",
+                )
+            )
             rows.append((f"{shape}, LoRA step, % of the floor", f"{floor}", f"{part:.0f}", met(part, floor), ""))
-            rows.append((f"{shape}, generating, times the peer", f"{generating:.1f}", f"{made:.2f}",
-                         met(made, generating), ""))  # fmt: skip
+            rows.append(
+                (f"{shape}, generating, times the peer", f"{generating:.1f}", f"{made:.2f}", met(made, generating), "")
+            )
             if "full" in methods:
                 full = methods["full"]["ratio"]["median"]
                 rows.append((f"{shape}, full step, times the peer", "1.0", f"{full:.2f}", met(full, 1.0), ""))
@@ -133,8 +147,15 @@ def summary(bench, gpt2):
         for shape, methods in results["train"].items():
             lora, made, held = methods["lora"], results["generate"][shape]["lora"], results["memory"][shape]["lora"]
             part = 100 * held["minilora"]["step"] / held["torch"]["step"]
-            rows.append((shape, spread(lora["ratio"], ".2f"), spread(made["ratio"], ".2f"),
-                         f"{lora['tokens_per_second']:,.0f}", f"{part:.0f}"))  # fmt: skip
+            rows.append(
+                (
+                    shape,
+                    spread(lora["ratio"], ".2f"),
+                    spread(made["ratio"], ".2f"),
+                    f"{lora['tokens_per_second']:,.0f}",
+                    f"{part:.0f}",
+                )
+            )
     return rows
 
 

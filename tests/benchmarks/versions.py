@@ -12,8 +12,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from minilora.experiments.bench.contenders import contenders, our_command, rounds
 from minilora.experiments.bench.shapes import SHAPES
-from minilora.experiments.bench.sides import our_command, rounds, sides
 from minilora.experiments.measure import median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
@@ -24,9 +24,9 @@ TURN = 0.6  # seconds of a turn, about
 def compare(shape, other, count, threads):
     """{"train": {"median": ..., "min": ..., "max": ...}, "generate": ...}: how many times as fast this checkout is."""
     theirs = ["env", f"PYTHONPATH={other}", sys.executable, "-m", "minilora.experiments.bench.worker"]
-    with sides({"this": our_command(), "other": theirs}) as started:
-        for side in started.values():
-            side.ask("make", shape=asdict(shape), method="lora", threads=threads)
+    with contenders({"this": our_command(), "other": theirs}) as started:
+        for contender in started.values():
+            contender.ask("make", shape=asdict(shape), method="lora", threads=threads)
 
         def measure(do, n, turns=1):
             def turn(name):

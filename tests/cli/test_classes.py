@@ -42,10 +42,13 @@ def test_every_kind_of_encoder_is_fine_tuned_and_gives_the_same_numbers_again(ki
     assert result["head"] == 16 * 16 + 16 + 2 * 16 + 2 and result["trainable"] > result["head"]
     assert f"{result['trainable']:,} parameters trained ({result['head']} of them the head's)" in printed
     assert {path.name for path in tmp_path.iterdir()} == {
-        "adapter.safetensors", "result.json", "config.json", "history.json",
-    }  # fmt: skip
+        "adapter.safetensors",
+        "result.json",
+        "config.json",
+        "history.json",
+    }
     again = prints("evaluate", "--model", kind, "--adapter", tmp_path, *WORDS)
-    assert table_of(again) == table_of(printed) and f"loss {result['loss']:.4f} nats a text" in again
+    assert table_of(again) == table_of(printed) and f"loss {result['loss']:.4f} nats per text" in again
 
 
 @pytest.mark.parametrize("method", FOR_ENCODERS)
@@ -101,8 +104,9 @@ def test_what_is_too_long_is_said(tmp_path):
     again = prints("evaluate", *MODEL, "--adapter", tmp_path, "--task", "with-long-ones.csv")
     assert "examples of more than 32 tokens, left out: 2" in again.splitlines()
     assert "left out" not in prints("evaluate", *MODEL, "--adapter", tmp_path, *WORDS)
-    assert "left out" not in prints("finetune", "--model", "deberta", "--task", "with-long-ones.csv", *QUICK,
-                                    "--out", tmp_path / "deberta")  # fmt: skip
+    assert "left out" not in prints(
+        "finetune", "--model", "deberta", "--task", "with-long-ones.csv", *QUICK, "--out", tmp_path / "deberta"
+    )
 
 
 def test_a_task_by_name(tmp_path):
@@ -134,8 +138,10 @@ def test_merged_it_is_one_model_with_the_same_logits(kind, tmp_path):
     minilora.load_adapter(beside, tmp_path / "adapter.safetensors")
     ids = np.random.default_rng(0).integers(4, 260, (2, 20))
     np.testing.assert_allclose(merged.forward(ids)[0], beside.forward(ids)[0], atol=1e-5)
-    assert type(merged) is type(beside) and weights_of(merged).keys() == weights_of(byte_encoder(
-        kind.split("-")[0] + "-classification")).keys()  # fmt: skip
+    assert (
+        type(merged) is type(beside)
+        and weights_of(merged).keys() == weights_of(byte_encoder(kind.split("-")[0] + "-classification")).keys()
+    )
     assert "the model" in prints("evaluate", "--model", tmp_path / "merged", *WORDS)
 
 
@@ -191,8 +197,8 @@ def test_an_encoder_s_adapter_is_for_no_task_of_texts(bundled_encoder, tmp_path,
     prints("finetune", *WORDS, *QUICK, "--out", tmp_path / "run")
     capsys.readouterr()
     for arguments, said in (
-        (["evaluate", "--task", "mini-e2e"], "tells 2 classes apart; mini-e2e is a task of texts: give --task"),
-        (["generate", "The "], "tells classes apart; this command needs a decoder's"),
+        (["evaluate", "--task", "mini-e2e"], "has a head for 2 classes; mini-e2e is a text task: give --task"),
+        (["generate", "The "], "is a classifier's; this command needs a decoder's"),
     ):
         assert main([*arguments, "--adapter", str(tmp_path / "run")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
@@ -211,19 +217,19 @@ FINETUNE = ("finetune", *QUICK, "--out", "out")
 WRONG = {
     "a decoder for classes": (
         [*FINETUNE, "--model", "gpt", *WORDS],
-        r"gpt holds a GPT; words\.csv is a task of classes, for which --model must be an encoder",
+        r"gpt holds a GPT; words\.csv is a classification task, for which --model must be an encoder",
     ),
     "a decoder for classes by name": (
         [*FINETUNE, "--model", "gpt", "--task", "unicode-names"],
-        r"gpt holds a GPT; unicode-names is a task of classes",
+        r"gpt holds a GPT; unicode-names is a classification task",
     ),
     "an encoder for texts": (
         [*FINETUNE, *MODEL, "--task", "mini-e2e"],
-        r"roberta-masked-lm holds a RobertaForMaskedLM; mini-e2e is a task of texts, for which --model must be a GPT",
+        r"roberta-masked-lm holds a RobertaForMaskedLM; mini-e2e is a text task, for which --model must be a GPT",
     ),
-    "an encoder for running text": ([*FINETUNE, *MODEL, "--text", "notes.txt"], r"notes\.txt is a task of texts"),
-    "an encoder for a text file": ([*FINETUNE, *MODEL, "--task", "notes.txt"], r"notes\.txt is a task of texts"),
-    "an encoder and no task": ([*FINETUNE, *MODEL], r"mini-e2e is a task of texts, for which --model must be a GPT"),
+    "an encoder for running text": ([*FINETUNE, *MODEL, "--text", "notes.txt"], r"notes\.txt is a text task"),
+    "an encoder for a text file": ([*FINETUNE, *MODEL, "--task", "notes.txt"], r"notes\.txt is a text task"),
+    "an encoder and no task": ([*FINETUNE, *MODEL], r"mini-e2e is a text task, for which --model must be a GPT"),
     "an encoder to generate": (["generate", "a", *MODEL], r"holds a RobertaForMaskedLM; this command needs a decoder"),
     "no such task": (
         [*FINETUNE, *MODEL, "--task", "glue"],
@@ -234,7 +240,7 @@ WRONG = {
         r"lacks the column label; its header has text, answer",
     ),
     "sources and targets": ([*FINETUNE, *MODEL, "--task", "sums.csv"], r"sums\.csv lacks the column text and label; "),
-    "one class": ([*FINETUNE, *MODEL, "--task", "one-class.csv"], r"one-class\.csv has one class alone, 'same'; "),
+    "one class": ([*FINETUNE, *MODEL, "--task", "one-class.csv"], r"one-class\.csv has only one class, 'same'; "),
     "labels not in train": (
         [*FINETUNE, *MODEL, "--task", "own-labels.csv"],
         r"has the labels \[.*\] in valid and not in train",

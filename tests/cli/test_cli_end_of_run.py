@@ -151,7 +151,7 @@ def test_a_finished_run_whose_adapter_is_not_its_own_is_not_finished(change, fol
     before = contents(folder / "run")
     capsys.readouterr()
     assert finetune() == 2
-    assert "adapter.safetensors is not the file that result.json describes; it must be put" in capsys.readouterr().err
+    assert "adapter.safetensors is not the file that result.json describes; put it back" in capsys.readouterr().err
     assert contents(folder / "run") == before
 
 
@@ -159,7 +159,7 @@ def test_a_finished_run_whose_adapter_is_missing_says_so(folder, capsys):
     assert finetune() == 0
     (folder / "run" / "adapter.safetensors").unlink()
     assert finetune() == 2
-    assert "the run in run is finished, but adapter.safetensors is missing; it must be" in capsys.readouterr().err
+    assert "the run in run is finished, but adapter.safetensors is missing; put it back" in capsys.readouterr().err
 
 
 def history(**changes):

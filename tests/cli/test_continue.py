@@ -95,7 +95,7 @@ def test_a_finished_run_says_so_and_is_not_done_again(folder, capsys):
     before, first = contents(folder / "run"), capsys.readouterr().out
     assert finetune() == 0
     assert contents(folder / "run") == before
-    assert capsys.readouterr().out == "run holds this run already, finished: nothing was trained\n" + first
+    assert capsys.readouterr().out == "run already holds this run, finished: nothing was trained\n" + first
 
 
 def test_a_finished_run_is_not_overwritten_by_another_one(folder, capsys):

@@ -130,11 +130,12 @@ WRONG = {
     "a rank too large": (["gpt2", "--rank", "1000"], "--rank was 1000; it \\w+ be an integer from 1 to 768"),
     "too long": (["gpt2", "--length", "1025"], "--length was 1,025; it must be from 1 to 1,024 for gpt2"),
     "too long for RoBERTa, whose first two positions no token has": (
-        ["roberta-base", "--length", "513"], "--length was 513; it must be from 1 to 512 for roberta-base"
+        ["roberta-base", "--length", "513"],
+        "--length was 513; it must be from 1 to 512 for roberta-base",
     ),
     "no batch": (["gpt2", "--batch-size", "0"], "--batch-size was 0; it must be an integer from 1 to "),
     "no such file": (["--model", "none"], "--model was none; there is no such file or folder"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG.keys())

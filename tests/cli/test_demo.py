@@ -28,9 +28,9 @@ def test_demo_s_table_has_a_number_for_each_model(demo):
     lines = demo[0].splitlines()
     start = next(i for i, line in enumerate(lines) if line.split() == ["base", "LoRA", "full", "fine-tuning"])
     rows = {re.split(r"\s{2,}", line)[0]: re.split(r"\s{2,}", line)[1:] for line in lines[start + 2 :][:11]}
-    measured = ["test loss, nats a byte", "test loss, bits a byte", "slot-exact sentences, %", "slot error rate, %"]
+    measured = ["test loss, nats per byte", "test loss, bits per byte", "slot-exact sentences, %", "slot error rate, %"]
     size = ["trainable parameters", "% of all, A and B included", "file, KB"]
-    trained = [*size, "training, seconds", "training, tokens a second"]
+    trained = [*size, "training, seconds", "training, tokens per second"]
     memory = "peak memory of a step, MB"
     assert {*measured, *trained, memory} <= rows.keys()
     assert all(re.fullmatch(r"[\d.,]+", cell) for name in measured for cell in rows[name])
@@ -74,7 +74,7 @@ def test_demo_on_the_user_s_own_text(tmp_path):
         "demo", "--text", "notes.txt", "--steps", 2, "--out", tmp_path / "out", "--runs", tmp_path / "runs"
     )
     assert read(tmp_path / "out" / "demo.json")["task"]["name"] == "notes.txt"
-    assert "test loss, bits a byte" in printed and "slot" not in printed
+    assert "test loss, bits per byte" in printed and "slot" not in printed
     assert len(re.findall(r"to the bit: yes", printed)) == 3
 
 

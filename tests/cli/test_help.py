@@ -92,7 +92,7 @@ def test_only_the_options_that_a_verb_uses_are_shown():
 def test_a_default_of_0_is_shown(capsys):
     assert main(["help", "finetune"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "is dropped (lora, rslora, dora, pissa) (default: 0.0)" in text and "random (default: 0)" in text
+    assert "is dropped (lora, rslora, dora, pissa) (default: 0.0)" in text and "random seed (default: 0)" in text
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_evaluate():
     options = ("evaluate", *MODEL, "--split", "valid")
     result, printed = as_json(*options), prints(*options)
     assert result["task"] == "mini-e2e" and result["split"] == "valid" and result["left_out"] == 0
-    assert f"loss {result['loss']:.4f} nats a byte, {result['bits_per_byte']:.4f} bits" in printed
+    assert f"loss {result['loss']:.4f} nats per byte, {result['bits_per_byte']:.4f} bits" in printed
     assert len(result["samples"]) == 48
 
 

@@ -74,7 +74,7 @@ EVALUATE = ("evaluate", *MODEL, "--task", "sums.csv", "--adapter")
 REFUSED = {
     "an adapter for a model": (
         ["generate", "a", "--model", "adapter.safetensors"],
-        "--model was adapter.safetensors, which is an adapter; give it as --adapter, beside ",
+        "--model was adapter.safetensors, which is an adapter; give it as --adapter, together with ",
     ),
     "a run folder for a model": (
         ["generate", "a", "--model", "runs/lora"],
@@ -124,15 +124,15 @@ REFUSED = {
     ),
     "a decoder's adapter for classes": (
         ["evaluate", "--task", "words.csv", "--adapter", "decoders.safetensors"],
-        "--adapter decoders.safetensors has no head for classes; words.csv is a task of classes$",
+        "--adapter decoders.safetensors has no head for classes; words.csv is a classification task$",
     ),
     "an encoder's adapter for texts": (
         ["evaluate", "--adapter", "encoders.safetensors"],
-        "--adapter encoders.safetensors tells 3 classes apart; mini-e2e is a task of texts: give --task$",
+        "--adapter encoders.safetensors has a head for 3 classes; mini-e2e is a text task: give --task$",
     ),
     "an encoder's adapter to generate": (
         ["generate", "a", "--adapter", "encoders.safetensors"],
-        "tells classes apart; this command needs a decoder's$",
+        "is a classifier's; this command needs a decoder's$",
     ),
     "an empty prompt": (["generate", "", *MODEL], "the prompt was empty; it must have 1 to 255 bytes"),
     "no text": (

@@ -39,7 +39,7 @@ MERGE = ("merge", *MODEL, "--adapter", "adapter.safetensors", "--out")
 REFUSED = {
     "merge over its base": ([*MERGE, "model.safetensors"], "--out was model.safetensors, what --model reads;"),
     "merge over its adapter": ([*MERGE, "adapter.safetensors"], "--out was adapter.safetensors, what --adapter reads;"),
-    "merge by another path": ([*MERGE, "run/../model.safetensors"], "what --model reads; it must be another place$"),
+    "merge by another path": ([*MERGE, "run/../model.safetensors"], "what --model reads; it must be another path$"),
     "merge over a link to its base": ([*MERGE, "link.safetensors"], "what --model reads"),
     "merge over its adapter's other name": ([*MERGE, "same.safetensors"], "what --adapter reads"),
     "merge into its run's result": (

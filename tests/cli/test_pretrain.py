@@ -53,7 +53,7 @@ def test_pretrain(tmp_path, pretrained):
     assert [point["step"] for point in recipe["validation"]] == [2]
     assert recipe["validation"][0]["bits_per_byte"] == pytest.approx(recipe["bits_per_byte"]["valid"])
     assert 7 < recipe["bits_per_byte"]["test"] < 9 and 2 < recipe["gzip_bits_per_byte"]["test"] < 4
-    assert f"{recipe['bits_per_byte']['test']:.3f} bits a byte" in printed
+    assert f"{recipe['bits_per_byte']['test']:.3f} bits per byte" in printed
     assert (tmp_path / "decoder.png").read_bytes().startswith(PNG)
     arrays, about = load_arrays(tmp_path / "decoder.safetensors", "gpt")
     assert {a.dtype for a in arrays.values()} == {np.dtype("float16")}
@@ -70,7 +70,7 @@ def test_pretrain_an_encoder(tmp_path):
     assert recipe["tokens_seen"] == 2 * 8 * 256 and recipe["command"].startswith("minilora pretrain --kind encoder ")
     assert 7 < recipe["bits_per_byte"]["test"] < 9 and 4 < recipe["unigram_bits_per_byte"]["test"] < 5
     unigram = recipe["unigram_bits_per_byte"]["test"]
-    assert f"{recipe['bits_per_byte']['test']:.3f} bits a byte on held-out text; unigram: {unigram:.3f}" in printed
+    assert f"{recipe['bits_per_byte']['test']:.3f} bits per byte on held-out text; unigram: {unigram:.3f}" in printed
     assert (tmp_path / "encoder.png").read_bytes().startswith(PNG)
     assert type(load_model(tmp_path / "encoder.safetensors")) is RobertaForMaskedLM
 

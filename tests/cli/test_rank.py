@@ -48,14 +48,14 @@ def drawn(monkeypatch):
 def test_the_matrix_of_the_textbook(capsys):
     text = printed(capsys, "rank")
     assert "row 2 minus 2 times row 1\n    [ 1  2 ]\n    [ 0  1 ]\n    [ 2  4 ]\n" in text
-    assert "2 rows are not zero: row rank 2\n" in text and "2 rows are not zero: column rank 2\n" in text
+    assert "2 nonzero rows: row rank 2\n" in text and "2 nonzero rows: column rank 2\n" in text
     assert text.endswith("Singular values: 7.342, 0.3046\nof which more than rounding: 2\n")
     assert text == printed(capsys, "rank", "1,2;2,5;2,4")
 
 
 def test_fractions_and_decimals(capsys):
     text = printed(capsys, "rank", "--", "-0.1, 0.3; 1/3, -1")
-    assert "row 2 plus 10/3 times row 1" in text and "1 row is not zero: row rank 1" in text
+    assert "row 2 plus 10/3 times row 1" in text and "1 nonzero row: row rank 1" in text
     assert text.endswith("of which more than rounding: 1\n")
 
 
@@ -72,8 +72,9 @@ def test_the_ranks_of_an_adapter_layer_by_layer(lora_models, capsys):
 
 
 def test_the_ranks_of_full_fine_tuning_beside_them(capsys, tmp_path):
-    text = printed(capsys, "rank", "--adapter", "one.safetensors", "--tuned", "tuned.safetensors",
-                   "--plot", tmp_path / "ranks.png")  # fmt: skip
+    text = printed(
+        capsys, "rank", "--adapter", "one.safetensors", "--tuned", "tuned.safetensors", "--plot", tmp_path / "ranks.png"
+    )
     lora, full = text.split("full fine-tuning")
     assert len(rows_of(lora)) == 2 and rows_of(full)["blocks.0.attn.q_proj"][:2] == ["16 x 16", "16"]
     assert {"blocks.0.mlp.fc_out", "blocks.0.attn.o_proj"} < rows_of(full).keys() and "\nwte " in full
@@ -98,11 +99,31 @@ def test_the_weights_of_the_model_beside_what_was_added(capsys):
 
 
 def test_of_several_matrices_the_ranks_are_drawn(drawn, capsys, tmp_path):
-    printed(capsys, "rank", "--weights", "--tuned", "tuned.safetensors", "--layers", "q_proj,v_proj", "--share", 60,
-            "--plot", tmp_path / "ranks.png")  # fmt: skip
+    printed(
+        capsys,
+        "rank",
+        "--weights",
+        "--tuned",
+        "tuned.safetensors",
+        "--layers",
+        "q_proj,v_proj",
+        "--share",
+        60,
+        "--plot",
+        tmp_path / "ranks.png",
+    )
     printed(capsys, "rank", "--weights", "--layers", "q_proj,v_proj", "--plot", tmp_path / "ranks.png")
-    printed(capsys, "rank", "--weights", "--tuned", "tuned.safetensors", "--layers", "q_proj", "--plot",
-            tmp_path / "ranks.png")  # fmt: skip
+    printed(
+        capsys,
+        "rank",
+        "--weights",
+        "--tuned",
+        "tuned.safetensors",
+        "--layers",
+        "q_proj",
+        "--plot",
+        tmp_path / "ranks.png",
+    )
     labels = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in drawn]
     rows_drawn = [[row.get_text() for row in figure.axes[0].get_yticklabels()] for figure in drawn]
     assert labels == [["W", "full fine-tuning"], ["W"], ["W", "full fine-tuning"]]
@@ -133,7 +154,7 @@ WRONG = {
     ),
     "too many steps": (
         ["rank", ";".join(",".join(str(int(j <= i)) for j in range(8)) for i in range(8)), "--plot", "p.png"],
-        r"the elimination had 29 steps, with the matrix itself; up to 24 can be drawn",
+        r"the elimination had 29 steps, with the matrix itself; it must have at most 24",
     ),
     "no layer of the model": (["rank", "--weights", "--layers", "w_q"], "--layers was 'w_q'; there are wte, wpe, bl"),
     "a delta W of zero": (

@@ -34,8 +34,18 @@ def printed(capsys, verb, *arguments):
 
 
 def test_two_adapters_and_the_control(lora_models, capsys, tmp_path):
-    text = printed(capsys, "subspace", "--adapter", "one.safetensors", "--other", "two.safetensors",
-                   "--of", "A", "--plot", tmp_path / "phi.png")  # fmt: skip
+    text = printed(
+        capsys,
+        "subspace",
+        "--adapter",
+        "one.safetensors",
+        "--other",
+        "two.safetensors",
+        "--of",
+        "A",
+        "--plot",
+        tmp_path / "phi.png",
+    )
     A1, A2 = (adapter_factors(lora_models[name])["blocks.0.mlp.fc_in"].A for name in ("one", "two"))
     phi = subspace_similarity(A1, A2)
     cells = rows_of(text)
@@ -48,8 +58,20 @@ def test_two_adapters_and_the_control(lora_models, capsys, tmp_path):
 
 @pytest.mark.parametrize("of", ["delta", "A", "B"])
 def test_an_adapter_agrees_with_itself(of, capsys, tmp_path):
-    text = printed(capsys, "subspace", "--adapter", "two.safetensors", "--other", "two.safetensors", "--of", of,
-                   "--directions", 2, "--plot", tmp_path / "phi.png")  # fmt: skip
+    text = printed(
+        capsys,
+        "subspace",
+        "--adapter",
+        "two.safetensors",
+        "--other",
+        "two.safetensors",
+        "--of",
+        of,
+        "--directions",
+        2,
+        "--plot",
+        tmp_path / "phi.png",
+    )
     width = {"blocks.0.attn.v_proj": 16, "blocks.0.mlp.fc_in": 64 if of == "B" else 16}
     assert rows_of(text) == {
         path: ["1.000", "1.000", "1.000", "2, 2", f"{2 / n:.3f}", "0.0"] for path, n in width.items()
@@ -57,8 +79,9 @@ def test_an_adapter_agrees_with_itself(of, capsys, tmp_path):
 
 
 def test_an_adapter_beside_w(lora_models, capsys, tmp_path):
-    text = printed(capsys, "subspace", "--adapter", "one.safetensors", "--layers", "fc_in, x",
-                   "--plot", tmp_path / "phi.png")  # fmt: skip
+    text = printed(
+        capsys, "subspace", "--adapter", "one.safetensors", "--layers", "fc_in, x", "--plot", tmp_path / "phi.png"
+    )
     cells = rows_of(text)
     assert list(cells) == ["blocks.0.mlp.fc_in"]
     layer, delta_W = (
@@ -106,7 +129,7 @@ WRONG = {
     "B at the start": (["subspace", "--adapter", "start.safetensors"], "delta_W was zero, as it is while B is"),
     "of DoRA's A": (
         ["subspace", "--adapter", "dora.safetensors", "--other", "dora.safetensors", "--of", "A"],
-        "DoRA's delta W is no product",
+        "DoRA's delta W is not a product",
     ),
 }
 

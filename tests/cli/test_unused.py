@@ -10,7 +10,7 @@ from minilora.cli.verbs import parser_of
 from minilora.methods import LoRAConfig
 
 LAYERS = "but a matrix does not use it; it needs --weights, --adapter or --tuned$"
-GREEDY = "but --temperature was 0, which draws nothing; it must be above$"
+GREEDY = "but --temperature was 0, which draws nothing; it must be above 0$"
 LIST = "but `minilora count list` does not use it; it needs an architecture$"
 REFUSED = {
     "size of LoRA": (
@@ -62,7 +62,7 @@ REFUSED = {
         "--seed was given, .* it needs --plot$",
     ),
     "quick list": (["reproduce", "list", "--quick"], "--quick was given, but `minilora reproduce list` does"),
-    "workers of ranks": (["reproduce", "table4", "--executor", "mpi"], "--executor was mpi, which takes two ranks"),
+    "workers of ranks": (["reproduce", "table4", "--executor", "mpi"], "--executor was mpi, which needs two ranks"),
     "notebook of check": (
         ["exercises", "check", "1", "--notebook"],
         "--notebook was given, but check does not use it; it is for start$",
@@ -84,8 +84,18 @@ def parse(*arguments):
 
 @pytest.mark.parametrize("method", minilora.METHODS)
 def test_every_method_takes_the_options_that_it_uses(method):
-    values = {"rank": "3", "alpha": "5", "targets": "fc_in", "dropout": "0.5", "size": "3", "leave_out": "2",
-              "before": "3", "after": "4", "blocks": "1", "lr_ratio_b": "2"}  # fmt: skip
+    values = {
+        "rank": "3",
+        "alpha": "5",
+        "targets": "fc_in",
+        "dropout": "0.5",
+        "size": "3",
+        "leave_out": "2",
+        "before": "3",
+        "after": "4",
+        "blocks": "1",
+        "lr_ratio_b": "2",
+    }
     for dest, methods in finetune.USED_BY.items():
         option = f"--{dest.replace('_', '-')}"
         words = [option, values[dest]] if dest in values else [option]

@@ -78,10 +78,16 @@ def visit(site, pages, profile, width=375, timeout=1800):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--remote-debugging-port=0",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={profile}",
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--remote-debugging-port=0",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"--user-data-dir={profile}",
         f"http://127.0.0.1:{server.server_port}{VISIT}visit.html",
-    ]  # fmt: skip
+    ]
     log = profile / "log"
     try:
         with log.open("w") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as chromium:

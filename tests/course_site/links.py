@@ -58,5 +58,8 @@ def dangling(site):
 def from_elsewhere(site):
     """What pages load from other places than the site."""
     loads = {(path, target) for path in site.rglob("*.html") for target in read(path).loads}
-    return [f"{path.relative_to(site)}: {url}" for path, url in loads if urlsplit(url).scheme not in ("", "data")
-            or urlsplit(url).netloc]  # fmt: skip
+    return [
+        f"{path.relative_to(site)}: {url}"
+        for path, url in loads
+        if urlsplit(url).scheme not in ("", "data") or urlsplit(url).netloc
+    ]

@@ -103,7 +103,7 @@ def test_errors_at_the_door():
         task(valid=[])
     with pytest.raises(ValueError, match=r"parity has the labels \['prime'\] in test; label_names are even, odd"):
         task(test=[LabelledExample("xx", "prime", "2")])
-    with pytest.raises(ValueError, match="parity has one class alone, 'even'; a task has two or more"):
+    with pytest.raises(ValueError, match="parity has only one class, 'even'; a task must have at least two"):
         ClassificationTask("parity", dict.fromkeys(SPLITS, parity(3)[1:2]), ("even",), 64)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         task().sample_batch(rng(), 0)
@@ -171,16 +171,19 @@ def test_what_is_too_long_is_left_out_and_counted(tmp_path):
     assert load_classification_task(write(tmp_path, rows), length=math.inf).left_out == 0
 
 
-@pytest.mark.parametrize(("rows", "message"), [
-    (numbers(label=str), r"numbers\.csv has the labels \[.*\] in valid and not in train; give more of each"),
-    (numbers(label=lambda i: "same"), r"numbers\.csv has one class alone, 'same'; a task has two or more"),
-    (numbers(2), r"numbers\.csv has 2 examples of at most 64 tokens, and none .* falls into .*; give more"),
-    ([{"text": "a", "label": "b"}, {"text": " ", "label": "b"}], "line 3: text must be a text .*, not ' '"),
-    ([{"text": "a", "label": ""}], "line 2: label must be a text that is not empty, not ''"),
-    ([{"text": "a", "label": "b", "second": ""}], "line 2: second must be a text that is not empty, not ''"),
-    ([{"text": "a", "answer": "b"}], "lacks the column label; its header has text, answer"),
-    ([{"source": "a", "target": "b"}], "lacks the column text and label; its header has source, target"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (numbers(label=str), r"numbers\.csv has the labels \[.*\] in valid and not in train; give more of each"),
+        (numbers(label=lambda i: "same"), r"numbers\.csv has only one class, 'same'; a task must have at least two"),
+        (numbers(2), r"numbers\.csv has 2 examples of at most 64 tokens, and none .* falls into .*; give more"),
+        ([{"text": "a", "label": "b"}, {"text": " ", "label": "b"}], "line 3: text must be a text .*, not ' '"),
+        ([{"text": "a", "label": ""}], "line 2: label must be a text that is not empty, not ''"),
+        ([{"text": "a", "label": "b", "second": ""}], "line 2: second must be a text that is not empty, not ''"),
+        ([{"text": "a", "answer": "b"}], "lacks the column label; its header has text, answer"),
+        ([{"source": "a", "target": "b"}], "lacks the column text and label; its header has source, target"),
+    ],
+)
 def test_what_is_wrong_with_a_file(tmp_path, rows, message):
     with pytest.raises(ValueError, match=message):
         load_classification_task(write(tmp_path, rows), length=64)
@@ -191,15 +194,18 @@ def test_a_label_that_is_a_number_is_refused_by_line(tmp_path):
         load_classification_task(write(tmp_path, [{"text": "a", "label": 1}], "n.jsonl"), length=64)
 
 
-@pytest.mark.parametrize(("name", "content", "expected"), [
-    ("a.csv", "id,text,label\n", True),
-    ("a.csv", "label,source,target\n", False),
-    ("a.csv", "source,target\n", False),
-    ("a.jsonl", '\n{"text": "a", "label": "b"}\n{', True),
-    ("a.jsonl", '{"source": "a", "target": "b"}\n', False),
-    ("a.jsonl", "no JSON", False),
-    ("a.jsonl", "[1]", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", "id,text,label\n", True),
+        ("a.csv", "label,source,target\n", False),
+        ("a.csv", "source,target\n", False),
+        ("a.jsonl", '\n{"text": "a", "label": "b"}\n{', True),
+        ("a.jsonl", '{"source": "a", "target": "b"}\n', False),
+        ("a.jsonl", "no JSON", False),
+        ("a.jsonl", "[1]", False),
+    ],
+)
 def test_a_file_with_labels_is_a_task_of_classes(tmp_path, name, content, expected):
     (tmp_path / name).write_text(content)
     assert has_classes(tmp_path / name) is expected

@@ -59,7 +59,7 @@ def test_decode_names_the_range(ids):
 
 @pytest.mark.parametrize("ids", [[1.0], [[1, 2]]])
 def test_decode_refuses_other_arrays(ids):
-    with pytest.raises(ValueError, match=r"they may be integers of shape \(T,\)"):
+    with pytest.raises(ValueError, match=r"they must be integers of shape \(T,\)"):
         tokenizer.decode(ids)
 
 

@@ -88,14 +88,14 @@ def test_task_files(write):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("task.json", "[]", r"a task file ends in \.csv or \.jsonl"),
+        ("task.json", "[]", r"the name of a task file must end in \.csv or \.jsonl"),
         ("task.csv", "source,answer\na,b\n", "lacks the column target; its header has source, answer"),
         ("task.csv", "question,answer\na,b\n", "lacks the column source and target"),
         ("task.csv", "source,target\n", "has no rows"),
         ("task.csv", "source,target\na,b\nc\n", "line 3: target must be a text that is not empty, not None"),
         ("task.csv", "source,target\na,b\n ,d\n", "line 3: source must be a text that is not empty, not ' '"),
         ("task.csv", 'source,target\na,"b"c\n', "after line 1: not CSV"),
-        ("task.jsonl", '{"source": "a", "target": "b"}\n\n{"source": "a"\n', "line 3 is no JSON"),
+        ("task.jsonl", '{"source": "a", "target": "b"}\n\n{"source": "a"\n', "line 3 is not JSON"),
         ("task.jsonl", '["a", "b"]\n', "line 1: not a JSON object"),
         ("task.jsonl", '{"source": "a", "target": "b\\u0000"}', "line 1: target has a NUL character"),
         ("task.jsonl", '{"source": "a"}\n', "line 1: target must be a text that is not empty, not None"),

@@ -145,7 +145,7 @@ def test_references():
         ({"name": "Blue Heron", "type": "cafe"}, "at least one of food, price, area, family, rating"),
         ({"type": "cafe", "food": "Thai"}, "mr must have name, type"),
         (MR | {"view": "sea"}, "the slots are name, type, food"),
-        (MR | {"price": "free"}, "price may be low, medium, high"),
+        (MR | {"price": "free"}, "price must be one of low, medium, high"),
     ],
 )
 def test_bad_mrs(mr, message):

@@ -23,7 +23,7 @@ def test_corpus_id_sees_every_change():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"valid and test must be shares .* not 0.7 and 0.5"):
+    with pytest.raises(ValueError, match=r"valid and test must be fractions .* not 0.7 and 0.5"):
         split_of("key", valid=0.7, test=0.5)
     with pytest.raises(TypeError, match="key must be a str, not int"):
         split_of(3)

@@ -165,9 +165,9 @@ def test_a_line_of_megabytes_is_cut_at_words_in_little_time_and_memory(tmp_path,
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b"[" * 100_000, "line 1 is no JSON"),
-        ("a.jsonl", b'{"source": ' + b"9" * 5000 + b"}", "line 1 is no JSON"),
-        ("a.jsonl", b'{"source": "\\ud800", "target": "b"}', "line 1: source has half a character"),
+        ("a.jsonl", b"[" * 100_000, "line 1 is not JSON"),
+        ("a.jsonl", b'{"source": ' + b"9" * 5000 + b"}", "line 1 is not JSON"),
+        ("a.jsonl", b'{"source": "\\ud800", "target": "b"}', "line 1: source has a lone surrogate"),
         ("a.csv", b"source,target\n" + b"x" * 200_000 + b",b\n", "after line 1: not CSV: field larger"),
         ("a.csv", "source,target\na,b\n".encode("utf-16"), "is not UTF-8|has a NUL byte"),
     ],

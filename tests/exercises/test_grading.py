@@ -228,11 +228,11 @@ def test_one_damaged_or_odd_notebook_costs_its_own_marks_alone(graded):
 def test_who_gets_no_marks_is_told_why(graded):
     folder, grading_of_all = graded
     why = {
-        "damaged": "is no notebook, or it is damaged",
-        "list": "is no notebook, or it is damaged",
-        "numbers": "is no notebook, or it is damaged",
-        "deep": "is no notebook, or it is damaged",
-        "empty": "is no notebook, or it is damaged",
+        "damaged": "is not a notebook, or it is damaged",
+        "list": "is not a notebook, or it is damaged",
+        "numbers": "is not a notebook, or it is damaged",
+        "deep": "is not a notebook, or it is damaged",
+        "empty": "is not a notebook, or it is damaged",
         "utf16": "01_linear_backward.ipynb must be UTF-8",
         "latin1": "01_linear_backward.ipynb must be UTF-8",
         "no_cell": "has no cell for the answer any more",
@@ -242,7 +242,7 @@ def test_who_gets_no_marks_is_told_why(graded):
     for student, reason in why.items():
         assert reason in told_in(folder, student, "linear_backward"), student
     assert "submitted/utf16/lora/01_linear_backward.ipynb" in grading_of_all.stderr.replace("\\", "/")
-    assert "Imports of other cells were put above the answer" in told_in(folder, "apart", "linear_backward")
+    assert "Imports from other cells were put above the answer" in told_in(folder, "apart", "linear_backward")
 
 
 def told_in(folder, student, name):

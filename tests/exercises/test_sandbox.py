@@ -24,8 +24,8 @@ HOSTILE = {
     "import os\nos._exit(0)": "ended the Python process before it had returned",
     "import os\nos.abort()": "crashed the Python process (SIGABRT)",
     "x = ' ' * (1 << 40)": "ran out of memory in line 1",
-    "def f(): return f()\nf()": "calls itself without an end in line 1",
-    "def f(:": "Line 1 is no Python: 'def f(:'",
+    "def f(): return f()\nf()": "calls itself endlessly in line 1",
+    "def f(:": "Line 1 is not Python: 'def f(:'",
     "y = dy @ W": "raised NameError in line 1, `y = dy @ W`: name 'dy' is not defined",
     "x = 1": "There is no function linear_backward in your file",
     "import os\nos.kill(os.getppid(), 9)": "tried to start or to end a process (os.kill)",
@@ -137,7 +137,7 @@ def test_frames_hold_calls_and_nothing_that_is_right():
 
 def test_a_module_that_is_not_there_is_explained():
     report = check_answer(NAME, "import scipy.linalg\n" + SOLUTION).report
-    assert "No module named 'scipy'. An answer is Python and NumPy alone." in report
+    assert "No module named 'scipy'. An answer is Python and NumPy only." in report
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="kills a process")

@@ -92,7 +92,7 @@ def test_a_notebook_without_the_answers_cell_is_refused(tmp_path):
         answer_in(path)
     for damaged in ("nothing", "[]", '{"cells": 3}', '{"cells": [1]}', '{"cells": [{"source": 1}]}', "[" * 100_000):
         path.write_text(damaged)
-        with pytest.raises(ValueError, match="is no notebook, or it is damaged") as problem:
+        with pytest.raises(ValueError, match="is not a notebook, or it is damaged") as problem:
             answer_in(path)
         assert len(str(problem.value).splitlines()) == 1 and len(str(problem.value)) < 400
 
@@ -126,7 +126,7 @@ def test_imports_of_other_cells_come_along(tmp_path):
     )
     path = notebook_of(tmp_path / "a.ipynb", (other, False), ("def linear_backward(): ...", True))
     assert answer_in(path).source == "import numpy as np\ndef linear_backward(): ..."
-    assert "Imports of other cells" in answer_in(path).notes[0]
+    assert "Imports from other cells" in answer_in(path).notes[0]
 
 
 def test_of_two_cells_for_the_answer_the_last_one_that_is_written_counts(tmp_path):

@@ -92,10 +92,14 @@ def test_counts_are_asked_for_with_random_sizes():
 @pytest.mark.parametrize(
     ("name", "array"),
     [
-        ("linear_backward", "dy"), ("softmax_backward", "dprobs"), ("lora_linear_backward", "dy"),
-        ("lora_linear_forward", "x"), ("layernorm", "x"), ("dora_backward", "dy"),
+        ("linear_backward", "dy"),
+        ("softmax_backward", "dprobs"),
+        ("lora_linear_backward", "dy"),
+        ("lora_linear_forward", "x"),
+        ("layernorm", "x"),
+        ("dora_backward", "dy"),
     ],
-)  # fmt: skip
+)
 def test_any_number_of_axes_is_asked_for_where_the_text_says_so(name, array):
     assert {call.arguments[array].ndim for call in TASKS[name].calls_for(0) if array in call.arguments} >= {1, 2, 3, 4}
 
@@ -140,7 +144,7 @@ def report_of(wrong, name="linear_backward", tensor="dW"):
         (lambda dW: -dW, "Your dW equals -1 times the right one (the wrong sign)."),
         (lambda dW: 0.25 * dW, "Your dW equals 0.25 times the right one."),
         (lambda dW: 0.0 * dW, "Your dW is zero everywhere."),
-        (lambda dW: dW * np.nan, "Your dW holds values that are infinite or no numbers (nan)."),
+        (lambda dW: dW * np.nan, "Your dW holds values that are infinite or NaN."),
         (lambda dW: dW + 1.0, ""),
         (lambda dW: dW.astype(np.float32), "Your dW is float32: right to 7 digits or so, where float64 has 16."),
         (lambda dW: dW * (1.0 + 1e-6), ""),  # not "equals 1 times"
@@ -308,7 +312,7 @@ def test_what_is_remembered_from_call_to_call_is_noticed():
         return x + len(seen)
 
     (result,) = perform({"f": remembers}, [Call("", "f", {"x": np.ones(2)}, ("y",))])
-    assert "Your y is another one when the same call is made again" in str(result.problem)
+    assert "Your y changes when the same call is made again" in str(result.problem)
 
 
 def test_one_buffer_for_all_results_is_noticed():

@@ -72,7 +72,7 @@ def test_each_exercise_passes_in_turn_while_all_later_ones_are_blank(minilora, t
 def test_starting_again_keeps_what_was_written(minilora, tmp_path):
     solve(tmp_path, by_name("merging"))
     _, printed = minilora("start", "merging")
-    assert "is there already, and stays as it is" in printed
+    assert "exists already, and is left unchanged" in printed
     assert (tmp_path / "08_merging.py").read_text() == by_name("merging").solution
 
 

@@ -65,12 +65,15 @@ def test_majority_is_the_most_frequent_class_of_train():
     assert majority(task(train, [example("4", "a"), example("5", "a")])).tolist() == [1, 1]
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("def get_fullName2(self, HTTPServer)", ["def", "get", "full", "name", "2", "self", "http", "server"]),
-    ("LATIN SMALL LETTER A", ["latin", "small", "letter", "a"]),
-    ("Return the parser's ID.", ["return", "the", "parser", "s", "id"]),
-    ("...", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def get_fullName2(self, HTTPServer)", ["def", "get", "full", "name", "2", "self", "http", "server"]),
+        ("LATIN SMALL LETTER A", ["latin", "small", "letter", "a"]),
+        ("Return the parser's ID.", ["return", "the", "parser", "s", "id"]),
+        ("...", []),
+    ],
+)
 def test_words_of_texts_and_identifiers(text, expected):
     assert words(text) == expected
 
@@ -134,8 +137,11 @@ def test_baselines_of_another_split_learn_from_train_too():
     made = ClassificationTask("task", {"train": train, "valid": valid, "test": test}, ("b", "a"), 64)
     right, wrong = baselines(made, "valid"), baselines(made)
     assert right == baselines(made, split="valid") and right.keys() == wrong.keys() == {
-        "majority class", "naive Bayes, words", "naive Bayes, bytes", "word overlap",
-    }  # fmt: skip
+        "majority class",
+        "naive Bayes, words",
+        "naive Bayes, bytes",
+        "word overlap",
+    }
     for name in ("naive Bayes, words", "naive Bayes, bytes", "word overlap"):
         assert (right[name]["accuracy"], wrong[name]["accuracy"]) == (1.0, 0.0)
     assert right["majority class"]["accuracy"] == wrong["majority class"]["accuracy"] == 0.5

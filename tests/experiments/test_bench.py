@@ -16,8 +16,8 @@ from device_array import to_fake_device
 from minilora.cli import main
 from minilora.experiments.bench import run as bench
 from minilora.experiments.bench import scaling
+from minilora.experiments.bench.contenders import Contender, contenders, rounds
 from minilora.experiments.bench.shapes import SHAPES, Shape, flops_of_step, products_of_step
-from minilora.experiments.bench.sides import Side, rounds, sides
 from minilora.experiments.bench.worker import Worker
 
 TINY = Shape(L=2, C=16, T=24, N=4, V=32, H=2)
@@ -67,8 +67,10 @@ def test_what_a_step_keeps_is_what_the_formula_says(shape):
 
 
 def test_slopes_are_those_of_power_laws():
-    points = [{"value": v, "seconds": {"median": 2 * v**1.5}, "flops": v**2, "bytes": 7 * v, "bytes_formula": 3}
-              for v in (2, 4, 8)]  # fmt: skip
+    points = [
+        {"value": v, "seconds": {"median": 2 * v**1.5}, "flops": v**2, "bytes": 7 * v, "bytes_formula": 3}
+        for v in (2, 4, 8)
+    ]
     expected = {"seconds": 1.5, "flops": 2.0, "bytes": 1.0, "bytes_formula": 0.0}
     assert scaling.slopes(points) == pytest.approx(expected)
 
@@ -95,7 +97,7 @@ def test_the_seed_draws_weights_and_ids():
 
 
 def test_scaling_is_refused_on_a_gpu():
-    with pytest.raises(ValueError, match="parts held 'scaling'; on a GPU each may be one of train, generate, memory"):
+    with pytest.raises(ValueError, match="parts held 'scaling'; on a GPU each must be one of train, generate, memory"):
         bench.BenchConfig(parts=("train", "scaling"), device="gpu")
 
 
@@ -115,16 +117,16 @@ def test_a_ratio_is_of_two_turns_of_one_round():
 
 
 def test_a_side_that_stops_says_why():
-    with sides({"broken": [sys.executable, "-c", "raise SystemExit('no such thing')"]}) as started:
+    with contenders({"broken": [sys.executable, "-c", "raise SystemExit('no such thing')"]}) as started:
         with pytest.raises(RuntimeError, match="stopped at 'train': no such thing"):
             started["broken"].ask("train", n=1)
 
 
 def test_a_side_is_ended_with_the_comparison():
-    with sides({"ours": [sys.executable, "-m", "minilora.experiments.bench.worker"]}) as started:
-        side = started["ours"]
-        assert isinstance(side, Side) and side.ask("memory")["peak_bytes"] > 1e6
-    assert side.process.poll() is not None
+    with contenders({"ours": [sys.executable, "-m", "minilora.experiments.bench.worker"]}) as started:
+        contender = started["ours"]
+        assert isinstance(contender, Contender) and contender.ask("memory")["peak_bytes"] > 1e6
+    assert contender.process.poll() is not None
 
 
 def test_the_verb_measures_prints_and_draws(tmp_path, monkeypatch, capsys):

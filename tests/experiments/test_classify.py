@@ -110,8 +110,13 @@ def test_training_learns_what_the_labels_are(task, task_file, encoder):
 
 
 @overflows
-@pytest.mark.parametrize(("steps", "when"), [(20, r"the loss became (nan|inf) at step \d+; a lower lr than 1e\+30"),
-                                             (1, "the loss on valid was nan after the last step")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("steps", "when"),
+    [
+        (20, r"the loss became (nan|inf) at step \d+; a lower lr than 1e\+30"),
+        (1, "the loss on valid was nan after the last step"),
+    ],
+)
 def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps, when):
     train = replace(QUICK, steps=steps, lr=TOO_HIGH, warmup=0.0, schedule="constant")
     result = train_and_measure(ClassifyRun(task_file, "full", train, encoder))
@@ -120,13 +125,16 @@ def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps
     assert result["head"] == HEAD and result["trainable"] > 0
 
 
-@pytest.mark.parametrize(("method", "message"), [
-    ("magic", r"method was 'magic'; it must be a configuration, or one of 'lora'"),
-    (max, r"method was <built-in function max>; it must be a configuration"),
-    (PrefixConfig(), r"model was a RobertaForClassification; prefix tuning needs a decoder"),
-    (LoRAConfig(rank=17), r"rank was 17 for .* from 1 to 16"),
-    (HoulsbyConfig(leave_out=2), r"leave_out was 2; it must be from 0 to 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("magic", r"method was 'magic'; it must be a configuration, or one of 'lora'"),
+        (max, r"method was <built-in function max>; it must be a configuration"),
+        (PrefixConfig(), r"model was a RobertaForClassification; prefix tuning needs a decoder"),
+        (LoRAConfig(rank=17), r"rank was 17 for .* from 1 to 16"),
+        (HoulsbyConfig(leave_out=2), r"leave_out was 2; it must be from 0 to 1"),
+    ],
+)
 def test_a_method_that_does_not_fit_is_refused(task_file, encoder, method, message):
     with pytest.raises(ValueError, match=message):
         train_and_measure(ClassifyRun(task_file, method, QUICK, encoder))

@@ -11,7 +11,7 @@ from minilora.experiments.sweep import Sweep
 from minilora.training import TrainConfig
 
 VALID = {"a": {0.1: 0.5, 0.2: 0.9, 0.3: 0.7}, "b": {1.0: 0.8, 2.0: 0.6, 3.0: None}}
-RATES = {label: tuple(of_label) for label, of_label in VALID.items()}
+RATES = {label: tuple(row) for label, row in VALID.items()}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def compare(folder, function=made_up, rates=RATES, seeds=(3, 4, 5)):
 
 def test_the_rate_is_chosen_on_valid_whatever_test_says(tmp_path):
     best = compare(tmp_path)
-    assert {label: of_label["lr"] for label, of_label in best.items()} == {"a": 0.2, "b": 1.0}
+    assert {label: row["lr"] for label, row in best.items()} == {"a": 0.2, "b": 1.0}
     assert best["a"]["valid_by_lr"] == [(0.1, 0.5), (0.2, 0.9), (0.3, 0.7)]
     assert [run["test"] for run in best["a"]["runs"]] == pytest.approx([0.13, 0.14, 0.15])
 
@@ -47,7 +47,7 @@ def test_each_has_the_same_number_of_runs_and_the_settings_that_it_came_with(tmp
         done.append((settings.label, settings.train.lr, settings.train.seed))
         return made_up(settings)
 
-    assert all(run["steps"] == 7 for of_label in compare(tmp_path, noted).values() for run in of_label["runs"])
+    assert all(run["steps"] == 7 for row in compare(tmp_path, noted).values() for run in row["runs"])
     assert [run[1:] for run in done if run[0] == "a"] == [(0.1, 3), (0.2, 3), (0.3, 3), (0.2, 4), (0.2, 5)]
     assert [run[1:] for run in done if run[0] == "b"] == [(1.0, 3), (2.0, 3), (3.0, 3), (1.0, 4), (1.0, 5)]
 
@@ -62,19 +62,19 @@ def test_a_seed_that_diverges_is_not_left_out(tmp_path):
     def diverging(settings):
         return {"valid": None} if settings.train.seed == 4 else made_up(settings)
 
-    with pytest.raises(ValueError, match=r"a: training diverged at 0\.2 with seed 4; its rates may be lower"):
+    with pytest.raises(ValueError, match=r"a: training diverged at 0\.2 with seed 4; its rates must be lower"):
         compare(tmp_path, diverging)
 
 
 @pytest.mark.parametrize("rates", [{"a": (0.1, 0.2), "b": (1.0,)}, {"a": (0.1, 0.1), "b": (1.0, 2.0)}, {"a": ()}])
 def test_unequal_budgets_are_refused(tmp_path, rates):
-    with pytest.raises(ValueError, match="for each it may be as many different numbers as for the others"):
+    with pytest.raises(ValueError, match="it must have the same number of different rates for each label"):
         compare(tmp_path, rates=rates)
 
 
 @pytest.mark.parametrize("seeds", [(), (1,), (1, 2, 1)])
 def test_fewer_than_two_seeds_are_refused(tmp_path, seeds):
-    with pytest.raises(ValueError, match=r"seeds was \(.*\); it may be at least 2 different numbers"):
+    with pytest.raises(ValueError, match=r"seeds was \(.*\); it must be at least 2 different numbers"):
         compare(tmp_path, seeds=seeds)
 
 

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from minilora.experiments.sweep import Processes, Sweep, leaves_file
+from minilora.experiments.sweep import Processes, Sweep, produces_file
 from minilora.training import lock_run_folder
 
 calls = []
@@ -77,7 +77,7 @@ def test_the_runs_of_another_version_are_refused(tmp_path, field):
         Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")
 
 
-@leaves_file(".txt")
+@produces_file(".txt")
 def square_in_a_file(settings, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(str(settings.seed**2))

@@ -19,6 +19,7 @@ from minilora.models import (
     RobertaForMaskedLM,
 )
 from minilora.training import TrainConfig, Trainer
+from tiny_models import at_a_generic_point
 
 CONFIG = GPTConfig(vocab_size=256, n_positions=256, n_layer=1, d_model=16, n_head=2)
 LORA = LoRAConfig(rank=2, alpha=4, targets=("q_proj", "v_proj", "fc_in"))
@@ -37,21 +38,13 @@ ENCODERS = {  # by the kind that a file of it has
 
 def byte_gpt(seed=0, config=CONFIG):
     """A GPT at a generic point, which says various things."""
-    return at_a_generic_point(GPT, config, seed)
+    return at_a_generic_point(GPT, config, dtype="float32", seed=seed, spread=0.2)
 
 
 def byte_encoder(kind="roberta", seed=0, **settings):
     """An encoder, or one with a head, at a generic point."""
     model_class, config = ENCODERS[kind]
-    return at_a_generic_point(model_class, replace(config, **settings), seed)
-
-
-def at_a_generic_point(model_class, config, seed):
-    draw = np.random.default_rng(seed)
-    model = model_class(config, draw)
-    for p in model.parameters():
-        p.data += (0.2 * draw.standard_normal(p.data.shape)).astype(p.data.dtype)
-    return model
+    return at_a_generic_point(model_class, replace(config, **settings), dtype="float32", seed=seed, spread=0.2)
 
 
 def words(n=300):

@@ -5,11 +5,52 @@ import json
 import struct
 
 ODD = (
-    0, 1, -1, 2, 7, 255, 2**31, 2**53, 2**63, -(2**63), 10**30, 10**400, 0.5, -0.0, 1e-300, 1e308, float("nan"),
-    float("inf"), True, False, None, "", "x", "x" * 5000, "../../outside", "/etc/passwd", "..", "a\0b", "q_proj",
-    "float64", "F64", "BF16", "I64", "F8_E4M3", "(a+)+$", ".*", [], {}, [[]], [0], [1, 2, 3], [2**40, 2**40], ["x"],
-    {"x": 1}, {"": None},
-)  # fmt: skip
+    0,
+    1,
+    -1,
+    2,
+    7,
+    255,
+    2**31,
+    2**53,
+    2**63,
+    -(2**63),
+    10**30,
+    10**400,
+    0.5,
+    -0.0,
+    1e-300,
+    1e308,
+    float("nan"),
+    float("inf"),
+    True,
+    False,
+    None,
+    "",
+    "x",
+    "x" * 5000,
+    "../../outside",
+    "/etc/passwd",
+    "..",
+    "a\0b",
+    "q_proj",
+    "float64",
+    "F64",
+    "BF16",
+    "I64",
+    "F8_E4M3",
+    "(a+)+$",
+    ".*",
+    [],
+    {},
+    [[]],
+    [0],
+    [1, 2, 3],
+    [2**40, 2**40],
+    ["x"],
+    {"x": 1},
+    {"": None},
+)
 
 
 def mutate_bytes(content, rng):
@@ -83,7 +124,7 @@ def _some_place(value, rng):
 
 
 def to_json(value):
-    """JSON, also of what it cannot well hold: lone surrogates, NaN, and lists that are nested too deep."""
+    """JSON, also of what it cannot well hold: lone surrogates, NaN, and lists that are nested too deeply."""
     try:
         return json.dumps(value).encode()
     except RecursionError:

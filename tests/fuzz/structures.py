@@ -89,10 +89,16 @@ def hostile_index(value, rng):
     if not isinstance(places, dict):
         return value
     elsewhere = (
-        "../model.safetensors", "/dev/zero.safetensors", "model.safetensors.index.json", "C:\\x.safetensors",
-        ".safetensors", "a\0.safetensors", CONTROL + ".safetensors", "model-00001-of-00002.safetensors",
+        "../model.safetensors",
+        "/dev/zero.safetensors",
+        "model.safetensors.index.json",
+        "C:\\x.safetensors",
+        ".safetensors",
+        "a\0.safetensors",
+        CONTROL + ".safetensors",
+        "model-00001-of-00002.safetensors",
         "x" * 5000 + ".safetensors",
-    )  # fmt: skip
+    )
     kind = rng.integers(0, 3)
     if kind == 0:
         return value | {"weight_map": dict.fromkeys(places, str(rng.choice(elsewhere)))}
@@ -183,9 +189,11 @@ def hostile_jsonl(content, rng):
 def hostile(name):
     """What makes a file of this name hostile."""
     for ending, function in (
-        (".safetensors", hostile_safetensors), (".json", hostile_json), (".csv", hostile_csv),
+        (".safetensors", hostile_safetensors),
+        (".json", hostile_json),
+        (".csv", hostile_csv),
         ("task.jsonl", hostile_jsonl),
-    ):  # fmt: skip
+    ):
         if name.endswith(ending):
             return function
     return None

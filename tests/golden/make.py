@@ -28,9 +28,19 @@ SEED = 0
 
 def make_gpt2(folder):
     config = transformers.GPT2Config(
-        vocab_size=29, n_positions=11, n_embd=12, n_layer=2, n_head=4, n_inner=20,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, layer_norm_epsilon=1e-4, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=29,
+        n_positions=11,
+        n_embd=12,
+        n_layer=2,
+        n_head=4,
+        n_inner=20,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        layer_norm_epsilon=1e-4,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     model = at_a_generic_point(transformers.GPT2LMHeadModel, config)
     ids = torch.randint(0, 29, (5, 7))
     targets = torch.randint(0, 29, (5, 7))
@@ -68,10 +78,21 @@ MAKERS = {
 
 def roberta_config(**others):
     return transformers.RobertaConfig(
-        vocab_size=23, max_position_embeddings=11, hidden_size=12, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=20, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, type_vocab_size=1,
-        layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0, eos_token_id=2, **others,
-    )  # fmt: skip
+        vocab_size=23,
+        max_position_embeddings=11,
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=20,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        **others,
+    )
 
 
 def padded_ids():

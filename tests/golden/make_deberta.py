@@ -20,12 +20,28 @@ NAME = "deberta_classification"
 
 def main():
     config = transformers.DebertaV2Config(
-        vocab_size=23, hidden_size=12, num_hidden_layers=3, num_attention_heads=4, intermediate_size=20,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, max_position_embeddings=8, layer_norm_eps=1e-7,
-        relative_attention=True, position_buckets=7, pos_att_type=["p2c", "c2p"], share_att_key=True,
-        norm_rel_ebd="layer_norm", position_biased_input=False, type_vocab_size=0, conv_kernel_size=3, conv_act="gelu",
-        pooler_hidden_size=12, num_labels=5, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=23,
+        hidden_size=12,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=20,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        max_position_embeddings=8,
+        layer_norm_eps=1e-7,
+        relative_attention=True,
+        position_buckets=7,
+        pos_att_type=["p2c", "c2p"],
+        share_att_key=True,
+        norm_rel_ebd="layer_norm",
+        position_biased_input=False,
+        type_vocab_size=0,
+        conv_kernel_size=3,
+        conv_act="gelu",
+        pooler_hidden_size=12,
+        num_labels=5,
+        pad_token_id=0,
+    )
     model = at_a_generic_point(transformers.DebertaV2ForSequenceClassification, config)
     ids = torch.randint(1, 23, (2, 13))
     mask = (torch.arange(13) < torch.tensor([[13], [9]])).long()

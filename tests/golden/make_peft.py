@@ -26,45 +26,74 @@ ROBERTA = transformers.RobertaConfig(
     vocab_size=23, max_position_embeddings=11, type_vocab_size=1, layer_norm_eps=1e-5, **BERT
 )
 DEBERTA = transformers.DebertaV2Config(
-    vocab_size=23, max_position_embeddings=11, type_vocab_size=0, relative_attention=True, position_buckets=4,
-    max_relative_positions=-1, norm_rel_ebd="layer_norm", share_att_key=True, pos_att_type="p2c|c2p",
-    position_biased_input=False, conv_kernel_size=3, conv_act="gelu", pooler_hidden_size=12, pooler_hidden_act="gelu",
+    vocab_size=23,
+    max_position_embeddings=11,
+    type_vocab_size=0,
+    relative_attention=True,
+    position_buckets=4,
+    max_relative_positions=-1,
+    norm_rel_ebd="layer_norm",
+    share_att_key=True,
+    pos_att_type="p2c|c2p",
+    position_biased_input=False,
+    conv_kernel_size=3,
+    conv_act="gelu",
+    pooler_hidden_size=12,
+    pooler_hidden_act="gelu",
     **BERT,
-)  # fmt: skip
+)
 ADAPTERS = {
     "gpt2": {
         "c_attn": {"r": 4, "lora_alpha": 6, "target_modules": ["c_attn"]},
         "patterns": {
-            "r": 3, "lora_alpha": 5, "lora_dropout": 0.1, "use_rslora": True,
+            "r": 3,
+            "lora_alpha": 5,
+            "lora_dropout": 0.1,
+            "use_rslora": True,
             "target_modules": ["c_attn", "c_proj", "c_fc"],
             "rank_pattern": {"mlp.c_proj": 2, "h.1.attn.c_attn": 5},
             "alpha_pattern": {"c_fc": 7, r"h\.0\..*c_proj": 1.5},
         },
         "one_layer": {
-            "r": 2, "target_modules": ["c_attn", "mlp.c_fc"], "layers_to_transform": [1],
-            "modules_to_save": ["ln_f", "wpe"], "bias": "lora_only",
+            "r": 2,
+            "target_modules": ["c_attn", "mlp.c_fc"],
+            "layers_to_transform": [1],
+            "modules_to_save": ["ln_f", "wpe"],
+            "bias": "lora_only",
         },
         "regex": {
-            "r": 2, "target_modules": r".*\.c_(proj|fc)", "exclude_modules": ["h.0.mlp.c_proj"],
-            "init_lora_weights": "gaussian", "bias": "all",
+            "r": 2,
+            "target_modules": r".*\.c_(proj|fc)",
+            "exclude_modules": ["h.0.mlp.c_proj"],
+            "init_lora_weights": "gaussian",
+            "bias": "all",
         },
         "dora": {
-            "r": 3, "lora_alpha": 5, "use_dora": True, "target_modules": ["c_attn", "mlp.c_proj"],
+            "r": 3,
+            "lora_alpha": 5,
+            "use_dora": True,
+            "target_modules": ["c_attn", "mlp.c_proj"],
             "rank_pattern": {"mlp.c_proj": 2},
         },
     },
     "roberta": {
         "default": {"r": 2, "lora_alpha": 3, "task_type": "SEQ_CLS"},
         "one_layer": {
-            "r": 3, "target_modules": ["query", "key", "value", "attention.output.dense", "intermediate.dense"],
-            "rank_pattern": {"intermediate.dense": 2}, "layers_to_transform": [0], "layers_pattern": "layer",
+            "r": 3,
+            "target_modules": ["query", "key", "value", "attention.output.dense", "intermediate.dense"],
+            "rank_pattern": {"intermediate.dense": 2},
+            "layers_to_transform": [0],
+            "layers_pattern": "layer",
         },
         "dora": {"r": 2, "lora_alpha": 3, "use_dora": True, "use_rslora": True, "task_type": "SEQ_CLS"},
     },
     "roberta_masked_lm": {
         "default": {"r": 2, "lora_alpha": 3},
         "head": {
-            "r": 3, "lora_alpha": 5, "use_rslora": True, "target_modules": ["query", "output.dense", "lm_head.dense"],
+            "r": 3,
+            "lora_alpha": 5,
+            "use_rslora": True,
+            "target_modules": ["query", "output.dense", "lm_head.dense"],
             "modules_to_save": ["lm_head.layer_norm"],
         },
         "whole_head": {"r": 2, "target_modules": ["key"], "modules_to_save": ["lm_head.dense", "lm_head.layer_norm"]},
@@ -75,7 +104,7 @@ ADAPTERS = {
         "pooler": {"r": 2, "target_modules": ["output.dense"], "modules_to_save": ["classifier", "pooler"]},
         "dora": {"r": 2, "lora_alpha": 3, "use_dora": True, "target_modules": ["query_proj", "output.dense"]},
     },
-}  # fmt: skip
+}
 MODELS = {
     "gpt2": (transformers.GPT2LMHeadModel, GPT2),
     "roberta": (transformers.RobertaForSequenceClassification, ROBERTA),

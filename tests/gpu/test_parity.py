@@ -327,7 +327,7 @@ def test_host_and_device_do_not_mix(models):
         host.forward(on_gpu(ids))
     with pytest.raises(ValueError, match="targets lives in numpy, but logits lives in cupy"):
         cross_entropy_forward(logits_of(device), some_batch().targets)
-    with pytest.raises(ValueError, match="ids lived on a device already"):
+    with pytest.raises(ValueError, match="ids was on a device already"):
         device.to_model(on_gpu(ids))
 
 

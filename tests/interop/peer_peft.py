@@ -28,23 +28,59 @@ GPT2 = {"vocab_size": 23, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head
 ROBERTA = SIZES | {"max_position_embeddings": 16, "type_vocab_size": 2, "pad_token_id": 1}
 DEBERTA = SIZES | {
     "num_attention_heads": 4,  # 3 K is a square then: transformers rounds its root to float32
-    "relative_attention": True, "share_att_key": True, "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm",
-    "position_biased_input": False, "position_buckets": 4, "max_relative_positions": 16, "max_position_embeddings": 16,
-    "type_vocab_size": 0, "conv_kernel_size": 3, "conv_act": "gelu", "pad_token_id": 0, "layer_norm_eps": 1e-7,
-    "pooler_hidden_size": 12, "pooler_hidden_act": "gelu", "pooler_dropout": 0.0,
-}  # fmt: skip
+    "relative_attention": True,
+    "share_att_key": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "norm_rel_ebd": "layer_norm",
+    "position_biased_input": False,
+    "position_buckets": 4,
+    "max_relative_positions": 16,
+    "max_position_embeddings": 16,
+    "type_vocab_size": 0,
+    "conv_kernel_size": 3,
+    "conv_act": "gelu",
+    "pad_token_id": 0,
+    "layer_norm_eps": 1e-7,
+    "pooler_hidden_size": 12,
+    "pooler_hidden_act": "gelu",
+    "pooler_dropout": 0.0,
+}
 BERT = ["output.dense", "intermediate.dense"]
 MODELS = {  # the class, its configuration, the task, and names of modules: attention's, the MLP's, a norm, the blocks
     "gpt2": ("GPT2LMHeadModel", "GPT2Config", GPT2, "CAUSAL_LM", ["c_attn"], ["c_fc", "mlp.c_proj"], "ln_1", "h"),
-    "roberta": ("RobertaForSequenceClassification", "RobertaConfig", ROBERTA | {"num_labels": 3}, "SEQ_CLS",
-                ["query", "value"], BERT, "output.LayerNorm", "layer"),
+    "roberta": (
+        "RobertaForSequenceClassification",
+        "RobertaConfig",
+        ROBERTA | {"num_labels": 3},
+        "SEQ_CLS",
+        ["query", "value"],
+        BERT,
+        "output.LayerNorm",
+        "layer",
+    ),
     "masked": ("RobertaForMaskedLM", "RobertaConfig", ROBERTA, None, ["query", "key"], BERT, "LayerNorm", "layer"),
     "encoder": ("RobertaModel", "RobertaConfig", ROBERTA, None, ["query", "value"], BERT, "LayerNorm", "layer"),
-    "deberta": ("DebertaV2ForSequenceClassification", "DebertaV2Config", DEBERTA | {"num_labels": 3}, "SEQ_CLS",
-                ["query_proj", "value_proj"], BERT, "output.LayerNorm", "layer"),
-    "deberta-encoder": ("DebertaV2Model", "DebertaV2Config", DEBERTA, None, ["key_proj", "value_proj"], BERT,
-                        "output.LayerNorm", "layer"),
-}  # fmt: skip
+    "deberta": (
+        "DebertaV2ForSequenceClassification",
+        "DebertaV2Config",
+        DEBERTA | {"num_labels": 3},
+        "SEQ_CLS",
+        ["query_proj", "value_proj"],
+        BERT,
+        "output.LayerNorm",
+        "layer",
+    ),
+    "deberta-encoder": (
+        "DebertaV2Model",
+        "DebertaV2Config",
+        DEBERTA,
+        None,
+        ["key_proj", "value_proj"],
+        BERT,
+        "output.LayerNorm",
+        "layer",
+    ),
+}
 HEADS = {
     "gpt2": ["lm_head"],
     "roberta": ["classifier.dense", "classifier.out_proj"],
@@ -98,8 +134,10 @@ def configurations(kind):
         "layers": {"layers_to_transform": [1]},
         "layers, a number": {"layers_to_transform": 0},
         "layers, none": {"layers_to_transform": []},
-        "layers, dense": {"target_modules": "dense" and ["dense" if kind != "gpt2" else "c_proj"],
-                          "layers_to_transform": [0]},
+        "layers, dense": {
+            "target_modules": "dense" and ["dense" if kind != "gpt2" else "c_proj"],
+            "layers_to_transform": [0],
+        },
         "layers, heads": {"target_modules": [*attention, *HEADS[kind]], "layers_to_transform": [0]},
         "layers, pattern": {"layers_to_transform": [1], "layers_pattern": blocks},
         "layers, patterns": {"layers_to_transform": [1], "layers_pattern": ["nothing", blocks]},
@@ -148,7 +186,7 @@ def configurations(kind):
         "replication": {"layer_replication": [[0, 2], [1, 2]]},
         "a minimal file": {"file.only": ["peft_type", "target_modules", "r", "lora_alpha", "modules_to_save"]},
         "default in names": {"file.named": True},
-    }  # fmt: skip
+    }
     settings = {"r": 4, "lora_alpha": 6, "target_modules": attention, "task_type": task}
     return {name: settings | case for name, case in cases.items()}
 
@@ -231,8 +269,10 @@ def make_adapter(kind, folder, settings):
             tensors = {name: array for name, array in tensors.items() if value not in name}
             made = None
         elif field == "named":
-            tensors = {name.replace(".weight", ".default.weight") if "lora_" in name else name: array
-                       for name, array in tensors.items()}  # fmt: skip
+            tensors = {
+                name.replace(".weight", ".default.weight") if "lora_" in name else name: array
+                for name, array in tensors.items()
+            }
             made = None
         elif field:
             config[field] = value

@@ -150,9 +150,18 @@ def test_the_logits_are_those_of_transformers(tmp_path, family, ending):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = getattr(transformers, f"{family}Config")(
-        vocab_size=23, max_position_embeddings=11, hidden_size=12, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=20, pad_token_id=1, bos_token_id=0, eos_token_id=2, type_vocab_size=1, num_labels=3,
-    )  # fmt: skip
+        vocab_size=23,
+        max_position_embeddings=11,
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=20,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        type_vocab_size=1,
+        num_labels=3,
+    )
     model = getattr(transformers, family + ending)(config).double().eval()
     with torch.no_grad():
         for p in model.parameters():

@@ -90,7 +90,7 @@ def test_an_index_that_points_outside_the_folder_is_refused(load, folder, place)
 def test_an_index_that_maps_nothing_is_refused(load, folder, index):
     folder.shard()
     (folder.path / INDEX).write_text(json.dumps(index))
-    refused(load, folder, folder.path / INDEX, "weight_map was no mapping of tensors to files")
+    refused(load, folder, folder.path / INDEX, "weight_map was not a mapping of tensors to files")
 
 
 # ---- other types
@@ -195,20 +195,20 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_file_is_named(load, folder, damage):
     folder.weights.write_bytes(damage(folder.weights.read_bytes()))
-    refused(load, folder, f"{folder.weights} is no safetensors file, or it is damaged")
+    refused(load, folder, f"{folder.weights} is not a safetensors file, or it is damaged")
 
 
 def test_a_damaged_shard_is_named(load, folder):
     places = folder.shard()
     shard = folder.path / sorted(places.values())[1]
     shard.write_bytes(shard.read_bytes()[:-1])
-    refused(load, folder, f"{shard} is no safetensors file, or it is damaged")
+    refused(load, folder, f"{shard} is not a safetensors file, or it is damaged")
 
 
 NO_CONFIG = {
     "nothing": "",
     "no JSON": "{not json",
-    "nested too deep": "[" * 100_000,
+    "nested too deeply": "[" * 100_000,
     "not UTF-8": b"\xff\xfe{",
     "a list": "[]",
     "a number": "3",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interop.peft_golden import GPT2, expected, gpt2, logits
-from interop.test_peft_save import BESIDES, OURS, adapted, adapted_besides
+from interop.saved_adapters import BESIDES, OURS, adapted, adapted_besides
 from minilora.interop import load_peft, save_peft
 
 peft = pytest.importorskip("peft")

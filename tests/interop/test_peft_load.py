@@ -363,26 +363,26 @@ DAMAGE = {
     "no configuration": (lambda folder: (folder / CONFIG).unlink(), f"there is no file .*{CONFIG}"),
     "no tensors": (lambda folder: (folder / TENSORS).unlink(), f"there is no file .*{TENSORS}"),
     "only a pickle": (only_a_pickle, "adapter_model.bin, which can run code and is not opened"),
-    "half a configuration": (lambda folder: (folder / CONFIG).write_text('{"r": '), f"{CONFIG} is no JSON"),
-    "JSON in Latin-1": (lambda folder: (folder / CONFIG).write_bytes(b'{"r": "\xe9"}'), f"{CONFIG} is no JSON"),
-    "a deep configuration": (lambda folder: (folder / CONFIG).write_text("[" * 100_000), f"{CONFIG} is no JSON"),
+    "half a configuration": (lambda folder: (folder / CONFIG).write_text('{"r": '), f"{CONFIG} is not JSON"),
+    "JSON in Latin-1": (lambda folder: (folder / CONFIG).write_bytes(b'{"r": "\xe9"}'), f"{CONFIG} is not JSON"),
+    "a deep configuration": (lambda folder: (folder / CONFIG).write_text("[" * 100_000), f"{CONFIG} is not JSON"),
     "a list": (lambda folder: (folder / CONFIG).write_text("[1]"), f"{CONFIG} holds a list; it must hold"),
-    "empty": (lambda folder: (folder / TENSORS).write_bytes(b""), f"{TENSORS} is no safetensors file"),
-    "text": (lambda folder: (folder / TENSORS).write_text("A B " * 100), f"{TENSORS} is no safetensors file"),
-    "truncated": (truncated, f"{TENSORS} is no safetensors file, or it is damaged"),
-    "longer": (longer, f"{TENSORS} is no safetensors file, or it is damaged"),
-    "a huge header": (huge_header, f"{TENSORS} is no safetensors file, or it is damaged"),
+    "empty": (lambda folder: (folder / TENSORS).write_bytes(b""), f"{TENSORS} is not a safetensors file"),
+    "text": (lambda folder: (folder / TENSORS).write_text("A B " * 100), f"{TENSORS} is not a safetensors file"),
+    "truncated": (truncated, f"{TENSORS} is not a safetensors file, or it is damaged"),
+    "longer": (longer, f"{TENSORS} is not a safetensors file, or it is damaged"),
+    "a huge header": (huge_header, f"{TENSORS} is not a safetensors file, or it is damaged"),
     "offsets outside": (
         header(A={"dtype": "F32", "shape": [2, 8], "data_offsets": [0, 1 << 40]}),
-        f"{TENSORS} is no safetensors file",
+        f"{TENSORS} is not a safetensors file",
     ),
     "offsets backwards": (
         header(A={"dtype": "F32", "shape": [2, 8], "data_offsets": [64, 0]}),
-        f"{TENSORS} is no safetensors file",
+        f"{TENSORS} is not a safetensors file",
     ),
     "another size than the shape's": (
         header(A={"dtype": "F32", "shape": [1 << 40, 8], "data_offsets": [0, 64]}),
-        f"{TENSORS} is no safetensors file",
+        f"{TENSORS} is not a safetensors file",
     ),
     "DoRA without its lengths": (
         lambda folder: change_config(folder, use_dora=True),
@@ -394,12 +394,12 @@ DAMAGE = {
     ),
     "a missing tensor": (without(B), f"{TENSORS} lacks {B}"),
     "an extra tensor": (with_tensor(f"{C_ATTN_0}.lora_C", 2), rf"{TENSORS} holds {C_ATTN_0}.lora_C, which"),
-    "an extra layer": (with_tensor(A.replace("h.0", "h.2"), 4, 12), r"holds .*h\.2\.attn.*, which .* does not have"),
+    "an extra layer": (with_tensor(A.replace("h.0", "h.2"), 4, 12), r"holds .*h\.2\.attn.*, which .* lacks"),
     "a name without the prefix": (with_tensor("transformer.wte.weight", 19, 12), "holds transformer.wte.weight, which"),
-    "A of another rank": (with_tensor(A, 3, 12), rf"{A} has shape \(3, 12\); .* want \(4, 12\)"),
-    "a transposed B": (with_tensor(B, 4, 36), rf"{B} has shape \(4, 36\); .* want \(36, 4\)"),
+    "A of another rank": (with_tensor(A, 3, 12), rf"{A} has shape \(3, 12\); .* must be \(4, 12\)"),
+    "a transposed B": (with_tensor(B, 4, 36), rf"{B} has shape \(4, 36\); .* must be \(36, 4\)"),
     "integers": (with_tensor(A, 4, 12, dtype="int64"), rf"{A} is I64; it must be one of F64, F32, F16, BF16"),
-    "another rank": (lambda folder: change_config(folder, r=3), rf"{A} has shape \(4, 12\); .* want \(3, 12\)"),
+    "another rank": (lambda folder: change_config(folder, r=3), rf"{A} has shape \(4, 12\); .* must be \(3, 12\)"),
     "another module": (
         lambda folder: change_config(folder, target_modules=["c_fc"]),
         rf"{TENSORS} holds {A}, which {CONFIG} does not ask for",
@@ -437,7 +437,7 @@ def test_a_rank_larger_than_the_matrix_gains_nothing_and_does_no_harm(folder):
 def test_a_bias_that_was_not_saved_is_the_base_s_and_that_is_said(folder, bias):
     change_config(folder, bias=bias)
     golden, model = expected(), gpt2()
-    with pytest.warns(UserWarning, match=f"bias was '{bias}', but {TENSORS} holds no .*bias, as PEFT itself did not"):
+    with pytest.warns(UserWarning, match=f"bias was '{bias}', but {TENSORS} holds no .*bias, which PEFT before"):
         load_peft(model, folder)
     np.testing.assert_allclose(logits(model, golden["ids"]), golden["c_attn"], rtol=0, atol=1e-10)
 
@@ -473,13 +473,13 @@ def test_an_embedding_that_was_saved_along_comes_with_the_adapter(folder):
 
 def test_an_adapter_of_another_model_is_refused(folder):
     model = GPT(GPTConfig(vocab_size=19, n_positions=9, n_layer=2, d_model=8, n_head=2), np.random.default_rng(0))
-    refused(folder, rf"{A} has shape \(4, 12\); .* want \(4, 8\)", model)
+    refused(folder, rf"{A} has shape \(4, 12\); .* must be \(4, 8\)", model)
 
 
 def test_a_name_that_is_taken_is_refused(folder):
     model = gpt2()
     apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
-    refused(folder, "name was 'default'; the model has an adapter of this name already", model)
+    refused(folder, "name was 'default'; the model already has an adapter of this name", model)
 
 
 def test_a_model_that_peft_has_no_names_for_is_refused(folder):

@@ -9,7 +9,8 @@ from safetensors.numpy import load_file
 
 from device_array import DeviceArray, to_fake_device
 from interop.peft_golden import ADAPTERS, GPT2, expected, gpt2, logits
-from methods.tiny import EVERYWHERE, same_bits, with_B
+from interop.saved_adapters import BESIDES, OURS, adapted, adapted_besides
+from methods.tiny import same_bits
 from minilora.interop import load_peft, save_peft
 from minilora.methods import (
     LoRAConfig,
@@ -26,16 +27,6 @@ from models.tiny_encoders import tiny
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 C_ATTN = "base_model.model.transformer.h.{}.attn.c_attn.lora_{}.weight"
 D = 12  # the width of the golden model
-
-
-def adapted(**lora):
-    """The golden base, with an adapter of ours that has learned something."""
-    model = gpt2()
-    apply_lora(model, LoRAConfig(**{"rank": 2, "alpha": 3} | lora), rng=np.random.default_rng(1))
-    for name, p in model.named_parameters():
-        if name.endswith(".m"):
-            p.data[...] *= 1.5
-    return with_B(model)
 
 
 def saved(model, folder, **options):
@@ -73,20 +64,6 @@ def test_the_file_is_marked_as_torch_s(tmp_path):
 
 
 # ---- ours
-
-OURS = {
-    "q and v": {"targets": ("q_proj", "v_proj")},
-    "k": {"targets": ("k_proj",)},
-    "everywhere": {"targets": EVERYWHERE, "dropout": 0.25, "init": "gaussian"},
-    "rsLoRA": {"targets": ("q_proj", "k_proj", "fc_out"), "rslora": True},
-    "ranks": {
-        "targets": ("q_proj", "v_proj", "o_proj"),
-        "rank_pattern": {"v_proj": 3, "blocks.1.attn.q_proj": 5},
-        "alpha_pattern": {"v_proj": 7, "blocks.0.attn.o_proj": 2},
-    },
-    "DoRA": {"targets": ("q_proj", "v_proj", "fc_out"), "dora": True, "rank_pattern": {"v_proj": 3}},
-    "one layer": {"targets": ("blocks.1.attn.v_proj", "blocks.0.mlp.fc_in")},
-}
 
 
 @pytest.mark.parametrize("lora", OURS.values(), ids=OURS.keys())
@@ -194,15 +171,6 @@ def test_from_a_device_to_a_device(adapter, tmp_path):
 
 # ---- what is trained besides
 
-BESIDES = {
-    "LayerNorms": (["ln_1"], [f"transformer.h.{i}.ln_1" for i in range(2)], "none"),
-    "one module": (["blocks.1.ln_2"], ["transformer.h.1.ln_2"], "none"),
-    "positions and last": (["wpe", "ln_f"], ["transformer.wpe", "transformer.ln_f"], "none"),
-    "biases": (["bias"], None, "all"),
-    "biases and a module": (["bias", "ln_f"], ["transformer.ln_f"], "all"),
-    "biases of adapted layers": ([f"attn.{letter}_proj.bias" for letter in "qkv"], None, "lora_only"),
-}
-
 
 @pytest.mark.parametrize(("parts", "modules", "bias"), BESIDES.values(), ids=BESIDES.keys())
 def test_what_is_trained_besides_is_saved_too(parts, modules, bias, tmp_path):
@@ -210,15 +178,6 @@ def test_what_is_trained_besides_is_saved_too(parts, modules, bias, tmp_path):
     config, _ = saved(model, tmp_path)
     assert (config["modules_to_save"], config["bias"]) == (modules, bias)
     np.testing.assert_allclose(logits_after_loading(tmp_path), logits(model, expected()["ids"]), rtol=0, atol=1e-10)
-
-
-def adapted_besides(parts):
-    """With an adapter that has learned other values for some parts of the model besides."""
-    model, rng = adapted(besides=parts), np.random.default_rng(3)
-    for name, p in model.named_parameters():
-        if p.trainable and not name.endswith((".A", ".B")):
-            p.data += rng.standard_normal(p.data.shape)
-    return model
 
 
 NO_PLACE = {
@@ -287,7 +246,8 @@ def test_a_method_that_peft_has_no_file_for_says_what_to_do_instead(method, tmp_
     model = gpt2()
     apply_method(model, method)
     with pytest.raises(
-        ValueError, match=f"^the model is adapted by '{method}', for which PEFT has no file .*save_adapter"
+        ValueError,
+        match=f"^the model is adapted by '{method}', for which minilora cannot write .*save_adapter",
     ):
         save_peft(model, tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -19,19 +19,29 @@ TOKENIZER = {
     "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
     "padding": None,
     "added_tokens": [
-        {"id": VOCAB[token], "content": token, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
-         "normalized": False}
+        {
+            "id": VOCAB[token],
+            "content": token,
+            "special": True,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+        }
         for token in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     ],
     "normalizer": None,
     "pre_tokenizer": {"type": "Whitespace"},
     "post_processor": {
-        "type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True,
+        "type": "RobertaProcessing",
+        "sep": ["</s>", 2],
+        "cls": ["<s>", 0],
+        "trim_offsets": True,
         "add_prefix_space": False,
     },
     "decoder": None,
     "model": {"type": "WordLevel", "vocab": VOCAB, "unk_token": "<unk>"},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -91,7 +101,7 @@ def test_what_is_no_text_is_refused(tokenizer):
 
 def test_a_damaged_tokenizer_is_named(tokenizer, folder):
     (folder / "tokenizer.json").write_text("{")
-    with pytest.raises(ValueError, match="tokenizer.json is no tokenizer that can be read"):
+    with pytest.raises(ValueError, match="tokenizer.json is not a readable tokenizer"):
         load_tokenizer(folder)
 
 
@@ -199,8 +209,8 @@ def test_its_ids_are_those_of_transformers(tmp_path, model_type, special, settin
         ("vocab.json", "[]", "vocab.json holds a list; it must hold a JSON object"),
         ("vocab.json", '{"a": 1, "b": 1}', "vocab.json: its ids must be the integers from 0 to 1, each once"),
         ("vocab.json", '{"a": "x"}', "vocab.json: its ids must be the integers from 0 to 0, each once"),
-        ("vocab.json", '{"a": 0}', "merges.txt are no tokenizer that can be read"),
-        ("merges.txt", "one two three\n", "merges.txt are no tokenizer that can be read"),
+        ("vocab.json", '{"a": 0}', "merges.txt are not a readable tokenizer"),
+        ("merges.txt", "one two three\n", "merges.txt are not a readable tokenizer"),
     ],
 )
 def test_a_damaged_vocabulary_is_named(tmp_path, name, content, message):

@@ -159,7 +159,10 @@ DAMAGE = {
     "an impossible setting": (configured(rank=0), "rank was 0; it must be an integer of at least 1"),
     "a rank too large": (configured(rank=7), r"q_proj.A has shape \(2, 6\); model and configuration want \(7, 6\)"),
     "another rank": (configured(rank=3), r"blocks.0.attn.q_proj.A has shape \(2, 6\); .* want \(3, 6\)"),
-    "an unknown target": (configured(targets=["c_attn"]), "'c_attn', which is no linear layer of this model; it has"),
+    "an unknown target": (
+        configured(targets=["c_attn"]),
+        "'c_attn', which is not a linear layer of this model; it has",
+    ),
 }
 
 
@@ -189,7 +192,7 @@ def test_an_adapter_of_a_wider_model_is_refused(saved, path):
 
 
 def test_a_name_that_is_taken_is_refused(saved, path):
-    with pytest.raises(ValueError, match="name was 'default'; the model has an adapter of this name already"):
+    with pytest.raises(ValueError, match="name was 'default'; the model already has an adapter of this name"):
         load_adapter(saved, path)
 
 

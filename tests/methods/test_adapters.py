@@ -217,7 +217,7 @@ def test_adapters_that_cannot_be_are_refused_and_the_model_stays_as_it_was(setti
 def test_further_adapters_need_a_name_of_their_own():
     model = tiny_adapted(EVERY["adapter-h"])
     before = weights_of(model)
-    with pytest.raises(ValueError, match="name was 'adapter'; the model has an adapter of this name"):
+    with pytest.raises(ValueError, match="name was 'adapter'; the model already has an adapter of this name"):
         apply_houlsby(model, EVERY["adapter-p"], rng=rng())
     assert same_bits(weights_of(model), before)
 

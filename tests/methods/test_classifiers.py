@@ -3,22 +3,16 @@
 import numpy as np
 import pytest
 
+from methods.classifiers import MODELS, batch_of
 from methods.every import EVERY
 from methods.tiny import gradients_of, rng, same_bits, tiny_lora, trainable_names, weights_of
-from minilora.data.classification import ClassificationBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.methods import HeadConfig, apply_method, classes_in, load_adapter, method_of, save_adapter
 from minilora.methods.houlsby import HoulsbySublayer
-from minilora.models import DebertaForClassification, RobertaForClassification
 from minilora.training import AdamW, loss_and_backward
-from models import tiny_deberta, tiny_encoders
 from models.tiny_encoders import tiny
 
 METHODS = {"head": HeadConfig(), **{name: config for name, config in EVERY.items() if not name.startswith("prefix")}}
-MODELS = {
-    "roberta": (RobertaForClassification, tiny_encoders.CONFIG, tiny_encoders),
-    "deberta": (DebertaForClassification, tiny_deberta.CONFIG, tiny_deberta),
-}
 each_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 each_model = pytest.mark.parametrize("kind", MODELS)
 HEAD = ["head.dense.W", "head.dense.bias", "head.out_proj.W", "head.out_proj.bias"]
@@ -32,11 +26,6 @@ def adapted(kind, method, learned=True):
         for p in model.trainable_parameters():
             p.data += 0.3 * rng(len(p.name)).standard_normal(p.data.shape)
     return model
-
-
-def batch_of(kind):
-    texts = MODELS[kind][2]
-    return ClassificationBatch(texts.IDS, texts.MASK, texts.LABELS)
 
 
 def check(kind, model):

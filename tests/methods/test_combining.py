@@ -164,7 +164,7 @@ def test_pissa_becomes_a_plain_lora_of_twice_the_rank_for_the_base_as_it_is(tmp_
         (([], []), {}, r"names was \[\]; it must be several"),
         ((NAMES, [1.0]), {}, "weights were 1; there must be one for each of the 2 names"),
         ((NAMES, WEIGHTS), {"how": "ties"}, "how was 'ties'; it must be one of 'concatenate', 'average'"),
-        ((NAMES, WEIGHTS), {"name": "two"}, "name was 'two'; the model has an adapter of this name already"),
+        ((NAMES, WEIGHTS), {"name": "two"}, "name was 'two'; the model already has an adapter of this name"),
         (
             (["one"] * 4, [1.0] * 4),
             {},
@@ -190,14 +190,14 @@ def test_what_cannot_be_combined_is_refused_and_the_model_stays_as_it_was(argume
     ids=["rank", "scale", "layers"],
 )
 def test_adapters_that_differ_cannot_be_averaged(two):
-    message = "the adapters differ at blocks.0.*; only those of one rank and scale can be averaged"
+    message = "the adapters differ at blocks.0.*; to be averaged, they must have the same rank and scale"
     with pytest.raises(ValueError, match=message):
         combine_adapters(two_adapters(two=two), NAMES, WEIGHTS, how="average")
 
 
 def test_dora_cannot_be_combined_and_nothing_is_relative_to_zero():
     model = two_adapters(two=LoRAConfig(rank=2, targets=EVERYWHERE, dora=True))
-    with pytest.raises(ValueError, match="is DoRA's; its delta_W = W' - W is no product"):
+    with pytest.raises(ValueError, match="is DoRA's; its delta_W = W' - W is not a product"):
         combine_adapters(model, NAMES, WEIGHTS)
     with pytest.raises(ValueError, match="sum to zero; an error is relative"):
         combination_error(model, ["one"], [0.0])

@@ -186,7 +186,10 @@ def test_an_alpha_of_zero_or_below_is_a_scale_like_any_other(alpha):
 
 
 NOT_IN_THE_MODEL = [
-    ({"targets": ("q",)}, "targets named 'q', which is no linear layer of this model; it has " + ", ".join(EVERYWHERE)),
+    (
+        {"targets": ("q",)},
+        "targets named 'q', which is not a linear layer of this model; it has " + ", ".join(EVERYWHERE),
+    ),
     ({"targets": ("q_proj", "blocks.2.attn.q_proj")}, "targets named 'blocks.2.attn.q_proj', "),
     ({"targets": ("attn",)}, "targets named 'attn', "),
     ({"targets": ("wte",)}, "targets named 'wte', "),

@@ -126,7 +126,7 @@ def test_only_the_adapter_that_is_switched_to_is_trained_whatever_came_before(ac
 
 def test_a_name_that_is_taken_is_refused_and_the_model_stays_as_it_was(model):
     before = weights_of(model)
-    with pytest.raises(ValueError, match="name was 'default'; the model has an adapter of this name already"):
+    with pytest.raises(ValueError, match="name was 'default'; the model already has an adapter of this name"):
         apply_lora(model, LoRAConfig(rank=1, targets=("k_proj",)), rng=rng(), name="default")
     assert same_bits(weights_of(model), before)
 

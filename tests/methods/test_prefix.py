@@ -171,8 +171,8 @@ def test_a_prompt_may_not_hold_ids_of_the_prefix():
         ({"kind": "deep"}, "kind was 'deep'; it must be one of 'embedding', 'layer'"),
         ({"before": -1}, "before was -1; it must be an integer of at least 0"),
         ({"after": 1.5}, "after was 1.5; it must be an integer of at least 0"),
-        ({"before": 0, "after": 0}, "before and after were 0; at least one of them must be above"),
-        ({"before": 8, "after": 0}, r"before \+ after was 8; it must be from 1 to 7, for n_positions is 8"),
+        ({"before": 0, "after": 0}, "before and after were 0; at least one of them must be above 0"),
+        ({"before": 8, "after": 0}, r"before \+ after was 8; it must be from 1 to 7, because n_positions is 8"),
     ],
 )
 def test_a_prefix_that_cannot_be_is_refused_and_the_model_stays_as_it_was(settings, message):
@@ -184,7 +184,7 @@ def test_a_prefix_that_cannot_be_is_refused_and_the_model_stays_as_it_was(settin
 
 def test_a_second_prefix_and_a_model_that_is_no_decoder_are_refused():
     model = tiny_adapted(EVERY["prefix-layer"])
-    with pytest.raises(ValueError, match="name was 'prefix'; the model has an adapter of this name already"):
+    with pytest.raises(ValueError, match="name was 'prefix'; the model already has an adapter of this name"):
         apply_method(model, PrefixConfig(before=1, after=0))
     with pytest.raises(ValueError, match="model was a Block; prefix tuning needs a decoder, a GPT"):
         apply_prefix(model.blocks[0], PrefixConfig(), rng=rng())

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from methods.classifiers import MODELS
+from methods.classifiers import batch_of as batch_of_classes
 from methods.every import EVERY
-from methods.test_classifiers import MODELS
-from methods.test_classifiers import batch_of as batch_of_classes
 from methods.tiny import rng, same_bits, some_batch, tiny_gpt, weights_of
 from minilora.methods import (
     HeadConfig,
@@ -228,9 +228,12 @@ def test_what_the_model_trains_besides_by_hand_is_no_part_of_the_adapter_and_is_
 @pytest.mark.parametrize(
     ("besides", "message"),
     [
-        (("ln_9",), "besides named 'ln_9', which is no parameter or part of this model"),
-        (("A",), "besides named 'A', which is no parameter or part of this model"),
-        (("attn",), "besides named 'attn', which holds blocks.0.attn.q_proj.W; this stays frozen, beside its A and B"),
+        (("ln_9",), "besides named 'ln_9', which is not a parameter or part of this model"),
+        (("A",), "besides named 'A', which is not a parameter or part of this model"),
+        (
+            ("attn",),
+            "besides named 'attn', which holds blocks.0.attn.q_proj.W; this must stay frozen, next to its A and B",
+        ),
         ("bias", "besides was 'bias'; it must be several names"),
         (("",), r"besides was \('',\); it must be several names"),
     ],

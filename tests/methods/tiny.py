@@ -6,6 +6,7 @@ from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import GPT, GPTConfig
 from minilora.training import loss_and_backward
+from tiny_models import at_a_generic_point
 
 CONFIG = GPTConfig(vocab_size=11, n_positions=8, n_layer=2, d_model=6, n_head=2, d_mlp=10)
 EVERYWHERE = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
@@ -17,11 +18,7 @@ def rng(seed=0):
 
 
 def tiny_gpt(dtype="float64", seed=0, config=CONFIG):
-    draw = rng(seed)
-    model = GPT(config, draw, dtype=dtype)
-    for p in model.parameters():
-        p.data += (0.3 * draw.standard_normal(p.data.shape)).astype(dtype)
-    return model
+    return at_a_generic_point(GPT, config, dtype=dtype, seed=seed)
 
 
 def tiny_lora(config=SMALL_LORA, dtype="float64", seed=0):

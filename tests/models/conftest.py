@@ -3,6 +3,7 @@ import pytest
 
 from minilora.data.batches import LMBatch
 from minilora.models import GPT, GPTConfig
+from tiny_models import at_a_generic_point
 
 
 @pytest.fixture
@@ -16,11 +17,7 @@ def make_model(config):
     """Make a GPT at a generic point: no gain is 1, no bias 0, and nothing small."""
 
     def make(dtype="float64"):
-        rng = np.random.default_rng(0)
-        model = GPT(config, rng, dtype=dtype)
-        for p in model.parameters():
-            p.data += (0.3 * rng.standard_normal(p.data.shape)).astype(dtype)
-        return model
+        return at_a_generic_point(GPT, config, dtype=dtype)
 
     return make
 

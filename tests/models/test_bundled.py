@@ -17,7 +17,7 @@ from minilora.training import evaluate_loss
 
 KINDS = {kind.name: kind for kind in (DECODER, ENCODER)}
 TEXT = "The function returns a new list that holds the values of the arguments in the same order. " * 2
-FROM_FLOAT16 = 0.005  # bits a byte: the recipe's numbers are those before the weights were rounded
+FROM_FLOAT16 = 0.005  # bits per byte: the recipe's numbers are those before the weights were rounded
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -68,9 +68,9 @@ def test_what_lives_on_the_host_is_refused(ids, mask):
 
 def test_place_refuses_what_is_on_a_device_already():
     encoder = make(RobertaForClassification, True).encoder
-    with pytest.raises(ValueError, match="padding_mask lived on a device already; it must be a NumPy array"):
+    with pytest.raises(ValueError, match="padding_mask was on a device already; it must be a NumPy array"):
         encoder.to_model(IDS, to_fake_device(MASK))
-    with pytest.raises(ValueError, match="ids lived on a device already; it must be a NumPy array"):
+    with pytest.raises(ValueError, match="ids was on a device already; it must be a NumPy array"):
         encoder.to_model(to_fake_device(IDS), MASK)
 
 

@@ -145,7 +145,7 @@ DESCRIPTIONS = {
     "a number": "3",
     "a text": '"gpt"',
     "null": "null",
-    "nested too deep": "[" * 100_000,
+    "nested too deeply": "[" * 100_000,
 }
 
 
@@ -217,7 +217,7 @@ HUGE = {
     "channels": ({"d_model": 3 << 26, "n_head": 3}, "the model's has (13, 201326592)"),
     "a vocabulary": ({"vocab_size": 1 << 40}, "wte.W has shape (13, 12); the model's has (1099511627776, 12)"),
     "positions": ({"n_positions": 1 << 50}, "wpe.W has shape"),
-    "more than an address": ({"d_model": 3 << 60, "n_head": 3}, "a configuration of a model that is too large"),
+    "more than an address": ({"d_model": 3 << 60, "n_head": 3}, "the configuration of a model that is too large"),
     "blocks": ({"n_layer": 1 << 40}, "n_layer was 1099511627776, and the file holds"),
 }
 

@@ -6,10 +6,12 @@ from minilora.data.classification import ClassificationBatch
 from minilora.data.masked import MaskedBatch
 from minilora.methods import adapter_dropout
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
+from tiny_models import at_a_generic_point
 
 CONFIG = RobertaConfig(
     vocab_size=13, n_positions=9, n_layer=2, d_model=12, n_head=3, d_mlp=20, pad_id=1, n_types=2, n_classes=5
 )
+
 PAD = CONFIG.pad_id
 IDS = np.array([[3, 7, 4, 0, 5, 9, 2], [6, 5, 3, 5, 1, 1, 1], [8, 12, 1, 1, 1, 1, 1]])  # (N, T) = (3, 7)
 MASK = IDS != PAD
@@ -31,11 +33,7 @@ def rng(seed=0):
 
 
 def tiny(model_class, dtype="float64", config=CONFIG):
-    draw = rng()
-    model = model_class(config, draw, dtype=dtype)
-    for p in model.parameters():
-        p.data += (0.3 * draw.standard_normal(p.data.shape)).astype(dtype)
-    return model
+    return at_a_generic_point(model_class, config, dtype=dtype)
 
 
 def loss_with_dropout(model, batch, draw):

@@ -29,7 +29,7 @@ from minilora.arrays.backend import to_device, to_numpy
 from minilora.distributed import join
 from minilora.experiments.sweep import Sweep
 from minilora.training import SGD, Stopped, TrainConfig, Trainer, evaluate_loss, resume_newest
-from training.test_ranks import EXAMPLES, draw
+from training.examples import EXAMPLES, draw
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from minilora.arrays.threads import cores
 from minilora.distributed import SINGLE_PROCESS
 from mpi import job as job_file
 from mpi.launch import JOB, MINILORA, job, needs_mpi, reports, run, start, start_mixed
-from test_processes import is_running, wait_until
+from watching import is_running, wait_until
 
 pytestmark = needs_mpi
 

@@ -26,8 +26,7 @@ def test_a_loss_that_is_not_finite_names_step_parameter_and_what_to_try():
     with pytest.raises(Diverged) as error:
         run(model)
     assert str(error.value) == (
-        f"the loss became nan at step 1; not finite any more: {LAYER}.A; "
-        "a lower lr than 0.01 may help, or a longer warmup"
+        f"the loss became nan at step 1; no longer finite: {LAYER}.A; a lower lr than 0.01 may help, or a longer warmup"
     )
 
 

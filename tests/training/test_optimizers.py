@@ -136,7 +136,7 @@ def test_lora_plus_leaves_anybodys_own_B_alone_and_finds_the_B_of_every_row():
         (
             lambda p: [ParameterGroup([p]), ParameterGroup([p])],
             ValueError,
-            "Parameter.* twice; each must be there once",
+            "Parameter.* twice; each must occur once",
         ),
         (lambda p: [ParameterGroup([p]), p], TypeError, "parameters held a ParameterGroup; each must be a Parameter"),
         (lambda p: [START], TypeError, "parameters held a ndarray; each must be a Parameter"),

@@ -19,15 +19,10 @@ from minilora.models import RobertaForClassification, RobertaForMaskedLM
 from minilora.training import SGD, Diverged, Stopped, TrainConfig, Trainer, evaluate_loss, loop, resume_newest
 from minilora.training.bucket import Bucket
 from models.tiny_encoders import COUNTED, IDS, LABELS, MASK, TARGETS, rng, tiny
+from training.examples import EXAMPLES, draw
 from training.thread_ranks import run_ranks
 
 WITH_DROPOUT = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dropout=0.3)
-EXAMPLES = some_batch(10)  # each row has another number of tokens that count
-
-
-def draw(rng, N=6):
-    rows = rng.choice(10, N, replace=False)
-    return LMBatch(*(a[rows] for a in EXAMPLES))
 
 
 def trainer(model, ranks=SINGLE_PROCESS, sample_batch=draw, **options):
@@ -240,7 +235,7 @@ def test_a_run_continues_with_any_number_of_ranks(before, after, tmp_path):
 
     run_ranks(before, half)
     whole = run(tiny_lora(), steps=6)
-    more = pytest.warns(UserWarning, match=f"began with {before} threads in all, and goes on with {after} ranks")
+    more = pytest.warns(UserWarning, match=f"began with {before} threads in all, and continues with {after} ranks")
     with more if after > before else nullcontext():
         parts = run_ranks(after, rest)
     assert max(max(differences(part, whole)) for part in parts) < 1e-12

@@ -145,8 +145,12 @@ def test_a_slider_has_a_static_figure_beside_it(source):
 @each
 def test_nothing_is_implemented_a_second_time(source):
     """A notebook calls the package: no function of its own has the name of one that it could import."""
-    own = {node.name for code in cells(source, "code") for node in ast.walk(ast.parse(without_magics(code)))
-           if isinstance(node, (ast.FunctionDef, ast.ClassDef))}  # fmt: skip
+    own = {
+        node.name
+        for code in cells(source, "code")
+        for node in ast.walk(ast.parse(without_magics(code)))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
     files = [path for path in (ROOT / "minilora").rglob("*.py") if "tasks" not in path.parts]  # exercises' mistakes
     package = {name for path in files for name in re.findall(r"^(?:def|class) (\w+)", path.read_text(), re.MULTILINE)}
     assert not own & package

@@ -15,7 +15,7 @@
 #
 # *Difficulty 1 of 5, about 10 minutes.*
 #
-# **Goal.** Write LoRA's linear map: a frozen layer, and beside it a branch of two thin matrices (equation 3 of the
+# **Goal.** Write LoRA's linear map: a frozen layer, and next to it a branch of two thin matrices (equation 3 of the
 # paper).
 #
 # **Formula.** The paper writes it for a column x, as h = W_0 x + (alpha / r) B A x. Our x holds rows, so each product

@@ -76,5 +76,5 @@ marks("subspace_similarity", subspace_similarity, points=6, seed=111)
 
 # %% [markdown] tags=["shown"]
 # What was shown: phi asks about directions only, not about how strong they are. Two random subspaces of R^I have phi =
-# max(i, j) / I on average, so a figure of phi needs that control beside it. And the same delta_W = B A has many A's,
+# max(i, j) / I on average, so a figure of phi needs that control next to it. And the same delta_W = B A has many A's,
 # whose phi(i, j) differ: only phi(r, r) is the same for all of them.

@@ -1,6 +1,6 @@
-"""What runs in the process of an answer. It imports Python and NumPy, and nothing of minilora: there is none there.
+"""What runs in the process of an answer. It imports only Python and NumPy: minilora is not available there.
 
-The judge's process writes down the calls that it wants made, as plain data; `worker.py` makes them and writes down what
-came back. What is right is never known here. `runner` is a package by itself, with relative imports, so that it can be
-found without minilora.
+The judge's process writes the calls that it wants made, as plain data; `worker.py` makes them and writes down what came
+back. The right results are never known here. `runner` is a package of its own, with relative imports, so that it can
+be found without minilora.
 """

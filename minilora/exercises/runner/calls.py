@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy
 
 LARGEST = 100_000  # numbers in a tensor; an exercise asks for a few hundred
-SAME = 1e-9  # relative: what two calls with the same arguments may differ by
+SAME = 1e-9  # relative: how far two calls with the same arguments may differ
 
 
 class AnswerError(Exception):
@@ -28,11 +28,11 @@ class Call(NamedTuple):
     function: str
     arguments: dict[str, Any]
     gives: tuple[str, ...]  # what it returns, by name
-    unseen: tuple[str, ...] = ()  # of these, what is the student's own affair: never compared
+    unseen: tuple[str, ...] = ()  # those of them that are the student's own business: never compared
 
 
 class Function(NamedTuple):
-    """A function of x that is given to the student's."""
+    """A function of x that is passed to the student's function."""
 
     name: str
     arrays: dict[str, numpy.ndarray]
@@ -67,7 +67,7 @@ FUNCTIONS = {
 
 
 def perform(functions: dict[str, Callable], calls: list[Call]) -> list[Result]:
-    """Make the calls twice, in order; a second round that differs is a problem, for functions remember nothing.
+    """Make the calls twice, in order; a second round that differs is a problem, because functions must not keep state.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _unless_it_differs(first, second):
             return Result(
                 {},
                 AnswerError(
-                    f"Your {name} is another one when the same call is made again: the code keeps something from call "
+                    f"Your {name} changes when the same call is made again: the code keeps something from call "
                     "to call, in a global variable or in what it was given."
                 ),
             )
@@ -98,7 +98,7 @@ def _unless_it_differs(first, second):
 
 
 def alike(a: numpy.ndarray, b: numpy.ndarray) -> bool:
-    """Whether two arrays are the same to rounding, nan where nan is."""
+    """Whether two arrays are equal up to rounding, with NaN in the same places."""
     if a.shape != b.shape:
         return False
     a, b = a.astype(numpy.float64), b.astype(numpy.float64)
@@ -136,7 +136,7 @@ def _round(functions, calls):
 
 
 def _made(value, returned):
-    """An argument as it is passed: of its own for each call, so that nothing is shared but what was returned."""
+    """An argument, made afresh for each call, so that calls share nothing except what was returned."""
     if isinstance(value, Kept):
         kept = returned[value.call][value.name]
         return kept.copy() if isinstance(kept, numpy.ndarray) else kept
@@ -167,14 +167,14 @@ def _parts(name, value, given):
 
 
 def _identical(before, after):
-    """To the bit, in shape and dtype too."""
+    """Whether two values are identical to the bit, including shape and dtype."""
     if isinstance(before, list):
         return before == after
     return (before.shape, before.dtype) == (after.shape, after.dtype) and before.tobytes() == after.tobytes()
 
 
 def named(function: str, value: Any, *names: str) -> dict[str, Any]:
-    """What a function returned, as a dict by the names of what it should return."""
+    """What a function returned, as a dict by the names of the results it should return."""
     if len(names) == 1:
         return {names[0]: value}
     if not isinstance(value, (tuple, list)):
@@ -193,7 +193,7 @@ def as_array(name: str, value: Any) -> numpy.ndarray:
     try:
         array = numpy.array(value)
     except OverflowError:
-        raise AnswerError(f"{name} is a number too large to be true.") from None
+        raise AnswerError(f"{name} is an integer too large for any array.") from None
     if array.dtype.kind not in "fiub":
         raise AnswerError(f"{name} has the dtype {array.dtype}; it should hold real numbers.")
     if array.size > LARGEST:
@@ -209,7 +209,7 @@ def _a(value):
 
 
 def encode(value: Any) -> Any:
-    """A value as JSON can hold it: Python's floats are written with all of their digits."""
+    """A value in a form that JSON can hold: Python's floats are written with all of their digits."""
     if isinstance(value, (numpy.ndarray, numpy.generic)):
         return {"array": value.tolist(), "dtype": value.dtype.name, "shape": list(value.shape)}
     for kind in (Function, Seed, Kept, Call):

@@ -1,9 +1,9 @@
 """What an answer may not do: it computes, and leaves files, processes, the network and other code alone.
 
-Limits and an audit hook stop what goes wrong by accident or for fun, with a message that says so. Whatever the hook
-needs is bound when it is made, so that code that runs later cannot exchange it: `os.path.realpath = ...` changes
-nothing here. They are no jail all the same: code that sets out to break out of Python can. A teacher who has to expect
-that grades in a container.
+Limits and an audit hook stop what goes wrong by accident or for fun, with a message that says so. Everything the hook
+needs is bound when it is made, so that code that runs later cannot replace it: `os.path.realpath = ...` changes
+nothing here. Still, this is not a jail: code that is determined to break out of Python can do so. A teacher who has to
+expect that should grade in a container.
 """
 
 import contextlib
@@ -15,22 +15,39 @@ MEMORY = 4 << 30  # bytes of address space; a bare NumPy takes a quarter of a gi
 FILE_SIZE = 16 << 20  # bytes
 
 PATHS = {  # events whose first arguments are paths that they change
-    "os.chmod": 1, "os.chown": 1, "os.mkdir": 1, "os.remove": 1, "os.rename": 2, "os.rmdir": 1, "os.truncate": 1,
-    "os.utime": 1, "shutil.rmtree": 1,
-}  # fmt: skip
+    "os.chmod": 1,
+    "os.chown": 1,
+    "os.mkdir": 1,
+    "os.remove": 1,
+    "os.rename": 2,
+    "os.rmdir": 1,
+    "os.truncate": 1,
+    "os.utime": 1,
+    "shutil.rmtree": 1,
+}
 FORBIDDEN = {
     "it tried to start or to end a process": (
-        "os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.startfile",
-        "os.system", "pty.spawn", "signal.pthread_kill", "subprocess.Popen",
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.kill",
+        "os.killpg",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.startfile",
+        "os.system",
+        "pty.spawn",
+        "signal.pthread_kill",
+        "subprocess.Popen",
     ),
     "it tried to use the network": ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"),
     "it tried to go to another folder, or to link to one": ("os.chdir", "os.fchdir", "os.link", "os.symlink"),
     "it tried to open a database": ("sqlite3.connect",),
     "it tried to look at objects that are not its own": ("gc.get_objects", "gc.get_referrers", "gc.get_referents"),
-}  # fmt: skip
+}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 NOT_FOR_ANSWERS = ("minilora",)
-PACKAGES = ("site-packages", "dist-packages")  # lie inside of some Pythons' own folder
+PACKAGES = ("site-packages", "dist-packages")  # inside some Pythons' own folder
 
 
 class Forbidden(PermissionError):
@@ -38,13 +55,13 @@ class Forbidden(PermissionError):
 
 
 def limit_resources(seconds: int) -> None:
-    """Bound this process's time, memory and files, where the system can (Linux; macOS in part; Windows not)."""
+    """Bound this process's time, memory and files, where the system can (Linux; partly macOS; not Windows)."""
     try:
         import resource
     except ImportError:
         return
     limits = {
-        resource.RLIMIT_NPROC: (0, 0),  # no further process or thread, by whatever way; it does not bind root
+        resource.RLIMIT_NPROC: (0, 0),  # no further process or thread, however it is started; this does not bind root
         resource.RLIMIT_CPU: (seconds, seconds + 1),  # SIGXCPU, and SIGKILL where that is caught
         resource.RLIMIT_AS: (MEMORY, MEMORY),
         resource.RLIMIT_FSIZE: (FILE_SIZE, FILE_SIZE),
@@ -56,14 +73,14 @@ def limit_resources(seconds: int) -> None:
 
 
 def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
-    """From now on, what an answer may not do raises Forbidden.
+    """From now on, whatever an answer may not do raises Forbidden.
 
     Parameters
     ----------
     folder : str
-        The answer's own: the current one. Here it may write.
+        The answer's own folder, the current one. It may write here.
     readable : list of str
-        The folders and files of Python and of NumPy: it may read these, and nothing else.
+        The folders and files of Python and of NumPy: it may read only these.
     """
     numpys = ("numpy", "numpy.libs")
     own, python = _places([folder]), _places([path for path in readable if os.path.basename(path) not in numpys])
@@ -71,18 +88,34 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
     stopped = MappingProxyType({event: why for why, events in FORBIDDEN.items() for event in events})
     changing = MappingProxyType(dict(PATHS))
 
-    # What a function below needs is among its defaults, a tuple that nothing changes without an event: not in cells or
-    # globals, for which a frame in a traceback is the way in. No method of an object of the answer's is called.
-    def place(path, forbidden=Forbidden, kind_of=type, is_a=isinstance, number=int, octets=bytes, text=str,
-              decode=bytes.decode, plain=str.__str__, split=str.split, begins=str.startswith, replace=str.replace,
-              join=os.sep.join, sep=os.sep, altsep=os.altsep, windows=os.name == "nt", home=own[0]):  # fmt: skip
-        """The path as plain text, and absolute; None for what is open already."""
+    # Everything that a function below needs is in its defaults, a tuple that cannot change without an event: not in
+    # cells or globals, which a frame in a traceback gives access to. No method of the answer's objects is called.
+    def place(
+        path,
+        forbidden=Forbidden,
+        kind_of=type,
+        is_a=isinstance,
+        number=int,
+        octets=bytes,
+        text=str,
+        decode=bytes.decode,
+        plain=str.__str__,
+        split=str.split,
+        begins=str.startswith,
+        replace=str.replace,
+        join=os.sep.join,
+        sep=os.sep,
+        altsep=os.altsep,
+        windows=os.name == "nt",
+        home=own[0],
+    ):
+        """The path as plain text, and absolute; None for a file that is already open."""
         if kind_of(path) is number:
             return None
         if is_a(path, octets):
             path = decode(path, "utf-8", "surrogateescape")
         if not is_a(path, text):
-            raise forbidden("it tried to open what is no path")
+            raise forbidden("it tried to open something that is not a path")
         path = replace(plain(path), altsep, sep) if altsep else plain(path)
         parts = split(path, sep)
         if ".." in parts:
@@ -98,8 +131,16 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
     def may_write(path, below=below, own=own, nothing=os.devnull):
         return path is None or path == nothing or below(path, own)
 
-    def may_read(path, may_write=may_write, below=below, python=python, libraries=libraries, split=str.split,
-                 sep=os.sep, packages=PACKAGES):  # fmt: skip
+    def may_read(
+        path,
+        may_write=may_write,
+        below=below,
+        python=python,
+        libraries=libraries,
+        split=str.split,
+        sep=os.sep,
+        packages=PACKAGES,
+    ):
         if may_write(path) or path == "/dev/urandom" or below(path, libraries):
             return True
         for part in split(path, sep):
@@ -107,9 +148,23 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
                 return False
         return below(path, python)
 
-    def hook(event, arguments, forbidden=Forbidden, place=place, may_read=may_read, may_write=may_write,
-             is_a=isinstance, text=str, plain=str.__str__, partition=str.partition, begins=str.startswith,
-             changing=changing, stopped=stopped, writing=WRITING, elsewhere=NOT_FOR_ANSWERS):  # fmt: skip
+    def hook(
+        event,
+        arguments,
+        forbidden=Forbidden,
+        place=place,
+        may_read=may_read,
+        may_write=may_write,
+        is_a=isinstance,
+        text=str,
+        plain=str.__str__,
+        partition=str.partition,
+        begins=str.startswith,
+        changing=changing,
+        stopped=stopped,
+        writing=WRITING,
+        elsewhere=NOT_FOR_ANSWERS,
+    ):
         if event == "open":
             path, mode, flags = arguments
             writes = flags & writing
@@ -123,7 +178,7 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
         elif event == "import":
             name = partition(arguments[0], ".")[0]
             if name in elsewhere:
-                raise forbidden(f"it tried to import {name}; here you write it yourself, with Python and NumPy alone")
+                raise forbidden(f"it tried to import {name}; here you write it yourself, with Python and NumPy only")
         elif event in changing:
             for path in arguments[: changing[event]]:
                 path = place(path)
@@ -132,14 +187,14 @@ def forbid_all_but_computing(folder: str, readable: list[str]) -> None:
         elif event in stopped:
             raise forbidden(f"{stopped[event]} ({event}); an answer only computes")
         elif event == "object.__setattr__" and arguments[1] in ("__code__", "__defaults__", "__kwdefaults__"):
-            raise forbidden("it tried to exchange the code of a function; an answer only computes")
+            raise forbidden("it tried to replace the code of a function; an answer only computes")
         elif begins(event, "ctypes."):
-            raise forbidden(f"it tried to go round Python with ctypes ({event}); an answer is Python and NumPy")
+            raise forbidden(f"it tried to bypass Python with ctypes ({event}); an answer is Python and NumPy")
 
     sys.addaudithook(hook)
 
 
 def _places(paths):
-    """Folders as they were named, and as they are without links."""
+    """Folders as they were named, and with links resolved."""
     ways = (os.path.abspath, os.path.realpath)
     return tuple(dict.fromkeys(way(path).rstrip(os.sep) for path in paths for way in ways))

@@ -1,5 +1,5 @@
-"""The tasks, by the name of their exercise: a module each, which has the right functions, the points at which they are
-called, what is compared, and a table of mutants."""
+"""The tasks, one module per exercise: each has the right functions, the points at which they are called, what is
+compared, and a table of mutants."""
 
 from minilora.exercises.tasks import (
     adamw_step,

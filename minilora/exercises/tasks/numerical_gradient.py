@@ -34,7 +34,7 @@ def calls(rng):
 
 
 def pairs(rng):
-    """Gradients to compare, and perhaps a bound, by what they are."""
+    """Gradients to compare, sometimes with a bound, by description."""
     right = rng.standard_normal((3, 4))
     error = rng.standard_normal((3, 4))
     error *= numpy.linalg.norm(right) / numpy.linalg.norm(error)  # as long as the gradient

@@ -1,1 +1,1 @@
-"""How fast: training, generation and memory, beside the machine's matrix products, and beside PyTorch with PEFT."""
+"""How fast: training, generation and memory, compared with the machine's matrix products and with PyTorch and PEFT."""

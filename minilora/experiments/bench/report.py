@@ -16,7 +16,7 @@ def report(results, folder):
     results : dict
         From `run`.
     folder : str or Path
-        Where they are.
+        Where the results are.
 
     Returns
     -------
@@ -33,45 +33,59 @@ def report(results, folder):
 
 
 def training(results):
-    """A line for each shape and method: speed, ratio to the peer, part of the floor."""
+    """A line for each shape and method: speed, ratio to the peer, fraction of the floor."""
     rows = [("a training step", "ms", "tokens/s", "against torch", "of the floor, %")]
     for shape, methods in results.items():
         for method, r in methods.items():
             name = f"{shape}, {METHODS[method]}"
-            rows.append((name, f"{1e3 * r['seconds']['minilora']['median']:.1f}", f"{r['tokens_per_second']:,.0f}",
-                         spread(r.get("ratio"), ".2f"), spread(r.get("floor_percent"), ".0f")))  # fmt: skip
+            rows.append(
+                (
+                    name,
+                    f"{1e3 * r['seconds']['minilora']['median']:.1f}",
+                    f"{r['tokens_per_second']:,.0f}",
+                    spread(r.get("ratio"), ".2f"),
+                    spread(r.get("floor_percent"), ".0f"),
+                )
+            )
     return rows
 
 
 def generation(results):
-    """A line for each shape and state of the adapter: time a token, and ratio to the peer in the same state."""
+    """A line for each shape and state of the adapter: time per token, and ratio to the peer in the same state."""
     rows = [("generating, one sequence", "ms/token", "tokens/s", "against torch", "merged : base, time")]
     for shape, states in results.items():
         for state, name in STATES.items():
             r = states[state]
             seconds = r["seconds"]["minilora"]["median"]
             beside = spread(states["merged_to_base"], ".2f") if state == "merged" else ""
-            rows.append((f"{shape}, {name}", f"{1e3 * seconds:.2f}", f"{1 / seconds:,.0f}",
-                         spread(r.get("ratio"), ".2f"), beside))  # fmt: skip
+            rows.append(
+                (
+                    f"{shape}, {name}",
+                    f"{1e3 * seconds:.2f}",
+                    f"{1 / seconds:,.0f}",
+                    spread(r.get("ratio"), ".2f"),
+                    beside,
+                )
+            )
     return rows
 
 
 def memory(results):
-    """A line for each shape, method and side: the most memory held, in MB, stage by stage."""
+    """A line for each shape, method and contender: the most memory held, in MB, stage by stage."""
     rows = [("most memory held, MB", "imports", "with model", "in steps", "of torch's, %")]
     for shape, methods in results.items():
-        for method, sides in methods.items():
-            for side, peaks in sides.items():
+        for method, contenders in methods.items():
+            for contender, peaks in contenders.items():
                 part = ""
-                if side == "minilora" and "torch" in sides:
-                    part = f"{100 * peaks['step'] / sides['torch']['step']:.0f}"
+                if contender == "minilora" and "torch" in contenders:
+                    part = f"{100 * peaks['step'] / contenders['torch']['step']:.0f}"
                 cells = (f"{peaks[stage] / 1e6:,.0f}" for stage in ("imports", "model", "step"))
-                rows.append((f"{shape}, {METHODS[method]}, {side}", *cells, part))
+                rows.append((f"{shape}, {METHODS[method]}, {contender}", *cells, part))
     return rows
 
 
 def scaling(results):
-    """A line for each letter: slopes of log cost over log letter, measured and of the formula."""
+    """A line for each letter: slopes of log cost over log letter, measured and by formula."""
     rows = [("slope of log cost in", "time", "FLOPs", "activations", "by formula")]
     for letter, r in results.items():
         names = ("seconds", "flops", "bytes", "bytes_formula")
@@ -80,7 +94,7 @@ def scaling(results):
 
 
 def spread(value, form):
-    """A median with its range, or nothing."""
+    """A median with its range, or an empty text."""
     return "" if value is None else f"{value['median']:{form}} [{value['min']:{form}}, {value['max']:{form}}]"
 
 
@@ -103,22 +117,24 @@ def draw(results, folder):
     if "memory" in results:
         panels = {
             shape: {
-                f"{side}\n{method}": tuple(peaks[stage] for stage in ("imports", "model", "step"))
-                for method, sides in methods.items()
-                for side, peaks in sides.items()
+                f"{contender}\n{method}": tuple(peaks[stage] for stage in ("imports", "model", "step"))
+                for method, contenders in methods.items()
+                for contender, peaks in contenders.items()
             }
             for shape, methods in results["memory"].items()
         }
         figures["memory.png"] = plots.bench_memory(panels)
     if "scaling" in results:
-        figures["scaling.png"] = plots.bench_scaling({
-            letter: (
-                [p["value"] for p in r["points"]],
-                [p["seconds"]["median"] for p in r["points"]],
-                *([p[name] for p in r["points"]] for name in ("flops", "bytes", "bytes_formula")),
-            )
-            for letter, r in results["scaling"].items()
-        })  # fmt: skip
+        figures["scaling.png"] = plots.bench_scaling(
+            {
+                letter: (
+                    [p["value"] for p in r["points"]],
+                    [p["seconds"]["median"] for p in r["points"]],
+                    *([p[name] for p in r["points"]] for name in ("flops", "bytes", "bytes_formula")),
+                )
+                for letter, r in results["scaling"].items()
+            }
+        )
     for name, figure in figures.items():
         plots.save(figure, Path(folder) / name)
     return list(figures)

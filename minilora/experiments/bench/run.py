@@ -1,4 +1,4 @@
-"""`minilora bench`: what is measured, and in which turns."""
+"""`minilora bench`: what is measured, and in which order."""
 
 import os
 from contextlib import closing
@@ -8,9 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minilora.arrays.threads import cores
+from minilora.experiments.bench.contenders import Contender, contenders, our_command, peer_command, rounds
 from minilora.experiments.bench.scaling import measure_scaling
 from minilora.experiments.bench.shapes import SHAPES, flops_of_step
-from minilora.experiments.bench.sides import Side, our_command, peer_command, rounds, sides
 from minilora.experiments.measure import median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
@@ -27,18 +27,18 @@ class BenchConfig:
     Parameters
     ----------
     parts : tuple of str
-        Of "train", "generate", "memory" and "scaling".
+        Any of "train", "generate", "memory" and "scaling".
     shapes : tuple of str
         Names in SHAPES.
     methods : tuple of str
-        Of "lora" and "full", for training and memory.
+        Any of "lora" and "full", for training and memory.
     rounds : int
     threads : int
-        For each side; a GPU is driven by one.
+        For each contender; a GPU is driven by one thread.
     device : {"cpu", "gpu"}
         Scaling is measured on a CPU only.
     seed : int
-        Of weights and token ids.
+        For weights and token ids.
     peer_python : str, optional
         A Python that has torch, transformers and peft; without one, there is no comparison.
     """
@@ -56,13 +56,13 @@ class BenchConfig:
         for field, known in (("parts", PARTS), ("shapes", tuple(SHAPES)), ("methods", ("lora", "full"))):
             for name in getattr(self, field):
                 if name not in known:
-                    raise ValueError(f"{field} held {name!r}; each may be one of {', '.join(known)}")
+                    raise ValueError(f"{field} held {name!r}; each must be one of {', '.join(known)}")
         for field in ("rounds", "threads"):
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{field} was {value!r}; it may be an integer of at least 1")
+                raise ValueError(f"{field} was {value!r}; it must be an integer of at least 1")
         if self.device == "gpu" and "scaling" in self.parts:
-            raise ValueError("parts held 'scaling'; on a GPU each may be one of train, generate, memory")
+            raise ValueError("parts held 'scaling'; on a GPU each must be one of train, generate, memory")
         if self.device == "gpu":
             object.__setattr__(self, "threads", 1)
 
@@ -73,8 +73,8 @@ def run(config, out, *, command="", progress=True):
     Returns
     -------
     dict
-        By part, shape and method: seconds of each side as median, min and max over the rounds; `ratio`, the peer's
-        seconds divided by ours in the same round; `floor_percent`, the time of the matrix products as a part of ours.
+        By part, shape and method: seconds of each contender as median, min and max over the rounds; `ratio`, the peer's
+        seconds divided by ours in the same round; `floor_percent`, the time of the matrix products in percent of ours.
     """
     commands = {"minilora": our_command()}
     if config.peer_python is not None:
@@ -85,46 +85,46 @@ def run(config, out, *, command="", progress=True):
     for part, shape in tqdm(jobs, desc="bench", disable=not progress):
         results.setdefault(part, {})[shape] = parts[part](config, commands, shape)
     if "scaling" in config.parts:
-        with sides({"minilora": commands["minilora"]}) as started:
+        with contenders({"minilora": commands["minilora"]}) as started:
             results["scaling"] = measure_scaling(started["minilora"], config.threads, config.rounds, config.seed)
     write_json(Path(out) / "bench.json", results)
     return results
 
 
 def about(commands):
-    """Versions, machine and date, those of the peer too."""
+    """Versions, machine and date, including the peer's versions."""
     record = {"provenance": provenance()}
     if "torch" in commands:
-        with sides({"torch": commands["torch"]}) as started:
+        with contenders({"torch": commands["torch"]}) as started:
             answer = started["torch"].ask("versions")
         record["provenance"] |= {name: answer[name] for name in ("torch", "transformers", "peft")}
     return record
 
 
-def make(side, config, shape_name, method):
-    """Let a side make its model."""
+def make(contender, config, shape_name, method):
+    """Let a contender make its model."""
     shape = asdict(SHAPES[shape_name])
     options = {"threads": config.threads, "device": config.device, "seed": config.seed}
-    return side.ask("make", shape=shape, method=method, **options)
+    return contender.ask("make", shape=shape, method=method, **options)
 
 
 def measure_training(config, commands, shape_name):
-    """Seconds of a training step of each side, and of its matrix products alone, for each method."""
+    """Seconds of a training step of each contender, and of its matrix products alone, for each method."""
     shape = SHAPES[shape_name]
     results = {}
     for method in config.methods:
         made = {**commands, "floor": commands["minilora"]} if config.device == "cpu" else commands
-        with sides(made) as started:
-            for side in started.values():
-                make(side, config, shape_name, method)
+        with contenders(made) as started:
+            for contender in started.values():
+                make(contender, config, shape_name, method)
             turns, steps = {}, {}
-            for name, side in started.items():
+            for name, contender in started.items():
                 do = "floor" if name == "floor" else "train"
-                side.ask(do, n=2)  # the first step of a GPU compiles its kernels
-                steps[name] = max(1, round(TURN_SECONDS / side.ask(do, n=1)["seconds"]))
+                contender.ask(do, n=2)  # the first step of a GPU compiles its kernels
+                steps[name] = max(1, round(TURN_SECONDS / contender.ask(do, n=1)["seconds"]))
 
-                def turn(side=side, do=do, n=steps[name]):
-                    return side.ask(do, n=n)["seconds"] / n
+                def turn(contender=contender, do=do, n=steps[name]):
+                    return contender.ask(do, n=n)["seconds"] / n
 
                 turns[name] = turn
             seconds = rounds(turns, config.rounds)
@@ -135,19 +135,19 @@ def measure_training(config, commands, shape_name):
 
 
 def measure_generation(config, commands, shape_name):
-    """Seconds a token of one sequence, with a key-value cache: LoRA beside W, merged into W, and the base model."""
+    """Seconds per token of one sequence, with a key-value cache: LoRA next to W, merged into W, and the base model."""
     made = {(name, state): command for name, command in commands.items() for state in ("lora", "merged", "base")}
-    with sides(made) as started:
-        for (_, state), side in started.items():
-            make(side, config, shape_name, "base" if state == "base" else "lora")
+    with contenders(made) as started:
+        for (_, state), contender in started.items():
+            make(contender, config, shape_name, "base" if state == "base" else "lora")
             if state == "merged":
-                side.ask("merge")
-            side.ask("generate", n=8)
+                contender.ask("merge")
+            contender.ask("generate", n=8)
 
-        def turn_of(side):
-            return lambda: side.ask("generate", n=TOKENS)["seconds"] / TOKENS
+        def turn_of(contender):
+            return lambda: contender.ask("generate", n=TOKENS)["seconds"] / TOKENS
 
-        seconds = rounds({key: turn_of(side) for key, side in started.items()}, config.rounds)
+        seconds = rounds({key: turn_of(contender) for key, contender in started.items()}, config.rounds)
     results = {}
     for state in ("lora", "merged", "base"):
         results[state] = compared({name: seconds[name, state] for name in commands})
@@ -157,7 +157,7 @@ def measure_generation(config, commands, shape_name):
 
 
 def compared(seconds):
-    """The sides' seconds with their spread, and the ratios of each round."""
+    """The contenders' seconds with their spread, and the ratios of each round."""
     result = {"seconds": {name: median_and_range(values) for name, values in seconds.items()}}
     ours = seconds["minilora"]
     if "torch" in seconds:
@@ -168,18 +168,21 @@ def compared(seconds):
 
 
 def measure_memory(config, commands, shape_name):
-    """The most that a fresh process has held, in bytes: after its imports, with model and optimizer, after steps."""
+    """The peak memory of a fresh process, in bytes: after its imports, with model and optimizer, after steps."""
     results = {}
     for method in config.methods:
         results[method] = {}
         for name, command in commands.items():
-            with closing(Side(command)) as side:
-                peaks = [side.ask("memory")["peak_bytes"]]
-                peaks += [make(side, config, shape_name, method)["peak_bytes"], side.ask("train", n=3)["peak_bytes"]]
+            with closing(Contender(command)) as contender:
+                peaks = [contender.ask("memory")["peak_bytes"]]
+                peaks += [
+                    make(contender, config, shape_name, method)["peak_bytes"],
+                    contender.ask("train", n=3)["peak_bytes"],
+                ]
             results[method][name] = dict(zip(("imports", "model", "step"), peaks, strict=True))
     return results
 
 
 def default_peer_python():
-    """Where the environment of the peer is looked for."""
+    """Where to look for the peer's environment."""
     return os.path.join(".venv-torch", "Scripts" if os.name == "nt" else "bin", "python")

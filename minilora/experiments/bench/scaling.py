@@ -1,4 +1,4 @@
-"""How the cost of a LoRA step grows with L, C, T, N and r: measured slopes beside those of the formula."""
+"""How the cost of a LoRA step grows with L, C, T, N and r: measured slopes next to those of the formula."""
 
 import math
 from dataclasses import asdict, replace
@@ -11,13 +11,13 @@ BASE = Shape(L=4, C=256, T=128, N=8, V=256, H=4)
 FACTORS = (0.5, 1, 2)
 
 
-def measure_scaling(side, threads, count, seed=0):
+def measure_scaling(contender, threads, count, seed=0):
     """Change one letter at a time by factors of two around S2, and fit the slope of log cost over log letter.
 
     Parameters
     ----------
-    side : Side
-        Of minilora.
+    contender : Contender
+        minilora's.
     threads, count, seed : int
         Threads, and rounds for each point; the seed of weights and token ids.
 
@@ -33,14 +33,14 @@ def measure_scaling(side, threads, count, seed=0):
         for factor in FACTORS:
             value = int(factor * (RANK if letter == "r" else getattr(BASE, letter)))
             shape, rank = (BASE, value) if letter == "r" else (replace(BASE, **{letter: value}), RANK)
-            side.ask("make", shape=asdict(shape), method="lora", threads=threads, rank=rank, seed=seed)
-            side.ask("train", n=1)
+            contender.ask("make", shape=asdict(shape), method="lora", threads=threads, rank=rank, seed=seed)
+            contender.ask("train", n=1)
             points.append(
                 {
                     "value": value,
-                    "seconds": median_and_range([side.ask("train", n=2)["seconds"] / 2 for _ in range(count)]),
+                    "seconds": median_and_range([contender.ask("train", n=2)["seconds"] / 2 for _ in range(count)]),
                     "flops": flops_of_step(shape, "lora", rank),
-                    "bytes": side.ask("activations")["bytes"],
+                    "bytes": contender.ask("activations")["bytes"],
                     "bytes_formula": activation_bytes(shape, rank),
                 }
             )
@@ -62,7 +62,7 @@ def slopes(points):
 
 
 def activation_bytes(shape, rank=RANK):
-    """What a LoRA step on q_proj and v_proj keeps from its forward for its backward; see `analysis/costs.py`."""
+    """What a LoRA step on q_proj and v_proj keeps from its forward for its backward; see `accounting/costs.py`."""
     architecture = architecture_of(shape.config)
     lora = adaptation(architecture, "lora", rank=rank, targets=("q_proj", "v_proj"))
     return memory_estimate(architecture, lora, batch_size=shape.N, length=shape.T).activations

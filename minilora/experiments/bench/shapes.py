@@ -78,7 +78,7 @@ def products_of_step(shape, method, rank=RANK):
         products += [Product(2 * L, M, C, r), Product(2 * L, C, M, r), Product(2 * L, r, M, C)]
         products += [Product(2 * L, M, r, C)]
     for start in range(0, T, QUERIES):
-        i, j = min(QUERIES, T - start), min(start + QUERIES, T)  # queries of a tile, keys that they may see
+        i, j = min(QUERIES, T - start), min(start + QUERIES, T)  # queries of a tile, keys that they can see
         # q k^T, dy v^T; probs v, dscores k; probs^T dy, dscores^T q
         for m, k, n in ((i, K, j), (i, j, K), (j, i, K)):
             products.append(Product(2 * L, m, k, n, batch=N * H))

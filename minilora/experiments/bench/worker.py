@@ -1,8 +1,8 @@
-"""One side of a comparison: a process that reads a JSON command a line, and answers with a JSON line.
+"""One contender in a comparison: a process that reads one JSON command per line, and answers with one JSON line.
 
 ``{"do": "make", "shape": {...}, "method": "lora", "threads": 2}`` makes a model; then ``{"do": "train", "n": 3}`` takes
 three steps, ``generate`` makes n tokens, ``floor`` runs the matrix products of n steps and nothing else, ``merge``
-merges the adapter, and ``memory`` tells the most that the process has held. Each answer has the seconds that it took.
+merges the adapter, and ``memory`` reports the peak memory. Each answer includes the seconds that it took.
 The peers in tests/benchmarks/ speak the same language.
 """
 
@@ -77,16 +77,16 @@ class Worker:
         return {"bytes": kept}
 
     def memory(self):
-        """Nothing: every answer tells the most that was held."""
+        """Do nothing: every answer reports the peak memory."""
 
     def peak_bytes(self):
-        """The most that the process has held so far; on a GPU, the most that its memory pool has."""
+        """The peak memory of the process so far; on a GPU, of its memory pool."""
         if getattr(self, "device", "cpu") == "gpu":
             return gpu_memory()["total"]
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
     def floor(self, n):
-        """The matrix products of n steps, each thread with its share of them, into memory that is there already."""
+        """The matrix products of n steps, each thread with its share of them, into memory that is already allocated."""
         if self.arrays is None:
             self.arrays = [[_operands(p, self.threads) for p in self.products] for _ in range(self.threads)]
 

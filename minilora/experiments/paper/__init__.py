@@ -1,4 +1,4 @@
-"""The tables and figures of the paper in small, one module each, and five that it does not have."""
+"""Small-scale versions of the paper's tables and figures, one module each, and five that it does not have."""
 
 from minilora.experiments.paper import (
     along_training,
@@ -21,9 +21,24 @@ from minilora.experiments.paper import (
 )
 
 MODULES = (
-    table1, table2, table3, table4, table5, table6, table18, figure2, figure3, figure4, table7, figure8,
-    delta_rank, along_training, gradients, forgetting, learning_rates,
-)  # fmt: skip
+    table1,
+    table2,
+    table3,
+    table4,
+    table5,
+    table6,
+    table18,
+    figure2,
+    figure3,
+    figure4,
+    table7,
+    figure8,
+    delta_rank,
+    along_training,
+    gradients,
+    forgetting,
+    learning_rates,
+)
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 
 

@@ -1,4 +1,4 @@
-"""How delta W comes about: its directions, their amplification, its stable rank and its size, while LoRA is trained."""
+"""How delta W develops: its directions, their amplification, its stable rank and its size, while LoRA is trained."""
 
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -28,7 +28,7 @@ PROJECTIONS = {"q_proj": "$W_q$", "v_proj": "$W_v$"}
 
 @dataclass(frozen=True)
 class Config:
-    """One rank, at the best of table 18's learning rates for it; after how many steps the adapter is looked at; and at
+    """One rank, at the best of table 18's learning rates for it; the steps after which the adapter is examined; and at
     least three seeds: three pairs.
     """
 
@@ -39,9 +39,11 @@ class Config:
 
     def __post_init__(self):
         if not self.steps or not 1 <= min(self.steps) <= max(self.steps) < self.training.steps:
-            raise ValueError(f"steps was {self.steps}; each may be from 1 to {self.training.steps - 1}, before the end")
+            raise ValueError(
+                f"steps was {self.steps}; each must be from 1 to {self.training.steps - 1}, before the end"
+            )
         if len(self.training.seeds) < 3:
-            raise ValueError(f"seeds was {self.training.seeds}; it may be at least 3 different numbers, for 3 pairs")
+            raise ValueError(f"seeds was {self.training.seeds}; it must be at least 3 different numbers, for 3 pairs")
 
 
 def run(config, sweep):
@@ -71,14 +73,14 @@ def run(config, sweep):
 
 
 def over_layers(weights, seeds, ends):
-    """What is measured at one step: each the mean over the layers, for every seed, or for every two of them.
+    """What is measured at one step: means over the layers, for every seed or for every pair of seeds.
 
     Parameters
     ----------
     weights : dict of str to ndarray of shape (O, I)
-        W, by the path of the layer.
+        W, by path of the layer.
     seeds, ends : list of dict of str to Factors
-        Of each seed, the adapter at this step and at the end.
+        For each seed, the adapter at this step and at the end.
 
     Returns
     -------
@@ -148,7 +150,7 @@ def table(results):
 
 
 def at_step(results, kind, name, step=-1):
-    """A measure of a projection at one of the steps, by its place: mean and spread."""
+    """A measure of a projection at one of the steps, by its index: mean and spread."""
     return mean_and_spread(list(results["measured"][kind].values())[step][name])
 
 

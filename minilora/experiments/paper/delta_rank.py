@@ -1,4 +1,4 @@
-"""The rank of delta W: of full fine-tuning's and of LoRA's, layer by layer, beside W itself and random numbers."""
+"""The rank of delta W: of full fine-tuning's and of LoRA's, layer by layer, against W itself and random numbers."""
 
 from dataclasses import dataclass, field
 from statistics import mean
@@ -22,7 +22,7 @@ SYMBOLS = dict(zip(ALL_LINEAR, ("$W_q$", "$W_k$", "$W_v$", "$W_o$", "fc_in", "fc
 
 @dataclass(frozen=True)
 class Config:
-    """How both are trained, LoRA on all linear maps; and the learning rates that each is tried at."""
+    """How both are trained, LoRA on all linear maps; and the learning rates to try for each."""
 
     training: Training = field(default_factory=Training)
     rank: int = 8
@@ -37,8 +37,8 @@ def run(config, sweep):
     seeds = config.training.seeds
     found = train_all(sweep, settings, {FULL: config.full, LORA: config.lora}, seeds)
     models = {
-        label: [adapted_decoder(sweep, at(settings[label], of_method["lr"], seed)) for seed in seeds]
-        for label, of_method in found.items()
+        label: [adapted_decoder(sweep, at(settings[label], method_rows["lr"], seed)) for seed in seeds]
+        for label, method_rows in found.items()
     }
     base, rng = load_bundled("decoder"), numpy.random.default_rng(0)
     weights = matrices(base)
@@ -53,15 +53,15 @@ def run(config, sweep):
         "rank": config.rank,
         "training": {
             label: {
-                "lr": of_method["lr"],
-                "valid_by_lr": [(lr, score and -score) for lr, score in of_method["valid_by_lr"]],
-                "valid": mean_and_spread([r["valid"] for r in of_method["runs"]]),
+                "lr": method_rows["lr"],
+                "valid_by_lr": [(lr, score and -score) for lr, score in method_rows["valid_by_lr"]],
+                "valid": mean_and_spread([r["valid"] for r in method_rows["runs"]]),
             }
-            for label, of_method in found.items()
+            for label, method_rows in found.items()
         },
         "ranks": {
-            label: {path: [of_seed[path]._asdict() for of_seed in of_label] for path in weights}
-            for label, of_label in measured.items()
+            label: {path: [ranks[path]._asdict() for ranks in seeds] for path in weights}
+            for label, seeds in measured.items()
         },
         "kept": {path: [kept(deltas[path], config.rank) for deltas in changes] for path in weights},
     }
@@ -75,15 +75,15 @@ def matrices(model):
 
 
 def kept(delta_W, rank):
-    """The part of ||delta_W||_F^2 that its best approximation of a rank keeps."""
+    """The fraction of ||delta_W||_F^2 that its best approximation of a given rank keeps."""
     errors = low_rank_errors(delta_W).frobenius
     return float(1 - (errors[rank] / errors[0]) ** 2)
 
 
 def over_matrices(results, label, name="directions", kind=""):
     """A measure's mean over the matrices, or over those of a kind, such as "q_proj": mean and spread of the seeds."""
-    of_label = results["ranks"][label].items()
-    return mean_over([[m[name] for m in seeds] for path, seeds in of_label if path.endswith(kind)])
+    rows = results["ranks"][label].items()
+    return mean_over([[m[name] for m in seeds] for path, seeds in rows if path.endswith(kind)])
 
 
 def mean_over(rows):
@@ -113,9 +113,9 @@ def table(results):
         *aligned(others),
         "",
         f"M: delta W of full fine-tuning and of LoRA, r = {rank}, on all linear maps; the pretrained W; and Gaussian",
-        f"numbers. First {rank}: the part of full fine-tuning's ||delta W||^2 that its first {rank} directions carry.",
-        f"Loss on valid (nats a byte): {trained}.",
-        "lr: the best of as many for each, on valid with the first seed (*: the lowest or highest of them).",
+        f"numbers. First {rank}: the share of full fine-tuning's ||delta W||^2 that its first {rank} directions carry.",
+        f"Loss on valid (nats per byte): {trained}.",
+        "lr: the best of equally many, on valid with the first seed (*: the lowest or highest of them).",
         "The paper has no such table: it conjectures that delta W has a low intrinsic rank (section 4.1).",
     ]
 
@@ -125,9 +125,10 @@ def claims(results):
     random, weight, full, lora = (over_matrices(results, label) for label in (RANDOM, WEIGHT, FULL, LORA))
     of_full, of_weight = results["ranks"][FULL], results["ranks"][WEIGHT]
     fewer = [
-        path for path, seeds in of_full.items()
+        path
+        for path, seeds in of_full.items()
         if mean(m["directions"] for m in seeds) < of_weight[path][0]["directions"]
-    ]  # fmt: skip
+    ]
     q, v = (over_matrices(results, FULL, kind=kind) for kind in ("q_proj", "v_proj"))
     share = mean_over(results["kept"].values())
     losses = {label: plus_minus(row["valid"], 3) for label, row in results["training"].items()}
@@ -147,7 +148,7 @@ def claims(results):
             "What a few hundred steps with small batches add is in part the noise of the batches.",
         ),
         Claim(
-            f"It is of rank {rank}: so many directions carry 90 % of it",
+            f"It has rank {rank}: that many directions carry 90 % of it",
             full["mean"] <= rank,
             f"the first {rank} carry {plus_minus(share, 1, 100)} %, 90 % need {plus_minus(full, 1)} directions; its "
             f"loss on valid is {losses[FULL]}, that of LoRA with rank {rank} {losses[LORA]}",
@@ -174,9 +175,9 @@ def plot(results):
     from minilora import plots
 
     measured = {}
-    for label, of_label in results["ranks"].items():
+    for label, rows in results["ranks"].items():
         title = f"LoRA, r = {results['rank']}" if label == LORA else label
-        measured[title] = {row_of(path): [RankMeasures(**m) for m in seeds] for path, seeds in of_label.items()}
+        measured[title] = {row_of(path): [RankMeasures(**m) for m in seeds] for path, seeds in rows.items()}
     return plots.ranks(measured)
 
 
@@ -190,7 +191,7 @@ EXPERIMENT = Experiment(
     name="delta_rank",
     title="The rank of delta W, layer by layer",
     about="Not in the paper, which conjectures that delta W has a low intrinsic rank: the bundled decoder is adapted "
-    "to mini-E2E by full fine-tuning and by LoRA on all linear maps, and delta W is measured beside W and random "
+    "to mini-E2E by full fine-tuning and by LoRA on all linear maps, and delta W is compared with W and random "
     "numbers.",
     config=Config(),
     quick=Config(QUICK, full=(1e-3,), lora=(1e-2,)),

@@ -1,4 +1,4 @@
-"""What the experiments on the encoder's tasks have in common: one way to train, so that they share runs."""
+"""Shared by the experiments on the encoder's tasks: one way to train, so that they share runs."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ ALPHA = 8  # at every rank, as the paper's RoBERTa base has it
 
 
 class Trial(NamedTuple):
-    """A method, and the learning rates that it is tried at, the usual one first.
+    """A method, and the learning rates to try, the usual one first.
 
     Attributes
     ----------
@@ -52,9 +52,9 @@ class Training:
     seeds : sequence of int
         At least two; each draws the head, what a method adds, and the batches.
     n_rates : int
-        How many of its learning rates each method is tried at.
+        How many of its learning rates to try for each method.
     n_held_out : int, optional
-        How many examples of valid, and of test, are measured at most; all, if not given.
+        The most examples of valid, and of test, to measure on; all, if not given.
     """
 
     tasks: tuple[str, ...] = ("unicode-names",)
@@ -67,18 +67,18 @@ class Training:
     def __post_init__(self):
         object.__setattr__(self, "seeds", check_seeds(tuple(self.seeds)))
         if not self.tasks or isinstance(self.tasks, str):
-            raise ValueError(f"tasks was {self.tasks!r}; it may be several names, such as ('unicode-names',)")
+            raise ValueError(f"tasks was {self.tasks!r}; it must be several names, such as ('unicode-names',)")
         if self.n_rates not in (1, 2, 3):
-            raise ValueError(f"n_rates was {self.n_rates!r}; it may be 1, 2 or 3")
+            raise ValueError(f"n_rates was {self.n_rates!r}; it must be 1, 2 or 3")
 
     @property
     def terms(self):
-        """On which terms all methods are compared, in words."""
+        """The terms on which all methods are compared, in words."""
         steps = f"{self.steps} steps of {self.batch_size} examples"
         return f"{steps}, and {self.n_rates} learning rates to choose from on valid"
 
     def run_of(self, task, trial):
-        """The settings of a trial's runs on a task, but for lr and seed."""
+        """The settings of a trial's runs on a task, except lr and seed."""
         train = TrainConfig(self.steps, self.batch_size, lr_ratio_B=trial.lr_ratio_B, threads=1)
         return ClassifyRun(task, trial.method, train, n_held_out=self.n_held_out)
 
@@ -120,7 +120,7 @@ def compare(sweep, training, trials):
     Returns
     -------
     dict, for JSON
-        By task: what `describe_task` says of it, and under "methods" by label what `summary` says.
+        By task: what `describe_task` returns, and under "methods", by label, what `summary` returns.
     """
     keys = {f"{label}, {task}": (task, label) for task in training.tasks for label in trials}
     settings = {key: training.run_of(task, trials[label]) for key, (task, label) in keys.items()}
@@ -129,7 +129,7 @@ def compare(sweep, training, trials):
         sweep, train_and_measure, settings, rates, seeds=training.seeds, score=valid_accuracy, model="encoder"
     )
     about = sweep(describe_task, list(map(TaskSettings, training.tasks)), model="encoder")
-    results = {task: {**of_task, "methods": {}} for task, of_task in zip(training.tasks, about, strict=True)}
+    results = {task: {**task_results, "methods": {}} for task, task_results in zip(training.tasks, about, strict=True)}
     for key, (task, label) in keys.items():
         results[task]["methods"][label] = summary(found[key])
     return results
@@ -141,18 +141,18 @@ def valid_accuracy(run):
 
 
 def summary(found):
-    """What came of a method on a task, for JSON.
+    """The results of a method on a task, for JSON.
 
     Parameters
     ----------
     found : dict
-        Of `best_of_rates`.
+        From `best_of_rates`.
 
     Returns
     -------
     dict
-        trainable and head, what the method and the head train; lr and valid_by_lr; mean and spread over the seeds of
-        accuracy and macro_f1 on test.
+        trainable and head, the numbers of parameters of the method and the head; lr and valid_by_lr; mean and spread
+        over the seeds of accuracy and macro_f1 on test.
     """
     runs = found["runs"]
     return {
@@ -167,23 +167,23 @@ def scores(row):
     return tuple(plus_minus(row[metric], factor=100) for metric in METRICS)
 
 
-def baseline_row(of_label):
-    """The same of a baseline, which has no seeds: in line with the others' means."""
-    return tuple(f"{100 * of_label[metric]:.1f}      " for metric in METRICS)
+def baseline_row(row):
+    """Accuracy and macro-F1 of a baseline as text in percent, aligned with the means of `scores`; it has no seeds."""
+    return tuple(f"{100 * row[metric]:.1f}      " for metric in METRICS)
 
 
-def heading(task, of_task):
+def heading(task, task_results):
     """The lines above a task's table."""
-    levels = (f"{label} {100 * of_label['accuracy']:.1f}" for label, of_label in of_task["baselines"].items())
-    sizes = (f"{n:,} examples in {split}" for split, n in of_task["examples"].items())
+    levels = (f"{label} {100 * row['accuracy']:.1f}" for label, row in task_results["baselines"].items())
+    sizes = (f"{n:,} examples in {split}" for split, n in task_results["examples"].items())
     return [f"{task}: {', '.join(sizes)}", f"accuracy without a network: {'; '.join(levels)}", ""]
 
 
 def footnotes(results):
-    """What every table says of its numbers."""
+    """The notes below every table."""
     tasks = list(results["tasks"].values())
     rows = tasks[0]["methods"]
-    heads = " and ".join(f"{next(iter(of_task['methods'].values()))['head']:,}" for of_task in tasks)
+    heads = " and ".join(f"{next(iter(task_results['methods'].values()))['head']:,}" for task_results in tasks)
     n_seeds = len(next(iter(rows.values()))["accuracy"]["values"])
     tried = {}
     for label, row in rows.items():
@@ -194,18 +194,18 @@ def footnotes(results):
         "which every method trains, are not counted.",
         f"lr: the best on valid, with the first seed, of {most} (*: the lowest or highest of those tried)",
         *(f"    and of {rates} for {'; '.join(tried[rates])}" for rates in fewer),
-        *(line for task, of_task in results["tasks"].items() for line in what_failed(task, of_task)),
+        *(line for task, task_results in results["tasks"].items() for line in what_failed(task, task_results)),
     ]
 
 
-def what_failed(task, of_task):
-    """A line if a baseline is better than all methods, and one for each method of which some seeds learned nothing."""
-    levels = {label: of_label["accuracy"] for label, of_label in of_task["baselines"].items()}
+def what_failed(task, task_results):
+    """A line if a baseline beats all methods, and one for each method with seeds that learned nothing."""
+    levels = {label: row["accuracy"] for label, row in task_results["baselines"].items()}
     highest = max(levels, key=levels.get)
-    if of_task["methods"][best(of_task["methods"])]["accuracy"]["mean"] < levels[highest]:
+    if task_results["methods"][best(task_results["methods"])]["accuracy"]["mean"] < levels[highest]:
         yield f"No method reaches {highest} on {task}, which has seen all of train, in these steps."
     nothing = levels["majority class"] + 0.005
-    for label, row in of_task["methods"].items():
+    for label, row in task_results["methods"].items():
         values = row["accuracy"]["values"]
         stayed = f"{sum(value < nothing for value in values)} of {len(values)} seeds"
         if min(values) < nothing:
@@ -220,10 +220,10 @@ def claim_of_tasks(results, text, holds, seen, why):
     results : dict
     text, why : str
     holds, seen : callable
-        ``holds(rows) -> bool`` and ``seen(rows) -> str`` from a task's rows by label.
+        ``holds(rows) -> bool`` and ``seen(rows) -> str``, given a task's rows by label.
     """
-    rows = {task: of_task["methods"] for task, of_task in results["tasks"].items()}
-    numbers = "; ".join(f"{task}: {seen(of_task)}" for task, of_task in rows.items())
+    rows = {task: task_results["methods"] for task, task_results in results["tasks"].items()}
+    numbers = "; ".join(f"{task}: {seen(task_results)}" for task, task_results in rows.items())
     return Claim(text, all(map(holds, rows.values())), numbers, why)
 
 
@@ -240,11 +240,11 @@ def best(rows, labels=None):
 def score_panels(results, levels=True):
     """The accuracies in percent for `plots.scores`, a panel for each task, with or without the baselines' lines."""
     panels = {}
-    for task, of_task in results["tasks"].items():
+    for task, task_results in results["tasks"].items():
         methods = {
             label: (row["trainable"], [100 * value for value in row["accuracy"]["values"]])
-            for label, row in of_task["methods"].items()
+            for label, row in task_results["methods"].items()
         }
-        lines = {label: 100 * of_label["accuracy"] for label, of_label in of_task["baselines"].items()}
+        lines = {label: 100 * row["accuracy"] for label, row in task_results["baselines"].items()}
         panels[task] = (methods, lines if levels else {})
     return panels

@@ -21,7 +21,7 @@ from minilora.experiments.text_table import aligned
 from minilora.methods import BitFitConfig, FullConfig, HeadConfig, HoulsbyConfig, TopKConfig
 
 LORA, HEAD = "LoRA, W_q and W_v", "the head alone"
-METHODS = {  # by label: the sizes, in the order of their parameters; many of these runs are those of tables 2 and 6
+METHODS = {  # by label: the sizes, smallest first; many of these runs are shared with tables 2 and 6
     "full fine-tuning": {"all": Trial(FullConfig(), FOR_MATRICES)},
     "FT-top-k": {f"k = {k}": Trial(TopKConfig(k=k), FOR_MATRICES) for k in (1, 2, 4)},
     "BitFit": {"all": Trial(BitFitConfig(), FOR_NEW)},
@@ -36,24 +36,24 @@ METHODS = {  # by label: the sizes, in the order of their parameters; many of th
 
 
 def label_of(method, size):
-    """How a size of a method is called."""
+    """The label of a size of a method."""
     return f"{method}, {size}" if size else method
 
 
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`; the config is a Training."""
     if len(config.tasks) != 1:
-        raise ValueError(f"tasks was {config.tasks}; it may be one task, which is what the figure shows")
+        raise ValueError(f"tasks was {config.tasks}; it must be one task, which is what the figure shows")
     trials = {label_of(m, size): trial for m, sizes in METHODS.items() for size, trial in sizes.items()}
     return {"tasks": compare(sweep, config, trials)}
 
 
 def table(results):
-    ((task, of_task),) = results["tasks"].items()
+    ((task, task_results),) = results["tasks"].items()
     rows = [("", "trainable", "lr", "accuracy", "macro-F1")]
-    for label, row in of_task["methods"].items():
+    for label, row in task_results["methods"].items():
         rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row)))
-    return [*heading(task, of_task), *aligned(rows), "", *footnotes(results)]
+    return [*heading(task, task_results), *aligned(rows), "", *footnotes(results)]
 
 
 def by_size(rows, method):
@@ -62,7 +62,7 @@ def by_size(rows, method):
 
 
 def falls(rows):
-    """(smaller, larger) for each two labels of a method of which the larger is clearly worse, by method."""
+    """By method: (smaller, larger) for each two sizes where the larger is clearly worse."""
     found = {}
     for method in METHODS:
         sizes = by_size(rows, method)
@@ -76,7 +76,7 @@ def falls(rows):
 
 
 def better_for_less(rows):
-    """(label, LoRA's) for each label of another method that is above a size of LoRA, with no more parameters."""
+    """(label, LoRA's) for each label of another method that beats a size of LoRA with no more parameters."""
     others = [label for m in METHODS if not m.startswith("LoRA") for label, _ in by_size(rows, m)]
     return [
         (label, size)
@@ -91,7 +91,7 @@ def claims(results):
         return ", ".join(f"{label}: {percent(row)}" for label, row in by_size(rows, LORA))
 
     def seen_falls(rows):
-        pairs = [pair for of_method in falls(rows).values() for pair in of_method]
+        pairs = [pair for pairs in falls(rows).values() for pair in pairs]
         return "; ".join(f"{a} {percent(rows[a])}, {b} {percent(rows[b])}" for a, b in pairs) or "none is clearly worse"
 
     def seen_better(rows):
@@ -127,14 +127,14 @@ def claims(results):
 def plot(results):
     from minilora import plots
 
-    ((task, of_task),) = results["tasks"].items()
-    rows = of_task["methods"]
+    ((task, task_results),) = results["tasks"].items()
+    rows = task_results["methods"]
     methods = {
         method: [(row["trainable"], [100 * v for v in row["accuracy"]["values"]]) for _, row in by_size(rows, method)]
         for method in METHODS
         if method != HEAD
     }
-    levels = {label: 100 * of_label["accuracy"] for label, of_label in of_task["baselines"].items()}
+    levels = {label: 100 * row["accuracy"] for label, row in task_results["baselines"].items()}
     levels = {HEAD: 100 * rows[HEAD]["accuracy"]["mean"], **levels}
     return plots.parameters_against_score(methods, ylabel=f"accuracy on {task} (%)", levels=levels)
 

@@ -22,7 +22,7 @@ def run(config, sweep):
     """Arguments and result are those of `Experiment.run`.
 
     An adapter of the lower rank is compared with that of the higher one of the next seed: with the same seed, the first
-    A of the two would start from the same random numbers, and have them in common whatever they learn.
+    A of the two would start from the same random numbers, and share them whatever they learn.
     """
     low, high = config.ranks
     adapters = trained_adapters(config, sweep)
@@ -90,8 +90,8 @@ EXPERIMENT = Experiment(
     name="figure3",
     title="Directions that rank 8 and rank 64 have in common",
     about="The paper compares the right-singular vectors of A of two adapters of GPT-3, of ranks 8 and 64. Here they "
-    "are of table 18's adapters, whose seeds differ as well; beside those of A, which depend on how delta W is split "
-    "into B and A, stand those of delta W.",
+    "are of table 18's adapters, whose seeds differ as well. Those of A depend on how delta W is split into B and A, "
+    "so those of delta W are shown next to them.",
     config=FULL,
     quick=FULL.quick(),
     run=run,

@@ -32,13 +32,13 @@ class Config(SubspaceConfig):
 
     def __post_init__(self):
         if len(self.ranks) != 1:
-            raise ValueError(f"ranks was {self.ranks}; it may be one rank")
+            raise ValueError(f"ranks was {self.ranks}; it must be one rank")
         if len(self.training.seeds) < 3:
-            raise ValueError(f"seeds was {self.training.seeds}; it may be at least 3 different numbers, for 3 pairs")
+            raise ValueError(f"seeds was {self.training.seeds}; it must be at least 3 different numbers, for 3 pairs")
 
 
 def run(config, sweep):
-    """Arguments and result are those of `Experiment.run`. Every two seeds are a pair."""
+    """Arguments and result are those of `Experiment.run`. Every two seeds form a pair."""
     (rank,) = config.ranks
     adapters = trained_adapters(config, sweep)[rank]
     pairs = list(combinations(adapters, 2))
@@ -56,7 +56,7 @@ def run(config, sweep):
 
 
 def common_directions(phi, I):
-    """How many directions two subspaces of R^I have in common beyond chance: the most of i phi(i, i) - i^2 / I.
+    """How many directions two subspaces of R^I have in common beyond chance: the maximum of i phi(i, i) - i^2 / I.
 
     i phi(i, i) is the sum of the squared cosines between the first i directions of the two. It is i where they span the
     same space, and i^2 / I on average for random ones, see `random_control`.
@@ -75,7 +75,7 @@ def common_directions(phi, I):
 
 
 def of_projection(results, projection):
-    """The common directions of a projection: of each pair of seeds, the mean over the blocks."""
+    """The common directions of a projection: for each pair of seeds, the mean over the blocks."""
     rows = [row["values"] for path, row in results["common"].items() if path.endswith(projection)]
     return mean_and_spread([mean(values) for values in zip(*rows, strict=True)])
 
@@ -88,7 +88,7 @@ def table(results):
         "",
         f"Of A, r = {results['rank']}, in R^{results['I']}: the most of i phi(i, i) - i^2 / I over i, of "
         f"{results['pairs']} pairs of seeds (or of random matrices).",
-        "The paper has pictures, and no number.",
+        "The paper has pictures, without a number.",
     ]
 
 
@@ -126,8 +126,8 @@ EXPERIMENT = Experiment(
     name="figure4",
     title="Directions that two random seeds have in common",
     about="The paper compares the right-singular vectors of A of two runs of rank 64 that differ in the seed, and of "
-    "two random Gaussian matrices. Here every two seeds of table 18's adapters of rank 64 are compared, and as many "
-    "random matrices.",
+    "two random Gaussian matrices. Here every two seeds of table 18's adapters of rank 64 are compared, and equally "
+    "many random matrices.",
     config=Config(),
     quick=Config(replace(QUICK, seeds=(0, 1, 2)), rates=QUICK_RATES),
     run=run,

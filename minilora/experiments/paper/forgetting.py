@@ -28,7 +28,7 @@ class CodeRun(FinetuneConfig):
 
 @dataclass(frozen=True)
 class Config:
-    """How long both are trained, how often they are measured on the way, and the rates that each is tried at."""
+    """How long both are trained, how often they are measured on the way, and the rates to try for each."""
 
     steps: int = 120
     batch_size: int = 4
@@ -52,15 +52,20 @@ def run(config, sweep):
         LORA: CodeRun("code", "lora", lora, train, config.windows),
     }
     found = best_of_rates(
-        sweep, adapt_to_code, settings, {FULL: config.full, LORA: config.lora},
-        seeds=config.seeds, score=minus_valid, model="decoder",
-    )  # fmt: skip
+        sweep,
+        adapt_to_code,
+        settings,
+        {FULL: config.full, LORA: config.lora},
+        seeds=config.seeds,
+        score=minus_valid,
+        model="decoder",
+    )
     methods = {}
-    for label, of_method in found.items():
-        runs = of_method["runs"]
+    for label, method_rows in found.items():
+        runs = method_rows["runs"]
         methods[label] = {
-            "lr": of_method["lr"],
-            "valid_by_lr": [(lr, score and -score) for lr, score in of_method["valid_by_lr"]],
+            "lr": method_rows["lr"],
+            "valid_by_lr": [(lr, score and -score) for lr, score in method_rows["valid_by_lr"]],
             "paths": [r["path"] for r in runs],
             "off": [r["off"] for r in runs],
         }
@@ -77,9 +82,9 @@ def adapt_to_code(config):
     Returns
     -------
     dict
-        path, a dict for the start and for each time that it was measured: step, and bits a byte of code_valid, code and
-        prose (test); valid, the last code_valid, None if training diverged; off, prose with the adapter switched off
-        again, for LoRA.
+        path, a dict for the start and for each measurement: step, and bits per byte of code_valid, code and prose
+        (test); valid, the last code_valid, None if training diverged; off, for LoRA, prose with the adapter switched
+        off again.
     """
     model, _, trainer = decoder_trainer(config)
     texts = {name: some_windows(model, *of, config.windows) for name, of in MEASURED.items()}
@@ -112,9 +117,9 @@ def some_windows(model, name, split, n):
 
 
 def equal_gain(methods):
-    """Each seed's two methods where both have gained as much on code's valid, as the weaker of them in the end.
+    """Each seed's two methods at equal gain on code's valid: the final gain of the weaker of the two.
 
-    Between two measurements the bits are taken to change in proportion.
+    Between two measurements, the bits are interpolated linearly.
 
     Parameters
     ----------
@@ -124,7 +129,7 @@ def equal_gain(methods):
     Returns
     -------
     dict of str to dict of str to (mean and spread)
-        By method: step, and bits a byte of code and prose (test), there; and what they have risen by since the start.
+        By method, at that point: step, bits per byte of code and prose (test), and their increase since the start.
     """
     found = {label: [] for label in methods}
     for paths in zip(*(row["paths"] for row in methods.values()), strict=True):
@@ -137,7 +142,7 @@ def equal_gain(methods):
 
 
 def where(path, target):
-    """The first point on a path whose code_valid is as low as `target`, between two measurements if need be."""
+    """The first point on a path where code_valid is as low as `target`, interpolated between two measurements."""
     reached = next(i for i, point in enumerate(path) if point["code_valid"] <= target)
     if reached == 0:  # nothing was gained
         return path[0]
@@ -147,7 +152,7 @@ def where(path, target):
 
 
 def last(results, label, name):
-    """Mean and spread of a number at the end of training."""
+    """Mean and spread of a measured value at the end of training."""
     return mean_and_spread([path[-1][name] for path in results["methods"][label]["paths"]])
 
 
@@ -164,9 +169,9 @@ def table(results):
     return [
         *aligned(lines),
         "",
-        "Bits a byte of test, where both have gained as much on code's valid (the weaker one's whole gain), and at the "
-        "end.",
-        "lr: the best of as many for each, on code's valid with the first seed (*: the lowest or highest of them).",
+        "Bits per byte of test, where both have gained as much on code's valid (the weaker one's whole gain), and at "
+        "the end.",
+        "lr: the best of equally many, on code's valid with the first seed (*: the lowest or highest of them).",
         "There is no such table in the paper.",
     ]
 
@@ -180,21 +185,21 @@ def claims(results):
         Claim(
             'At the same gain LoRA forgets less ("LoRA Learns Less and Forgets Less", 2024)',
             above(full["forgotten"], lora["forgotten"]),
-            f"prose rises by {plus_minus(lora['forgotten'], 3)} bits a byte, and by {plus_minus(full['forgotten'], 3)} "
-            "with full fine-tuning",
+            f"prose rises by {plus_minus(lora['forgotten'], 3)} bits per byte, and by "
+            f"{plus_minus(full['forgotten'], 3)} with full fine-tuning",
             "Each method is at the rate that is best for code, LoRA's being the higher one; prose did not enter the "
             "choice, and a high rate moves the model far.",
         ),
         Claim(
-            "but it learns less in as many steps",
+            "but it learns less in the same number of steps",
             above(code[LORA], code[FULL]),
-            f"code: {plus_minus(code[LORA], 3)} bits a byte, full fine-tuning {plus_minus(code[FULL], 3)}",
+            f"code: {plus_minus(code[LORA], 3)} bits per byte, full fine-tuning {plus_minus(code[FULL], 3)}",
             "In so few steps the number of parameters is not what limits either.",
         ),
         Claim(
             "Switched off, it has forgotten nothing",
             before == results["methods"][LORA]["off"],
-            "prose has the same bits a byte as before, to the last digit, with every seed",
+            "prose has the same bits per byte as before, to the last digit, with every seed",
             "The base must have been changed.",
         ),
     ]
@@ -208,8 +213,8 @@ def plot(results):
         lines[label] = []
         for points in zip(*row["paths"], strict=True):  # the seeds' measurements at one step
             lines[label].append((float(numpy.mean([p["code_valid"] for p in points])), [p["prose"] for p in points]))
-    panels = {"prose, test (bits a byte)": lines}
-    return plots.seed_curves(panels, xlabel="code, valid (bits a byte): training goes to the left")
+    panels = {"prose, test (bits per byte)": lines}
+    return plots.seed_curves(panels, xlabel="code, valid (bits per byte): training goes to the left")
 
 
 EXPERIMENT = Experiment(

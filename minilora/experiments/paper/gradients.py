@@ -19,7 +19,7 @@ NAMES = ("error", "share", "expected", "cosine")
 
 @dataclass(frozen=True)
 class Config:
-    """One rank and learning rate, those of table 3's LoRA; and before which steps the gradients are looked at."""
+    """One rank and learning rate, those of table 3's LoRA; and the steps before which the gradients are examined."""
 
     training: Training = field(default_factory=Training)
     rank: int = 4
@@ -33,7 +33,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Watched:
-    """One training run, and before which steps the gradients are looked at."""
+    """One training run, and the steps before which the gradients are examined."""
 
     finetune: FinetuneConfig
     steps: tuple[int, ...]
@@ -63,7 +63,7 @@ def watch_gradients(watched):
     Returns
     -------
     list of dict
-        Of `look`, for each of the steps.
+        From `look`, for each of the steps.
     """
     model, _, trainer = decoder_trainer(watched.finetune)
     looks = watch(trainer, watched.steps, lambda batch: look(model, batch))
@@ -71,16 +71,16 @@ def watch_gradients(watched):
 
 
 def look(model, batch):
-    """The gradients of A and B beside dW, that of the whole matrix in a copy of the model where it is not frozen.
+    """Compare the gradients of A and B with dW, the gradient of the whole matrix in a copy where it is not frozen.
 
     With delta_W = scale B A, dA = scale B^T dW and dB = scale dW A^T. A step of A and B changes delta_W by
-    scale (dB A + B dA) = scale^2 (dW A^T A + B B^T dW). Whatever step they take, it is a matrix whose rows lie in the
-    row space of A, or whose columns lie in the column space of B: of dW they can follow the projection
+    scale (dB A + B dA) = scale^2 (dW A^T A + B B^T dW). Any such step is a sum of a matrix whose rows lie in the row
+    space of A and one whose columns lie in the column space of B. So the part of dW that they can follow is
 
         dW - (1 - P_B) dW (1 - P_A),
 
-    P_A and P_B being the orthogonal projections onto these spaces. What is left out is dW seen from the other I - r and
-    O - r directions alone. Of random ones it is (1 - r / I) (1 - rank B / O) of ||dW||_F^2 on average.
+    with P_A and P_B the orthogonal projections onto these spaces. What is left out is dW restricted to the other I - r
+    and O - r directions. For random A and B, that is (1 - r / I) (1 - rank B / O) of ||dW||_F^2 on average.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ def look(model, batch):
     Returns
     -------
     dict
-        error, the largest distance of dA and dB from these formulas in any layer, as a part of their norm; and means
-        over the layers: share of ||dW||_F^2 that A and B can follow; expected, the same for random A and B; cosine,
-        between dW and what one step of gradient descent changes.
+        error, the largest relative distance of dA and dB from these formulas in any layer; and means over the layers:
+        share, the fraction of ||dW||_F^2 that A and B can follow; expected, that fraction for random A and B; cosine,
+        between dW and the change that one step of gradient descent makes.
     """
     full = model.replica()
     merge_lora(full)  # a new W + delta_W in the copy; the model keeps its own
@@ -142,7 +142,7 @@ def projection(M):
 
 
 def joint_norm(*arrays):
-    """The norm of all numbers of several arrays."""
+    """The norm of several arrays taken together."""
     return numpy.sqrt(sum((array**2).sum() for array in arrays))
 
 

@@ -14,7 +14,7 @@ FULL, LORA = "full fine-tuning", "LoRA"
 
 @dataclass(frozen=True)
 class Config:
-    """As many learning rates for each of the two methods."""
+    """The learning rates of the two methods, the same number for each."""
 
     training: Training = field(default_factory=Training)
     full: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -24,15 +24,15 @@ class Config:
         for name in ("full", "lora"):
             rates = getattr(self, name)
             if len(set(rates)) < max(2, len(rates)) or len(self.full) != len(self.lora):
-                raise ValueError(f"{name} was {rates}; it may be at least 2 different rates, as many as for the other")
+                raise ValueError(f"{name} was {rates}; it must be 2 or more different rates, as many as the other has")
 
 
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
     training, losses = config.training, {}
     settings = {
-        (label, lr, seed): at(of_method, lr, seed)
-        for label, of_method, lrs in ((FULL, training.of("full"), config.full), (LORA, training.lora(), config.lora))
+        (label, lr, seed): at(method_rows, lr, seed)
+        for label, method_rows, lrs in ((FULL, training.of("full"), config.full), (LORA, training.lora(), config.lora))
         for lr in lrs
         for seed in training.seeds
     }
@@ -50,7 +50,7 @@ def best_rates(losses):
 
 
 def table(results):
-    lines = [("", "lr", "valid loss, nats a byte", "best for")]
+    lines = [("", "lr", "valid loss, nats per byte", "best for")]
     for label, losses in results["valid"].items():
         best = best_rates(losses)
         for lr, row in losses.items():
@@ -65,9 +65,10 @@ def claims(results):
     best = {label: best_rates(losses) for label, losses in results["valid"].items()}
     ratio = geometric_mean(lora / full for full, lora in zip(best[FULL], best[LORA], strict=True))
     at_edge = [
-        label for label, rates in best.items()
+        label
+        for label, rates in best.items()
         if {min(map(float, results["valid"][label])), max(map(float, results["valid"][label]))} & set(rates)
-    ]  # fmt: skip
+    ]
     return [
         Claim(
             'LoRA\'s best learning rate is about ten times that of full fine-tuning ("LoRA Without Regret", 2025)',
@@ -83,7 +84,7 @@ def plot(results):
     from minilora import plots
 
     lines = {label: [(float(lr), row) for lr, row in losses.items()] for label, losses in results["valid"].items()}
-    return plots.seed_curves({"validation loss (nats a byte)": lines}, xlabel="learning rate", xscale="log")
+    return plots.seed_curves({"validation loss (nats per byte)": lines}, xlabel="learning rate", xscale="log")
 
 
 EXPERIMENT = Experiment(

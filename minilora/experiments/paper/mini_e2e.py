@@ -1,4 +1,4 @@
-"""What the experiments on mini-E2E have in common: one way to train, so that they share runs, and one way to sum up."""
+"""Shared by the experiments on mini-E2E: one way to train, so that they share runs, and one way to summarise."""
 
 from dataclasses import dataclass, replace
 from statistics import mean
@@ -39,7 +39,7 @@ class Training:
         return FinetuneConfig("mini-e2e", method, settings, train)
 
     def lora(self, rank=4):
-        """That of LoRA on W_q and W_v."""
+        """The FinetuneConfig of LoRA on W_q and W_v."""
         return self.of("lora", LoRAConfig(rank=rank, alpha=ALPHA))
 
 
@@ -52,7 +52,7 @@ QUICK = Training(steps=3, batch_size=2, seeds=(0, 1))
 
 
 def train_all(sweep, settings, rates, seeds):
-    """Each of the settings at the best of its rates, see `best_of_rates`; chosen by the loss on valid."""
+    """Each of the settings at the best of its rates, chosen by the loss on valid; see `best_of_rates`."""
     return best_of_rates(sweep, adapt_and_keep, settings, rates, seeds=seeds, score=minus_valid, model="decoder")
 
 
@@ -62,19 +62,19 @@ def minus_valid(run):
 
 
 def summary(found):
-    """What came of one method, for JSON.
+    """The results of one method, for JSON.
 
     Parameters
     ----------
     found : dict
-        Of `best_of_rates`.
+        From `best_of_rates`.
 
     Returns
     -------
     dict
-        trainable, lr, valid_by_lr (the loss), seconds of training; mean and spread of valid and test (losses in nats a
-        byte), slot_exact, slot_error_rate, bleu, nist, meteor and chrf, all on test but the first; and a few answers of
-        the first seed.
+        trainable, lr, valid_by_lr (the loss), seconds of training; mean and spread of valid and test (losses in nats
+        per byte), slot_exact, slot_error_rate, bleu, nist, meteor and chrf, all on test except the first; and a few
+        answers of the first seed.
     """
     runs = found["runs"]
     tests = [run["test"] | mini_e2e_scores(run["test"]["samples"]) for run in runs]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from minilora.analysis import Factors, adapter_factors
 from minilora.experiments.adapt import decoder_trainer, watch
 from minilora.experiments.finetune import FinetuneConfig
-from minilora.experiments.sweep import leaves_file
+from minilora.experiments.sweep import produces_file
 from minilora.files import load_arrays, save_arrays
 
 KIND = "adapters along training"
@@ -13,13 +13,13 @@ KIND = "adapters along training"
 
 @dataclass(frozen=True)
 class Snapshots:
-    """One training run, and after which steps its adapter is kept; it is kept at the end in any case."""
+    """One training run, and the steps after which its adapter is saved; it is always saved at the end."""
 
     finetune: FinetuneConfig
     steps: tuple[int, ...]
 
 
-@leaves_file(".safetensors")
+@produces_file(".safetensors")
 def keep_along_training(snapshots, path):
     """Train, and write A and B of every layer after some of the steps and at the end to a file.
 

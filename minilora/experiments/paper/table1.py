@@ -1,4 +1,4 @@
-"""Table 1: what adapters cost in latency, and what LoRA does not."""
+"""Table 1: the latency that adapters add, and that LoRA does not."""
 
 import time
 from dataclasses import dataclass
@@ -40,11 +40,11 @@ class Config:
 
     def __post_init__(self):
         if len(self.shapes) != len(self.rounds) or not self.shapes or min(self.rounds) < 3:
-            raise ValueError(f"rounds was {self.rounds}; it may be a number of at least 3 for each of {self.shapes}")
+            raise ValueError(f"rounds was {self.rounds}; it must be a number of at least 3 for each of {self.shapes}")
 
 
 def run(config, sweep):
-    """All is timed in one run, so that nothing of this sweep runs beside it."""
+    """Everything is timed in one run, so that no other run of the sweep disturbs it."""
     return sweep(time_forwards, [config], model="decoder")[0]
 
 
@@ -58,9 +58,9 @@ def time_forwards(config):
     Returns
     -------
     dict
-        added: by variant, its parameters beside the base's; seconds: by shape and variant, a list over the rounds.
+        added: by variant, the parameters that it adds to the base's; seconds: by shape and variant, a list over rounds.
     """
-    retain_freed_memory()  # pages that the system maps anew take up to a third of a forward, of this one or that
+    retain_freed_memory()  # mapping fresh pages takes up to a third of a forward, now of one variant, now of another
     rng = numpy.random.default_rng(config.seed)
     models = {label: _variant(label, rng) for label in VARIANTS}
     sizes = {label: sum(p.data.size for p in model.parameters()) for label, model in models.items()}
@@ -70,7 +70,7 @@ def time_forwards(config):
             ids = rng.integers(0, 256, (N, T))
             times = {label: [] for label in models}
             for i in range(rounds + 1):  # the first warms up
-                for label in rng.permutation(list(models)):  # nobody is always behind the same other
+                for label in rng.permutation(list(models)):  # no variant always follows the same other one
                     started = time.perf_counter()
                     models[label].forward(ids)
                     if i > 0:
@@ -89,7 +89,7 @@ def _variant(label, rng):
 
 
 def overheads(results):
-    """By shape and variant: quartiles of the percent above the base, each round's own."""
+    """By shape and variant: quartiles over the rounds of the percent above the base of that round."""
     percent = {}
     for shape, times in results["seconds"].items():
         base = numpy.array(times[BASE])
@@ -162,7 +162,7 @@ EXPERIMENT = Experiment(
     title="The latency of adapters, and of LoRA",
     about="The paper times one forward of GPT-2 medium on a GPU. Here it is the bundled decoder on one core, at the "
     "lengths that it takes, with LoRA also unmerged. Timings need a quiet machine: all variants take turns in one run, "
-    "with nothing of this package beside it.",
+    "with nothing else of this package running.",
     config=Config(),
     quick=Config(rounds=(3, 3, 9)),
     run=run,

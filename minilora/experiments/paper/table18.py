@@ -9,16 +9,21 @@ from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
 
 PAPER = {  # GPT-2 medium, E2E, 26,000 steps: validation loss, BLEU, NIST, METEOR
-    1: (1.23, 68.72, 8.7215, 45.65), 2: (1.21, 69.17, 8.7413, 45.90), 4: (1.18, 70.38, 8.8439, 46.89),
-    8: (1.17, 69.57, 8.7457, 46.36), 16: (1.16, 69.61, 8.7483, 46.29), 32: (1.16, 69.33, 8.7736, 46.42),
-    64: (1.16, 69.24, 8.7174, 46.51), 128: (1.16, 68.73, 8.6718, 46.28),
-}  # fmt: skip
+    1: (1.23, 68.72, 8.7215, 45.65),
+    2: (1.21, 69.17, 8.7413, 45.90),
+    4: (1.18, 70.38, 8.8439, 46.89),
+    8: (1.17, 69.57, 8.7457, 46.36),
+    16: (1.16, 69.61, 8.7483, 46.29),
+    32: (1.16, 69.33, 8.7736, 46.42),
+    64: (1.16, 69.24, 8.7174, 46.51),
+    128: (1.16, 68.73, 8.6718, 46.28),
+}
 SCORES = {"valid": (3, 1), "bleu": (1, 1), "nist": (2, 1), "meteor": (1, 100), "slot_exact": (1, 100)}  # digits, factor
 
 
 @dataclass(frozen=True)
 class Config:
-    """The ranks, and the learning rates that each is tried at."""
+    """The ranks, and the learning rates to try for each."""
 
     training: Training = field(default_factory=Training)
     ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 64)
@@ -26,7 +31,7 @@ class Config:
 
     def __post_init__(self):
         if len(set(self.ranks)) < max(2, len(self.ranks)):
-            raise ValueError(f"ranks was {self.ranks}; it may be at least 2 different numbers")
+            raise ValueError(f"ranks was {self.ranks}; it must be at least 2 different numbers")
 
 
 def run(config, sweep):
@@ -47,7 +52,7 @@ def table(results):
     return [
         *aligned(lines),
         "",
-        f"valid loss: ours in nats a byte, the paper's in nats a token. lr: of {rates}, the best for each",
+        f"valid loss: ours in nats per byte, the paper's in nats per token. lr: of {rates}, the best for each",
         "rank on valid with the first seed (*: the lowest or highest of them). The scores as in table 3.",
     ]
 
@@ -85,7 +90,7 @@ def claims(results):
             "The paper's best rank is the one whose loss had just stopped falling, after 26,000 steps; here the loss "
             "has not stopped falling when training ends.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def plot(results):
@@ -94,7 +99,7 @@ def plot(results):
     def curve(score):
         return {"LoRA": [(int(rank), row[score]["values"]) for rank, row in results["ranks"].items()]}
 
-    panels = {"validation loss (nats a byte)": curve("valid"), "BLEU on test": curve("bleu")}
+    panels = {"validation loss (nats per byte)": curve("valid"), "BLEU on test": curve("bleu")}
     return plots.seed_curves(panels, xlabel="rank $r$", xscale="log2")
 
 

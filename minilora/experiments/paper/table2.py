@@ -63,14 +63,14 @@ def run(config, sweep):
 
 def table(results):
     lines = []
-    for task, of_task in results["tasks"].items():
+    for task, task_results in results["tasks"].items():
         rows = [("", "trainable", "lr", "accuracy", "macro-F1", "GLUE, base", "GLUE, large")]
-        for label, of_label in of_task["baselines"].items():
-            rows.append((label, "-", "-", *baseline_row(of_label), "-", "-"))
-        for label, row in of_task["methods"].items():
+        for label, row in task_results["baselines"].items():
+            rows.append((label, "-", "-", *baseline_row(row), "-", "-"))
+        for label, row in task_results["methods"].items():
             paper = PAPER.get(label, ("-", "-"))
             rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), *paper))
-        lines += [*heading(task, of_task), *aligned(rows), ""]
+        lines += [*heading(task, task_results), *aligned(rows), ""]
     return [
         *lines,
         *footnotes(results),
@@ -102,7 +102,7 @@ def claims(results):
             "LoRA is no worse than any of the adapters",
             lambda rows: not any(above(rows[label]["accuracy"], rows[LORA]["accuracy"]) for label in ADAPTERS),
             seen_adapters,
-            "Adapters stand behind the MLP, or change what it gives; LoRA on W_q and W_v leaves it as it is, and in a "
+            "Adapters follow the MLP, or change its output; LoRA on W_q and W_v leaves it unchanged, and in a "
             "model of four layers the attention alone may not reach as far.",
         ),
         claim_of_tasks(
@@ -116,7 +116,7 @@ def claims(results):
             "with less than 1 % of its parameters (0.3M of 125M for RoBERTa base)",
             part < 0.01,
             f"{first[LORA]['trainable']:,} of {first[FINE_TUNING]['trainable']:,}, {100 * part:.1f} %",
-            "The part that rank r trains of a square matrix is 2 r / C, and C is 128 here, not 768.",
+            "Rank r trains the fraction 2 r / C of a square matrix, and C is 128 here, not 768.",
         ),
     ]
 
@@ -133,8 +133,8 @@ EXPERIMENT = Experiment(
     about="The paper adapts RoBERTa and DeBERTa to GLUE. Here the bundled encoder, which has read English prose byte "
     "by byte, tells the general category of a character by its Unicode name, and the package of a function by its "
     "signature and the first line of its docstring. "
-    f"Each method has {FULL.terms}. Beside them stand the most frequent class, naive Bayes, and the head alone, with "
-    "all that was pretrained frozen.",
+    f"Each method has {FULL.terms}. They are compared with the most frequent class, naive Bayes, and the head alone, "
+    "with everything that was pretrained frozen.",
     config=replace(FULL, tasks=TASKS),
     quick=replace(QUICK, tasks=TASKS),
     run=run,

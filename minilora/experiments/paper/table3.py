@@ -10,7 +10,7 @@ from minilora.experiments.text_table import aligned
 from minilora.methods import HoulsbyConfig, LoRAConfig, PrefixConfig, TopKConfig
 
 OWN = (3e-4, 1e-3, 3e-3)  # learning rates for weights that the model has
-ADDED = (3e-3, 1e-2, 3e-2)  # ... and for what comes beside them, or is as small
+ADDED = (3e-3, 1e-2, 3e-2)  # ... and for weights that are added to them, or are as small
 METHODS = {  # by label: the method, its settings and learning rates; the paper's BLEU, NIST and METEOR, of GPT-2 medium
     "full fine-tuning": ("full", None, OWN, (68.2, 8.62, 46.2)),
     "FT-top-2": ("top-k", TopKConfig(k=2), OWN, (68.1, 8.59, 46.0)),
@@ -23,14 +23,19 @@ METHODS = {  # by label: the method, its settings and learning rates; the paper'
     "LoRA": ("lora", LoRAConfig(rank=4, alpha=ALPHA), ADDED, (70.4, 8.85, 46.8)),
 }
 SCORES = {  # digits, and a factor
-    "valid": (3, 1), "test": (3, 1), "slot_exact": (1, 100), "slot_error_rate": (1, 100),
-    "bleu": (1, 1), "nist": (2, 1), "meteor": (1, 100),
-}  # fmt: skip
+    "valid": (3, 1),
+    "test": (3, 1),
+    "slot_exact": (1, 100),
+    "slot_error_rate": (1, 100),
+    "bleu": (1, 1),
+    "nist": (2, 1),
+    "meteor": (1, 100),
+}
 
 
 @dataclass(frozen=True)
 class Config:
-    """The methods by their labels; at most so many of their learning rates are tried, from the middle one on."""
+    """The methods by their labels, and how many of their learning rates to try, starting with the middle one."""
 
     training: Training = field(default_factory=Training)
     methods: tuple[str, ...] = tuple(METHODS)
@@ -39,9 +44,9 @@ class Config:
     def __post_init__(self):
         unknown = [label for label in self.methods if label not in METHODS]
         if unknown or "LoRA" not in self.methods or len(self.methods) < 2:
-            raise ValueError(f"methods was {self.methods}; it may be LoRA and others of {', '.join(METHODS)}")
+            raise ValueError(f"methods was {self.methods}; it must be LoRA and any others of {', '.join(METHODS)}")
         if self.n_rates not in (1, 2, 3):
-            raise ValueError(f"n_rates was {self.n_rates!r}; it may be 1, 2 or 3")
+            raise ValueError(f"n_rates was {self.n_rates!r}; it must be 1, 2 or 3")
 
 
 def run(config, sweep):
@@ -53,7 +58,7 @@ def run(config, sweep):
         settings[label] = config.training.of(method, own)
         rates[label] = (*lrs[1:], lrs[0])[: config.n_rates]
     found = train_all(sweep, settings, rates, config.training.seeds)
-    return {"methods": {label: summary(of_method) for label, of_method in found.items()}}
+    return {"methods": {label: summary(method_rows) for label, method_rows in found.items()}}
 
 
 def table(results):
@@ -69,7 +74,7 @@ def table(results):
         "",
         f"lr: the best of {n} for each method, on valid with the first seed: from {OWN[0]:g} to {OWN[-1]:g} for the",
         f"model's own matrices, from {ADDED[0]:g} to {ADDED[-1]:g} for the others (*: the lowest or highest of them).",
-        "Losses in nats a byte. exact: answers that say every attribute once and nothing else; SER: slot error rate;",
+        "Losses in nats per byte. exact: answers that say every attribute once and nothing else; SER: slot error rate;",
         "BLEU, NIST, METEOR: with 8 references; METEOR by words and stems, without synonyms. paper: the same three.",
     ]
 

@@ -1,4 +1,4 @@
-"""Table 4: GPT-3 175B, by formula. Nobody here trains it; what can be checked is what each row trains and keeps."""
+"""Table 4: GPT-3 175B, by formula. It is not trained here; what can be checked is what each row trains and stores."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ def run(config, sweep):
 
 
 def table(results):
-    """Parameters beside the paper's, what is kept and held, and the paper's scores, which nothing here can check."""
+    """Parameters next to the paper's, sizes of files and memory, and the paper's scores, which are not checked here."""
     lines = [("", "paper, M", "ours", "verdict", "file, MB", "memory, GB", "operations", "WikiSQL", "MNLI", "R1")]
     for name, row in results["rows"].items():
         memory = sum(row["memory_bytes"].values()) / 1e9
@@ -60,7 +60,7 @@ def table(results):
     return [
         *aligned(lines),
         "",
-        "file: in float16. memory: of a step with Adam in float32, with activations. operations: as a part of full's.",
+        "file: in float16. memory: of a step with Adam in float32, with activations. operations: a fraction of full's.",
         "The three scores are the paper's.",
     ]
 
@@ -84,9 +84,13 @@ def claims(results):
             memory >= 3,
             f"{memory:.2f} times less in float32, with activations",
         ),
-        Claim("Every count follows from the shapes", not others, f"it does for {len(reconciled)} of {len(rows)} rows",
-              f"Not for {', '.join(others)}: see `minilora count published`."),
-    ]  # fmt: skip
+        Claim(
+            "Every count follows from the shapes",
+            not others,
+            f"it does for {len(reconciled)} of {len(rows)} rows",
+            f"Not for {', '.join(others)}: see `minilora count published`.",
+        ),
+    ]
 
 
 def plot(results):

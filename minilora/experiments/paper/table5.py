@@ -40,11 +40,11 @@ def run(config, sweep):
 
 def table(results):
     lines = []
-    for task, of_task in results["tasks"].items():
+    for task, task_results in results["tasks"].items():
         rows = [("", "trainable", "lr", "accuracy", "macro-F1", "paper: WikiSQL", "MNLI")]
-        for label, row in of_task["methods"].items():
+        for label, row in task_results["methods"].items():
             rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), *PLACES[label][-1]))
-        lines += [*heading(task, of_task), *aligned(rows), ""]
+        lines += [*heading(task, task_results), *aligned(rows), ""]
     return [*lines, *footnotes(results), "The paper's scores are those of GPT-3 175B; ± 0.5 on WikiSQL, ± 0.1 on MNLI."]
 
 

@@ -29,7 +29,7 @@ RANKS = tuple(PAPER[QV])
 
 
 def label_of(where, rank):
-    """How a row is called."""
+    """The label of a row."""
     return f"{where}, r = {rank}"
 
 
@@ -41,16 +41,14 @@ def run(config, sweep):
 
 def table(results):
     lines = []
-    for task, of_task in results["tasks"].items():
+    for task, task_results in results["tasks"].items():
         rows = [("", "trainable", "lr", "accuracy", "macro-F1", "paper: WikiSQL", "MNLI")]
         for where in TARGETS:
             for rank in RANKS:
-                row = of_task["methods"][label_of(where, rank)]
+                row = task_results["methods"][label_of(where, rank)]
                 paper = (f"{score:.1f}" for score in PAPER[where][rank])
-                rows.append(
-                    (label_of(where, rank), f"{row['trainable']:,}", rate(row), *scores(row), *paper)
-                )  # fmt: skip
-        lines += [*heading(task, of_task), *aligned(rows), ""]
+                rows.append((label_of(where, rank), f"{row['trainable']:,}", rate(row), *scores(row), *paper))
+        lines += [*heading(task, task_results), *aligned(rows), ""]
     return [
         *lines,
         *footnotes(results),
@@ -86,8 +84,10 @@ def claims(results):
         claim_of_tasks(
             results,
             "A rank of 64 is no better than one of 8",
-            lambda rows: not any(
-                above(rows[label_of(w, RANKS[-1])]["accuracy"], rows[label_of(w, 8)]["accuracy"]) for w in TARGETS
+            lambda rows: (
+                not any(
+                    above(rows[label_of(w, RANKS[-1])]["accuracy"], rows[label_of(w, 8)]["accuracy"]) for w in TARGETS
+                )
             ),
             lambda rows: seen(*(label_of(w, rank) for w in TARGETS for rank in (8, RANKS[-1])))(rows),
             "With C = 128, rank 64 is half of what a matrix can hold: nearly full fine-tuning of the attention, and "
@@ -100,7 +100,7 @@ def claims(results):
             seen(lowest, label_of("W_q", RANKS[-1])),
             "Enough rank on one matrix makes up for the other, or the seeds differ by more.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def plot(results):
@@ -109,12 +109,12 @@ def plot(results):
     panels = {
         f"accuracy on {task} (%)": {
             where: [
-                (rank, [100 * v for v in of_task["methods"][label_of(where, rank)]["accuracy"]["values"]])
+                (rank, [100 * v for v in task_results["methods"][label_of(where, rank)]["accuracy"]["values"]])
                 for rank in RANKS
             ]
             for where in TARGETS
         }
-        for task, of_task in results["tasks"].items()
+        for task, task_results in results["tasks"].items()
     }
     return plots.seed_curves(panels, xlabel="rank $r$", xscale="log2")
 

@@ -1,4 +1,4 @@
-"""Table 7: how much larger delta W is than what W does in the same directions."""
+"""Table 7: how much larger delta W is than W in the same directions."""
 
 import numpy
 
@@ -87,7 +87,7 @@ def claims(results):
             f"{plus_minus(b['factor'], 1)} times in {path}; less in {len(larger)} of {len(ranks[low])} matrices",
             "With alpha / r as the scale, the higher rank spreads a delta W of another size over more directions.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def plot(results):

@@ -1,4 +1,4 @@
-"""What the paper's section 7 is made of here: the adapters that table 18 trains, read back from where they are kept."""
+"""The adapters behind our version of the paper's section 7: those that table 18 trains, read back from its runs."""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ class SubspaceConfig:
     training : Training
     ranks : sequence of int
     rates : sequence of float
-        The learning rates that each rank is tried at.
+        The learning rates to try for each rank.
     """
 
     training: Training = field(default_factory=Training)
@@ -28,7 +28,7 @@ class SubspaceConfig:
     rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
 
     def quick(self):
-        """The same for a run of a minute."""
+        """A configuration for a run of about a minute."""
         return SubspaceConfig(QUICK, self.ranks, QUICK_RATES)
 
 
@@ -43,7 +43,7 @@ def trained_adapters(config, sweep):
     Returns
     -------
     dict of int to list of dict of str to Factors
-        By rank, then for each seed in its order, by the path of the layer.
+        By rank, then one dict per seed, in order, by path of the layer.
     """
     settings = {rank: config.training.lora(rank) for rank in config.ranks}
     found = train_all(sweep, settings, dict.fromkeys(settings, config.rates), config.training.seeds)
@@ -72,7 +72,7 @@ def symbol(path):
 
 
 def as_text(grid):
-    """A grid of numbers from 0 to 1 as a line of text a row: a file of JSON that puts each number on a line is long."""
+    """A grid of numbers from 0 to 1 as one line of text per row: JSON with one number per line would be long."""
     return [" ".join(f"{value:.3f}" for value in row) for row in grid]
 
 

@@ -1,8 +1,8 @@
-"""LoRA (Hu et al., 2021), all of it: its layer, its configuration, and what is done with adapters.
+"""All of LoRA (Hu et al., 2021): its layer, its configuration, and operations on adapters.
 
 | file | what it has |
 |---|---|
-| `config.py` | LoRAConfig: what is adapted, at which rank, how A and B start |
+| `config.py` | LoRAConfig: what is adapted, at which rank, and how A and B start |
 | `layer.py` | LoRALinear, a frozen Linear and the A and B next to it |
 | `variants.py` | DoRA and PiSSA, which compute something else from A and B |
 | `apply.py` | putting an adapter into a model |

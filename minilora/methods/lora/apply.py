@@ -1,4 +1,4 @@
-"""LoRA (Hu et al., 2021): freeze a model, and learn a low-rank delta_W = scale * B @ A beside chosen weights.
+"""LoRA (Hu et al., 2021): freeze a model, and learn a low-rank delta_W = scale * B @ A next to chosen weights.
 
 apply_lora(model, LoRAConfig(rank=4, alpha=8), rng=rng)     # wraps the targets, freezes the rest
 ...train...
@@ -39,7 +39,7 @@ def target_layers(model: Module, config: LoRAConfig, *, any_rank: bool = False) 
     Raises
     ------
     ValueError
-        If a name in the config fits no linear layer (the message lists the possible ones), or a rank is too large.
+        If a name in the config matches no linear layer (the message lists the possible ones), or a rank is too large.
     """
     linear = {
         path: layer
@@ -50,7 +50,9 @@ def target_layers(model: Module, config: LoRAConfig, *, any_rank: bool = False) 
         for name in getattr(config, setting):
             if not any(fits(name, path) for path in linear):
                 possible = ", ".join(dict.fromkeys(path.rpartition(".")[2] for path in linear))
-                raise ValueError(f"{setting} named {name!r}, which is no linear layer of this model; it has {possible}")
+                raise ValueError(
+                    f"{setting} named {name!r}, which is not a linear layer of this model; it has {possible}"
+                )
     chosen = {path: layer for path, layer in linear.items() if any(fits(name, path) for name in config.targets)}
     for path, layer in chosen.items():
         O, I = shape_of(layer)
@@ -74,8 +76,9 @@ def base_of(layer: Linear | LoRALinear) -> Linear:
 def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator, name: str = "default") -> None:
     """Add an adapter to a model, in place, make it the active one, and freeze everything else.
 
-    The first adapter wraps each target in a `LoRALinear`; a further one, under another `name`, is put beside it. What
-    is new in the model, such as a classifier's head, and what `config.besides` names, each adapter has for its own.
+    The first adapter wraps each target in a `LoRALinear`; further ones, under other names, are added to it. Each
+    adapter has its own copy of whatever is new in the model, such as a classifier's head, and of what `config.besides`
+    names.
 
     Parameters
     ----------
@@ -88,7 +91,8 @@ def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator
     Raises
     ------
     ValueError
-        If a name or rank does not fit the model, the name is taken, or an adapter is merged. The model is unchanged.
+        If a name or rank does not fit the model, the name is taken, or an adapter is merged. The model is then
+        unchanged.
     """
     check_new_name(model, name)
     with base_in_place(model):
@@ -99,7 +103,7 @@ def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator
 
 
 def own_of(model: Module, config: LoRAConfig, layers: Iterable[str]) -> dict[str, Parameter]:
-    """What an adapter has a copy of, besides its A and B: the model's new parts, and what `config.besides` names.
+    """What an adapter has a copy of, besides A and B: the model's new modules, and what `config.besides` names.
 
     Parameters
     ----------
@@ -111,7 +115,7 @@ def own_of(model: Module, config: LoRAConfig, layers: Iterable[str]) -> dict[str
     Raises
     ------
     ValueError
-        If a name fits nothing, or a W that is adapted.
+        If a name matches nothing, or a W that is adapted.
     """
     base = base_parameters(model)
     frozen = {f"{path}.W" for path in layers}
@@ -119,15 +123,17 @@ def own_of(model: Module, config: LoRAConfig, layers: Iterable[str]) -> dict[str
     for name in config.besides:
         found = {path for path in base if any(fits(name, part) for part in with_parents(path))}
         if not found:
-            raise ValueError(f"besides named {name!r}, which is no parameter or part of this model")
+            raise ValueError(f"besides named {name!r}, which is not a parameter or part of this model")
         if adapted := sorted(found & frozen):
-            raise ValueError(f"besides named {name!r}, which holds {adapted[0]}; this stays frozen, beside its A and B")
+            raise ValueError(
+                f"besides named {name!r}, which holds {adapted[0]}; this must stay frozen, next to its A and B"
+            )
         own |= found
     return {path: p for path, p in base.items() if path in own}  # in the model's order
 
 
 def with_parents(path: str) -> list[str]:
-    """A path, and those of all that it is in, from the outermost: "a", "a.b", "a.b.c" for "a.b.c"."""
+    """A path and the paths of everything that contains it, outermost first: "a", "a.b", "a.b.c" for "a.b.c"."""
     parts = path.split(".")
     return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
 
@@ -161,9 +167,9 @@ def make_factors(
     A0: Array | None = None,
     B0: Array | None = None,
 ) -> LoRAFactors:
-    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), as the config says.
+    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), according to the config.
 
-    The arrays may be on the host or on the device of W; they are copied, in the dtype of W.
+    The arrays can be on the host or on the device of W; they are copied, in the dtype of W.
     """
     W, xp, scale = base_of(layer).W.data, layer.xp, _scale(path, config)
     if abs(scale) > (largest := float(numpy.finfo(W.dtype).max)):
@@ -200,9 +206,9 @@ def attach(
     name : str
     config : LoRAConfig
     factors : dict of str to LoRAFactors
-        By the path of the layer in the base.
+        By path of the layer in the base.
     parts : dict of str to Parameter
-        What the adapter has of its own besides, by the path in the base.
+        What else belongs to the adapter, by path in the base.
     """
     check_new_name(model, name)
     set_adapter(model, None)

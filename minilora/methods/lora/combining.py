@@ -1,13 +1,13 @@
-"""Adding adapters: delta_W = w_1 delta_W_1 + w_2 delta_W_2 + ..., exactly, and as it is often done wrong.
+"""Adding adapters: delta_W = w_1 delta_W_1 + w_2 delta_W_2 + ..., exactly, and the way it is often done wrong.
 
-Each delta_W_i = s_i B_i A_i is a product, so a sum of them is the product of what stands side by side:
+Each delta_W_i = s_i B_i A_i is a product, so a sum of them is the product of the concatenated factors:
 
     concatenate   (w_1 s_1 B_1 | w_2 s_2 B_2) (A_1 over A_2)   =   sum_i w_i s_i B_i A_i        of rank r_1 + r_2
     average       s (sum_i w_i B_i) (sum_j w_j A_j)            =   s sum_ij w_i w_j B_i A_j     of rank r
 
-The second has the cross terms B_1 A_2 and B_2 A_1, which nobody has learned, and w_i^2 where w_i belongs.
+The second has the cross terms B_1 A_2 and B_2 A_1, which were never learned, and w_i^2 where w_i belongs.
 
-What an adapter has of its own besides, such as a head, adds up in the same way: by its difference to the base's.
+Whatever else belongs to an adapter, such as a head, adds up in the same way: by its difference from the base's.
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ HOW = ("concatenate", "average")
 def combine_adapters(
     model: Module, names: Sequence[str], weights: Sequence[float], *, how: str = "concatenate", name: str = "combined"
 ) -> None:
-    """Make a new LoRA adapter of several, in place, and make it the active one.
+    """Combine several LoRA adapters into a new one, in place, and make it the active one.
 
-    PiSSA's delta_W = scale (B A - B0 A0) is one more such product, of rank 2 r. So with a PiSSA adapter's name alone
-    and the weight 1, this is the conversion to plain LoRA that PEFT does as it saves.
+    PiSSA's delta_W = scale (B A - B0 A0) is one more such product, of rank 2 r. So with a single PiSSA adapter and the
+    weight 1, this is the conversion to plain LoRA that PEFT does when it saves.
 
     Parameters
     ----------
@@ -40,15 +40,15 @@ def combine_adapters(
     names : sequence of str
     weights : sequence of float, one for each name
     how : {"concatenate", "average"}
-        The exact sum; or averages of A and of B, to see what is wrong with them.
+        The exact sum; or averages of A and of B, to see what is wrong with that.
     name : str
-        Of the new adapter.
+        The new adapter's name.
 
     Raises
     ------
     ValueError
         If an adapter is unknown or is DoRA's, the ranks together are too large for a layer, or (for "average") the
-        adapters differ in layers, rank or scale. The model is unchanged.
+        adapters differ in layers, rank or scale. The model is then unchanged.
     """
     refuse_merged(model)
     combined = _combine(model, names, weights, how)
@@ -58,7 +58,7 @@ def combine_adapters(
         if rank > min(shape_of(layers[path])):
             O, I = shape_of(layers[path])
             raise ValueError(f"the ranks of {list(names)} are {rank} together at {path}, whose W is {O} x {I}")
-    # alpha = r, so that the scale, which is in B already, is 1
+    # alpha = r, so that the scale is 1: B includes it already
     own = _combine_own(model, names, weights)
     config = LoRAConfig(
         rank=max(ranks.values()),
@@ -73,7 +73,7 @@ def combine_adapters(
 
 
 def _combine_own(model: Module, names: Sequence[str], weights: Sequence[float]) -> dict[str, Parameter]:
-    """The sum for what the adapters have of their own besides: p + sum_i w_i (p_i - p), where p is the base's."""
+    """The sum for whatever else belongs to the adapters: p + sum_i w_i (p_i - p), where p is the base's."""
     combined = {}
     for path, base in base_parameters(model).items():
         shares = [(weight, adapters_of(model).named[name].parts.get(path)) for name, weight in zip(names, weights)]
@@ -91,7 +91,7 @@ def combination_error(model: Module, names: Sequence[str], weights: Sequence[flo
     Parameters
     ----------
     model, names, weights
-        As for `combine_adapters`.
+        See `combine_adapters`.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def combination_error(model: Module, names: Sequence[str], weights: Sequence[flo
 
 
 def _combine(model: Module, names: Sequence[str], weights: Sequence[float], how: str) -> dict[str, tuple[Array, Array]]:
-    """B, scale included, and A of the combination: a dict of path to (B, A)."""
+    """B, including the scale, and A of the combination: a dict of path to (B, A)."""
     known = lora_names(model)
     if how not in HOW:
         raise ValueError(f"how was {how!r}; it must be one of {', '.join(map(repr, HOW))}")
@@ -135,13 +135,13 @@ def _combine(model: Module, names: Sequence[str], weights: Sequence[float], how:
 def _parts(
     layer: LoRALinear, names: Sequence[str], weights: Sequence[float]
 ) -> list[tuple[float, Array, Array, float]]:
-    """weight, B, A and scale of each adapter that has a share in the layer."""
+    """weight, B, A and scale of each adapter that adapts the layer."""
     parts = []
     for name, weight in zip(names, weights, strict=True):
         if name in layer.adapters:
             product = layer.adapters[name].low_rank()
             if product is None:
-                raise ValueError(f"{name!r} is DoRA's; its delta_W = W' - W is no product of a B and an A")
+                raise ValueError(f"{name!r} is DoRA's; its delta_W = W' - W is not a product of a B and an A")
             parts.append((float(weight), *product))
     return parts
 
@@ -154,7 +154,7 @@ def _concatenate(parts: list[tuple[float, Array, Array, float]]) -> tuple[Array,
 
 def _average(parts: list[tuple[float, Array, Array, float]], path: str, count: int) -> tuple[Array, Array]:
     if len(parts) < count or len({(B.shape, scale) for _, B, _, scale in parts}) > 1:
-        raise ValueError(f"the adapters differ at {path}; only those of one rank and scale can be averaged")
+        raise ValueError(f"the adapters differ at {path}; to be averaged, they must have the same rank and scale")
     B, A = sum(weight * B for weight, B, _, _ in parts), sum(weight * A for weight, _, A, _ in parts)  # (O, r), (r, I)
     return parts[0][3] * B, A
 

@@ -21,28 +21,28 @@ class LoRAConfig:
     rank : int
         r, from 1 to min(I, O) of every target.
     alpha : float
-        delta_W is scaled by alpha / r, which reduces the need to tune the learning rate again when r changes (the
+        delta_W is scaled by alpha / r, which reduces the need to retune the learning rate when r changes (the
         paper, section 4.1); for large r see `rslora`.
     targets : sequence of str
-        Names of linear layers: the end of a path ("q_proj": in all blocks) or a whole one ("blocks.0.attn.q_proj").
+        Names of linear layers: the end of a path ("q_proj": in all blocks) or a whole path ("blocks.0.attn.q_proj").
     dropout : float
         The probability that an input of LoRA's branch is dropped in training.
     rslora : bool
         Scale by alpha / sqrt(r) instead.
     init : {"uniform", "gaussian", "pissa"}
         How A is drawn: U(-1/sqrt(I), 1/sqrt(I)), as loralib and PEFT do, or N(0, 1/r^2), PEFT's reading of the paper's
-        "random Gaussian", for which the paper states no deviation. B is zero, so that delta_W starts as zero. "pissa"
+        "random Gaussian", for which the paper gives no deviation. B is zero, so that delta_W starts as zero. "pissa"
         draws nothing: A and B start as W's r largest singular directions (see `PiSSAFactors`).
     dora : bool
-        Learn the length of each row of W + delta_W apart from its direction (see `DoRAFactors`).
+        Learn the length of each row of W + delta_W separately from its direction (see `DoRAFactors`).
     dora_exact : bool
         Differentiate through DoRA's norm, which its paper and PEFT treat as a constant.
     rank_pattern, alpha_pattern : dict of str to int or float
-        Exceptions, by the same kind of name as in `targets`; the longest name that fits wins.
+        Exceptions, by the same kind of name as in `targets`; the longest name that matches wins.
     besides : sequence of str
-        What the adapter trains besides A and B, in a copy of its own: the ends of paths, or whole ones, of parameters
-        or of what holds them. ("bias",) are all biases, ("ln_f",) is the last LayerNorm. What is new in a model, such
-        as a classifier's head, is always among it.
+        What the adapter trains besides A and B, in its own copy: whole paths, or their ends, of parameters or of
+        modules that hold them. ("bias",) means all biases, ("ln_f",) the last LayerNorm. Whatever is new in a model,
+        such as a classifier's head, is always included.
     """
 
     rank: int = 8
@@ -88,7 +88,7 @@ class LoRAConfig:
         if self.init not in INITS:
             raise ValueError(f"init was {shown(self.init)}; it must be one of {', '.join(map(repr, INITS))}")
         if self.init == "pissa" and self.dora:
-            raise ValueError("dora was True and init 'pissa'; one adapter must be one of the two")
+            raise ValueError("dora and init='pissa' are mutually exclusive")
         if self.init == "pissa" and min(self.alpha, *self.alpha_pattern.values(), math.inf) <= 0:
             raise ValueError("init was 'pissa', which divides by alpha; each alpha must be a number above 0")
         if self.dora_exact and not self.dora:
@@ -109,7 +109,7 @@ class LoRAConfig:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number that a float can hold, but no NaN, infinity or boolean."""
+    """Whether a value is a number that a float can hold, and not NaN, infinity or a boolean."""
     if isinstance(value, (bool, numpy.bool_)) or not isinstance(value, (int, float, numpy.integer, numpy.floating)):
         return False
     try:
@@ -134,7 +134,7 @@ def as_python(number: Any) -> Any:
 
 
 def fits(name: str, path: str) -> bool:
-    """True if `name` is the path of a layer, or the end of it."""
+    """True if `name` is the path of a layer, or the end of one."""
     return path == name or path.endswith("." + name)
 
 

@@ -1,10 +1,10 @@
-"""Dropout of the inputs of A (the paper, section 5.1 and its tables of settings), for the length of a step.
+"""Dropout of the inputs of A (the paper, section 5.1 and its tables of settings), for the duration of a step.
 
     with adapter_dropout(model, rng):
         loss, cache = model.loss(batch)
     model.backward_loss(1.0, cache)             # the mask is in the cache
 
-Outside of such a context nothing is dropped: not when a model generates, nor when it is measured.
+Outside such a context nothing is dropped, neither in generation nor in measurement.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from minilora.parameter import Module
 
 @contextlib.contextmanager
 def adapter_dropout(model: Module, rng: numpy.random.Generator | None) -> Iterator[None]:
-    """A context in which a model's adapters draw their dropout from `rng`, in the order in which they compute.
+    """A context in which a model's adapters draw their dropout from `rng`, in the order of computation.
 
     Parameters
     ----------
     model : Module
-        Of several threads, each needs its own replica.
+        With several threads, each needs its own replica.
     rng : numpy.random.Generator, optional
-        Without one there is no dropout.
+        If not given, there is no dropout.
     """
     dropping = [] if rng is None else [factors for factors in factors_of(model) if factors.dropout]
     for factors in dropping:

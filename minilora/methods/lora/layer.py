@@ -1,4 +1,4 @@
-"""LoRALinear: a frozen Linear with low-rank adapters next to it, of which at most one is active."""
+"""LoRALinear: a frozen Linear with low-rank adapters next to it; at most one of them is active."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from minilora.parameter import Module, Parameter
 
 @dataclass(eq=False)
 class LoRAFactors(Module):
-    """One adapter's share in one layer: delta_W = scale * B @ A.
+    """One adapter's part in one layer: delta_W = scale * B @ A.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class LoRAFactors(Module):
     dropout : float
         The probability that an input of A is dropped in training.
     config : LoRAConfig
-        What the adapter was made from.
+        The configuration that the adapter was made from.
     """
 
     A: Parameter
@@ -34,12 +34,12 @@ class LoRAFactors(Module):
     dropout_rng: Any = field(default=None, init=False, repr=False)  # set by `adapter_dropout`, for a step
 
     def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
-        """(..., I) -> (..., O): what the Linear `base` gives with delta_W added to its W."""
+        """(..., I) -> (..., O): the result of the Linear `base` with delta_W added to its W."""
         bias = None if base.bias is None else base.bias.data
         return lora_linear_forward(x, base.W.data, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
 
     def dropout_mask(self, x: Array) -> Array | None:
-        """0 where an input is dropped, 1 / (1 - p) elsewhere; None outside of `adapter_dropout`, or for p = 0."""
+        """0 where an input is dropped, 1 / (1 - p) elsewhere; None outside `adapter_dropout`, or for p = 0."""
         if self.dropout_rng is None or not self.dropout:
             return None
         return dropout_mask(x, self.dropout, self.dropout_rng)
@@ -52,11 +52,11 @@ class LoRAFactors(Module):
         return dx
 
     def arrays(self) -> dict[str, Array]:
-        """What a file has to hold, by name."""
+        """The arrays that a file must hold, by name."""
         return {name: p.data for name, p in self.named_parameters()}
 
     def low_rank(self) -> Any:
-        """B, A and scale, arrays of which scale * B @ A is delta_W."""
+        """B, A and scale, such that scale * B @ A is delta_W."""
         return self.B.data, self.A.data, self.scale
 
     def delta_W(self, W: Array) -> Array:
@@ -66,12 +66,12 @@ class LoRAFactors(Module):
 
 
 class AdaptedCache(NamedTuple):
-    owner: Any  # what made `inner`: the LoRAFactors that were active, or the base
+    owner: Any  # what made `inner`: the active LoRAFactors, or the base
     inner: Any
 
 
 class LoRALinear(Module):
-    """y = x W^T + bias + scale (dropout(x) A^T) B^T, with W and bias those of `base`, which stays what it is.
+    """y = x W^T + bias + scale (dropout(x) A^T) B^T, with W and bias those of `base`, which does not change.
 
     Parameters
     ----------
@@ -81,14 +81,14 @@ class LoRALinear(Module):
     ----------
     adapters : dict of str to LoRAFactors
     active : str or None
-        The adapter that `forward` uses and whose A and B are this layer's parameters; None gives the base alone.
+        The adapter that `forward` uses and whose A and B are this layer's parameters; None: only the base.
     """
 
     def __init__(self, base: Linear) -> None:
         self.base = base
         self.adapters: dict[str, LoRAFactors] = {}
         self.active: str | None = None
-        self._unmerged_W = None  # while merged: the array that merging put aside
+        self._unmerged_W = None  # while merged: the original array
 
     def members(self) -> Iterator[tuple[str, Parameter | Module]]:
         yield "base", self.base
@@ -151,21 +151,21 @@ class LoRALinear(Module):
         return cache.owner.backward(dy, cache.inner)
 
     def low_rank(self) -> tuple[Array, Array, float] | None:
-        """The active adapter's B, A and scale, of which delta_W is the product; None if it is no such product."""
+        """The active adapter's B, A and scale, whose product is delta_W; None if it is not such a product."""
         return self.factors.low_rank()
 
     def delta_W(self) -> Array:
-        """What the active adapter adds to W, (O, I), for merging and for looking at; training never forms it."""
+        """What the active adapter adds to W, (O, I), for merging and inspection; training never forms it."""
         return self.factors.delta_W(self.frozen_W)
 
     def merge(self) -> None:
-        """W <- W + delta_W in a new array; the frozen one is put aside."""
+        """W <- W + delta_W in a new array; the frozen one is kept."""
         if self.active is not None and not self.merged:
             W = self.base.W.data
             self._unmerged_W, self.base.W.data = W, W + self.delta_W()
 
     def unmerge(self) -> None:
-        """Put the frozen W back: the same array, and so the same bits. (W + D - D would not give them.)"""
+        """Put the frozen W back: the same array, and so the same bits. (W + D - D would not restore them.)"""
         if self.merged:
             self.base.W.data = self._unmerged_W
             self._unmerged_W = None

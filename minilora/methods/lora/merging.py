@@ -1,4 +1,4 @@
-"""W + delta_W in the place of W: the adapted model at exactly the base's cost, and back to the bit."""
+"""W + delta_W in place of W: the adapted model at exactly the base's cost, and back to the bit."""
 
 from minilora.methods.switching import adapter_names, lora_layers
 from minilora.parameter import Module
@@ -10,7 +10,7 @@ def merge_lora(model: Module) -> None:
     Raises
     ------
     ValueError
-        If no adapter is active: there is nothing to merge.
+        If no adapter is active, so that there is nothing to merge.
     """
     layers = lora_layers(model).values()
     if all(layer.active is None for layer in layers):

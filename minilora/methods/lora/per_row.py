@@ -1,7 +1,7 @@
 """Many tasks in one batch: each row uses its own adapter, all of them on one base.
 
 With merged weights this cannot be done, a limitation that the paper names (section 4.2): W + delta_W belongs to one
-task. Beside the frozen W, any number of adapters can be at work at once.
+task. Next to the frozen W, any number of adapters can be used at once.
 
     with adapters_per_row(model, ["tables", None, "news"]):       # None: the base
         logits, cache = model.forward(ids)                # (3, T)
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from minilora.methods.lora.per_row_linear import PerRowLoRALinear, PerRowModule
-from minilora.methods.selection import new_parts, train_only
+from minilora.methods.selection import new_modules, train_only
 from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import base_in_place, lora_layers, lora_names, refuse_merged
 from minilora.models.model import Model
@@ -26,8 +26,7 @@ def adapters_per_row(model: Model, names: Sequence[str | None]) -> Iterator[None
 
     Inside, these adapters' parameters are the model's and trainable, under names such as
     "blocks.0.attn.q_proj.news.A" and "head.news.dense.W"; a backward gives each the gradient of its own rows. A batch
-    must have as many rows as there are names, so it cannot be shared out among threads. Afterwards everything is as it
-    was before.
+    must have one row per name, so it cannot be shared among threads. Afterwards everything is as before.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ def adapters_per_row(model: Model, names: Sequence[str | None]) -> Iterator[None
     Raises
     ------
     ValueError
-        If there is no such adapter of LoRA, or one is merged; if an adapter has more of its own than a head, or is in a
+        If there is no such LoRA adapter, or one is merged; if an adapter has more of its own than a head, or adapts a
         layer that does not read rows.
     """
     names, known = list(names), lora_names(model)
@@ -69,8 +68,8 @@ def adapters_per_row(model: Model, names: Sequence[str | None]) -> Iterator[None
 
 
 def _check_rows(model: Model, used: Iterable[str]) -> None:
-    """Raise a ValueError for what would not be computed row by row."""
-    new = new_parts(model)
+    """Raise ValueError for anything that could not be computed row by row."""
+    new = new_modules(model)
     for name in used:
         for path in adapters_of(model).named[name].parts:
             if path.split(".")[0] not in new:
@@ -81,14 +80,14 @@ def _check_rows(model: Model, used: Iterable[str]) -> None:
             if name not in layer.adapters:
                 continue
             if hasattr(model.config, "n_buckets") and path.endswith((".q_proj", ".k_proj")):
-                raise ValueError(f"the adapter {name!r} is in {path}, which reads relative positions, that are no rows")
+                raise ValueError(f"the adapter {name!r} is in {path}, which reads relative positions, not rows")
             if path.startswith("head.") and "head" not in new:
                 raise ValueError(f"the adapter {name!r} is in {path}, which reads the positions that count, not rows")
 
 
 def _replacements(model: Module, names: Sequence[str | None], used: Iterable[str]) -> dict[str, PerRowModule]:
-    """What takes the places of layers and heads: a dict of path to PerRowModule."""
-    heads = [path for path in new_parts(model) if any(_owns(model, name, path) for name in used)]
+    """The modules that replace layers and heads: a dict of path to PerRowModule."""
+    heads = [path for path in new_modules(model) if any(_owns(model, name, path) for name in used)]
     inside = tuple(f"{path}." for path in heads)
     layers = {path: layer for path, layer in lora_layers(model).items() if not path.startswith(inside)}
     rows: dict[str, PerRowModule] = {path: PerRowLoRALinear(layer, names) for path, layer in layers.items()}
@@ -103,11 +102,11 @@ def _owns(model: Module, name: str, path: str) -> bool:
 
 
 def _head_of(model: Module, path: str, head: Module, name: str | None) -> Module:
-    """A head like the base's, with the parameters that an adapter has of its own, and its A and B."""
+    """A copy of the base's head with an adapter's own parameters, and its A and B."""
     parts = {} if name is None else adapters_of(model).named[name].parts
     same = {id(p): p for layer in lora_layers(head).values() for f in layer.adapters.values() for p in f.parameters()}
     same |= {id(p): parts.get(f"{path}.{place}".replace(".base.", "."), p) for place, p in head.named_parameters()}
-    twin = copy.deepcopy(head, same)  # which takes the parameters in `same` for copied already
+    twin = copy.deepcopy(head, same)  # deepcopy treats the parameters in `same` as already copied
     for layer in lora_layers(twin).values():
         layer.active = name if name in layer.adapters else None
     return twin

@@ -1,4 +1,4 @@
-"""A layer of which each row of a batch uses another: PerRowModule for any, PerRowLoRALinear for LoRA's adapters."""
+"""A layer that differs for each row of a batch: PerRowModule for any layer, PerRowLoRALinear for LoRA's adapters."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,18 +11,18 @@ from minilora.parameter import Module, Parameter
 
 class PerRowCache(NamedTuple):
     owner: Any  # the PerRowModule that made it
-    groups: tuple[Any, ...]  # one cache a group
+    groups: tuple[Any, ...]  # one cache per group
 
 
 class PerRowModule(Module):
     """y[n] = branches[names[n]](x[n]).
 
-    Rows of one name are computed together, as a batch of their own.
+    Rows with the same name are computed together, as a batch.
 
     Parameters
     ----------
     branches : dict of str or None to Module
-        None is the base. A name without a branch leaves its rows to it.
+        None is the base, which also computes the rows of names without a branch.
     names : sequence of str or None, of length N
     """
 
@@ -67,7 +67,7 @@ class PerRowModule(Module):
 
 
 class PerRowLoRALinear(PerRowModule):
-    """y[n] = what `layer` gives for x[n], (..., I) -> (..., O), with the adapter names[n].
+    """y[n] = layer(x[n]) with the adapter names[n], (..., I) -> (..., O).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Adapters that a LoRALinear may hold beside plain LoRA's: DoRA and PiSSA.
+"""Adapters that a LoRALinear can hold besides plain LoRA's: DoRA and PiSSA.
 
 Each is a `LoRAFactors` that computes something else from its A and B; the layer around it, its names, switching and
 merging stay the same.
@@ -28,7 +28,7 @@ class DoRAFactors(LoRAFactors):
     Parameters
     ----------
     m : Parameter of shape (O,)
-        The length of each row of W'; at the start that of W's row, so that W' = W while B = 0.
+        The length of each row of W'; it starts as that of W's row, so that W' = W while B = 0.
     exact : bool
         Differentiate through ||V||, which the paper (section 4.3) and PEFT treat as a constant.
     """
@@ -51,7 +51,7 @@ class DoRAFactors(LoRAFactors):
         return dx
 
     def low_rank(self) -> tuple[Array, Array, float] | None:
-        """None: what DoRA adds to W has every rank that W has."""
+        """None: what DoRA adds to W is not of low rank."""
 
     def delta_W(self, W: Array) -> Array:
         """W' - W, (O, I)."""
@@ -66,13 +66,13 @@ class PiSSAFactors(LoRAFactors):
         W = U S V^T,   B0 = U_r (S_r / scale)^(1/2),   A0 = (S_r / scale)^(1/2) V_r^T
         y = x W_res^T + bias + scale (x A^T) B^T,   W_res = W - scale B0 A0
 
-    Against the W of the base, delta_W = scale (B A - B0 A0), of rank 2 r at most. W itself stays where it is, so that
-    other adapters can use it.
+    Relative to the base's W, delta_W = scale (B A - B0 A0), of rank at most 2 r. W itself is kept, so that other
+    adapters can use it.
 
     Parameters
     ----------
     A0, B0 : ndarray
-        What A and B started as.
+        The initial A and B.
     W_res : ndarray of shape (O, I)
     """
 
@@ -93,11 +93,11 @@ class PiSSAFactors(LoRAFactors):
         return lora_linear_forward(x, self.W_res, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
 
     def arrays(self) -> dict[str, Array]:
-        """What a file has to hold: W_res follows from the base's W."""
+        """The arrays that a file must hold; W_res follows from the base's W."""
         return super().arrays() | {"A0": self.A0, "B0": self.B0}
 
     def low_rank(self) -> tuple[Array, Array, float] | None:
-        """delta_W as LoRA writes it, of rank 2 r: scale (B | -B0) (A over A0)."""
+        """delta_W in LoRA's form, of rank 2 r: scale (B | -B0) (A over A0)."""
         xp = get_xp(A=self.A.data)
         B = xp.concatenate((self.B.data, -self.B0), axis=1)  # (O, 2r)
         A = xp.concatenate((self.A.data, self.A0), axis=0)  # (2r, I)
@@ -105,12 +105,12 @@ class PiSSAFactors(LoRAFactors):
 
 
 def dora_start(base: Linear) -> Array:
-    """The m with which DoRA starts: the length of each row of W, (O,)."""
+    """The initial m of DoRA: the length of each row of W, (O,)."""
     return row_norm(base.W.data)
 
 
 def pissa_start(base: Linear, rank: int, scale: float) -> tuple[Array, Array]:
-    """B0 (O, r) and A0 (r, I), of which scale * B0 @ A0 is the best approximation of W by a matrix of rank r."""
+    """B0 (O, r) and A0 (r, I), for which scale * B0 @ A0 is the best approximation of W of rank r."""
     W = base.W.data
     U, S, Vt = get_xp(W=W).linalg.svd(W, full_matrices=False)  # (O, K), (K,), (K, I), with K = min(O, I)
     root = (S[:rank] / scale) ** 0.5  # (r,)

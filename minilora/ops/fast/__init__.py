@@ -1,7 +1,7 @@
 """The engine: the functions of the page, `ops/`, under the same contract, as fast as we can make them.
 
-On a CPU that is products of rows, sums in place, and chunks that fit the processor's cache; on a GPU, CUDA kernels. The
-derivations are on the page. What the page does fast enough is the page's here too.
+On a CPU that means products of rows, sums in place, and chunks that fit the processor's cache; on a GPU, CUDA kernels.
+The derivations are on the page. Functions that are fast enough on the page are used from there.
 
 What is frozen costs nothing. A layer leaves it out of the cache, and where a cache leaves something out, the backward
 gives None for a gradient:

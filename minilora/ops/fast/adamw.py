@@ -2,7 +2,7 @@
 
 import math
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device, get_xp
 from minilora.arrays.kernels import fused
 from minilora.ops import adamw as page
 from minilora.ops.plain import engine_of
@@ -12,7 +12,7 @@ from minilora.ops.plain import engine_of
 def adamw_inplace(
     data: Array, grad: Array, m: Array, v: Array, t: int, lr: float, beta1: float, beta2: float, eps: float
 ) -> None:
-    get_xp(data=data, grad=grad, m=m, v=v)
+    check_same_device(data=data, grad=grad, m=m, v=v)
     # lr m_hat / (sqrt(v_hat) + eps) = (lr / (1 - beta1^t)) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     rate, root = lr * (1.0 / (1.0 - beta1**t)), math.sqrt(1.0 / (1.0 - beta2**t))
     _adamw(data, grad, m, v, beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, root, float(eps))

@@ -1,10 +1,10 @@
 """Attention (`ops/attention.py`) in tiles, with softmax in place, and as two kernels on a GPU.
 
-On a CPU, a tile is 64 queries x the keys that they may see x as many sequences as fit the second-level cache. That
-leaves out most of what lies above the diagonal, of the products and of the memory. On a GPU, one tile covers all.
+On a CPU, a tile is 64 queries x the keys that they can see x as many sequences as fit in L2. That skips most of the
+products and memory above the diagonal. On a GPU, one tile covers everything.
 
-In softmax's backward, D_i = sum_j dprobs_ij probs_ij runs over all T keys; but it is dy_i . (sum_j probs_ij v_j), which
-is dy_i . y_i and has K terms alone. That is why y is kept.
+In softmax's backward, D_i = sum_j dprobs_ij probs_ij runs over all T keys; but it equals dy_i . (sum_j probs_ij v_j),
+which is dy_i . y_i and has only K terms. That is why y is kept.
 """
 
 import functools
@@ -30,7 +30,7 @@ class AttentionCache(NamedTuple):
 
     @property
     def probs(self) -> Array:
-        """Who looks at whom, (N, H, T_q, T): put together from the tiles; zero outside of them."""
+        """Who looks at whom, (N, H, T_q, T): assembled from the tiles; zero outside them."""
         (N, H, T_q, _), T = self.q.shape, self.k.shape[2]
         probs = get_xp(q=self.q).zeros((N, H, T_q, T), dtype=self.q.dtype)
         for n, i, j, tile in self.tiles:
@@ -52,7 +52,7 @@ def attention_forward(
     tiles = []
     for n, i, j in _tiles(xp, q, T, causal):
         scores = scaled[n, :, i] @ k[n, :, j].swapaxes(-1, -2)  # (n, H, i, K) @ (n, H, K, j) -> (n, H, i, j)
-        probs = _softmax_of_seen(scores, None if padding_mask is None else padding_mask[n, j], causal)
+        probs = _masked_softmax(scores, None if padding_mask is None else padding_mask[n, j], causal)
         xp.matmul(probs, v[n, :, j], out=y[n, :, i])  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
         tiles.append((n, i, j, probs))
     return y, AttentionCache(q, k, v, y, tuple(tiles))
@@ -75,7 +75,7 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
         dprobs = dy_i @ v[n, :, j].swapaxes(-1, -2)  # (n, H, i, j)
         # forward: probs = softmax(scores)   so
         dscores = _dscores(dprobs, probs, dy_i, y[n, :, i])
-        # forward: scores = q k^T / sqrt(K)   so, but for the root
+        # forward: scores = q k^T / sqrt(K)   so, except for the root
         transposed_times_into(dk_j, dscores, q[n, :, i], add)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
         xp.matmul(dscores, k[n, :, j], out=dq[n, :, i])  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
     dq *= 1.0 / math.sqrt(q.shape[-1])
@@ -94,12 +94,12 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
     EACH(j) scores[j] /= fmax(sum, TINY);
     """,
 )
-def _softmax_of_seen(scores: Array, padding_mask: Array | None, causal: bool) -> Array:
+def _masked_softmax(scores: Array, padding_mask: Array | None, causal: bool) -> Array:
     """Overwrite a tile's scores, (n, H, i, j), with probs; its last i keys are at the positions of its queries."""
     xp = get_xp(scores=scores, padding_mask=padding_mask)
     I = scores.shape[2]
     if causal and I > 1:
-        scores[..., -I:] += _later_keys(xp, I, scores.dtype)
+        scores[..., -I:] += _causal_mask(xp, I, scores.dtype)
     if padding_mask is not None:
         scores += xp.where(padding_mask[:, None, None], 0.0, -math.inf).astype(scores.dtype)
     return softmax_inplace(scores)
@@ -113,7 +113,7 @@ def _softmax_of_seen(scores: Array, padding_mask: Array | None, causal: bool) ->
     """,
 )
 def _dscores(dprobs: Array, probs: Array, dy: Array, y: Array) -> Array:
-    """Overwrite dprobs with probs * (dprobs - D). (The kernel has the row of dprobs at hand, and sums it for D.)"""
+    """Overwrite dprobs with probs * (dprobs - D). (The kernel has the row of dprobs, and sums it for D.)"""
     D = row_dot(dy, y)  # (n, H, i, 1)
     dprobs -= D
     dprobs *= probs
@@ -121,13 +121,13 @@ def _dscores(dprobs: Array, probs: Array, dy: Array, y: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=8)
-def _later_keys(xp: ArrayModule, n: int, dtype: str) -> Array:
-    """-inf where a key comes after the query, 0 elsewhere: (n, n). The same array each time, to be read only."""
+def _causal_mask(xp: ArrayModule, n: int, dtype: str) -> Array:
+    """-inf where a key comes after the query, 0 elsewhere: (n, n). A read-only array, the same each time."""
     return xp.triu(xp.full((n, n), -math.inf, dtype=dtype), k=1)
 
 
 def _tiles(xp: ArrayModule, q: Array, T: int, causal: bool) -> Iterator[tuple[slice, slice, slice]]:
-    """Slices (n, i, j) of sequences, queries and keys that cover all that is not zero in probs, (N, H, T_q, T)."""
+    """Slices (n, i, j) of sequences, queries and keys that cover everything nonzero in probs, (N, H, T_q, T)."""
     N, H, T_q, _ = q.shape
     queries = QUERIES if on_host(q) else max(T_q, 1)
     for n in l2_chunks(N, H * queries * T * q.itemsize, xp):
@@ -137,6 +137,6 @@ def _tiles(xp: ArrayModule, q: Array, T: int, causal: bool) -> Iterator[tuple[sl
 
 
 def _empty_heads(xp: ArrayModule, like: Array) -> Array:
-    """An empty (N, H, T, K) that lies in memory as (N, T, H, K), so that merging the heads copies nothing."""
+    """An empty (N, H, T, K) that is laid out in memory as (N, T, H, K), so that merging the heads copies nothing."""
     N, H, T, K = like.shape
     return xp.empty((N, T, H, K), dtype=like.dtype).transpose(0, 2, 1, 3)

@@ -1,8 +1,8 @@
 """Disentangled attention (`ops/disentangled_attention.py`) without an array of every pair and channel.
 
-The row m depends on i - j alone. So all q_i . k_rel[m] are one product with the rows for every distance, (T, 2T), and
-c2p is that product with row i shifted i places: a view of the same memory (`skew`). Nothing is gathered for each pair,
-and the gradient goes back through the same view, in which every entry has one place.
+The row m depends only on i - j. So all q_i . k_rel[m] are one product with the rows for every distance, (T, 2T), and
+c2p is that product with row i shifted by i: a view of the same memory (`skew`). Nothing is gathered for each pair, and
+the gradient goes back through the same view, in which every entry occurs once.
 """
 
 import math
@@ -66,24 +66,24 @@ def disentangled_attention_backward(
         dscores_T = dscores.swapaxes(-1, -2)
         dc2p = _skew_backward(xp, dscores)  # (n, H, T, T) -> (n, H, T, 2T)
         dp2c = _skew_backward(xp, dscores_T)
-        # forward: scores = q k^T + skew(q k_pos^T) + skew(k q_pos^T)^T   so, but for the scale
+        # forward: scores = q k^T + skew(q k_pos^T) + skew(k q_pos^T)^T   so, except for the scale
         dq[n] = dscores @ k[n] + dc2p @ k_pos
         dk[n] = dscores_T @ q[n] + dp2c @ q_pos
         dq_pos += (dp2c.swapaxes(-1, -2) @ k[n]).sum(axis=0)  # (n, H, 2T, T) @ (n, H, T, K) -> (H, 2T, K)
         dk_pos += (dc2p.swapaxes(-1, -2) @ q[n]).sum(axis=0)
     for grad in (dq, dk, dq_pos, dk_pos):
         grad *= _scale(q.shape[-1])
-    # forward: q_pos = q_rel[rows], k_pos = k_rel[rows in the other order]   so   equal rows add up
+    # forward: q_pos = q_rel[rows], k_pos = k_rel[rows in reverse order]   so   equal rows add up
     dq_rel = _sum_by_row(xp, dq_pos, distance_rows[1:], M)
     dk_rel = _sum_by_row(xp, dk_pos, distance_rows[-2::-1], M)
     return dq, dk, dv, dq_rel, dk_rel
 
 
 def skew(by_distance: Array) -> Array:
-    """View (..., T, 2T) as (..., T, T): entry (t, s) is entry (t, s - t + T - 1) of what is passed in.
+    """View (..., T, 2T) as (..., T, T): entry (t, s) is entry (t, s - t + T - 1) of the argument.
 
-    In memory, that entry lies at 2T t + (s - t + T - 1) = (2T - 1) t + s + (T - 1): behind the first T - 1 entries,
-    rows of length 2T - 1 begin, and s counts along them.
+    In memory, that entry is at 2T t + (s - t + T - 1) = (2T - 1) t + s + (T - 1): after the first T - 1 entries, rows
+    of length 2T - 1 begin, and s counts along them.
     """
     *lead, T, _ = by_distance.shape
     flat = by_distance.reshape(*lead, 2 * T * T)[..., T - 1 : T - 1 + T * (2 * T - 1)]
@@ -91,7 +91,7 @@ def skew(by_distance: Array) -> Array:
 
 
 def _skew_backward(xp: ArrayModule, dy: Array) -> Array:
-    """forward: y = skew(by_distance)   so   dy goes to where y came from, and what y left out has gradient zero."""
+    """forward: y = skew(by_distance)   so   dy goes to where y came from, and entries that y left out get zero."""
     *lead, T, _ = dy.shape
     dby_distance = xp.zeros((*lead, T, 2 * T), dtype=dy.dtype)
     skew(dby_distance)[...] = dy
@@ -109,7 +109,7 @@ def _bias(xp: ArrayModule, padding_mask: Array, dtype: Any) -> Array:
 
 
 def _sequences(xp: ArrayModule, probs: Array) -> list[slice]:
-    """Slices of sequences, so many that their (T, 2T) products fit the cache."""
+    """Slices of sequences, sized so that their (T, 2T) products fit the processor's cache."""
     N, H, T, _ = probs.shape
     return l2_chunks(N, H * T * 2 * T * probs.itemsize, xp)
 

@@ -1,4 +1,4 @@
-"""Embedding (`ops/embedding.py`): equal ids are summed in runs, five times as fast as by numpy.add.at."""
+"""Embedding (`ops/embedding.py`): equal ids are summed in runs, five times as fast as with numpy.add.at."""
 
 from minilora.arrays.backend import Array, get_xp
 from minilora.arrays.reductions import scatter_add

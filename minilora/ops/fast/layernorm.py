@@ -1,6 +1,6 @@
 """Layer normalisation (`ops/layernorm.py`) in few passes over memory, and as one kernel on a GPU."""
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device, get_xp
 from minilora.arrays.kernels import fused
 from minilora.ops import layernorm as page
 from minilora.ops.fast.row_products import row_dot, row_mean, sum_of_rows
@@ -11,7 +11,7 @@ from minilora.ops.rows import rows
 
 @engine_of(page.layernorm_forward)
 def layernorm_forward(x: Array, gain: Array, bias: Array, eps: float = 1e-5) -> tuple[Array, LayerNormCache]:
-    get_xp(x=x, gain=gain, bias=bias)
+    check_same_device(x=x, gain=gain, bias=bias)
     y, xhat, inv_std = _normalise(x, gain, bias, float(eps))
     return y, LayerNormCache(xhat, inv_std, gain)
 

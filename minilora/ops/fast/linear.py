@@ -1,6 +1,6 @@
 """The linear map (`ops/linear.py`) as one matrix product over all rows."""
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device
 from minilora.ops import linear as page
 from minilora.ops.fast.row_products import rows_times_transposed, sum_of_rows, unrows
 from minilora.ops.linear import LinearCache
@@ -10,7 +10,7 @@ from minilora.ops.rows import rows
 
 @engine_of(page.linear_forward)
 def linear_forward(x: Array, W: Array, bias: Array | None = None) -> tuple[Array, LinearCache]:
-    get_xp(x=x, W=W, bias=bias)
+    check_same_device(x=x, W=W, bias=bias)
     y = rows_times_transposed(rows(x), W)  # (M, I) @ (I, O) -> (M, O)
     if bias is not None:
         y += bias

@@ -1,8 +1,8 @@
 """The vocabulary's map and its cross-entropy (`ops/linear_cross_entropy.py`), a chunk of rows at a time.
 
-GPT-2 has V = 50257, so that the logits of a batch are the largest array of a training step, by far. But row m of
-dlogits depends on row m of logits alone. So a chunk of rows goes all the way, from x to dx, before the next one begins,
-and the logits of all rows never exist at once. On a GPU, one kernel makes the loss and dlogits of a chunk.
+GPT-2 has V = 50257, so the logits of a batch are by far the largest array of a training step. But row m of dlogits
+depends only on row m of logits. So a chunk of rows goes all the way from x to dx before the next one begins, and the
+logits of all rows never exist at once. On a GPU, one kernel makes the loss and dlogits of a chunk.
 """
 
 from minilora.arrays.backend import Array, get_xp, on_host
@@ -13,8 +13,8 @@ from minilora.ops.cross_entropy import check_positions, check_targets
 from minilora.ops.linear_cross_entropy import LinearCrossEntropyCache
 from minilora.ops.plain import engine_of
 
-LOGITS_BYTES = 16 * 1024 * 1024  # of one chunk: many rows, for W is read once a chunk
-LOGITS_BYTES_ON_GPU = 512 * 1024 * 1024  # products of a few rows would leave most of it idle
+LOGITS_BYTES = 16 * 1024 * 1024  # of one chunk: many rows, because W is read once per chunk
+LOGITS_BYTES_ON_GPU = 512 * 1024 * 1024  # products of a few rows would leave most of the GPU idle
 
 
 @engine_of(page.linear_cross_entropy_forward)

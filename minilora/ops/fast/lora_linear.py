@@ -1,6 +1,6 @@
 """LoRA's linear map (`ops/lora_linear.py`) over rows, with sums in place."""
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, check_same_device
 from minilora.ops import lora_linear as page
 from minilora.ops.fast.row_products import rows_times_transposed, unrows
 from minilora.ops.lora_linear import LoRALinearCache
@@ -12,7 +12,7 @@ from minilora.ops.rows import rows
 def lora_linear_forward(
     x: Array, W: Array, bias: Array | None, A: Array, B: Array, scale: float, dropout_mask: Array | None = None
 ) -> tuple[Array, LoRALinearCache]:
-    get_xp(x=x, W=W, bias=bias, A=A, B=B, dropout_mask=dropout_mask)
+    check_same_device(x=x, W=W, bias=bias, A=A, B=B, dropout_mask=dropout_mask)
     scale = float(scale)
     y = rows_times_transposed(rows(x), W)  # (M, I) @ (I, O) -> (M, O)
     if bias is not None:

@@ -13,6 +13,6 @@ def prefix_backward(dy: Array, cache: PrefixCache) -> tuple[Array, Array]:
     slots, P = cache
     xp, (S, C) = get_xp(dy=dy, P=P), P.shape
     dx = dy * (slots < 0)[..., None]  # (..., C)
-    dP = xp.zeros((S + 1, C), dtype=P.dtype)  # the last row takes what is not the prefix's
+    dP = xp.zeros((S + 1, C), dtype=P.dtype)  # the last row collects everything outside the prefix
     scatter_add(dP, xp.where(slots >= 0, slots, S).reshape(-1), rows(dy))
     return dx, dP[:S]

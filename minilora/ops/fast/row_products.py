@@ -1,4 +1,4 @@
-"""Arrays with free leading axes, seen as rows, and the products and sums of rows in the fastest way.
+"""Arrays with free leading axes, viewed as rows, and the fastest ways to multiply and sum rows.
 
 A product of a (N, T, I) array with a matrix is one matrix product over N T rows. Written as ``x @ W.T`` it becomes N
 separate ones, at a third of the speed, and ``dy.swapaxes(-1, -2) @ x`` makes a temporary that is N times too large.
@@ -15,17 +15,17 @@ def unrows(y: Array, shape: tuple) -> Array:
 
 
 def rows_times_transposed(x: Array, W: Array) -> Array:
-    """x W^T, (M, I), (O, I) -> (M, O). On a CPU, a single row, as when a token is generated, goes as O dot products.
+    """x W^T, (M, I), (O, I) -> (M, O). On a CPU, a single row, as in generation, is computed as O dot products.
 
-    A single row is bound by memory: vecdot reads W faster than BLAS's kernel (docs/speed.md has both times).
+    A single row is memory-bound: vecdot reads W faster than BLAS's gemv (docs/speed.md has both times).
     """
     return vecdot(W, x)[None] if len(x) == 1 and on_host(x) else x @ W.T
 
 
 def transposed_times_into(total: Array, a: Array, b: Array, add: bool) -> None:
-    """total = a^T b of the last two axes, (..., M, I), (..., M, O) -> (..., I, O), or total += a^T b.
+    """total = a^T b, or total += a^T b, over the last two axes, (..., M, I), (..., M, O) -> (..., I, O).
 
-    a is larger than b. CuPy copies what is transposed, in a product of stacks of matrices; (b^T a)^T lets it copy the
+    a is larger than b. In a product of stacks of matrices, CuPy copies the transposed one; (b^T a)^T lets it copy the
     smaller one.
     """
     xp = get_xp(total=total, a=a, b=b)
@@ -38,7 +38,7 @@ def transposed_times_into(total: Array, a: Array, b: Array, add: bool) -> None:
 
 
 def sum_of_rows(x: Array) -> Array:
-    """The sum over all axes but the last, (..., C) -> (C,); on a CPU as a vector-matrix product."""
+    """The sum over all axes except the last, (..., C) -> (C,); on a CPU, as a vector-matrix product."""
     x = rows(x)
     return constant_vector(get_xp(x=x), len(x), 1.0, x.dtype) @ x if on_host(x) else x.sum(axis=0)
 

@@ -29,7 +29,7 @@ def softmax_backward(dprobs: Array, cache: SoftmaxCache) -> Array:
     """,
 )
 def softmax_inplace(x: Array) -> Array:
-    """Overwrite x, an array that the caller has made itself, with softmax(x) over the last axis."""
+    """Overwrite x, an array that belongs to the caller, with softmax(x) over the last axis."""
     xp = get_xp(x=x)
     limits = xp.finfo(x.dtype)
     x -= xp.maximum(x.max(axis=-1, keepdims=True), float(limits.min))  # -inf - (-inf) would be NaN

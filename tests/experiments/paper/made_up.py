@@ -28,7 +28,7 @@ def row(*, bleu, trainable=1000, valid=1.0, lr=0.01):
 
 
 def path(codes, proses):
-    """What `adapt_to_code` measured: the bits a byte of code and prose at the start and at each step after it."""
+    """What `adapt_to_code` measured: the bits per byte of code and prose at the start and at each step after it."""
     return [
         {"step": step, "code_valid": code, "code": code + 0.5, "prose": prose}
         for step, (code, prose) in enumerate(zip(codes, proses, strict=True))

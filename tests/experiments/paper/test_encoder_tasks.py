@@ -46,11 +46,11 @@ def kept(runs):
 def test_it_runs_and_says_what_it_found(name, training, runs):
     experiment = find_experiment(name)
     results = json.loads(json.dumps(experiment.run(training, Sweep(runs, progress=False))))
-    (of_task,) = results["tasks"].values()
-    assert list(of_task["methods"]) == LABELS[name]
-    assert of_task["examples"]["valid"] > 8 and "naive Bayes, bytes" in of_task["baselines"]
+    (task_results,) = results["tasks"].values()
+    assert list(task_results["methods"]) == LABELS[name]
+    assert task_results["examples"]["valid"] > 8 and "naive Bayes, bytes" in task_results["baselines"]
     lines = experiment.table(results)
-    for label, row in of_task["methods"].items():
+    for label, row in task_results["methods"].items():
         (line,) = (line for line in lines if line.startswith(f"{label}  ") and f"  {row['trainable']:,}  " in line)
         assert f"{100 * row['macro_f1']['mean']:.1f} ± " in line
     assert all(claim.seen and claim.why for claim in experiment.claims(results))
@@ -68,13 +68,13 @@ def test_experiments_share_their_runs(training, runs):
 
 
 def test_the_same_number_of_parameters_is_spent_on_each_choice_of_table_5(training, runs):
-    (of_task,) = find_experiment("table5").run(training, Sweep(runs, progress=False))["tasks"].values()
-    assert {row["trainable"] for row in of_task["methods"].values()} == {4 * 8 * 2 * 64}
+    (task_results,) = find_experiment("table5").run(training, Sweep(runs, progress=False))["tasks"].values()
+    assert {row["trainable"] for row in task_results["methods"].values()} == {4 * 8 * 2 * 64}
 
 
 def test_the_head_alone_trains_nothing_that_was_pretrained(training, runs):
     rows = compare(Sweep(runs, progress=False), training, {"a": Trial(HeadConfig(), (1e-3,))})
-    (row,) = (of_task["methods"]["a"] for of_task in rows.values())
+    (row,) = (task_results["methods"]["a"] for task_results in rows.values())
     assert row["trainable"] == 0 and row["head"] == 64 * 64 + 64 + 2 * 64 + 2
 
 
@@ -90,8 +90,8 @@ def test_the_rate_is_chosen_on_valid_whatever_test_says(training, tmp_path, monk
     monkeypatch.setattr(encoder_tasks, "train_and_measure", made_up)
     settings = Training(training.tasks, seeds=(0, 1), n_rates=3)
     trials = {"a": Trial(FullConfig(), (1e-3, 1e-2, 1e-1))}
-    (of_task,) = compare(Sweep(tmp_path, progress=False), settings, trials).values()
-    row = of_task["methods"]["a"]
+    (task_results,) = compare(Sweep(tmp_path, progress=False), settings, trials).values()
+    row = task_results["methods"]["a"]
     assert row["lr"] == 1e-2 and row["accuracy"]["values"] == pytest.approx([0.1, 0.2])
     assert row["valid_by_lr"] == [(1e-3, 0.7), (1e-2, 0.9), (1e-1, None)]
 
@@ -196,8 +196,13 @@ def test_the_papers_numbers_stand_beside_ours(name, label, paper):
 @each_experiment
 def test_each_table_says_how_it_was_made(name):
     text = "\n".join(find_experiment(name).table(made(name, {})))
-    for part in ("names: 1,000 examples in train", "majority class 40.0", "of 3 seeds", "The head's 50 parameters",
-                 "lr: the best on valid, with the first seed, of 0.001, 0.003 (*"):  # fmt: skip
+    for part in (
+        "names: 1,000 examples in train",
+        "majority class 40.0",
+        "of 3 seeds",
+        "The head's 50 parameters",
+        "lr: the best on valid, with the first seed, of 0.001, 0.003 (*",
+    ):
         assert part in text
 
 
@@ -243,17 +248,20 @@ def test_figure_2_draws_each_size_against_its_parameters():
 # ---- the door
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"seeds": (1,)}, r"seeds was \(1,\); it may be at least 2 different numbers"),
-    ({"tasks": ()}, r"tasks was \(\); it may be several names"),
-    ({"tasks": "unicode-names"}, "tasks was 'unicode-names'; it may be several names"),
-    ({"n_rates": 4}, "n_rates was 4; it may be 1, 2 or 3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": (1,)}, r"seeds was \(1,\); it must be at least 2 different numbers"),
+        ({"tasks": ()}, r"tasks was \(\); it must be several names"),
+        ({"tasks": "unicode-names"}, "tasks was 'unicode-names'; it must be several names"),
+        ({"n_rates": 4}, "n_rates was 4; it must be 1, 2 or 3"),
+    ],
+)
 def test_errors_at_the_door(settings, message):
     with pytest.raises(ValueError, match=message):
         Training(**settings)
 
 
 def test_figure_2_is_of_one_task(tmp_path):
-    with pytest.raises(ValueError, match="it may be one task, which is what the figure shows"):
+    with pytest.raises(ValueError, match="it must be one task, which is what the figure shows"):
         find_experiment("figure2").run(Training(("unicode-names", "docstring-pairs")), Sweep(tmp_path))

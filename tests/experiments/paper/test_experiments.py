@@ -20,8 +20,10 @@ def folder(tmp_path):
 def test_a_record_says_how_it_was_made(folder):
     record = json.loads((folder / "table4.json").read_text())
     assert record["command"] == "the command" and record["config"] == {
-        "batch_size": 1, "length": 2048, "optimizer": "adamw",
-    }  # fmt: skip
+        "batch_size": 1,
+        "length": 2048,
+        "optimizer": "adamw",
+    }
     assert {"minilora", "python", "numpy", "processor", "date", "seconds"} <= record.keys() and not record["quick"]
     assert (folder / "table4.png").read_bytes().startswith(b"\x89PNG")
 

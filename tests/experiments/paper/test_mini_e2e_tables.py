@@ -97,11 +97,11 @@ def test_each_seed_has_its_own_best_rate():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Training(seeds=(0,)), r"seeds was \(0,\); it may be at least 2"),
+        (lambda: Training(seeds=(0,)), r"seeds was \(0,\); it must be at least 2"),
         (lambda: table18.Config(ranks=(4,)), "ranks was"),
         (lambda: table3.Config(methods=("LoRA", "magic")), "methods was"),
         (lambda: table3.Config(n_rates=4), "n_rates was 4"),
-        (lambda: learning_rates.Config(full=(1e-3, 3e-3)), "as many as for the other"),
+        (lambda: learning_rates.Config(full=(1e-3, 3e-3)), "as many as the other has"),
     ],
 )
 def test_a_configuration_that_allows_no_comparison_is_refused(make, message):

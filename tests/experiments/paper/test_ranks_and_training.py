@@ -49,7 +49,7 @@ def test_what_was_trained_is_measured_layer_by_layer(sweep):
     results = delta_rank.run(config, sweep)
     ranks = results["ranks"]
     kinds = ["q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out"]
-    assert all([path.split(".")[-1] for path in of_label] == kinds for of_label in ranks.values())
+    assert all([path.split(".")[-1] for path in rows] == kinds for rows in ranks.values())
 
     tuned = adapted_decoder(sweep, at(SMALL.of("full"), 1e-3, 2))
     W, W_tuned = (model.blocks[0].attn.v_proj.W.data.astype(np.float64) for model in (byte_gpt(), tuned))
@@ -180,12 +180,12 @@ def test_training_is_followed_to_its_end(sweep):
 
 @pytest.mark.parametrize("steps", [(), (0, 1), (1, 4)])
 def test_each_step_is_one_of_those_before_the_end(steps):
-    with pytest.raises(ValueError, match=r"steps was .*; each may be from 1 to 3, before the end"):
+    with pytest.raises(ValueError, match=r"steps was .*; each must be from 1 to 3, before the end"):
         along_training.Config(SMALL, steps=steps)
 
 
 def test_three_pairs_of_seeds_are_wanted():
-    with pytest.raises(ValueError, match=r"seeds was \(0, 1\); it may be at least 3"):
+    with pytest.raises(ValueError, match=r"seeds was \(0, 1\); it must be at least 3"):
         along_training.Config(replace(SMALL, seeds=(0, 1)), steps=(1,))
 
 

@@ -127,5 +127,5 @@ def test_the_adapters_that_were_trained_are_what_is_compared(sweep):
 
 
 def test_figure_4_wants_three_pairs():
-    with pytest.raises(ValueError, match=r"seeds was \(0, 1\); it may be at least 3"):
+    with pytest.raises(ValueError, match=r"seeds was \(0, 1\); it must be at least 3"):
         figure4.Config(Training(seeds=(0, 1)))

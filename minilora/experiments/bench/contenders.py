@@ -1,8 +1,8 @@
-"""The processes that are compared, and how turns are taken.
+"""The processes that are compared, and how they take turns.
 
-Each side has a process and an environment of its own. In a round every side takes one turn, after a pause in which
-the threads of the one before fall asleep; a ratio is always of two turns of one round, so that what else the machine
-does at that time touches both.
+Each contender has a process and an environment of its own. In a round, every contender takes one turn, after a pause in
+which the threads of the one before fall asleep. A ratio is always of two turns of one round, so that whatever else the
+machine does at that time affects both.
 """
 
 import json
@@ -29,12 +29,12 @@ def our_command():
 
 
 def peer_command(python):
-    """The command that starts the peer of PyTorch in the environment of that Python.
+    """The command that starts the PyTorch peer in the environment of the given Python.
 
     Raises
     ------
     ValueError
-        If there is no such Python or script, with what to do.
+        If there is no such Python or script; the message says what to do.
     """
     if not PEER_SCRIPT.is_file():
         raise ValueError(f"the peer's script {PEER_SCRIPT} is not there; --against works in a clone of the repository")
@@ -43,7 +43,7 @@ def peer_command(python):
     return [str(python), str(PEER_SCRIPT)]
 
 
-class Side:
+class Contender:
     """A process that answers commands; see `worker`."""
 
     def __init__(self, command):
@@ -76,17 +76,17 @@ class Side:
 
 
 @contextmanager
-def sides(commands):
-    """Start a Side for each of several named commands; end them all at the end."""
+def contenders(commands):
+    """Start a Contender for each of several named commands; stop them all at the end."""
     started = {}
     try:
         for name, command in commands.items():
-            started[name] = Side(command)
+            started[name] = Contender(command)
         yield started
     finally:
-        for side in started.values():
-            side.process.kill()
-            side.close()
+        for contender in started.values():
+            contender.process.kill()
+            contender.close()
 
 
 def rounds(turns, count):
