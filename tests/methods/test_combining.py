@@ -28,6 +28,7 @@ from minilora.methods import (
     save_adapter,
     set_adapter,
 )
+from minilora.methods.state import adapters_of
 
 ONE = LoRAConfig(rank=2, alpha=3, targets=("q_proj", "fc_in"))
 NAMES, WEIGHTS = ["one", "two"], [0.5, -2.0]
@@ -139,6 +140,32 @@ def test_the_parts_stay_as_they_were_and_the_combination_is_trainable():
     for p in model.trainable_parameters():
         p.data += 1.0
     assert all(same_bits(a, b) for a, b in zip(before, (deltas(model, "one"), deltas(model, "two")), strict=True))
+
+
+@pytest.mark.parametrize("weights", [(0.5, -2.0), (1.0, -2.0), (1.0, 1.0)], ids=str)
+def test_what_else_the_adapters_own_is_summed_by_its_distance_from_the_base(weights):
+    """ln_f is both adapters' own; the bias is one's alone, and so is kept to the bit where its weight is 1."""
+    besides = {"one": ("ln_f", "fc_in.bias"), "two": ("ln_f",)}
+    model = tiny_gpt()
+    base = {path: p.data.copy() for path, p in model.named_parameters()}
+    own = {}
+    for seed, name in enumerate(NAMES):
+        apply_lora(model, LoRAConfig(rank=2, targets=("q_proj",), besides=besides[name]), rng=rng(seed), name=name)
+        trained = {path: p for path, p in model.named_parameters() if p.trainable and path in base}
+        for p in trained.values():
+            p.data += rng(20 + seed).standard_normal(p.data.shape)
+        own[name] = {path: p.data.copy() for path, p in trained.items()}
+    combine_adapters(model, NAMES, weights)
+    combined = dict(model.named_parameters())
+    paths = [path for path in base if path in own["one"] or path in own["two"]]
+    assert len(paths) == 2 + 2  # ln_f's gain and bias, and a bias in each of two blocks
+    assert adapters_of(model).named["combined"].config.besides == tuple(paths)
+    for path in paths:
+        shares = [w * (own[name][path] - base[path]) for name, w in zip(NAMES, weights) if path in own[name]]
+        assert np.allclose(combined[path].data, base[path] + sum(shares), rtol=0, atol=1e-14)
+        if len(shares) == 1 and weights[0] == 1.0:
+            assert same_bits(combined[path].data, own["one"][path])
+            assert not np.shares_memory(combined[path].data, adapters_of(model).named["one"].parts[path].data)
 
 
 def test_pissa_becomes_a_plain_lora_of_twice_the_rank_for_the_base_as_it_is(tmp_path):
