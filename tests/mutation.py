@@ -1,7 +1,7 @@
 """Changes the package in one place at a time, and looks whether a test fails:
 
-    python tests/mutation.py minilora/ops tests/ops/test_contract.py tests/ops tests/arrays/test_kernels.py
-    python tests/mutation.py minilora/methods/lora/apply.py tests/methods --sample 20 --seed 0
+    python tests/mutation.py minilora/ops tests/ops/test_bond.py tests/ops tests/arrays/test_kernels.py
+    python tests/mutation.py minilora/methods/lora tests/methods/test_lora_factors.py tests/methods --sample 20 --seed 0
 
 A mutant is one operator, comparison, number or condition that is another one: + is -, 1 is 2, -1 is 1 or 0. Each is
 tried in a process of its own, with pytest on the given tests in the given order (but for test_mutants.py, which does

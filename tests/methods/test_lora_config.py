@@ -178,6 +178,17 @@ def test_a_scale_that_float32_cannot_hold_is_refused_and_the_model_stays_as_it_w
     assert same_bits(weights_of(model), before)
 
 
+def test_the_default_scale_is_one():
+    assert {layer.scale for layer in lora_layers(tiny_lora(LoRAConfig(rank=4))).values()} == {2.0}
+    assert LoRAConfig().rank == LoRAConfig().alpha == 8
+
+
+def test_the_largest_scale_that_float32_holds_is_taken():
+    model, largest = tiny_gpt("float32"), float(np.finfo("float32").max)
+    apply_lora(model, LoRAConfig(rank=1, alpha=largest), rng=rng())
+    assert {layer.scale for layer in lora_layers(model).values()} == {largest}
+
+
 @pytest.mark.parametrize("alpha", [0, -3])
 def test_an_alpha_of_zero_or_below_is_a_scale_like_any_other(alpha):
     model = tiny_lora(LoRAConfig(rank=2, alpha=alpha))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minilora.layers import Linear
-from minilora.methods.lora.layer import LoRAFactors, lora_scale
+from minilora.methods.lora.layer import LoRAFactors, LoRALinear, lora_scale
 from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, pissa_start
 from minilora.parameter import Parameter
 
@@ -92,3 +92,22 @@ def test_factors_are_told_apart_by_identity_and_drop_nothing_unless_told_to(make
 
 def test_a_scale_is_alpha_over_r_unless_rslora_is_asked_for():
     assert lora_scale(8, 4) == 2.0 and lora_scale(8, 4, rslora=True) == 4.0
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("active", [None, "one"])
+def test_the_bases_bias_gets_its_gradient_once_if_it_is_trained(active, bias):
+    factors, base = made(FACTORS["LoRA"])
+    if bias:
+        base.bias = Parameter(np.zeros(4))
+    layer = LoRALinear(base)
+    layer.adapters["one"], layer.active = factors, active
+    x, dy = (np.random.default_rng(2).standard_normal(shape) for shape in ((2, 3, 5), (2, 3, 4)))
+    for trained in (False, True):
+        base.freeze()
+        if bias:
+            base.bias.trainable = trained
+        layer.backward(dy, layer.forward(x)[1])
+        assert base.W.grad is None
+        if bias:
+            assert np.allclose(base.bias.grad, dy.sum(axis=(0, 1))) if trained else base.bias.grad is None

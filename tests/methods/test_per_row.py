@@ -180,6 +180,20 @@ def test_each_row_has_the_head_of_its_adapter(targets):
     assert same_bits(weights_of(tiny(RobertaForClassification)), without_base(weights_of(model)))
 
 
+def test_an_adapter_without_lora_in_the_head_shares_a_batch_with_one_that_has_it():
+    model = tiny(RobertaForClassification)
+    for seed, (name, targets) in enumerate({"one": ("v_proj",), "two": ("dense", "out_proj")}.items()):
+        apply_lora(model, LoRAConfig(rank=2, targets=targets), rng=rng(seed), name=name)
+        for p in model.trainable_parameters():
+            p.data += 0.3 * rng(seed + len(p.name)).standard_normal(p.data.shape)
+    with adapters_per_row(model, HEADS):
+        together = model.forward(tiny_encoders.IDS, tiny_encoders.MASK)[0]
+    for n, name in enumerate(HEADS):
+        set_adapter(model, name)
+        expected = model.forward(tiny_encoders.IDS, tiny_encoders.MASK)[0][n]
+        assert np.allclose(together[n], expected, rtol=0, atol=1e-12), name
+
+
 def without_base(weights):
     return {name.replace(".base.", "."): values for name, values in weights.items()}
 
@@ -217,6 +231,16 @@ def test_a_layer_that_does_not_read_rows_is_refused_by_name():
     apply_lora(model, LoRAConfig(rank=2, targets=("dense",)), rng=rng())
     message = "'default' is in head.dense, which reads the positions that count"
     with pytest.raises(ValueError, match=message), adapters_per_row(model, ["default"] * 3):
+        pass
+
+
+def test_a_layer_is_asked_about_the_adapters_that_it_has():
+    model = tiny(DebertaForClassification, config=tiny_deberta.CONFIG)
+    apply_lora(model, LoRAConfig(rank=2, targets=("v_proj",)), rng=rng(), name="values")
+    apply_lora(model, LoRAConfig(rank=2, targets=("q_proj",)), rng=rng(), name="queries")
+    with adapters_per_row(model, ["values"] * 3):
+        pass
+    with pytest.raises(ValueError, match="'queries' is in"), adapters_per_row(model, ["queries"] * 3):
         pass
 
 
