@@ -74,8 +74,8 @@ POINTS = {
         linear_cross_entropy._losses_and_dlogits,
         lambda C: (5.0 * normal(5, C), some_targets(C).astype("int32"), 0.2, True),
     ),
-    "gelu, tanh": (gelu._gelu_tanh, lambda C: (3.0 * normal(3, C),)),
-    "gelu, exact": (gelu._gelu_exact, lambda C: (3.0 * normal(3, C),)),
+    "gelu, tanh": (gelu._gelu_tanh, lambda C: (3.0 * normal(3, C), normal(3, C), normal(3, C))),
+    "gelu, exact": (gelu._gelu_exact, lambda C: (3.0 * normal(3, C), normal(3, C), normal(3, C))),
     "adamw": (adamw._adamw, adamw_arguments),
 }
 

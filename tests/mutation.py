@@ -110,15 +110,24 @@ def mutants(path):
     """Yield each Mutant of a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     function_of = {id(node): name for name, node in nodes_in_bodies(tree)}
+    types_of = {id(node) for node in nodes_in_types(tree)}
     for parent in ast.walk(tree):
         for field, value in () if is_negative(parent) else ast.iter_fields(parent):
             for i, node in enumerate(value if isinstance(value, list) else [value]):
-                for other in variants(node) if isinstance(node, ast.AST) else ():
+                for other in variants(node) if isinstance(node, ast.AST) and id(node) not in types_of else ():
                     put(parent, field, i, other)
                     source = ast.unparse(ast.fix_missing_locations(tree))
                     put(parent, field, i, node)
                     function = function_of.get(id(node))
                     yield Mutant(path, node.lineno, first_line(node), first_line(other), function, source)
+
+
+def nodes_in_types(tree):
+    """The nodes of annotations: a type computes nothing."""
+    for node in ast.walk(tree):
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if annotation is not None:
+                yield from ast.walk(annotation)
 
 
 def nodes_in_bodies(tree, prefix=""):

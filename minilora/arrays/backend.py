@@ -235,4 +235,4 @@ def gpu_memory(release: bool = False) -> dict[str, int] | None:
 
 def on_host(array: Any) -> bool:
     """True if the array lives in NumPy, where reading a value does not wait."""
-    return _namespace(array) is numpy
+    return type(array) is numpy.ndarray or _namespace(array) is numpy

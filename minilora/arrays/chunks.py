@@ -7,6 +7,7 @@ of it. A GPU has no use for chunks: there, one chunk covers everything.
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy
 
@@ -35,14 +36,17 @@ def l2_chunks(n: int, bytes_each: int, xp: ArrayModule) -> list[slice]:
     return row_chunks(n, bytes_each, L2_BYTES if xp is numpy else sys.maxsize)
 
 
-def elementwise(formula: Callable[[Array], tuple[Array, ...]], x: Array) -> tuple[Array, ...]:
-    """y, ... = formula(x) for an x of any shape, a chunk of its elements at a time.
+def elementwise(formula: Callable[..., Any], x: Array, results: int) -> tuple[Array, ...]:
+    """y, ... from an x of any shape, a chunk of its elements at a time.
 
     Parameters
     ----------
     formula : callable
-        ``formula(x)`` returns a tuple of arrays of x's shape and dtype; each element depends only on that element of x.
+        ``formula(x, y, ...)`` overwrites y, ..., arrays of x's shape and dtype; each element depends only on that
+        element of x.
     x : ndarray
+    results : int
+        How many there are.
 
     Returns
     -------
@@ -50,13 +54,7 @@ def elementwise(formula: Callable[[Array], tuple[Array, ...]], x: Array) -> tupl
     """
     xp = get_xp(x=x)
     flat = x.reshape(-1)
-    chunks = l2_chunks(flat.size, flat.itemsize, xp)
-    if len(chunks) <= 1:
-        return formula(x)
-    wholes: list[Array] = []
-    for chunk in chunks:
-        parts = formula(flat[chunk])
-        wholes = wholes or [xp.empty_like(flat) for _ in parts]
-        for whole, part in zip(wholes, parts, strict=True):
-            whole[chunk] = part
+    wholes = [xp.empty_like(flat) for _ in range(results)]
+    for chunk in l2_chunks(flat.size, flat.itemsize, xp):
+        formula(flat[chunk], *(whole[chunk] for whole in wholes))
     return tuple(whole.reshape(x.shape) for whole in wholes)

@@ -198,7 +198,7 @@ def test_a_longer_row_has_more_threads(columns, threads, recorded):
 
 
 def test_elements_are_shared_out_among_blocks_of_256(recorded):
-    gelu._gelu_tanh(to_fake_device(normal(3, 171)))
+    gelu._gelu_tanh(*(to_fake_device(normal(3, 171)) for _ in range(3)))
     assert recorded[0][1:3] == ((3,), (256,))  # 513 elements
 
 
@@ -342,7 +342,7 @@ def test_a_step_has_less_than_half_the_launches_that_it_has_without_kernels(comp
 
     plain, fused = launches(False), launches(True)
     assert fused < plain / 2
-    assert fused <= 4 * 69 + 11, "launches a step: those of 4 blocks, and those beside them"
+    assert fused <= 4 * 67 + 11, "launches a step: those of 4 blocks, and those beside them"
 
 
 # ---- the CUDA compiler

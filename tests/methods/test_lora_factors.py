@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minilora.layers import Linear
+from minilora.methods.lora.layer import LoRAFactors, lora_scale
 from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, pissa_start
 from minilora.parameter import Parameter
 
@@ -53,3 +54,41 @@ def test_pissa_starts_as_pefts_but_for_the_signs_of_singular_vectors():
     assert np.allclose(np.abs(A0), np.abs(g["A0"]), rtol=0, atol=1e-6)
     assert np.allclose(B0 @ A0, g["B0"] @ g["A0"], rtol=0, atol=1e-6)
     assert np.allclose(g["W"] - SCALE * B0 @ A0, g["frozen"], rtol=0, atol=1e-6)
+
+
+# ---- what holds for every kind of factors
+
+FACTORS = {
+    "LoRA": lambda A, B, W: LoRAFactors(A, B, SCALE),
+    "DoRA": lambda A, B, W: DoRAFactors(A, B, SCALE, m=Parameter(1.0 + np.arange(4.0))),
+    "PiSSA": lambda A, B, W: PiSSAFactors(A, B, SCALE, A0=A.data, B0=B.data, W_res=W),
+}
+each_kind = pytest.mark.parametrize("make", FACTORS.values(), ids=FACTORS)
+
+
+def made(make):
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((4, 5))
+    return make(Parameter(rng.standard_normal((2, 5))), Parameter(rng.standard_normal((4, 2))), W), Linear(W)
+
+
+@each_kind
+def test_a_base_without_a_bias_is_one_with_a_bias_of_zero(make):
+    factors, base = made(make)
+    x = np.random.default_rng(1).standard_normal((3, 5))
+    assert np.array_equal(factors.forward(x, base)[0], factors.forward(x, Linear(base.W.data, np.zeros(4)))[0])
+
+
+@each_kind
+def test_factors_are_told_apart_by_identity_and_drop_nothing_unless_told_to(make):
+    (one, _), (other, _) = made(make), made(make)
+    assert one == one and one != other and len({one, other}) == 2
+    assert one.dropout == 0.0 and "dropout_rng" not in repr(one)
+    one.dropout_rng = np.random.default_rng(0)
+    assert one.dropout_mask(np.ones((3, 5))) is None
+    with pytest.raises(TypeError, match="dropout_rng"):
+        LoRAFactors(one.A, one.B, SCALE, dropout_rng=np.random.default_rng(0))
+
+
+def test_a_scale_is_alpha_over_r_unless_rslora_is_asked_for():
+    assert lora_scale(8, 4) == 2.0 and lora_scale(8, 4, rslora=True) == 4.0

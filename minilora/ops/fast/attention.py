@@ -16,7 +16,7 @@ from minilora.arrays.backend import Array, ArrayModule, get_xp, on_host
 from minilora.arrays.chunks import l2_chunks
 from minilora.arrays.kernels import fused
 from minilora.ops import attention as page
-from minilora.ops.fast.row_products import row_dot, transposed_times
+from minilora.ops.fast.row_products import row_dot, transposed_times_into
 from minilora.ops.fast.softmax import softmax_inplace
 from minilora.ops.plain import engine_of
 
@@ -65,16 +65,18 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
     q, k, v, y, tiles = cache
     xp = get_xp(dy=dy, y=y)
     dq, dk, dv = _empty_heads(xp, q), _empty_heads(xp, k), _empty_heads(xp, v)
-    dk[...] = dv[...] = 0.0
-    for n, i, j, probs in tiles:
+    if not tiles:  # no queries
+        dk[...] = dv[...] = 0.0
+    for n, i, j, probs in reversed(tiles):
         dy_i, dk_j, dv_j = dy[n, :, i], dk[n, :, j], dv[n, :, j]  # (n, H, i, K), (n, H, j, K), (n, H, j, K)
+        add = i.stop < q.shape[2]  # the last queries come first, and see all keys: they set what the others add to
         # forward: y = probs v   so
-        dv_j += transposed_times(probs, dy_i)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
+        transposed_times_into(dv_j, probs, dy_i, add)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
         dprobs = dy_i @ v[n, :, j].swapaxes(-1, -2)  # (n, H, i, j)
         # forward: probs = softmax(scores)   so
         dscores = _dscores(dprobs, probs, dy_i, y[n, :, i])
         # forward: scores = q k^T / sqrt(K)   so, except for the root
-        dk_j += transposed_times(dscores, q[n, :, i])  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
+        transposed_times_into(dk_j, dscores, q[n, :, i], add)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
         xp.matmul(dscores, k[n, :, j], out=dq[n, :, i])  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
     dq *= 1.0 / math.sqrt(q.shape[-1])
     dk *= 1.0 / math.sqrt(q.shape[-1])

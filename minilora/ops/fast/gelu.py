@@ -13,18 +13,18 @@ from minilora.ops.plain import engine_of
 
 @engine_of(page.gelu_tanh_forward)
 def gelu_tanh_forward(x: Array) -> tuple[Array, GeluCache]:
-    y, slope = elementwise(_gelu_tanh, x)
+    y, slope = elementwise(_gelu_tanh, x, 2)
     return y, GeluCache(slope)
 
 
 @engine_of(page.gelu_exact_forward)
 def gelu_exact_forward(x: Array) -> tuple[Array, GeluCache]:
-    y, slope = elementwise(_gelu_exact, x)
+    y, slope = elementwise(_gelu_exact, x, 2)
     return y, GeluCache(slope)
 
 
 @fused(
-    "x[...] -> y[...], slope[...]",
+    "x[...], y[...], slope[...] -> y[...], slope[...]",
     f"""
     const real a = {SQRT_2_OVER_PI}, b = {CUBIC};  // u = a (x + b x^3)
     const real x2 = x[i] * x[i];
@@ -34,8 +34,8 @@ def gelu_exact_forward(x: Array) -> tuple[Array, GeluCache]:
     slope[i] = phi + 2 * x[i] * phi * (1 - phi) * du;
     """,
 )
-def _gelu_tanh(x: Array) -> tuple[Array, Array]:
-    """y and y' of GELU's tanh form."""
+def _gelu_tanh(x: Array, y: Array, slope: Array) -> None:
+    """Overwrite y and slope with y and y' of GELU's tanh form."""
     xp = get_xp(x=x)
     x2 = x * x
     u = (SQRT_2_OVER_PI * CUBIC) * x2  # u = sqrt(2 / pi) (x + 0.044715 x^3), from the inside out
@@ -44,19 +44,18 @@ def _gelu_tanh(x: Array) -> tuple[Array, Array]:
     phi = xp.tanh(u, out=u)  # Phi = (1 + tanh(u)) / 2
     phi *= 0.5
     phi += 0.5
-    y = x * phi
+    xp.multiply(x, phi, out=y)
     two_du = x2  # 2 u' = 2 sqrt(2 / pi) (1 + 3 * 0.044715 x^2)
     two_du *= 6.0 * SQRT_2_OVER_PI * CUBIC
     two_du += 2.0 * SQRT_2_OVER_PI
-    slope = 1.0 - phi  # y' = Phi + 2 y (1 - Phi) u'
+    xp.subtract(1.0, phi, out=slope)  # y' = Phi + 2 y (1 - Phi) u'
     slope *= y
     slope *= two_du
     slope += phi
-    return y, slope
 
 
 @fused(
-    "x[...] -> y[...], slope[...]",
+    "x[...], y[...], slope[...] -> y[...], slope[...]",
     f"""
     const real root_half = {math.sqrt(0.5)}, density_at_0 = {1.0 / math.sqrt(2.0 * math.pi)};
     const real phi = (1 + erf(x[i] * root_half)) / 2;
@@ -65,9 +64,10 @@ def _gelu_tanh(x: Array) -> tuple[Array, Array]:
     slope[i] = phi + x[i] * density;
     """,
 )
-def _gelu_exact(x: Array) -> tuple[Array, Array]:
-    """y and y' of the exact GELU."""
+def _gelu_exact(x: Array, y: Array, slope: Array) -> None:
+    """Overwrite y and slope with y and y' of the exact GELU."""
     xp = get_xp(x=x)
     phi = 0.5 * (1.0 + erf(x * math.sqrt(0.5)))
     density = xp.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
-    return x * phi, phi + x * density
+    y[...] = x * phi
+    slope[...] = phi + x * density

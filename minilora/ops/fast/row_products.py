@@ -22,14 +22,19 @@ def rows_times_transposed(x: Array, W: Array) -> Array:
     return vecdot(W, x)[None] if len(x) == 1 and on_host(x) else x @ W.T
 
 
-def transposed_times(a: Array, b: Array) -> Array:
-    """a^T b over the last two axes, (..., M, I), (..., M, O) -> (..., I, O), assuming a is larger than b.
+def transposed_times_into(total: Array, a: Array, b: Array, add: bool) -> None:
+    """total = a^T b, or total += a^T b, over the last two axes, (..., M, I), (..., M, O) -> (..., I, O).
 
-    In a product of stacks of matrices, CuPy copies the transposed one; (b^T a)^T lets it copy the smaller one.
+    a is larger than b. In a product of stacks of matrices, CuPy copies the transposed one; (b^T a)^T lets it copy the
+    smaller one.
     """
-    if on_host(a):
-        return a.swapaxes(-1, -2) @ b
-    return (b.swapaxes(-1, -2) @ a).swapaxes(-1, -2)
+    xp = get_xp(total=total, a=a, b=b)
+    if add:
+        total += a.swapaxes(-1, -2) @ b if on_host(a) else (b.swapaxes(-1, -2) @ a).swapaxes(-1, -2)
+    elif on_host(a):
+        xp.matmul(a.swapaxes(-1, -2), b, out=total)
+    else:
+        total[...] = (b.swapaxes(-1, -2) @ a).swapaxes(-1, -2)
 
 
 def sum_of_rows(x: Array) -> Array:
@@ -41,7 +46,7 @@ def sum_of_rows(x: Array) -> Array:
 def row_sum(x: Array) -> Array:
     """The sum over the last axis, (..., C) -> (..., 1), as a matrix-vector product: one pass over memory."""
     ones = constant_vector(get_xp(x=x), x.shape[-1], 1.0, x.dtype)
-    return (rows(x) @ ones).reshape(*x.shape[:-1], 1)
+    return (x @ ones)[..., None]
 
 
 def row_mean(x: Array) -> Array:
