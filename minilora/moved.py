@@ -1,7 +1,7 @@
-"""Names of the version before: they work in this version, with a DeprecationWarning that says where each is now.
+"""Names of the previous version: they still work in this one, with a DeprecationWarning that says where each is now.
 
-A package hands over what it does not have, ``__getattr__ = names_before(__name__)``. A module that has moved as a whole
-can still be imported; what is asked of it comes from where it is now.
+A package delegates the names that it lacks, ``__getattr__ = names_before(__name__)``. A module that has moved as a
+whole can still be imported; its names come from the new place.
 """
 
 import functools
@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-MODULES = {  # that have moved as a whole, but for what NAMES says of them
+MODULES = {  # those that have moved as a whole, except for the names in NAMES
     "analysis.accounting": "accounting.parameters",
     "analysis.adaptations": "accounting.adaptations",
     "analysis.architectures": "accounting.architectures",
@@ -37,7 +37,7 @@ MODULES = {  # that have moved as a whole, but for what NAMES says of them
     "models.weights_id": "models.weights_hash",
     "threads": "arrays.threads",
 }
-NAMES = {  # that are called otherwise now, or that another module has
+NAMES = {  # those that have a new name or place
     "AdapterConfig": "methods.HoulsbyConfig",
     "BitFitConfig": "methods.BitFitConfig",
     "Deberta": "models.Deberta",
@@ -140,14 +140,14 @@ CALLED_AS_BEFORE |= {
 
 
 def names_before(package: str, stacklevel: int = 2) -> Callable[[str], Any]:
-    """A ``__getattr__`` for a package, by which the names that it had are found where they are now.
+    """A ``__getattr__`` for a package that finds its old names where they are now.
 
     Parameters
     ----------
     package : str
-        Its ``__name__``.
+        The package's ``__name__``.
     stacklevel : int
-        Whose line the warning is about: 2 is who asks for the name.
+        Which caller's line the warning shows: 2 is the one that uses the name.
     """
     path = package.removeprefix("minilora").removeprefix(".")
 
@@ -163,7 +163,7 @@ def names_before(package: str, stacklevel: int = 2) -> Callable[[str], Any]:
         where, _, last = new.rpartition(".")
         found = getattr(_module(where), last)
         warnings.warn(
-            f"minilora.{old} is minilora.{new} now; the old name is for this version alone",
+            f"minilora.{old} is minilora.{new} now; the old name works in this version only",
             DeprecationWarning,
             stacklevel=stacklevel,
         )
@@ -177,14 +177,14 @@ def _module(path: str) -> ModuleType:
 
 
 class _OldModules:
-    """Finds and makes the modules that have moved; Python asks it last, for what is nowhere."""
+    """Finds and makes the modules that have moved; Python asks it last, after every other place."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         is_old = fullname.startswith("minilora.") and fullname.removeprefix("minilora.") in MODULES
         return ModuleSpec(fullname, self) if is_old else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """None: as Python makes it."""
+        """None: let Python make the module."""
 
     def exec_module(self, module: ModuleType) -> None:
         module.__getattr__ = names_before(module.__name__)  # type: ignore[method-assign]

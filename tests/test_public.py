@@ -77,7 +77,7 @@ def test_no_name_of_the_version_before_is_lost(module, name):
     if not warned:
         return
     assert len(warned) == 1
-    path = re.fullmatch(rf"{module}\.{name} is (minilora\.\S+) now; the old name is for this version alone", warned[0])
+    path = re.fullmatch(rf"{module}\.{name} is (minilora\.\S+) now; the old name works in this version only", warned[0])
     where, _, last = path[1].rpartition(".")
     now, warned_again = named(where, last)
     assert not warned_again

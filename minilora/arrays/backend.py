@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import numpy
 
 # An Array is a numpy.ndarray or a cupy.ndarray. To mypy it is Any, because CuPy need not be installed, and has no types
-# where it is. So the alias is for readers; shapes and dtypes stand in the docstrings. What lives on the host alone is
-# annotated as numpy.ndarray.
+# where it is. So the alias is for readers; shapes and dtypes are in the docstrings. Arrays that are always on the host
+# are annotated as numpy.ndarray.
 Array: TypeAlias = Any
 ArrayModule: TypeAlias = Any  # the module numpy or cupy, an `xp`
 Generator: TypeAlias = numpy.random.Generator  # for ops, which do not import numpy

@@ -1,4 +1,4 @@
-"""What else a path may be, where an adapter was expected: said in the error, with what to do."""
+"""Errors for paths where an adapter was expected: they say what the path is instead, and what to do."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ OURS, PEFTS = "adapter.safetensors", "adapter_config.json"
 
 
 def check_is_file(path: Path) -> None:
-    """Raise a ValueError that says what a path is, if it is a folder and not an adapter's file."""
+    """Raise ValueError, saying what the path is, if it is a folder and not an adapter's file."""
     if not path.is_dir():
         return
     if (path / PEFTS).is_file():
         raise ValueError(
-            f"{path} is a folder that PEFT saved, no adapter of minilora's; load_peft(model, folder) loads it, and "
+            f"{path} is a folder that PEFT saved, not an adapter of minilora's; load_peft(model, folder) loads it, and "
             f"`minilora import-peft {path} --out {OURS}` makes a file of it"
         )
     if (path / OURS).is_file():
@@ -20,7 +20,7 @@ def check_is_file(path: Path) -> None:
 
 
 def check_is_pefts(folder: Path) -> None:
-    """Raise a ValueError that says what a path is, if it is no folder with an adapter of PEFT's."""
+    """Raise ValueError, saying what the path is, if it is not a folder with an adapter of PEFT's."""
     if folder.is_file():
         raise ValueError(f"{folder} is a file; PEFT's adapters are folders (load_adapter loads a file of minilora's)")
     if not (folder / PEFTS).is_file():
@@ -33,7 +33,7 @@ def check_is_pefts(folder: Path) -> None:
 
 
 def in_a_subfolder(folder: Path) -> str:
-    """Which adapter is one folder further down, as the end of a message; nothing, if none is."""
+    """The end of a message that names an adapter one folder further down; empty if there is none."""
     if not folder.is_dir():
         return ""
     inside = sorted(path.parent for name in (PEFTS, OURS) for path in folder.glob(f"*/{name}"))

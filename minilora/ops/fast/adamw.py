@@ -1,4 +1,4 @@
-"""AdamW's step (`ops/adamw.py`) with no array but two for what is in between, and as one kernel on a GPU."""
+"""AdamW's step (`ops/adamw.py`) with only two temporary arrays, and as one kernel on a GPU."""
 
 import math
 
