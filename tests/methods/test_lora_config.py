@@ -1,5 +1,6 @@
 """What may be asked for, what each setting does, and what is said to those who ask for something else."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -176,6 +177,11 @@ def test_a_scale_that_float32_cannot_hold_is_refused_and_the_model_stays_as_it_w
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
         apply_lora(model, LoRAConfig(rank=2, **settings), rng=rng())
     assert same_bits(weights_of(model), before)
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        LoRAConfig().rank = 4
 
 
 def test_the_default_scale_is_one():
