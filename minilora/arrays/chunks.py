@@ -53,8 +53,12 @@ def elementwise(formula: Callable[..., Any], x: Array, results: int) -> tuple[Ar
     tuple of ndarray of x's shape and dtype
     """
     xp = get_xp(x=x)
-    flat = x.reshape(-1)
-    wholes = [xp.empty_like(flat) for _ in range(results)]
-    for chunk in l2_chunks(flat.size, flat.itemsize, xp):
-        formula(flat[chunk], *(whole[chunk] for whole in wholes))
-    return tuple(whole.reshape(x.shape) for whole in wholes)
+    wholes = [xp.empty(x.shape, x.dtype) for _ in range(results)]
+    chunks = l2_chunks(x.size, x.itemsize, xp)
+    if len(chunks) <= 1:
+        formula(x, *wholes)
+    else:
+        flat, *parts = (array.reshape(-1) for array in (x, *wholes))
+        for chunk in chunks:
+            formula(flat[chunk], *(part[chunk] for part in parts))
+    return tuple(wholes)

@@ -200,7 +200,7 @@ MUTANTS = [
     ("embedding_backward", "embedding", "scatter_add(dW, cache.ids.reshape(-1), rows(dy))", "dW[cache.ids] = dy"),
     ("gelu_exact_forward", "gelu", "-0.5 * x * x", "-0.5 * x"),
     ("gelu_tanh_forward", "gelu", "two_du *= 6.0", "two_du *= 3.0"),
-    ("layernorm_forward", "layernorm", "var + eps", "var"),
+    ("layernorm_forward", "layernorm", " + C * eps", ""),
     ("layernorm_backward", "layernorm", "dx -= xhat * mean_dxhat_xhat", "pass"),
     ("layernorm_backward", "layernorm", '"gain" in frozen', '"bias" in frozen'),
     ("layernorm_backward", "layernorm", '"bias" in frozen', "frozen"),

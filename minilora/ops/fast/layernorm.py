@@ -2,6 +2,7 @@
 
 from minilora.arrays.backend import Array, check_same_device, get_xp
 from minilora.arrays.kernels import fused
+from minilora.arrays.reductions import constant_vector
 from minilora.ops import layernorm as page
 from minilora.ops.fast.row_products import row_dot, row_mean, sum_of_rows
 from minilora.ops.layernorm import LayerNormCache
@@ -41,11 +42,11 @@ def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array |
 )
 def _normalise(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, Array, Array]:
     """y, xhat and inv_std."""
-    xp = get_xp(x=x)
-    xc = x - row_mean(x)  # (..., C)
-    xc -= row_mean(xc)
-    var = row_dot(xc, xc) / x.shape[-1]  # (..., 1)
-    inv_std = 1.0 / xp.sqrt(var + eps)
+    xp, C = get_xp(x=x), x.shape[-1]
+    ones = constant_vector(xp, C, 1.0, x.dtype)
+    xc = x - (x @ ones)[..., None] / C  # (..., C)
+    xc -= (xc @ ones)[..., None] / C
+    inv_std = xp.sqrt(C / (row_dot(xc, xc) + C * eps))  # (..., 1), which is 1 / sqrt(var + eps)
     xhat = xp.multiply(xc, inv_std, out=xc)
     y = xhat * gain
     y += bias
