@@ -50,3 +50,12 @@ def test_on_a_device_one_tile_covers_all(monkeypatch):
     monkeypatch.setattr(attention, "QUERIES", 2)
     _, cache = attention_forward(*map(to_fake_device, (Q, KEYS, V)))
     assert [tile[3].shape for tile in cache.tiles] == [(N, H, T, T)]
+
+
+def test_without_queries_keys_and_values_have_a_gradient_of_zero(monkeypatch):
+    empty = attention._empty_heads
+    monkeypatch.setattr(attention, "_empty_heads", lambda xp, like: empty(xp, like) + math.nan)
+    y, cache = attention_forward(Q[:, :, :0], KEYS, V)
+    dq, dk, dv = attention_backward(y, cache)
+    assert y.shape == dq.shape == (N, H, 0, K)
+    assert np.array_equal(dk, np.zeros_like(KEYS)) and np.array_equal(dv, np.zeros_like(V))
