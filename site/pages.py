@@ -22,6 +22,7 @@ API = {
     "minilora.models.sampling": ("Sampling",),
     "minilora.gradcheck": ("check_op", "check_model", "numerical_gradient", "complex_step_gradient", "GradientError"),
     "minilora.analysis": (),
+    "minilora.accounting": (),
     "minilora.interop": (),
     "minilora.data": (),
     "minilora.plots": (),

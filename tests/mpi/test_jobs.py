@@ -127,7 +127,7 @@ def test_finetune_needs_nothing_but_mpiexec(tmp_path):
     assert results[2]["ranks"] == 2 and results[2]["bytes_per_step"] == 4 * (results[2]["trainable"] + 3)
     assert results[2]["command"].startswith("mpiexec -n 2 minilora finetune") and "ranks" not in results[1]
     status, out, _ = run(2, *MINILORA, *command, tmp_path / "2")
-    assert status == 0 and "holds this run already, finished" in out
+    assert status == 0 and "already holds this run, finished" in out
 
 
 @pytest.mark.parametrize(
