@@ -67,7 +67,7 @@ wrong("v is not in", B=lambda Aq, Bq, Av, Bv, al: right(Aq, Bq, Av, 0 * Bv, al)[
 wrong("q is not in", B=lambda Aq, Bq, Av, Bv, al: right(Aq, 0 * Bq, Av, Bv, al)[1])
 wrong("k gets the mean of the two", B=lambda Aq, Bq, Av, Bv, al: np.vstack([np.hstack([Bq, 0 * Bv]), np.hstack([Bq, Bv]) / 2, np.hstack([0 * Bq, Bv])]))
 wrong("B_q^T by reshape", B=lambda Aq, Bq, Av, Bv, al: right(Aq, Bq.T.reshape(Bq.shape), Av, Bv, al)[1])
-wrong("nan for what is not adapted", "infinite or no numbers", B=lambda *g: np.where(right(*g)[1] == 0, np.nan, right(*g)[1]))
+wrong("nan for what is not adapted", "infinite or NaN", B=lambda *g: np.where(right(*g)[1] == 0, np.nan, right(*g)[1]))
 wrong("float32, as files have it", "float32", A=lambda *g: right(*g)[0].astype("f4"), B=lambda *g: right(*g)[1].astype("f4"))
 wrong("delta_W for B", B=lambda Aq, Bq, Av, Bv, al: np.concatenate([Bq @ Aq, 0 * (Bq @ Aq), Bv @ Av]))
 
