@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     if options.temperature == 0:
         refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above 0")
     model = open_decoder(options.model, options.adapter, device=options.device)
-    check_vocabulary(model, what_is_held(options.model, model), ByteTokenizer.vocab_size)
     tokenizer = ByteTokenizer()
+    check_vocabulary(model, what_is_held(options.model, model), tokenizer)
     prompt = encode_prompt(options.prompt, SEPARATOR if options.source else "", tokenizer, model.longest_input)
     room = model.longest_input - len(prompt)
     if options.max_tokens > room:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import minilora
+from minilora import data
 from minilora.cli.opening import adapter_file, classes_of, open_model, what_is_held
 from minilora.cli.parser import did_you_mean
 from minilora.cli.paths import check_input
@@ -16,6 +17,7 @@ from minilora.data import (
     EncoderTokenizer,
     PairTask,
     TextTask,
+    Tokenizer,
     has_classes,
     load_classification_task,
     load_task,
@@ -49,14 +51,14 @@ def open_model_and_task(
     if isinstance(model, minilora.GPT):
         if classes:
             raise ValueError(f"{held}; {asked} is a classification task, for which --model must be an encoder")
-        check_vocabulary(model, held, ByteTokenizer.vocab_size)
+        check_vocabulary(model, held, ByteTokenizer())
         length = model.longest_input - reserved
         return model, (
             text_task(options.text, length=length) if options.text else load_task(options.task, length=length)
         )
     if of_texts:
         raise ValueError(f"{held}; {asked} is a text task, for which --model must be a GPT")
-    check_vocabulary(model, held, EncoderTokenizer.vocab_size)
+    check_vocabulary(model, held, EncoderTokenizer())
     return model, load_classification_task(options.task, length=model.longest_input)
 
 
@@ -77,10 +79,12 @@ def named_task(options: argparse.Namespace) -> str:
     return name
 
 
-def check_vocabulary(model, held: str, V: int) -> None:
-    """Raise ValueError unless the model has exactly one id for each byte."""
-    if model.config.vocab_size != V:
-        raise ValueError(f"{held} with a vocabulary of {model.config.vocab_size:,}; bytes need one of {V}")
+def check_vocabulary(model, held: str, tokenizer: Tokenizer) -> None:
+    """Raise ValueError, which begins with what --model holds, unless the model reads the tokenizer's ids."""
+    try:
+        data.check_vocabulary(model, tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{held}; {error}") from None
 
 
 def _check_adapter(adapter: str, asked: str, *, classes: bool, of_texts: bool) -> None:

@@ -101,9 +101,9 @@ REFUSED = {
     "a name that is nearly right": (["count", "--model", "decodr"], "--model was decodr; .*; did you mean decoder[?]$"),
     "a model of other ids": (
         ["finetune", "--model", "gpt2", "--task", "sums.csv", "--out", "out"],
-        r"gpt2 holds a GPT with a vocabulary of \d+; bytes need one of 256$",
+        r"gpt2 holds a GPT; the model has a vocabulary of \d+ ids, .* one of 256; the model's must be 256",
     ),
-    "a model of other ids, asked": (["generate", "a", "--model", "gpt2"], "with a vocabulary of"),
+    "a model of other ids, asked": (["generate", "a", "--model", "gpt2"], "the model has a vocabulary of"),
     "no adapter": ([*EVALUATE, "none"], "--adapter was none; there is no such file or folder$"),
     "a model for an adapter": ([*EVALUATE, "model.safetensors"], "which is a whole model; give it as --model$"),
     "a model's folder for an adapter": (

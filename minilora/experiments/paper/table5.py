@@ -52,9 +52,6 @@ def claims(results):
     def seen(*labels):
         return lambda rows: ", ".join(f"{label}: {percent(rows[label])}" for label in labels)
 
-    def seen_best(rows):
-        return seen(*dict.fromkeys((BOTH, best(rows))))(rows)
-
     return [
         claim_of_tasks(
             results,
