@@ -42,6 +42,6 @@ def pack_batch(batch: LMBatch) -> LMBatch:
     np.maximum.at(needed, text[counts], place[counts] + 1)
     if not counts.any():
         needed[0] = 1
-    kept = np.flatnonzero(place < needed[text])
-    arrays = (array.ravel()[kept][None] for array in (batch.ids, batch.targets, batch.loss_mask))  # (1, sum of needed)
-    return LMBatch(*arrays, (tuple(needed[needed > 0].tolist()),))
+    kept = np.flatnonzero(place < needed[text])  # (T',) in the flat batch
+    ids, targets, loss_mask = (array.ravel()[kept][None] for array in batch[:3])  # (N, T) -> (1, T')
+    return LMBatch(ids, targets, loss_mask, (tuple(needed[needed > 0].tolist()),))
