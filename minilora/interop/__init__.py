@@ -5,7 +5,8 @@ from minilora.interop.gpt2 import load_gpt2
 from minilora.interop.peft_load import load_peft
 from minilora.interop.peft_save import save_peft
 from minilora.interop.roberta import load_roberta
-from minilora.interop.tokenizer import HFTokenizer, load_tokenizer
+from minilora.interop.hf_tokenizer import HFTokenizer
+from minilora.interop.tokenizer import load_tokenizer
 
 __all__ = [
     "HFTokenizer",
