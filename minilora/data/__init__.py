@@ -31,6 +31,7 @@ from minilora.data.mini_e2e_parser import Parsed, SlotErrors, parse, slot_errors
 from minilora.data.pairs import Pair, load_pairs
 from minilora.data.splits import corpus_id, split_of
 from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
+from minilora.data.text_stream import TextStream
 from minilora.data.tokenizer import EOT, ByteTokenizer
 from minilora.data.unicode_names import CATEGORIES, character_names, names_by_first_word, names_by_hash
 from minilora.data.vocabulary import Tokenizer, check_vocabulary
@@ -41,6 +42,7 @@ __all__ = [
     "SEPARATOR",
     "ByteTokenizer",
     "Tokenizer",
+    "TextStream",
     "check_vocabulary",
     "Corpus",
     "Document",
