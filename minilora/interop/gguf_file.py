@@ -26,7 +26,7 @@ MOST_STRINGS = 1_000_000  # in all arrays together; Gemma 3 has 780,000 tokens a
 LONGEST_STRING = 4 * 2**20  # bytes, of one value; a chat template has some 5,000
 MOST_AXES = 4
 
-STRING, ARRAY = 8, 9  # the types of values that are no number
+UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # types of values
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 
@@ -181,7 +181,9 @@ class GGUFFile:
             n *= length
         if shape[-1] % numbers:
             kind_name = type_name(kind)
-            raise ValueError(f"{self.path}: tensor {name} has rows of {shape[-1]}; {kind_name}'s must divide by {numbers}")
+            raise ValueError(
+                f"{self.path}: tensor {name} has rows of {shape[-1]}; {kind_name}'s must divide by {numbers}"
+            )
         n_bytes = n // numbers * size
         if start + n_bytes > len(self._bytes):
             raise ValueError(f"{self.path} is cut: tensor {name} ends at byte {start + n_bytes:,}")

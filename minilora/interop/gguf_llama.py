@@ -92,6 +92,19 @@ def architecture(file: GGUFFile) -> str:
     return found
 
 
+def architecture_of(model: Llama) -> str:
+    """llama.cpp's name for a model's architecture: "qwen2" if q, k and v alone have a bias, and "llama" otherwise.
+
+    Raises
+    ------
+    TypeError
+        If the model is no Llama.
+    """
+    if not isinstance(model, Llama):
+        raise TypeError(f"model was a {type(model).__name__}; it must be a Llama, for llama.cpp's format")
+    return "qwen2" if model.config.qkv_bias and not model.config.o_bias else "llama"
+
+
 def llama_config(file: GGUFFile) -> LlamaConfig:
     """The configuration of the Llama in a file, from its metadata."""
     start = architecture(file)

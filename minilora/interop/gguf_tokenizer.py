@@ -76,14 +76,18 @@ def gguf_tokenizer(file: GGUFFile) -> HFTokenizer:
     name = file.get(f"{KEY}pre", str, "gpt-2")
     if name not in CUTS:
         possible = ", ".join(CUTS)
-        raise ValueError(f"{file.path}: {KEY}pre was {shown(name)}; minilora knows {possible}, and it must be one of them")
+        raise ValueError(
+            f"{file.path}: {KEY}pre was {shown(name)}; minilora knows {possible}, and it must be one of them"
+        )
     tokens, types = _tokens(file)
     vocabulary = {token: i for i, token in enumerate(tokens)}
     if len(vocabulary) < len(tokens):
         raise ValueError(f"{file.path}: {KEY}tokens has a token twice; each must be there once")
     merges = [tuple(merge.split(" ", 1)) for merge in file.get(f"{KEY}merges", list)]
     if wrong := next((m for m in merges if len(m) != 2 or not {*m, "".join(m)} <= vocabulary.keys()), None):
-        raise ValueError(f"{file.path}: {KEY}merges has {shown(' '.join(wrong))}; it must be of two tokens that make one")
+        raise ValueError(
+            f"{file.path}: {KEY}merges has {shown(' '.join(wrong))}; it must be of two tokens that make one"
+        )
     model = tokenizers.models.BPE(vocabulary, merges, ignore_merges=name in WHOLE_WORDS)
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizer(name, tokenizers)
@@ -103,7 +107,10 @@ def gguf_tokenizer(file: GGUFFile) -> HFTokenizer:
     ends = file.get(f"{KEY}add_eos_token", bool, False)
     frame = [(tokens[i], i) for i, used in ((bos, begins), (eos, ends)) if used and i is not None]
     if frame:
-        first, last = (tokens[bos] if begins and bos is not None else ""), (tokens[eos] if ends and eos is not None else "")
+        first, last = (
+            (tokens[bos] if begins and bos is not None else ""),
+            (tokens[eos] if ends and eos is not None else ""),
+        )
         template = [part for part in (first, "$A", last) if part]
         pair = [part for part in (first, "$A", last, first, "$B", last) if part]
         tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
@@ -118,7 +125,11 @@ def _tokens(file: GGUFFile) -> tuple[list[str], numpy.ndarray]:
     types = file.fields.get(f"{KEY}token_type")
     if types is None:
         types = numpy.full(len(tokens), NORMAL)
-    if not isinstance(types, numpy.ndarray) or types.shape != (len(tokens),) or not all(isinstance(t, str) for t in tokens):
+    if (
+        not isinstance(types, numpy.ndarray)
+        or types.shape != (len(tokens),)
+        or not all(isinstance(t, str) for t in tokens)
+    ):
         raise ValueError(f"{file.path}: {KEY}token_type must have a number for each of {len(tokens):,} tokens")
     return tokens, types
 
