@@ -89,7 +89,7 @@ def _write(contents: Mapping[Any, bytes | str], previous: Mapping[Any, str | Pat
 
 @contextlib.contextmanager
 def placed_when_complete(path: str | Path) -> Iterator[Path]:
-    """The path of a temporary file, for what is too large to be held as bytes; it becomes `path` at the end of the block.
+    """The path of a temporary file, which becomes `path` at the end of the block: for what is too large for memory.
 
     If the block raises, the temporary file is removed, and the old file, if there is one, is untouched.
 

@@ -180,10 +180,8 @@ class GGUFFile:
         for length in shape:
             n *= length
         if shape[-1] % numbers:
-            kind_name = type_name(kind)
-            raise ValueError(
-                f"{self.path}: tensor {name} has rows of {shape[-1]}; {kind_name}'s must divide by {numbers}"
-            )
+            rows = f"rows of {shape[-1]} numbers of {type_name(kind)}"
+            raise ValueError(f"{self.path}: tensor {name} has {rows}; their number must divide by {numbers}")
         n_bytes = n // numbers * size
         if start + n_bytes > len(self._bytes):
             raise ValueError(f"{self.path} is cut: tensor {name} ends at byte {start + n_bytes:,}")

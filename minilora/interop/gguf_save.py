@@ -73,8 +73,8 @@ def _plain_parameters(model: Llama, places: list[Place]) -> dict[str, Parameter]
     found = {plain(path): p for path, p in model.named_parameters() if id(p) not in merged}
     if added := sorted(found.keys() - {place.parameter for place in places}):
         raise ValueError(
-            f"the model holds {added[0]}, which a plain Llama does not have; an adapter must be merged (merge_lora), or "
-            "switched off (set_adapter(model, None))"
+            f"the model holds {added[0]}, which a plain Llama does not have; an adapter must be merged (merge_lora) "
+            "or switched off (set_adapter(model, None))"
         )
     return found
 

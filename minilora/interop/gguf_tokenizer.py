@@ -76,9 +76,7 @@ def gguf_tokenizer(file: GGUFFile) -> HFTokenizer:
     name = file.get(f"{KEY}pre", str, "gpt-2")
     if name not in CUTS:
         possible = ", ".join(CUTS)
-        raise ValueError(
-            f"{file.path}: {KEY}pre was {shown(name)}; minilora knows {possible}, and it must be one of them"
-        )
+        raise ValueError(f"{file.path}: {KEY}pre was {shown(name)}; it must be one of {possible}")
     tokens, types = _tokens(file)
     vocabulary = {token: i for i, token in enumerate(tokens)}
     if len(vocabulary) < len(tokens):
@@ -86,7 +84,7 @@ def gguf_tokenizer(file: GGUFFile) -> HFTokenizer:
     merges = [tuple(merge.split(" ", 1)) for merge in file.get(f"{KEY}merges", list)]
     if wrong := next((m for m in merges if len(m) != 2 or not {*m, "".join(m)} <= vocabulary.keys()), None):
         raise ValueError(
-            f"{file.path}: {KEY}merges has {shown(' '.join(wrong))}; it must be of two tokens that make one"
+            f"{file.path}: {KEY}merges has {shown(' '.join(wrong))}; each must be two tokens that make one"
         )
     model = tokenizers.models.BPE(vocabulary, merges, ignore_merges=name in WHOLE_WORDS)
     tokenizer = tokenizers.Tokenizer(model)
@@ -125,11 +123,7 @@ def _tokens(file: GGUFFile) -> tuple[list[str], numpy.ndarray]:
     types = file.fields.get(f"{KEY}token_type")
     if types is None:
         types = numpy.full(len(tokens), NORMAL)
-    if (
-        not isinstance(types, numpy.ndarray)
-        or types.shape != (len(tokens),)
-        or not all(isinstance(t, str) for t in tokens)
-    ):
+    if not isinstance(types, numpy.ndarray) or types.shape != (len(tokens),):
         raise ValueError(f"{file.path}: {KEY}token_type must have a number for each of {len(tokens):,} tokens")
     return tokens, types
 

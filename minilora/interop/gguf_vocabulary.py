@@ -1,4 +1,4 @@
-"""A Hugging Face folder's tokenizer as the metadata of a GGUF file: tokens, their types, merges, and how text is cut."""
+"""A Hugging Face folder's tokenizer as metadata of a GGUF file: tokens, their types, merges, and how text is cut."""
 
 import json
 from pathlib import Path
@@ -74,9 +74,7 @@ def padded(fields: Fields, V: int, like: object) -> Fields:
         return fields
     n = len(fields[held[f"{KEY}tokens"]][1])
     if n > V:
-        raise ValueError(
-            f"like was {like}, whose tokenizer has {n:,} tokens; the model's vocabulary must have as many, not {V:,}"
-        )
+        raise ValueError(f"like was {like}, whose tokenizer has {n:,} tokens; it must have at most the model's {V:,}")
     padding = {f"{KEY}tokens": [f"[PAD{i}]" for i in range(n, V)], f"{KEY}token_type": [UNUSED] * (V - n)}
     return [
         (name, [*value, *padding[name]] if name in padding else value, kind, items)
