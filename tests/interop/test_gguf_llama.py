@@ -16,8 +16,6 @@ from minilora.ops import Llama3Scaling
 from minilora.ops.rope import rope_forward
 from minilora.ops.rope_table import rope_frequencies, rope_table
 
-pytest.importorskip("gguf", reason="needs the package gguf: pip install -e '.[hf]'")
-
 
 def same(model, other):
     ours, theirs = dict(model.named_parameters()), dict(other.named_parameters())
