@@ -36,7 +36,7 @@ def save_gguf(model: Llama, path: str | Path, *, like: str | Path | None = None,
     path : str or Path
     like : str or Path, optional
         Where the tokenizer and the chat template come from: the GGUF file or the Hugging Face folder that the model was
-        read from. Without it, llama.cpp can read token ids, and no text.
+        read from. Without it, minilora can read the file, but most of llama.cpp's programs cannot use it.
     dtype : {"f16", "q8_0", "f32"}
         How matrices are stored; norms and biases are float32.
 

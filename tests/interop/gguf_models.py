@@ -1,11 +1,15 @@
 """Tiny Llamas of every shape that a GGUF file can hold, and copies of such files, changed."""
 
+from dataclasses import replace
+
 import gguf
 import numpy as np
 
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.gguf_llama import load_gguf
 from minilora.interop.gguf_save import save_gguf
+from minilora.interop.tokenizer import load_tokenizer
+from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import Llama, LlamaConfig
 from minilora.ops import Llama3Scaling
 from tiny_models import at_a_generic_point
@@ -27,6 +31,30 @@ CONFIGS = {
 
 def tiny_llama(config, seed=0):
     return at_a_generic_point(Llama, config, dtype="float32", seed=seed)
+
+
+def config_of(name, folder, spare=0):
+    """One of CONFIGS, with the vocabulary of a folder's tokenizer, and some rows to spare."""
+    return replace(CONFIGS[name], vocab_size=load_tokenizer(folder).vocab_size + spare)
+
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+OPTIONS = {  # of LoRAConfig: what scales an adapter
+    "LoRA": {},
+    "rsLoRA": {"rslora": True},
+    "PiSSA": {"init": "pissa"},
+    "ranks": {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"v_proj": 1}},
+}
+
+
+def adapted(config=CONFIGS["grouped"], seed=1, **options):
+    """A tiny Llama with a LoRA whose B is not zero."""
+    model, rng = tiny_llama(config), np.random.default_rng(seed)
+    apply_lora(model, LoRAConfig(**{"rank": 3, "alpha": 6, "targets": TARGETS} | options), rng=rng)
+    for name, p in model.named_parameters():
+        if name.endswith(".B"):
+            p.data[...] = 0.1 * rng.standard_normal(p.data.shape)
+    return model
 
 
 def save_and_load(model, path, **options):

@@ -7,9 +7,8 @@ some 1e-3. A mistake (rows in another order, a frequency) moves them by 0.1 and 
 import numpy as np
 import pytest
 
-from interop.gguf_models import CONFIGS, tiny_llama
+from interop.gguf_models import CONFIGS, OPTIONS, adapted, config_of, tiny_llama
 from interop.make_tiny_folders import make_llama
-from interop.test_gguf_save import OPTIONS, adapted, padded_to
 from llm import llama_cpp
 from minilora.interop import load_tokenizer
 from minilora.interop.gguf_adapter import save_gguf_adapter
@@ -32,21 +31,28 @@ def theirs(path, V, **more):
     return np.array(llama_cpp.ask(path, logprobs=[IDS], V=V, **more)["logprobs"][0])
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_llama_cpp_computes_the_same(tmp_path, config):
-    model = tiny_llama(config)
-    save_gguf(model, tmp_path / "model.gguf", dtype="f32")
-    assert np.abs(theirs(tmp_path / "model.gguf", config.vocab_size) - log_probabilities(model, IDS)).max() < TOLERANCE
+@pytest.fixture
+def folder(tmp_path):
+    """A tokenizer, without which xllamacpp computes nothing."""
+    return make_llama(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_llama_cpp_computes_the_same(tmp_path, folder, config):
+    model = tiny_llama(config_of(config, folder))
+    save_gguf(model, tmp_path / "model.gguf", like=folder, dtype="f32")
+    found = theirs(tmp_path / "model.gguf", model.config.vocab_size)
+    assert np.abs(found - log_probabilities(model, IDS)).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_llama_cpp_computes_the_same_with_an_adapter(tmp_path, options):
-    model = adapted(**options)
+def test_llama_cpp_computes_the_same_with_an_adapter(tmp_path, folder, options):
+    model = adapted(config_of("grouped", folder), **options)
     with_adapter = log_probabilities(model, IDS)
     save_gguf_adapter(model, tmp_path / "adapter.gguf")
     set_adapter(model, None)
     base = log_probabilities(model, IDS)
-    save_gguf(model, tmp_path / "model.gguf", dtype="f32")
+    save_gguf(model, tmp_path / "model.gguf", like=folder, dtype="f32")
     found = theirs(tmp_path / "model.gguf", model.config.vocab_size, adapter=tmp_path / "adapter.gguf")
     assert np.abs(found - with_adapter).max() < TOLERANCE < 0.05 < np.abs(found - base).max()
 
@@ -54,7 +60,7 @@ def test_llama_cpp_computes_the_same_with_an_adapter(tmp_path, options):
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
 def test_llama_cpp_reads_a_text_as_the_same_ids(tmp_path, kind):
     folder = make_llama(tmp_path / "folder", kind=kind)
-    save_gguf(padded_to(folder, 3), tmp_path / "model.gguf", like=folder)
+    save_gguf(tiny_llama(config_of("grouped", folder, 3)), tmp_path / "model.gguf", like=folder)
     texts = ["The river is long", "a 12 345\n\n  end", "<|im_end|> é 東京", "def add(first):\n\treturn"]
     asked = [{"text": text, "control": control} for text in texts for control in (True, False)]
     found = llama_cpp.ask(tmp_path / "model.gguf", texts=asked)["texts"]

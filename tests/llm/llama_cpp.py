@@ -1,4 +1,4 @@
-"""Asks llama.cpp, where a Python with the package xllamacpp is: the one that MINILORA_PEER_PYTHON names, or this one."""
+"""Asks llama.cpp, where a Python has the package xllamacpp: the one that MINILORA_PEER_PYTHON names, or this one."""
 
 import json
 import os

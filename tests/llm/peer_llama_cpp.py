@@ -61,7 +61,7 @@ def logprobs(server, ids, V):
 
 def main():
     request = json.load(sys.stdin)
-    server = start(request)
+    server, n, stop = start(request), request.get("n"), request.get("stop", ())
     answer = {
         "version": xllamacpp.__version__,
         "texts": [ids_of(server, t["text"], t["control"]) for t in request.get("texts", ())],
