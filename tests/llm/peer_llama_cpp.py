@@ -54,6 +54,7 @@ def continued(server, ids, n, stop):
 
 def logprobs(server, ids, V):
     asked = {"prompt": ids, "n_predict": 1, "temperature": 0, "cache_prompt": False, "n_probs": V}
+    asked["ignore_eos"] = True  # where the text ends, nothing is said otherwise; the probabilities are as they were
     found = server.handle_completions(asked)["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
     values = {entry["id"]: entry["logprob"] for entry in found}
     return [values.get(i) for i in range(V)]
@@ -65,9 +66,7 @@ def main():
     answer = {
         "version": xllamacpp.__version__,
         "texts": [ids_of(server, t["text"], t["control"]) for t in request.get("texts", ())],
-        "prompts": [
-            continued(server, ids, request["n"], request.get("stop", ())) for ids in request.get("prompts", ())
-        ],
+        "prompts": [continued(server, ids, n, stop) for ids in request.get("prompts", ())],
         "logprobs": [logprobs(server, ids, request["V"]) for ids in request.get("logprobs", ())],
     }
     print("\n" + json.dumps(answer), flush=True)
