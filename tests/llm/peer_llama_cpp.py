@@ -36,26 +36,28 @@ def start(request):
     return xllamacpp.Server(params)
 
 
-def ids_of(server, text, control):
-    content = {"content": text, "add_special": True, "parse_special": control}
-    request = urllib.request.Request(
-        f"{server.listening_address}/tokenize", json.dumps(content).encode(), {"Content-Type": "application/json"}
-    )
+def post(server, path, content):
+    body = json.dumps(content).encode()
+    request = urllib.request.Request(server.listening_address + path, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as answer:
-        return json.loads(answer.read())["tokens"]
+        return json.loads(answer.read())
+
+
+def ids_of(server, text, control=True):
+    return post(server, "/tokenize", {"content": text, "add_special": True, "parse_special": control})["tokens"]
 
 
 def continued(server, ids, n, stop):
-    asked = {"prompt": ids, "n_predict": n, "temperature": 0, "cache_prompt": False, "n_probs": 1, "ignore_eos": False}
-    chosen = server.handle_completions(asked)["choices"][0]["logprobs"]["content"]
-    ids = [token["id"] for token in chosen]
-    return next((ids[:i] for i, token in enumerate(ids) if token in stop), ids)
+    asked = {"prompt": ids, "n_predict": n, "temperature": 0, "cache_prompt": False, "return_tokens": True}
+    chosen = post(server, "/completion", asked)["tokens"]
+    return next((chosen[:i] for i, token in enumerate(chosen) if token in stop), chosen)
 
 
 def logprobs(server, ids, V):
-    asked = {"prompt": ids, "n_predict": 1, "temperature": 0, "cache_prompt": False, "n_probs": V}
-    asked["ignore_eos"] = True  # where the text ends, nothing is said otherwise; the probabilities are as they were
-    found = server.handle_completions(asked)["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    """A token is forced, whose bytes are a character, because nothing is said of others; the logits stay as they are."""
+    forced = [[ids_of(server, "a")[-1], 1000]]
+    asked = {"prompt": ids, "n_predict": 1, "temperature": 0, "cache_prompt": False, "n_probs": V, "logit_bias": forced}
+    found = post(server, "/completion", asked)["completion_probabilities"][0]["top_logprobs"]
     values = {entry["id"]: entry["logprob"] for entry in found}
     return [values.get(i) for i in range(V)]
 
@@ -65,7 +67,7 @@ def main():
     server, n, stop = start(request), request.get("n"), request.get("stop", ())
     answer = {
         "version": xllamacpp.__version__,
-        "texts": [ids_of(server, t["text"], t["control"]) for t in request.get("texts", ())],
+        "texts": [ids_of(server, **t) for t in request.get("texts", ())],
         "prompts": [continued(server, ids, n, stop) for ids in request.get("prompts", ())],
         "logprobs": [logprobs(server, ids, request["V"]) for ids in request.get("logprobs", ())],
     }
