@@ -162,9 +162,7 @@ class Decoder(Model, Generic[Cache]):
             dx = block.backward(dx, cache)
         return dx
 
-    def positions(
-        self, ids: Array, past: list[KeyValueCache] | None = None, text_lengths: TextLengths = None
-    ) -> Array:
+    def positions(self, ids: Array, past: list[KeyValueCache] | None = None, text_lengths: TextLengths = None) -> Array:
         """The position of each token in its text: (T,), after what `past` holds; with `text_lengths`, (N, T).
 
         Raises
@@ -185,15 +183,15 @@ class Decoder(Model, Generic[Cache]):
         check_same_device(ids=ids, **{"the model": self.wte.W.data})
         start = past[0].length if past else 0
         self.check_inputs(ids, start=start, text_lengths=text_lengths)
-        if past is None:
+        if not past:
             return start
-        N, room = past[0].keys.shape[0], past[0].keys.shape[2]
+        N, room, stop = past[0].keys.shape[0], past[0].keys.shape[2], start + ids.shape[1]
         if len(past) != len(self.blocks):
             raise ValueError(f"past was made for {len(past)} layers; the model has {len(self.blocks)}")
         if len(ids) != N:
             raise ValueError(f"past was made for {N} sequences; ids had {len(ids)}")
-        if start + ids.shape[1] > room:
-            raise ValueError(f"past was made for {room} positions; ids made a sequence of {start + ids.shape[1]} tokens")
+        if stop > room:
+            raise ValueError(f"past was made for {room} positions; ids made a sequence of {stop} tokens")
         if text_lengths is not None:
             raise ValueError("text_lengths came with a past; a row that is continued must be one text")
         return start

@@ -79,7 +79,7 @@ class GPT(Decoder[GPTCache]):
         self.ln_f = new.layernorm(C, eps)
         self.name_parameters()
 
-    def hidden(  # type: ignore[override]
+    def hidden(
         self, ids: Array, past: list[KeyValueCache] | None = None, text_lengths: TextLengths = None
     ) -> tuple[Array, GPTCache]:
         """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, without the head."""
@@ -90,12 +90,12 @@ class GPT(Decoder[GPTCache]):
         x, ln_f_cache = self.ln_f.forward(x)
         return x, GPTCache(wte_cache, wpe_cache, block_caches, ln_f_cache)
 
-    def backward_hidden(self, dx: Array, cache: GPTCache) -> None:  # type: ignore[override]
+    def backward_hidden(self, dx: Array, cache: GPTCache) -> None:
         """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C)."""
         embeddings = self.wte.trainable or self.wpe.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
         dx = self.backward_blocks(dx, cache.blocks, below=embeddings)
         if embeddings:
-            # forward: x = wte[ids] + wpe[positions]   so   dx reaches both; positions (T,) are shared by all N sequences
+            # forward: x = wte[ids] + wpe[positions]   so   dx reaches both; positions (T,) are shared by all rows
             self.wpe.backward(dx.sum(axis=0) if cache.wpe.ids.ndim == 1 else dx, cache.wpe)
             self.wte.backward(dx, cache.wte)

@@ -138,7 +138,7 @@ class Llama(Decoder[LlamaCache]):
         """The Linear, C -> V, that gives the logits. A tied one holds the very Parameter of the token embedding."""
         return Linear(self.wte.W) if self.config.tied_head else self.lm_head
 
-    def hidden(  # type: ignore[override]
+    def hidden(
         self, ids: Array, past: list[KeyValueCache] | None = None, text_lengths: TextLengths = None
     ) -> tuple[Array, LlamaCache]:
         """What the head reads: (N, T) -> (N, T, C). Arguments and cache are those of `forward`, without the head."""
@@ -148,7 +148,7 @@ class Llama(Decoder[LlamaCache]):
         x, rms_f_cache = self.rms_f.forward(x)
         return x, LlamaCache(wte_cache, block_caches, rms_f_cache)
 
-    def backward_hidden(self, dx: Array, cache: LlamaCache) -> None:  # type: ignore[override]
+    def backward_hidden(self, dx: Array, cache: LlamaCache) -> None:
         """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C)."""
         dx = self.rms_f.backward(dx, cache.rms_f)
         dx = self.backward_blocks(dx, cache.blocks, below=self.wte.trainable)

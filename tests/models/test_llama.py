@@ -1,4 +1,4 @@
-"""Llama's forward: against Llama written out in loops, causal, in pieces, several texts in a row, and what is refused."""
+"""Llama's forward: against Llama written out in loops, causal, in pieces, saved and loaded, and what is refused."""
 
 import cmath
 import math

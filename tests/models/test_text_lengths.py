@@ -48,15 +48,16 @@ def test_a_text_does_not_see_the_one_before_it_to_the_bit(model):
 
 
 def test_a_row_can_be_longer_than_the_longest_text(model):
-    ids, lengths = np.tile(IDS, (1, 2)), ((9, 9), (9, 9))
+    ids, lengths = LONG, ((9, 9), (9, 9))
     logits, _ = model.forward(ids, text_lengths=lengths)
     np.testing.assert_allclose(logits[:, 9:], model.forward(IDS)[0], atol=1e-12)
 
 
+LONG = np.tile(IDS, (1, 2))
 WRONG = {
     "too few rows": (IDS, ((3, 6),), "text_lengths had 1 rows; it must have 2"),
     "a row too short": (IDS, ((3, 6), (4, 4)), "text_lengths[1] was (4, 4); its lengths must sum to 9"),
-    "too long a text": (np.tile(IDS, (1, 2)), ((10, 8), (9, 9)), "text_lengths had a text of 10 tokens; n_positions is 9"),
+    "too long a text": (LONG, ((10, 8), (9, 9)), "text_lengths had a text of 10 tokens; n_positions is 9"),
 }
 
 
