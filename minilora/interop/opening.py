@@ -67,7 +67,9 @@ class OpenedModel:
         if self.source is None:
             return ByteTokenizer() if isinstance(self.model, GPT) else EncoderTokenizer()
         if not self.source or not Path(self.source).exists():
-            gone = f"the tokenizer of {self.source}, which is gone" if self.source else "a tokenizer that it does not name"
+            gone = (
+                f"the tokenizer of {self.source}, which is gone" if self.source else "a tokenizer that it does not name"
+            )
             raise ValueError(f"model was {self.name}, which reads the ids of {gone}; {WHOLE} must be next to its file")
         return load_tokenizer(self.source)
 

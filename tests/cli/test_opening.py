@@ -103,7 +103,10 @@ REFUSED = {
         ["finetune", "--model", "gpt2", "--task", "sums.csv", "--out", "out"],
         "there is no file gpt2/tokenizer.json, and not both of vocab.json and merges.txt$",
     ),
-    "a folder without a tokenizer, asked": (["generate", "a", "--model", "gpt2"], "there is no file gpt2/tokenizer.json"),
+    "a folder without a tokenizer, asked": (
+        ["generate", "a", "--model", "gpt2"],
+        "there is no file gpt2/tokenizer.json",
+    ),
     "no adapter": ([*EVALUATE, "none"], "--adapter was none; there is no such file or folder$"),
     "a model for an adapter": ([*EVALUATE, "model.safetensors"], "which is a whole model; give it as --model$"),
     "a model's folder for an adapter": (
