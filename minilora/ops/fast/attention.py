@@ -9,8 +9,8 @@ which is dy_i . y_i and has only K terms. That is why y is kept.
 
 import functools
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array, ArrayModule, get_xp, on_host
 from minilora.arrays.chunks import l2_chunks
@@ -43,8 +43,16 @@ QUERIES = 64  # of one tile
 
 @engine_of(page.attention_forward)
 def attention_forward(
-    q: Array, k: Array, v: Array, padding_mask: Array | None = None, *, causal: bool = True
-) -> tuple[Array, AttentionCache]:
+    q: Array,
+    k: Array,
+    v: Array,
+    padding_mask: Array | None = None,
+    *,
+    causal: bool = True,
+    text_lengths: Sequence[Sequence[int]] | None = None,
+) -> tuple[Array, Any]:
+    if text_lengths is not None or q.shape[1] != k.shape[1]:
+        return page.attention_forward(q, k, v, padding_mask, causal=causal, text_lengths=text_lengths)
     xp = get_xp(q=q, k=k, v=v, padding_mask=padding_mask)
     T, K = k.shape[2], k.shape[3]
     scaled = q * (1.0 / math.sqrt(K))  # (N, H, T_q, K)
