@@ -4,12 +4,12 @@ import argparse
 
 import numpy
 
-import minilora
 from minilora.cli.opening import open_decoder
 from minilora.cli.options import add_adapter, add_device, add_json, add_model, add_seed, integer, number, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.printing import print_json, warn
-from minilora.data import SEPARATOR, Tokenizer
+from minilora.data import SEPARATOR, TextStream, Tokenizer
+from minilora.models.streaming import stream
 
 EXAMPLE = 'minilora generate "The function returns " --temperature 0.8'
 
@@ -60,9 +60,9 @@ def run(options: argparse.Namespace) -> int:
             f"only {room} of --max-tokens {options.max_tokens} fit: with the prompt's {len(prompt)} they "
             f"are the {model.longest_input} that the model takes",
         )
-    (ids,) = minilora.generate(
+    tokens = stream(
         model,
-        [prompt],
+        prompt,
         max_tokens=min(options.max_tokens, room),
         temperature=options.temperature,
         top_k=options.top_k,
@@ -70,11 +70,15 @@ def run(options: argparse.Namespace) -> int:
         stop=tokenizer.end_of_text,
         rng=numpy.random.default_rng(options.seed),
     )
-    answer = tokenizer.decode(ids)
     if options.json:
-        print_json({"prompt": options.prompt, "answer": answer, "tokens": len(ids)})
-    else:
-        print(answer if options.source else options.prompt + answer)
+        ids = list(tokens)
+        print_json({"prompt": options.prompt, "answer": tokenizer.decode(ids), "tokens": len(ids)})
+        return 0
+    print("" if options.source else options.prompt, end="", flush=True)
+    pieces = TextStream(tokenizer)
+    for token in tokens:
+        print(pieces.add(token), end="", flush=True)
+    print(pieces.end())
     return 0
 
 

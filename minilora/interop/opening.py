@@ -1,4 +1,4 @@
-"""Opens a language model by its name: its weights, and with them the tokenizer and the chat template that belong to it.
+"""Opens a language model by its name: its weights, and the tokenizer that belongs to them.
 
 A model's ids mean nothing without its tokenizer, so the two are opened as one. Where a tokenizer is found:
 
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from minilora.data import ByteTokenizer, EncoderTokenizer, Tokenizer
 from minilora.files import read_about, read_json
@@ -73,10 +72,9 @@ class OpenedModel:
             raise ValueError(f"model was {self.name}, which reads the ids of {gone}; {WHOLE} must be next to its file")
         return load_tokenizer(self.source)
 
-    @cached_property
-    def chat_template(self) -> str | None:
-        """The Jinja template that turns a conversation into text; None if the model comes without one."""
-        return None if self.source is None else None
+    def about_tokenizer(self) -> dict[str, str]:
+        """What `save_model` must be told, so that the model is opened with this tokenizer again."""
+        return {} if self.source is None else {"tokenizer": str(Path(self.source).resolve())}
 
 
 @one_line_errors()
