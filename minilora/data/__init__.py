@@ -28,9 +28,11 @@ from minilora.data.masked import MaskedBatch, encode_text_rows, masked_window_ba
 from minilora.data.mini_e2e import examples, parse_source, realise, references, source_text
 from minilora.data.mini_e2e_grammar import SLOTS
 from minilora.data.mini_e2e_parser import Parsed, SlotErrors, parse, slot_errors
+from minilora.data.packing import pack_batch
 from minilora.data.pairs import Pair, load_pairs
 from minilora.data.splits import corpus_id, split_of
 from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
+from minilora.data.text_stream import TextStream
 from minilora.data.tokenizer import EOT, ByteTokenizer
 from minilora.data.unicode_names import CATEGORIES, character_names, names_by_first_word, names_by_hash
 from minilora.data.vocabulary import Tokenizer, check_vocabulary
@@ -41,6 +43,7 @@ __all__ = [
     "SEPARATOR",
     "ByteTokenizer",
     "Tokenizer",
+    "TextStream",
     "check_vocabulary",
     "Corpus",
     "Document",
@@ -92,6 +95,7 @@ __all__ = [
     "window_batch",
     "windows",
     "pair_batch",
+    "pack_batch",
 ]
 
 if not TYPE_CHECKING:

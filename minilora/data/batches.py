@@ -26,11 +26,15 @@ class LMBatch(NamedTuple):
         targets[n, t] is the token that follows ids[n, t].
     loss_mask : ndarray of shape (N, T), bool
         True where the loss counts.
+    text_lengths : tuple of tuple of int, optional
+        For each row, the lengths of the texts that it holds one after another, which add up to T: a text is read by
+        itself, from position 0. If not given, a row is one text. See `packing.pack_batch`.
     """
 
     ids: np.ndarray
     targets: np.ndarray
     loss_mask: np.ndarray
+    text_lengths: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def n_targets(self) -> int:

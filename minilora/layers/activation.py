@@ -11,6 +11,8 @@ from minilora.ops.fast import (
     gelu_tanh_forward,
     relu_backward,
     relu_forward,
+    silu_backward,
+    silu_forward,
     tanh_backward,
     tanh_forward,
 )
@@ -20,6 +22,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "gelu": (gelu_exact_forward, gelu_exact_backward),  # BERT's, RoBERTa's, DeBERTa's
     "gelu_tanh": (gelu_tanh_forward, gelu_tanh_backward),  # GPT-2's
     "relu": (relu_forward, relu_backward),
+    "silu": (silu_forward, silu_backward),
     "tanh": (tanh_forward, tanh_backward),
 }
 
@@ -29,7 +32,7 @@ class Activation(Module):
 
     Parameters
     ----------
-    name : {"gelu", "gelu_tanh", "relu", "tanh"}
+    name : {"gelu", "gelu_tanh", "relu", "silu", "tanh"}
         Which f; see `ops/`.
     """
 

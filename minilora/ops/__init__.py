@@ -50,7 +50,12 @@ from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora
 from minilora.ops.plain import plain_ops
 from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_forward
 from minilora.ops.relu import ReluCache, relu_backward, relu_forward
+from minilora.ops.rmsnorm import RMSNormCache, rmsnorm_backward, rmsnorm_forward
+from minilora.ops.rope import RopeCache, rope_backward, rope_forward
+from minilora.ops.rope_table import Llama3Scaling, rope_frequencies, rope_table
 from minilora.ops.rows import rows
+from minilora.ops.silu import SiluCache, silu_backward, silu_forward
+from minilora.ops.silu_gate import SiluGateCache, silu_gate_backward, silu_gate_forward
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
 from minilora.ops.take_rows import TakeRowsCache, take_rows_backward, take_rows_forward
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
@@ -68,9 +73,14 @@ __all__ = [
     "LayerNormCache",
     "LinearCache",
     "LinearCrossEntropyCache",
+    "Llama3Scaling",
     "LoRALinearCache",
     "PrefixCache",
+    "RMSNormCache",
     "ReluCache",
+    "RopeCache",
+    "SiluCache",
+    "SiluGateCache",
     "SoftmaxCache",
     "TakeRowsCache",
     "TanhCache",
@@ -110,8 +120,18 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "relative_rows",
+    "rmsnorm_backward",
+    "rmsnorm_forward",
+    "rope_backward",
+    "rope_forward",
+    "rope_frequencies",
+    "rope_table",
     "row_norm",
     "rows",
+    "silu_backward",
+    "silu_forward",
+    "silu_gate_backward",
+    "silu_gate_forward",
     "softmax_backward",
     "softmax_forward",
     "take_rows_backward",

@@ -44,7 +44,8 @@ def split_batch(batch: Any, parts: int) -> list[Any]:
     """Cut a batch of N rows into at most `parts` batches of neighbouring rows, none empty."""
     N = len(batch.ids)
     cuts = [N * i // parts for i in range(parts + 1)]
-    return [type(batch)(*(array[i:j] for array in batch)) for i, j in pairwise(cuts) if i < j]
+    spans = [(i, j) for i, j in pairwise(cuts) if i < j]
+    return [type(batch)(*(None if field is None else field[i:j] for field in batch)) for i, j in spans]
 
 
 class DataParallel:

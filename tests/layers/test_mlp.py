@@ -9,6 +9,7 @@ FORWARDS = {
     "gelu": ops.gelu_exact_forward,
     "gelu_tanh": ops.gelu_tanh_forward,
     "relu": ops.relu_forward,
+    "silu": ops.silu_forward,
     "tanh": ops.tanh_forward,
 }
 

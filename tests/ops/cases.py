@@ -95,6 +95,9 @@ def row_cases(*lead, ops=fast):
         "layernorm": Case(
             ops.layernorm_forward, ops.layernorm_backward, {"x": x, "gain": normal(5), "bias": normal(5)}
         ),
+        "rmsnorm": Case(ops.rmsnorm_forward, ops.rmsnorm_backward, {"x": x, "gain": normal(5)}, (0.1,)),
+        "silu": Case(ops.silu_forward, ops.silu_backward, {"x": x}),
+        "silu_gate": Case(ops.silu_gate_forward, ops.silu_gate_backward, {"gate": x, "up": normal(*lead, 5)}),
         "gelu_tanh": Case(ops.gelu_tanh_forward, ops.gelu_tanh_backward, {"x": x}),
         "gelu_exact": Case(ops.gelu_exact_forward, ops.gelu_exact_backward, {"x": x}, analytic=False),
         "relu": Case(ops.relu_forward, ops.relu_backward, {"x": x}, analytic=False),
@@ -136,6 +139,47 @@ def attention_cases(ops=fast):
             {"causal": causal},
         )
         for name, (queries, mask, causal) in points.items()
+    }
+
+
+def grouped_attention_cases(ops=fast):
+    """(N, H, G, T, K) = (2, 6, 3, 5, 4): two query heads share a key-value head. Texts of 2 and 3, and of 1 and 4."""
+    rng = np.random.default_rng(8)
+    q = rng.standard_normal((2, 6, 5, 4))
+    k, v = (rng.standard_normal((2, 3, 5, 4)) for _ in range(2))
+    padding = np.array([[True] * 5, [False, False, True, True, True]])
+    texts = ((2, 3), (1, 4))
+    points = {
+        "causal": (q, None, {}),
+        "not causal, padding": (q, padding, {"causal": False}),
+        "the last two queries": (q[:, :, -2:], padding, {}),
+        "texts": (q, None, {"text_lengths": texts}),
+        "texts, not causal, padding": (q, padding, {"text_lengths": texts, "causal": False}),
+        "texts, the last four queries": (q[:, :, -4:], None, {"text_lengths": texts}),
+        "texts, the last query": (q[:, :, -1:], None, {"text_lengths": texts}),
+    }
+    return {
+        f"attention, groups, {name}": Case(
+            ops.attention_forward,
+            ops.attention_backward,
+            {"q": queries.copy(), "k": k, "v": v},
+            (mask,),
+            options,
+        )
+        for name, (queries, mask, options) in points.items()
+    }
+
+
+def rope_cases(ops=fast):
+    """(N, H, T, K) = (2, 3, 5, 4); one table for all, and one for each sequence."""
+    rng = np.random.default_rng(9)
+    x, frequencies = rng.standard_normal((2, 3, 5, 4)), ops.rope_frequencies(4, 100.0)
+    positions = {"": np.arange(5), ", positions by row": np.array([[0, 1, 2, 3, 4], [0, 1, 0, 1, 2]])}
+    return {
+        f"rope{name}": Case(
+            ops.rope_forward, ops.rope_backward, {"x": x}, ops.rope_table(places, frequencies, "float64")
+        )
+        for name, places in positions.items()
     }
 
 
@@ -189,7 +233,8 @@ def float32_case(case):
 
 def all_cases(ops=fast, leads=((), (6,), (2, 3))):
     rows = {f"{name} {lead}": case for lead in leads for name, case in row_cases(*lead, ops=ops).items()}
-    return rows | attention_cases(ops) | disentangled_attention_cases(ops) | conv1d_cases(ops)
+    attention = attention_cases(ops) | grouped_attention_cases(ops) | disentangled_attention_cases(ops)
+    return rows | attention | rope_cases(ops) | conv1d_cases(ops)
 
 
 CASES = all_cases()

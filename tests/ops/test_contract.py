@@ -97,7 +97,10 @@ def test_a_backward_twice_gives_the_same_bits(case):
     assert bits(*case.gradients(dy, cache)) == bits(*case.gradients(dy, cache))
 
 
-@pytest.mark.parametrize("name", ["linear", "lora_linear", "layernorm", "gelu_tanh", "gelu_exact", "tanh", "softmax"])
+LEADING = ["linear", "lora_linear", "layernorm", "rmsnorm", "gelu_tanh", "gelu_exact", "silu", "tanh", "softmax"]
+
+
+@pytest.mark.parametrize("name", LEADING)
 def test_leading_axes_are_rows(name):
     """A (N, T, ...) input gives what its N T rows give, one at a time."""
     case = CASES[f"{name} (2, 3)"]
@@ -108,7 +111,7 @@ def test_leading_axes_are_rows(name):
         assert np.allclose(y[index], row, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", ["linear", "lora_linear", "layernorm", "softmax"])
+@pytest.mark.parametrize("name", ["linear", "lora_linear", "layernorm", "rmsnorm", "softmax"])
 def test_no_rows_give_no_rows(name):
     case = CASES[f"{name} (6,)"]
     x, *others = case.arrays.values()

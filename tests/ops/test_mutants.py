@@ -6,12 +6,28 @@ import numpy as np
 import pytest
 
 from minilora.gradcheck import GradientError, check_op
+from minilora.ops import AttentionCache as PageAttentionCache
 from minilora.ops import fast as ops
 from minilora.ops.fast import rows
-from ops.cases import Case, attention_cases, conv1d_cases, disentangled_attention_cases, row_cases
+from ops.cases import (
+    Case,
+    attention_cases,
+    conv1d_cases,
+    disentangled_attention_cases,
+    grouped_attention_cases,
+    rope_cases,
+    row_cases,
+)
 
 ROWS = row_cases(2, 3)
-POINTS = (ROWS | attention_cases() | disentangled_attention_cases() | conv1d_cases()).items()
+POINTS = (
+    ROWS
+    | attention_cases()
+    | grouped_attention_cases()
+    | disentangled_attention_cases()
+    | rope_cases()
+    | conv1d_cases()
+).items()
 
 
 @pytest.fixture
@@ -73,6 +89,8 @@ lora = changed(ops.lora_linear_backward, "dx", "dA", "dB")
 dora = changed(ops.dora_linear_backward, "dx", "dA", "dB", "dm")
 prefix = changed(ops.prefix_backward, "dx", "dP")
 layernorm = changed(ops.layernorm_backward, "dx", "dgain", "dbias")
+rmsnorm = changed(ops.rmsnorm_backward, "dx", "dgain")
+silu_gate = changed(ops.silu_gate_backward, "dgate", "dup")
 attention = changed(ops.attention_backward, "dq", "dk", "dv")
 disentangled = changed(ops.disentangled_attention_backward, "dq", "dk", "dv", "dq_rel", "dk_rel")
 conv1d = changed(ops.conv1d_backward, "dx", "dW", "dbias")
@@ -90,6 +108,67 @@ def layernorm_without_xhat(dy, c, **_):
 
 def layernorm_of_constant_statistics(dy, c, **_):
     return {"dx": c.inv_std * dy * c.gain}
+
+
+def rmsnorm_dx(dy, c, C, power):
+    """dx with its parts open: the divisor C, and the power of 1 / rms before the second term."""
+    dxhat, x = dy * c.gain, c.xhat / c.inv_rms
+    return {"dx": c.inv_rms * dxhat - c.inv_rms**power * x * (dxhat * x).sum(axis=-1, keepdims=True) / C}
+
+
+def rmsnorm_with_layernorms_mean(dx, dy, c, **_):
+    return {"dx": dx - c.inv_rms * (dy * c.gain).mean(axis=-1, keepdims=True)}
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def silu_gate_with_the_sigmoids_slope(dy, c, **_):
+    s = sigmoid(c.gate)
+    return {"dgate": dy * c.up * s * (1.0 - s)}
+
+
+def silu_gate_without_the_sigmoids_slope(dy, c, **_):
+    return {"dgate": dy * c.up * sigmoid(c.gate)}
+
+
+def silu_gate_with_the_factors_exchanged(dy, c, **_):
+    """What silu(up) * gate would give."""
+    dup, dgate = ops.silu_gate_backward(dy, c._replace(gate=c.up, up=c.gate))
+    return {"dgate": dgate, "dup": dup}
+
+
+def rope_of_neighbours(dy, c):
+    order = np.arange(dy.shape[-1]).reshape(2, -1).T.reshape(-1)  # 0, K/2, 1, K/2 + 1, ...
+    wrong = np.empty_like(dy)
+    wrong[..., order] = ops.rope_backward(dy[..., order], c)
+    return wrong
+
+
+def of_copies(dy, c):
+    """dk and dv of each head, as if k and v were copies of its own: (N, H, T, K)."""
+    k, v = (a.repeat(2, axis=1) for a in (c.k, c.v))
+    _, dk, dv = ops.attention_backward(dy, PageAttentionCache(c.q, k, v, c.probs))
+    return dk, dv
+
+
+def one_copys_gradient(dy, c, **_):
+    return dict(zip(("dk", "dv"), (grad[:, ::2] for grad in of_copies(dy, c))))
+
+
+def the_groups_mean(dk, dv, **_):
+    return {"dk": dk / 2.0, "dv": dv / 2.0}
+
+
+def groups_of_distant_heads(dy, c, **_):
+    """Head h reads h % G, not h // (H / G)."""
+    return dict(zip(("dk", "dv"), (grad[:, :3] + grad[:, 3:] for grad in of_copies(dy, c))))
+
+
+def leaking_over_the_border(dy, c, **_):
+    _, leaking = ops.attention_forward(c.q, c.k, c.v)
+    return dict(zip(("dq", "dk", "dv"), ops.attention_backward(dy, leaking)))
 
 
 def cross_entropy_without_the_target(dloss, cache):
@@ -158,6 +237,7 @@ def conv1d_with_the_kernel_as_it_stands(dy, c, **_):
     return {"dx": ops.conv1d_forward(dy, c.W.swapaxes(0, 1), np.zeros(c.W.shape[1]))[0]}
 
 
+SILU_X = ROWS["silu"].arrays["x"]
 SQRT_K, SQRT_3K = math.sqrt(4), math.sqrt(12)
 LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
@@ -165,6 +245,9 @@ DORA, DORA_EXACT = ROWS["dora_linear"], ROWS["dora_linear, exact"]
 HEAD = ROWS["linear_cross_entropy"]
 CAUSAL = attention_cases()["attention, causal"]
 DISENTANGLED = disentangled_attention_cases()["disentangled_attention, padding"]
+ROPE, ROPE_ROWS = rope_cases().values()
+GROUPS = grouped_attention_cases()["attention, groups, causal"]
+TEXTS = grouped_attention_cases()["attention, groups, texts"]
 CONV = conv1d_cases()["conv1d, S = 3"]
 
 MUTANTS = {
@@ -218,6 +301,37 @@ MUTANTS = {
     "layernorm: mean and variance constant": (ROWS["layernorm"], layernorm(layernorm_of_constant_statistics)),
     "layernorm: dgain without xhat": (ROWS["layernorm"], layernorm(lambda dbias, **_: {"dgain": dbias})),
     "layernorm: dbias with xhat": (ROWS["layernorm"], layernorm(lambda dgain, **_: {"dbias": dgain})),
+    "rmsnorm: divided by C twice": (
+        ROWS["rmsnorm"],
+        rmsnorm(lambda dy, c, **_: rmsnorm_dx(dy, c, C=5 * 5, power=3)),
+    ),
+    "rmsnorm: not divided by C": (ROWS["rmsnorm"], rmsnorm(lambda dy, c, **_: rmsnorm_dx(dy, c, C=1, power=3))),
+    "rmsnorm: rms^2 for rms^3": (ROWS["rmsnorm"], rmsnorm(lambda dy, c, **_: rmsnorm_dx(dy, c, C=5, power=2))),
+    "rmsnorm: three terms, as LayerNorm's": (ROWS["rmsnorm"], rmsnorm(rmsnorm_with_layernorms_mean)),
+    "rmsnorm: rms constant": (ROWS["rmsnorm"], rmsnorm(lambda dy, c, **_: {"dx": c.inv_rms * dy * c.gain})),
+    "rmsnorm: dgain of x": (
+        ROWS["rmsnorm"],
+        rmsnorm(lambda dy, c, **_: {"dgain": rows(dy * c.xhat / c.inv_rms).sum(0)}),
+    ),
+    "silu: the sigmoid's slope": (ROWS["silu"], lambda dy, c: dy * sigmoid(SILU_X) * (1.0 - sigmoid(SILU_X))),
+    "silu: the sigmoid": (ROWS["silu"], lambda dy, c: dy * sigmoid(SILU_X)),
+    "silu_gate: the sigmoid's slope for silu's": (ROWS["silu_gate"], silu_gate(silu_gate_with_the_sigmoids_slope)),
+    "silu_gate: the sigmoid for silu's slope": (ROWS["silu_gate"], silu_gate(silu_gate_without_the_sigmoids_slope)),
+    "silu_gate: up without silu": (ROWS["silu_gate"], silu_gate(lambda dy, c, **_: {"dup": dy * c.gate})),
+    "silu_gate: gate and up exchanged": (ROWS["silu_gate"], silu_gate(silu_gate_with_the_factors_exchanged)),
+    "silu_gate: dgate and dup exchanged": (
+        ROWS["silu_gate"],
+        silu_gate(lambda dgate, dup, **_: {"dgate": dup, "dup": dgate}),
+    ),
+    "rope: not inverted": (ROPE, lambda dy, c: ops.rope_forward(dy, *c)[0]),
+    "rope: not inverted, positions by row": (ROPE_ROWS, lambda dy, c: ops.rope_forward(dy, *c)[0]),
+    "rope: not turned": (ROPE, lambda dy, c: dy),
+    "rope: neighbours for halves": (ROPE, rope_of_neighbours),
+    "rope: positions not begun again": (ROPE_ROWS, lambda dy, c: ops.rope_backward(dy, type(c)(c.cos[:1], c.sin[:1]))),
+    "attention, groups: one copy's gradient": (GROUPS, attention(one_copys_gradient)),
+    "attention, groups: a mean over the group": (GROUPS, attention(the_groups_mean)),
+    "attention, groups: h % G for h // (H / G)": (GROUPS, attention(groups_of_distant_heads)),
+    "attention, texts: a leak over the border": (TEXTS, attention(leaking_over_the_border)),
     "tanh: y for y squared": (ROWS["tanh"], lambda dy, c: dy * (1.0 - c.y)),
     "dropout: not masked": (ROWS["dropout"], lambda dy, c: dy),
     "dropout: not scaled": (ROWS["dropout"], lambda dy, c: dy * (c.mask > 0)),

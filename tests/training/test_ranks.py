@@ -126,9 +126,9 @@ def test_a_batch_with_fewer_rows_than_ranks_is_computed_by_some_of_them():
 
 
 def test_the_loss_is_the_mean_over_the_batch_and_not_the_mean_of_the_ranks_means():
-    uneven = LMBatch(*(a[:2] for a in EXAMPLES))._replace(loss_mask=np.arange(5) < np.array([[1], [5]]))
+    uneven = LMBatch(*(a[:2] for a in EXAMPLES[:3]))._replace(loss_mask=np.arange(5) < np.array([[1], [5]]))
     (part, _) = run_ranks(2, lambda ranks: run(tiny_gpt(), ranks, steps=1, sample_batch=lambda rng: uneven))
-    means = [tiny_gpt().loss(LMBatch(*(a[n : n + 1] for a in uneven)))[0] for n in (0, 1)]
+    means = [tiny_gpt().loss(LMBatch(*(a[n : n + 1] for a in uneven[:3])))[0] for n in (0, 1)]
     assert part.history.losses[0] == pytest.approx((1 * means[0] + 5 * means[1]) / 6, rel=1e-13)
     assert abs(np.mean(means) - part.history.losses[0]) > 1e-3
 

@@ -8,6 +8,7 @@ gives None for a gradient:
 
     linear       cache._replace(x=None)            no dW        bias=None              no dbias
     layernorm    cache._replace(frozen=("gain",))  no dgain     frozen=("bias",)       no dbias
+    rmsnorm      cache._replace(frozen=("gain",))  no dgain
     conv1d       cache._replace(padded=None)       no dW        bias=None              no dbias
 """
 
@@ -22,9 +23,14 @@ from minilora.ops import (
     LayerNormCache,
     LinearCache,
     LinearCrossEntropyCache,
+    Llama3Scaling,
     LoRALinearCache,
     PrefixCache,
     ReluCache,
+    RMSNormCache,
+    RopeCache,
+    SiluCache,
+    SiluGateCache,
     SoftmaxCache,
     TakeRowsCache,
     TanhCache,
@@ -46,7 +52,10 @@ from minilora.ops import (
     relative_rows,
     relu_backward,
     relu_forward,
+    rope_frequencies,
+    rope_table,
     rows,
+    silu_backward,
     take_rows_backward,
     take_rows_forward,
     tanh_backward,
@@ -63,6 +72,9 @@ from minilora.ops.fast.linear import linear_backward, linear_forward
 from minilora.ops.fast.linear_cross_entropy import linear_cross_entropy_forward
 from minilora.ops.fast.lora_linear import lora_linear_backward, lora_linear_forward
 from minilora.ops.fast.prefix import prefix_backward
+from minilora.ops.fast.rmsnorm import rmsnorm_backward, rmsnorm_forward
+from minilora.ops.fast.rope import rope_backward, rope_forward
+from minilora.ops.fast.silu import silu_forward, silu_gate_backward, silu_gate_forward
 from minilora.ops.fast.softmax import softmax_backward, softmax_forward
 
 __all__ = [
@@ -78,9 +90,14 @@ __all__ = [
     "LayerNormCache",
     "LinearCache",
     "LinearCrossEntropyCache",
+    "Llama3Scaling",
     "LoRALinearCache",
     "PrefixCache",
+    "RMSNormCache",
     "ReluCache",
+    "RopeCache",
+    "SiluCache",
+    "SiluGateCache",
     "SoftmaxCache",
     "TakeRowsCache",
     "TanhCache",
@@ -120,8 +137,18 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "relative_rows",
+    "rmsnorm_backward",
+    "rmsnorm_forward",
+    "rope_backward",
+    "rope_forward",
+    "rope_frequencies",
+    "rope_table",
     "row_norm",
     "rows",
+    "silu_backward",
+    "silu_forward",
+    "silu_gate_backward",
+    "silu_gate_forward",
     "softmax_backward",
     "softmax_forward",
     "take_rows_backward",
