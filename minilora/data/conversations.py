@@ -52,10 +52,10 @@ class Conversation:
 
 
 def conversation_form(path: str | Path) -> tuple[str, ...] | None:
-    """The columns of FORMS that a .jsonl file has, according to its first line; None if it has no such columns."""
+    """The columns of FORMS that a .jsonl file has, according to its first line; None if it has none of these."""
     path = Path(path)
-    columns = column_names(path) if path.suffix.lower() == ".jsonl" else ()
-    return next((form for form in FORMS if set(form) <= set(columns)), None)
+    columns = set(column_names(path)) if path.suffix.lower() == ".jsonl" else set()
+    return next((form for form in FORMS if set(form) <= columns and not {"source", "target"} <= columns), None)
 
 
 @one_line_errors()

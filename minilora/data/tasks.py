@@ -18,6 +18,9 @@ from minilora.data.batches import (
     window_batch,
     windows,
 )
+from minilora.data.chat_template import Template
+from minilora.data.conversation_task import ConversationTask, conversation_task
+from minilora.data.conversations import conversation_form
 from minilora.data.corpora import READERS, load_corpus
 from minilora.data.example import Example
 from minilora.data.files import load_task_file, load_text_file
@@ -136,25 +139,34 @@ class TextTask:
 
 
 def load_task(
-    name: str | Path, *, length: int, n_train: int = 4000, n_held_out: int = 200, tokenizer: Tokenizer | None = None
-) -> PairTask | TextTask:
+    name: str | Path,
+    *,
+    length: int,
+    n_train: int = 4000,
+    n_held_out: int = 200,
+    tokenizer: Tokenizer | None = None,
+    template: Template | None = None,
+) -> PairTask | TextTask | ConversationTask:
     """A task by its name, or from the user's own file.
 
     Parameters
     ----------
     name : str or Path
         "mini-e2e" (attribute lists -> sentences), "pairs" (function signatures -> first lines of docstrings), "prose",
-        "code", or the path of a file: ``.txt`` for running text, ``.csv`` or ``.jsonl`` with columns source and target.
+        "code", or the path of a file: ``.txt`` for running text; ``.csv`` or ``.jsonl`` with columns source and target;
+        ``.jsonl`` with messages, with prompt and completion, or with text, see `conversations`.
     length : int
         The most tokens that a model takes.
     n_train, n_held_out : int
         How many mini-E2E examples to make for training, and for each of valid and test.
     tokenizer : Tokenizer, optional
         The model's; bytes, if not given.
+    template : ChatTemplate or PlainTemplate, optional
+        How the model wants conversations written down; see `template_for`.
 
     Returns
     -------
-    PairTask or TextTask
+    PairTask, TextTask or ConversationTask
     """
     path, tokenizer = Path(name), tokenizer or ByteTokenizer()
     if name == "mini-e2e":
@@ -165,6 +177,8 @@ def load_task(
     if name in READERS:
         corpus = load_corpus(name)
         return TextTask(name, {split: corpus.texts(split) for split in SPLITS}, length, tokenizer)
+    if conversation_form(path):
+        return conversation_task(path, length=length, tokenizer=tokenizer, template=template)
     if path.suffix.lower() in (".csv", ".jsonl"):
         return _pair_task(load_task_file(path), length, path.name, tokenizer)
     if path.suffix.lower() == ".txt":
