@@ -24,8 +24,6 @@ class HFTokenizer:
     vocab_size : int
     bos, eos : str
         The tokens that begin and end a text, as chat templates name them; "" if there is none.
-    control_tokens : tuple of str
-        Tokens that are no text but say something about it, such as "<|im_end|>".
     """
 
     unused_rows = 1024  # embeddings are often padded: Qwen2.5's has 271 rows more than ids, Phi-2's 905
@@ -37,8 +35,6 @@ class HFTokenizer:
         self.vocab_size: int = tokenizer.get_vocab_size()
         self._end_of_text = end_of_text
         self.bos, self.eos = ("" if i is None else tokenizer.id_to_token(i) for i in (begin_of_text, end_of_text))
-        added = tokenizer.get_added_tokens_decoder().values()
-        self.control_tokens = tuple(token.content for token in added if token.special)
 
     @property
     def end_of_text(self) -> int:
@@ -81,6 +77,29 @@ class HFTokenizer:
         self.tokenizer.encode_special_tokens = not control
         ids = self.tokenizer.encode(text, second, add_special_tokens=frame).ids
         return numpy.array(ids, dtype=numpy.int64)
+
+    def encode_with_starts(self, text: str) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """The ids of a text without any special tokens around them, and where in the text each token begins.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        ids, starts : ndarray of shape (T,), int64
+            starts in characters; tokens that share one, as bytes do, begin at the same place.
+        """
+        self.tokenizer.encode_special_tokens = False
+        found = self.tokenizer.encode(text, add_special_tokens=False)
+        starts = [start for start, _ in found.offsets]
+        return numpy.array(found.ids, dtype=numpy.int64), numpy.array(starts, dtype=numpy.int64)
+
+    @property
+    def control_tokens(self) -> list[str]:
+        """The texts that are control tokens wherever they stand, such as "<|im_end|>"."""
+        added = self.tokenizer.get_added_tokens_decoder().values()
+        return [token.content for token in added if token.special]
 
     def decode(self, ids: Any) -> str:
         """The text of some ids, without special tokens.

@@ -54,7 +54,7 @@ def continued(server, ids, n, stop):
 
 
 def logprobs(server, ids, V):
-    """A token is forced, whose bytes are a character, because nothing is said of others; the logits stay as they are."""
+    """A token whose bytes are a character is forced, for nothing is said of others; the logits stay as they are."""
     forced = [[ids_of(server, "a")[-1], 1000]]
     asked = {"prompt": ids, "n_predict": 1, "temperature": 0, "cache_prompt": False, "n_probs": V, "logit_bias": forced}
     found = post(server, "/completion", asked)["completion_probabilities"][0]["top_logprobs"]
