@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 
 from minilora.arrays.backend import Array, to_numpy
-from minilora.models.gpt import GPT
+from minilora.models.decoder import Decoder
 from minilora.models.sampling import Sampling
 
 
@@ -44,7 +44,7 @@ class Request:
 
 
 def read_request(
-    model: GPT,
+    model: Decoder,
     prompts: Sequence[Sequence[int] | numpy.ndarray],
     max_tokens: int,
     sampling: Sampling,
@@ -73,7 +73,7 @@ def read_request(
     return Request(read, max_tokens, model.config.n_positions, sampling, _stops(stop), rng)
 
 
-def _check_prompt(model: GPT, prompt: numpy.ndarray) -> None:
+def _check_prompt(model: Decoder, prompt: numpy.ndarray) -> None:
     limit, V = model.longest_input, model.config.vocab_size
     if prompt.ndim != 1 or not 1 <= len(prompt) < limit:
         raise ValueError(f"a prompt had shape {prompt.shape}; it must have 1 to {limit - 1} tokens")
