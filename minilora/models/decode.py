@@ -14,10 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy
-
 from minilora.arrays.backend import Array, get_xp
-from minilora.arrays.reductions import vecdot
 from minilora.layers import KeyValueCache
 
 

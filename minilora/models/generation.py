@@ -5,6 +5,7 @@ in each step, so prompts of different lengths need no padding. Where a model can
 together instead, position by position, by `forward`: a row that is still in its prompt takes the prompt's next token.
 """
 
+import itertools
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 
@@ -67,18 +68,17 @@ def generate(
 
 def _row_by_row(model: Decoder, flat: FlatDecoder, request: Request) -> list[list[int]]:
     """Each row at a position of its own, after each prompt was read as a whole."""
-    order = sorted(range(len(request.prompts)), key=lambda n: len(request.prompts[n]))
-    prompts = [request.prompts[n] for n in order]  # rows of one length are neighbours, and are read together
-    lengths = numpy.array([len(prompt) for prompt in prompts])  # (N,)
+    request = request.staggered()
+    lengths = numpy.array([len(prompt) for prompt in request.prompts])  # (N,)
     ends = numpy.array([request.end(length) for length in lengths])  # (N,)
-    same = lengths[0] == lengths[-1]
-    past = model.new_past(len(prompts), int(ends[-1]))
-    if not same:
+    past = model.new_past(len(lengths), int(ends.max()))
+    alike = not numpy.ptp(lengths)
+    if not alike:
         for memory in past:  # nothing reads what is hidden, but NaN times 0 is NaN
             memory.keys[...], memory.values[...] = 0.0, 0.0
-    logits = _read_all(model, prompts, past)  # (N, V)
-    new: list[list[int]] = [[] for _ in prompts]
-    unfinished = numpy.ones(len(prompts), dtype=bool)
+    logits = _read_all(model, request.prompts, past)  # (N, V)
+    new: list[list[int]] = [[] for _ in lengths]
+    unfinished = numpy.ones(len(lengths), dtype=bool)
     with one_blas_thread():
         while True:
             chosen = request.choose(logits)  # (N,)
@@ -87,22 +87,22 @@ def _row_by_row(model: Decoder, flat: FlatDecoder, request: Request) -> list[lis
                     new[n].append(int(chosen[n]))
                 unfinished[n] = chosen[n] not in request.stops and lengths[n] + len(new[n]) < ends[n]
             if not unfinished.any():
-                return [new[order.index(n)] for n in range(len(order))]
+                return new
             t = lengths + [max(len(tokens), 1) - 1 for tokens in new]  # (N,), a row that has ended stays where it is
             for memory in past:
                 memory.length = int(t.max()) + 1
-            at = int(t[unfinished][0]) if same else model.xp.asarray(t)
+            at = int(t.max()) if alike else model.xp.asarray(t)
             logits = new_logits(flat, model.xp.asarray(chosen), at, past)  # (N, V)
 
 
 def _read_all(model: Decoder, prompts: list[numpy.ndarray], past: list[KeyValueCache]) -> Array:
-    """Read prompts, the shortest first, into their rows of `past`: logits for the token after each, (N, V)."""
+    """Read prompts into their rows of `past`, neighbours of one length together: logits for what follows, (N, V)."""
     logits, start = [], 0
-    while start < len(prompts):
-        end = start + sum(len(prompt) == len(prompts[start]) for prompt in prompts)
-        rows = [KeyValueCache(memory.keys[start:end], memory.values[start:end]) for memory in past]
-        logits.append(read(model, numpy.stack(prompts[start:end]), rows))
-        start = end
+    for _, group in itertools.groupby(prompts, key=len):
+        ids = numpy.stack([*group])  # (n, T)
+        rows = slice(start, start + len(ids))
+        logits.append(read(model, ids, [KeyValueCache(memory.keys[rows], memory.values[rows]) for memory in past]))
+        start = rows.stop
     return logits[0] if len(logits) == 1 else model.xp.concatenate(logits)
 
 

@@ -3,13 +3,13 @@
     y = x W^T + (x A^T) B^T + bias          the second product where a layer has one
 
 One row x makes little use of a processor, because every number of W is read from memory for a single multiplication:
-what a token costs is reading W. So W is used where it is, and a large one by two threads, for two cores read faster than
-one. Small maps are another matter. There, the number of calls counts, and they are joined into one W, a copy.
+what a token costs is reading W. So W is used where it is, and a large one by two threads, because two cores read faster
+than one. Small maps are another matter. There, the number of calls counts, and they are joined into one W, a copy.
 """
 
 from collections.abc import Sequence
 
-from minilora.arrays.backend import Array, get_xp, on_host
+from minilora.arrays.backend import Array, ArrayModule, get_xp, on_host
 from minilora.arrays.reductions import vecdot
 from minilora.arrays.second_thread import second_thread
 
@@ -91,5 +91,5 @@ def _joined(maps: Sequence[Map]) -> Map:
     return [(_stacked(xp, Ws),)], _stacked(xp, biases)
 
 
-def _stacked(xp, arrays):
+def _stacked(xp: ArrayModule, arrays: list[Array]) -> Array:
     return arrays[0] if len(arrays) == 1 else xp.concatenate(arrays)

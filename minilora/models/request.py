@@ -1,14 +1,14 @@
 """What is asked of a decoder, checked once: prompts, how tokens are chosen, and where to stop."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 
 from minilora.arrays.backend import Array, to_numpy
 from minilora.models.decoder import Decoder
-from minilora.models.sampling import Sampling
+from minilora.models.sampling import Sampling, StaggeredDraws
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,14 @@ class Request:
     limit: int
     sampling: Sampling
     stops: frozenset[int]
-    rng: numpy.random.Generator | None
+    rng: numpy.random.Generator | StaggeredDraws | None
+
+    def staggered(self) -> "Request":
+        """For rows each at a position of its own: see `StaggeredDraws`."""
+        lengths = numpy.array([len(prompt) for prompt in self.prompts])
+        if not self.sampling.draws or isinstance(self.rng, StaggeredDraws | None) or not numpy.ptp(lengths):
+            return self
+        return replace(self, rng=StaggeredDraws(self.rng, lengths - lengths.min()))
 
     def choose(self, logits: Array) -> numpy.ndarray:
         """One token for each row of logits, (N, V) -> (N,), on the host; waits for a GPU."""
