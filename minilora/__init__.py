@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         load_bundled,
         load_model,
         save_model,
+        stream,
     )
     from minilora.training import AdamW, TrainConfig, Trainer
 else:  # the same, each when it is asked for
@@ -57,6 +58,7 @@ __all__ = [
     "save_model",
     "ByteTokenizer",
     "generate",
+    "stream",
     # LoRA
     "LoRAConfig",
     "apply_lora",

@@ -32,6 +32,7 @@ from minilora.data.packing import pack_batch
 from minilora.data.pairs import Pair, load_pairs
 from minilora.data.splits import corpus_id, split_of
 from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
+from minilora.data.text_stream import TextStream
 from minilora.data.tokenizer import EOT, ByteTokenizer
 from minilora.data.unicode_names import CATEGORIES, character_names, names_by_first_word, names_by_hash
 from minilora.data.vocabulary import Tokenizer, check_vocabulary
@@ -42,6 +43,7 @@ __all__ = [
     "SEPARATOR",
     "ByteTokenizer",
     "Tokenizer",
+    "TextStream",
     "check_vocabulary",
     "Corpus",
     "Document",

@@ -10,6 +10,7 @@ from minilora.models.gpt import GPT, GPTCache, GPTConfig
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.model_file import load_model, save_model
 from minilora.models.roberta import Roberta, RobertaCache, RobertaConfig
+from minilora.models.streaming import Session, stream
 from minilora.models.weights_hash import weights_hash
 from minilora.moved import names_before
 
@@ -26,12 +27,14 @@ __all__ = [
     "RobertaConfig",
     "RobertaForClassification",
     "RobertaForMaskedLM",
+    "Session",
     "bundled_recipe",
     "generate",
     "load_bundled",
     "load_model",
     "new_classifier",
     "save_model",
+    "stream",
     "weights_hash",
 ]
 

@@ -5,13 +5,13 @@ each position, a row that is still in its prompt takes the prompt's next token, 
 no padding is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy
 
-from minilora.arrays.backend import to_numpy
 from minilora.arrays.threads import one_blas_thread
 from minilora.models.gpt import GPT
+from minilora.models.request import read_request
 from minilora.models.sampling import Sampling
 
 
@@ -23,7 +23,7 @@ def generate(
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    stop: int | None = None,
+    stop: int | Collection[int] | None = None,
     rng: numpy.random.Generator | None = None,
 ) -> list[list[int]]:
     """Continue prompts.
@@ -37,8 +37,8 @@ def generate(
         The most tokens to add to each; fewer if a stop token comes, or n_positions is reached.
     temperature, top_k, top_p
         How each token is chosen: see `Sampling`.
-    stop : int, optional
-        The token that ends a sequence; it is not returned.
+    stop : int or collection of int, optional
+        The token, or tokens, that end a sequence; they are not returned.
     rng : numpy.random.Generator, optional
         Needed if tokens are drawn.
 
@@ -46,47 +46,28 @@ def generate(
     -------
     continuations : list of list of int
         The new tokens of each prompt.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it must be; the message names it.
     """
-    if isinstance(prompts, str) or any(isinstance(prompt, str) for prompt in prompts):
-        raise TypeError("prompts held text; each must be a sequence of token ids, such as a tokenizer's encode gives")
-    given = [numpy.asarray(prompt) for prompt in prompts]
-    sampling = Sampling(temperature, top_k, top_p)
-    _check(model, given, max_tokens, sampling, rng)
-    read = [model.read_prompt(prompt) for prompt in given]  # (T,) each
-    limit = model.config.n_positions
-    lengths = numpy.array([len(prompt) for prompt in read])  # (N,)
-    ends = numpy.minimum(lengths + max_tokens, limit)  # (N,) where each sequence is full
-    tokens = numpy.zeros((len(read), limit + 1), dtype=numpy.int64)  # (N, T)
-    for row, prompt in zip(tokens, read, strict=True):
+    request = read_request(model, prompts, max_tokens, Sampling(temperature, top_k, top_p), stop, rng)
+    lengths = numpy.array([len(prompt) for prompt in request.prompts])  # (N,)
+    ends = numpy.array([request.end(length) for length in lengths])  # (N,) where each sequence is full
+    tokens = numpy.zeros((len(lengths), request.limit + 1), dtype=numpy.int64)  # (N, T)
+    for row, prompt in zip(tokens, request.prompts, strict=True):
         row[: len(prompt)] = prompt
-    past = model.new_past(len(read))
+    past = model.new_past(len(lengths))
     start, position = 0, int(lengths.min())
     with one_blas_thread():
         while position < ends.max():
             logits, _ = model.forward(model.xp.asarray(tokens[:, start:position]), past=past)  # (N, T, V)
-            chosen = sampling.choose(to_numpy(logits[:, -1]), rng)  # (N,)
+            chosen = request.choose(logits[:, -1])  # (N,)
             own = position >= lengths  # rows that are past their prompt
             tokens[own, position] = chosen[own]
-            if stop is not None:
-                ends = numpy.where(own & (chosen == stop) & (position < ends), position, ends)
+            if request.stops:
+                stopped = numpy.isin(chosen, list(request.stops))
+                ends = numpy.where(own & stopped & (position < ends), position, ends)
             start, position = position, position + 1
-    return [tokens[n, lengths[n] : ends[n]].tolist() for n in range(len(read))]
-
-
-def _check(
-    model: GPT, prompts: list[numpy.ndarray], max_tokens: int, sampling: Sampling, rng: numpy.random.Generator | None
-) -> None:
-    if not prompts:
-        raise ValueError("prompts was empty; there must be at least one")
-    limit, V = model.longest_input, model.config.vocab_size
-    for prompt in prompts:
-        if prompt.ndim != 1 or not 1 <= len(prompt) < limit:
-            raise ValueError(f"a prompt had shape {prompt.shape}; it must have 1 to {limit - 1} tokens")
-        if prompt.dtype.kind not in "iu":
-            raise ValueError(f"a prompt had dtype {prompt.dtype}; token ids must be integers")
-        if prompt.min() < 0 or prompt.max() >= V:
-            raise ValueError(f"a prompt ran from id {prompt.min()} to {prompt.max()}; each must be from 0 to {V - 1}")
-    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1:
-        raise ValueError(f"max_tokens was {max_tokens!r}; it must be an integer of at least 1")
-    if sampling.draws and not isinstance(rng, numpy.random.Generator):
-        raise ValueError(f"rng was {rng!r}; to draw tokens (temperature > 0) it must be a numpy.random.Generator")
+    return [tokens[n, lengths[n] : ends[n]].tolist() for n in range(len(lengths))]

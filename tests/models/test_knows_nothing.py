@@ -14,7 +14,8 @@ import minilora
 
 PACKAGE = Path(minilora.__file__).parent
 WORDS = ("lora", "adapt", "prefix", "houlsby", "bitfit", "dropout", "methods")
-DRAWS = ("__init__", "new_classifier", "generate", "choose", "_check")  # new weights, and sampled tokens
+# where new weights and sampled tokens come from
+DRAWS = ("__init__", "new_classifier", "generate", "stream", "read_request", "choose")
 FILES = sorted(path for folder in ("layers", "models") for path in (PACKAGE / folder).glob("*.py"))
 
 
