@@ -58,12 +58,20 @@ def read_tensor(tensor: StoredTensor) -> numpy.ndarray:
 
 def rounded(values: numpy.ndarray, dtype: str) -> numpy.ndarray:
     """Floating-point values, rounded to one of DTYPES, as float64."""
-    if dtype == "BF16":  # the upper half of a float32, to nearest, ties to even
-        bits = values.astype("float32").view("uint32")
-        bits = bits + 0x7FFF + ((bits >> 16) & 1) & 0xFFFF0000
-        return bits.view("float32").astype("float64")
+    if dtype == "BF16":
+        return _from_bfloat16(to_bfloat16(values)).astype("float64")
     with numpy.errstate(over="ignore"):
         return values.astype({"F64": "float64", "F32": "float32", "F16": "float16"}[dtype]).astype("float64")
+
+
+def to_bfloat16(values: numpy.ndarray) -> numpy.ndarray:
+    """The nearest bfloat16s, as the uint16s that a file holds: upper halves of float32s, ties to even."""
+    bits = values.astype("float32").view("uint32")
+    return (bits + 0x7FFF + ((bits >> 16) & 1) >> 16).astype("uint16")
+
+
+def _from_bfloat16(upper: numpy.ndarray) -> numpy.ndarray:
+    return (upper.astype("uint32") << 16).view("float32")
 
 
 def _read_bfloat16(tensor: StoredTensor) -> numpy.ndarray:
@@ -73,4 +81,4 @@ def _read_bfloat16(tensor: StoredTensor) -> numpy.ndarray:
         start, stop = json.loads(file.read(length))[tensor.name]["data_offsets"]
         file.seek(8 + length + start)
         upper = numpy.frombuffer(file.read(stop - start), dtype="<u2")
-    return (upper.astype("uint32") << 16).view("float32").reshape(tensor.shape)
+    return _from_bfloat16(upper).reshape(tensor.shape)
