@@ -4,20 +4,18 @@ A loader's Sources say which view of which tensor each parameter is. Written int
 fill the tensors, so that what goes out and what comes in cannot differ.
 """
 
-import errno
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy
-from safetensors import SafetensorError, serialize_file
 
 from minilora.arrays.backend import to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.files import write_together
 from minilora.interop.deberta import describe_deberta
-from minilora.interop.foreign_files import to_bfloat16
+from minilora.interop.foreign_files import NAMES, rounded, write_tensors
 from minilora.interop.gpt2 import describe_gpt2
 from minilora.interop.hf_folder import CONFIG, WEIGHTS
 from minilora.interop.llama import describe_llama
@@ -30,8 +28,6 @@ from minilora.models.gpt import GPT
 from minilora.models.llama import Llama
 from minilora.models.model import Model
 from minilora.models.model_file import plain_kind
-
-DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 def save_hf(
@@ -72,8 +68,8 @@ def save_hf(
     TypeError
         If the model is of another kind.
     """
-    if dtype not in (None, *DTYPES):
-        raise ValueError(f"dtype was {dtype!r}; it must be one of {', '.join(map(repr, DTYPES))}")
+    if dtype not in (None, *NAMES):
+        raise ValueError(f"dtype was {dtype!r}; it must be one of {', '.join(map(repr, NAMES))}")
     if tokenizer is not None and tokenizer_from is not None:
         raise ValueError("tokenizer and tokenizer_from were both given; it must be one of the two")
     if chat_template is not None and tokenizer is None:
@@ -88,7 +84,13 @@ def save_hf(
         files = copied_files(Path(tokenizer_from))
     special = files.pop(CONFIG, {})
     fields = described.config | {"dtype": dtype, "bos_token_id": None, "eos_token_id": None} | special
-    files |= {CONFIG: json.dumps(fields, indent=1) + "\n", WEIGHTS: _writer(model, described, dtype, folder / WEIGHTS)}
+    parts: dict[str, list[Source]] = {}  # by tensor
+    for source in described.sources:
+        parts.setdefault(source.tensor, []).append(source)
+    shapes = {described.full_name(name): sources[0].shape for name, sources in parts.items()}
+    _check(model, dtype, folder / WEIGHTS)
+    files[WEIGHTS] = lambda path: write_tensors(path, shapes, dtype, _values(model, parts))
+    files[CONFIG] = json.dumps(fields, indent=1) + "\n"
     write_together({folder / name: content for name, content in files.items()})
 
 
@@ -101,35 +103,20 @@ def _describe(model: Model) -> Description:
     return describe_deberta(model) if isinstance(encoder, Deberta) else describe_roberta(model)  # type: ignore[arg-type]
 
 
-def _writer(model: Model, described: Description, dtype: str, path: Path) -> Callable[[Path], None]:
-    """A function that writes the weights to a path, after they were found to be finite in that dtype."""
-    tensors = {}
-    for name, values in _tensors(model, described):
-        with numpy.errstate(over="ignore"):
-            stored = to_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype, copy=False)
-        check_finite({name: values}, path)
-        if dtype == "float16":
-            check_finite({name: stored}, f"{path} in float16, which goes up to 65,504")
-        content = numpy.ascontiguousarray(stored).tobytes()
-        tensors[name] = {"dtype": dtype, "shape": list(values.shape), "data": content}
-
-    def write(temporary: Path) -> None:
-        try:
-            serialize_file(tensors, temporary, {"format": "pt"})
-        except SafetensorError as error:  # a full disk, a read-only folder
-            raise OSError(errno.EIO, str(error), str(path)) from None
-
-    return write
-
-
-def _tensors(model: Model, described: Description) -> Iterator[tuple[str, numpy.ndarray]]:
-    """The tensors' full names and values, in the order of the parameters."""
+def _check(model: Model, dtype: str, path: Path) -> None:
+    """Raise ValueError unless all weights are finite, also in the file's dtype."""
     parameters = dict(model.named_parameters())
-    parts: dict[str, list[Source]] = {}
-    for source in described.sources:
-        parts.setdefault(source.tensor, []).append(source)
-    for name, those in parts.items():
-        values = numpy.empty(those[0].shape, parameters[those[0].parameter].data.dtype)
-        for source in those:
+    check_finite({name: p.data for name, p in parameters.items()}, "the model")
+    for name, p in parameters.items():
+        if dtype != p.data.dtype:
+            check_finite({name: rounded(to_numpy(p.data), NAMES[dtype])}, f"{path} in {dtype}")
+
+
+def _values(model: Model, parts: dict[str, list[Source]]) -> Iterator[numpy.ndarray]:
+    """The tensors' values, one after another."""
+    parameters = dict(model.named_parameters())
+    for sources in parts.values():
+        values = numpy.empty(sources[0].shape, parameters[sources[0].parameter].data.dtype)
+        for source in sources:
             source.convert(values)[...] = to_numpy(parameters[source.parameter].data)  # a view of a part
-        yield described.full_name(name), values
+        yield values

@@ -10,8 +10,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from interop.folders import GOLDEN, Folder, to_bfloat16
-from minilora.data.batches import LMBatch, pack_batch
+from minilora.data.batches import LMBatch
+from minilora.data.packing import pack_batch
 from minilora.interop import load_llama
+from minilora.interop.foreign_files import write_tensors
 from minilora.models import Llama
 from minilora.ops import Llama3Scaling
 
@@ -59,12 +61,9 @@ def test_loss_and_gradients_of_every_parameter_are_those_of_automatic_differenti
     loss, ours = gradients_of(model, batch_of(expected))
     assert abs(loss - expected["loss"]) < LOGITS
     gradients = load_llama(GOLDEN / "llama" / name / "gradients", dtype="float64")
-    assert len(ours) == len(list(gradients.parameters())) > 20
+    assert len(ours) == len(list(gradients.parameters())) >= 20
     for theirs in gradients.parameters():
-        if theirs.name.endswith("k_proj.bias"):  # RoPE turns it, so that it is not zero, but small
-            assert np.abs(ours[theirs.name] - theirs.data).max() < 1e-14
-        else:
-            assert norm_relative(ours[theirs.name], theirs.data) < GRADIENTS, theirs.name
+        assert norm_relative(ours[theirs.name], theirs.data) < GRADIENTS, theirs.name  # RoPE turns k's bias: it counts
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,7 +83,7 @@ def test_texts_packed_into_one_row_give_transformers_logits_of_each_and_the_grad
 
 def test_a_packed_row_without_its_lengths_is_another_text():
     model, expected = golden("theta")
-    packed = pack_batch(batch_of(expected, [19, 5, 12, 1, 8]))
+    packed = pack_batch(batch_of(expected, [19, 5, 8, 1, 1]))
     logits, _ = model.forward(packed.ids)
     assert np.abs(logits[0, 19:24] - expected["logits"][1, :5]).max() > 0.01
 
@@ -147,20 +146,13 @@ def test_shards_of_half_precision(folder, dtype):
         rounded[name] = to_bfloat16(array)[1] if dtype == "bfloat16" else array.astype(dtype)
     folder.write(rounded)
     expected = logits_of(folder)
+    folder.shard()
     if dtype == "bfloat16":
-        write_bfloat16(folder, rounded)
-    folder.shard() if dtype == "float16" else None
+        for file in folder.path.glob("model-*.safetensors"):
+            tensors = load_file(file)
+            shapes = {name: array.shape for name, array in tensors.items()}
+            write_tensors(file, shapes, dtype, (rounded[name] for name in tensors))
     assert np.array_equal(logits_of(folder), expected)
-
-
-def write_bfloat16(folder, tensors):
-    from safetensors import serialize_file
-
-    content = {
-        name: {"dtype": "bfloat16", "shape": list(array.shape), "data": to_bfloat16(array)[0].tobytes()}
-        for name, array in tensors.items()
-    }
-    serialize_file(content, folder.weights, {"format": "pt"})
 
 
 def test_frequencies_of_old_checkpoints_are_dropped(folder):
@@ -232,7 +224,7 @@ def test_what_changes_the_computation_or_cannot_be_is_refused_by_name(folder, ke
 @pytest.mark.parametrize("kind", ["linear", "dynamic", "yarn", "longrope", "su", ["llama3"], 3, None])
 @pytest.mark.parametrize("field", ["rope_scaling", "rope_parameters"])
 def test_every_other_kind_of_rope_is_refused_by_its_name(folder, field, kind):
-    folder.configure("rope_parameters", **{field: {"rope_type": kind, "factor": 2.0}})
+    folder.configure(**{"rope_parameters": None, field: {"rope_type": kind, "factor": 2.0}})
     message = f"config.json: {field} had the rope_type {kind!r}; it must be 'default' or 'llama3'"
     with pytest.raises(ValueError, match=re.escape(message)):
         load_llama(folder.path)
