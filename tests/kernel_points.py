@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minilora.ops.fast import adamw, attention, gelu, layernorm, linear_cross_entropy, softmax
+from minilora.ops.fast import adamw, attention, gelu, layernorm, linear_cross_entropy, rmsnorm, rope, silu, softmax
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 SIZES = (1, 2, 31, 32, 33, 128, 257, 4500)  # of C: of less and more than a warp, of several, and of a whole block
@@ -76,6 +76,22 @@ POINTS = {
     ),
     "gelu, tanh": (gelu._gelu_tanh, lambda C: (3.0 * normal(3, C), normal(3, C), normal(3, C))),
     "gelu, exact": (gelu._gelu_exact, lambda C: (3.0 * normal(3, C), normal(3, C), normal(3, C))),
+    "rmsnorm": (rmsnorm._normalise, lambda C: (normal(2, 3, C) + 4.0, normal(C, seed=1), 1e-5)),
+    "rmsnorm, backward": (
+        rmsnorm._dx,
+        lambda C: (normal(2, 3, C), normal(2, 3, C, seed=1), normal(2, 3, 1, seed=2), normal(C, seed=3)),
+    ),
+    "rope": (rope._rotate, lambda C: (normal(2, 3, 4, 2 * C), normal(4, C, seed=1), normal(4, C, seed=2))),
+    "rope, positions by row": (
+        rope._rotate,
+        lambda C: (normal(2, 3, 4, 2 * C), normal(2 * 4, C, seed=1), normal(2 * 4, C, seed=2)),
+    ),
+    "silu": (silu._silu, lambda C: (3.0 * normal(3, C), normal(3, C), normal(3, C))),
+    "silu_gate": (silu._silu_gate, lambda C: (3.0 * normal(3, C), normal(3, C, seed=1), normal(3, C))),
+    "silu_gate, backward": (
+        silu._dgate_and_dup,
+        lambda C: (normal(3, C), 3.0 * normal(3, C, seed=1), normal(3, C, seed=2), normal(3, C), normal(3, C)),
+    ),
     "adamw": (adamw._adamw, adamw_arguments),
 }
 

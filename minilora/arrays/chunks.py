@@ -36,29 +36,33 @@ def l2_chunks(n: int, bytes_each: int, xp: ArrayModule) -> list[slice]:
     return row_chunks(n, bytes_each, L2_BYTES if xp is numpy else sys.maxsize)
 
 
-def elementwise(formula: Callable[..., Any], x: Array, results: int) -> tuple[Array, ...]:
-    """y, ... from an x of any shape, a chunk of its elements at a time.
+def elementwise(formula: Callable[..., Any], *inputs: Array, results: int) -> tuple[Array, ...]:
+    """y, ... from arrays of one shape, a chunk of their elements at a time.
+
+    On the host, an element that overflows becomes infinity without a warning: 1 / (1 + exp(-x)) is right for every x.
 
     Parameters
     ----------
     formula : callable
-        ``formula(x, y, ...)`` overwrites y, ..., arrays of x's shape and dtype; each element depends only on that
-        element of x.
-    x : ndarray
+        ``formula(x, ..., y, ...)`` overwrites y, ..., arrays of x's shape and dtype; each element depends only on that
+        element of x, ....
+    *inputs : ndarray
+        x, ....
     results : int
-        How many there are.
+        How many y, ... there are.
 
     Returns
     -------
     tuple of ndarray of x's shape and dtype
     """
-    xp = get_xp(x=x)
+    x, xp = inputs[0], get_xp(*inputs)
     wholes = [xp.empty(x.shape, x.dtype) for _ in range(results)]
     chunks = l2_chunks(x.size, x.itemsize, xp)
-    if len(chunks) <= 1:
-        formula(x, *wholes)
-    else:
-        flat, *parts = (array.reshape(-1) for array in (x, *wholes))
-        for chunk in chunks:
-            formula(flat[chunk], *(part[chunk] for part in parts))
+    with numpy.errstate(over="ignore"):
+        if len(chunks) <= 1:
+            formula(*inputs, *wholes)
+        else:
+            flat = [array.reshape(-1) for array in (*inputs, *wholes)]
+            for chunk in chunks:
+                formula(*(array[chunk] for array in flat))
     return tuple(wholes)

@@ -45,7 +45,7 @@ def rope_forward(x: Array, cos: Array, sin: Array) -> tuple[Array, RopeCache]:
     Raises
     ------
     ValueError
-        If K is not twice the number of angles.
+        If there is not one angle for each two of the K numbers, at each of the T positions.
     """
     check_angles(x, cos)
     half = cos.shape[-1]
@@ -65,9 +65,14 @@ def rope_backward(dy: Array, cache: RopeCache) -> Array:
 
 
 def check_angles(x: Array, cos: Array) -> None:
-    """Refuse a head of K numbers that are not two for each angle (with one angle, anything would fit)."""
-    if x.shape[-1] != 2 * cos.shape[-1]:
+    """Refuse angles that are not one for each two numbers of a head, at each position (a single one would always fit).
+
+    Raises
+    ------
+    ValueError
+    """
+    if (x.shape[-2], x.shape[-1]) != (cos.shape[-2], 2 * cos.shape[-1]):
         raise ValueError(
-            f"x has a last axis of {x.shape[-1]} and cos of {cos.shape[-1]}; x's must be twice as long, "
-            "two coordinates for each angle"
+            f"cos had shape {cos.shape}; for x of shape {x.shape} it must end in (T, K/2) = "
+            f"({x.shape[-2]}, {x.shape[-1] / 2:g})"
         )

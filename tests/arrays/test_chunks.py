@@ -41,10 +41,10 @@ def double(x, y):
 def test_a_formula_sees_an_array_that_is_not_contiguous(monkeypatch):
     monkeypatch.setattr(chunks, "L2_BYTES", 16)
     x = np.arange(12.0).reshape(3, 4).T
-    (doubled,) = elementwise(double, x, 1)
+    (doubled,) = elementwise(double, x, results=1)
     assert np.array_equal(doubled, 2 * x)
 
 
 def test_a_formula_runs_on_a_device():
-    (doubled,) = elementwise(double, to_fake_device(np.arange(3.0)), 1)
+    (doubled,) = elementwise(double, to_fake_device(np.arange(3.0)), results=1)
     assert to_host(doubled).tolist() == [0.0, 2.0, 4.0]

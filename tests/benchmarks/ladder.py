@@ -28,7 +28,7 @@ from minilora.layers import linear as linear_layer
 from minilora.methods import adapter_dropout
 from minilora.methods.lora import layer as lora_layer
 from minilora.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from minilora.ops.fast import LayerNormCache, LinearCache, attention, linear, lora_linear, softmax
+from minilora.ops.fast import LayerNormCache, LinearCache, attention, attention_tiles, linear, lora_linear, softmax
 from minilora.training import evaluation, objective
 
 # ---- each function below undoes one optimisation
@@ -135,7 +135,7 @@ def no_blocks():
 
 def no_tiles():
     """Attention computes the upper triangle too."""
-    attention.QUERIES = sys.maxsize
+    attention_tiles.QUERIES = sys.maxsize
 
 
 def new_memory():

@@ -36,6 +36,7 @@ def edge_cases(namespace):
     q, k, v = normal(3, 2, 70, 4), normal(3, 2, 75, 4), normal(3, 2, 75, 4)
     padding = rng.random((3, 75)) < 0.7
     padding[1] = False
+    texts = ((68, 7), (1, 3, 0, 71), (75,))
     attention = namespace.attention_forward, namespace.attention_backward
     of_one = {name: normal(1, 2, 1, 4) for name in ("q", "k", "v")}
     relative = {"q_rel": normal(2, 8, 4), "k_rel": normal(2, 8, 4)}
@@ -61,6 +62,25 @@ def edge_cases(namespace):
         "layernorm, constant rows": Case(
             *layernorm, {"x": np.full((2, 7), 11000.0), "gain": normal(7), "bias": normal(7)}, (0.1,)
         ),
+        "attention, groups, several tiles": Case(*attention, {"q": normal(3, 4, 70, 4), "k": k, "v": v}, (padding,)),
+        "attention, groups, texts, several tiles": Case(
+            *attention, {"q": normal(3, 4, 75, 4), "k": k, "v": v}, (padding,), {"text_lengths": texts}
+        ),
+        "attention, groups, texts, several tiles, not causal": Case(
+            *attention, {"q": normal(3, 4, 72, 4), "k": k, "v": v}, (), {"text_lengths": texts, "causal": False}
+        ),
+        "attention, groups, the last query": Case(
+            *attention, {"q": normal(1, 6, 1, 4), "k": normal(1, 2, 3, 4), "v": normal(1, 2, 3, 4)}
+        ),
+        "rmsnorm, rows of zeros": Case(
+            namespace.rmsnorm_forward, namespace.rmsnorm_backward, {"x": np.zeros((2, 7)), "gain": normal(7)}
+        ),
+        "silu, several chunks": Case(namespace.silu_forward, namespace.silu_backward, {"x": 3.0 * normal(5, 40)}),
+        "silu_gate, several chunks": Case(
+            namespace.silu_gate_forward,
+            namespace.silu_gate_backward,
+            {"gate": 3.0 * normal(5, 40), "up": normal(5, 40)},
+        ),
         "linear_cross_entropy, dx alone": Case(
             *head, {"x": normal(11, 5), "W": normal(7, 5)}, (targets,), {"need_dW": False}, wrt=("x",)
         ),
@@ -85,12 +105,14 @@ def frozen_cases(namespace, x, W, bias):
     conv1d = namespace.conv1d_forward, namespace.conv1d_backward, convolved
     normalised = {"x": x, "gain": rng.standard_normal(5), "bias": rng.standard_normal(5)}
     layernorm = namespace.layernorm_forward, namespace.layernorm_backward, normalised
+    rmsnorm = namespace.rmsnorm_forward, namespace.rmsnorm_backward, {"x": x, "gain": rng.standard_normal(5)}
     return {
         "linear, W frozen": left_out(*linear, ("W",), x=None),
         "linear, bias frozen": left_out(*linear, ("bias",), bias=None),
         "conv1d, W frozen": left_out(*conv1d, ("W",), padded=None),
         "conv1d, bias frozen": left_out(*conv1d, ("bias",), bias=None),
         "layernorm, gain frozen": left_out(*layernorm, ("gain",), frozen=("gain",)),
+        "rmsnorm, gain frozen": left_out(*rmsnorm, ("gain",), frozen=("gain",)),
         "layernorm, bias frozen": left_out(*layernorm, ("bias",), frozen=("bias",)),
     }
 
@@ -104,7 +126,10 @@ def left_out(forward, backward, arrays, names, **fields):
 
     def backward_of_the_rest(dy, cache):
         grads = backward(dy, cache)
-        if backward is ops.layernorm_backward:  # the page gives all; a layer throws away what is frozen
+        if backward in (
+            ops.layernorm_backward,
+            ops.rmsnorm_backward,
+        ):  # the page gives all; a layer throws away what is frozen
             return tuple(None if name in names else grad for name, grad in zip(arrays, grads, strict=True))
         return grads
 
@@ -188,6 +213,9 @@ def test_what_a_cache_leaves_out_has_no_gradient_and_the_rest_has_its_own(name):
 
 MUTANTS = [
     ("attention_forward", "attention", "q * (1.0 / math.sqrt(K))", "q * (1.0 / K)"),
+    ("attention_forward", "attention_tiles", "start += length", "start = length"),
+    ("attention_forward", "attention_tiles", "slice(start, j_stop)", "slice(0, j_stop)"),
+    ("attention_backward", "attention_tiles", "i_stop == end", "True"),
     ("attention_forward", "attention", "if causal and I > 1", "if causal and I > 2"),
     ("attention_backward", "attention", "dk *= 1.0 / math.sqrt", "dk *= 1.0 + 0.0 * math.sqrt"),
     ("attention_backward", "attention", "dprobs -= D", "dprobs += D"),
@@ -200,6 +228,14 @@ MUTANTS = [
     ("embedding_backward", "embedding", "scatter_add(dW, cache.ids.reshape(-1), rows(dy))", "dW[cache.ids] = dy"),
     ("gelu_exact_forward", "gelu", "-0.5 * x * x", "-0.5 * x"),
     ("gelu_tanh_forward", "gelu", "two_du *= 6.0", "two_du *= 3.0"),
+    ("rmsnorm_forward", "rmsnorm", " + C * eps", ""),
+    ("rmsnorm_backward", "rmsnorm", "dx -= xhat * mean_dxhat_xhat", "pass"),
+    ("rmsnorm_backward", "rmsnorm", '"gain" in frozen', "frozen == ()"),
+    ("rope_forward", "rope", "y2 += product", "y2 -= product"),
+    ("rope_backward", "rope", "rows(-sin)", "rows(sin)"),
+    ("silu_forward", "silu", "slope /= e", "slope /= 2"),
+    ("silu_gate_forward", "silu", "y *= up", "pass"),
+    ("silu_gate_backward", "silu", "dgate *= up", "pass"),
     ("layernorm_forward", "layernorm", " + C * eps", ""),
     ("layernorm_backward", "layernorm", "dx -= xhat * mean_dxhat_xhat", "pass"),
     ("layernorm_backward", "layernorm", '"gain" in frozen', '"bias" in frozen'),
@@ -217,13 +253,22 @@ MUTANTS = [
 
 def mutated(file, old, new):
     """The functions of `ops/fast`, those of one file with one thing changed."""
+    mutant = changed(file, old, new)
+    if file == "attention_tiles":  # it has no op of its own
+        tiles, mutant = mutant, changed("attention", "", "")
+        vars(mutant).update({name: value for name, value in vars(tiles).items() if name in vars(mutant)})
+    made = {name: value for name, value in vars(mutant).items() if hasattr(value, "engine") or name == "AttentionCache"}
+    return types.SimpleNamespace(**vars(fast) | made)
+
+
+def changed(file, old, new):
+    """A module of `ops/fast` with `new` where `old` stands."""
     module = importlib.import_module(f"minilora.ops.fast.{file}")
     source = inspect.getsource(module)
     assert source.count(old) >= 1
     mutant = types.ModuleType(module.__name__)
-    exec(compile(source.replace(old, new), module.__file__, "exec"), vars(mutant))
-    made = {name: value for name, value in vars(mutant).items() if hasattr(value, "engine") or name == "AttentionCache"}
-    return types.SimpleNamespace(**vars(fast) | made)
+    exec(compile(source.replace(old, new) if old else source, module.__file__, "exec"), vars(mutant))
+    return mutant
 
 
 @pytest.mark.parametrize(("name", "file", "old", "new"), MUTANTS)

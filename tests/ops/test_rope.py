@@ -60,7 +60,14 @@ def test_the_backward_turns_back():
     assert np.allclose(np.linalg.norm(rope_backward(DY, cache)), np.linalg.norm(DY), rtol=1e-14)
 
 
-def test_an_odd_head_is_refused():
-    cos, sin = rope_table(np.arange(T), rope_frequencies(2, 100.0), "float64")
-    with pytest.raises(ValueError, match="^x has a last axis of 3 and cos of 1; x's must be twice as long"):
-        rope_forward(X[..., :3], cos, sin)
+@pytest.mark.parametrize(
+    ("shape", "positions", "expected"),
+    [((2, 3, 5, 3), 5, "(5, 1.5)"), ((2, 3, 5, 4), 5, "(5, 2)"), ((2, 3, 5, 2), 1, "(5, 1)")],
+)
+def test_angles_that_do_not_fit_are_refused(shape, positions, expected):
+    cos, sin = rope_table(np.arange(positions), rope_frequencies(2, 100.0), "float64")
+    with pytest.raises(ValueError) as error:
+        rope_forward(np.ones(shape), cos, sin)
+    assert str(error.value) == (
+        f"cos had shape ({positions}, 1); for x of shape {shape} it must end in (T, K/2) = {expected}"
+    )

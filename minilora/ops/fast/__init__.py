@@ -8,6 +8,7 @@ gives None for a gradient:
 
     linear       cache._replace(x=None)            no dW        bias=None              no dbias
     layernorm    cache._replace(frozen=("gain",))  no dgain     frozen=("bias",)       no dbias
+    rmsnorm      cache._replace(frozen=("gain",))  no dgain
     conv1d       cache._replace(padded=None)       no dW        bias=None              no dbias
 """
 
@@ -51,17 +52,10 @@ from minilora.ops import (
     relative_rows,
     relu_backward,
     relu_forward,
-    rmsnorm_backward,
-    rmsnorm_forward,
-    rope_backward,
-    rope_forward,
     rope_frequencies,
     rope_table,
     rows,
     silu_backward,
-    silu_forward,
-    silu_gate_backward,
-    silu_gate_forward,
     take_rows_backward,
     take_rows_forward,
     tanh_backward,
@@ -78,6 +72,9 @@ from minilora.ops.fast.linear import linear_backward, linear_forward
 from minilora.ops.fast.linear_cross_entropy import linear_cross_entropy_forward
 from minilora.ops.fast.lora_linear import lora_linear_backward, lora_linear_forward
 from minilora.ops.fast.prefix import prefix_backward
+from minilora.ops.fast.rmsnorm import rmsnorm_backward, rmsnorm_forward
+from minilora.ops.fast.rope import rope_backward, rope_forward
+from minilora.ops.fast.silu import silu_forward, silu_gate_backward, silu_gate_forward
 from minilora.ops.fast.softmax import softmax_backward, softmax_forward
 
 __all__ = [

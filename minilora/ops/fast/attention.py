@@ -1,7 +1,8 @@
 """Attention (`ops/attention.py`) in tiles, with softmax in place, and as two kernels on a GPU.
 
-On a CPU, a tile is 64 queries x the keys that they can see x as many sequences as fit in L2. That skips most of the
-products and memory above the diagonal. On a GPU, one tile covers everything.
+Tiles (`attention_tiles.py`) leave out what no query can see: most of the products and memory above the diagonal, and
+between the texts of a row. The heads of a group share keys and values, and so they are one matrix product with M =
+(H / G) i queries; nothing is copied for each head, and the sum over the group is part of the product.
 
 In softmax's backward, D_i = sum_j dprobs_ij probs_ij runs over all T keys; but it equals dy_i . (sum_j probs_ij v_j),
 which is dy_i . y_i and has only K terms. That is why y is kept.
@@ -9,13 +10,14 @@ which is dy_i . y_i and has only K terms. That is why y is kept.
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from minilora.arrays.backend import Array, ArrayModule, get_xp, on_host
-from minilora.arrays.chunks import l2_chunks
+from minilora.arrays.backend import Array, ArrayModule, get_xp
 from minilora.arrays.kernels import fused
 from minilora.ops import attention as page
+from minilora.ops.attention import heads_per_group
+from minilora.ops.fast.attention_tiles import attention_tiles, empty_heads, multiply_into, of_groups, of_heads
 from minilora.ops.fast.row_products import row_dot, transposed_times_into
 from minilora.ops.fast.softmax import softmax_inplace
 from minilora.ops.plain import engine_of
@@ -23,17 +25,17 @@ from minilora.ops.plain import engine_of
 
 class AttentionCache(NamedTuple):
     q: Array  # (N, H, T_q, K)
-    k: Array  # (N, H, T, K)
-    v: Array  # (N, H, T, K)
+    k: Array  # (N, G, T, K)
+    v: Array  # (N, G, T, K)
     y: Array  # (N, H, T_q, K)
-    tiles: tuple  # of (n, i, j, probs): sequences, queries, keys, and probs[n, :, i, j]
+    tiles: tuple  # of (n, i, j, is_last, probs): see `attention_tiles`, and probs[n, :, i, j]
 
     @property
     def probs(self) -> Array:
         """Who looks at whom, (N, H, T_q, T): assembled from the tiles; zero outside them."""
         (N, H, T_q, _), T = self.q.shape, self.k.shape[2]
         probs = get_xp(q=self.q).zeros((N, H, T_q, T), dtype=self.q.dtype)
-        for n, i, j, tile in self.tiles:
+        for n, i, j, _, tile in self.tiles:
             probs[n, :, i, j] = tile
         return probs
 
@@ -50,19 +52,19 @@ def attention_forward(
     *,
     causal: bool = True,
     text_lengths: Sequence[Sequence[int]] | None = None,
-) -> tuple[Array, Any]:
-    if text_lengths is not None or q.shape[1] != k.shape[1]:
-        return page.attention_forward(q, k, v, padding_mask, causal=causal, text_lengths=text_lengths)
+) -> tuple[Array, AttentionCache]:
     xp = get_xp(q=q, k=k, v=v, padding_mask=padding_mask)
-    T, K = k.shape[2], k.shape[3]
+    heads_per_group(q, k)
+    G, K = k.shape[1], k.shape[3]
     scaled = q * (1.0 / math.sqrt(K))  # (N, H, T_q, K)
-    y = _empty_heads(xp, q)  # (N, H, T_q, K)
+    y = empty_heads(xp, q)  # (N, H, T_q, K)
     tiles = []
-    for n, i, j in _tiles(xp, q, T, causal):
-        scores = scaled[n, :, i] @ k[n, :, j].swapaxes(-1, -2)  # (n, H, i, K) @ (n, H, K, j) -> (n, H, i, j)
+    for n, i, j, is_last in attention_tiles(xp, q, k, causal, text_lengths):
+        scores = of_groups(scaled[n, :, i], G) @ k[n, :, j].swapaxes(-1, -2)  # (n, G, M, K) @ (n, G, K, j)
+        scores = of_heads(scores, y[n, :, i])  # (n, G, M, j) -> (n, H, i, j)
         probs = _masked_softmax(scores, None if padding_mask is None else padding_mask[n, j], causal)
-        xp.matmul(probs, v[n, :, j], out=y[n, :, i])  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
-        tiles.append((n, i, j, probs))
+        multiply_into(y[n, :, i], probs, v[n, :, j])  # (n, H, i, j) @ (n, G, j, K) -> (n, H, i, K)
+        tiles.append((n, i, j, is_last, probs))
     return y, AttentionCache(q, k, v, y, tuple(tiles))
 
 
@@ -71,21 +73,20 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
     if isinstance(cache, page.AttentionCache):  # made within plain_ops: it has no tiles
         return page.attention_backward(dy, cache)
     q, k, v, y, tiles = cache
-    xp = get_xp(dy=dy, y=y)
-    dq, dk, dv = _empty_heads(xp, q), _empty_heads(xp, k), _empty_heads(xp, v)
-    if not tiles:  # no queries
-        dk[...] = dv[...] = 0.0
-    for n, i, j, probs in reversed(tiles):
-        dy_i, dk_j, dv_j = dy[n, :, i], dk[n, :, j], dv[n, :, j]  # (n, H, i, K), (n, H, j, K), (n, H, j, K)
-        add = i.stop < q.shape[2]  # the last queries come first, and see all keys: they set what the others add to
+    xp, G = get_xp(dy=dy, y=y), k.shape[1]
+    dq, dk, dv = empty_heads(xp, q), empty_heads(xp, k), empty_heads(xp, v)
+    for n, i, j, is_last, probs in reversed(tiles):
+        dy_i, q_i = of_groups(dy[n, :, i], G), of_groups(q[n, :, i], G)  # (n, G, M, K)
+        dk_j, dv_j = dk[n, :, j], dv[n, :, j]  # (n, G, j, K)
+        add = not is_last  # the last queries of a text come first, and see all its keys: they set what others add to
         # forward: y = probs v   so
-        transposed_times_into(dv_j, probs, dy_i, add)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
-        dprobs = dy_i @ v[n, :, j].swapaxes(-1, -2)  # (n, H, i, j)
+        transposed_times_into(dv_j, of_groups(probs, G), dy_i, add)  # (n, G, M, j), (n, G, M, K) -> (n, G, j, K)
+        dprobs = of_heads(dy_i @ v[n, :, j].swapaxes(-1, -2), probs)  # (n, G, M, j) -> (n, H, i, j)
         # forward: probs = softmax(scores)   so
-        dscores = _dscores(dprobs, probs, dy_i, y[n, :, i])
+        dscores = _dscores(dprobs, probs, dy[n, :, i], y[n, :, i])
         # forward: scores = q k^T / sqrt(K)   so, except for the root
-        transposed_times_into(dk_j, dscores, q[n, :, i], add)  # (n, H, i, j), (n, H, i, K) -> (n, H, j, K)
-        xp.matmul(dscores, k[n, :, j], out=dq[n, :, i])  # (n, H, i, j) @ (n, H, j, K) -> (n, H, i, K)
+        transposed_times_into(dk_j, of_groups(dscores, G), q_i, add)  # (n, G, M, j), (n, G, M, K) -> (n, G, j, K)
+        multiply_into(dq[n, :, i], dscores, k[n, :, j])  # (n, H, i, j) @ (n, G, j, K) -> (n, H, i, K)
     dq *= 1.0 / math.sqrt(q.shape[-1])
     dk *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv
@@ -132,19 +133,3 @@ def _dscores(dprobs: Array, probs: Array, dy: Array, y: Array) -> Array:
 def _causal_mask(xp: ArrayModule, n: int, dtype: str) -> Array:
     """-inf where a key comes after the query, 0 elsewhere: (n, n). A read-only array, the same each time."""
     return xp.triu(xp.full((n, n), -math.inf, dtype=dtype), k=1)
-
-
-def _tiles(xp: ArrayModule, q: Array, T: int, causal: bool) -> Iterator[tuple[slice, slice, slice]]:
-    """Slices (n, i, j) of sequences, queries and keys that cover everything nonzero in probs, (N, H, T_q, T)."""
-    N, H, T_q, _ = q.shape
-    queries = QUERIES if on_host(q) else max(T_q, 1)
-    for n in l2_chunks(N, H * queries * T * q.itemsize, xp):
-        for start in range(0, T_q, queries):
-            stop = min(start + queries, T_q)
-            yield n, slice(start, stop), slice(0, T - T_q + stop if causal else T)
-
-
-def _empty_heads(xp: ArrayModule, like: Array) -> Array:
-    """An empty (N, H, T, K) that is laid out in memory as (N, T, H, K), so that merging the heads copies nothing."""
-    N, H, T, K = like.shape
-    return xp.empty((N, T, H, K), dtype=like.dtype).transpose(0, 2, 1, 3)

@@ -13,13 +13,13 @@ from minilora.ops.plain import engine_of
 
 @engine_of(page.gelu_tanh_forward)
 def gelu_tanh_forward(x: Array) -> tuple[Array, GeluCache]:
-    y, slope = elementwise(_gelu_tanh, x, 2)
+    y, slope = elementwise(_gelu_tanh, x, results=2)
     return y, GeluCache(slope)
 
 
 @engine_of(page.gelu_exact_forward)
 def gelu_exact_forward(x: Array) -> tuple[Array, GeluCache]:
-    y, slope = elementwise(_gelu_exact, x, 2)
+    y, slope = elementwise(_gelu_exact, x, results=2)
     return y, GeluCache(slope)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from device_array import to_fake_device
 from minilora.arrays import chunks
-from minilora.ops.fast import attention, attention_backward, attention_forward
+from minilora.ops.fast import attention, attention_backward, attention_forward, attention_tiles
 
 N, H, T, K = 2, 3, 5, 4
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def test_tiles_change_no_result(T_q, causal, padding, queries, monkeypatch):
     q, dy = Q[:, :, T - T_q :], DY[:, :, T - T_q :]
     y, cache = attention_forward(q, KEYS, V, padding, causal=causal)
     grads = attention_backward(dy, cache)
-    monkeypatch.setattr(attention, "QUERIES", queries)
+    monkeypatch.setattr(attention_tiles, "QUERIES", queries)
     monkeypatch.setattr(chunks, "L2_BYTES", 1)  # a sequence a tile
     y_tiles, cache_tiles = attention_forward(q, KEYS, V, padding, causal=causal)
     assert len(cache_tiles.tiles) == N * math.ceil(T_q / queries)
@@ -34,27 +34,27 @@ def test_tiles_change_no_result(T_q, causal, padding, queries, monkeypatch):
 
 
 def test_causal_tiles_leave_out_what_nobody_sees(monkeypatch):
-    monkeypatch.setattr(attention, "QUERIES", 2)
+    monkeypatch.setattr(attention_tiles, "QUERIES", 2)
     _, cache = attention_forward(Q, KEYS, V)
-    assert [tile[3].shape[2:] for tile in cache.tiles] == [(2, 2), (2, 4), (1, 5)]
+    assert [tile[4].shape[2:] for tile in cache.tiles] == [(2, 2), (2, 4), (1, 5)]
 
 
 def test_a_tile_holds_as_many_sequences_as_fit_the_cache(monkeypatch):
-    monkeypatch.setattr(attention, "QUERIES", 2)
+    monkeypatch.setattr(attention_tiles, "QUERIES", 2)
     monkeypatch.setattr(chunks, "L2_BYTES", 3 * H * 2 * T * Q.itemsize)
     _, cache = attention_forward(*(np.concatenate([a] * 4) for a in (Q, KEYS, V)), causal=False)
-    assert [len(tile[3]) for tile in cache.tiles] == [3] * 3 + [3] * 3 + [2] * 3
+    assert [len(tile[4]) for tile in cache.tiles] == [3] * 3 + [3] * 3 + [2] * 3
 
 
 def test_on_a_device_one_tile_covers_all(monkeypatch):
-    monkeypatch.setattr(attention, "QUERIES", 2)
+    monkeypatch.setattr(attention_tiles, "QUERIES", 2)
     _, cache = attention_forward(*map(to_fake_device, (Q, KEYS, V)))
-    assert [tile[3].shape for tile in cache.tiles] == [(N, H, T, T)]
+    assert [tile[4].shape for tile in cache.tiles] == [(N, H, T, T)]
 
 
 def test_without_queries_keys_and_values_have_a_gradient_of_zero(monkeypatch):
-    empty = attention._empty_heads
-    monkeypatch.setattr(attention, "_empty_heads", lambda xp, like: empty(xp, like) + math.nan)
+    empty = attention.empty_heads
+    monkeypatch.setattr(attention, "empty_heads", lambda xp, like: empty(xp, like) + math.nan)
     y, cache = attention_forward(Q[:, :, :0], KEYS, V)
     dq, dk, dv = attention_backward(y, cache)
     assert y.shape == dq.shape == (N, H, 0, K)
