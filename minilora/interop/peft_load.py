@@ -39,7 +39,7 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
 
     Parameters
     ----------
-    model : GPT, Roberta, RobertaForMaskedLM, RobertaForClassification, Deberta or DebertaForClassification
+    model : GPT, Llama, Roberta, RobertaForMaskedLM, RobertaForClassification, Deberta or DebertaForClassification
     folder : str or Path
     name : str
 
