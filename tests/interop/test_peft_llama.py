@@ -1,4 +1,4 @@
-"""PEFT's adapters of Llama, Qwen2 and Mistral, in and out (tests/golden/make_peft.py); test_peft_matrix.py asks peft."""
+"""PEFT's adapters of Llama, Qwen2 and Mistral, in and out: tests/golden/make_peft.py; test_peft_matrix.py asks peft."""
 
 import json
 
@@ -54,6 +54,7 @@ def test_what_came_from_peft_goes_out_under_peft_s_names_and_in_again(kind, name
     save_peft(model, tmp_path)
     tensors = load_file(tmp_path / "adapter_model.safetensors")
     of_peft = load_file(theirs / "adapter_model.safetensors")
+    of_peft.pop("base_model.model.lm_head.base_layer.weight", None)  # the base's own, which PEFT saves too
     assert tensors.keys() == of_peft.keys()
     assert all(np.array_equal(tensors[key], of_peft[key]) for key in of_peft)
     again = base(kind)
@@ -91,6 +92,23 @@ def test_all_linear_in_a_file_means_every_projection_and_not_the_head(tmp_path):
     model = base("llama")
     load_peft(model, folder)
     assert np.abs(logits("llama", model) - expected("llama")["all_linear"]).max() < 1e-10
+
+
+def test_a_head_s_own_weight_beside_its_adapter_must_be_the_model_s(tmp_path):
+    folder = Folder("peft/llama", tmp_path / "llama").path / "head"
+    file, name = folder / "adapter_model.safetensors", "base_model.model.lm_head.base_layer.weight"
+    tensors = load_file(file)
+    save_file(tensors | {name: tensors[name].astype("float16")}, file)
+    model = base("llama")
+    load_peft(model, folder)
+    assert np.abs(logits("llama", model) - expected("llama")["head"]).max() < 1e-10
+    for other, message in (
+        (tensors[name] + 0.01, "differs from the model's lm_head.W"),
+        (np.ones((2, 2)), "no place for"),
+    ):
+        save_file(tensors | {name: other}, file)
+        with pytest.raises(ValueError, match=message):
+            load_peft(base("llama"), folder)
 
 
 # ---- a tied head: an adapter on one use must not reach the other
