@@ -29,6 +29,10 @@ class Linear(Module):
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
         return y, without_frozen(cache, self.W, self.bias)
 
+    def products(self) -> tuple[list[tuple[Array, ...]], Array | None]:
+        """What `forward` computes, as its matrices: ([(W,)], bias). A pair (A, B) after (W,) adds x A^T B^T."""
+        return [(self.W.data,)], None if self.bias is None else self.bias.data
+
     def backward(self, dy: Array, cache: LinearCache) -> Array:
         """(..., O) -> (..., I)"""
         dx, dW, dbias = linear_backward(dy, cache)
