@@ -10,18 +10,28 @@ class Linear(Module):
 
     Parameters
     ----------
-    W : ndarray of shape (O, I)
+    W : ndarray of shape (O, I), or Parameter
+        A Parameter is shared with whatever else has it: two layers are then tied.
     bias : ndarray of shape (O,), optional
     """
 
-    def __init__(self, W: Array, bias: Array | None = None) -> None:
-        self.W = Parameter(W)
+    def __init__(self, W: "Array | Parameter", bias: Array | None = None) -> None:
+        self.W = W if isinstance(W, Parameter) else Parameter(W)
         self.bias = None if bias is None else Parameter(bias)
+
+    @property
+    def only_W(self) -> Parameter | None:
+        """W, if y = x W^T is all that the layer computes; else None."""
+        return self.W if self.bias is None else None
 
     def forward(self, x: Array) -> tuple[Array, LinearCache]:
         """(..., I) -> (..., O)"""
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
         return y, without_frozen(cache, self.W, self.bias)
+
+    def products(self) -> tuple[list[tuple[Array, ...]], Array | None]:
+        """What `forward` computes, as its matrices: ([(W,)], bias). A pair (A, B) after (W,) adds x A^T B^T."""
+        return [(self.W.data,)], None if self.bias is None else self.bias.data
 
     def backward(self, dy: Array, cache: LinearCache) -> Array:
         """(..., O) -> (..., I)"""
