@@ -9,7 +9,7 @@
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb) and [5. Pretrain, then
 # adapt](05_pretrain_then_adapt.ipynb).
 #
-# **Next.** The exercises 17, 18 and 19: `minilora exercises start 17`.
+# **Next.** [The exercises](exercises/README.md) 17, 18 and 19: `minilora exercises start 17`.
 
 # %%
 # %matplotlib inline
@@ -18,10 +18,15 @@ import numpy as np
 from minilora import Llama, LlamaConfig, LoRAConfig, apply_lora, plots, set_adapter
 from minilora.data import ByteTokenizer, LMBatch, load_task
 from minilora.gradcheck import GradientError, check_model, check_op
-from minilora.interop import open_language_model
+from minilora.interop.opening import open_language_model
 
 np.set_printoptions(precision=3, suppress=True)
 rng = np.random.default_rng(0)
+
+
+def show(errors):
+    print(",  ".join(f"{name}: {error:.0e}" for name, error in errors.items()))
+
 
 # %% [markdown]
 # ## Which model this is
@@ -36,7 +41,7 @@ SIZES = dict(vocab_size=256, n_positions=512, n_layer=3, d_model=48, n_head=6, n
 try:
     opened = open_language_model("smollm2")
     model, tokenizer = opened.model, opened.tokenizer
-except RuntimeError:  # not installed
+except (RuntimeError, ValueError):  # not installed
     model, tokenizer = Llama(LlamaConfig(**SIZES), rng), ByteTokenizer()
 real = model.config.vocab_size > 256
 print("This is SmolLM2." if real else "This is a tiny Llama with random weights. For a real one: make llm")
@@ -75,8 +80,7 @@ for name, p in model.blocks[0].named_parameters():
 from minilora.ops import rmsnorm_backward, rmsnorm_forward
 
 x, gain = rng.standard_normal((2, 3, 7)), rng.uniform(0.5, 2.0, 7)  # (N, T, C), (C,)
-errors = check_op(rmsnorm_forward, rmsnorm_backward, {"x": x, "gain": gain}, rng=rng)
-print(",  ".join(f"{name}: {error:.0e}" for name, error in errors.items()))
+show(check_op(rmsnorm_forward, rmsnorm_backward, {"x": x, "gain": gain}, rng=rng))
 
 
 # %%
@@ -114,14 +118,14 @@ plots.rotations(np.outer(np.arange(12), rope_frequencies(12, 100.0)))  # angles:
 q, k = rng.standard_normal((2, 1, 1, 1, 12))  # (N, H, T, K), one position each
 
 
-def at(x, position):
+def turned(x, position):
     """A query or key, turned as it is at a position."""
     cos, sin = rope_table(np.array([position]), rope_frequencies(12, 100.0), "float64")  # (T, K / 2)
     return rope_forward(x, cos, sin)[0]  # (N, H, T, K)
 
 
 for s in 0, 5, 200:
-    print(f"key at {s:3}, query at {s + 3:3}: q k = {np.sum(at(q, s + 3) * at(k, s)):.12f}")
+    print(f"key at {s:3}, query at {s + 3:3}: q k = {np.sum(turned(q, s + 3) * turned(k, s)):.12f}")
 
 # %% [markdown]
 # So a text means the same wherever it begins, and no position needs to be learned. How does the product depend on the
@@ -155,7 +159,7 @@ from minilora.ops.rope import RopeCache
 cos, sin = rope_table(np.arange(5), rope_frequencies(6, 100.0), "float64")  # (T, K / 2)
 x = rng.standard_normal((2, 3, 5, 6))  # (N, H, T, K)
 forward = lambda x: rope_forward(x, cos, sin)
-print(check_op(forward, rope_backward, {"x": x}, rng=rng))
+show(check_op(forward, rope_backward, {"x": x}, rng=rng))
 try:
     check_op(forward, lambda dy, cache: rope_backward(dy, RopeCache(cache.cos, -cache.sin)), {"x": x}, rng=rng)
 except GradientError as error:
@@ -190,7 +194,7 @@ from minilora.ops import attention_backward, attention_forward
 
 q = rng.standard_normal((2, 6, 5, 4))  # (N, H, T, K)
 k, v = rng.standard_normal((2, 2, 3, 5, 4))  # (N, G, T, K) each
-print(check_op(attention_forward, attention_backward, {"q": q, "k": k, "v": v}, rng=rng))
+show(check_op(attention_forward, attention_backward, {"q": q, "k": k, "v": v}, rng=rng))
 
 # %%
 y, cache = attention_forward(q, k, v)  # (N, H, T, K)
@@ -215,7 +219,9 @@ print("one head's alone:  ", np.allclose(dk, dk_copies[:, ::2]))
 from minilora.ops import silu_gate_backward, silu_gate_forward
 
 gate, up = rng.standard_normal((2, 2, 3, 7))  # (N, T, F) each
-print(check_op(silu_gate_forward, silu_gate_backward, {"gate": gate, "up": up}, rng=rng))
+show(check_op(silu_gate_forward, silu_gate_backward, {"gate": gate, "up": up}, rng=rng))
+
+# %%
 g = np.linspace(-6, 6, 241)
 s = 1 / (1 + np.exp(-g))
 slopes = {"silu": (g, g * s), "its slope, s (1 + g (1 - s))": (g, s * (1 + g * (1 - s))), "s (1 - s)": (g, s * (1 - s))}
@@ -245,7 +251,7 @@ print(f"{len(slopes)} parameters; the largest difference, {worst}: {slopes[worst
 
 # %%
 task = load_task("mini-e2e", length=256, tokenizer=tokenizer)
-example = task.batches("valid", batch_size=1).__next__()
+example = next(task.batches("valid", batch_size=1))
 pieces = [tokenizer.decode([i]) or "·" for i in example.targets[0]]
 text = "".join(pieces)
 counted = np.repeat(example.loss_mask[0], [len(piece) for piece in pieces])
@@ -258,13 +264,13 @@ plots.marked_text(text, counted, marked="the answer: counts in the loss", unmark
 from minilora import generate
 
 
-def answers(n=3):
+def sentences(n=3):
     """What the model writes after the first n lists of valid."""
     prompts, _ = task.prompts("valid", n)
     return [tokenizer.decode(ids) for ids in generate(model, prompts, max_tokens=40, stop=tokenizer.end_of_text)]
 
 
-before = answers()
+before = sentences()
 for example, answer in zip(task.splits["valid"], before):
     print(f"{example.source}\n  -> {answer!r}\n")
 
@@ -289,19 +295,21 @@ from minilora.training import AdamW
 
 STEPS, RATE = (48, 2e-3) if real else (12, 2e-2)
 optimizer, losses = AdamW(model.trainable_parameters(), lr=RATE), []
+
+# %%
 for step in range(STEPS):
     loss, cache = model.loss(task.sample_batch(rng, 4))
     model.backward_loss(1.0, cache)
     optimizer.lr = RATE * min(1, (step + 1) / 8) * (1 - step / STEPS)
     optimizer.step()
-    optimizer.zero_grad()
+    model.zero_grad()
     losses.append(float(loss))
 plots.curves({"training": (np.arange(STEPS), losses)}, x="step", y="loss, nats per token")
 
 # %%
-after = answers()
+after = sentences()
 set_adapter(model, None)  # adapter off: the base, to the bit
-off = answers()
+off = sentences()
 set_adapter(model, "default")
 for example, old, new in zip(task.splits["valid"], before, after):
     print(f"{example.source}\n  before  {old!r}\n  after   {new!r}\n")
