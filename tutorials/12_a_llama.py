@@ -118,14 +118,14 @@ plots.rotations(np.outer(np.arange(12), rope_frequencies(12, 100.0)))  # angles:
 q, k = rng.standard_normal((2, 1, 1, 1, 12))  # (N, H, T, K), one position each
 
 
-def turned(x, position):
+def standing_at(x, position):
     """A query or key, turned as it is at a position."""
     cos, sin = rope_table(np.array([position]), rope_frequencies(12, 100.0), "float64")  # (T, K / 2)
     return rope_forward(x, cos, sin)[0]  # (N, H, T, K)
 
 
 for s in 0, 5, 200:
-    print(f"key at {s:3}, query at {s + 3:3}: q k = {np.sum(turned(q, s + 3) * turned(k, s)):.12f}")
+    print(f"key at {s:3}, query at {s + 3:3}: q k = {np.sum(standing_at(q, s + 3) * standing_at(k, s)):.12f}")
 
 # %% [markdown]
 # So a text means the same wherever it begins, and no position needs to be learned. How does the product depend on the
@@ -158,10 +158,20 @@ from minilora.ops.rope import RopeCache
 
 cos, sin = rope_table(np.arange(5), rope_frequencies(6, 100.0), "float64")  # (T, K / 2)
 x = rng.standard_normal((2, 3, 5, 6))  # (N, H, T, K)
-forward = lambda x: rope_forward(x, cos, sin)
-show(check_op(forward, rope_backward, {"x": x}, rng=rng))
+
+
+def rotated(x):
+    return rope_forward(x, cos, sin)  # (N, H, T, K)
+
+
+def not_turned_back(dy, cache):
+    return rope_backward(dy, RopeCache(cache.cos, -cache.sin))  # (N, H, T, K)
+
+
+# %%
+show(check_op(rotated, rope_backward, {"x": x}, rng=rng))
 try:
-    check_op(forward, lambda dy, cache: rope_backward(dy, RopeCache(cache.cos, -cache.sin)), {"x": x}, rng=rng)
+    check_op(rotated, not_turned_back, {"x": x}, rng=rng)
 except GradientError as error:
     print(error)
 

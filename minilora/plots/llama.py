@@ -23,9 +23,10 @@ def rotations(angles):
     T, n_planes = angles.shape
     figure = new_figure(0.72 * T + 1.6, 0.72 * n_planes + 0.9)
     axes = figure.add_subplot(xlim=(-0.6, T - 0.4), ylim=(n_planes - 0.4, -0.6), aspect="equal")
-    round_about = numpy.linspace(0, 2 * numpy.pi, 60)
+    turn = numpy.linspace(0, 2 * numpy.pi, 60)
+    x, y = 0.4 * numpy.cos(turn), -0.4 * numpy.sin(turn)
     for (t, i), angle in numpy.ndenumerate(angles):
-        axes.fill(t + 0.4 * numpy.cos(round_about), i - 0.4 * numpy.sin(round_about), facecolor="white", edgecolor="0.6")
+        axes.fill(t + x, i + y, facecolor="white", edgecolor="0.6")
         axes.plot((t, t + 0.38 * numpy.cos(angle)), (i, i - 0.38 * numpy.sin(angle)), color="#D55E00", linewidth=2.4)
     axes.set(xticks=range(T), yticks=range(n_planes), xlabel="position", ylabel="plane")
     axes.tick_params(length=0)
