@@ -19,6 +19,11 @@ class Linear(Module):
         self.W = W if isinstance(W, Parameter) else Parameter(W)
         self.bias = None if bias is None else Parameter(bias)
 
+    @property
+    def only_W(self) -> Parameter | None:
+        """W, if y = x W^T is all that the layer computes; else None."""
+        return self.W if self.bias is None else None
+
     def forward(self, x: Array) -> tuple[Array, LinearCache]:
         """(..., I) -> (..., O)"""
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)

@@ -136,6 +136,11 @@ class LoRALinear(Module):
             return self.base
         return self.adapters[self.active]
 
+    @property
+    def only_W(self) -> Parameter | None:
+        """The base's W, if y = x W^T is all that the layer computes now; else None."""
+        return self.base.only_W if self.at_work is self.base else None
+
     def forward(self, x: Array) -> tuple[Array, AdaptedCache]:
         """(..., I) -> (..., O)"""
         owner = self.at_work
