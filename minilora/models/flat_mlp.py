@@ -1,8 +1,9 @@
-"""An MLP of rows, of which two threads compute half each: no number of the hidden layer needs another.
+"""An MLP of rows, of which two threads compute half each: the numbers of its hidden layer do not need each other.
 
     y = W_down f(W_up x) + bias = W_down[:, a] f(W_up[a] x) + W_down[:, b] f(W_up[b] x) + bias       a, b: halves of F
 
-The threads meet once for two products. (Shoeybi et al., 2019, Megatron-LM, section 3, share an MLP among GPUs this way.)
+The threads meet once for two products. (Megatron-LM shares an MLP among GPUs in this way: Shoeybi et al., 2019,
+section 3.)
 """
 
 from collections.abc import Callable, Sequence
