@@ -3,7 +3,7 @@
 import numpy as np
 
 from llm import llama_cpp
-from llm.cases import N_TOKENS, PROMPTS, STOP, adapt
+from llm.cases import N_TOKENS, PROMPTS, STOP, VARIANTS, adapt
 from minilora.interop import load_gguf, load_tokenizer, save_gguf, save_gguf_adapter, smollm2_file
 from minilora.methods import merge_lora, set_adapter, unmerge_lora
 from minilora.methods.switching import lora_layers
@@ -15,7 +15,7 @@ def prompt_ids():
     return [tokenizer.encode(prompt).tolist() for prompt in PROMPTS]
 
 
-def asked_of_llama_cpp(folder, variants=("base", "adapter", "half", "merged"), n_prompts=len(PROMPTS)):
+def asked_of_llama_cpp(folder, variants=VARIANTS, n_prompts=None):
     """What llama.cpp adds to the prompts: a list of lists of ids for each variant."""
     model = load_gguf(smollm2_file())
     base, adapter, merged = folder / "base.gguf", folder / "adapter.gguf", folder / "merged.gguf"
@@ -37,7 +37,7 @@ def asked_of_llama_cpp(folder, variants=("base", "adapter", "half", "merged"), n
     return {name: llama_cpp.ask(asked[name][0], **common, **asked[name][1])["prompts"] for name in variants}
 
 
-def ours(model, variant, n_prompts=len(PROMPTS)):
+def ours(model, variant, n_prompts=None):
     """What minilora adds to them, for an adapted model; it is as it was afterwards."""
     layers = lora_layers(model).values()
     if variant == "base":

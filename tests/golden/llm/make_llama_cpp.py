@@ -17,10 +17,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from llm import llama_cpp
-from llm.cases import AWKWARD
-from llm.greedy import asked_of_llama_cpp
-from minilora.interop import smollm2_file
+from llm import llama_cpp  # noqa: E402
+from llm.cases import AWKWARD  # noqa: E402
+from llm.greedy import asked_of_llama_cpp  # noqa: E402
+from minilora.interop import smollm2_file  # noqa: E402
 
 
 def write(name, content):
