@@ -17,7 +17,7 @@ LONGEST = 300  # characters of a value
 LABEL = 18  # columns of a label
 MOST_COLUMNS = 7  # of norms in a table
 SECTIONS = ("settings", "shape", "trained_on")  # what has values of its own
-TEXTS = ("model", "base", "tokenizer", "command")
+TEXTS = ("opened_from", "base", "tokenizer", "command")
 
 
 def add_options(p: Parser) -> None:
@@ -54,7 +54,7 @@ def described(name: str, told: Mapping[str, Any]) -> list[str]:
         for section in SECTIONS
         if told.get(section)
     }
-    values |= {key: told[key] for key in TEXTS if key in told}
+    values |= {key.replace("_", " "): told[key] for key in TEXTS if key in told}
     lines = [name]
     for label, value in values.items():
         lines += wrapped(one_line(value, LONGEST), f"  {label:<{LABEL}}", " " * (LABEL + 2))

@@ -72,7 +72,7 @@ def _file(path: Path) -> dict[str, Any]:
         "format": "minilora",
         "bytes": path.stat().st_size,
         "dtypes": dict(Counter(str(array.dtype) for array in arrays.values())),
-        **{name: about[name] for name in ("command", "tokenizer") if isinstance(about.get(name), str)},
+        **{name: about[name] for name in ("command", "opened_from", "tokenizer") if isinstance(about.get(name), str)},
     }
     n, config = sum(array.size for array in arrays.values()), about.get("config")
     settings = config if isinstance(config, dict) else {}
@@ -139,7 +139,7 @@ def _run(folder: Path, file: Path) -> dict[str, Any]:
         **{name: result.get(name) for name in ("loss", "bits_per_byte", "accuracy", "slot_exact", "date")},
     }
     kept = {name: value for name, value in told.items() if isinstance(value, (str, int, float))}
-    named = {name: result[name] for name in ("model", "command") if isinstance(result.get(name), str)}
+    named = {name: result[name] for name in ("opened_from", "command") if isinstance(result.get(name), str)}
     return {**named, "trained_on": kept}
 
 

@@ -72,9 +72,10 @@ class OpenedModel:
             raise ValueError(f"model was {self.name}, which reads the ids of {gone}; {WHOLE} must be next to its file")
         return load_tokenizer(self.source)
 
-    def about_tokenizer(self) -> dict[str, str]:
-        """What `save_model` must be told, so that the model is opened with this tokenizer again."""
-        return {} if self.source is None else {"tokenizer": str(Path(self.source).resolve())}
+    def about(self) -> dict[str, str]:
+        """What a file made from this model says of it: its name, and where its tokenizer is found again."""
+        source = {} if self.source is None else {"tokenizer": str(Path(self.source).resolve())}
+        return {"opened_from": self.name, **source}
 
 
 @one_line_errors()
