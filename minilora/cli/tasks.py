@@ -54,7 +54,10 @@ def open_model_and_task(
     if of_texts:
         raise ValueError(f"{held}; {asked} is a text task, for which --model must be a GPT")
     check_vocabulary(model, held, opened.tokenizer)
-    return opened, load_classification_task(options.task, length=model.longest_input)
+    pad = getattr(opened.tokenizer, "pad", getattr(model.config, "pad_id", 0))
+    return opened, load_classification_task(
+        options.task, length=model.longest_input, tokenizer=opened.tokenizer, pad=pad
+    )
 
 
 def named_task(options: argparse.Namespace) -> str:

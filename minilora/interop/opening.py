@@ -72,6 +72,16 @@ class OpenedModel:
             raise ValueError(f"model was {self.name}, which reads the ids of {gone}; {WHOLE} must be next to its file")
         return load_tokenizer(self.source)
 
+    @cached_property
+    def chat_template(self) -> str | None:
+        """The template, in Jinja, that came with the model; None if there is none."""
+        return None if self.source is None else chat_template_of(self.source)
+
+    @cached_property
+    def template(self) -> Template:
+        """What writes conversations down for the model: its own template, or the plain one."""
+        return template_for(self.tokenizer, self.chat_template)
+
     def about(self) -> dict[str, str]:
         """What a file made from this model says of it: its name, and where its tokenizer is found again."""
         source = {} if self.source is None else {"tokenizer": str(Path(self.source).resolve())}
