@@ -18,8 +18,8 @@ EXAMPLE = "minilora chat --model smollm2 --adapter runs/my-adapter"
 COMMANDS = {
     "/adapter on|off": "answer with the adapter, or as the base does",
     "/load FILE": "take another adapter",
-    "/temperature NUMBER": "0: always the likeliest token; 1: the model's own probabilities",
-    "/system TEXT": "begin again, with this instruction; without a text, with the model's own",
+    "/temperature NUMBER": "0: the likeliest token; 1: as the model draws",
+    "/system TEXT": "begin again, with this instruction, or without one",
     "/reset": "forget what was said",
     "/help": "show this list",
     "/quit": "end; so does the end of the input",

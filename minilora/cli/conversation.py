@@ -10,10 +10,15 @@ import minilora
 from minilora.cli.opening import adapter_file, classes_of
 from minilora.cli.options import number
 from minilora.cli.printing import typed
-from minilora.data import TextStream, Tokenizer
-from minilora.data.chat_template import Message, Template
-from minilora.data.conversation_rows import chat_prompt, conversation_rows
-from minilora.data.conversations import Conversation
+from minilora.data import (
+    Conversation,
+    Message,
+    Template,
+    TextStream,
+    Tokenizer,
+    chat_prompt,
+    conversation_rows,
+)
 from minilora.files import read_about
 from minilora.interop.opening import OpenedModel
 from minilora.methods import adapter_names, method_of

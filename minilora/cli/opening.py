@@ -15,6 +15,7 @@ from minilora.interop.opening import BUNDLED, MODEL_FILE, OpenedModel, open_lang
 from minilora.methods import classes_in, lora_layers
 from minilora.methods.registry import KINDS as ADAPTER_KINDS
 from minilora.models.classification import EncoderForClassification, new_classifier
+from minilora.models.decoder import Decoder
 from minilora.models.model import Model
 from minilora.models.model_file import KINDS as MODEL_KINDS
 
@@ -37,7 +38,7 @@ def open_model(
     if path is None:
         return opened
     model = opened.model
-    if n_classes and not isinstance(model, (minilora.GPT, EncoderForClassification)):
+    if n_classes and not isinstance(model, (Decoder, EncoderForClassification)):
         model = new_classifier(
             model, n_classes, numpy.random.default_rng(0)
         )  # the drawn values are replaced by the file's
@@ -48,10 +49,10 @@ def open_model(
 def open_decoder(name: str | None, adapter: str | None = None, *, device: str = "cpu") -> OpenedModel:
     """Open a model as `open_model` does, but refuse anything that does not write text, or whose ids no one can read."""
     opened = open_model(name, adapter, device=device)
-    if not isinstance(opened.model, minilora.GPT):
+    if not isinstance(opened.model, Decoder):
         if name is None:
             raise ValueError(f"--adapter {adapter} is a classifier's; this command needs a decoder's")
-        raise ValueError(f"{what_is_held(name, opened.model)}; this command needs a decoder, a GPT")
+        raise ValueError(f"{what_is_held(name, opened.model)}; this command needs a decoder, such as a GPT or a Llama")
     check_vocabulary(opened.model, what_is_held(name, opened.model), opened.tokenizer)
     return opened
 

@@ -19,7 +19,7 @@ from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.interop.opening import open_language_model
 from minilora.methods import load_adapter, merge_lora, set_adapter, unmerge_lora
-from minilora.models import GPT
+from minilora.models.decoder import Decoder
 from minilora.models.generation import generate
 
 LONGEST, WINDOW = 512, 256  # tokens of an example and of a window of text, where the model takes more
@@ -56,7 +56,7 @@ def run(folder, run_folder, *, model="decoder", text=None, steps=300, device="cp
     folder, started = Path(folder), time.perf_counter()
     opened = open_language_model(model, device=device)
     base, tokenizer = opened.model, opened.tokenizer
-    if not isinstance(base, GPT):
+    if not isinstance(base, Decoder):
         raise ValueError(f"model was {model}, a {type(base).__name__}; it must be a decoder, which writes text")
     settings = settings_for(base)
     adaptations = configs(base, "mini-e2e" if text is None else str(text), steps, seed)

@@ -8,6 +8,7 @@ from minilora.methods import LoRAConfig
 from minilora.models.model import Model
 
 ALL_LINEAR = "all-linear"  # PEFT's word for it
+OF_GPT = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
 
 
 def all_linear(model: Model) -> tuple[str, ...]:

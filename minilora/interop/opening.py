@@ -15,21 +15,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from minilora.data import ByteTokenizer, EncoderTokenizer, Tokenizer
+from minilora.data import ByteTokenizer, EncoderTokenizer, Template, Tokenizer, template_for
 from minilora.files import read_about, read_json
+from minilora.interop.chat_template_of import chat_template_of
 from minilora.interop.deberta import load_deberta
 from minilora.interop.gpt2 import load_gpt2
-from minilora.interop.roberta import FAMILY, load_roberta
+from minilora.interop.llama import FAMILY as LLAMAS
+from minilora.interop.llama import load_llama
+from minilora.interop.roberta import FAMILY as ROBERTAS
+from minilora.interop.roberta import load_roberta
 from minilora.interop.tokenizer import MERGES, VOCAB, WHOLE, load_tokenizer
 from minilora.limits import one_line_errors, shown
-from minilora.models import GPT, load_bundled, load_model
+from minilora.models import load_bundled, load_model
+from minilora.models.decoder import Decoder
 from minilora.models.model import Model
 
 BUNDLED = ("decoder", "encoder")
 MODEL_FILE = "model.safetensors"
 LOADERS: dict[str, Callable[..., Model]] = {  # of Hugging Face's folders, by their model_type
     "gpt2": load_gpt2,
-    **dict.fromkeys(FAMILY, load_roberta),
+    **dict.fromkeys(LLAMAS, load_llama),
+    **dict.fromkeys(ROBERTAS, load_roberta),
     "deberta-v2": load_deberta,
 }
 
@@ -64,7 +70,7 @@ class OpenedModel:
             If the package that reads it is not installed; the message says how to install it.
         """
         if self.source is None:
-            return ByteTokenizer() if isinstance(self.model, GPT) else EncoderTokenizer()
+            return ByteTokenizer() if isinstance(self.model, Decoder) else EncoderTokenizer()
         if not self.source or not Path(self.source).exists():
             gone = (
                 f"the tokenizer of {self.source}, which is gone" if self.source else "a tokenizer that it does not name"
@@ -131,7 +137,7 @@ def open_language_model(model: str | Path, *, dtype: str = "float32", device: st
 def _source_of(path: Path, model: Model) -> str | None:
     """Where the tokenizer of a model in one of minilora's files is; None if the model reads bytes."""
     named = read_about(path).get("tokenizer")
-    of_bytes = (ByteTokenizer if isinstance(model, GPT) else EncoderTokenizer).vocab_size
+    of_bytes = (ByteTokenizer if isinstance(model, Decoder) else EncoderTokenizer).vocab_size
     if not isinstance(named, str) and model.config.vocab_size == of_bytes:
         return None
     is_beside = any(all((path.parent / name).is_file() for name in names) for names in ((WHOLE,), (VOCAB, MERGES)))

@@ -22,6 +22,12 @@ from minilora.interop.opening import open_language_model
 MODEL = ("--model", "model.safetensors")
 CHAT = ("chat", *MODEL, "--max-tokens", "20")
 ADAPTED = (*CHAT, "--adapter", "adapter.safetensors")
+ON_ITS_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # Ctrl-C is for this process
+from minilora.cli import main
+sys.exit(main())
+"""
 MODULE = (sys.executable, "-m", "minilora")
 
 
@@ -151,7 +157,8 @@ def test_what_cannot_be_opened(arguments, message, folder, capsys):
 
 
 def test_input_that_is_no_text():
-    done = subprocess.run([*MODULE, *CHAT], input=b"\xff\n", capture_output=True, check=False)
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([*MODULE, *CHAT], input=b"\xff\n", capture_output=True, env=strict, check=False)
     (line,) = done.stderr.decode().splitlines()
     assert done.returncode == 2 and "the input is not in utf-8" in line
 
@@ -163,7 +170,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program():
         process.stdin.flush()
         first = process.stdout.read(1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(b"Again\n", timeout=120)
+        _, err = process.communicate(b"Again\n", timeout=120)
     assert process.returncode == 0 and first
     assert err.decode().splitlines() == ["(stopped)", "(cut after 200 tokens)"] or b"(stopped)" in err, err
 
@@ -171,7 +178,9 @@ def test_ctrl_c_stops_the_answer_and_not_the_program():
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
 def test_on_a_terminal_there_is_a_prompt_and_lines_can_be_recalled():
     main_end, other_end = os.openpty()
-    with subprocess.Popen([*MODULE, *CHAT], stdin=other_end, stdout=other_end, stderr=other_end) as process:
+    command = [sys.executable, "-c", ON_ITS_TERMINAL, *CHAT]
+    ends = dict.fromkeys(("stdin", "stdout", "stderr"), other_end)
+    with subprocess.Popen(command, **ends, start_new_session=True) as process:
         os.close(other_end)
         said = Typed(main_end)
         said.until("/help shows the commands")
