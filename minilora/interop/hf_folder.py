@@ -216,7 +216,8 @@ class HFFolder:
             raise ValueError(f"{index}: weight_map was not a mapping of tensors to files")
         for name, file in places.items():
             # it must be the plain name of a file in this folder: no separator of any system, no drive, no ".."
-            if not isinstance(file, str) or not file.endswith(".safetensors") or set(file) & set("/\\:\0"):
+            plain = isinstance(file, str) and file.endswith(".safetensors") and not set(file) & set("/\\:\0")
+            if not plain or len(file.encode("utf-8", "surrogatepass")) > 255:  # no system has longer names
                 raise ValueError(
                     f"{index}: {name} is in {shown(file)}; it must be in a .safetensors file of this folder"
                 )

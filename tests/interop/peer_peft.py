@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -245,26 +246,34 @@ def load(kind, folder, adapter):
     return peft.PeftModel.from_pretrained(model, folder / adapter, autocast_adapter_dtype=False).eval()
 
 
+def precision(kind):
+    """transformers computes a Llama in float32, whatever its dtype, unless it is told otherwise."""
+    return in_float64() if "num_key_value_heads" in MODELS[kind][2] else nullcontext()
+
+
 def make(root):
     for kind in MODELS:
-        folder = root / kind
-        new_model(kind).save_pretrained(folder)
-        ids, mask = inputs(kind)
-        found = {"ids": ids, "mask": mask, "base": outputs(kind, new_model(kind))}
-        refused = {}
-        for name, settings in configurations(kind).items():
-            try:
-                made = make_adapter(kind, folder / name, dict(settings))
-                found[f"out.{name}"] = outputs(kind, load(kind, folder, name))
-                if made is not None and np.abs(found[f"out.{name}"] - made).max() > 1e-10:
-                    print(
-                        kind, name, "peft does not read back what it wrote", np.abs(found[f"out.{name}"] - made).max()
-                    )
-            except Exception as error:  # whatever peft says
-                found.pop(f"out.{name}", None)
-                refused[name] = f"{type(error).__name__}: {error}"[:300]
-        save_file(found, root / f"{kind}.safetensors")
-        (root / f"{kind}.json").write_text(json.dumps(refused))
+        with precision(kind):
+            make_kind(root, kind)
+
+
+def make_kind(root, kind):
+    folder = root / kind
+    new_model(kind).save_pretrained(folder)
+    ids, mask = inputs(kind)
+    found = {"ids": ids, "mask": mask, "base": outputs(kind, new_model(kind))}
+    refused = {}
+    for name, settings in configurations(kind).items():
+        try:
+            made = make_adapter(kind, folder / name, dict(settings))
+            found[f"out.{name}"] = outputs(kind, load(kind, folder, name))
+            if made is not None and np.abs(found[f"out.{name}"] - made).max() > 1e-10:
+                print(kind, name, "peft does not read back what it wrote", np.abs(found[f"out.{name}"] - made).max())
+        except Exception as error:  # whatever peft says
+            found.pop(f"out.{name}", None)
+            refused[name] = f"{type(error).__name__}: {error}"[:300]
+    save_file(found, root / f"{kind}.safetensors")
+    (root / f"{kind}.json").write_text(json.dumps(refused))
 
 
 def make_adapter(kind, folder, settings):
@@ -299,21 +308,25 @@ def make_adapter(kind, folder, settings):
 
 def read(root):
     for kind in MODELS:
-        folder = root / kind
-        adapters = sorted(path.name for path in folder.glob("ours *"))
-        found, refused = {}, {}
-        for name in adapters:
-            try:
-                found[name] = outputs(kind, load(kind, folder, name))
-            except Exception as error:
-                refused[name] = f"{type(error).__name__}: {error}"[:300]
-        save_file(found, root / f"{kind}.read.safetensors")
-        (root / f"{kind}.read.json").write_text(json.dumps(refused))
+        with precision(kind):
+            read_kind(root, kind)
+
+
+def read_kind(root, kind):
+    folder = root / kind
+    adapters = sorted(path.name for path in folder.glob("ours *"))
+    found, refused = {}, {}
+    for name in adapters:
+        try:
+            found[name] = outputs(kind, load(kind, folder, name))
+        except Exception as error:
+            refused[name] = f"{type(error).__name__}: {error}"[:300]
+    save_file(found, root / f"{kind}.read.safetensors")
+    (root / f"{kind}.read.json").write_text(json.dumps(refused))
 
 
 if __name__ == "__main__":
     action, root = sys.argv[1], Path(sys.argv[2])
     if action == "make" and root.exists():
         shutil.rmtree(root)
-    with in_float64():
-        {"make": make, "read": read}[action](root)
+    {"make": make, "read": read}[action](root)

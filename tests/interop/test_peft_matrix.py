@@ -46,7 +46,7 @@ COUNTS = {
     "deberta-encoder": (67, 12),
 }
 FIELDS = ["target_modules", "modules_to_save", "trainable_token_indices", "ensure_weight_tying", "lora_bias"]
-FIELDS += ["lora_dropout", "layer_replication"]
+FIELDS += ["lora_dropout", "layer_replication", "init_lora_weights"]
 OURS = {
     "ours everywhere": LoRAConfig(rank=3, targets=EVERYWHERE),
     "ours rslora": LoRAConfig(rank=2, rslora=True, targets=("q_proj", "v_proj"), rank_pattern={"v_proj": 4}),
