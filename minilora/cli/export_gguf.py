@@ -26,7 +26,8 @@ def add_options(p: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the file."""
-    from minilora.interop import save_gguf, save_gguf_adapter
+    from minilora.interop.gguf_adapter import save_gguf_adapter
+    from minilora.interop.gguf_save import save_gguf
 
     if not options.merged:
         refuse(options, ("dtype",), "an adapter's file does not use it; it needs --merged")

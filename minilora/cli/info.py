@@ -22,19 +22,22 @@ TEXTS = ("opened_from", "base", "tokenizer", "command")
 
 def add_options(p: Parser) -> None:
     """What is described."""
-    p.add_argument("path", help="a file that minilora wrote, a run folder, PEFT's folder, or a Hugging Face folder")
+    p.add_argument("path", help="a file that minilora wrote, a run folder, PEFT's folder, a Hugging Face folder, or a .gguf file")
     add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
     """Describe it."""
     from minilora.interop.description import describe
-    from minilora.interop.opening import BUNDLED
+    from minilora.interop.opening import BUNDLED, SMOLLM2
+    from minilora.interop.smollm2 import smollm2_file
     from minilora.models.bundled import ASSETS
 
     path = ASSETS / f"{options.path}.safetensors" if options.path in BUNDLED else Path(options.path)
+    if options.path == SMOLLM2:
+        path = smollm2_file()
     if not path.exists():
-        similar = did_you_mean(options.path, BUNDLED)
+        similar = did_you_mean(options.path, (*BUNDLED, SMOLLM2))
         raise ValueError(f"the path was {options.path}; there is no such file or folder{similar}")
     told = describe(path)
     print_json(told) if options.json else print("\n".join(described(options.path, told)))

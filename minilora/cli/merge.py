@@ -80,7 +80,7 @@ def merged(model: Model, adapter: str | None) -> Model:
 def write_file(model: Model, opened: OpenedModel, path: Path, command: str) -> None:
     """Write a model to a file of llama.cpp's or of minilora's, as its name says."""
     if path.suffix.lower() == GGUF:
-        from minilora.interop import save_gguf
+        from minilora.interop.gguf_save import save_gguf
 
         save_gguf(model, path, like=opened.source)
     else:

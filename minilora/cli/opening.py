@@ -11,7 +11,7 @@ from minilora import data
 from minilora.cli.parser import did_you_mean
 from minilora.data import Tokenizer
 from minilora.files import read_about, read_json
-from minilora.interop.opening import BUNDLED, MODEL_FILE, OpenedModel, open_language_model
+from minilora.interop.opening import BUNDLED, MODEL_FILE, SMOLLM2, OpenedModel, open_language_model
 from minilora.methods import classes_in, lora_layers
 from minilora.methods.registry import KINDS as ADAPTER_KINDS
 from minilora.models.classification import EncoderForClassification, new_classifier
@@ -81,10 +81,10 @@ def check_vocabulary(model: Model, held: str, tokenizer: Tokenizer) -> None:
 
 def named_model(name: str, device: str = "cpu") -> OpenedModel:
     """The model of a name that comes with minilora, of a file, or of a folder."""
-    path = Path(name)
-    if name not in BUNDLED and not path.exists():
-        raise ValueError(f"--model was {name}; there is no such file or folder{did_you_mean(name, BUNDLED)}")
-    if path.is_dir() and name not in BUNDLED:
+    path, names = Path(name), (*BUNDLED, SMOLLM2)
+    if name not in names and not path.exists():
+        raise ValueError(f"--model was {name}; there is no such file or folder{did_you_mean(name, names)}")
+    if path.is_dir() and name not in names:
         _check_model_in(path)
     try:
         return open_language_model(name, device=device)

@@ -19,18 +19,21 @@ from minilora.data import ByteTokenizer, EncoderTokenizer, Template, Tokenizer, 
 from minilora.files import read_about, read_json
 from minilora.interop.chat_template_of import chat_template_of
 from minilora.interop.deberta import load_deberta
+from minilora.interop.gguf_file import MAGIC
+from minilora.interop.gguf_llama import load_gguf
 from minilora.interop.gpt2 import load_gpt2
 from minilora.interop.llama import FAMILY as LLAMAS
 from minilora.interop.llama import load_llama
 from minilora.interop.roberta import FAMILY as ROBERTAS
 from minilora.interop.roberta import load_roberta
+from minilora.interop.smollm2 import smollm2_file
 from minilora.interop.tokenizer import MERGES, VOCAB, WHOLE, load_tokenizer
 from minilora.limits import one_line_errors, shown
 from minilora.models import load_bundled, load_model
 from minilora.models.decoder import Decoder
 from minilora.models.model import Model
 
-BUNDLED = ("decoder", "encoder")
+BUNDLED, SMOLLM2 = ("decoder", "encoder"), "smollm2"
 MODEL_FILE = "model.safetensors"
 LOADERS: dict[str, Callable[..., Model]] = {  # of Hugging Face's folders, by their model_type
     "gpt2": load_gpt2,
@@ -101,8 +104,8 @@ def open_language_model(model: str | Path, *, dtype: str = "float32", device: st
     Parameters
     ----------
     model : str or Path
-        "decoder" or "encoder", which come with minilora; a Hugging Face folder; a file that minilora saved, or the run
-        folder of full fine-tuning.
+        "decoder" or "encoder", which come with minilora; "smollm2", if its package is installed; a Hugging Face folder;
+        a .gguf file; a file that minilora saved, or the run folder of full fine-tuning.
     dtype : {"float32", "float64"}
     device : {"cpu", "gpu", "auto"}
 
@@ -114,10 +117,14 @@ def open_language_model(model: str | Path, *, dtype: str = "float32", device: st
     ------
     ValueError
         If there is no such model, or it is one that minilora does not compute; the message names it.
+    RuntimeError
+        If a package that it needs is not installed; the message says how to install it.
     """
     name, path, how = str(model), Path(model), {"dtype": dtype, "device": device}
     if name in BUNDLED:
         return OpenedModel(load_bundled(name, **how), name)
+    if name == SMOLLM2:
+        return OpenedModel(load_gguf(smollm2_file(), **how), name, str(smollm2_file()))
     if path.is_dir():
         config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
         if "model_type" in config:
@@ -130,8 +137,18 @@ def open_language_model(model: str | Path, *, dtype: str = "float32", device: st
         path /= MODEL_FILE
     if not path.exists():
         raise ValueError(f"model was {name}; there is no such file or folder")
+    if is_gguf(path):
+        return OpenedModel(load_gguf(path, **how), name, name)
     opened = load_model(path, **how)
     return OpenedModel(opened, name, _source_of(path, opened))
+
+
+def is_gguf(path: str | Path) -> bool:
+    """Whether a path is a file that says that it is in llama.cpp's format, or is called so."""
+    if not Path(path).is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC or Path(path).suffix.lower() == ".gguf"
 
 
 def _source_of(path: Path, model: Model) -> str | None:
