@@ -220,7 +220,9 @@ def _gguf(path: Path) -> dict[str, Any]:
         if name.endswith(".lora_a")
     }
     norms = {
-        layer: norm_of_product(B.read(), A.read(), alpha / A.shape[0]) for layer, (A, B) in pairs.items() if B is not None
+        layer: norm_of_product(B.read(), A.read(), alpha / A.shape[0])
+        for layer, (A, B) in pairs.items()
+        if B is not None
     }
     ranks = sorted({A.shape[0] for A, _ in pairs.values()})
     settings = {"rank": ranks, "alpha": alpha, "targets": sorted({layer.rpartition(".")[2] for layer in norms})}
