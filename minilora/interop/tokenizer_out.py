@@ -14,8 +14,8 @@ from minilora.files import read_json
 from minilora.interop.hf_folder import CONFIG
 from minilora.interop.tokenizer import MERGES, MOST_BYTES, SETTINGS, VOCAB, WHOLE, HFTokenizer
 
-COPIED = (WHOLE, SETTINGS, VOCAB, MERGES, "special_tokens_map.json", "added_tokens.json", "tokenizer.model")
-COPIED += ("chat_template.jinja", "generation_config.json")
+COPIED: tuple[str, ...] = (WHOLE, SETTINGS, VOCAB, MERGES, "special_tokens_map.json", "added_tokens.json")
+COPIED += ("tokenizer.model", "chat_template.jinja", "generation_config.json")
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # of config.json
 NUL = "\0"  # the end of a text of bytes, as a token: what no text contains
 

@@ -10,6 +10,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from interop.every_folder import FOLDERS, TEXTS
 from interop.folders import GOLDEN
 from methods.tiny import same_bits, tiny_gpt
 from minilora import interop
@@ -20,15 +21,7 @@ from minilora.methods import LoRAConfig, apply_lora, merge_lora, remove_lora
 from minilora.models import load_bundled
 from models.tiny_encoders import ALL, tiny
 
-LLAMAS = ("grouped", "head_dim", "theta", "tied", "bias", "llama3", "qwen2", "mistral")
-FOLDERS = {
-    "gpt2": interop.load_gpt2,
-    "roberta_classification": interop.load_roberta,
-    "roberta_masked_lm": interop.load_roberta,
-    "deberta_classification": interop.load_deberta,
-} | {f"llama/{name}": interop.load_llama for name in LLAMAS}
 NOT_OURS = {"transformers_version", "initializer_range", "use_cache", "legacy", "label2id"}
-TEXTS = ("", "Grüße, 😀\n\tx = 42  ", "The quick brown fox's\u2028 tail\x7f\x01")
 
 
 def weights_of(model):
@@ -209,3 +202,10 @@ def test_a_tokenizer_of_any_origin_is_written_with_its_chat_template(tmp_path):
     assert np.array_equal(again.encode("a 12 b"), tokenizer.encode("a 12 b")) and again.end_of_text == 2
     settings = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
     assert settings["chat_template"] == TEMPLATE and settings["eos_token"] == "<|im_end|>"
+
+
+def test_what_cannot_be_written_whole_leaves_nothing(tmp_path):
+    (tmp_path / "config.json").mkdir()  # a folder is in the way of the last file
+    with pytest.raises(IsADirectoryError, match="config.json is a folder"):
+        save_hf(tiny_gpt("float32"), tmp_path, tokenizer=ByteTokenizer())
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from interop.every_folder import FOLDERS, TEXTS
 from interop.folders import GOLDEN
 from interop.make_tiny_folders import make_gpt2, make_llama
-from interop.test_save_hf import FOLDERS, TEXTS
 from minilora import interop
 from minilora.data import ByteTokenizer
 from minilora.data.encoder_tokenizer import EncoderTokenizer
@@ -22,7 +22,7 @@ from models.tiny_encoders import ALL, tiny
 
 HERE = Path(__file__).resolve().parent
 PYTHON = os.environ.get("MINILORA_PEER_PYTHON") or str(HERE.parent.parent / ".venv-torch" / "bin" / "python")
-HEADS = ("pooler",)  # made by transformers for a bare encoder, and used by nobody
+HEADS = ("pooler.",)  # made by transformers for a bare encoder, and used by nobody
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path(PYTHON).is_file(), reason=f"no Python with torch: {PYTHON} (MINILORA_PEER_PYTHON)"),
