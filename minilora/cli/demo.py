@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from minilora.cli.measures import token_of
 from minilora.cli.options import MODEL_HELP, add_device, add_seed, integer
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_input, check_output_folder
@@ -99,7 +100,7 @@ def table(results: dict[str, Any]) -> list[str]:
 
     row("trainable parameters", lambda r: f"{r['trainable']:,}")
     row("% of all, A and B included", lambda r: f"{r['percent']:.2f}")
-    row("test loss, nats per token", lambda r: f"{r['loss']:.3f}")
+    row(f"test loss, nats per {token_of(results['base'])}", lambda r: f"{r['loss']:.3f}")
     row("test loss, bits per byte", lambda r: f"{r['bits_per_byte']:.3f}")
     if "slot_exact" in results["base"]:
         row("slot-exact sentences, %", lambda r: f"{100 * r['slot_exact']:.0f}")

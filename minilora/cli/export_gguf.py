@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from minilora.cli.merge import merged
-from minilora.cli.opening import open_decoder
+from minilora.cli.merge import check_llama, merged
+from minilora.cli.opening import open_model
 from minilora.cli.options import add_adapter, add_choice, add_model, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
 
-EXAMPLE = "minilora export-gguf --model smollm2 --adapter runs/my-adapter --out adapter.gguf"
-DTYPES = ("f16", "q8_0")
+EXAMPLE = "minilora export-gguf --model smollm2 --adapter runs/a --out a.gguf"
+DTYPES = ("f16", "q8_0", "f32")
 
 
 def add_options(p: Parser) -> None:
@@ -19,7 +19,11 @@ def add_options(p: Parser) -> None:
     add_adapter(p)
     p.add_argument("--merged", action="store_true", help="the whole model instead, with the adapter, if any, merged")
     add_choice(
-        p, "--dtype", DTYPES, default="f16", help="of the whole model's matrices: float16, or 8 bits and a scale for 32"
+        p,
+        "--dtype",
+        DTYPES,
+        default="f16",
+        help="of the whole model's matrices: float16, 8 bits with a scale for 32 numbers, or float32",
     )
     p.add_argument("--out", metavar="FILE", required=True, help="the file, whose name ends in .gguf")
 
@@ -36,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     if Path(options.out).suffix.lower() != ".gguf":
         raise ValueError(f"--out was {options.out}; its name must end in .gguf")
     check_output("--out", options.out, {"--model": options.model, "--adapter": options.adapter}, example="adapter.gguf")
-    opened = open_decoder(options.model, options.adapter)
+    opened = open_model(options.model, options.adapter)
+    check_llama(opened)
     if options.merged:
         save_gguf(merged(opened.model, options.adapter), options.out, like=opened.source, dtype=options.dtype)
     else:

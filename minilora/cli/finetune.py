@@ -143,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
     train = TrainConfig(
         steps=options.steps,
         batch_size=options.batch_size,
-        lr=options.lr if options.lr is not None else default_rate(options.method, task),
+        lr=options.lr if options.lr is not None else default_rate(options.method, task, model),
         lr_ratio_B=options.lr_ratio_b,
         schedule=options.schedule,
         accumulation=options.accumulation,

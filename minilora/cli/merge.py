@@ -4,13 +4,14 @@ import argparse
 from pathlib import Path
 
 import minilora
-from minilora.cli.opening import open_model
+from minilora.cli.opening import open_model, what_is_held
 from minilora.cli.options import add_adapter, add_json, add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output, check_output_folder
 from minilora.cli.printing import print_json
-from minilora.interop.opening import OpenedModel
+from minilora.interop.opening import OpenedModel, has_tokenizer
 from minilora.methods import HoulsbyConfig, PrefixConfig, lora_layers, method_of
+from minilora.models.llama import Llama
 from minilora.models.model import Model
 
 EXAMPLE = "minilora merge --adapter runs/my-adapter --out merged.safetensors"
@@ -43,11 +44,11 @@ def run(options: argparse.Namespace) -> int:
     else:
         check_output("--out", options.out, reads, example="merged.safetensors")
     opened = open_model(options.model, options.adapter)
+    if out.suffix.lower() == GGUF:
+        check_llama(opened)
     model = merged(opened.model, options.adapter)
     if is_folder:
-        from minilora.interop import save_hf
-
-        save_hf(model, out, tokenizer_from=opened.source)
+        write_folder(model, opened, out)
         written = list(out.iterdir())
     else:
         write_file(model, opened, out, options.command)
@@ -75,6 +76,23 @@ def merged(model: Model, adapter: str | None) -> Model:
         minilora.merge_lora(model)
         minilora.remove_lora(model)
     return model
+
+
+def write_folder(model: Model, opened: OpenedModel, folder: Path) -> None:
+    """Write a model, and its tokenizer if there is one, to a folder that transformers reads."""
+    from minilora.interop import save_hf
+
+    if opened.source is not None and Path(opened.source).is_dir():
+        save_hf(model, folder, tokenizer_from=opened.source if has_tokenizer(Path(opened.source)) else None)
+    else:
+        save_hf(model, folder, tokenizer=opened.tokenizer, chat_template=opened.chat_template)
+
+
+def check_llama(opened: OpenedModel) -> None:
+    """Raise a ValueError unless llama.cpp's format can hold the model as minilora writes it."""
+    if not isinstance(opened.model, Llama):
+        held = what_is_held(opened.name, opened.model)
+        raise ValueError(f"{held}; for a .gguf file --model must be a Llama, a Mistral or a Qwen2")
 
 
 def write_file(model: Model, opened: OpenedModel, path: Path, command: str) -> None:

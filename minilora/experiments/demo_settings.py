@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.rates import is_large
 from minilora.experiments.targets import all_linear
 from minilora.methods import LoRAConfig
 from minilora.models.model import Model
 from minilora.training import TrainConfig
 
-LARGE = 50_000_000  # parameters; the bundled decoder has 2 million, SmolLM2 135 million
 WARMUP = 10  # steps, of a large model
 
 
@@ -43,7 +43,7 @@ OF_LARGE = DemoSettings(lora=TrainConfig(lr=2e-3), full=TrainConfig(lr=1e-4), n_
 
 def settings_for(model: Model) -> DemoSettings:
     """The settings that suit a model's size."""
-    return OF_LARGE if sum(p.data.size for p in model.parameters()) >= LARGE else OF_SMALL
+    return OF_LARGE if is_large(model) else OF_SMALL
 
 
 def configs(model: Model, task_name: str, steps: int, seed: int) -> dict[str, FinetuneConfig]:

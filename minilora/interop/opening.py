@@ -151,12 +151,16 @@ def is_gguf(path: str | Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC or Path(path).suffix.lower() == ".gguf"
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the files of a tokenizer are in a folder."""
+    return any(all((folder / name).is_file() for name in names) for names in ((WHOLE,), (VOCAB, MERGES)))
+
+
 def _source_of(path: Path, model: Model) -> str | None:
     """Where the tokenizer of a model in one of minilora's files is; None if the model reads bytes."""
     named = read_about(path).get("tokenizer")
     of_bytes = (ByteTokenizer if isinstance(model, Decoder) else EncoderTokenizer).vocab_size
     if not isinstance(named, str) and model.config.vocab_size == of_bytes:
         return None
-    is_beside = any(all((path.parent / name).is_file() for name in names) for names in ((WHOLE,), (VOCAB, MERGES)))
     lacks = not isinstance(named, str) or not Path(named).exists()
-    return str(path.parent) if lacks and is_beside else named if isinstance(named, str) else ""
+    return str(path.parent) if lacks and has_tokenizer(path.parent) else named if isinstance(named, str) else ""

@@ -29,7 +29,7 @@ def test_demo_s_table_has_a_number_for_each_model(demo):
     start = next(i for i, line in enumerate(lines) if line.split() == ["base", "LoRA", "full", "fine-tuning"])
     rows = {re.split(r"\s{2,}", line)[0]: re.split(r"\s{2,}", line)[1:] for line in lines[start + 2 :][:11]}
     measured = [
-        "test loss, nats per token",
+        "test loss, nats per byte",
         "test loss, bits per byte",
         "slot-exact sentences, %",
         "slot error rate, %",

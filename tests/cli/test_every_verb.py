@@ -16,7 +16,9 @@ import pytest
 import minilora
 from cli.running import check_refused, measures, prints, read
 from experiments.tiny import csv_text, sums
+from llm import llama_cpp
 from minilora.interop.opening import open_language_model
+from minilora.models.llama import Llama
 
 pytest.importorskip("tokenizers", reason="needs the package tokenizers: pip install -e '.[hf]'")
 from interop.make_tiny_folders import make_gpt2, make_llama  # it imports tokenizers
@@ -78,6 +80,7 @@ def test_what_was_learned_is_measured_with_the_model_s_own_tokenizer(made):
     assert loss_of(*ADAPTED) < loss_of("--model", "base") - 0.1
     per_byte = result["loss"] / np.log(2) / result["bits_per_byte"]
     assert per_byte > 1.1, "tokens are longer than bytes"
+    assert " nats per token, " in measures(prints("evaluate", *ADAPTED, *SUMS))[0]
     assert all("�" not in sample["prompt"] for sample in result["samples"])
 
 
@@ -132,6 +135,40 @@ def test_an_adapter_goes_to_peft_and_comes_back(made):
     prints("export-peft", *ADAPTED, "--out", "peft", "--base", "base")
     prints("import-peft", "peft", "--model", "base", "--out", "back.safetensors")
     assert loss_of("--model", "base", "--adapter", "back.safetensors") == pytest.approx(loss_of(*ADAPTED), abs=1e-4)
+
+
+def test_a_file_for_llama_cpp_is_a_llama_s(made, capsys):
+    if isinstance(open_language_model("base").model, Llama):
+        return
+    for command in (["export-gguf", *ADAPTED], ["merge", *ADAPTED]):
+        says = "base holds a GPT; for a .gguf file --model must be a Llama, a Mistral or a Qwen2$"
+        check_refused([*command, "--out", "a.gguf"], says, made, capsys)
+
+
+def test_llama_cpp_computes_the_same(made):
+    model = open_language_model("base").model
+    if not isinstance(model, Llama):
+        pytest.skip("llama.cpp's files are for Llamas here")
+    prints("export-gguf", *ADAPTED, "--out", "adapter.gguf")
+    prints("export-gguf", "--model", "base", "--merged", "--dtype", "f32", "--out", "base.gguf")
+    prints("export-gguf", *ADAPTED, "--merged", "--dtype", "q8_0", "--out", "small.gguf")
+    prints("merge", *ADAPTED, "--out", "merged.gguf")
+    assert "adapter           lora, in GGUF's format" in prints("info", "adapter.gguf")
+    norms, expected = (json.loads(prints("info", name, "--json"))["norms"] for name in ("adapter.gguf", "run"))
+    assert sorted(norms.values()) == pytest.approx(sorted(expected.values()), rel=1e-5)
+    assert loss_of("--model", "merged.gguf") == pytest.approx(loss_of(*ADAPTED), abs=5e-3)
+    assert loss_of("--model", "base.gguf") == loss_of("--model", "base")
+    assert loss_of("--model", "small.gguf") == pytest.approx(loss_of(*ADAPTED), abs=5e-2)
+    if not llama_cpp.is_there():
+        pytest.skip(llama_cpp.REASON)
+    ids = open_language_model("base").tokenizer.encode("The river is long and 12 plus 1").tolist()
+    minilora.load_adapter(model, "run/adapter.safetensors")
+    last = logits(model, np.array(ids))[-1].astype(np.float64)
+    ours = last - last.max() - np.log(np.exp(last - last.max()).sum())
+    asked = {"logprobs": [ids], "V": model.config.vocab_size}
+    for files in ({"model": made / "base.gguf", "adapter": made / "adapter.gguf"}, {"model": made / "merged.gguf"}):
+        theirs = llama_cpp.ask(**files, **asked)["logprobs"][0]
+        assert np.abs(np.array(theirs, dtype=float) - ours).max() < 5e-3
 
 
 @pytest.fixture(scope="module")

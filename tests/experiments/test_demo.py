@@ -5,7 +5,8 @@ import pytest
 from experiments.tiny import adapted, byte_gpt, sum_task
 from methods.tiny import same_bits, weights_of
 from minilora.experiments.demo import merging, switching
-from minilora.experiments.demo_settings import LARGE, OF_LARGE, OF_SMALL, configs, settings_for
+from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL, configs, settings_for
+from minilora.experiments.rates import LARGE, OF_TEXTS, default_rate
 from minilora.methods import adapter_names, lora_layers, save_adapter
 from minilora.methods.lora import LoRALinear
 
@@ -119,3 +120,9 @@ def test_a_large_model_is_trained_with_other_numbers():
     assert large.train.lr == OF_LARGE.lora.lr and large.train.warmup * 300 == pytest.approx(10)
     assert configs(OfSize(LARGE), "sums", 5, seed=0)["LoRA"].train.warmup == 1.0
     assert large.settings.targets == ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
+
+
+def test_a_large_model_s_default_rate_is_the_demonstration_s():
+    for method, config in (("lora", OF_LARGE.lora), ("full", OF_LARGE.full)):
+        assert default_rate(method, TASK, OfSize(LARGE)) == pytest.approx(config.lr)
+        assert default_rate(method, TASK, OfSize(LARGE - 1)) == default_rate(method, TASK) == OF_TEXTS[method]
