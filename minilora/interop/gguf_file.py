@@ -158,7 +158,7 @@ class GGUFFile:
             if self._strings > MOST_STRINGS:
                 raise ValueError(f"{self.path} claims {self._strings:,} texts; it must have at most {MOST_STRINGS:,}")
             return [self._string() for _ in range(n)]
-        dtype = numpy.dtype(f"<{NUMBERS[items]}")  # type: ignore[index]
+        dtype = numpy.dtype(f"<{NUMBERS[items]}")
         if self._at + n * dtype.itemsize > len(self._bytes):
             raise ValueError(f"{self.path} is cut or damaged: {shown(name)} claims {n:,} numbers")
         self._at += n * dtype.itemsize

@@ -55,7 +55,7 @@ def save_gguf(model: Llama, path: str | Path, *, like: str | Path | None = None,
         raise ValueError(f"dtype was {dtype!r}; it must be one of {', '.join(DTYPES)}")
     places = list(llama_places(model.config, permuted=arch == "llama"))
     parameters = _plain_parameters(model, places)
-    tokenizer = [("tokenizer.ggml.model", "none", STRING, None)] if like is None else _vocabulary(Path(like))
+    tokenizer: Fields = [("tokenizer.ggml.model", "none", STRING, None)] if like is None else _vocabulary(Path(like))
     fields = [
         ("general.type", "model", STRING, None),
         ("general.file_type", FILE_TYPES[DTYPES[dtype]], UINT32, None),

@@ -75,7 +75,8 @@ def padded(fields: Fields, V: int, like: object) -> Fields:
     n = len(fields[held[f"{KEY}tokens"]][1])
     if n > V:
         raise ValueError(f"like was {like}, whose tokenizer has {n:,} tokens; it must have at most the model's {V:,}")
-    padding = {f"{KEY}tokens": [f"[PAD{i}]" for i in range(n, V)], f"{KEY}token_type": [UNUSED] * (V - n)}
+    unused: list[Any] = [f"[PAD{i}]" for i in range(n, V)]
+    padding = {f"{KEY}tokens": unused, f"{KEY}token_type": [UNUSED] * (V - n)}
     return [
         (name, [*value, *padding[name]] if name in padding else value, kind, items)
         for name, value, kind, items in fields
