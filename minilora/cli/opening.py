@@ -11,7 +11,8 @@ from minilora import data
 from minilora.cli.parser import did_you_mean
 from minilora.data import Tokenizer
 from minilora.files import read_about, read_json
-from minilora.interop.opening import BUNDLED, MODEL_FILE, SMOLLM2, OpenedModel, open_language_model
+from minilora.interop.gguf_file import GGUFFile
+from minilora.interop.opening import BUNDLED, MODEL_FILE, SMOLLM2, OpenedModel, is_gguf, open_language_model
 from minilora.methods import classes_in, lora_layers
 from minilora.methods.registry import KINDS as ADAPTER_KINDS
 from minilora.models.classification import EncoderForClassification, new_classifier
@@ -89,6 +90,8 @@ def named_model(name: str, device: str = "cpu") -> OpenedModel:
     try:
         return open_language_model(name, device=device)
     except ValueError:
+        if is_gguf(path) and _is_gguf_adapter(path):
+            raise ValueError(f"--model was {name}, an adapter in llama.cpp's format; it must be a model") from None
         if path.is_file() and _holds(path, ADAPTER_KINDS):
             raise ValueError(
                 f"--model was {name}, which is an adapter; give it as --adapter, together with its --model"
@@ -116,6 +119,9 @@ def adapter_file(name: str) -> Path:
         raise ValueError(f"--adapter was {name}; there is no such file or folder")
     if path.name == PEFT_FILE and (path.parent / "adapter_config.json").is_file():
         path = path.parent
+    if is_gguf(path):
+        held = "an adapter" if _is_gguf_adapter(path) else "a model"
+        raise ValueError(f"--adapter was {name}, {held} in llama.cpp's format; it must be a file that minilora wrote")
     if path.is_file() or (path / ADAPTER_FILE).is_file():
         return path if path.is_file() else path / ADAPTER_FILE
     if (path / "adapter_config.json").is_file():
@@ -139,6 +145,14 @@ def _holds(file: Path, kinds: Container[str]) -> bool:
     """Whether a file says that it holds one of these kinds."""
     try:
         return read_about(file).get("kind") in kinds
+    except ValueError:
+        return False
+
+
+def _is_gguf_adapter(file: Path) -> bool:
+    """Whether a GGUF file is intact, and says that it holds an adapter."""
+    try:
+        return GGUFFile(file).fields.get("general.type") == "adapter"
     except ValueError:
         return False
 
