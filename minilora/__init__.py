@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from minilora.models import (
         GPT,
         GPTConfig,
+        Llama,
+        LlamaConfig,
         RobertaConfig,
         RobertaForClassification,
         generate,
@@ -49,6 +51,8 @@ __all__ = [
     "load_bundled",
     "GPT",
     "GPTConfig",
+    "Llama",
+    "LlamaConfig",
     "RobertaConfig",
     "RobertaForClassification",
     "load_gpt2",

@@ -20,7 +20,8 @@ BEFORE = [line.split() for line in Path(__file__).with_name("names_before.txt").
 PROMISED = """
 from minilora.ops import linear_forward, linear_backward, lora_linear_forward, lora_linear_backward
 from minilora.ops import cross_entropy_forward, cross_entropy_backward
-from minilora import GPT, GPTConfig, LoRAConfig, apply_lora, merge_lora, unmerge_lora, load_bundled
+from minilora import GPT, GPTConfig, Llama, LlamaConfig, LoRAConfig, apply_lora, merge_lora, unmerge_lora
+from minilora import load_bundled
 from minilora.training import SGD, AdamW, Trainer, TrainConfig
 from minilora.interop import load_gpt2, load_roberta, load_deberta, load_peft, save_peft
 from minilora.analysis import delta_weights, subspace_similarity, amplification_factor, random_control

@@ -10,6 +10,8 @@ from minilora import (
     AdamW,
     ByteTokenizer,
     GPTConfig,
+    Llama,
+    LlamaConfig,
     LoRAConfig,
     TrainConfig,
     Trainer,
@@ -57,6 +59,12 @@ def models() -> None:
     print(load_bundled().config.n_positions, load_bundled("encoder").encoder)
     load_bundled("decoder").encoder  # wrong
     load_bundled(3)  # wrong
+    llama = Llama(LlamaConfig(vocab_size=9, n_positions=8, n_layer=1, d_model=8, n_head=2, n_kv_head=1), rng)
+    LlamaConfig(vocab_size=9, n_positions=8, n_layer=1, d_model=8, n_head=2, layer_norm_eps=1e-5)  # wrong
+    llama_logits, llama_cache = llama.forward(numpy.zeros((1, 4), int), text_lengths=((1, 3),))
+    llama.backward(llama_logits, llama_cache)
+    llama.backward(llama_logits, cache)  # wrong
+    print(llama_cache.blocks[0].mlp.gate_proj, llama.new_past(2, 5)[0].keys)
     load_gpt2(Path("folder"), dtype="float64")
     load_gpt2("folder", 64)  # wrong
     minilora.nonsense  # wrong

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     if options.model is None:
         name, architecture = options.architecture, find_architecture(options.architecture)
     else:
-        model = named_model(options.model)
+        model = named_model(options.model).model
         name, architecture = options.model, architecture_of(model.config)
         holds = count_parameters(model).total
         results = {"holds": holds, "head": holds - count_parameters(getattr(model, "encoder", model)).total}

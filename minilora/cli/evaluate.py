@@ -25,8 +25,8 @@ def run(options: argparse.Namespace) -> int:
     """Measure, and print the measures."""
     from minilora.experiments.measure import measure
 
-    model, task = open_model_and_task(options, options.adapter)
-    measures = measure(model, task, split=options.split)
+    opened, task = open_model_and_task(options, options.adapter)
+    measures = measure(opened.model, task, split=options.split)
     if options.json:
         print_json({"task": task.name, "split": options.split, "left_out": task.left_out, **measures})
         return 0

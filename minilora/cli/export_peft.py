@@ -27,6 +27,6 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--adapter was not given; it must name the adapter to export")
     reads = {"--model": options.model, "--adapter": options.adapter}
     check_output_folder("--out", options.out, reads, WRITTEN)
-    save_peft(open_model(options.model, options.adapter), options.out, base=options.base)
+    save_peft(open_model(options.model, options.adapter).model, options.out, base=options.base)
     print(f"{options.out}: the adapter for PEFT")
     return 0

@@ -135,7 +135,8 @@ def run(options: argparse.Namespace) -> int:
     learned = "model.safetensors" if options.method == "full" else "adapter.safetensors"
     check_output_folder("--out", options.out, reads, (learned, *WRITTEN))
     is_prefix = isinstance(settings, PrefixConfig)
-    model, task = open_model_and_task(options, reserved=settings.before + settings.after if is_prefix else 0)
+    opened, task = open_model_and_task(options, reserved=settings.before + settings.after if is_prefix else 0)
+    model = opened.model
     if isinstance(task, ClassificationTask):
         model = with_head_for(task, model, options.seed)
     train = TrainConfig(

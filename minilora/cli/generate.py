@@ -4,13 +4,12 @@ import argparse
 
 import numpy
 
-import minilora
-from minilora.cli.opening import open_decoder, what_is_held
+from minilora.cli.opening import open_decoder
 from minilora.cli.options import add_adapter, add_device, add_json, add_model, add_seed, integer, number, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.printing import print_json, warn
-from minilora.cli.tasks import check_vocabulary
-from minilora.data import EOT, SEPARATOR, ByteTokenizer
+from minilora.data import SEPARATOR, TextStream, Tokenizer
+from minilora.models.streaming import stream
 
 EXAMPLE = 'minilora generate "The function returns " --temperature 0.8'
 
@@ -26,24 +25,24 @@ def add_options(p: Parser) -> None:
         type=integer(1, 1_000_000),
         metavar="N",
         default=120,
-        help="the most bytes to add; the model's length limits them too",
+        help="the most tokens to add; the model's length limits them too",
     )
     p.add_argument(
         "--temperature",
         type=number(0, 1000),
         metavar="NUMBER",
         default=0.0,
-        help="0: always the likeliest byte; 1: the model's own probabilities",
+        help="0: always the likeliest token; 1: the model's own probabilities",
     )
-    p.add_argument("--top-k", type=integer(1, 1_000_000), metavar="K", help="draw from the K likeliest bytes")
+    p.add_argument("--top-k", type=integer(1, 1_000_000), metavar="K", help="draw from the K likeliest tokens")
     p.add_argument(
         "--top-p",
         type=number(0, 1, above=True),
         metavar="P",
-        help="draw from the likeliest bytes that have probability P together",
+        help="draw from the likeliest tokens that have probability P together",
     )
     add_device(p)
-    add_seed(p, "for the bytes that are drawn")
+    add_seed(p, "for the tokens that are drawn")
     add_json(p)
 
 
@@ -51,10 +50,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the prompt with what the model adds; with --source, only the answer."""
     if options.temperature == 0:
         refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above 0")
-    model = open_decoder(options.model, options.adapter, device=options.device)
-    tokenizer = ByteTokenizer()
-    check_vocabulary(model, what_is_held(options.model, model), tokenizer)
-    prompt = encode_prompt(options.prompt, SEPARATOR if options.source else "", tokenizer, model.longest_input)
+    opened = open_decoder(options.model, options.adapter, device=options.device)
+    model, tokenizer = opened.model, opened.tokenizer
+    prompt = encode_prompt(options.prompt + SEPARATOR * options.source, tokenizer, model.longest_input)
     room = model.longest_input - len(prompt)
     if options.max_tokens > room:
         warn(
@@ -62,31 +60,35 @@ def run(options: argparse.Namespace) -> int:
             f"only {room} of --max-tokens {options.max_tokens} fit: with the prompt's {len(prompt)} they "
             f"are the {model.longest_input} that the model takes",
         )
-    (ids,) = minilora.generate(
+    tokens = stream(
         model,
-        [prompt],
+        prompt,
         max_tokens=min(options.max_tokens, room),
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
-        stop=EOT,
+        stop=tokenizer.end_of_text,
         rng=numpy.random.default_rng(options.seed),
     )
-    answer = tokenizer.decode(ids)
     if options.json:
-        print_json({"prompt": options.prompt, "answer": answer, "tokens": len(ids)})
-    else:
-        print(answer if options.source else options.prompt + answer)
+        ids = list(tokens)
+        print_json({"prompt": options.prompt, "answer": tokenizer.decode(ids), "tokens": len(ids)})
+        return 0
+    print("" if options.source else options.prompt, end="", flush=True)
+    pieces = TextStream(tokenizer)
+    for token in tokens:
+        print(pieces.add(token), end="", flush=True)
+    print(pieces.end())
     return 0
 
 
-def encode_prompt(text: str, end: str, tokenizer: ByteTokenizer, longest: int):
-    """The tokens of the prompt and its end, or an error that names the prompt."""
+def encode_prompt(text: str, tokenizer: Tokenizer, longest: float) -> numpy.ndarray:
+    """The tokens of the prompt; a ValueError if there are none, or as many as the model takes."""
     try:
-        ids = tokenizer.encode(text + end)
+        ids = tokenizer.encode(text)
     except ValueError as error:
         raise ValueError(f"the prompt: {error}") from None
     if not 1 <= len(ids) < longest:
-        was = f"had {len(ids):,} bytes" if len(ids) else "was empty"
-        raise ValueError(f"the prompt {was}; it must have 1 to {longest - 1} bytes for this model")
+        was = f"had {len(ids):,} tokens" if len(ids) else "was empty"
+        raise ValueError(f"the prompt {was}; it must have 1 to {longest - 1:,} tokens for this model")
     return ids

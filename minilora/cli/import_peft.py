@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"the folder was {options.folder}, which minilora wrote; give it as --adapter, as it is")
     reads = {"the command": options.folder, "--model": options.model}
     check_output("--out", options.out, reads, example="adapter.safetensors")
-    model = open_model(options.model)
+    model = open_model(options.model).model
     load_peft(model, options.folder)
     minilora.save_adapter(model, options.out)
     print(f"{options.out}: the adapter")

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--adapter was not given; it must name the adapter to merge")
     reads = {"--model": options.model, "--adapter": options.adapter}
     check_output("--out", options.out, reads, example="merged.safetensors")
-    model = open_model(options.model, options.adapter)
+    model = open_model(options.model, options.adapter).model
     if isinstance(method_of(model), (HoulsbyConfig, PrefixConfig)):
         what = "which cannot be merged: Houlsby adapters and prefixes are no part of a W"
         raise ValueError(f"--adapter was {options.adapter}, {what}; it must be of another method")

@@ -1,22 +1,29 @@
 """Opens the model that --model names and the adapter that --adapter names; errors speak of these options."""
 
+from collections.abc import Container
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 
 import minilora
+from minilora import data
 from minilora.cli.parser import did_you_mean
-from minilora.files import load_arrays, read_json
+from minilora.data import Tokenizer
+from minilora.files import read_about, read_json
+from minilora.interop.opening import BUNDLED, MODEL_FILE, OpenedModel, open_language_model
 from minilora.methods import classes_in, lora_layers
 from minilora.methods.registry import KINDS as ADAPTER_KINDS
 from minilora.models.classification import EncoderForClassification, new_classifier
+from minilora.models.model import Model
 from minilora.models.model_file import KINDS as MODEL_KINDS
 
-BUNDLED = ("decoder", "encoder")
-MODEL_FILE, ADAPTER_FILE, PEFT_FILE = "model.safetensors", "adapter.safetensors", "adapter_model.safetensors"
+ADAPTER_FILE, PEFT_FILE = "adapter.safetensors", "adapter_model.safetensors"
 
 
-def open_model(name: str | None, adapter: str | None = None, *, device: str = "cpu", classes: bool = False):
+def open_model(
+    name: str | None, adapter: str | None = None, *, device: str = "cpu", classes: bool = False
+) -> OpenedModel:
     """The model that --model names, with the adapter of --adapter, if one is given.
 
     Without a name it is a bundled one: the encoder for an adapter with a classification head or for a classification
@@ -26,30 +33,32 @@ def open_model(name: str | None, adapter: str | None = None, *, device: str = "c
     n_classes = None if path is None else classes_of(path)
     if name is None:
         name = "encoder" if classes or n_classes else "decoder"
-    model = named_model(name, device)
+    opened = named_model(name, device)
     if path is None:
-        return model
+        return opened
+    model = opened.model
     if n_classes and not isinstance(model, (minilora.GPT, EncoderForClassification)):
         model = new_classifier(
             model, n_classes, numpy.random.default_rng(0)
         )  # the drawn values are replaced by the file's
     minilora.load_adapter(model, path)
-    return model
+    return replace(opened, model=model)
 
 
-def open_decoder(name: str | None, adapter: str | None = None, *, device: str = "cpu") -> minilora.GPT:
-    """Open a model as `open_model` does, but refuse anything that is not a GPT."""
-    model = open_model(name, adapter, device=device)
-    if not isinstance(model, minilora.GPT):
+def open_decoder(name: str | None, adapter: str | None = None, *, device: str = "cpu") -> OpenedModel:
+    """Open a model as `open_model` does, but refuse anything that does not write text, or whose ids no one can read."""
+    opened = open_model(name, adapter, device=device)
+    if not isinstance(opened.model, minilora.GPT):
         if name is None:
             raise ValueError(f"--adapter {adapter} is a classifier's; this command needs a decoder's")
-        raise ValueError(f"{what_is_held(name, model)}; this command needs a decoder, a GPT")
-    return model
+        raise ValueError(f"{what_is_held(name, opened.model)}; this command needs a decoder, a GPT")
+    check_vocabulary(opened.model, what_is_held(name, opened.model), opened.tokenizer)
+    return opened
 
 
-def open_lora(name: str | None, adapter: str):
+def open_lora(name: str | None, adapter: str) -> Model:
     """The model with the LoRA adapter in a file or run folder."""
-    model = open_model(name, adapter)
+    model = open_model(name, adapter).model
     if not lora_layers(model):
         raise ValueError(f"{adapter} holds no LoRA adapter, and only these have a delta W of low rank")
     return model
@@ -61,42 +70,37 @@ def what_is_held(name: str | None, model: object) -> str:
     return f"{held} a {type(model).__name__}"
 
 
-def named_model(name: str, device: str = "cpu"):
-    """The model of a name that comes with minilora, of a file, or of a folder."""
-    if name in BUNDLED:
-        return minilora.load_bundled(name, device=device)
-    path = Path(name)
-    if path.is_dir():
-        return _model_in(path, device)
-    if not path.exists():
-        raise ValueError(f"--model was {name}; there is no such file or folder{did_you_mean(name, BUNDLED)}")
+def check_vocabulary(model: Model, held: str, tokenizer: Tokenizer) -> None:
+    """Raise ValueError, which begins with what --model holds, unless the model reads the tokenizer's ids."""
     try:
-        return minilora.load_model(path, device=device)
+        data.check_vocabulary(model, tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{held}; {error}") from None
+
+
+def named_model(name: str, device: str = "cpu") -> OpenedModel:
+    """The model of a name that comes with minilora, of a file, or of a folder."""
+    path = Path(name)
+    if name not in BUNDLED and not path.exists():
+        raise ValueError(f"--model was {name}; there is no such file or folder{did_you_mean(name, BUNDLED)}")
+    if path.is_dir() and name not in BUNDLED:
+        _check_model_in(path)
+    try:
+        return open_language_model(name, device=device)
     except ValueError:
-        if _holds(path, ADAPTER_KINDS):
+        if path.is_file() and _holds(path, ADAPTER_KINDS):
             raise ValueError(
                 f"--model was {name}, which is an adapter; give it as --adapter, together with its --model"
             ) from None
         raise
 
 
-def _model_in(folder: Path, device: str):
-    """The model in a folder of Hugging Face's, or in the run folder of full fine-tuning."""
-    from minilora import interop
-
-    loaders = {
-        "gpt2": interop.load_gpt2,
-        "roberta": interop.load_roberta,
-        "deberta-v2": interop.load_deberta,
-    }
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    if "model_type" in config:
-        kind = config["model_type"]
-        if not isinstance(kind, str) or kind not in loaders:
-            raise ValueError(f"--model was {folder}, a model of type {kind!r}; it must be {', '.join(loaders)}")
-        return loaders[kind](folder, device=device)
+def _check_model_in(folder: Path) -> None:
+    """Raise a ValueError if a folder holds an adapter and no model, or neither."""
     if (folder / MODEL_FILE).is_file():
-        return minilora.load_model(folder / MODEL_FILE, device=device)
+        return
+    if (folder / "config.json").is_file() and "model_type" in read_json(folder / "config.json"):
+        return
     if (folder / "adapter_config.json").is_file():
         raise ValueError(f"--model was {folder}, an adapter that PEFT saved; {_how_to_import(folder)}")
     if (folder / ADAPTER_FILE).is_file():
@@ -130,13 +134,12 @@ def classes_of(file: Path) -> int | None:
         raise
 
 
-def _holds(file: Path, kinds) -> bool:
-    """Whether a file is intact, and holds one of these kinds."""
+def _holds(file: Path, kinds: Container[str]) -> bool:
+    """Whether a file says that it holds one of these kinds."""
     try:
-        load_arrays(file, *kinds)
+        return read_about(file).get("kind") in kinds
     except ValueError:
         return False
-    return True
 
 
 def _how_to_import(folder: Path) -> str:

@@ -136,7 +136,7 @@ def ranks_of_layers(options: argparse.Namespace) -> int:
     """The ranks of W, of an adapter's delta_W and of full fine-tuning's, a row for each layer."""
     found = {}
     if options.weights:
-        found["W"] = weights_of(open_model(options.model, options.adapter))
+        found["W"] = weights_of(open_model(options.model, options.adapter).model)
     if options.adapter is not None:
         found["LoRA"] = adapter_changes(open_lora(options.model, options.adapter))
     if options.tuned is not None:
@@ -193,6 +193,6 @@ def changes_of_tuning(model: str | None, tuned: str) -> dict[str, numpy.ndarray]
     if not path.exists():
         raise ValueError(f"--tuned was {tuned}; there is no such file or folder")
     after = minilora.load_model(path / "model.safetensors" if path.is_dir() else path)
-    before = open_model(model) if model is None else named_model(model)
+    before = (open_model(model) if model is None else named_model(model)).model
     before, after = ({n: to_numpy(p.data) for n, p in m.named_parameters()} for m in (before, after))
     return {name.removesuffix(".W"): delta_W for name, delta_W in weight_changes(before, after).items()}

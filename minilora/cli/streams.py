@@ -96,6 +96,10 @@ class Lenient(io.TextIOBase):
     def encoding(self) -> str:  # TextIOBase has one of its own, None
         return self._stream.encoding
 
+    @property
+    def errors(self) -> str | None:  # here too; input() edits lines only if it knows both
+        return self._stream.errors
+
 
 def _null(number: int) -> io.TextIOBase:
     """The null device, with the file number of a stream that was closed."""

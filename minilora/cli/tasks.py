@@ -4,32 +4,29 @@ import argparse
 from pathlib import Path
 
 import minilora
-from minilora import data
-from minilora.cli.opening import adapter_file, classes_of, open_model, what_is_held
+from minilora.cli.opening import adapter_file, check_vocabulary, classes_of, open_model, what_is_held
 from minilora.cli.parser import did_you_mean
 from minilora.cli.paths import check_input
 from minilora.cli.printing import typed
 from minilora.data import (
     CLASSIFICATION_TASKS,
     TASKS,
-    ByteTokenizer,
     ClassificationTask,
-    EncoderTokenizer,
     PairTask,
     TextTask,
-    Tokenizer,
     has_classes,
     load_classification_task,
     load_task,
     text_task,
 )
+from minilora.interop.opening import OpenedModel
 
 FILES = (".txt", ".csv", ".jsonl")
 
 
 def open_model_and_task(
     options: argparse.Namespace, adapter: str | None = None, reserved: int = 0
-) -> tuple[object, PairTask | TextTask | ClassificationTask]:
+) -> tuple[OpenedModel, PairTask | TextTask | ClassificationTask]:
     """The model, and the task that --task or --text names: a text task with a decoder, classes with an encoder.
 
     Parameters
@@ -46,20 +43,18 @@ def open_model_and_task(
     of_texts = options.text is not None or options.task in TASKS or options.task.lower().endswith(".txt")
     if adapter is not None and options.model is None:
         _check_adapter(adapter, asked, classes=classes, of_texts=of_texts)
-    model = open_model(options.model, adapter, device=options.device, classes=classes)
-    held = what_is_held(options.model, model)
+    opened = open_model(options.model, adapter, device=options.device, classes=classes)
+    model, held = opened.model, what_is_held(options.model, opened.model)
     if isinstance(model, minilora.GPT):
         if classes:
             raise ValueError(f"{held}; {asked} is a classification task, for which --model must be an encoder")
-        check_vocabulary(model, held, ByteTokenizer())
-        length = model.longest_input - reserved
-        return model, (
-            text_task(options.text, length=length) if options.text else load_task(options.task, length=length)
-        )
+        check_vocabulary(model, held, opened.tokenizer)
+        with_it = {"length": model.longest_input - reserved, "tokenizer": opened.tokenizer}
+        return opened, text_task(options.text, **with_it) if options.text else load_task(options.task, **with_it)
     if of_texts:
         raise ValueError(f"{held}; {asked} is a text task, for which --model must be a GPT")
-    check_vocabulary(model, held, EncoderTokenizer())
-    return model, load_classification_task(options.task, length=model.longest_input)
+    check_vocabulary(model, held, opened.tokenizer)
+    return opened, load_classification_task(options.task, length=model.longest_input)
 
 
 def named_task(options: argparse.Namespace) -> str:
@@ -77,14 +72,6 @@ def named_task(options: argparse.Namespace) -> str:
             raise ValueError(f"--task was {typed(name)}; {known}{did_you_mean(name, tasks)}")
         check_input("--task", name)
     return name
-
-
-def check_vocabulary(model, held: str, tokenizer: Tokenizer) -> None:
-    """Raise ValueError, which begins with what --model holds, unless the model reads the tokenizer's ids."""
-    try:
-        data.check_vocabulary(model, tokenizer)
-    except ValueError as error:
-        raise ValueError(f"{held}; {error}") from None
 
 
 def _check_adapter(adapter: str, asked: str, *, classes: bool, of_texts: bool) -> None:

@@ -19,6 +19,7 @@ VERBS = {
     "merge": "Merge an adapter into its base: one model, no added latency.",
     "import-peft": "Turn a LoRA adapter that PEFT saved into one of minilora's.",
     "export-peft": "Write an adapter as a folder that PEFT loads.",
+    "info": "Say what a model's or an adapter's file or folder is.",
     "count": "Count a method's parameters, bytes and operations.",
     "rank": "Show the rank of a matrix, step by step, or of a model's layers.",
     "subspace": "Show whether two adapters, or one and W, use the same directions.",

@@ -11,6 +11,7 @@ from minilora.data.batches import (
     window_batch,
     windows,
 )
+from minilora.data.chat_template import ChatTemplate, Message, PlainTemplate, Template
 from minilora.data.classification import (
     CLASSIFICATION_TASKS,
     ClassificationBatch,
@@ -18,6 +19,9 @@ from minilora.data.classification import (
     has_classes,
     load_classification_task,
 )
+from minilora.data.conversation_rows import chat_prompt, conversation_rows, template_for
+from minilora.data.conversation_task import ConversationTask, conversation_task
+from minilora.data.conversations import Conversation, load_conversations
 from minilora.data.corpora import Corpus, Document, load_corpus
 from minilora.data.docstring_pairs import docstring_matches
 from minilora.data.encoder_tokenizer import EncoderTokenizer, pad_rows
@@ -96,6 +100,17 @@ __all__ = [
     "windows",
     "pair_batch",
     "pack_batch",
+    "ChatTemplate",
+    "PlainTemplate",
+    "Template",
+    "Message",
+    "template_for",
+    "chat_prompt",
+    "Conversation",
+    "load_conversations",
+    "conversation_rows",
+    "ConversationTask",
+    "conversation_task",
 ]
 
 if not TYPE_CHECKING:

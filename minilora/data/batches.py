@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilora.data.example import Example
-from minilora.data.vocabulary import Tokenizer
+from minilora.data.vocabulary import Tokenizer, split_frame
 
 SEPARATOR = "\n"  # between the source and the target of an example
 
@@ -43,8 +43,13 @@ class LMBatch(NamedTuple):
 
 
 def encode_documents(texts: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
-    """The tokens of all texts in one array, with the tokenizer's end of text after each: int64, shape (T,)."""
-    rows = [np.append(tokenizer.encode(text), tokenizer.end_of_text) for text in texts]
+    """The tokens of all texts in one array, with the tokenizer's end of text after each: int64, shape (T,).
+
+    If the tokenizer puts a token before every text (a BOS), each has it.
+    """
+    _, after = split_frame(tokenizer)
+    encoded = (tokenizer.encode(text) for text in texts)
+    rows = [np.append(ids[: len(ids) - len(after)], tokenizer.end_of_text) for ids in encoded]
     if not rows:
         raise ValueError("texts is empty; there is nothing to encode")
     return np.concatenate(rows)
@@ -100,14 +105,18 @@ def windows(tokens: np.ndarray, *, length: int, batch_size: int, end_of_text: in
 def encode_example(example: Example, tokenizer: Tokenizer) -> tuple[np.ndarray, int]:
     """The tokens of source, line break, target and end of text, and how many of them precede the target.
 
+    If the tokenizer puts a token before every text (a BOS), the source has it, and the target has not. Source and
+    target are encoded one by one, as they are when the model gets the source alone and continues it.
+
     Returns
     -------
     ids : ndarray of shape (T,), int64
     n_source : int
         The length of the prompt: ids[:n_source] is the source and the line break.
     """
-    source = tokenizer.encode(example.source + SEPARATOR)
-    target = tokenizer.encode(example.target)
+    before, after = split_frame(tokenizer)
+    source, target = (tokenizer.encode(text) for text in (example.source + SEPARATOR, example.target))
+    source, target = source[: len(source) - len(after)], target[len(before) : len(target) - len(after)]
     return np.concatenate((source, target, [tokenizer.end_of_text])), len(source)
 
 
@@ -134,16 +143,47 @@ def pair_batch(examples: Sequence[Example], tokenizer: Tokenizer, *, max_length:
             f"an example has {longest} tokens, more than max_length = {max_length}; "
             "shorten its source or target, or raise the limit"
         )
-    shape = (len(encoded), longest - 1)  # (N, T): the last token of a row is only a target
-    ids = np.full(shape, tokenizer.end_of_text, dtype=np.int64)
-    targets = np.full(shape, tokenizer.end_of_text, dtype=np.int64)
+    # the line break, the last of the source, is followed by the target
+    return row_batch(((ids, np.arange(len(ids)) >= n) for ids, n in encoded), padding=tokenizer.end_of_text)
+
+
+def row_batch(rows: Iterable[tuple[np.ndarray, np.ndarray]], *, padding: int) -> LMBatch:
+    """Rows of different lengths as a batch, padded to the longest.
+
+    Parameters
+    ----------
+    rows : iterable of (ids, counts)
+        Both of shape (T,), T at least 2: a row's tokens, and which of them count where they are predicted.
+    padding : int
+        The token that fills a short row, where no loss counts.
+    """
+    rows = list(rows)
+    shape = (len(rows), max(len(ids) for ids, _ in rows) - 1)  # (N, T): the last token of a row is only a target
+    ids = np.full(shape, padding, dtype=np.int64)
+    targets = np.full(shape, padding, dtype=np.int64)
     mask = np.zeros(shape, dtype=bool)
-    for n, (tokens, n_source) in enumerate(encoded):
+    for n, (tokens, counts) in enumerate(rows):
         length = len(tokens) - 1
         ids[n, :length] = tokens[:-1]
         targets[n, :length] = tokens[1:]
-        mask[n, n_source - 1 : length] = True  # the line break, at n_source - 1, is followed by the target
+        mask[n, :length] = counts[1:]
     return LMBatch(ids, targets, mask)
+
+
+def near_each_other(rng: np.random.Generator, n: int, batch_size: int) -> np.ndarray:
+    """Places in a list of n examples that is sorted by length, drawn near each other: little of a batch is padding.
+
+    Each place is equally likely.
+
+    Returns
+    -------
+    places : integer ndarray of shape (batch_size,)
+    """
+    reach = min(2 * batch_size, n - 1)
+    places = rng.integers(0, n) + rng.integers(-reach, reach + 1, batch_size)
+    # reflected at both ends, so that each example is equally likely
+    places = np.where(places < 0, -1 - places, places)
+    return np.where(places >= n, 2 * n - 1 - places, places)
 
 
 def check_at_least_one(**sizes: int) -> None:

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from minilora.data.batches import LMBatch, encode_documents, encode_example, pair_batch, window_batch, windows
+from minilora.data.batches import (
+    LMBatch,
+    encode_documents,
+    encode_example,
+    near_each_other,
+    pair_batch,
+    window_batch,
+    windows,
+)
+from minilora.data.chat_template import Template
+from minilora.data.conversation_task import ConversationTask, conversation_task
+from minilora.data.conversations import conversation_form
 from minilora.data.corpora import READERS, load_corpus
 from minilora.data.example import Example
 from minilora.data.files import load_task_file, load_text_file
@@ -17,7 +28,7 @@ from minilora.data.mini_e2e import examples
 from minilora.data.pairs import load_pairs
 from minilora.data.splits import SPLITS, corpus_id, split_fitting
 from minilora.data.tokenizer import ByteTokenizer, utf8
-from minilora.data.vocabulary import Tokenizer
+from minilora.data.vocabulary import Tokenizer, encode_bare
 
 TASKS = ("mini-e2e", "pairs", *READERS)
 
@@ -56,12 +67,7 @@ class PairTask:
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LMBatch:
         """An LMBatch of training examples of about the same length, so that little of it is padding."""
-        n = len(self._by_length)
-        reach = min(2 * batch_size, n - 1)
-        chosen = rng.integers(0, n) + rng.integers(-reach, reach + 1, batch_size)
-        # reflected at both ends, so that each example is equally likely
-        chosen = np.where(chosen < 0, -1 - chosen, chosen)
-        chosen = np.where(chosen >= n, 2 * n - 1 - chosen, chosen)
+        chosen = near_each_other(rng, len(self._by_length), batch_size)
         return pair_batch([self._by_length[i] for i in chosen], self.tokenizer, max_length=self.length)
 
     def batches(self, split: str, batch_size: int = 16) -> Iterator[LMBatch]:
@@ -79,7 +85,7 @@ class PairTask:
     def bytes_per_token(self, split: str) -> float:
         """Bytes of target text per counted token of a split; an end of text counts as a byte."""
         n_bytes = sum(len(utf8(e.target)) + 1 for e in self.splits[split])
-        return n_bytes / sum(len(self.tokenizer.encode(e.target)) + 1 for e in self.splits[split])
+        return n_bytes / sum(len(encode_bare(self.tokenizer, e.target)) + 1 for e in self.splits[split])
 
 
 @dataclass
@@ -133,25 +139,34 @@ class TextTask:
 
 
 def load_task(
-    name: str | Path, *, length: int, n_train: int = 4000, n_held_out: int = 200, tokenizer: Tokenizer | None = None
-) -> PairTask | TextTask:
+    name: str | Path,
+    *,
+    length: int,
+    n_train: int = 4000,
+    n_held_out: int = 200,
+    tokenizer: Tokenizer | None = None,
+    template: Template | None = None,
+) -> PairTask | TextTask | ConversationTask:
     """A task by its name, or from the user's own file.
 
     Parameters
     ----------
     name : str or Path
         "mini-e2e" (attribute lists -> sentences), "pairs" (function signatures -> first lines of docstrings), "prose",
-        "code", or the path of a file: ``.txt`` for running text, ``.csv`` or ``.jsonl`` with columns source and target.
+        "code", or the path of a file: ``.txt`` for running text; ``.csv`` or ``.jsonl`` with columns source and target;
+        ``.jsonl`` with messages, with prompt and completion, or with text, see `conversations`.
     length : int
         The most tokens that a model takes.
     n_train, n_held_out : int
         How many mini-E2E examples to make for training, and for each of valid and test.
     tokenizer : Tokenizer, optional
         The model's; bytes, if not given.
+    template : ChatTemplate or PlainTemplate, optional
+        How the model wants conversations written down; see `template_for`.
 
     Returns
     -------
-    PairTask or TextTask
+    PairTask, TextTask or ConversationTask
     """
     path, tokenizer = Path(name), tokenizer or ByteTokenizer()
     if name == "mini-e2e":
@@ -162,6 +177,8 @@ def load_task(
     if name in READERS:
         corpus = load_corpus(name)
         return TextTask(name, {split: corpus.texts(split) for split in SPLITS}, length, tokenizer)
+    if conversation_form(path):
+        return conversation_task(path, length=length, tokenizer=tokenizer, template=template)
     if path.suffix.lower() in (".csv", ".jsonl"):
         return _pair_task(load_task_file(path), length, path.name, tokenizer)
     if path.suffix.lower() == ".txt":

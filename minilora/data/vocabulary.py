@@ -29,6 +29,27 @@ class Tokenizer(Protocol):
     def decode(self, ids: Any, /) -> str: ...
 
 
+def split_frame(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """The ids that a tokenizer puts before every text, and those that it puts after it; most put none.
+
+    Llama 3's puts one before, its BOS; RoBERTa's makes <s> text </s>.
+
+    Returns
+    -------
+    before, after : ndarray of shape (n,), int64
+    """
+    frame, framed = tokenizer.encode(""), tokenizer.encode("a")
+    same = frame == framed[: len(frame)] if len(framed) >= len(frame) else np.zeros(len(frame), dtype=bool)
+    n = len(frame) if same.all() else int(same.argmin())
+    return frame[:n], frame[n:]
+
+
+def encode_bare(tokenizer: Tokenizer, text: str) -> np.ndarray:
+    """The ids of a text alone, without what the tokenizer puts around every text: int64, shape (T,)."""
+    (before, after), ids = split_frame(tokenizer), tokenizer.encode(text)
+    return ids[len(before) : len(ids) - len(after)]
+
+
 def check_vocabulary(model: Any, tokenizer: Tokenizer) -> None:
     """Raise ValueError unless a model understands the ids that a tokenizer makes.
 

@@ -159,6 +159,28 @@ class HFTokenizer:
                 raise TypeError(f"{name} must be a str, not {type(value).__name__}")
         return numpy.array(self.tokenizer.encode(text, second).ids, dtype=numpy.int64)
 
+    def encode_with_starts(self, text: str) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """The ids of a text without any special tokens around them, and where in the text each token begins.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        ids, starts : ndarray of shape (T,), int64
+            starts in characters; tokens that share one, as bytes do, begin at the same place.
+        """
+        found = self.tokenizer.encode(text, add_special_tokens=False)
+        starts = [start for start, _ in found.offsets]
+        return numpy.array(found.ids, dtype=numpy.int64), numpy.array(starts, dtype=numpy.int64)
+
+    @property
+    def control_tokens(self) -> list[str]:
+        """The texts that are control tokens wherever they stand, such as "<|im_end|>"."""
+        added = self.tokenizer.get_added_tokens_decoder().values()
+        return [token.content for token in added if token.special]
+
     def decode(self, ids: Any) -> str:
         """The text of some ids, without special tokens.
 

@@ -9,10 +9,13 @@ from minilora.layers.conv_layer import ConvLayer
 from minilora.layers.deberta_block import DebertaBlock
 from minilora.layers.disentangled_attention import DisentangledSelfAttention
 from minilora.layers.embedding import Embedding
+from minilora.layers.gated_mlp import GatedMLP
 from minilora.layers.layernorm import LayerNorm
 from minilora.layers.linear import Linear
+from minilora.layers.llama_block import LlamaBlock
 from minilora.layers.mlp import MLP
 from minilora.layers.post_ln_block import PostLNBlock
+from minilora.layers.rmsnorm import RMSNorm
 from minilora.moved import names_before
 
 __all__ = [
@@ -23,10 +26,13 @@ __all__ = [
     "DebertaBlock",
     "DisentangledSelfAttention",
     "Embedding",
+    "GatedMLP",
     "KeyValueCache",
     "LayerNorm",
     "Linear",
+    "LlamaBlock",
     "PostLNBlock",
+    "RMSNorm",
     "SelfAttention",
 ]
 

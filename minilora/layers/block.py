@@ -1,6 +1,6 @@
 """One transformer block of GPT-2: normalise, attend, add; normalise, MLP, add (pre-LN)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
 from minilora.layers.attention import KeyValueCache, SelfAttention, SelfAttentionCache
@@ -33,10 +33,10 @@ class Block(Module):
         self.ln_2 = ln_2
         self.mlp = mlp
 
-    def forward(self, x: Array, past: KeyValueCache | None = None) -> tuple[Array, BlockCache]:
-        """(N, T, C) -> (N, T, C)"""
+    def forward(self, x: Array, past: KeyValueCache | None = None, **attention: Any) -> tuple[Array, BlockCache]:
+        """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes besides, such as text_lengths."""
         h, ln_1_cache = self.ln_1.forward(x)
-        y, attn_cache = self.attn.forward(h, past)
+        y, attn_cache = self.attn.forward(h, past, **attention)
         y += x  # y = x + attn(ln_1(x)), in the array that attn has made
         h, ln_2_cache = self.ln_2.forward(y)
         z, mlp_cache = self.mlp.forward(h)

@@ -10,12 +10,13 @@ class Linear(Module):
 
     Parameters
     ----------
-    W : ndarray of shape (O, I)
+    W : ndarray of shape (O, I), or Parameter
+        A Parameter is shared with whatever else has it: two layers are then tied.
     bias : ndarray of shape (O,), optional
     """
 
-    def __init__(self, W: Array, bias: Array | None = None) -> None:
-        self.W = Parameter(W)
+    def __init__(self, W: "Array | Parameter", bias: Array | None = None) -> None:
+        self.W = W if isinstance(W, Parameter) else Parameter(W)
         self.bias = None if bias is None else Parameter(bias)
 
     def forward(self, x: Array) -> tuple[Array, LinearCache]:

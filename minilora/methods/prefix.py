@@ -3,7 +3,7 @@
     PreEmbed   |Theta| = d (lp + li)      the embeddings of lp tokens before the prompt and li tokens after it
     PreLayer   |Theta| = L d (lp + li)    the inputs of each of the L blocks at these positions
 
-`prefixed_gpt.py` has the mathematics. The tokens take up positions: a prompt can have n_positions - lp - li tokens.
+`prefixed.py` has the mathematics. The tokens take up positions: a prompt can have n_positions - lp - li tokens.
 That is one of the two drawbacks that the paper names (section 3); the other is that they are hard to optimise.
 """
 
@@ -13,11 +13,12 @@ import numpy
 
 from minilora.arrays.backend import Array
 from minilora.layers import Embedding
-from minilora.methods.prefixed_gpt import Prefix, PrefixedGPT
+from minilora.methods.prefix_tokens import Prefix
+from minilora.methods.prefixed import PREFIXED
 from minilora.methods.selection import check_integer
 from minilora.methods.state import NamedAdapter
 from minilora.methods.switching import add_adapter, check_new_name, set_adapter
-from minilora.models import GPT
+from minilora.models import GPT, Llama
 from minilora.models.model import Model
 
 KINDS = ("embedding", "layer")
@@ -55,7 +56,7 @@ def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Genera
 
     Parameters
     ----------
-    model : GPT
+    model : GPT or Llama
     config : PrefixConfig
     rng : numpy.random.Generator
         Draws tokens of the vocabulary, whose activations the prefix starts with.
@@ -64,11 +65,11 @@ def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Genera
     Raises
     ------
     ValueError
-        If the model is not a GPT, has no room for the prefix, or has an adapter of this name. The model is then
+        If the model is not a decoder, has no room for the prefix, or has an adapter of this name. The model is then
         unchanged.
     """
-    if not isinstance(model, GPT):
-        raise ValueError(f"model was a {type(model).__name__}; prefix tuning needs a decoder, a GPT")
+    if not isinstance(model, GPT | Llama):
+        raise ValueError(f"model was a {type(model).__name__}; prefix tuning needs a decoder, a GPT or a Llama")
     n, limit = config.before + config.after, model.config.n_positions
     if n >= limit:
         raise ValueError(f"before + after was {n}; it must be from 1 to {limit - 1}, because n_positions is {limit}")
@@ -77,17 +78,20 @@ def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Genera
     tables = _start(model, rng.integers(0, model.config.vocab_size, n))
     tables = tables[:1] if config.kind == "embedding" else tables
     prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
-    # while it is active, the model is a PrefixedGPT that has a prefix; switched off, it is a GPT again
-    add_adapter(model, name, NamedAdapter(config, {"__class__": PrefixedGPT, "prefix": prefix}))
+    # while it is active, a GPT is a PrefixedGPT that has a prefix; switched off, it is a GPT again
+    add_adapter(model, name, NamedAdapter(config, {"__class__": PREFIXED[type(model)], "prefix": prefix}))
 
 
-def _start(model: GPT, ids: numpy.ndarray) -> list[Array]:
+def _start(model: GPT | Llama, ids: numpy.ndarray) -> list[Array]:
     """The embeddings of some tokens, (T,), and their inputs to blocks 1 to L - 1: L arrays (T, C)."""
     xp = model.xp
     tokens, _ = model.wte.forward(xp.asarray(ids))  # (T, C)
-    tables = [tokens]
-    x = (tokens + model.wpe.W.data[: len(ids)])[None]  # (1, T, C)
+    tables, x, attention = [tokens], tokens[None], {}  # (1, T, C)
+    if isinstance(model, Llama):
+        attention = {"rotation": model.rotation(xp.arange(len(ids)))}
+    else:
+        x = x + model.wpe.W.data[: len(ids)]
     for block in model.blocks[:-1]:
-        x, _ = block.forward(x)
+        x, _ = block.forward(x, **attention)
         tables.append(x[0].copy())
     return tables

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from minilora.models.bundled import bundled_recipe, load_bundled
 from minilora.models.classification import DebertaForClassification, RobertaForClassification, new_classifier
 from minilora.models.deberta import Deberta, DebertaCache, DebertaConfig
+from minilora.models.decoder import Decoder
 from minilora.models.generation import generate
 from minilora.models.gpt import GPT, GPTCache, GPTConfig
+from minilora.models.llama import Llama, LlamaCache, LlamaConfig
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.model_file import load_model, save_model
 from minilora.models.roberta import Roberta, RobertaCache, RobertaConfig
@@ -20,8 +22,12 @@ __all__ = [
     "DebertaCache",
     "DebertaConfig",
     "DebertaForClassification",
+    "Decoder",
     "GPTCache",
     "GPTConfig",
+    "Llama",
+    "LlamaCache",
+    "LlamaConfig",
     "Roberta",
     "RobertaCache",
     "RobertaConfig",

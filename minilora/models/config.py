@@ -19,11 +19,9 @@ class ModelConfig:
     d_model : int
         C.
     n_head : int
-        H, which divides C.
+        H.
     d_mlp : int, optional
         F; 4 C if not given.
-    layer_norm_eps : float
-        What LayerNorm adds to the variance.
 
     Raises
     ------
@@ -36,18 +34,12 @@ class ModelConfig:
     d_model: int
     n_head: int
     d_mlp: int = None  # type: ignore[assignment]  # 4 C; an integer from __post_init__ on
-    layer_norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
         self._check_sizes("vocab_size", "n_layer", "d_model", "n_head")
         if self.d_mlp is None:
             object.__setattr__(self, "d_mlp", 4 * self.d_model)
         self._check_sizes("d_mlp")
-        eps = self.layer_norm_eps
-        if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0.0 <= eps <= sys.float_info.max:
-            raise ValueError(f"layer_norm_eps was {eps!r}; it must be a finite number of at least 0")
-        if self.d_model % self.n_head:
-            raise ValueError(f"n_head was {self.n_head}; it must divide d_model = {self.d_model}")
 
     def _check_sizes(self, *names: str, least: int = 1) -> None:
         """Make these fields Python integers of at least `least`, or raise a ValueError."""
@@ -56,3 +48,32 @@ class ModelConfig:
             if not isinstance(value, (int, numpy.integer)) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} was {value!r}; it must be an integer of at least {least}")
             object.__setattr__(self, name, int(value))
+
+    def _check_eps(self, name: str) -> None:
+        """Raise a ValueError unless what this field adds to a variance or a mean square is a finite number."""
+        eps = getattr(self, name)
+        if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0.0 <= eps <= sys.float_info.max:
+            raise ValueError(f"{name} was {eps!r}; it must be a finite number of at least 0")
+
+    def _check_heads_divide(self) -> None:
+        """Raise a ValueError unless d_model can be shared evenly among the heads."""
+        if self.d_model % self.n_head:
+            raise ValueError(f"n_head was {self.n_head}; it must divide d_model = {self.d_model}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNormConfig(ModelConfig):
+    """The shape of a model with LayerNorms, whose heads share its channels: H divides C.
+
+    Parameters
+    ----------
+    layer_norm_eps : float
+        What LayerNorm adds to the variance.
+    """
+
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_eps("layer_norm_eps")
+        self._check_heads_divide()

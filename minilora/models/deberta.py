@@ -19,7 +19,7 @@ from minilora.arrays.backend import Array, get_xp
 from minilora.layers import MLP, ConvLayer, DebertaBlock, DisentangledSelfAttention
 from minilora.layers.conv_layer import hide_padding
 from minilora.layers.post_ln_block import PostLNBlockCache
-from minilora.models.config import ModelConfig
+from minilora.models.config import LayerNormConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import Initializer, Uninitialized
 from minilora.models.model import lowest_to_differentiate
@@ -27,8 +27,8 @@ from minilora.ops.fast import EmbeddingCache, LayerNormCache, relative_rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class DebertaConfig(ModelConfig):
-    """The shape of a DeBERTa: the fields of ModelConfig, and these.
+class DebertaConfig(LayerNormConfig):
+    """The shape of a DeBERTa: the fields of LayerNormConfig, and these.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""Initial weights of a new model: those that BERT, RoBERTa and GPT-2 all start from."""
+"""Initial weights of a new model: those that BERT, RoBERTa, GPT-2 and Llama all start from."""
 
 from typing import Any
 
 import numpy
 
 from minilora.arrays.backend import Array, choose_device, to_device
-from minilora.layers import Embedding, LayerNorm, Linear
+from minilora.layers import Embedding, LayerNorm, Linear, RMSNorm
 from minilora.models.checks import check_precision
 
 
@@ -37,11 +37,14 @@ class Initializer:
             return self.rng.outline((size,), self.dtype)
         return to_device(numpy.full(size, value, self.dtype), self.device)
 
-    def linear(self, I: int, O: int, std: float = 0.02) -> Linear:
-        return Linear(self.normal(O, I, std=std), self.constant(0.0, O))
+    def linear(self, I: int, O: int, std: float = 0.02, *, bias: bool = True) -> Linear:
+        return Linear(self.normal(O, I, std=std), self.constant(0.0, O) if bias else None)
 
     def layernorm(self, C: int, eps: float) -> LayerNorm:
         return LayerNorm(self.constant(1.0, C), self.constant(0.0, C), eps)
+
+    def rmsnorm(self, C: int, eps: float) -> RMSNorm:
+        return RMSNorm(self.constant(1.0, C), eps)
 
     def embedding(self, V: int, C: int) -> Embedding:
         return Embedding(self.normal(V, C))

@@ -16,6 +16,7 @@ from minilora.models.classification import DebertaForClassification, RobertaForC
 from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
 from minilora.models.initial import Uninitialized
+from minilora.models.llama import Llama, LlamaConfig
 from minilora.models.masked_lm import RobertaForMaskedLM
 from minilora.models.model import Model
 from minilora.models.roberta import Roberta, RobertaConfig
@@ -23,6 +24,7 @@ from minilora.parameter import Module
 
 KINDS = {  # what a file can hold: the model and its configuration
     "gpt": (GPT, GPTConfig),
+    "llama": (Llama, LlamaConfig),
     "roberta": (Roberta, RobertaConfig),
     "roberta-classification": (RobertaForClassification, RobertaConfig),
     "roberta-masked-lm": (RobertaForMaskedLM, RobertaConfig),

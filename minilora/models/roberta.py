@@ -16,7 +16,7 @@ import numpy
 from minilora.arrays.backend import Array, get_xp
 from minilora.layers import MLP, PostLNBlock, SelfAttention
 from minilora.layers.post_ln_block import PostLNBlockCache
-from minilora.models.config import ModelConfig
+from minilora.models.config import LayerNormConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import Initializer, Uninitialized
 from minilora.models.model import lowest_to_differentiate
@@ -24,8 +24,8 @@ from minilora.ops.fast import EmbeddingCache, LayerNormCache
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobertaConfig(ModelConfig):
-    """The shape of a RoBERTa: the fields of ModelConfig, and these.
+class RobertaConfig(LayerNormConfig):
+    """The shape of a RoBERTa: the fields of LayerNormConfig, and these.
 
     Parameters
     ----------

@@ -82,8 +82,8 @@ def test_more_than_the_model_takes_is_said_and_not_added(capsys):
 
 
 WRONG = {
-    "prompt empty": (["generate", "", *MODEL], r"the prompt was empty; it must have 1 to 255 bytes"),
-    "prompt too long": (["generate", "x" * 256, *MODEL], r"the prompt had 256 bytes; it must have 1 to 255"),
+    "prompt empty": (["generate", "", *MODEL], r"the prompt was empty; it must have 1 to 255 tokens"),
+    "prompt too long": (["generate", "x" * 256, *MODEL], r"the prompt had 256 tokens; it must have 1 to 255"),
     "prompt not UTF-8": (["generate", "\udcff", *MODEL], r"prompt"),
     "no tokens": ([*PROMPT, "--max-tokens", "0"], r"--max-tokens was 0; .* from 1 to "),
     "temperature -1": ([*PROMPT, "--temperature", "-1"], r"--temperature was -1; .* from 0 to "),

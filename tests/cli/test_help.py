@@ -86,7 +86,7 @@ def test_only_the_options_that_a_verb_uses_are_shown():
     assert seed == {"demo", "pretrain", "finetune", "generate", "subspace", "bench", "exercises"}
     assert device == {"demo", "pretrain", "finetune", "evaluate", "generate", "bench"}
     json_out = {verb for verb in VERBS if "--json" in parser_of(verb).flags}
-    assert json_out == {"evaluate", "count", "rank", "subspace", "generate", "merge"}
+    assert json_out == {"evaluate", "info", "count", "rank", "subspace", "generate", "merge"}
 
 
 def test_a_default_of_0_is_shown(capsys):

@@ -71,6 +71,11 @@ TEXTS = {  # the options that take no number, and are words, names or files
     "action",
     "exercise",
     "notebook",
+    "path",
+    "merged",
+    "dtype",
+    "system",
+    "recompute",
 }
 
 

@@ -48,17 +48,17 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_model_by_each_of_its_names(folder):
-    assert same_bits(weights_of(named_model("decoder")), weights_of(minilora.load_bundled("decoder")))
-    assert same_bits(weights_of(named_model("encoder")), weights_of(minilora.load_bundled("encoder")))
-    assert same_bits(weights_of(named_model("gpt2")), weights_of(load_gpt2("gpt2")))
-    assert same_bits(weights_of(named_model("model.safetensors")), weights_of(byte_gpt()))
-    assert same_bits(weights_of(named_model("full")), weights_of(byte_gpt(seed=1)))
+    assert same_bits(weights_of(named_model("decoder").model), weights_of(minilora.load_bundled("decoder")))
+    assert same_bits(weights_of(named_model("encoder").model), weights_of(minilora.load_bundled("encoder")))
+    assert same_bits(weights_of(named_model("gpt2").model), weights_of(load_gpt2("gpt2")))
+    assert same_bits(weights_of(named_model("model.safetensors").model), weights_of(byte_gpt()))
+    assert same_bits(weights_of(named_model("full").model), weights_of(byte_gpt(seed=1)))
 
 
 def test_without_a_name_it_is_the_bundled_one_for_the_adapter(folder):
-    assert isinstance(open_model(None), minilora.GPT)
-    assert isinstance(open_model(None, "decoders.safetensors"), minilora.GPT)
-    assert isinstance(open_model(None, "encoders.safetensors"), minilora.RobertaForClassification)
+    assert isinstance(open_model(None).model, minilora.GPT)
+    assert isinstance(open_model(None, "decoders.safetensors").model, minilora.GPT)
+    assert isinstance(open_model(None, "encoders.safetensors").model, minilora.RobertaForClassification)
 
 
 def test_a_hugging_face_folder_is_counted_looked_at_and_merged_into(folder):
@@ -99,11 +99,14 @@ REFUSED = {
     "an empty folder": (["count", "--model", "empty"], "--model was empty, a folder without a model; it is empty$"),
     "no model": (["count", "--model", "none"], "--model was none; there is no such file or folder$"),
     "a name that is nearly right": (["count", "--model", "decodr"], "--model was decodr; .*; did you mean decoder[?]$"),
-    "a model of other ids": (
+    "a folder without a tokenizer": (
         ["finetune", "--model", "gpt2", "--task", "sums.csv", "--out", "out"],
-        r"gpt2 holds a GPT; the model has a vocabulary of \d+ ids, .* one of 256; the model's must be 256",
+        "there is no file gpt2/tokenizer.json, and not both of vocab.json and merges.txt$",
     ),
-    "a model of other ids, asked": (["generate", "a", "--model", "gpt2"], "the model has a vocabulary of"),
+    "a folder without a tokenizer, asked": (
+        ["generate", "a", "--model", "gpt2"],
+        "there is no file gpt2/tokenizer.json",
+    ),
     "no adapter": ([*EVALUATE, "none"], "--adapter was none; there is no such file or folder$"),
     "a model for an adapter": ([*EVALUATE, "model.safetensors"], "which is a whole model; give it as --model$"),
     "a model's folder for an adapter": (
@@ -134,7 +137,7 @@ REFUSED = {
         ["generate", "a", "--adapter", "encoders.safetensors"],
         "is a classifier's; this command needs a decoder's$",
     ),
-    "an empty prompt": (["generate", "", *MODEL], "the prompt was empty; it must have 1 to 255 bytes"),
+    "an empty prompt": (["generate", "", *MODEL], "the prompt was empty; it must have 1 to 255 tokens"),
     "no text": (
         ["evaluate", "--text", "nofile.txt"],
         "--text was nofile.txt, but there is no such file",

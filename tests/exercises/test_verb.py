@@ -46,7 +46,7 @@ def test_the_way_through_the_first_exercise(minilora, tmp_path):
     assert progress.load(tmp_path)["linear_backward"] == progress.FRESH | {"passed": True, "checks": 2}
 
     _, printed = minilora("list")
-    assert re.search(r" 1  linear_backward +\* +20 +passed", printed) and "1 of 16 passed" in printed
+    assert re.search(r" 1  linear_backward +\* +20 +passed", printed) and "1 of 19 passed" in printed
     assert "lora_linear_forward" in minilora("start")[1]
 
 
@@ -156,7 +156,7 @@ def test_when_all_are_passed_the_last_one_is_next(tmp_path):
     ("arguments", "said"),
     [
         (("check",), "which exercise? For example:  minilora exercises check 1"),
-        (("check", "99"), "the exercise was '99'; it must be a number from 1 to 16, or a name in the list"),
+        (("check", "99"), "the exercise was '99'; it must be a number from 1 to 19, or a name in the list"),
         (("check", "2"), "there is no 02_lora_linear_forward.py in"),
     ],
 )

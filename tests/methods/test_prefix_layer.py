@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minilora.layers import Embedding
-from minilora.methods.prefixed_gpt import Prefix
+from minilora.methods.prefix_tokens import Prefix
 
 V, C = 20, 3
 IDS = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])

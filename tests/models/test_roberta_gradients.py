@@ -171,7 +171,7 @@ def decoder_that_is_not_tied(self, dlogits, cache):
 
 
 def attention_that_forgets_the_mask(dy, cache):
-    tiles = tuple((n, i, j, np.full_like(probs, 1.0 / probs.shape[-1])) for n, i, j, probs in cache.tiles)
+    tiles = tuple((*where, np.full_like(probs, 1.0 / probs.shape[-1])) for *where, probs in cache.tiles)
     return attention_backward(dy, cache._replace(tiles=tiles))
 
 

@@ -25,9 +25,9 @@ class Reads:
         self.lengths, self.forward = [], model.hidden
         model.hidden = self
 
-    def __call__(self, ids, past=None):
+    def __call__(self, ids, past=None, text_lengths=None):
         self.lengths.append(ids.shape[1])
-        return self.forward(ids, past)
+        return self.forward(ids, past, text_lengths)
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.5, "top_k": 7}], ids=["greedy", "drawn"])

@@ -7,6 +7,7 @@ from minilora.exercises.tasks import (
     attention_backward,
     cross_entropy_backward,
     dora_backward,
+    grouped_attention_backward,
     layernorm,
     linear_backward,
     lora_linear_backward,
@@ -16,6 +17,8 @@ from minilora.exercises.tasks import (
     numerical_gradient,
     parameter_counting,
     peft_export,
+    rmsnorm,
+    rope,
     softmax_backward,
     subspace_similarity,
 )
@@ -37,4 +40,7 @@ TASKS = {
     "layernorm": layernorm.TASK,
     "attention_backward": attention_backward.TASK,
     "dora_backward": dora_backward.TASK,
+    "rmsnorm": rmsnorm.TASK,
+    "rope": rope.TASK,
+    "grouped_attention_backward": grouped_attention_backward.TASK,
 }

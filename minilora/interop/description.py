@@ -1,0 +1,194 @@
+"""What a model's or an adapter's file or folder is, told from its headers and its JSON: no model is made.
+
+Of a LoRA adapter the norms of delta_W are computed too. They need no matrix of W's size:
+
+    ||scale B A||^2 = scale^2 tr(A^T B^T B A) = scale^2 sum of (B^T B) * (A A^T), entry by entry, both (r, r)
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from minilora.files import load_arrays, read_about, read_json
+from minilora.interop.foreign_files import StoredTensor, read_tensor, tensors_in
+from minilora.interop.hf_folder import INDEX, WEIGHTS
+from minilora.interop.opening import MODEL_FILE
+from minilora.interop.peft_config import read_config
+from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS
+from minilora.limits import one_line_errors
+from minilora.methods import METHODS, LoRAConfig
+from minilora.methods.registry import KINDS as ADAPTER_KINDS
+from minilora.models.model_file import KINDS as MODEL_KINDS
+
+ADAPTER_FILE, RESULT, RUN = "adapter.safetensors", "result.json", "config.json"
+
+
+@one_line_errors()
+def describe(path: str | Path) -> dict[str, Any]:
+    """What a file or folder is.
+
+    Parameters
+    ----------
+    path : str or Path
+        An adapter's or a model's file that minilora wrote, a run folder, an adapter's folder that PEFT wrote, or a
+        Hugging Face folder.
+
+    Returns
+    -------
+    dict
+        holds ("model" or "adapter"), format, bytes, and what is known besides: kind, method, settings, base, shape,
+        parameters, dtypes, trained, norms (||delta_W|| by layer), trained_on, command.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or damaged.
+    """
+    path = Path(path)
+    if path.is_file():
+        return _file(path) | _run(path.parent, path)
+    if not path.is_dir():
+        raise ValueError(f"path was {path}; there is no such file or folder")
+    if (path / CONFIG).is_file():
+        return _peft(path)
+    if (path / RUN).is_file() and "model_type" in (config := read_json(path / RUN)):
+        return _hugging_face(path, config)
+    for name in (ADAPTER_FILE, MODEL_FILE):
+        if (path / name).is_file():
+            return _file(path / name) | _run(path, path / name)
+    raise ValueError(f"path was {path}, a folder with neither a model nor an adapter in it")
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """A safetensors file of minilora's."""
+    about = read_about(path)
+    if about.get("kind") not in {*MODEL_KINDS, *ADAPTER_KINDS}:
+        raise ValueError(f"{path} is not a file of a model or an adapter that minilora wrote")
+    arrays, about = load_arrays(path, *MODEL_KINDS, *ADAPTER_KINDS)
+    told = {
+        "format": "minilora",
+        "bytes": path.stat().st_size,
+        "dtypes": dict(Counter(str(array.dtype) for array in arrays.values())),
+        **{name: about[name] for name in ("command", "tokenizer") if isinstance(about.get(name), str)},
+    }
+    n, config = sum(array.size for array in arrays.values()), about.get("config")
+    settings = config if isinstance(config, dict) else {}
+    if about["kind"] in MODEL_KINDS:
+        return {"holds": "model", "kind": about["kind"], **told, "shape": settings, "parameters": n}
+    made = {"holds": "adapter", "method": about["kind"], **told, "settings": settings, "trained": n}
+    if isinstance(about.get("base"), str):
+        made["base"] = about["base"]
+    if about["kind"] != "lora":
+        return made
+    try:
+        lora = LoRAConfig(**settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} has no readable configuration of LoRA: {error}") from None
+    return {**made, "method": _variant(lora), "norms": _norms(arrays, lora)}
+
+
+def _variant(config: LoRAConfig) -> str:
+    """LoRA, or the variant of it, as `METHODS` calls it."""
+    others = ("rslora", "dora", "init")
+    same = (name for name, known in METHODS.items() if isinstance(known, LoRAConfig) and name != "lora")
+    for name in same:
+        if all(getattr(METHODS[name], setting) == getattr(config, setting) for setting in others):
+            return name
+    return "lora"
+
+
+def _norms(arrays: Mapping[str, numpy.ndarray], config: LoRAConfig) -> dict[str, float]:
+    """||delta_W|| by the path of the layer; for DoRA, of the part that is scale * B @ A."""
+    norms = {}
+    for name in arrays:
+        path, _, letter = name.rpartition(".")
+        if letter == "A" and f"{path}.B" in arrays:
+            A, B = arrays[name], arrays[f"{path}.B"]
+            if f"{path}.A0" in arrays and f"{path}.B0" in arrays:  # PiSSA's delta_W is scale (B A - B0 A0)
+                A = numpy.concatenate([A, arrays[f"{path}.A0"]])
+                B = numpy.concatenate([B, -arrays[f"{path}.B0"]], axis=1)
+            r, alpha = config.rank_of(path), config.alpha_of(path)
+            norms[path] = norm_of_product(B, A, alpha / (r**0.5 if config.rslora else r))
+    return norms
+
+
+def norm_of_product(B: numpy.ndarray, A: numpy.ndarray, scale: float) -> float:
+    """||scale B A||, the Frobenius norm, from two (r, r) matrices."""
+    A, B = A.astype(numpy.float64), B.astype(numpy.float64)
+    if A.ndim != 2 or B.ndim != 2 or A.shape[0] != B.shape[1]:
+        raise ValueError(f"A has shape {A.shape} and B {B.shape}; they must be (r, I) and (O, r)")
+    squared = ((B.T @ B) * (A @ A.T)).sum()  # (r, r), (r, r) -> ()
+    return abs(scale) * float(max(squared, 0.0)) ** 0.5
+
+
+def _run(folder: Path, file: Path) -> dict[str, Any]:
+    """What the run in a file's folder says of it, if the run's result names the file."""
+    if not (folder / RESULT).is_file():
+        return {}
+    result = read_json(folder / RESULT)
+    of_file, config, task = (result.get(name) for name in ("file", "config", "task"))
+    if not isinstance(of_file, dict) or of_file.get("name") != file.name or of_file.get("bytes") != file.stat().st_size:
+        return {}
+    train = config.get("train") if isinstance(config, dict) else None
+    told = {
+        "task": task.get("name") if isinstance(task, dict) else None,
+        **{name: train.get(name) for name in ("steps", "batch_size", "lr") if isinstance(train, dict)},
+        **{name: result.get(name) for name in ("loss", "bits_per_byte", "accuracy", "slot_exact", "date")},
+    }
+    kept = {name: value for name, value in told.items() if isinstance(value, (str, int, float))}
+    named = {name: result[name] for name in ("model", "command") if isinstance(result.get(name), str)}
+    return {**named, "trained_on": kept}
+
+
+def _peft(folder: Path) -> dict[str, Any]:
+    """An adapter that PEFT saved."""
+    config, content = read_config(folder / CONFIG), read_json(folder / CONFIG)
+    stored = tensors_in(folder / TENSORS)
+    norms = {}
+    for name, tensor in stored.items():
+        path, found, _ = name.removeprefix(PREFIX).rpartition(".lora_A")
+        pair = stored.get(name.replace(".lora_A", ".lora_B"))
+        if found and pair is not None and len(tensor.shape) == len(pair.shape) == 2:
+            r, (_, alpha) = tensor.shape[0], config.rank_and_alpha(path)
+            scale = alpha / (r**0.5 if config.use_rslora else r) if r else 0.0
+            norms[path] = norm_of_product(read_tensor(pair), read_tensor(tensor), scale)
+    base = content.get("base_model_name_or_path")
+    return {
+        "holds": "adapter",
+        "method": "dora" if config.use_dora else "rslora" if config.use_rslora else "lora",
+        "format": "PEFT",
+        **_sizes(stored),
+        "settings": {"rank": config.r, "alpha": config.lora_alpha, "targets": config.target_modules},
+        **({"base": base} if isinstance(base, str) else {}),
+        "trained": _count(stored),
+        "norms": norms,
+    }
+
+
+def _hugging_face(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """A model's folder in Hugging Face's layout."""
+    files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob("model-*.safetensors"))
+    if not files:
+        raise ValueError(f"{folder} has neither {WEIGHTS} nor {INDEX}")
+    stored = {name: tensor for file in files for name, tensor in tensors_in(file).items()}
+    return {
+        "holds": "model",
+        "kind": config["model_type"],
+        "format": "Hugging Face",
+        **_sizes(stored),
+        "shape": {name: value for name, value in config.items() if isinstance(value, int) and value is not True},
+        "parameters": _count(stored),
+    }
+
+
+def _sizes(stored: Mapping[str, StoredTensor]) -> dict[str, Any]:
+    files = {tensor.file for tensor in stored.values()}
+    dtypes = Counter(tensor.dtype for tensor in stored.values())
+    return {"bytes": sum(file.stat().st_size for file in files), "dtypes": dict(dtypes)}
+
+
+def _count(stored: Mapping[str, StoredTensor]) -> int:
+    return sum(int(numpy.prod(tensor.shape, dtype=numpy.int64)) for tensor in stored.values())

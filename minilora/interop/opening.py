@@ -1,0 +1,128 @@
+"""Opens a language model by its name: its weights, and the tokenizer that belongs to them.
+
+A model's ids mean nothing without its tokenizer, so the two are opened as one. Where a tokenizer is found:
+
+- The bundled models read bytes, and so does a file of minilora's whose model has their vocabulary.
+- A Hugging Face folder and a .gguf file hold their own.
+- A file that minilora wrote for a model from elsewhere names the folder or file that the model came from, and a
+  tokenizer.json next to it takes its place.
+
+It is read when it is first asked for: counting a model's parameters needs none, and no package to read one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from minilora.data import ByteTokenizer, EncoderTokenizer, Tokenizer
+from minilora.files import read_about, read_json
+from minilora.interop.deberta import load_deberta
+from minilora.interop.gpt2 import load_gpt2
+from minilora.interop.roberta import FAMILY, load_roberta
+from minilora.interop.tokenizer import MERGES, VOCAB, WHOLE, load_tokenizer
+from minilora.limits import one_line_errors, shown
+from minilora.models import GPT, load_bundled, load_model
+from minilora.models.model import Model
+
+BUNDLED = ("decoder", "encoder")
+MODEL_FILE = "model.safetensors"
+LOADERS: dict[str, Callable[..., Model]] = {  # of Hugging Face's folders, by their model_type
+    "gpt2": load_gpt2,
+    **dict.fromkeys(FAMILY, load_roberta),
+    "deberta-v2": load_deberta,
+}
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model with what belongs to it.
+
+    Parameters
+    ----------
+    model : Model
+        Everything in it is trainable.
+    name : str
+        What it was opened by.
+    source : str, optional
+        The folder or file of its tokenizer; None if it reads bytes.
+    """
+
+    model: Model
+    name: str
+    source: str | None = None
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or it cannot be read.
+        RuntimeError
+            If the package that reads it is not installed; the message says how to install it.
+        """
+        if self.source is None:
+            return ByteTokenizer() if isinstance(self.model, GPT) else EncoderTokenizer()
+        if not self.source or not Path(self.source).exists():
+            gone = (
+                f"the tokenizer of {self.source}, which is gone" if self.source else "a tokenizer that it does not name"
+            )
+            raise ValueError(f"model was {self.name}, which reads the ids of {gone}; {WHOLE} must be next to its file")
+        return load_tokenizer(self.source)
+
+    def about_tokenizer(self) -> dict[str, str]:
+        """What `save_model` must be told, so that the model is opened with this tokenizer again."""
+        return {} if self.source is None else {"tokenizer": str(Path(self.source).resolve())}
+
+
+@one_line_errors()
+def open_language_model(model: str | Path, *, dtype: str = "float32", device: str = "cpu") -> OpenedModel:
+    """Open a model by any of its names.
+
+    Parameters
+    ----------
+    model : str or Path
+        "decoder" or "encoder", which come with minilora; a Hugging Face folder; a file that minilora saved, or the run
+        folder of full fine-tuning.
+    dtype : {"float32", "float64"}
+    device : {"cpu", "gpu", "auto"}
+
+    Returns
+    -------
+    opened : OpenedModel
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or it is one that minilora does not compute; the message names it.
+    """
+    name, path, how = str(model), Path(model), {"dtype": dtype, "device": device}
+    if name in BUNDLED:
+        return OpenedModel(load_bundled(name, **how), name)
+    if path.is_dir():
+        config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
+        if "model_type" in config:
+            kind = config["model_type"]
+            if not isinstance(kind, str) or kind not in LOADERS:
+                raise ValueError(f"model was {name}, a model of type {shown(kind)}; it must be {', '.join(LOADERS)}")
+            return OpenedModel(LOADERS[kind](path, **how), name, name)
+        if not (path / MODEL_FILE).is_file():
+            raise ValueError(f"model was {name}, a folder without a model; it must have config.json or {MODEL_FILE}")
+        path /= MODEL_FILE
+    if not path.exists():
+        raise ValueError(f"model was {name}; there is no such file or folder")
+    opened = load_model(path, **how)
+    return OpenedModel(opened, name, _source_of(path, opened))
+
+
+def _source_of(path: Path, model: Model) -> str | None:
+    """Where the tokenizer of a model in one of minilora's files is; None if the model reads bytes."""
+    named = read_about(path).get("tokenizer")
+    of_bytes = (ByteTokenizer if isinstance(model, GPT) else EncoderTokenizer).vocab_size
+    if not isinstance(named, str) and model.config.vocab_size == of_bytes:
+        return None
+    is_beside = any(all((path.parent / name).is_file() for name in names) for names in ((WHOLE,), (VOCAB, MERGES)))
+    lacks = not isinstance(named, str) or not Path(named).exists()
+    return str(path.parent) if lacks and is_beside else named if isinstance(named, str) else ""

@@ -1,0 +1,54 @@
+"""One transformer block of Llama: GPT-2's arrangement (`layers/block.py`), with RMSNorm and a gated MLP."""
+
+from typing import Any, NamedTuple
+
+from minilora.arrays.backend import Array
+from minilora.layers.attention import KeyValueCache, SelfAttention, SelfAttentionCache
+from minilora.layers.gated_mlp import GatedMLP, GatedMLPCache
+from minilora.layers.rmsnorm import RMSNorm
+from minilora.ops.fast import RMSNormCache
+from minilora.parameter import Module
+
+
+class LlamaBlockCache(NamedTuple):
+    rms_1: RMSNormCache
+    attn: SelfAttentionCache
+    rms_2: RMSNormCache
+    mlp: GatedMLPCache
+
+
+class LlamaBlock(Module):
+    """x + attn(rms_1(x)), then x + mlp(rms_2(x)).
+
+    Parameters
+    ----------
+    rms_1, rms_2 : RMSNorm
+    attn : SelfAttention
+    mlp : GatedMLP
+    """
+
+    def __init__(self, rms_1: RMSNorm, attn: SelfAttention, rms_2: RMSNorm, mlp: GatedMLP) -> None:
+        self.rms_1 = rms_1
+        self.attn = attn
+        self.rms_2 = rms_2
+        self.mlp = mlp
+
+    def forward(self, x: Array, past: KeyValueCache | None = None, **attention: Any) -> tuple[Array, LlamaBlockCache]:
+        """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes besides: rotation, text_lengths."""
+        h, rms_1_cache = self.rms_1.forward(x)
+        y, attn_cache = self.attn.forward(h, past, **attention)
+        y += x  # y = x + attn(rms_1(x)), in the array that attn has made
+        h, rms_2_cache = self.rms_2.forward(y)
+        z, mlp_cache = self.mlp.forward(h)
+        z += y  # z = y + mlp(rms_2(y))
+        return z, LlamaBlockCache(rms_1_cache, attn_cache, rms_2_cache, mlp_cache)
+
+    def backward(self, dz: Array, cache: LlamaBlockCache) -> Array:
+        """(N, T, C) -> (N, T, C)"""
+        # forward: z = y + mlp(rms_2(y))   so   dz reaches y both directly and through the MLP
+        dy = self.rms_2.backward(self.mlp.backward(dz, cache.mlp), cache.rms_2)
+        dy += dz
+        # forward: y = x + attn(rms_1(x))   so
+        dx = self.rms_1.backward(self.attn.backward(dy, cache.attn), cache.rms_1)
+        dx += dy
+        return dx
