@@ -90,6 +90,15 @@ def shuffled_list(rng: random.Random, words: Words) -> Passage:
     return Passage(rng.choice(LIST_SIGNS).join(names) + "\n", rng.choice(LIST_SIGNS).join(again))
 
 
+def missing_items(rng: random.Random, words: Words) -> Passage:
+    """A list of names and some of them again; then those that were not said again, in the list's order."""
+    names = list(dict.fromkeys(words.name(rng) for _ in range(rng.randint(3, 8))))
+    again = rng.sample(names, rng.randint(1, len(names)))
+    sign, end = rng.choice(LIST_SIGNS[:2]), rng.choice((" | ", " - ", "\n"))
+    missing = [name for name in names if name not in again]
+    return Passage(f"{sign.join(names)}\n{sign.join(again)}{end}", sign.join(missing) or "nothing")
+
+
 def repeated_passage(rng: random.Random, paragraphs: Sequence[str]) -> Passage:
     """A piece of prose, mostly with other prose after it, then the first piece again."""
     paragraph, other = rng.choice(paragraphs), rng.choice(paragraphs)

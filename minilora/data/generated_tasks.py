@@ -4,7 +4,8 @@ A `Grammar` is a small language, drawn at random and then fixed: its keys, how i
 them together. Some values are copied, some are said in other words: with a synonym from WordNet ("speed: fast" as
 "rapid"), or with words that stand for the value only in this grammar. mini-E2E is such a task too, but shares nothing
 else: no key, value, phrase or plan. So no adjective precedes a kind of thing, no text begins with a place, and there
-is no relative clause and no second sentence about "it".
+is no relative clause and no second sentence about "it". What it does share: a list of keys and values, a text that says
+each once, in any order, and ways of saying a key that depend on where in the text it is said.
 
 A plain grammar has no words of its own, and `record_in_words` draws a new one each time: what it teaches is to say
 everything that was read, once, and nothing else.
@@ -14,14 +15,17 @@ everything that was read, once, and nothing else.
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from minilora.data.copying import NOT_DRAWN, Passage, Words
 from minilora.data.mini_e2e_material import WORD, mini_e2e_material
 
-LONGEST = 230  # bytes of a passage, to fit into a window of 256
+LONGEST = 250  # bytes of a passage, to fit into a window of 256
 MOST_WORDS = 3  # for a value that is said in other words
+N_ATTRIBUTES = 60  # the most common ones
+COMMON = 25  # how often their words occur in the prose, at least
+PLACES = 3  # in a text, each with its own ways of saying a key
 LETTERS = re.compile(r"[A-Za-z][\w'-]*")
 
 # How a grammar may say a key: {v} is the value or what stands for it, {k} the key, {n}, {m} and {w} its own words.
@@ -42,7 +46,8 @@ SAYINGS = (
     "{n} and {m} from {v}",
     "under {n}, {v}",
 )
-# How it may put them together: {S} is the subject, {F} all sayings, {A} the first and {R} the others.
+# How it may put them together: {S} is the subject, {F} all sayings, {A} the first and {R} the others; or {A} the first,
+# {B} the second and {R} those after it. What fills {A}, {B} or {F}, and {R} is said as it is said in the place 0, 1, 2.
 FRAMES = (
     "{S}: {F}",
     "{F} ({S})",
@@ -56,6 +61,9 @@ FRAMES = (
     "{A} {u} {S} {x} {R}",
     "{x}: {F}. {u}: {S}",
     "we {u} {F} because {S} {x}",
+    "{A}, {B} {u} {S}; {x} {R}",
+    "{u} {S} ({A}) {x} {B}: {R}",
+    "{A} {x} {S} {B} {u} {R}",
 )
 # What needs no words of its own: every record in words is said with these.
 PLAIN_SAYINGS = (
@@ -82,7 +90,7 @@ ENDS = ("", ".", "!", " #")
 FLAGS = (("true", "false"), ("on", "off"), ("present", "absent"), ("1", "0"), ("open", "shut"))
 FLAG_SAYINGS = (("with {n}", "lacking {n}"), ("{n} {w}", "never {n}"), ("{n} there", "{n} gone"), ("{n}", "{m}"))
 # The kinds of keys, and how often each is drawn.
-KINDS = {"copied": 0.35, "reworded": 0.35, "coded": 0.2, "flag": 0.1}
+KINDS = {"copied": 0.3, "reworded": 0.2, "coded": 0.35, "flag": 0.15}
 PLAIN_KINDS = {"copied": 0.5, "reworded": 0.5}
 
 
@@ -92,7 +100,7 @@ class Key(NamedTuple):
     name: str
     values: list[str] | None  # None: any word or name
     spoken: dict[str, list[str]]  # value -> what may stand for it; a value that is missing here stands for itself
-    sayings: dict[str | None, list[str]]  # value, or None for all -> templates that hold {v}
+    sayings: dict[str | None, list[list[str]]]  # value, or None for all -> for each place, templates that hold {v}
 
 
 class Grammar:
@@ -144,8 +152,10 @@ class Grammar:
             return Key(noun, list(spoken), spoken, {None: self._sayings(rng)})
         name = self.words.known(rng)
         if kind == "flag":
-            flags, sayings = rng.choice(FLAGS), rng.choice(FLAG_SAYINGS)
-            own: dict[str | None, list[str]] = {v: [self._filled(rng, s)] for v, s in zip(flags, sayings, strict=True)}
+            flags, sayings = rng.choice(FLAGS), rng.sample(FLAG_SAYINGS, PLACES)
+            own: dict[str | None, list[list[str]]] = {
+                value: [[self._filled(rng, pair[i])] for pair in sayings] for i, value in enumerate(flags)
+            }
             return Key(name, list(flags), {}, own)
         values = [self.words.known(rng) for _ in range(rng.randint(2, 8))]
         if kind == "coded":
@@ -153,10 +163,12 @@ class Grammar:
             return Key(name, values, spoken, {None: self._sayings(rng)})
         return Key(name, None if rng.random() < 0.6 else values, {}, {None: self._sayings(rng)})
 
-    def _sayings(self, rng: random.Random) -> list[str]:
+    def _sayings(self, rng: random.Random) -> list[list[str]]:
+        """One to three templates for each place; plain ones are the same everywhere."""
+        if self.plain:
+            return [rng.sample(PLAIN_SAYINGS, rng.randint(2, 4))] * PLACES
         return [
-            self._filled(rng, template)
-            for template in rng.sample(PLAIN_SAYINGS if self.plain else SAYINGS, rng.randint(2, 4))
+            [self._filled(rng, template) for template in rng.sample(SAYINGS, rng.randint(1, 3))] for _ in range(PLACES)
         ]
 
     def _code(self, rng: random.Random) -> str:
@@ -176,20 +188,30 @@ class Grammar:
         subject = self.words.name(rng)
         facts = [(key, rng.choice(key.values) if key.values else self.words.any(rng)) for key in keys]
         items = [f"{self.subject}: {subject}", *(f"{key.name}: {value}" for key, value in facts)]
-        said = []
-        for key, value in rng.sample(facts, len(facts)):
-            spoken = rng.choice(key.spoken.get(value, [value]))
-            saying = rng.choice(key.sayings.get(value) or key.sayings[None])
-            said.append(saying.replace("{k}", key.name).replace("{v}", spoken))
-        return Passage("; ".join(items) + "\n", self._together(rng, subject, said))
+        text = self._together(rng, subject, rng.sample(facts, len(facts)))
+        return Passage("; ".join(items) + "\n", text)
 
-    def _together(self, rng: random.Random, subject: str, said: list[str]) -> str:
-        """The sayings, put into one of the grammar's frames."""
-        frame = rng.choice([f for f in self.frames if len(said) > 1 or "{R}" not in f] or [FRAMES[0]])
+    def _together(self, rng: random.Random, subject: str, facts: list[tuple[Key, str]]) -> str:
+        """The facts, said in one of the grammar's frames that has as many places at most."""
+        places = ("{A}", "{B}", "{R}")
+        frame = rng.choice([f for f in self.frames if sum(p in f for p in places) <= len(facts)] or [FRAMES[0]])
         joiner = rng.choice(self.joiners)
-        parts = {"{S}": subject, "{F}": joiner.join(said), "{A}": said[0], "{R}": joiner.join(said[1:])}
-        text = re.sub(r"\{[SFAR]\}", lambda place: parts[place.group()], frame)
+        parts = {"{S}": subject}
+        for place in places[:2]:
+            if place in frame:
+                parts[place] = self._said(rng, facts[0], places.index(place))
+                facts = facts[1:]
+        parts["{F}"] = joiner.join(self._said(rng, fact, 0) for fact in facts)
+        parts["{R}"] = joiner.join(self._said(rng, fact, 2) for fact in facts)
+        text = re.sub(r"\{[SFABR]\}", lambda place: parts[place.group()], frame)
         return text[0].upper() + text[1:] + self.end
+
+    def _said(self, rng: random.Random, fact: tuple[Key, str], place: int) -> str:
+        """A fact as it is said in a place."""
+        key, value = fact
+        spoken = rng.choice(key.spoken.get(value, [value]))
+        saying = rng.choice((key.sayings.get(value) or key.sayings[None])[place])
+        return saying.replace("{k}", key.name).replace("{v}", spoken)
 
 
 def record_in_words(rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]]) -> Passage:
@@ -197,11 +219,23 @@ def record_in_words(rng: random.Random, words: Words, attributes: dict[str, dict
     return Grammar(rng, words, attributes, plain=True).passage(rng)
 
 
-def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
-    """The attributes that share no key, value or word with mini-E2E and have at least two values."""
+def usable_attributes(
+    attributes: dict[str, dict[str, list[str]]], counts: Mapping[str, int]
+) -> dict[str, dict[str, list[str]]]:
+    """The N_ATTRIBUTES most common attributes that share no key, value or word with mini-E2E.
+
+    Parameters
+    ----------
+    attributes : dict of str to dict of str to list of str
+        As `wordnet.attributes` gives it.
+    counts : mapping of str to int
+        How often each word occurs in the prose that is read. Nouns, values and other words that occur less than COMMON
+        times are left out; then an attribute is as common as the rarest of its noun and values, of which it must have
+        two.
+    """
 
     def usable(text: str) -> bool:
-        return NOT_DRAWN.isdisjoint(WORD.findall(text.lower())) and text.isascii() and len(text) <= 20
+        return counts.get(text, 0) >= COMMON and NOT_DRAWN.isdisjoint(WORD.findall(text.lower()))
 
     found = {}
     for noun, values in attributes.items():
@@ -209,7 +243,8 @@ def usable_attributes(attributes: dict[str, dict[str, list[str]]]) -> dict[str, 
         kept = {value: others for value, others in kept.items() if others}
         if usable(noun) and len(kept) > 1:
             found[noun] = kept
-    return found
+    most = sorted(found, key=lambda noun: -min(counts[word] for word in (noun, *found[noun])))[:N_ATTRIBUTES]
+    return {noun: found[noun] for noun in sorted(most)}
 
 
 def keywords_in_prose(rng: random.Random, sentences: Sequence[str], words: Words, keywords: frozenset[str]) -> Passage:

@@ -101,6 +101,8 @@ class PrefixedGPTCache(NamedTuple):
 class PrefixedGPT(PrefixedDecoder, GPT):
     """What a GPT becomes while a prefix is active."""
 
+    after_prompt = GPT  # what it computes for tokens that are not the prefix's
+
     def hidden(self, ids: Array, past: Any = None, text_lengths: TextLengths = None) -> tuple[Array, Any]:
         """See GPT's `hidden`; here, the prefix's own activations replace each stage's input at its positions."""
         positions = self.positions(ids, past, text_lengths)  # (T,)
@@ -132,6 +134,8 @@ class PrefixedLlamaCache(NamedTuple):
 
 class PrefixedLlama(PrefixedDecoder, Llama):
     """What a Llama becomes while a prefix is active."""
+
+    after_prompt = Llama  # what it computes for tokens that are not the prefix's
 
     def hidden(self, ids: Array, past: Any = None, text_lengths: TextLengths = None) -> tuple[Array, Any]:
         """See Llama's `hidden`; here, the prefix's own activations replace each stage's input at its positions."""

@@ -42,7 +42,7 @@ class HeadLossCache(NamedTuple):
 class DecoderLossCache(NamedTuple):
     hidden: Any  # a GPTCache or a LlamaCache
     rows: TakeRowsCache  # the positions that count
-    head: Any  # a LinearCrossEntropyCache; of a head that is not a plain Linear, a HeadLossCache
+    head: Any  # a LinearCrossEntropyCache; of a head that is more than x W^T, a HeadLossCache
 
 
 class Decoder(Model, Generic[Cache]):
@@ -126,8 +126,7 @@ class Decoder(Model, Generic[Cache]):
         x, rows_cache = take_rows_forward(x, xp.asarray(numpy.flatnonzero(loss_mask)))  # (N, T, C) -> (M, C)
         targets, head = xp.asarray(targets[loss_mask]), self.head  # (M,)
         head_cache: Any
-        if isinstance(head, Linear) and head.bias is None:
-            W = head.W
+        if (W := head.only_W) is not None:
             loss, head_cache = linear_cross_entropy_forward(x, W.data, targets, need_grad, need_grad and W.trainable)
         else:
             logits, logits_cache = head.forward(x)  # (M, C) -> (M, V)
@@ -141,7 +140,7 @@ class Decoder(Model, Generic[Cache]):
             dx = self.head.backward(cross_entropy_backward(dloss, cache.head.cross_entropy), cache.head.logits)
         else:
             dx, dW = linear_cross_entropy_backward(dloss, cache.head)
-            self.head.W.accumulate(dW)
+            self.head.only_W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
     def run_blocks(self, x: Array, past: list[KeyValueCache] | None = None, **attention: Any) -> tuple[Array, tuple]:

@@ -9,7 +9,7 @@ import pytest
 
 from minilora.data.copying import LIST_SIGNS, Words, periodic_string, random_string
 from minilora.data.corpora import load_corpus
-from minilora.data.generated_tasks import FLAGS, LONGEST, Grammar, usable_attributes
+from minilora.data.generated_tasks import COMMON, FLAGS, LONGEST, N_ATTRIBUTES, Grammar, Key, usable_attributes
 from minilora.data.mini_e2e_grammar import SLOTS
 from minilora.data.mini_e2e_material import WORD, mini_e2e_material, table_words
 from minilora.data.reading_windows import ReadingWindows
@@ -23,10 +23,18 @@ ATTRIBUTES = {
 SPLIT = re.compile("|".join(map(re.escape, sorted(LIST_SIGNS, key=len, reverse=True))))
 
 
+COUNTS = dict.fromkeys((w for n, vs in ATTRIBUTES.items() for v, ws in vs.items() for w in (n, v, *ws)), COMMON)
+
+
+def new_reading(**settings):
+    texts = [text for text in load_corpus("prose").texts("train") if not mini_e2e_material(text)]
+    common = " ".join(COUNTS) + "\n"  # so that all attributes are common
+    return ReadingWindows(texts[::2], [*texts[1::2], *[common] * COMMON], ATTRIBUTES, **settings)
+
+
 @pytest.fixture(scope="module")
 def reading():
-    texts = [text for text in load_corpus("prose").texts("train") if not mini_e2e_material(text)]
-    return ReadingWindows(texts, ATTRIBUTES)
+    return new_reading()
 
 
 def passages(reading, kind, n=300, seed=0):
@@ -34,7 +42,7 @@ def passages(reading, kind, n=300, seed=0):
     return [reading.passage(kind, rng) for _ in range(n)]
 
 
-@pytest.mark.parametrize("kind", ReadingWindows.KINDS[1:])
+@pytest.mark.parametrize("kind", ReadingWindows.KINDS[2:])
 def test_a_seed_draws_the_same_again(reading, kind):
     assert passages(reading, kind, 50) == passages(reading, kind, 50) != passages(reading, kind, 50, seed=1)
 
@@ -49,9 +57,8 @@ def test_the_keys_of_a_grammar_are_told_apart():
 
 
 def test_another_object_has_the_same_grammars(reading):
-    texts = [text for text in load_corpus("prose").texts("train") if not mini_e2e_material(text)]
-    assert passages(ReadingWindows(texts, ATTRIBUTES), "tasks") == passages(reading, "tasks")
-    assert passages(ReadingWindows(texts, ATTRIBUTES, grammar_seed=1), "tasks") != passages(reading, "tasks")
+    assert passages(new_reading(), "tasks") == passages(reading, "tasks")
+    assert passages(new_reading(grammar_seed=1), "tasks") != passages(reading, "tasks")
 
 
 def test_a_string_is_said_whole_or_in_pieces(reading):
@@ -73,6 +80,18 @@ def test_a_list_says_the_same_names(reading):
     for read, said in passages(reading, "lists"):
         words = [sorted(SPLIT.sub(" ", text).split()) for text in (read, said)]
         assert words[0] == words[1]
+
+
+def test_what_is_missing_is_said_in_the_order_of_the_list(reading):
+    nothing = 0
+    for read, said in passages(reading, "missing"):
+        names, again = read.split("\n")[:2]
+        sign = "; " if "; " in names else ", "
+        names, again = names.split(sign), re.sub(r" [|-] $", "", again).split(sign)
+        assert len(names) >= 2 and set(again) <= set(names)
+        assert said == (sign.join(name for name in names if name not in again) or "nothing"), (read, said)
+        nothing += said == "nothing"
+    assert 10 < nothing < 150
 
 
 def test_a_piece_of_prose_is_repeated(reading):
@@ -106,6 +125,7 @@ def test_a_made_up_text_says_every_value_once(reading):
                 assert key.values is None or value in key.values
                 if value not in key.sayings:  # a flag is said by words for the whole
                     assert any(spoken.lower() in said.lower() for spoken in key.spoken.get(value, [value]))
+                    assert all(template.count("{v}") == 1 for place in key.sayings[None] for template in place)
 
 
 def test_a_record_is_new_each_time_and_says_every_value_once(reading):
@@ -126,16 +146,43 @@ def test_flags_are_not_mini_e2es():
 
 
 def test_attributes_with_words_of_mini_e2e_are_left_out():
-    assert usable_attributes(ATTRIBUTES).keys() == {"speed", "weight"}
+    assert usable_attributes(ATTRIBUTES, COUNTS).keys() == {"speed", "weight"}
+
+
+def test_attributes_are_those_of_common_words():
+    assert usable_attributes(ATTRIBUTES, COUNTS | {"light": COMMON - 1}).keys() == {"speed"}  # heavy has no other
+    assert usable_attributes(ATTRIBUTES, COUNTS | {"weight": 0}).keys() == {"speed"}
+    assert usable_attributes(ATTRIBUTES, COUNTS | {"brisk": 0})["speed"]["fast"] == ["rapid", "at a run"]
+    many = {f"noun{i}": {f"this{i}": ["rapid"], f"that{i}": ["brisk"]} for i in range(N_ATTRIBUTES + 5)}
+    counts = {"rapid": 99, "brisk": 99} | {f"{w}{i}": COMMON + i for w in ("noun", "this", "that") for i in range(99)}
+    assert usable_attributes(many, counts).keys() == {f"noun{i}" for i in range(5, N_ATTRIBUTES + 5)}
+
+
+def test_a_key_is_said_by_where_it_stands():
+    """With one saying for each place, a text of one frame has those of its places, in their order."""
+    grammar = Grammar(random.Random(0), Words(["meadow", "river", "stone", "cloud"]), {})
+    grammar.frames = ["{A} | {S} ({B}): {R}"]
+    keys = [
+        Key(f"k{i}", [f"v{i}"], {}, {None: [[f"zero{i} {{v}}"], [f"one{i} {{v}}"], [f"two{i} {{v}}"]]})
+        for i in range(5)
+    ]
+    grammar.keys = keys
+    orders = set()
+    for seed in range(200):
+        read, said = grammar.passage(random.Random(seed))
+        if read.count(": ") > 3:
+            assert re.match(r"Zero\d v\d \| .* \(one\d v\d\): (two\d v\d\W*( and | then )?)+$", said), said
+            orders.add(tuple(re.findall(r"v(\d)", said)))
+    assert len(orders) > 30
 
 
 def test_nothing_of_mini_e2e_is_generated(reading):
     """No phrase, pair or shape in any kind; and no word of its tables in what is made of single words."""
     forbidden = table_words()
-    for kind in ReadingWindows.KINDS[1:]:
+    for kind in ReadingWindows.KINDS[2:]:
         for read, said in passages(reading, kind, 3000, seed=9):
             assert mini_e2e_material(read + said) is None, (kind, read, said)
-            if kind in ("lists", "records", "tasks"):
+            if kind in ("lists", "missing", "records", "tasks"):
                 assert forbidden.isdisjoint(WORD.findall((read + said).lower())), (kind, read, said)
             if kind == "keywords":
                 assert forbidden.isdisjoint(item.split(": ")[0] for item in read.split("; ") if ": " in item)
@@ -163,7 +210,11 @@ def test_a_batch_counts_what_is_said(reading):
 def test_prose_counts_everywhere_and_a_batch_is_drawn_again_from_a_seed(reading):
     parts = {"prose": 0.5, "tasks": 0.5}
     prose = reading.batch(np.random.default_rng(0), {"prose": 1.0}, batch_size=2, length=64)
-    assert prose.loss_mask.all() and bytes(prose.ids[0].astype(np.uint8)) in reading.tokens.astype(np.uint8).tobytes()
+    own = reading.batch(np.random.default_rng(0), {"own": 1.0}, batch_size=2, length=64)
+    for batch, kind, other in ((prose, "prose", "own"), (own, "own", "prose")):
+        assert batch.loss_mask.all() and batch.ids.dtype == np.int64
+        text = bytes(batch.ids[0].astype(np.uint8))
+        assert text in reading.tokens[kind].tobytes() and text not in reading.tokens[other].tobytes()
     first, again = (reading.batch(np.random.default_rng(4), parts, batch_size=8, length=64) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert 0 < first.loss_mask.all(axis=1).sum() < 8

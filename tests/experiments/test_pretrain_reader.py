@@ -9,12 +9,12 @@ import pytest
 
 from minilora.data.corpus_folder import make_corpus_folder
 from minilora.data.documentation import Source
-from minilora.experiments.pretrain_reader import COPYING, READING, run, stages
+from minilora.experiments.pretrain_reader import COOLING, COPYING, READING, run, stages
 from minilora.files import load_arrays, save_arrays
 from minilora.models import GPT, GPTConfig, load_model, save_model
 
 CONFIG = GPTConfig(vocab_size=256, n_positions=64, n_layer=1, d_model=16, n_head=2, d_mlp=24)
-PARTS = {"prose": 0.5, "strings": 0.25, "lists": 0.25}
+PARTS = {"own": 0.5, "strings": 0.25, "lists": 0.25}
 
 
 def tiny(plan):
@@ -44,18 +44,18 @@ def pretrained(tmp_path_factory, given):
 def test_stages_read_more_and_more_and_cool_in_the_end():
     plan = stages(3)
     assert [stage.name for stage in plan] == ["00-copying", "01-reading", "02-reading", "03-reading", "03-cooling"]
-    assert [stage.parts for stage in plan] == [COPYING, READING, READING, READING, READING]
+    assert [stage.parts for stage in plan] == [COPYING, READING, READING, READING, COOLING]
     assert [stage.train.schedule for stage in plan] == ["constant"] * 4 + ["linear"]
     assert len({stage.train.seed for stage in plan}) == 5
     assert stages(4)[:4] == plan[:4]  # more rounds go on from the same
-    assert all(sum(parts.values()) == pytest.approx(1.0) for parts in (COPYING, READING))
+    assert all(sum(parts.values()) == pytest.approx(1.0) for parts in (COPYING, READING, COOLING))
 
 
 def test_prose_takes_the_part_of_what_is_left_out():
     for stage in stages(1, without=("tasks", "strings")):
         assert "tasks" not in stage.parts and "strings" not in stage.parts
         assert sum(stage.parts.values()) == pytest.approx(1.0)
-    assert stages(1, without=("tasks",))[1].parts["prose"] == READING["prose"] + READING["tasks"]
+    assert stages(1, without=("tasks",))[1].parts["own"] == READING["own"] + READING["tasks"]
 
 
 def test_the_recipe_says_how_it_was_made(pretrained, given):
