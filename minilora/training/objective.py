@@ -57,9 +57,9 @@ def without_padding(model: Model, batch: Any) -> Any:
     """A batch of a decoder in one row without padding, which gives the same loss; or as it is, if that gains nothing.
 
     It is as it is for models that read one text in a row: encoders, decoders with a prefix, and those of which each row
-    has an adapter of its own.
+    has an adapter of its own. And on a GPU, where a few large products of attention take the place of many small ones.
     """
-    if not isinstance(batch, LMBatch) or not model.reads_several_texts:
+    if not isinstance(batch, LMBatch) or not model.reads_several_texts or model.xp is not numpy:
         return batch
     if any(isinstance(module, PerRowModule) for _, module in model.named_modules()):
         return batch
