@@ -19,7 +19,7 @@ from minilora.data import (
     chat_prompt,
     conversation_rows,
 )
-from minilora.files import read_about
+from minilora.interop.foreign_files import read_about
 from minilora.interop.opening import OpenedModel
 from minilora.methods import adapter_names, method_of
 from minilora.methods.full import FullConfig

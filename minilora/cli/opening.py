@@ -10,7 +10,8 @@ import minilora
 from minilora import data
 from minilora.cli.parser import did_you_mean
 from minilora.data import Tokenizer
-from minilora.files import read_about, read_json
+from minilora.files import read_json
+from minilora.interop.foreign_files import read_about
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.opening import BUNDLED, MODEL_FILE, SMOLLM2, OpenedModel, is_gguf, open_language_model
 from minilora.methods import classes_in, lora_layers

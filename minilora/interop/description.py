@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy
 
-from minilora.files import load_arrays, read_about, read_json
-from minilora.interop.foreign_files import StoredTensor, read_tensor, tensors_in
+from minilora.files import load_arrays, read_json
+from minilora.interop.foreign_files import StoredTensor, read_about, read_tensor, tensors_in
 from minilora.interop.gguf_blocks import type_name
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.hf_folder import INDEX, WEIGHTS

@@ -16,9 +16,10 @@ from functools import cached_property
 from pathlib import Path
 
 from minilora.data import ByteTokenizer, EncoderTokenizer, Template, Tokenizer, template_for
-from minilora.files import read_about, read_json
+from minilora.files import read_json
 from minilora.interop.chat_template_of import chat_template_of
 from minilora.interop.deberta import load_deberta
+from minilora.interop.foreign_files import read_about
 from minilora.interop.gguf_file import MAGIC
 from minilora.interop.gguf_llama import load_gguf
 from minilora.interop.gpt2 import load_gpt2
