@@ -18,7 +18,11 @@ class Model(Module):
     Attributes
     ----------
     config : ModelConfig
+    reads_several_texts : bool
+        Whether `loss` takes the text_lengths of an LMBatch, with which a row holds several texts.
     """
+
+    reads_several_texts = False
 
     config: ModelConfig
     forward: Callable[..., tuple[Array, Any]]
