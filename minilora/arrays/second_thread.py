@@ -18,37 +18,35 @@ class SecondThread:
     """A thread that waits for work: ``both(first, second)`` runs two callables at once."""
 
     def __init__(self) -> None:
-        self._work: SimpleQueue[Callable[[], Any]] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._work: SimpleQueue[tuple[Callable[[], Any], SimpleQueue[Any]]] = SimpleQueue()
         self._busy = threading.Lock()
         threading.Thread(target=self._run, daemon=True, name="second half").start()
 
     def _run(self) -> None:
         while True:
-            work = self._work.get()
+            work, done = self._work.get()
             try:
-                work()
-                self._done.put(None)
+                done.put((work(), None))
             except BaseException as error:
-                self._done.put(error)
+                done.put((None, error))
 
-    def both(self, first: Callable[[], Any], second: Callable[[], Any]) -> None:
-        """Run both, `first` in this thread, and wait for both; an error of either is raised.
+    def both(self, first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
+        """What both return, with `first` run in this thread; an error of either is raised when both have ended.
 
-        If another thread is being helped already, this one does both itself.
+        While the second thread has something to do, whoever calls computes both.
         """
         if not self._busy.acquire(blocking=False):
-            first()
-            second()
-            return
+            return first(), second()
+        done: SimpleQueue[Any] = SimpleQueue()  # of this call alone: an interrupted one leaves nothing for the next
         try:
-            self._work.put(second)
+            self._work.put((second, done))
             try:
-                first()
+                one = first()
             finally:
-                error = self._done.get()
+                other, error = done.get()
             if error is not None:
                 raise error
+            return one, other
         finally:
             self._busy.release()
 

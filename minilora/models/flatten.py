@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.backend import Array, get_xp, on_host
 from minilora.arrays.reductions import constant_vector, vecdot
 from minilora.layers import MLP, Block, Embedding, GatedMLP, LayerNorm, LlamaBlock, RMSNorm, SelfAttention
 from minilora.models.decode import FlatBlock, FlatDecoder
+from minilora.models.flat_mlp import FlatMLP
 from minilora.models.gpt import GPT
 from minilora.models.llama import Llama
 from minilora.models.products import Products
@@ -57,9 +58,7 @@ def _flat_block(block: Any) -> FlatBlock:
         Products([_map_of(layer) for layer in (attn.q_proj, attn.k_proj, attn.v_proj)]),
         Products([_map_of(attn.o_proj)]),
         norm_2,
-        Products([_map_of(layer) for layer in ups]),
-        silu_gate if gated else _values_of(mlp.activation),
-        Products([_map_of(down)]),
+        FlatMLP([_map_of(up) for up in ups], silu_gate if gated else _values_of(mlp.activation), _map_of(down)),
     )
 
 
@@ -98,15 +97,16 @@ class Norm:
         C = len(layer.gain.data)
         self.gain, self.eps = layer.gain.data * math.sqrt(C), layer.eps * C
         self.bias = layer.bias.data if type(layer) is LayerNorm else None
-        self.ones = constant_vector(get_xp(self.gain), C, 1.0, self.gain.dtype)
+        self.mean = constant_vector(get_xp(self.gain), C, 1.0 / C, self.gain.dtype)[:, None]  # x @ mean is (N, 1)
 
     def __call__(self, x: Array) -> Array:
         """(N, C) -> (N, C)"""
         if self.bias is not None:
-            x = x - (x @ self.ones)[:, None] / len(self.ones)
-        square = vecdot(x, x)[:, None]  # (N, 1)
-        square += self.eps
-        y = x / square**0.5
+            x = x - x @ self.mean
+        if len(x) == 1 and on_host(x):  # Python's arithmetic is faster with a single number
+            y = x * (1.0 / math.sqrt(float(vecdot(x[0], x[0])) + self.eps))
+        else:
+            y = x / ((vecdot(x, x) + self.eps) ** 0.5)[:, None]
         y *= self.gain
         if self.bias is not None:
             y += self.bias

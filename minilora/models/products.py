@@ -46,11 +46,19 @@ class Products:
             start = end
         self.size = start
         self.halves = _halves(self.pieces, self.size // 2)
+        self.alone = LARGE // (self.size * self.pieces[0][2].shape[1])  # rows that one thread multiplies
+        self.one = self.pieces[0][2] if len(self.pieces) == 1 and not self.thin else None
 
     def __call__(self, x: Array) -> Array:
         """(N, I) -> (N, O)"""
+        alone = len(x) <= self.alone or not on_host(x)
+        if alone and self.one is not None:
+            y = times(x, self.one)
+            for _, _, bias in self.biases:
+                y += bias
+            return y
         y = get_xp(x=x).empty((len(x), self.size), x.dtype)
-        helper = second_thread() if on_host(x) and y.size * x.shape[1] >= LARGE else None
+        helper = None if alone else second_thread()
         if helper is None:
             _multiply(x, self.pieces, y)
         else:
@@ -64,8 +72,8 @@ class Products:
 
 
 def times(x: Array, W: Array) -> Array:
-    """x W^T, (N, I), (O, I) -> (N, O). On a CPU, a single row is multiplied as O dot products."""
-    return vecdot(W, x)[None] if len(x) == 1 and on_host(x) else x @ W.T
+    """x W^T, (N, I), (O, I) -> (N, O). On a CPU, a large W times a single row is O dot products: see docs/speed.md."""
+    return vecdot(W, x)[None] if len(x) == 1 and W.size > SMALL and on_host(x) else x @ W.T
 
 
 def _multiply(x: Array, pieces: list[Piece], y: Array) -> None:
