@@ -65,6 +65,17 @@ def backward_block(block: Any, dy: Array, cache: Any) -> Any:
     return block.backward(dy, block_cache)
 
 
+@contextlib.contextmanager
+def recomputed(model: Any, on: bool) -> Iterator[None]:
+    """A context in which a model recomputes if `on`, or if it does so already."""
+    before = model.recompute
+    model.recompute = before or on
+    try:
+        yield
+    finally:
+        model.recompute = before
+
+
 def _weights(block: Module) -> list[Array]:
     return [p.data for p in block.parameters()]
 
