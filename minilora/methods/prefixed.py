@@ -35,6 +35,7 @@ class PrefixedDecoder(Decoder[Any]):
     """
 
     prefix: Prefix
+    reads_several_texts = False  # a prefix is inserted once in a row
 
     @property
     def longest_input(self) -> int:

@@ -52,6 +52,8 @@ class Decoder(Model, Generic[Cache]):
     A subclass has `hidden` and `backward_hidden`, for which `run_blocks` and `backward_blocks` are there.
     """
 
+    reads_several_texts = True
+
     config: Any  # a GPTConfig or LlamaConfig
     wte: Embedding
     blocks: list[Any]

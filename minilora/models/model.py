@@ -20,7 +20,11 @@ class Model(Module):
     config : ModelConfig
     recompute : bool
         Whether a forward keeps only each block's input, and the backward makes the rest again: see `recompute.py`.
+    reads_several_texts : bool
+        Whether `loss` takes the text_lengths of an LMBatch, with which a row holds several texts.
     """
+
+    reads_several_texts = False
 
     config: ModelConfig
     recompute: bool = False

@@ -87,7 +87,7 @@ def _draws(block: Module) -> list[tuple[Any, Any]]:
 
 
 def _copied(draws: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """The same, with copies of the generators; modules that share one share its copy."""
+    """Modules with copies of their generators; those that share one share its copy."""
     copies: dict[int, Any] = {}
     return [(module, copy.deepcopy(rng, copies)) for module, rng in draws]
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy
 from tqdm import tqdm
 
+from minilora.data import LMBatch
+from minilora.data.packing import tokens_read
 from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
 from minilora.files import write_json
 from minilora.models.model import Model
@@ -242,7 +244,7 @@ class Trainer:
         history.seconds += time.perf_counter() - started
         history.losses.append(loss)
         history.grad_norms.append(norm)
-        history.tokens += batch.ids.size
+        history.tokens += tokens_read(batch) if isinstance(batch, LMBatch) else batch.ids.size
         return stop
 
     def _rate(self) -> float:
