@@ -20,6 +20,7 @@ from minilora.models.generation import generate
 from minilora.ops import cross_entropy_forward
 from minilora.training import evaluate_loss
 
+LONGEST_ANSWER = 160  # bytes; the longest sentence of mini-E2E's test has 138
 TOGETHER = 24  # prompts that are continued at once
 
 
@@ -66,7 +67,7 @@ def class_logits(model, batches):
         return numpy.concatenate(list(pool.map(logits_of, batches)))
 
 
-def measure(model, task, *, split="test", n_prompts=48, max_tokens=160, progress=False):
+def measure(model, task, *, split="test", n_prompts=48, max_tokens=None, progress=False):
     """How well a model does a task.
 
     Parameters
@@ -76,7 +77,8 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160, progress
     split : str
     n_prompts : int
         How many prompts are continued, greedily.
-    max_tokens : int
+    max_tokens : int, optional
+        Of an answer; as many as make LONGEST_ANSWER bytes, if not given.
     progress : bool
         Show a progress bar if it takes more than two seconds.
 
@@ -94,14 +96,14 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160, progress
     loss = evaluate_loss(model, tqdm(list(task.batches(split)), "loss", unit="batch", **bar))
     prompts, references = task.prompts(split, n_prompts)
     stops = task.stops if isinstance(task, ConversationTask) else (task.tokenizer.end_of_text,)
-    answers = []
+    bytes_per_token, answers = task.bytes_per_token(split), []
+    max_tokens = max_tokens or math.ceil(LONGEST_ANSWER / bytes_per_token)
     for i in tqdm(range(0, len(prompts), TOGETHER), "answers", unit_scale=TOGETHER, unit="prompt", **bar):
         answers += generate(model, prompts[i : i + TOGETHER], max_tokens=max_tokens, stop=stops)
     samples = [
         {"prompt": read(task.tokenizer, prompt), "answer": read(task.tokenizer, answer), "reference": reference}
         for prompt, answer, reference in zip(prompts, answers, references, strict=True)
     ]
-    bytes_per_token = task.bytes_per_token(split)
     result = {
         "loss": loss,
         "bytes_per_token": bytes_per_token,
