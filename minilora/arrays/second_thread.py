@@ -1,7 +1,7 @@
 """One more thread, for the second half of a product that is limited by memory: two cores read more than one.
 
-The thread sleeps in between. BLAS's threads spin instead: quicker on an idle machine, and several times slower where other
-programs use the cores. If it wakes up late, little is lost: the half that it has not begun is taken back.
+The thread sleeps in between. BLAS's threads spin instead: quicker on an idle machine, and several times slower where
+other programs use the cores. If it wakes up late, little is lost: the half that it has not begun is taken back.
 """
 
 import functools

@@ -33,8 +33,9 @@ def fail():
 
 @pytest.mark.parametrize("halves", [(fail, int), (int, fail), (fail, fail)])
 def test_an_error_of_either_is_raised_and_the_next_call_is_right(helper, halves):
+    meeting = threading.Barrier(2, timeout=5)  # so that the second thread has the second half
     with pytest.raises(ZeroDivisionError, match="a half"):
-        helper.both(*halves)
+        helper.both(*(lambda half=half: (meeting.wait(), half()) for half in halves))
     assert helper.both(lambda: 3, lambda: 4) == (3, 4)
 
 

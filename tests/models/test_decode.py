@@ -230,6 +230,21 @@ def test_a_llama_continues_several_prompts_as_the_plain_formulas_do(kind, method
     assert len({token for row in tokens for token in row}) > 2
 
 
+def test_memory_that_was_never_written_is_never_read():
+    model = tiny_gpt(seed=28)
+    prompts = [[3], [1, 4, 1, 5]]
+    expected, new_past = generate(model, prompts, max_tokens=4), model.new_past
+
+    def unwritten(N, length=None):
+        past = new_past(N, length)
+        for memory in past:
+            memory.keys[...], memory.values[...] = np.nan, np.nan
+        return past
+
+    model.new_past = unwritten
+    assert generate(model, prompts, max_tokens=4) == expected
+
+
 def test_a_large_W_is_used_where_it_is(monkeypatch):
     monkeypatch.setattr(products, "SMALL", 0)
     model = adapted("llama, grouped", "lora")
