@@ -1,6 +1,6 @@
 """The learning rate that suits a method, where none is given."""
 
-from minilora.data import ClassificationTask, PairTask, TextTask
+from minilora.data import ClassificationTask, ConversationTask, PairTask, TextTask
 
 # Default learning rates for text tasks, found in short runs of the bundled decoder on mini-E2E, to a factor of two,
 # with each method's own defaults.
@@ -28,7 +28,7 @@ OF_CLASSES = dict.fromkeys(("lora", "rslora", "dora", "pissa", "adapter-h", "ada
 }
 
 
-def default_rate(method: str, task: PairTask | TextTask | ClassificationTask) -> float:
+def default_rate(method: str, task: PairTask | TextTask | ConversationTask | ClassificationTask) -> float:
     """The learning rate of a method, a name in `minilora.methods.METHODS`, on a task."""
     of_classes = OF_CLASSES if isinstance(task, ClassificationTask) else {}
     return of_classes.get(method, OF_TEXTS[method])  # prefixes work on text tasks only, and are refused elsewhere
