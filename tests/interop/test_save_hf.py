@@ -154,6 +154,15 @@ def test_biases_that_no_model_of_transformers_has_are_refused(tmp_path):
 # ---- tokenizers
 
 
+def test_a_tokenizer_that_does_not_know_what_ends_a_text_is_written_without_an_end(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    without = interop.HFTokenizer(tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1}, [])))
+    save_hf(tiny_gpt("float32"), tmp_path, tokenizer=without)
+    assert json.loads((tmp_path / "config.json").read_text())["eos_token_id"] is None
+    assert "eos_token" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert interop.load_tokenizer(tmp_path).encode("ab").tolist() == [0, 1]
+
+
 def test_a_tokenizer_of_bytes_gives_the_same_ids_there(tmp_path):
     pytest.importorskip("tokenizers")
     save_hf(load_bundled(), tmp_path, tokenizer=ByteTokenizer(), dtype="float16")
