@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from accounting.counting import CountingArray, counted, make_counting
-from accounting.test_costs import batch, traced
+from accounting.small import V, batch, traced
 from minilora.accounting import (
     ARCHITECTURES,
     adaptation,
@@ -30,7 +30,7 @@ each = pytest.mark.parametrize("name", TARGETS)
 
 def small_llama(n_layer=4, recompute=False):
     config = LlamaConfig(
-        vocab_size=80, n_positions=256, n_layer=n_layer, d_model=64, n_head=6, n_kv_head=2, head_size=16, d_mlp=160
+        vocab_size=V, n_positions=256, n_layer=n_layer, d_model=64, n_head=6, n_kv_head=2, head_size=16, d_mlp=160
     )
     model = Llama(config, np.random.default_rng(0))
     model.recompute = recompute
@@ -89,7 +89,7 @@ def test_a_step_takes_the_memory_of_the_formula(name, recompute, N, T):
     kept, _, _ = traced(lambda: model.loss(example))
     _, peak, _ = traced(lambda: loss_and_backward(model, example))
     if not recompute:
-        of_the_head = 80 * 64 * 4 if name == "full" else 0  # dW of the head, which the loss has already
+        of_the_head = V * 64 * 4 if name == "full" else 0  # dW of the head, which the loss has already
         assert kept - of_the_head == pytest.approx(estimate.activations, rel=0.02)
     assert peak == pytest.approx(estimate.gradients + estimate.activations + estimate.workspace, rel=0.1)
 
