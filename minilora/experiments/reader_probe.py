@@ -102,7 +102,7 @@ def adapted(
     Parameters
     ----------
     new_model : callable
-        Gives the model, anew each time.
+        Gives a new copy of the model each time.
     method : {"lora", "full"}
     steps, batch_size : int
     threads : int, optional
