@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,15 @@ def write_atomically(path: str | Path, content: bytes | str, *, previous: str | 
     _write({path: content}, {} if previous is None else {path: previous})
 
 
-def write_together(contents: Mapping[Path, bytes | str]) -> None:
-    """Write several files, a dict of path to content: none is put in place before all are written."""
+def write_together(contents: Mapping[Path, bytes | str | Callable[[Path], None]]) -> None:
+    """Write several files, a dict of path to content: none is put in place before all are written.
+
+    A content can also be a function that writes the file to the path that it is given.
+    """
     _write(contents, {})
 
 
-def _write(contents: Mapping[Any, bytes | str], previous: Mapping[Any, str | Path]) -> None:
+def _write(contents: Mapping[Any, Any], previous: Mapping[Any, str | Path]) -> None:
     temporaries = {}
     path = None
     try:
@@ -64,8 +67,11 @@ def _write(contents: Mapping[Any, bytes | str], previous: Mapping[Any, str | Pat
                 raise IsADirectoryError(f"{path} is a folder; it must be a file")
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries[path] = path.with_name(f".{path.name}.{os.getpid()}")
-            with open(temporaries[path], "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+            if callable(content):
+                content(temporaries[path])
+            with open(temporaries[path], "ab" if callable(content) else "wb") as file:
+                if not callable(content):
+                    file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
         for path, kept in previous.items():

@@ -48,6 +48,8 @@ FIGURES = {
     "matrices": lambda: plots.matrices(SMALL, ("=", "@")),
     "words": lambda: plots.word_grid(VERDICTS, {"passes": "orange", "caught": "blue"}),
     "curves": lambda: plots.curves({"r": ([1, 2], [3, 4]), "q": ([1, 2], [4, 3])}, x="rank", y="loss", log="xy"),
+    "rotations": lambda: plots.rotations(np.outer(np.arange(5), (1.0, 0.3))),
+    "groups": lambda: plots.head_groups(6, 2),
     "arrows": lambda: plots.arrows({"row 1": (1, 2), "row 2": (2, 5), "row 3": (2, 4), "row 4": (-1, 0)}),
     "circle": lambda: plots.circle_and_image(TURN, *np.linalg.svd(TURN)),
     "overlap": lambda: plots.overlap(PHI, 2, 3),

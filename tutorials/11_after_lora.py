@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb), [1. Rank](01_rank.ipynb).
 #
-# **Next.** [The exercises](exercises/README.md), or a paper of your own.
+# **Next.** [12. A Llama, forward and backward, and LoRA on it](12_a_llama.ipynb)
 
 # %%
 # %matplotlib inline

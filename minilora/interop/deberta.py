@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minilora.interop.hf_folder import HFFolder
-from minilora.interop.sources import Source, bert_block_sources, layernorm_sources, linear_sources
+from minilora.interop.sources import (
+    Description,
+    Source,
+    bert_block_sources,
+    label_fields,
+    layernorm_sources,
+    linear_sources,
+)
 from minilora.limits import one_line_errors
 from minilora.models import Deberta, DebertaConfig, DebertaForClassification
 
@@ -126,3 +133,38 @@ def deberta_sources(model_class: type, config: DebertaConfig) -> Iterator[Source
     if model_class is DebertaForClassification:
         yield from linear_sources("head.dense", "pooler.dense", C, C)
         yield from linear_sources("head.out_proj", "classifier", C, config.n_classes)
+
+
+def describe_deberta(model: Deberta | DebertaForClassification) -> Description:
+    """A DeBERTa-v2, with or without a classifier, as transformers names it."""
+    c, model_class = model.config, type(model)
+    fields = {
+        "architectures": ["DebertaV2Model" if model_class is Deberta else "DebertaV2ForSequenceClassification"],
+        "model_type": "deberta-v2",
+        "hidden_act": "gelu",
+        "vocab_size": c.vocab_size,
+        "num_hidden_layers": c.n_layer,
+        "hidden_size": c.d_model,
+        "num_attention_heads": c.n_head,
+        "intermediate_size": c.d_mlp,
+        "layer_norm_eps": c.layer_norm_eps,
+        "relative_attention": True,
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "position_buckets": c.n_buckets,
+        "max_relative_positions": c.max_distance,
+        "max_position_embeddings": c.max_distance,
+        "type_vocab_size": 0,
+        "conv_kernel_size": c.conv_kernel_size,
+        "conv_act": "gelu",
+        "pooler_hidden_size": c.d_model,
+        "pooler_hidden_act": "gelu",
+        "pooler_dropout": 0,
+        "legacy": True,
+    }
+    if model_class is DebertaForClassification:
+        fields |= label_fields(c.n_classes)
+    prefix = "" if model_class is Deberta else "deberta."
+    return Description(fields, deberta_sources(model_class, c), prefix, heads=("pooler.", "classifier."))

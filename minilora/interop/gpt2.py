@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minilora.interop.hf_folder import HFFolder
-from minilora.interop.sources import Source, layernorm_sources
+from minilora.interop.sources import Description, Source, layernorm_sources
 from minilora.limits import one_line_errors
 from minilora.models import GPT, GPTConfig
 
@@ -95,3 +95,22 @@ def gpt2_sources(config: GPTConfig) -> Iterator[Source]:
         yield from conv1d(f"{block}.mlp.fc_in", f"{h}.mlp.c_fc", C, F)
         yield from conv1d(f"{block}.mlp.fc_out", f"{h}.mlp.c_proj", F, C)
     yield from layernorm_sources("ln_f", "ln_f", C)
+
+
+def describe_gpt2(model: GPT) -> Description:
+    """A GPT as a GPT2LMHeadModel."""
+    c = model.config
+    fields = {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "vocab_size": c.vocab_size,
+        "n_positions": c.n_positions,
+        "n_embd": c.d_model,
+        "n_layer": c.n_layer,
+        "n_head": c.n_head,
+        "n_inner": c.d_mlp,
+        "layer_norm_epsilon": c.layer_norm_eps,
+        "tie_word_embeddings": True,
+    }
+    return Description(fields, gpt2_sources(c), prefix="transformer.")

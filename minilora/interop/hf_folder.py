@@ -20,6 +20,7 @@ from minilora.models.config import ModelConfig
 from minilora.models.initial import Uninitialized
 from minilora.models.model_file import fill
 
+CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 WRAPPERS = ("_orig_mod.", "module.")  # what torch.compile and DataParallel put before every name
@@ -57,11 +58,11 @@ class HFFolder:
         self.path = Path(folder)
         if not self.path.is_dir():
             raise ValueError(f"there is no folder {self.path}")
-        self.config = read_json(self.path / "config.json")
+        self.config = read_json(self.path / CONFIG)
         found = self.config.get("model_type")
         if found not in model_types:
             possible = " or ".join(map(repr, model_types))
-            raise ValueError(f"{self.path / 'config.json'}: model_type was {shown(found)}; it must be {possible}")
+            raise ValueError(f"{self.path / CONFIG}: model_type was {shown(found)}; it must be {possible}")
         self._rename_fields(names or {})
         self.weights: Any = next((self.path / name for name in (WEIGHTS, INDEX) if (self.path / name).is_file()), None)
         self.tensors = self._list_tensors()
@@ -73,7 +74,7 @@ class HFFolder:
             if other in self.config:
                 value = self.config.pop(other)
                 if self.config.setdefault(name, value) != value:
-                    path, first = self.path / "config.json", shown(self.config[name])
+                    path, first = self.path / CONFIG, shown(self.config[name])
                     raise ValueError(f"{path}: {name} was {first} and {other} {shown(value)}; both must be one number")
 
     def require(self, key: str, *allowed: Any) -> None:
@@ -84,7 +85,7 @@ class HFFolder:
         value = self.config.get(key, allowed[0])
         if value not in allowed:
             possible = " or ".join(map(repr, allowed))
-            raise ValueError(f"{self.path / 'config.json'}: {key} was {shown(value)}; it must be {possible}")
+            raise ValueError(f"{self.path / CONFIG}: {key} was {shown(value)}; it must be {possible}")
 
     def architecture(self, classes: Mapping[str, type]) -> Any:
         """The class that config.json names, from a dict by transformers' names; None if it names none of them."""
@@ -107,7 +108,7 @@ class HFFolder:
         """An integer of the configuration."""
         value = self.config.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            path = self.path / "config.json"
+            path = self.path / CONFIG
             raise ValueError(f"{path}: {key} was {shown(value)}; it must be an integer of at least {least}")
         return value
 
@@ -116,7 +117,7 @@ class HFFolder:
         try:
             return config_class(**fields)
         except ValueError as error:
-            raise ValueError(f"{self.path / 'config.json'}: {error}") from None
+            raise ValueError(f"{self.path / CONFIG}: {error}") from None
 
     def remove_prefix(self, prefix: str) -> None:
         """Remove `prefix` from the names of tensors: some checkpoints have it, some do not."""
@@ -215,7 +216,8 @@ class HFFolder:
             raise ValueError(f"{index}: weight_map was not a mapping of tensors to files")
         for name, file in places.items():
             # it must be the plain name of a file in this folder: no separator of any system, no drive, no ".."
-            if not isinstance(file, str) or not file.endswith(".safetensors") or set(file) & set("/\\:\0"):
+            plain = isinstance(file, str) and file.endswith(".safetensors") and not set(file) & set("/\\:\0")
+            if not plain or len(file.encode("utf-8", "surrogatepass")) > 255:  # no system has longer names
                 raise ValueError(
                     f"{index}: {name} is in {shown(file)}; it must be in a .safetensors file of this folder"
                 )

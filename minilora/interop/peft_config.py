@@ -80,8 +80,8 @@ class PeftConfig:
         if any(fits(name, part) for name in self.modules_to_save or [] for part in with_parents(module)):
             return False
         if self.all_linear:
-            # callers pass only linear modules; PEFT leaves out a classifier's last one
-            return not (self.task_type == "SEQ_CLS" and module in ("classifier", "score"))
+            # callers pass only linear modules; PEFT leaves out a decoder's head, and a classifier's last one
+            return module != "lm_head" and not (self.task_type == "SEQ_CLS" and module in ("classifier", "score"))
         if not self._names(self.target_modules, module):
             return False
         whole_name = isinstance(self.target_modules, str) or module in (self.target_modules or ())

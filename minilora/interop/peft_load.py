@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy
 
-from minilora.arrays.backend import ArrayModule
+from minilora.arrays.backend import ArrayModule, to_numpy
 from minilora.arrays.finite import check_finite
-from minilora.interop.foreign_files import StoredTensor, check_dtype, read_tensor, tensors_in
+from minilora.interop.foreign_files import StoredTensor, check_dtype, read_tensor, rounded, tensors_in
 from minilora.interop.fused import Factors, split
 from minilora.interop.peft_config import PeftConfig, read_config
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
@@ -28,6 +28,7 @@ from minilora.methods.switching import base_in_place
 from minilora.models.model import Model
 from minilora.parameter import Parameter
 
+UNCHANGED = ".base_layer.weight"
 PEFTS_OWN = ("classifier", "score")  # PEFT adds both to modules_to_save of a classifier, whichever the model has
 
 
@@ -39,7 +40,7 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
 
     Parameters
     ----------
-    model : GPT, Roberta, RobertaForMaskedLM, RobertaForClassification, Deberta or DebertaForClassification
+    model : GPT, Llama, Roberta, RobertaForMaskedLM, RobertaForClassification, Deberta or DebertaForClassification
     folder : str or Path
     name : str
 
@@ -120,10 +121,26 @@ def _stored(path: Path, layout: ModelLayout) -> dict[str, StoredTensor]:
         short = plain_name(name.removeprefix(PREFIX), known)
         if short is None or short.startswith(tuple(f"{module}." for module in layout.unused)):
             continue
+        if short.endswith(UNCHANGED):
+            _check_unchanged(tensor, short.removesuffix(UNCHANGED), layout)
+            continue
         if short in stored and not numpy.array_equal(read_tensor(tensor), read_tensor(stored[short])):
             raise ValueError(f"{path} holds {short} twice, as {name} and as {stored[short].name}, and they differ")
         stored[short] = tensor
     return stored
+
+
+def _check_unchanged(tensor: StoredTensor, module: str, layout: ModelLayout) -> None:
+    """Refuse another weight for an adapted layer than the model's; PEFT saves a head's beside the head's adapter."""
+    check_dtype(tensor)
+    paths = layout.linear.get(module, ())
+    if len(paths) != 1 or tensor.shape != layout.shape(module):
+        raise ValueError(f"{tensor.file} holds {tensor.name}, which the model has no place for")
+    ours, theirs = to_numpy(layout.parameters[f"{paths[0]}.W"].data), read_tensor(tensor)
+    if not numpy.array_equal(theirs.astype(ours.dtype), ours) and not numpy.array_equal(
+        rounded(ours, tensor.dtype), rounded(theirs, tensor.dtype)
+    ):
+        raise ValueError(f"{tensor.file}: {tensor.name} differs from the model's {paths[0]}.W, which stays frozen here")
 
 
 def plain_name(name: str, known: Container[str]) -> str | None:

@@ -33,7 +33,7 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
 
     Parameters
     ----------
-    model : GPT, Roberta, RobertaForMaskedLM, RobertaForClassification, Deberta or DebertaForClassification
+    model : GPT, Llama, Roberta, RobertaForMaskedLM, RobertaForClassification, Deberta or DebertaForClassification
     folder : str or Path
     name : str, optional
         The active adapter, if not given.

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minilora.interop.hf_folder import HFFolder
-from minilora.interop.sources import Source, bert_block_sources, layernorm_sources, linear_sources
+from minilora.interop.sources import (
+    Description,
+    Source,
+    bert_block_sources,
+    label_fields,
+    layernorm_sources,
+    linear_sources,
+)
 from minilora.limits import one_line_errors
 from minilora.models import Roberta, RobertaConfig, RobertaForClassification, RobertaForMaskedLM
 
@@ -109,3 +116,29 @@ def roberta_sources(model_class: type, config: RobertaConfig) -> Iterator[Source
         yield from linear_sources("head.dense", "lm_head.dense", C, C)
         yield from layernorm_sources("head.ln", "lm_head.layer_norm", C)
         yield Source("head.bias", "lm_head.bias", (config.vocab_size,))
+
+
+def describe_roberta(model: Roberta | RobertaForClassification | RobertaForMaskedLM) -> Description:
+    """One of RoBERTa's models, as transformers names them."""
+    c, model_class = model.config, type(model)
+    name = next(name for name, known in ARCHITECTURES.items() if known is model_class)
+    fields = {
+        "architectures": [name],
+        "model_type": "roberta",
+        "hidden_act": "gelu",
+        "position_embedding_type": "absolute",
+        "vocab_size": c.vocab_size,
+        "max_position_embeddings": c.n_positions + c.pad_id + 1,
+        "num_hidden_layers": c.n_layer,
+        "hidden_size": c.d_model,
+        "num_attention_heads": c.n_head,
+        "intermediate_size": c.d_mlp,
+        "layer_norm_eps": c.layer_norm_eps,
+        "pad_token_id": c.pad_id,
+        "type_vocab_size": c.n_types,
+        "tie_word_embeddings": True,
+    }
+    if model_class is RobertaForClassification:
+        fields |= label_fields(c.n_classes)
+    prefix = "" if model_class is Roberta else "roberta."
+    return Description(fields, roberta_sources(model_class, c), prefix, heads=("classifier.", "lm_head."))

@@ -19,10 +19,19 @@ class Linear(Module):
         self.W = W if isinstance(W, Parameter) else Parameter(W)
         self.bias = None if bias is None else Parameter(bias)
 
+    @property
+    def only_W(self) -> Parameter | None:
+        """W, if y = x W^T is all that the layer computes; else None."""
+        return self.W if self.bias is None else None
+
     def forward(self, x: Array) -> tuple[Array, LinearCache]:
         """(..., I) -> (..., O)"""
         y, cache = linear_forward(x, self.W.data, None if self.bias is None else self.bias.data)
         return y, without_frozen(cache, self.W, self.bias)
+
+    def products(self) -> tuple[list[tuple[Array, ...]], Array | None]:
+        """What `forward` computes, as its matrices: ([(W,)], bias). A pair (A, B) after (W,) adds x A^T B^T."""
+        return [(self.W.data,)], None if self.bias is None else self.bias.data
 
     def backward(self, dy: Array, cache: LinearCache) -> Array:
         """(..., O) -> (..., I)"""

@@ -77,9 +77,15 @@ def apply_bitfit(model: Module, *, name: str = "bitfit") -> None:
     Raises
     ------
     ValueError
-        If the model has an adapter of this name.
+        If the model has no bias, as most Llamas; or an adapter of this name.
     """
-    _train_copies(model, name, BitFitConfig(), lambda path: path.rsplit(".", 1)[-1] == "bias")
+    if not any(_is_bias(path) for path in base_parameters(model)):
+        raise ValueError(f"model was a {type(model).__name__} without biases; BitFit must have some to train")
+    _train_copies(model, name, BitFitConfig(), _is_bias)
+
+
+def _is_bias(path: str) -> bool:
+    return path.rsplit(".", 1)[-1] == "bias"
 
 
 def apply_head(model: Module, *, name: str = "head") -> None:

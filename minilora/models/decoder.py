@@ -15,6 +15,7 @@ from minilora.arrays.backend import Array, check_same_device
 from minilora.layers import Embedding, KeyValueCache, Linear
 from minilora.models.checks import check_field, check_ids, check_on_host
 from minilora.models.model import Model, fields_of, lowest_to_differentiate
+from minilora.models.recompute import backward_block, run_block
 from minilora.ops.fast import (
     TakeRowsCache,
     check_targets,
@@ -42,7 +43,7 @@ class HeadLossCache(NamedTuple):
 class DecoderLossCache(NamedTuple):
     hidden: Any  # a GPTCache or a LlamaCache
     rows: TakeRowsCache  # the positions that count
-    head: Any  # a LinearCrossEntropyCache; of a head that is not a plain Linear, a HeadLossCache
+    head: Any  # a LinearCrossEntropyCache; of a head that is more than x W^T, a HeadLossCache
 
 
 class Decoder(Model, Generic[Cache]):
@@ -50,6 +51,8 @@ class Decoder(Model, Generic[Cache]):
 
     A subclass has `hidden` and `backward_hidden`, for which `run_blocks` and `backward_blocks` are there.
     """
+
+    reads_several_texts = True
 
     config: Any  # a GPTConfig or LlamaConfig
     wte: Embedding
@@ -126,8 +129,7 @@ class Decoder(Model, Generic[Cache]):
         x, rows_cache = take_rows_forward(x, xp.asarray(numpy.flatnonzero(loss_mask)))  # (N, T, C) -> (M, C)
         targets, head = xp.asarray(targets[loss_mask]), self.head  # (M,)
         head_cache: Any
-        if isinstance(head, Linear) and head.bias is None:
-            W = head.W
+        if (W := head.only_W) is not None:
             loss, head_cache = linear_cross_entropy_forward(x, W.data, targets, need_grad, need_grad and W.trainable)
         else:
             logits, logits_cache = head.forward(x)  # (M, C) -> (M, V)
@@ -141,7 +143,7 @@ class Decoder(Model, Generic[Cache]):
             dx = self.head.backward(cross_entropy_backward(dloss, cache.head.cross_entropy), cache.head.logits)
         else:
             dx, dW = linear_cross_entropy_backward(dloss, cache.head)
-            self.head.W.accumulate(dW)
+            self.head.only_W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
     def run_blocks(self, x: Array, past: list[KeyValueCache] | None = None, **attention: Any) -> tuple[Array, tuple]:
@@ -151,7 +153,10 @@ class Decoder(Model, Generic[Cache]):
         """
         caches = []
         for i, block in enumerate(self.blocks):
-            x, cache = block.forward(x, past[i] if past else None, **attention)  # (N, T, C)
+            if past:  # it grows, so there is no second forward
+                x, cache = block.forward(x, past[i], **attention)  # (N, T, C)
+            else:
+                x, cache = run_block(self, block, x, **attention)  # (N, T, C)
             caches.append(cache)
         return x, tuple(caches)
 
@@ -159,7 +164,7 @@ class Decoder(Model, Generic[Cache]):
         """Backward of `run_blocks`, down to the lowest block that needs it; `below`: or through all of them."""
         lowest = lowest_to_differentiate(self.blocks, below)
         for block, cache in reversed([*zip(self.blocks, caches, strict=True)][lowest:]):
-            dx = block.backward(dx, cache)
+            dx = backward_block(block, dx, cache)
         return dx
 
     def positions(self, ids: Array, past: list[KeyValueCache] | None = None, text_lengths: TextLengths = None) -> Array:

@@ -53,6 +53,14 @@ def save_model(model: Model, path: str | Path, *, dtype: str | None = None, **ab
     TypeError
         If it is not one of these models.
     """
+    kind = plain_kind(model)
+    arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
+    check_finite(arrays, path)
+    save_arrays(path, arrays, {**about, "kind": kind, "config": asdict(model.config)})
+
+
+def plain_kind(model: Model) -> str:
+    """The kind of a model, one of KINDS, without adapters; see `save_model` for the errors."""
     kind = next((kind for kind, (model_class, _) in KINDS.items() if isinstance(model, model_class)), None)
     if kind is None:
         possible = ", ".join(model_class.__name__ for model_class, _ in KINDS.values())
@@ -63,9 +71,7 @@ def save_model(model: Model, path: str | Path, *, dtype: str | None = None, **ab
             f"the model holds {added[0]}, which a plain {type(model).__name__} does not have: an adapter must be saved "
             "by save_adapter, or merged and removed (merge_lora, remove_lora), or switched off"
         )
-    arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
-    check_finite(arrays, path)
-    save_arrays(path, arrays, {**about, "kind": kind, "config": asdict(model.config)})
+    return kind
 
 
 @one_line_errors()

@@ -1,14 +1,14 @@
 """What is asked of a decoder, checked once: prompts, how tokens are chosen, and where to stop."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 
 from minilora.arrays.backend import Array, to_numpy
-from minilora.models.gpt import GPT
-from minilora.models.sampling import Sampling
+from minilora.models.decoder import Decoder
+from minilora.models.sampling import Sampling, StaggeredDraws
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,14 @@ class Request:
     limit: int
     sampling: Sampling
     stops: frozenset[int]
-    rng: numpy.random.Generator | None
+    rng: numpy.random.Generator | StaggeredDraws | None
+
+    def staggered(self) -> "Request":
+        """For rows each at a position of its own: see `StaggeredDraws`."""
+        lengths = numpy.array([len(prompt) for prompt in self.prompts])
+        if not self.sampling.draws or isinstance(self.rng, StaggeredDraws | None) or not numpy.ptp(lengths):
+            return self
+        return replace(self, rng=StaggeredDraws(self.rng, lengths - lengths.min()))
 
     def choose(self, logits: Array) -> numpy.ndarray:
         """One token for each row of logits, (N, V) -> (N,), on the host; waits for a GPU."""
@@ -44,7 +51,7 @@ class Request:
 
 
 def read_request(
-    model: GPT,
+    model: Decoder,
     prompts: Sequence[Sequence[int] | numpy.ndarray],
     max_tokens: int,
     sampling: Sampling,
@@ -73,7 +80,7 @@ def read_request(
     return Request(read, max_tokens, model.config.n_positions, sampling, _stops(stop), rng)
 
 
-def _check_prompt(model: GPT, prompt: numpy.ndarray) -> None:
+def _check_prompt(model: Decoder, prompt: numpy.ndarray) -> None:
     limit, V = model.longest_input, model.config.vocab_size
     if prompt.ndim != 1 or not 1 <= len(prompt) < limit:
         raise ValueError(f"a prompt had shape {prompt.shape}; it must have 1 to {limit - 1} tokens")

@@ -45,13 +45,15 @@ class Sampling:
         """Whether tokens are drawn; False if the likeliest is taken."""
         return self.temperature > 0
 
-    def choose(self, logits: numpy.ndarray, rng: numpy.random.Generator | None = None) -> numpy.ndarray:
+    def choose(
+        self, logits: numpy.ndarray, rng: "numpy.random.Generator | StaggeredDraws | None" = None
+    ) -> numpy.ndarray:
         """One token for each row of logits, (N, V) -> (N,), on the host.
 
         Parameters
         ----------
         logits : ndarray of shape (N, V)
-        rng : numpy.random.Generator
+        rng : numpy.random.Generator or StaggeredDraws
             Needed if tokens are drawn: one number per row.
         """
         if not self.draws:
@@ -68,6 +70,32 @@ class Sampling:
         assert rng is not None, "rng was None; to draw tokens it must be a numpy.random.Generator"
         below = numpy.cumsum(probs, axis=-1) <= rng.random((len(probs), 1))  # the inverse of the distribution function
         return numpy.minimum(below.sum(axis=-1), probs.shape[-1] - 1)
+
+
+class StaggeredDraws:
+    """Random numbers for rows that begin at different positions: row n takes up those of position late[n] first.
+
+    So a seed draws the same tokens whether rows advance at a common position, where those that are still in their
+    prompt pass over their numbers, or each at its own.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    late : integer ndarray of shape (N,)
+    """
+
+    def __init__(self, rng: numpy.random.Generator, late: numpy.ndarray) -> None:
+        self.rng = rng
+        self.next = late.copy()
+        self.drawn: list[numpy.ndarray] = []
+
+    def random(self, shape: tuple[int, int]) -> numpy.ndarray:
+        """The next number of each row, (N, 1)."""
+        while len(self.drawn) <= self.next.max():
+            self.drawn.append(self.rng.random(shape))
+        numbers = numpy.array([self.drawn[position][n] for n, position in enumerate(self.next)])
+        self.next += 1
+        return numbers
 
 
 def _nucleus(probs: numpy.ndarray, p: float) -> numpy.ndarray:

@@ -14,13 +14,16 @@ import numpy
 
 from minilora.arrays.backend import Array
 from minilora.arrays.threads import one_blas_thread
-from minilora.models.gpt import GPT
+from minilora.models.decode import new_logits
+from minilora.models.decoder import Decoder
+from minilora.models.flatten import flatten
+from minilora.models.generation import read
 from minilora.models.request import Request, read_request
 from minilora.models.sampling import Sampling
 
 
 def stream(
-    model: GPT,
+    model: Decoder,
     prompt: Sequence[int] | numpy.ndarray,
     *,
     max_tokens: int,
@@ -45,18 +48,19 @@ class Session:
 
     Parameters
     ----------
-    model : GPT
+    model : GPT or Llama
         Weights that are replaced between two prompts (an adapter switched or merged) are noticed, and the prompt is
         then read from its beginning. Values that change in place, as in training, are not: call `forget`.
     """
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: Decoder) -> None:
         self.model = model
         self.forget()
 
     def forget(self) -> None:
-        """Read the next prompt from its beginning."""
+        """Read the next prompt from its beginning, with the weights as they are then."""
         self._past = self.model.new_past(1)
+        self._flat = flatten(self.model, self.model.config.n_positions)
         self._held: list[int] = []  # the tokens whose keys and values _past holds
         self._weights = self._arrays()
 
@@ -85,23 +89,29 @@ class Session:
         """Continue `tokens`, and yield each new one."""
         self._keep(self._common(tokens))
         end = request.end(len(tokens))
-        while len(tokens) < end:
-            with one_blas_thread():
-                new = numpy.array([tokens[len(self._held) :]])  # (1, T)
-                logits, _ = self.model.forward(self.model.xp.asarray(new), past=self._past)  # (1, T, V)
-                self._held = tokens.copy()
-                token = int(request.choose(logits[:, -1])[0])
-            if token in request.stops:
-                return
+        logits = read(self.model, numpy.array([tokens[len(self._held) :]]), self._past)  # (1, T) -> (1, V)
+        self._held = tokens.copy()
+        while (token := int(request.choose(logits)[0])) not in request.stops:
             tokens.append(token)
             yield token
+            if len(tokens) == end:
+                return
+            logits = self._next_logits(token)  # (1, V)
+            self._held.append(token)
+
+    def _next_logits(self, token: int) -> Array:
+        """Logits for what comes after one more token, (1, V)."""
+        if self._flat is None:
+            return read(self.model, numpy.array([[token]]), self._past)
+        with one_blas_thread():
+            return new_logits(self._flat, self.model.xp.asarray([token]), len(self._held), self._past)
 
     def _common(self, tokens: list[int]) -> int:
         """How many of the first tokens need not be read again: all but the last, if all are known."""
         arrays = self._arrays()
         if len(arrays) != len(self._weights) or any(a is not b for a, b in zip(arrays, self._weights, strict=True)):
             self.forget()
-        pairs = zip(tokens[:-1], self._held, strict=False)
+        pairs = zip(tokens, self._held, strict=False)
         return next((i for i, (new, held) in enumerate(pairs) if new != held), min(len(tokens) - 1, len(self._held)))
 
     def _keep(self, length: int) -> None:

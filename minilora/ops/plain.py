@@ -41,6 +41,11 @@ def plain_ops() -> Iterator[None]:
             _plain.contexts -= 1
 
 
+def plain_ops_active() -> bool:
+    """True within `plain_ops`, in any thread."""
+    return _plain.contexts > 0
+
+
 def engine_of(page: Function) -> Callable[[Callable[..., Any]], Function]:
     """Decorate a fast function: it is called unless `plain_ops` is active, which calls `page` instead.
 

@@ -6,6 +6,7 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 
 from minilora.plots.analysis import amplification_bars, similarity_grid, similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder, overheads
+from minilora.plots.llama import head_groups, rotations
 from minilora.plots.low_rank import low_rank, ranks, word_image
 from minilora.plots.picture import lora_picture
 from minilora.plots.rank import arrows, circle_and_image, elimination, spectrum_cut
@@ -31,6 +32,7 @@ __all__ = [
     "curves",
     "elimination",
     "gpt_picture",
+    "head_groups",
     "ladder",
     "lora_picture",
     "loss_curves",
@@ -41,6 +43,7 @@ __all__ = [
     "overlap",
     "parameters_against_score",
     "ranks",
+    "rotations",
     "save",
     "scores",
     "seed_curves",

@@ -11,6 +11,7 @@ from minilora.arrays.backend import same_gpu, to_numpy
 from minilora.arrays.threads import one_blas_thread
 from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
 from minilora.models.model import Model
+from minilora.training.objective import without_padding
 
 
 def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SingleProcess = SINGLE_PROCESS) -> float:
@@ -30,7 +31,7 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
     """
 
     def loss_and_count(batch: Any) -> tuple[float, int]:
-        loss, _ = model.loss(batch, need_grad=False)
+        loss, _ = model.loss(without_padding(model, batch), need_grad=False)
         return float(to_numpy(loss)), batch.n_targets
 
     threads = ranks.cores[ranks.rank] if model.xp is numpy else 1

@@ -52,6 +52,12 @@ def test_what_never_becomes_a_character_comes_at_the_end():
     assert "".join(pieces(BYTES, b"\xff\xff\xff\xff\xff\xffab")) == "\ufffd" * 6 + "ab"
 
 
+def test_at_most_three_bytes_are_waited_for():
+    assert pieces(ByteFallback(), "€".encode()) == ["", "", "€", ""]
+    assert pieces(ByteFallback(), "😀".encode()) == ["", "", "", "😀", ""]
+    assert pieces(ByteFallback(), b"\xff" * 5) == ["", "", "", "\ufffd", "\ufffd", "\ufffd" * 3]
+
+
 def test_a_fallback_that_spoils_what_was_said_says_it_once():
     assert "".join(pieces(ByteFallback(), "é€".encode())) == "é€"
 

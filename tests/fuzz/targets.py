@@ -25,9 +25,9 @@ from minilora.experiments import finetune
 from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.experiments.run_result import finished_run, read_result
-from minilora.interop import load_gpt2, load_peft, load_roberta
+from minilora.interop import load_gpt2, load_llama, load_peft, load_roberta
 from minilora.methods import LoRAConfig, load_adapter, save_adapter
-from minilora.models import GPT, load_model, save_model
+from minilora.models import Decoder, load_model, save_model
 from minilora.training import TrainConfig, resume_run, save_run
 from models.tiny_encoders import ALL, IDS, MASK, tiny
 from training.runs import trainer
@@ -45,10 +45,11 @@ def files_in(folder):
 
 def compute(model):
     """A forward pass, which finds shapes that do not fit; its numbers may be anything. What was loaded must compute."""
-    ids, counted = np.zeros((1, 3), int), np.ones((1, 3), bool)
+    T = min(3, model.longest_input)  # nothing in a Llama's file says that its longest sequence is a short one
+    ids, counted = np.zeros((1, T), int), np.ones((1, T), bool)
     try:
         with np.errstate(all="ignore"):
-            _ = model.loss(LMBatch(ids, ids, counted)) if isinstance(model, GPT) else model.forward(IDS, MASK)
+            _ = model.loss(LMBatch(ids, ids, counted)) if isinstance(model, Decoder) else model.forward(IDS, MASK)
     except ValueError as error:
         raise AssertionError("loaded, but it does not compute") from error
 
@@ -108,10 +109,8 @@ def hf_target(name, load, folder, shards=False):
     return Target(files, damage, lambda folder: compute(load(folder)))
 
 
-def peft_target(folder):
-    peft = next(path.parent for path in sorted((GOLDEN / "peft").rglob("adapter_config.json")) if "gpt2" in str(path))
-    shutil.copytree(peft, folder / "peft")
-    base = load_gpt2(GOLDEN / "gpt2")
+def peft_target(adapter, base, folder):
+    shutil.copytree(GOLDEN / "peft" / adapter, folder / "peft")
 
     def read(folder):
         model = base.replica()
@@ -180,7 +179,11 @@ def targets(folder):
     made["HF folder: gpt2"] = hf_target("gpt2", load_gpt2, place("hf gpt2"))
     made["HF folder: gpt2 in shards"] = hf_target("gpt2", load_gpt2, place("hf shards"), shards=True)
     made["HF folder: roberta"] = hf_target("roberta_classification", load_roberta, place("hf roberta"))
-    made["PEFT folder"] = peft_target(place("peft"))
+    made["HF folder: llama"] = hf_target("llama/llama3", load_llama, place("hf llama"))
+    made["HF folder: qwen2 in shards"] = hf_target("llama/qwen2", load_llama, place("hf qwen2"), shards=True)
+    made["PEFT folder: gpt2"] = peft_target("gpt2/c_attn", load_gpt2(GOLDEN / "peft" / "gpt2"), place("peft"))
+    llama = load_llama(GOLDEN / "peft" / "llama")
+    made["PEFT folder: llama"] = peft_target("llama/head", llama, place("peft llama"))
     made["run folder"] = run_folder_target(place("run folder"))
     made["runs.jsonl"] = runs_target(place("runs"))
     made["csv"] = text_target("task.csv", csv_text(sums(20)), lambda p: texts_of(load_task_file(p)))

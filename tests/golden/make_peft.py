@@ -2,6 +2,8 @@
 
     PYTHONHASHSEED=0 python tests/golden/make_peft.py        (peft writes sets in the order of their hashes)
 
+    PYTHONHASHSEED=0 python tests/golden/make_peft.py llama        (one of them)
+
 It needs torch, transformers and peft (0.21); `make test` only reads the files. Each model's folder holds, in float64
 and at a generic point (no gain is 1, no bias 0, no B zero),
 
@@ -10,10 +12,12 @@ and at a generic point (no gain is 1, no bias 0, no B zero),
     expected.safetensors                 ids, and the logits without an adapter ("base") and with each
 """
 
+import sys
 from pathlib import Path
 
 import torch
 import transformers
+from float64 import in_float64
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
@@ -42,6 +46,20 @@ DEBERTA = transformers.DebertaV2Config(
     pooler_hidden_act="gelu",
     **BERT,
 )
+SIZES = {
+    "vocab_size": 19,
+    "max_position_embeddings": 9,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 1,
+    "intermediate_size": 20,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+LLAMA = transformers.LlamaConfig(**SIZES, attention_bias=True)
+QWEN2 = transformers.Qwen2Config(**SIZES, tie_word_embeddings=True)
+MISTRAL = transformers.MistralConfig(**SIZES, head_dim=6, sliding_window=None)
 ADAPTERS = {
     "gpt2": {
         "c_attn": {"r": 4, "lora_alpha": 6, "target_modules": ["c_attn"]},
@@ -104,12 +122,40 @@ ADAPTERS = {
         "pooler": {"r": 2, "target_modules": ["output.dense"], "modules_to_save": ["classifier", "pooler"]},
         "dora": {"r": 2, "lora_alpha": 3, "use_dora": True, "target_modules": ["query_proj", "output.dense"]},
     },
+    "llama": {
+        "default": {"r": 2, "lora_alpha": 3, "task_type": "CAUSAL_LM"},
+        "all_linear": {"r": 3, "lora_alpha": 5, "use_rslora": True, "target_modules": "all-linear"},
+        "head": {
+            "r": 2,
+            "target_modules": ["k_proj", "lm_head", "up_proj"],
+            "modules_to_save": ["embed_tokens", "model.norm"],
+            "rank_pattern": {"lm_head": 4},
+        },
+        "dora": {"r": 2, "lora_alpha": 3, "use_dora": True, "target_modules": ["v_proj", "o_proj", "down_proj"]},
+        "biases": {"r": 2, "target_modules": ["q_proj", "gate_proj"], "bias": "all", "modules_to_save": ["lm_head"]},
+    },
+    "qwen2": {
+        "all_linear": {"r": 2, "lora_alpha": 3, "target_modules": "all-linear", "bias": "lora_only"},
+        "regex": {"r": 2, "target_modules": r".*\.1\..*(q|down)_proj", "modules_to_save": ["input_layernorm"]},
+    },
+    "mistral": {
+        "patterns": {
+            "r": 2,
+            "lora_alpha": 3,
+            "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj"],
+            "rank_pattern": {"layers.0.self_attn.q_proj": 3},
+            "alpha_pattern": {r"1\..*k_proj": 7},
+        },
+    },
 }
 MODELS = {
     "gpt2": (transformers.GPT2LMHeadModel, GPT2),
     "roberta": (transformers.RobertaForSequenceClassification, ROBERTA),
     "roberta_masked_lm": (transformers.RobertaForMaskedLM, ROBERTA),
     "deberta": (transformers.DebertaV2ForSequenceClassification, DEBERTA),
+    "llama": (transformers.LlamaForCausalLM, LLAMA),
+    "qwen2": (transformers.Qwen2ForCausalLM, QWEN2),
+    "mistral": (transformers.MistralForCausalLM, MISTRAL),
 }
 
 
@@ -145,5 +191,6 @@ def logits_of(model, ids):
 
 
 if __name__ == "__main__":
-    for kind in MODELS:
-        make(kind)
+    with in_float64():
+        for kind in sys.argv[1:] or MODELS:
+            make(kind)

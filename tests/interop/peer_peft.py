@@ -1,6 +1,6 @@
 """Adapters that peft makes, and the logits that it then computes. Run by the Python that has torch and peft:
 
-    PYTHON peer_peft.py make FOLDER     six tiny models, some 70 adapters each, and what each says
+    PYTHON peer_peft.py make FOLDER     nine tiny models, some 70 adapters each, and what each says
     PYTHON peer_peft.py read FOLDER     what peft computes with adapters that somebody else wrote there
 
 FOLDER/KIND is a model's folder; FOLDER/KIND/NAME an adapter's; FOLDER/KIND.safetensors has ids, mask and the outputs by
@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ import peft
 import torch
 import transformers
 from safetensors.numpy import load_file, save_file
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "golden"))
+from float64 import in_float64
 
 warnings.filterwarnings("ignore")
 transformers.logging.set_verbosity_error()
@@ -45,6 +49,11 @@ DEBERTA = SIZES | {
     "pooler_hidden_act": "gelu",
     "pooler_dropout": 0.0,
 }
+LLAMA = SIZES | {"num_key_value_heads": 1, "max_position_embeddings": 16}
+UNTIED = LLAMA | {"attention_bias": True, "tie_word_embeddings": False}
+TIED = LLAMA | {"tie_word_embeddings": True}
+MISTRAL = LLAMA | {"sliding_window": None, "head_dim": 6}
+LLAMA_NAMES = ("CAUSAL_LM", ["q_proj", "v_proj"], ["gate_proj", "down_proj"], "input_layernorm", "layers")
 BERT = ["output.dense", "intermediate.dense"]
 MODELS = {  # the class, its configuration, the task, and names of modules: attention's, the MLP's, a norm, the blocks
     "gpt2": ("GPT2LMHeadModel", "GPT2Config", GPT2, "CAUSAL_LM", ["c_attn"], ["c_fc", "mlp.c_proj"], "ln_1", "h"),
@@ -80,6 +89,9 @@ MODELS = {  # the class, its configuration, the task, and names of modules: atte
         "output.LayerNorm",
         "layer",
     ),
+    "llama": ("LlamaForCausalLM", "LlamaConfig", UNTIED, *LLAMA_NAMES),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", TIED, *LLAMA_NAMES),
+    "mistral": ("MistralForCausalLM", "MistralConfig", MISTRAL, *LLAMA_NAMES),
 }
 HEADS = {
     "gpt2": ["lm_head"],
@@ -88,8 +100,13 @@ HEADS = {
     "encoder": ["pooler.dense"],
     "deberta": ["pooler.dense", "classifier"],
     "deberta-encoder": ["rel_embeddings"],
+    "llama": ["lm_head"],
+    "qwen2": ["lm_head"],
+    "mistral": ["lm_head"],
 }
-EMBEDDING = {"gpt2": "wte"}
+DECODERS = ("gpt2", "llama", "qwen2", "mistral")
+DENSE = {"gpt2": "c_proj", "llama": "o_proj", "qwen2": "o_proj", "mistral": "o_proj"}  # what others call dense
+EMBEDDING = {"gpt2": "wte", "llama": "embed_tokens", "qwen2": "embed_tokens", "mistral": "embed_tokens"}
 POSITIONS = {"gpt2": "wpe", "deberta": "rel_embeddings", "deberta-encoder": "rel_embeddings"}
 
 
@@ -120,8 +137,8 @@ def configurations(kind):
         "all-linear": {"target_modules": "all-linear"},
         "all-linear, upper": {"target_modules": "ALL-Linear"},
         "all-linear in the file": {"target_modules": "all-linear", "file.target_modules": "all-linear"},
-        "dense": {"target_modules": ["dense" if kind != "gpt2" else "c_proj"]},
-        "dense, no task": {"target_modules": ["dense" if kind != "gpt2" else "c_proj"], "task_type": None},
+        "dense": {"target_modules": [DENSE.get(kind, "dense")]},
+        "dense, no task": {"target_modules": [DENSE.get(kind, "dense")], "task_type": None},
         "heads": {"target_modules": [*attention, *HEADS[kind]]},
         "heads, no task": {"target_modules": [*attention, *HEADS[kind]], "task_type": None},
         "all-linear, no task": {"target_modules": "all-linear", "task_type": None},
@@ -135,7 +152,7 @@ def configurations(kind):
         "layers, a number": {"layers_to_transform": 0},
         "layers, none": {"layers_to_transform": []},
         "layers, dense": {
-            "target_modules": "dense" and ["dense" if kind != "gpt2" else "c_proj"],
+            "target_modules": [DENSE.get(kind, "dense")],
             "layers_to_transform": [0],
         },
         "layers, heads": {"target_modules": [*attention, *HEADS[kind]], "layers_to_transform": [0]},
@@ -164,7 +181,7 @@ def configurations(kind):
         "mlp saved": {"modules_to_save": mlp[:1]},
         "attention saved": {"modules_to_save": [first], "target_modules": mlp},
         "block saved": {"modules_to_save": [f"{blocks}.1"]},
-        "all embeddings saved": {"modules_to_save": ["embeddings" if kind != "gpt2" else "wte"]},
+        "all embeddings saved": {"modules_to_save": [EMBEDDING.get(kind, "embeddings")]},
         "lm_head saved": {"modules_to_save": ["lm_head"]},
         "lm_head adapted": {"target_modules": [*attention, "lm_head"]},
         "embedding adapted": {"target_modules": [*attention, word]},
@@ -211,7 +228,7 @@ def inputs(kind):
     draw = np.random.default_rng(2)
     ids = draw.integers(4, 23, (3, 7))
     mask = np.ones((3, 7), bool)
-    if kind != "gpt2":
+    if kind not in DECODERS:
         mask[1, 5:] = mask[2, 3:] = False
         ids[~mask] = MODELS[kind][2]["pad_token_id"]
     return ids, mask
@@ -229,26 +246,34 @@ def load(kind, folder, adapter):
     return peft.PeftModel.from_pretrained(model, folder / adapter, autocast_adapter_dtype=False).eval()
 
 
+def precision(kind):
+    """transformers computes a Llama in float32, whatever its dtype, unless it is told otherwise."""
+    return in_float64() if "num_key_value_heads" in MODELS[kind][2] else nullcontext()
+
+
 def make(root):
     for kind in MODELS:
-        folder = root / kind
-        new_model(kind).save_pretrained(folder)
-        ids, mask = inputs(kind)
-        found = {"ids": ids, "mask": mask, "base": outputs(kind, new_model(kind))}
-        refused = {}
-        for name, settings in configurations(kind).items():
-            try:
-                made = make_adapter(kind, folder / name, dict(settings))
-                found[f"out.{name}"] = outputs(kind, load(kind, folder, name))
-                if made is not None and np.abs(found[f"out.{name}"] - made).max() > 1e-10:
-                    print(
-                        kind, name, "peft does not read back what it wrote", np.abs(found[f"out.{name}"] - made).max()
-                    )
-            except Exception as error:  # whatever peft says
-                found.pop(f"out.{name}", None)
-                refused[name] = f"{type(error).__name__}: {error}"[:300]
-        save_file(found, root / f"{kind}.safetensors")
-        (root / f"{kind}.json").write_text(json.dumps(refused))
+        with precision(kind):
+            make_kind(root, kind)
+
+
+def make_kind(root, kind):
+    folder = root / kind
+    new_model(kind).save_pretrained(folder)
+    ids, mask = inputs(kind)
+    found = {"ids": ids, "mask": mask, "base": outputs(kind, new_model(kind))}
+    refused = {}
+    for name, settings in configurations(kind).items():
+        try:
+            made = make_adapter(kind, folder / name, dict(settings))
+            found[f"out.{name}"] = outputs(kind, load(kind, folder, name))
+            if made is not None and np.abs(found[f"out.{name}"] - made).max() > 1e-10:
+                print(kind, name, "peft does not read back what it wrote", np.abs(found[f"out.{name}"] - made).max())
+        except Exception as error:  # whatever peft says
+            found.pop(f"out.{name}", None)
+            refused[name] = f"{type(error).__name__}: {error}"[:300]
+    save_file(found, root / f"{kind}.safetensors")
+    (root / f"{kind}.json").write_text(json.dumps(refused))
 
 
 def make_adapter(kind, folder, settings):
@@ -283,16 +308,21 @@ def make_adapter(kind, folder, settings):
 
 def read(root):
     for kind in MODELS:
-        folder = root / kind
-        adapters = sorted(path.name for path in folder.glob("ours *"))
-        found, refused = {}, {}
-        for name in adapters:
-            try:
-                found[name] = outputs(kind, load(kind, folder, name))
-            except Exception as error:
-                refused[name] = f"{type(error).__name__}: {error}"[:300]
-        save_file(found, root / f"{kind}.read.safetensors")
-        (root / f"{kind}.read.json").write_text(json.dumps(refused))
+        with precision(kind):
+            read_kind(root, kind)
+
+
+def read_kind(root, kind):
+    folder = root / kind
+    adapters = sorted(path.name for path in folder.glob("ours *"))
+    found, refused = {}, {}
+    for name in adapters:
+        try:
+            found[name] = outputs(kind, load(kind, folder, name))
+        except Exception as error:
+            refused[name] = f"{type(error).__name__}: {error}"[:300]
+    save_file(found, root / f"{kind}.read.safetensors")
+    (root / f"{kind}.read.json").write_text(json.dumps(refused))
 
 
 if __name__ == "__main__":

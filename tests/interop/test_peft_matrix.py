@@ -1,4 +1,4 @@
-"""Some 80 adapters that peft makes for each of six models: each gives peft's logits here, or is refused by the name of
+"""Some 80 adapters that peft makes for each of nine models: each gives peft's logits here, or is refused by the name of
 its field; and what comes in goes out again, and gives peft our logits.
 
 peft and torch live in an environment of their own, whose Python MINILORA_PEER_PYTHON names; or it is in .venv-torch.
@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 from methods.tiny import EVERYWHERE
 from minilora import interop
 from minilora.methods import LoRAConfig, apply_lora
+from minilora.models import Decoder
 
 HERE = Path(__file__).resolve().parent
 PYTHON = os.environ.get("MINILORA_PEER_PYTHON") or str(HERE.parent.parent / ".venv-torch" / "bin" / "python")
@@ -30,7 +31,11 @@ LOADERS = {
     "encoder": interop.load_roberta,
     "deberta": interop.load_deberta,
     "deberta-encoder": interop.load_deberta,
+    "llama": interop.load_llama,
+    "qwen2": interop.load_llama,
+    "mistral": interop.load_llama,
 }
+LLAMAS = ("llama", "qwen2", "mistral")
 # How many give the same logits, and how many are refused by the name of a field; peft itself refuses the rest.
 COUNTS = {
     "gpt2": (64, 15),
@@ -39,9 +44,12 @@ COUNTS = {
     "encoder": (70, 9),
     "deberta": (69, 9),
     "deberta-encoder": (67, 12),
+    "llama": (71, 11),
+    "qwen2": (63, 18),
+    "mistral": (71, 11),
 }
 FIELDS = ["target_modules", "modules_to_save", "trainable_token_indices", "ensure_weight_tying", "lora_bias"]
-FIELDS += ["lora_dropout", "layer_replication"]
+FIELDS += ["lora_dropout", "layer_replication", "init_lora_weights"]
 OURS = {
     "ours everywhere": LoRAConfig(rank=3, targets=EVERYWHERE),
     "ours rslora": LoRAConfig(rank=2, rslora=True, targets=("q_proj", "v_proj"), rank_pattern={"v_proj": 4}),
@@ -51,6 +59,14 @@ OURS = {
     "ours besides": LoRAConfig(rank=2, targets=("q_proj", "v_proj"), besides=("ln_1", "blocks.1.mlp")),
     "ours biases": LoRAConfig(rank=2, targets=("q_proj", "v_proj", "fc_out"), besides=("bias",)),
 }
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+OURS_OF_LLAMA = {
+    "ours everywhere": LoRAConfig(rank=3, targets=PROJECTIONS),
+    "ours rslora": LoRAConfig(rank=2, rslora=True, targets=("q_proj", "v_proj"), rank_pattern={"v_proj": 4}),
+    "ours dora": LoRAConfig(rank=2, dora=True, targets=("q_proj", "up_proj")),
+    "ours alpha 0": LoRAConfig(rank=2, targets=("q_proj", "v_proj"), alpha_pattern={"q_proj": 0}),
+    "ours besides": LoRAConfig(rank=2, targets=("k_proj",), besides=("rms_1", "blocks.1.mlp")),
+} | {f"ours {name}": LoRAConfig(rank=2, targets=(name,)) for name in PROJECTIONS}
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path(PYTHON).is_file(), reason=f"no Python with peft: {PYTHON} (MINILORA_PEER_PYTHON)"),
@@ -74,7 +90,7 @@ def made(tmp_path_factory):
 def outputs(kind, model, expected):
     """Logits, or what a head would read, where there is no padding."""
     ids, mask = expected["ids"], expected["mask"]
-    result, _ = model.forward(ids) if kind == "gpt2" else model.forward(ids, mask)
+    result, _ = model.forward(ids) if isinstance(model, Decoder) else model.forward(ids, mask)
     return np.where(mask[..., None], result, 0.0) if result.ndim == 3 else result
 
 
@@ -113,7 +129,7 @@ def test_what_goes_out_gives_peft_our_logits(made):
     said = {}
     for kind in LOADERS:
         expected = load_file(made / f"{kind}.safetensors")
-        for name, config in OURS.items():
+        for name, config in (OURS_OF_LLAMA if kind in LLAMAS else OURS).items():
             model = LOADERS[kind](made / kind, dtype="float64")
             apply_lora(model, config, rng=np.random.default_rng(0))
             for p in model.trainable_parameters():

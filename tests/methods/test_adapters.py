@@ -104,8 +104,8 @@ class PostLN(Module):
     def __init__(self, block):
         self.attn, self.first, self.mlp, self.second = block.attn, block.ln_1, block.mlp, block.ln_2
 
-    def forward(self, x, past=None):
-        h, attn_cache = self.attn.forward(x, past=past)
+    def forward(self, x, past=None, **attention):
+        h, attn_cache = self.attn.forward(x, past=past, **attention)
         x, first_cache = self.first.forward(x + h)
         h, mlp_cache = self.mlp.forward(x)
         y, second_cache = self.second.forward(x + h)

@@ -26,6 +26,7 @@ from minilora.models import RobertaForMaskedLM
 from minilora.training import AdamW, loss_and_backward
 from models import tiny_encoders
 from models.tiny_encoders import tiny
+from models.tiny_llama import tiny_llama
 
 BESIDES = LoRAConfig(rank=2, alpha=3, targets=("q_proj", "fc_in"), besides=("ln_1", "bias", "wte"))
 WHOLE = LoRAConfig(rank=1, targets=("v_proj",), besides=("ln_f", "blocks.0.mlp", "wpe"))
@@ -35,7 +36,12 @@ OF_GPT = SWITCHED | {"lora, besides": BESIDES, "lora, whole parts": WHOLE}
 OF_CLASSIFIERS = {name: config for name, config in SWITCHED.items() if not name.startswith("prefix")}
 OF_CLASSIFIERS |= {"head": HeadConfig(), "lora, besides": BESIDES}
 OF_MASKED_LM = {"lora, tied": BESIDES, "bitfit": EVERY["bitfit"], "lora": EVERY["lora"]}
+ON_LLAMA = LoRAConfig(rank=2, alpha=3, targets=("q_proj", "gate_proj"), besides=("rms_1", "bias", "wte"))
+WHOLE_ON_LLAMA = LoRAConfig(rank=1, targets=("lm_head", "v_proj"), besides=("rms_f", "blocks.0.mlp"))
+OF_LLAMA = {"lora, besides": ON_LLAMA, "lora, the head too": WHOLE_ON_LLAMA}
+OF_LLAMA |= {name: EVERY[name] for name in ("top-1", "bitfit", "adapter-l", "prefix-layer")}
 CASES = [
+    *(("llama", name, config) for name, config in OF_LLAMA.items()),
     *(("gpt", name, config) for name, config in OF_GPT.items()),
     *((kind, name, config) for kind in MODELS for name, config in OF_CLASSIFIERS.items()),
     *(("masked lm", name, config) for name, config in OF_MASKED_LM.items()),
@@ -48,6 +54,8 @@ each_case = pytest.mark.parametrize(
 def base(kind):
     if kind == "gpt":
         return tiny_gpt()
+    if kind == "llama":
+        return tiny_llama("biases of q, k and v")
     if kind == "masked lm":
         return tiny(RobertaForMaskedLM)
     model_class, config, _ = MODELS[kind]
@@ -55,7 +63,7 @@ def base(kind):
 
 
 def batch_of(kind):
-    if kind == "gpt":
+    if kind in ("gpt", "llama"):
         return some_batch(T=4)
     if kind == "masked lm":
         return tiny_encoders.BATCHES[RobertaForMaskedLM][0]
@@ -64,7 +72,7 @@ def batch_of(kind):
 
 def outputs(kind, model):
     """Everything that the model says of a batch, as one array."""
-    if kind == "gpt":
+    if kind in ("gpt", "llama"):
         ids, *_ = model.read_batch(batch_of(kind))
         return model.forward(ids)[0]
     return model.forward(*batch_of(kind)[:2])[0]
@@ -90,7 +98,9 @@ def two(tmp_path):
 
     def make(kind, config, second=None):
         said = {None: outputs(kind, base(kind))}
-        second = second or LoRAConfig(rank=1, targets=("v_proj", "fc_out"), besides=("ln_2",))
+        llama = kind == "llama"
+        targets, besides = ("v_proj", "down_proj" if llama else "fc_out"), ("rms_2" if llama else "ln_2",)
+        second = second or LoRAConfig(rank=1, targets=targets, besides=besides)
         for seed, (name, method) in enumerate({"one": config, "two": second}.items()):
             model = base(kind)
             apply_method(model, method, rng=rng(seed + 1), name=name)

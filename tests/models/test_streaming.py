@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from methods.tiny import CONFIG, EVERYWHERE, rng, tiny_gpt, tiny_lora
+from methods.tiny import CONFIG, EVERYWHERE, rng, tiny_gpt, tiny_lora, with_B
 from minilora import generate, merge_lora, set_adapter, stream
-from minilora.methods import LoRAConfig, PrefixConfig, apply_prefix
+from minilora.methods import LoRAConfig, PrefixConfig, apply_lora, apply_prefix
 from minilora.models import Session
 
 SEED = 28
@@ -112,6 +112,17 @@ def test_a_session_notices_another_adapter():
     set_adapter(adapted, "default")
     merge_lora(adapted)
     assert list(session.stream(PROMPT, max_tokens=4)) == on != off
+
+
+def test_a_session_notices_an_adapter_of_the_same_shapes():
+    config = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE)
+    adapted = tiny_lora(config, seed=SEED)
+    apply_lora(adapted, config, rng=rng(8), name="other")
+    with_B(adapted, seed=9)
+    session = Session(adapted)
+    for name in ("other", "default"):
+        set_adapter(adapted, name)
+        assert list(session.stream(PROMPT, max_tokens=4)) == said(adapted, PROMPT, 4)
 
 
 def test_forget_reads_everything_again(model):

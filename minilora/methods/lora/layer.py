@@ -51,6 +51,10 @@ class LoRAFactors(Module):
         self.B.accumulate(dB)
         return dx
 
+    def products(self, W: Array) -> list[tuple[Array, ...]]:
+        """[(W,), (A, scale * B)], the matrices of `forward`; see `Linear.products`."""
+        return [(W,), (self.A.data, self.scale * self.B.data)]
+
     def arrays(self) -> dict[str, Array]:
         """The arrays that a file must hold, by name."""
         return {name: p.data for name, p in self.named_parameters()}
@@ -132,6 +136,21 @@ class LoRALinear(Module):
             return self.base
         return self.adapters[self.active]
 
+    @property
+    def dropout_rng(self) -> Any:
+        """The generator that the active adapter draws its dropout from; None outside `adapter_dropout`."""
+        return None if self.active is None else self.factors.dropout_rng
+
+    @dropout_rng.setter
+    def dropout_rng(self, rng: Any) -> None:
+        if self.active is not None:
+            self.factors.dropout_rng = rng
+
+    @property
+    def only_W(self) -> Parameter | None:
+        """The base's W, if y = x W^T is all that the layer computes now; else None."""
+        return self.base.only_W if self.at_work is self.base else None
+
     def forward(self, x: Array) -> tuple[Array, AdaptedCache]:
         """(..., I) -> (..., O)"""
         owner = self.at_work
@@ -149,6 +168,11 @@ class LoRALinear(Module):
             # forward: y = ... + bias   so
             bias.accumulate(rows(dy).sum(axis=0))  # (M, O) -> (O,)
         return cache.owner.backward(dy, cache.inner)
+
+    def products(self) -> tuple[list[tuple[Array, ...]], Array | None]:
+        """The matrices of `forward`, and the bias; see `Linear.products`."""
+        owner, (W, bias) = self.at_work, self.base.products()
+        return (W if owner is self.base else owner.products(self.base.W.data)), bias
 
     def low_rank(self) -> tuple[Array, Array, float] | None:
         """The active adapter's B, A and scale, whose product is delta_W; None if it is not such a product."""

@@ -81,7 +81,7 @@ def _check_rows(model: Model, used: Iterable[str]) -> None:
                 continue
             if hasattr(model.config, "n_buckets") and path.endswith((".q_proj", ".k_proj")):
                 raise ValueError(f"the adapter {name!r} is in {path}, which reads relative positions, not rows")
-            if path.startswith("head.") and "head" not in new:
+            if path == "lm_head" or (path.startswith("head.") and "head" not in new):
                 raise ValueError(f"the adapter {name!r} is in {path}, which reads the positions that count, not rows")
 
 

@@ -50,6 +50,10 @@ class DoRAFactors(LoRAFactors):
             p.accumulate(grad)
         return dx
 
+    def products(self, W: Array) -> list[tuple[Array, ...]]:
+        """[(W',)], a new array."""
+        return [(W + self.delta_W(W),)]
+
     def low_rank(self) -> tuple[Array, Array, float] | None:
         """None: what DoRA adds to W is not of low rank."""
 
@@ -91,6 +95,10 @@ class PiSSAFactors(LoRAFactors):
         """(..., I) -> (..., O)"""
         bias = None if base.bias is None else base.bias.data
         return lora_linear_forward(x, self.W_res, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
+
+    def products(self, W: Array) -> list[tuple[Array, ...]]:
+        """[(W_res,), (A, scale * B)]"""
+        return super().products(self.W_res)
 
     def arrays(self) -> dict[str, Array]:
         """The arrays that a file must hold; W_res follows from the base's W."""

@@ -2,11 +2,12 @@
 
 GPT-2 has V = 50257, so the logits of a batch are by far the largest array of a training step. But row m of dlogits
 depends only on row m of logits. So a chunk of rows goes all the way from x to dx before the next one begins, and the
-logits of all rows never exist at once. On a GPU, one kernel makes the loss and dlogits of a chunk.
+logits of all rows never exist at once; and a few rows of it, which fit the processor's cache, go from logits to dlogits
+before the next few. On a GPU, one kernel makes the loss and dlogits of a chunk.
 """
 
 from minilora.arrays.backend import Array, get_xp, on_host
-from minilora.arrays.chunks import row_chunks
+from minilora.arrays.chunks import l2_chunks, row_chunks
 from minilora.arrays.kernels import fused
 from minilora.ops import linear_cross_entropy as page
 from minilora.ops.cross_entropy import check_positions, check_targets
@@ -30,8 +31,9 @@ def linear_cross_entropy_forward(
     dW = xp.zeros_like(W) if need_dW else None
     need_dlogits = need_dx or need_dW
     for chunk in row_chunks(M, V * x.itemsize, LOGITS_BYTES if on_host(x) else LOGITS_BYTES_ON_GPU):
-        logits = x[chunk] @ W.T  # (m, C) @ (C, V) -> (m, V)
-        losses[chunk], dlogits = _losses_and_dlogits(logits, targets[chunk], 1.0 / M, need_dlogits)
+        dlogits = x[chunk] @ W.T  # (m, C) @ (C, V) -> (m, V): these are the logits, which dlogits will overwrite
+        for i in l2_chunks(len(dlogits), V * x.itemsize, xp):
+            losses[chunk][i], _ = _losses_and_dlogits(dlogits[i], targets[chunk][i], 1.0 / M, need_dlogits)
         # forward: logits = x @ W.T   so
         if dx is not None:
             xp.matmul(dlogits, W, out=dx[chunk])  # (m, V) @ (V, C) -> (m, C)
