@@ -20,7 +20,7 @@ from minilora.data import load_corpus, load_task, parse_source, slot_errors
 from minilora.data.batches import LMBatch, encode_documents, windows
 from minilora.data.copying import PRINTABLE, Words
 from minilora.data.tokenizer import ByteTokenizer
-from minilora.experiments.demo import configs
+from minilora.experiments.demo_settings import configs
 from minilora.experiments.measure import measure
 from minilora.methods import apply_method
 from minilora.models import GPT, load_bundled, load_model
@@ -120,7 +120,7 @@ def adapted(
     """
     model = new_model()
     task = load_task("mini-e2e", length=model.config.n_positions, n_train=n_train, n_held_out=96)
-    of_demo = {config.method: config for config in configs("mini-e2e", steps, seed).values()}[method]
+    of_demo = {config.method: config for config in configs(model, "mini-e2e", steps, seed).values()}[method]
     train = {"batch_size": batch_size, "threads": threads, "eval_every": steps}
     config = TrainConfig(**{**vars(of_demo.train), **train, **({"lr": rate} if rate else {})})
     apply_method(model, of_demo.settings, rng=np.random.default_rng(seed))

@@ -2,12 +2,13 @@
 
 from minilora.interop.deberta import load_deberta
 from minilora.interop.gpt2 import load_gpt2
+from minilora.interop.hf_tokenizer import HFTokenizer
 from minilora.interop.llama import load_llama
 from minilora.interop.peft_load import load_peft
 from minilora.interop.peft_save import save_peft
 from minilora.interop.roberta import load_roberta
 from minilora.interop.save_hf import save_hf
-from minilora.interop.tokenizer import HFTokenizer, load_tokenizer
+from minilora.interop.tokenizer import load_tokenizer
 
 __all__ = [
     "HFTokenizer",
