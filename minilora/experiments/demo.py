@@ -75,7 +75,7 @@ def run(folder, run_folder, *, model="decoder", text=None, steps=300, device="cp
             "parameters": sum(p.data.size for p in base.parameters()),
         },
         "n_shown": settings.n_shown,
-        "base": measure(base, task, n_prompts=settings.n_prompts),
+        "base": measure(base, task, n_prompts=settings.n_prompts, progress=True),
     }
     models, histories = {}, {}
     for label, config in adaptations.items():

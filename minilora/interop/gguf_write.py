@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from minilora.arrays.finite import check_finite
-from minilora.files import placed_when_complete
+from minilora.files import write_together
 from minilora.interop.gguf_blocks import BLOCKS, CHUNK, F16, F32, Q8_0, to_q8_0
 
 DTYPES = {"f32": F32, "f16": F16, "q8_0": Q8_0}  # of the weights in a file
@@ -75,7 +75,8 @@ def write_gguf(
         If the package `gguf` is not installed.
     """
     gguf = require_gguf(path)
-    with placed_when_complete(path) as temporary:
+
+    def write(temporary: Path) -> None:
         writer = gguf.GGUFWriter(temporary, architecture)
         with contextlib.closing(writer):
             for name, value, kind, items in fields:
@@ -89,6 +90,8 @@ def write_gguf(
             writer.write_ti_data_to_file()
             for t, values in checked(tensors, path):
                 writer.write_tensor_data(encode(values, t.kind))
+
+    write_together({Path(path): write})
 
 
 def checked(tensors: list[Tensor], path: str | Path) -> Iterator[tuple[Tensor, numpy.ndarray]]:

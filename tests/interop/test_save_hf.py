@@ -117,11 +117,24 @@ def test_an_adapter_that_is_not_merged_is_refused_and_nothing_is_written(tmp_pat
 # ---- what is wrong
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(np.inf, None), (np.nan, "float16"), (7e4, "float16"), (1e39, "float32")])
+@pytest.mark.parametrize(("value", "dtype"), [(np.inf, None), (np.nan, "float16"), (-np.inf, "bfloat16")])
 def test_what_is_not_finite_is_not_written(value, dtype, tmp_path):
     model = tiny_gpt("float64")
     model.ln_f.gain.data[0] = value
-    with pytest.raises(ValueError, match=re.escape("ln_f.gain has values that are infinite or NaN")):
+    with pytest.raises(ValueError, match=re.escape("the model: ln_f.gain has values that are infinite or NaN")):
+        save_hf(model, tmp_path / "out", dtype=dtype)
+    assert not (tmp_path / "out").exists()
+
+
+TOO_LARGE = [(7e4, "float16", "65504"), (-1e39, "float32", "3.4028e+38"), (3.4e38, "bfloat16", "3.3895e+38")]
+
+
+@pytest.mark.parametrize(("value", "dtype", "most"), TOO_LARGE)
+def test_what_a_dtype_cannot_hold_is_not_written(value, dtype, most, tmp_path):
+    model = tiny_gpt("float64")
+    model.ln_f.gain.data[0] = value
+    message = f"ln_f.gain holds {abs(value):.4g}; in {dtype} a value must be at most {most}"
+    with pytest.raises(ValueError, match=re.escape(message)):
         save_hf(model, tmp_path / "out", dtype=dtype)
     assert not (tmp_path / "out").exists()
 
