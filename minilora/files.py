@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,37 +91,6 @@ def _write(contents: Mapping[Any, Any], previous: Mapping[Any, str | Path]) -> N
         for temporary in temporaries.values():
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def placed_when_complete(path: str | Path) -> Iterator[Path]:
-    """The path of a temporary file, which becomes `path` at the end of the block: for what is too large for memory.
-
-    If the block raises, the temporary file is removed, and the old file, if there is one, is untouched.
-
-    Raises
-    ------
-    OSError
-        With the path, if it cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder; it must be a file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -95,6 +95,11 @@ def add_options(p: Parser) -> None:
         help="micro-batches in which a batch is computed, to save memory",
     )
     p.add_argument(
+        "--recompute",
+        action="store_true",
+        help="keep of each block its input alone, and compute the rest again: less memory, more time",
+    )
+    p.add_argument(
         "--lr",
         type=number(0, 1_000_000),
         metavar="NUMBER",
@@ -147,6 +152,7 @@ def run(options: argparse.Namespace) -> int:
         lr_ratio_B=options.lr_ratio_b,
         schedule=options.schedule,
         accumulation=options.accumulation,
+        recompute=options.recompute,
         threads=options.threads,
         seed=options.seed,
     )

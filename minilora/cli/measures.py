@@ -10,7 +10,8 @@ from minilora.data import ClassificationTask, ConversationTask, PairTask, TextTa
 def print_left_out(task: PairTask | TextTask | ConversationTask | ClassificationTask) -> None:
     """Say how many examples are in no split, if there are any."""
     if task.left_out:
-        print(f"examples of more than {task.length} tokens, left out: {task.left_out:,}")
+        longest = f" (the longest has {task.longest:,})" if isinstance(task, ConversationTask) else ""
+        print(f"examples of more than {task.length} tokens, left out: {task.left_out:,}{longest}")
 
 
 def print_measures(result: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ def run(
     Parameters
     ----------
     model : GPT, or for classes RobertaForClassification or DebertaForClassification
-    task : PairTask, TextTask, or ClassificationTask
+    task : PairTask, TextTask, ConversationTask, or ClassificationTask
     config : FinetuneConfig
     folder : str or Path
         Gets what was learned (``adapter.safetensors``), or after full fine-tuning the whole model
@@ -133,11 +133,13 @@ def run(
             resume_newest(trainer, folder)
         trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
         kept = {"command": command, **(about or {})}
-        result = ranks.bcast_from_root(lambda: _measured_and_kept(trainer, task, config, base, kept, n_prompts))
+        result = ranks.bcast_from_root(
+            lambda: _measured_and_kept(trainer, task, config, base, kept, n_prompts, progress)
+        )
     return result, trainer.history
 
 
-def _measured_and_kept(trainer, task, config, base, about, n_prompts):
+def _measured_and_kept(trainer, task, config, base, about, n_prompts, progress):
     """Measure a run whose training is over; write the result and what was learned to its folder."""
     model, history, folder, ranks = trainer.model, trainer.history, trainer.folder, trainer.ranks
     memory = step_memory(trainer)
@@ -148,7 +150,7 @@ def _measured_and_kept(trainer, task, config, base, about, n_prompts):
     else:
         save_adapter(model, path)
 
-    measures = measure(model, task, n_prompts=n_prompts)
+    measures = measure(model, task, n_prompts=n_prompts, progress=progress)
     trainer.check_folder()
     count, head = count_parameters(model), sum(p.data.size for p in new_parameters(model).values())
     result = {

@@ -1,12 +1,14 @@
 """Measuring a model on a task: loss, exact sentences, speed, memory."""
 
 import math
+import sys
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import numpy
+from tqdm import tqdm
 
 from minilora.analysis import classification_scores
 from minilora.arrays.backend import gpu_memory, to_numpy
@@ -17,6 +19,9 @@ from minilora.models.classification import EncoderForClassification
 from minilora.models.generation import generate
 from minilora.ops import cross_entropy_forward
 from minilora.training import evaluate_loss
+
+LONGEST_ANSWER = 160  # bytes; the longest sentence of mini-E2E's test has 138
+TOGETHER = 24  # prompts that are continued at once
 
 
 def measure_classes(model, task, *, split="test"):
@@ -62,7 +67,7 @@ def class_logits(model, batches):
         return numpy.concatenate(list(pool.map(logits_of, batches)))
 
 
-def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
+def measure(model, task, *, split="test", n_prompts=48, max_tokens=None, progress=False):
     """How well a model does a task.
 
     Parameters
@@ -72,7 +77,10 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
     split : str
     n_prompts : int
         How many prompts are continued, greedily.
-    max_tokens : int
+    max_tokens : int, optional
+        Of an answer; as many as make LONGEST_ANSWER bytes, if not given.
+    progress : bool
+        Show a progress bar if it takes more than two seconds.
 
     Returns
     -------
@@ -84,15 +92,18 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
     check_vocabulary(model, task.tokenizer)
     if isinstance(task, ClassificationTask):
         return {**measure_classes(model, task, split=split), "baselines": baselines(task, split)}
-    loss = evaluate_loss(model, task.batches(split))
+    bar = {"delay": 2, "leave": False, "disable": not progress or sys.stderr is None}
+    loss = evaluate_loss(model, tqdm(list(task.batches(split)), "loss", unit="batch", **bar))
     prompts, references = task.prompts(split, n_prompts)
     stops = task.stops if isinstance(task, ConversationTask) else (task.tokenizer.end_of_text,)
-    answers = generate(model, prompts, max_tokens=max_tokens, stop=stops)
+    bytes_per_token, answers = task.bytes_per_token(split), []
+    max_tokens = max_tokens or math.ceil(LONGEST_ANSWER / bytes_per_token)
+    for i in tqdm(range(0, len(prompts), TOGETHER), "answers", unit_scale=TOGETHER, unit="prompt", **bar):
+        answers += generate(model, prompts[i : i + TOGETHER], max_tokens=max_tokens, stop=stops)
     samples = [
         {"prompt": read(task.tokenizer, prompt), "answer": read(task.tokenizer, answer), "reference": reference}
         for prompt, answer, reference in zip(prompts, answers, references, strict=True)
     ]
-    bytes_per_token = task.bytes_per_token(split)
     result = {
         "loss": loss,
         "bytes_per_token": bytes_per_token,

