@@ -41,7 +41,7 @@ SIZES = dict(vocab_size=256, n_positions=512, n_layer=3, d_model=48, n_head=6, n
 try:
     opened = open_language_model("smollm2")
     model, tokenizer = opened.model, opened.tokenizer
-except (RuntimeError, ValueError):  # not installed
+except RuntimeError:  # not installed
     model, tokenizer = Llama(LlamaConfig(**SIZES), rng), ByteTokenizer()
 real = model.config.vocab_size > 256
 print("This is SmolLM2." if real else "This is a tiny Llama with random weights. For a real one: make llm")
