@@ -118,11 +118,11 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
 def inputs(a: Architecture, targets: Iterable[str]) -> int:
     """How many values per token keeps in a block for the dW, or dA, of these linear maps: their inputs.
 
-    q_proj, k_proj and v_proj read one array. o_proj reads what the attention keeps in any case.
+    q_proj, k_proj and v_proj read one array.
     """
     C, F = a.d_model, a.d_mlp
     of_attention = C if {"q_proj", "k_proj", "v_proj"} & set(targets) else 0
-    return of_attention + C * ("fc_in" in targets) + F * ("fc_out" in targets)
+    return of_attention + C * ("o_proj" in targets) + C * ("fc_in" in targets) + F * ("fc_out" in targets)
 
 
 def full(a: Architecture, s: Settings) -> Adaptation:

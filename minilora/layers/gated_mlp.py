@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
 from minilora.layers.linear import Linear
+from minilora.layers.made_again import forget, put_back
 from minilora.ops.fast import silu_gate_backward, silu_gate_forward
 from minilora.parameter import Module
 
@@ -35,12 +36,13 @@ class GatedMLP(Module):
         up, up_cache = self.up_proj.forward(x)  # (N, T, C) -> (N, T, F)
         h, silu_gate_cache = silu_gate_forward(gate, up)  # (N, T, F)
         y, down_cache = self.down_proj.forward(h)  # (N, T, F) -> (N, T, C)
-        return y, GatedMLPCache(gate_cache, up_cache, silu_gate_cache, down_cache)
+        return y, GatedMLPCache(gate_cache, up_cache, silu_gate_cache, forget(down_cache, h, "silu(gate) * up"))
 
     def backward(self, dy: Array, cache: GatedMLPCache) -> Array:
         """(N, T, C) -> (N, T, C)"""
         # forward: y = down_proj(silu(gate) * up)   so
-        dh = self.down_proj.backward(dy, cache.down_proj)  # (N, T, C) -> (N, T, F)
+        down_cache = put_back(cache.down_proj, "silu(gate) * up", lambda: silu_gate_forward(*cache.silu_gate)[0])
+        dh = self.down_proj.backward(dy, down_cache)  # (N, T, C) -> (N, T, F)
         dgate, dup = silu_gate_backward(dh, cache.silu_gate)  # (N, T, F)
         # forward: gate = gate_proj(x), up = up_proj(x)   so   two gradients reach one x
         dx = self.gate_proj.backward(dgate, cache.gate_proj)  # (N, T, F) -> (N, T, C)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minilora.models import GPTConfig
-from minilora.ops.fast.attention import QUERIES
+from minilora.ops.fast.attention_tiles import QUERIES
 
 RANK = 8  # LoRA's, on W_q and W_v
 
