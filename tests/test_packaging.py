@@ -17,7 +17,8 @@ def versions(requirements, sign):
 
 def test_the_oldest_environment_has_the_lowest_version_of_every_dependency():
     pinned = [requirement for requirement in OLDEST["deps"] if "==" in requirement]
-    assert versions(pinned, "==") == versions(SETTINGS["project"]["dependencies"], ">=")
+    project = SETTINGS["project"]
+    assert versions(pinned, "==") == versions(project["dependencies"] + project["optional-dependencies"]["hf"], ">=")
 
 
 def test_the_oldest_python_is_the_oldest_that_is_said_to_do():

@@ -5,7 +5,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from minilora.cli.options import add_device, add_seed, integer
+from minilora.cli.measures import token_of
+from minilora.cli.options import MODEL_HELP, add_device, add_seed, integer
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_input, check_output_folder
 from minilora.cli.printing import WIDTH, fitted
@@ -18,6 +19,9 @@ FIGURES = ("loss.png", "singular_values.png", "phi.png")
 
 def add_options(p: Parser) -> None:
     """What to adapt to, for how long, and where to write."""
+    p.add_argument(
+        "--model", metavar="MODEL", default="decoder", help=f"{MODEL_HELP}; a decoder, because it is to write sentences"
+    )
     p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=300, help="training steps of each method")
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
@@ -37,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     results = demo.run(
         options.out,
         options.runs,
+        model=options.model,
         text=options.text,
         steps=options.steps,
         device=options.device,
@@ -95,7 +100,7 @@ def table(results: dict[str, Any]) -> list[str]:
 
     row("trainable parameters", lambda r: f"{r['trainable']:,}")
     row("% of all, A and B included", lambda r: f"{r['percent']:.2f}")
-    row("test loss, nats per byte", lambda r: f"{r['loss']:.3f}")
+    row(f"test loss, nats per {token_of(results['base'])}", lambda r: f"{r['loss']:.3f}")
     row("test loss, bits per byte", lambda r: f"{r['bits_per_byte']:.3f}")
     if "slot_exact" in results["base"]:
         row("slot-exact sentences, %", lambda r: f"{100 * r['slot_exact']:.0f}")
@@ -110,7 +115,7 @@ def table(results: dict[str, Any]) -> list[str]:
 def samples(results: dict[str, Any], n: int = 2) -> list[str]:
     """What each model answers to the first n prompts."""
     lines = []
-    for i in range(min(n, len(results["base"]["samples"]))):
+    for i in range(min(results.get("n_shown", n), len(results["base"]["samples"]))):
         lines.append(labelled("prompt", results["base"]["samples"][i]["prompt"].strip()))
         lines += [labelled(model, results[model]["samples"][i]["answer"]) for model in MODELS]
         lines += [labelled("reference", results["base"]["samples"][i]["reference"]), ""]

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from minilora.experiments.measure import measure
 
     opened, task = open_model_and_task(options, options.adapter)
-    measures = measure(opened.model, task, split=options.split)
+    measures = measure(opened.model, task, split=options.split, progress=True)
     if options.json:
         print_json({"task": task.name, "split": options.split, "left_out": task.left_out, **measures})
         return 0

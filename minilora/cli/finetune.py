@@ -95,6 +95,11 @@ def add_options(p: Parser) -> None:
         help="micro-batches in which a batch is computed, to save memory",
     )
     p.add_argument(
+        "--recompute",
+        action="store_true",
+        help="keep of each block its input alone, and compute the rest again: less memory, more time",
+    )
+    p.add_argument(
         "--lr",
         type=number(0, 1_000_000),
         metavar="NUMBER",
@@ -124,6 +129,7 @@ def run(options: argparse.Namespace) -> int:
     """Adapt, or resume an interrupted run; print the results."""
     from minilora.experiments import finetune as experiment
     from minilora.experiments.rates import default_rate
+    from minilora.experiments.targets import with_all_linear
     from minilora.training import TrainConfig
 
     settings = method_settings(options)
@@ -142,13 +148,15 @@ def run(options: argparse.Namespace) -> int:
     train = TrainConfig(
         steps=options.steps,
         batch_size=options.batch_size,
-        lr=options.lr if options.lr is not None else default_rate(options.method, task),
+        lr=options.lr if options.lr is not None else default_rate(options.method, task, model),
         lr_ratio_B=options.lr_ratio_b,
         schedule=options.schedule,
         accumulation=options.accumulation,
+        recompute=options.recompute,
         threads=options.threads,
         seed=options.seed,
     )
+    settings = with_all_linear(settings, model)
     config = experiment.FinetuneConfig(task.name, options.method, settings, train)
     was_there = (Path(options.out) / experiment.RESULT).exists()
     result, _ = experiment.run(
@@ -157,6 +165,7 @@ def run(options: argparse.Namespace) -> int:
         config,
         options.out,
         command=options.command,
+        about=opened.about(),
         checkpoint_every=CHECKPOINT_EVERY,
         ranks=options.ranks,
     )

@@ -17,24 +17,29 @@ LONGEST = 300  # characters of a value
 LABEL = 18  # columns of a label
 MOST_COLUMNS = 7  # of norms in a table
 SECTIONS = ("settings", "shape", "trained_on")  # what has values of its own
-TEXTS = ("model", "base", "tokenizer", "command")
+TEXTS = ("opened_from", "base", "tokenizer", "command")
 
 
 def add_options(p: Parser) -> None:
     """What is described."""
-    p.add_argument("path", help="a file that minilora wrote, a run folder, PEFT's folder, or a Hugging Face folder")
+    p.add_argument(
+        "path", help="a file that minilora wrote, a run folder, PEFT's folder, a Hugging Face folder, or a .gguf file"
+    )
     add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
     """Describe it."""
     from minilora.interop.description import describe
-    from minilora.interop.opening import BUNDLED
+    from minilora.interop.opening import BUNDLED, SMOLLM2
+    from minilora.interop.smollm2 import smollm2_file
     from minilora.models.bundled import ASSETS
 
     path = ASSETS / f"{options.path}.safetensors" if options.path in BUNDLED else Path(options.path)
+    if options.path == SMOLLM2:
+        path = smollm2_file()
     if not path.exists():
-        similar = did_you_mean(options.path, BUNDLED)
+        similar = did_you_mean(options.path, (*BUNDLED, SMOLLM2))
         raise ValueError(f"the path was {options.path}; there is no such file or folder{similar}")
     told = describe(path)
     print_json(told) if options.json else print("\n".join(described(options.path, told)))
@@ -54,7 +59,7 @@ def described(name: str, told: Mapping[str, Any]) -> list[str]:
         for section in SECTIONS
         if told.get(section)
     }
-    values |= {key: told[key] for key in TEXTS if key in told}
+    values |= {key.replace("_", " "): told[key] for key in TEXTS if key in told}
     lines = [name]
     for label, value in values.items():
         lines += wrapped(one_line(value, LONGEST), f"  {label:<{LABEL}}", " " * (LABEL + 2))

@@ -4,21 +4,32 @@ import argparse
 from pathlib import Path
 
 import minilora
-from minilora.cli.opening import open_model
+from minilora.cli.opening import open_model, what_is_held
 from minilora.cli.options import add_adapter, add_json, add_model
 from minilora.cli.parser import Parser
-from minilora.cli.paths import check_output
+from minilora.cli.paths import check_output, check_output_folder
 from minilora.cli.printing import print_json
+from minilora.interop.opening import OpenedModel, has_tokenizer
 from minilora.methods import HoulsbyConfig, PrefixConfig, lora_layers, method_of
+from minilora.models.llama import Llama
+from minilora.models.model import Model
 
 EXAMPLE = "minilora merge --adapter runs/my-adapter --out merged.safetensors"
+GGUF = ".gguf"
+OF_FOLDER = ("config.json", "model.safetensors")  # what save_hf writes, and what could be in its way
 
 
 def add_options(p: Parser) -> None:
     """The model, the adapter, and the file."""
     add_model(p)
     add_adapter(p)
-    p.add_argument("--out", metavar="FILE", required=True, help="the merged model's file")
+    p.add_argument(
+        "--out",
+        metavar="FILE",
+        required=True,
+        help="the merged model's file; NAME.gguf is one for llama.cpp, and a name without an ending a Hugging Face "
+        "folder",
+    )
     add_json(p)
 
 
@@ -26,19 +37,69 @@ def run(options: argparse.Namespace) -> int:
     """Merge, and write the model."""
     if options.adapter is None:
         raise ValueError("--adapter was not given; it must name the adapter to merge")
-    reads = {"--model": options.model, "--adapter": options.adapter}
-    check_output("--out", options.out, reads, example="merged.safetensors")
-    model = open_model(options.model, options.adapter).model
-    if isinstance(method_of(model), (HoulsbyConfig, PrefixConfig)):
-        what = "which cannot be merged: Houlsby adapters and prefixes are no part of a W"
-        raise ValueError(f"--adapter was {options.adapter}, {what}; it must be of another method")
-    if lora_layers(model):
-        minilora.merge_lora(model)
-        minilora.remove_lora(model)
-    minilora.save_model(model, options.out, command=options.command)
+    out, reads = Path(options.out), {"--model": options.model, "--adapter": options.adapter}
+    is_folder = out.is_dir() or not out.suffix
+    if is_folder:
+        check_output_folder("--out", options.out, reads, OF_FOLDER)
+    else:
+        check_output("--out", options.out, reads, example="merged.safetensors")
+    opened = open_model(options.model, options.adapter)
+    if out.suffix.lower() == GGUF:
+        check_llama(opened)
+    model = merged(opened.model, options.adapter)
+    if is_folder:
+        write_folder(model, opened, out)
+        written = list(out.iterdir())
+    else:
+        write_file(model, opened, out, options.command)
+        written = [out]
     if options.json:
         n = sum(p.data.size for p in model.parameters())
-        print_json({"file": options.out, "bytes": Path(options.out).stat().st_size, "parameters": n})
+        print_json({"file": options.out, "bytes": sum(file.stat().st_size for file in written), "parameters": n})
     else:
         print(f"{options.out}: the merged model")
     return 0
+
+
+def merged(model: Model, adapter: str | None) -> Model:
+    """The model with its adapter, if there is one, as part of its own weights.
+
+    Raises
+    ------
+    ValueError
+        If that cannot be.
+    """
+    if isinstance(method_of(model), (HoulsbyConfig, PrefixConfig)):
+        what = "which cannot be merged: Houlsby adapters and prefixes are no part of a W"
+        raise ValueError(f"--adapter was {adapter}, {what}; it must be of another method")
+    if lora_layers(model):
+        minilora.merge_lora(model)
+        minilora.remove_lora(model)
+    return model
+
+
+def write_folder(model: Model, opened: OpenedModel, folder: Path) -> None:
+    """Write a model, and its tokenizer if there is one, to a folder that transformers reads."""
+    from minilora.interop import save_hf
+
+    if opened.source is not None and Path(opened.source).is_dir():
+        save_hf(model, folder, tokenizer_from=opened.source if has_tokenizer(Path(opened.source)) else None)
+    else:
+        save_hf(model, folder, tokenizer=opened.tokenizer, chat_template=opened.chat_template)
+
+
+def check_llama(opened: OpenedModel) -> None:
+    """Raise a ValueError unless llama.cpp's format can hold the model as minilora writes it."""
+    if not isinstance(opened.model, Llama):
+        held = what_is_held(opened.name, opened.model)
+        raise ValueError(f"{held}; for a .gguf file --model must be a Llama, a Mistral or a Qwen2")
+
+
+def write_file(model: Model, opened: OpenedModel, path: Path, command: str) -> None:
+    """Write a model to a file of llama.cpp's or of minilora's, as its name says."""
+    if path.suffix.lower() == GGUF:
+        from minilora.interop.gguf_save import save_gguf
+
+        save_gguf(model, path, like=opened.source)
+    else:
+        minilora.save_model(model, path, command=command, **opened.about())

@@ -22,8 +22,8 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
     p.add_argument(
         "--targets",
         default=",".join(LoRAConfig.targets),
-        help="layers to adapt, comma-separated: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out, or whole "
-        f"paths ({', '.join(methods)})",
+        help="layers to adapt, comma-separated: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out (of a Llama "
+        f"gate_proj, up_proj, down_proj), or whole paths; finetune takes all-linear, too ({', '.join(methods)})",
     )
 
 

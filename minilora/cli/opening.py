@@ -10,11 +10,14 @@ import minilora
 from minilora import data
 from minilora.cli.parser import did_you_mean
 from minilora.data import Tokenizer
-from minilora.files import read_about, read_json
-from minilora.interop.opening import BUNDLED, MODEL_FILE, OpenedModel, open_language_model
+from minilora.files import read_json
+from minilora.interop.foreign_files import read_about
+from minilora.interop.gguf_file import GGUFFile
+from minilora.interop.opening import BUNDLED, MODEL_FILE, SMOLLM2, OpenedModel, is_gguf, open_language_model
 from minilora.methods import classes_in, lora_layers
 from minilora.methods.registry import KINDS as ADAPTER_KINDS
 from minilora.models.classification import EncoderForClassification, new_classifier
+from minilora.models.decoder import Decoder
 from minilora.models.model import Model
 from minilora.models.model_file import KINDS as MODEL_KINDS
 
@@ -37,7 +40,7 @@ def open_model(
     if path is None:
         return opened
     model = opened.model
-    if n_classes and not isinstance(model, (minilora.GPT, EncoderForClassification)):
+    if n_classes and not isinstance(model, (Decoder, EncoderForClassification)):
         model = new_classifier(
             model, n_classes, numpy.random.default_rng(0)
         )  # the drawn values are replaced by the file's
@@ -48,10 +51,10 @@ def open_model(
 def open_decoder(name: str | None, adapter: str | None = None, *, device: str = "cpu") -> OpenedModel:
     """Open a model as `open_model` does, but refuse anything that does not write text, or whose ids no one can read."""
     opened = open_model(name, adapter, device=device)
-    if not isinstance(opened.model, minilora.GPT):
+    if not isinstance(opened.model, Decoder):
         if name is None:
             raise ValueError(f"--adapter {adapter} is a classifier's; this command needs a decoder's")
-        raise ValueError(f"{what_is_held(name, opened.model)}; this command needs a decoder, a GPT")
+        raise ValueError(f"{what_is_held(name, opened.model)}; this command needs a decoder, such as a GPT or a Llama")
     check_vocabulary(opened.model, what_is_held(name, opened.model), opened.tokenizer)
     return opened
 
@@ -80,14 +83,16 @@ def check_vocabulary(model: Model, held: str, tokenizer: Tokenizer) -> None:
 
 def named_model(name: str, device: str = "cpu") -> OpenedModel:
     """The model of a name that comes with minilora, of a file, or of a folder."""
-    path = Path(name)
-    if name not in BUNDLED and not path.exists():
-        raise ValueError(f"--model was {name}; there is no such file or folder{did_you_mean(name, BUNDLED)}")
-    if path.is_dir() and name not in BUNDLED:
+    path, names = Path(name), (*BUNDLED, SMOLLM2)
+    if name not in names and not path.exists():
+        raise ValueError(f"--model was {name}; there is no such file or folder{did_you_mean(name, names)}")
+    if path.is_dir() and name not in names:
         _check_model_in(path)
     try:
         return open_language_model(name, device=device)
     except ValueError:
+        if is_gguf(path) and _is_gguf_adapter(path):
+            raise ValueError(f"--model was {name}, an adapter in llama.cpp's format; it must be a model") from None
         if path.is_file() and _holds(path, ADAPTER_KINDS):
             raise ValueError(
                 f"--model was {name}, which is an adapter; give it as --adapter, together with its --model"
@@ -115,6 +120,9 @@ def adapter_file(name: str) -> Path:
         raise ValueError(f"--adapter was {name}; there is no such file or folder")
     if path.name == PEFT_FILE and (path.parent / "adapter_config.json").is_file():
         path = path.parent
+    if is_gguf(path):
+        held = "an adapter" if _is_gguf_adapter(path) else "a model"
+        raise ValueError(f"--adapter was {name}, {held} in llama.cpp's format; it must be a file that minilora wrote")
     if path.is_file() or (path / ADAPTER_FILE).is_file():
         return path if path.is_file() else path / ADAPTER_FILE
     if (path / "adapter_config.json").is_file():
@@ -138,6 +146,14 @@ def _holds(file: Path, kinds: Container[str]) -> bool:
     """Whether a file says that it holds one of these kinds."""
     try:
         return read_about(file).get("kind") in kinds
+    except ValueError:
+        return False
+
+
+def _is_gguf_adapter(file: Path) -> bool:
+    """Whether a GGUF file is intact, and says that it holds an adapter."""
+    try:
+        return GGUFFile(file).fields.get("general.type") == "adapter"
     except ValueError:
         return False
 

@@ -12,7 +12,10 @@ MOST = 1_000_000_000  # of anything that is counted, if nothing else bounds it
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DEVICES = ("auto", "cpu", "gpu")
 LAYERS_HELP = "comma-separated: whole paths, or their ends, such as q_proj (default: all)"
-MODEL_HELP = "decoder or encoder, which come with minilora; a file that minilora saved; or a Hugging Face folder"
+MODEL_HELP = (
+    "decoder or encoder, which come with minilora; smollm2, if its package is installed; a Hugging Face folder; a "
+    ".gguf file; or a file that minilora saved"
+)
 TASK_HELP = (
     "text tasks: mini-e2e, pairs, prose, code, a .txt file, or a .csv or .jsonl file with source and target; "
     "classification tasks: unicode-names, unicode-names-by-word, docstring-pairs, function-packages, or a file with "

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-import minilora
 from minilora.cli.opening import adapter_file, check_vocabulary, classes_of, open_model, what_is_held
 from minilora.cli.parser import did_you_mean
 from minilora.cli.paths import check_input
@@ -12,6 +11,7 @@ from minilora.data import (
     CLASSIFICATION_TASKS,
     TASKS,
     ClassificationTask,
+    ConversationTask,
     PairTask,
     TextTask,
     has_classes,
@@ -19,14 +19,16 @@ from minilora.data import (
     load_task,
     text_task,
 )
+from minilora.data.conversations import conversation_form
 from minilora.interop.opening import OpenedModel
+from minilora.models.decoder import Decoder
 
 FILES = (".txt", ".csv", ".jsonl")
 
 
 def open_model_and_task(
     options: argparse.Namespace, adapter: str | None = None, reserved: int = 0
-) -> tuple[OpenedModel, PairTask | TextTask | ClassificationTask]:
+) -> tuple[OpenedModel, PairTask | TextTask | ConversationTask | ClassificationTask]:
     """The model, and the task that --task or --text names: a text task with a decoder, classes with an encoder.
 
     Parameters
@@ -45,16 +47,22 @@ def open_model_and_task(
         _check_adapter(adapter, asked, classes=classes, of_texts=of_texts)
     opened = open_model(options.model, adapter, device=options.device, classes=classes)
     model, held = opened.model, what_is_held(options.model, opened.model)
-    if isinstance(model, minilora.GPT):
+    if isinstance(model, Decoder):
         if classes:
             raise ValueError(f"{held}; {asked} is a classification task, for which --model must be an encoder")
         check_vocabulary(model, held, opened.tokenizer)
         with_it = {"length": model.longest_input - reserved, "tokenizer": opened.tokenizer}
-        return opened, text_task(options.text, **with_it) if options.text else load_task(options.task, **with_it)
+        if options.text:
+            return opened, text_task(options.text, **with_it)
+        template = opened.template if conversation_form(options.task) else None
+        return opened, load_task(options.task, **with_it, template=template)
     if of_texts:
-        raise ValueError(f"{held}; {asked} is a text task, for which --model must be a GPT")
+        raise ValueError(f"{held}; {asked} is a text task, for which --model must be a decoder")
     check_vocabulary(model, held, opened.tokenizer)
-    return opened, load_classification_task(options.task, length=model.longest_input)
+    pad = getattr(opened.tokenizer, "pad", getattr(model.config, "pad_id", 0))
+    return opened, load_classification_task(
+        options.task, length=model.longest_input, tokenizer=opened.tokenizer, pad=pad
+    )
 
 
 def named_task(options: argparse.Namespace) -> str:

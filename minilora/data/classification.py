@@ -1,7 +1,7 @@
 """Tasks with labels: one or two texts, and one of a few classes; a small GLUE, from what every Python already has."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from minilora.data.batches import check_at_least_one
 from minilora.data.docstring_pairs import ANSWERS, docstring_matches
-from minilora.data.encoder_tokenizer import EncoderTokenizer, pad_rows
+from minilora.data.encoder_tokenizer import PAD, EncoderTokenizer, pad_rows
 from minilora.data.example import LabelledExample
 from minilora.data.files import column_names, load_labelled_file
 from minilora.data.function_packages import PACKAGES, packages_of_functions
@@ -61,6 +61,10 @@ class ClassificationTask:
         The most tokens of an example, including its special tokens.
     left_out : int
         How many examples were longer, and so are in no split.
+    tokenizer : EncoderTokenizer or HFTokenizer
+        The model's: it encodes pairs of texts, too.
+    pad : int
+        The id that fills short rows.
     tokens : dict of str to list of ndarray of shape (T,), int64
         The token ids of each split's examples.
     labels : dict of str to ndarray of shape (n,), int64
@@ -74,9 +78,10 @@ class ClassificationTask:
     label_names: tuple[str, ...]
     length: float
     left_out: int = 0
+    tokenizer: Any = field(default_factory=EncoderTokenizer)
+    pad: int = PAD
 
     def __post_init__(self) -> None:
-        self.tokenizer = EncoderTokenizer()
         self.tokens = {s: [self.tokenizer.encode(e.text, e.second) for e in self.splits[s]] for s in SPLITS}
         empty = [split for split in SPLITS if not self.tokens[split]]
         if empty:
@@ -116,11 +121,13 @@ class ClassificationTask:
             yield self._batch(split, range(start, min(start + batch_size, n)))
 
     def _batch(self, split: str, chosen: Any) -> ClassificationBatch:
-        ids, padding_mask = pad_rows([self.tokens[split][i] for i in chosen], self.tokenizer.pad)
+        ids, padding_mask = pad_rows([self.tokens[split][i] for i in chosen], self.pad)
         return ClassificationBatch(ids, padding_mask, self.labels[split][chosen])
 
 
-def load_classification_task(name: str | Path, *, length: float) -> ClassificationTask:
+def load_classification_task(
+    name: str | Path, *, length: float, tokenizer: Any = None, pad: int = PAD
+) -> ClassificationTask:
     """A task with labels by its name, or from the user's own file.
 
     Parameters
@@ -132,16 +139,20 @@ def load_classification_task(name: str | Path, *, length: float) -> Classificati
         columns text, label and, if the task is about two texts, second.
     length : int, or infinity
         The most tokens that a model takes. Longer examples of a file are left out.
+    tokenizer : EncoderTokenizer or HFTokenizer, optional
+        The model's; bytes, if not given.
+    pad : int
+        The id of the model's padding.
     """
+    tokenizer = tokenizer or EncoderTokenizer()
     if name in CLASSIFICATION_TASKS:
         make_splits, label_names = CLASSIFICATION_TASKS[name]
-        return ClassificationTask(name, make_splits(), label_names, length)
+        return ClassificationTask(name, make_splits(), label_names, length, tokenizer=tokenizer, pad=pad)
     path = Path(name)
     if path.suffix.lower() not in TASK_FILES:
         raise ValueError(
             f"the task was {str(name)!r}; it must be {', '.join(CLASSIFICATION_TASKS)}, or a .csv or .jsonl file"
         )
-    tokenizer = EncoderTokenizer()
     splits, left_out = split_fitting(
         load_labelled_file(path), lambda e: len(tokenizer.encode(e.text, e.second)), length, path.name
     )
@@ -149,7 +160,7 @@ def load_classification_task(name: str | Path, *, length: float) -> Classificati
     for split in ("valid", "test"):
         if only := sorted({e.label for e in splits[split]}.difference(label_names)):
             raise ValueError(f"{path.name} has the labels {only} in {split} and not in train; give more of each")
-    return ClassificationTask(path.name, splits, label_names, length, left_out)
+    return ClassificationTask(path.name, splits, label_names, length, left_out, tokenizer, pad)
 
 
 def has_classes(name: str | Path) -> bool:

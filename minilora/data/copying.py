@@ -19,6 +19,7 @@ PRINTABLE = "".join(map(chr, range(33, 127)))
 ALPHABETS = (string.ascii_lowercase, string.ascii_letters + string.digits, PRINTABLE)
 LIST_SIGNS = (", ", "; ", " ", " and ", "\n")
 NOT_DRAWN = table_words()
+N_COMMON = 1500
 
 
 class Passage(NamedTuple):
@@ -29,7 +30,13 @@ class Passage(NamedTuple):
 
 
 class Words:
-    """Words and names to draw from: a vocabulary, words that are made up, and numbers; none of mini-E2E's."""
+    """Words and names to draw from: a vocabulary, words that are made up, and numbers; none of mini-E2E's.
+
+    Parameters
+    ----------
+    vocabulary : sequence of str
+        The most common first.
+    """
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self.vocabulary = [word for word in vocabulary if word.lower() not in NOT_DRAWN]
@@ -37,6 +44,10 @@ class Words:
     def known(self, rng: random.Random) -> str:
         """A word of the vocabulary."""
         return rng.choice(self.vocabulary)
+
+    def common(self, rng: random.Random) -> str:
+        """One of the N_COMMON first words of the vocabulary."""
+        return rng.choice(self.vocabulary[:N_COMMON])
 
     def made_up(self, rng: random.Random) -> str:
         """One to three random syllables."""

@@ -2,10 +2,12 @@
 
 A `Grammar` is a small language, drawn at random and then fixed: its keys, how it says each of them, and how it puts
 them together. Some values are copied, some are said in other words: with a synonym from WordNet ("speed: fast" as
-"rapid"), or with words that stand for the value only in this grammar. mini-E2E is such a task too, but shares nothing
-else: no key, value, phrase or plan. So no adjective precedes a kind of thing, no text begins with a place, and there
-is no relative clause and no second sentence about "it". What it does share: a list of keys and values, a text that says
-each once, in any order, and ways of saying a key that depend on where in the text it is said.
+"rapid"), or with words that stand for the value only in this grammar, or only in one place of its texts.
+
+mini-E2E is such a task too, but shares nothing else: no key, value, phrase or plan. So no adjective precedes a kind of
+thing, no text begins with a place, and there is no relative clause and no second sentence about "it". What it does
+share: a list of keys and values, a text that says each once, in any order, and ways of saying a key that depend on
+where in the text it is said.
 
 A plain grammar has no words of its own, and `record_in_words` draws a new one each time: what it teaches is to say
 everything that was read, once, and nothing else.
@@ -88,9 +90,10 @@ PLAIN_FRAMES = (
 JOINERS = ("; ", ", ", " - ", " / ", " + ", " and ", " then ", ". ", " | ")
 ENDS = ("", ".", "!", " #")
 FLAGS = (("true", "false"), ("on", "off"), ("present", "absent"), ("1", "0"), ("open", "shut"))
-FLAG_SAYINGS = (("with {n}", "lacking {n}"), ("{n} {w}", "never {n}"), ("{n} there", "{n} gone"), ("{n}", "{m}"))
+# How a value may be said that has words of its own in each place.
+OWN_SAYINGS = ("{n}", "with {n}", "lacking {n}", "never {n}", "{n} {w}", "{w} the {n}", "{w} {n} {m}", "{n} and {m}")
 # The kinds of keys, and how often each is drawn.
-KINDS = {"copied": 0.3, "reworded": 0.2, "coded": 0.35, "flag": 0.15}
+KINDS = {"copied": 0.3, "reworded": 0.2, "coded": 0.25, "phrased": 0.25}
 PLAIN_KINDS = {"copied": 0.5, "reworded": 0.5}
 
 
@@ -121,7 +124,7 @@ class Grammar:
         self, rng: random.Random, words: Words, attributes: dict[str, dict[str, list[str]]], *, plain: bool = False
     ) -> None:
         self.words, self.plain = words, plain
-        self.subject = words.known(rng)
+        self.subject = words.common(rng)
         self.keys = self._keys(rng, attributes)
         self.frames = [
             self._filled(rng, frame) for frame in rng.sample(PLAIN_FRAMES if plain else FRAMES, rng.randint(2, 4))
@@ -131,8 +134,8 @@ class Grammar:
         self.in_order = rng.random() < 0.6  # whether keys always stand in one order
 
     def _filled(self, rng: random.Random, template: str) -> str:
-        """A template with the grammar's own words filled in for n, m, w, u and x."""
-        return re.sub(r"\{[nmwux]\}", lambda place: self.words.known(rng), template)
+        """A template with the grammar's own words, which are common ones, filled in for n, m, w, u and x."""
+        return re.sub(r"\{[nmwux]\}", lambda place: self.words.common(rng), template)
 
     def _keys(self, rng: random.Random, attributes: dict[str, dict[str, list[str]]]) -> list[Key]:
         """At most seven keys, each with a name of its own."""
@@ -150,29 +153,29 @@ class Grammar:
             noun = rng.choice(list(attributes))
             spoken = {value: others[:MOST_WORDS] for value, others in attributes[noun].items()}
             return Key(noun, list(spoken), spoken, {None: self._sayings(rng)})
-        name = self.words.known(rng)
-        if kind == "flag":
-            flags, sayings = rng.choice(FLAGS), rng.sample(FLAG_SAYINGS, PLACES)
-            own: dict[str | None, list[list[str]]] = {
-                value: [[self._filled(rng, pair[i])] for pair in sayings] for i, value in enumerate(flags)
-            }
-            return Key(name, list(flags), {}, own)
-        values = [self.words.known(rng) for _ in range(rng.randint(2, 8))]
+        name = self.words.common(rng)
+        if kind == "phrased":
+            some = [self.words.common(rng) for _ in range(rng.randint(2, 5))]
+            few = rng.choice(FLAGS) if rng.random() < 0.4 else some
+            own: dict[str | None, list[list[str]]] = {value: self._sayings(rng, OWN_SAYINGS) for value in few}
+            return Key(name, list(few), {}, own)
+        values = [self.words.common(rng) for _ in range(rng.randint(2, 8))]
         if kind == "coded":
             spoken = {value: [self._code(rng) for _ in range(rng.randint(1, 3))] for value in values}
             return Key(name, values, spoken, {None: self._sayings(rng)})
         return Key(name, None if rng.random() < 0.6 else values, {}, {None: self._sayings(rng)})
 
-    def _sayings(self, rng: random.Random) -> list[list[str]]:
+    def _sayings(self, rng: random.Random, templates: Sequence[str] = SAYINGS) -> list[list[str]]:
         """One to three templates for each place; plain ones are the same everywhere."""
         if self.plain:
             return [rng.sample(PLAIN_SAYINGS, rng.randint(2, 4))] * PLACES
         return [
-            [self._filled(rng, template) for template in rng.sample(SAYINGS, rng.randint(1, 3))] for _ in range(PLACES)
+            [self._filled(rng, template) for template in rng.sample(templates, rng.randint(1, 3))]
+            for _ in range(PLACES)
         ]
 
     def _code(self, rng: random.Random) -> str:
-        return " ".join(self.words.known(rng) for _ in range(rng.randint(1, 2)))
+        return " ".join(self.words.common(rng) for _ in range(rng.randint(1, 2)))
 
     def passage(self, rng: random.Random) -> Passage:
         """A list of keys and values, and a text that says each of them once; at most LONGEST bytes."""

@@ -32,16 +32,27 @@ def pack_batch(batch: LMBatch) -> LMBatch:
         One row, without padding, and without the texts in which nothing counts. If nothing counts at all, it holds the
         first token alone.
     """
-    N, T = batch.ids.shape
-    lengths = np.array([n for row in batch.text_lengths or ((T,),) * N for n in row])  # (M,) of each text
-    starts = np.cumsum(lengths) - lengths  # (M,) in the flat batch, (N T,)
-    text = np.repeat(np.arange(len(lengths)), lengths)  # (N T,) which text a token is of
-    place = np.arange(N * T) - starts[text]  # (N T,) and where in it
-    counts = batch.loss_mask.ravel()  # (N T,)
-    needed = np.zeros(len(lengths), dtype=np.int64)  # (M,) tokens up to the last that counts
-    np.maximum.at(needed, text[counts], place[counts] + 1)
-    if not counts.any():
+    text, place, needed = _texts(batch)
+    if not needed.any():
         needed[0] = 1
     kept = np.flatnonzero(place < needed[text])  # (T',) in the flat batch
     ids, targets, loss_mask = (array.ravel()[kept][None] for array in batch[:3])  # (N, T) -> (1, T')
     return LMBatch(ids, targets, loss_mask, (tuple(needed[needed > 0].tolist()),))
+
+
+def tokens_read(batch: LMBatch) -> int:
+    """How many tokens have to be read for the loss of a batch: those that `pack_batch` keeps."""
+    return int(_texts(batch)[2].sum())
+
+
+def _texts(batch: LMBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each token of the flat batch, (N T,): its text, and its place in it; for each text: how long it has to be."""
+    N, T = batch.ids.shape
+    lengths = np.array([n for row in batch.text_lengths or ((T,),) * N for n in row])  # (M,) of each text
+    starts = np.cumsum(lengths) - lengths  # (M,)
+    text = np.repeat(np.arange(len(lengths)), lengths)  # (N T,)
+    place = np.arange(N * T) - starts[text]  # (N T,)
+    counts = batch.loss_mask.ravel()  # (N T,)
+    needed = np.zeros(len(lengths), dtype=np.int64)  # (M,)
+    np.maximum.at(needed, text[counts], place[counts] + 1)
+    return text, place, needed

@@ -26,8 +26,8 @@ from minilora.data.tokenizer import ByteTokenizer
 
 WORD = re.compile(r"\b[a-z]{3,10}\b")
 SENTENCE_BREAK = re.compile(r"(?<=[.!?]) (?=[A-Z])")
-N_COMMON = 150  # the most frequent words, which are never keywords
-N_GRAMMARS = 30
+N_SMALL = 150  # the most frequent words, such as "the", which are never drawn
+N_GRAMMARS = 16
 
 
 class ReadingWindows:
@@ -52,8 +52,8 @@ class ReadingWindows:
         sentences = (s for paragraph in self.paragraphs for s in SENTENCE_BREAK.split(paragraph))
         self.sentences = [sentence for sentence in sentences if 40 <= len(sentence) <= 130]
         counts = Counter(word for text in texts for word in WORD.findall(text))
-        self.words = Words([word for word, n in counts.most_common()[N_COMMON:] if n >= 20])
-        self.keywords = frozenset(word for word, n in counts.most_common()[N_COMMON:] if n >= 2)
+        self.words = Words([word for word, n in counts.most_common()[N_SMALL:] if n >= 20])
+        self.keywords = frozenset(word for word, n in counts.most_common()[N_SMALL:] if n >= 2)
         self.attributes = usable_attributes(attributes, counts)
         rng = random.Random(grammar_seed)
         self.grammars = [Grammar(rng, self.words, self.attributes) for _ in range(N_GRAMMARS)]

@@ -31,6 +31,7 @@ from minilora.data.tokenizer import ByteTokenizer, utf8
 from minilora.data.vocabulary import Tokenizer, encode_bare
 
 TASKS = ("mini-e2e", "pairs", *READERS)
+LONGEST_WINDOW = 512  # tokens of running text: a model of 8,192 positions would need gigabytes for a row
 
 
 @dataclass
@@ -156,7 +157,7 @@ def load_task(
         "code", or the path of a file: ``.txt`` for running text; ``.csv`` or ``.jsonl`` with columns source and target;
         ``.jsonl`` with messages, with prompt and completion, or with text, see `conversations`.
     length : int
-        The most tokens that a model takes.
+        The most tokens that a model takes; windows of running text have at most LONGEST_WINDOW.
     n_train, n_held_out : int
         How many mini-E2E examples to make for training, and for each of valid and test.
     tokenizer : Tokenizer, optional
@@ -176,7 +177,7 @@ def load_task(
         return _pair_task([pair.as_example() for pair in load_pairs()], length, name, tokenizer)
     if name in READERS:
         corpus = load_corpus(name)
-        return TextTask(name, {split: corpus.texts(split) for split in SPLITS}, length, tokenizer)
+        return TextTask(name, {split: corpus.texts(split) for split in SPLITS}, min(length, LONGEST_WINDOW), tokenizer)
     if conversation_form(path):
         return conversation_task(path, length=length, tokenizer=tokenizer, template=template)
     if path.suffix.lower() in (".csv", ".jsonl"):
@@ -193,7 +194,7 @@ def text_task(path: str | Path, *, length: int, tokenizer: Tokenizer | None = No
     ----------
     path : str or Path
     length : int
-        T, the length of a window.
+        T, the length of a window; at most LONGEST_WINDOW.
     tokenizer : Tokenizer, optional
         The model's; bytes, if not given.
 
@@ -203,7 +204,7 @@ def text_task(path: str | Path, *, length: int, tokenizer: Tokenizer | None = No
     """
     corpus = load_text_file(path)
     texts = {split: corpus.texts(split) for split in SPLITS}
-    return TextTask(corpus.name, texts, length, tokenizer or ByteTokenizer())
+    return TextTask(corpus.name, texts, min(length, LONGEST_WINDOW), tokenizer or ByteTokenizer())
 
 
 def _pair_task(examples: list[Example], length: int, name: str, tokenizer: Tokenizer) -> PairTask:

@@ -65,7 +65,7 @@ def run(
     """
     folder, base = Path(folder), weights_hash(model)
     task = load_task("mini-e2e", length=model.config.n_positions, n_train=N_TRAIN, n_held_out=N_PROMPTS)
-    config = configs(task.name, steps, seed)["LoRA"]
+    config = configs(model, task.name, steps, seed)["LoRA"]
     train = replace(config.train, batch_size=batch_size)
     apply_method(model, config.settings, rng=numpy.random.default_rng(seed))
     trainer = Trainer(

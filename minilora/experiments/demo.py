@@ -13,30 +13,20 @@ from minilora.analysis import adapter_factors, factored_svd, random_control, sim
 from minilora.arrays.backend import to_numpy
 from minilora.data import load_task, text_task
 from minilora.experiments import finetune
-from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.demo_settings import configs, settings_for
 from minilora.experiments.measure import generation_speed, measure, median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.methods import LoRAConfig, load_adapter, merge_lora, set_adapter, unmerge_lora
-from minilora.models import load_bundled
+from minilora.interop.opening import open_language_model
+from minilora.methods import load_adapter, merge_lora, set_adapter, unmerge_lora
+from minilora.models.decoder import Decoder
 from minilora.models.generation import generate
-from minilora.training import TrainConfig
 
-ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
+LONGEST, WINDOW = 512, 256  # tokens of an example and of a window of text, where the model takes more
 DIRECTIONS = 64  # of full fine-tuning's delta_W, in the phi heat-map
 
 
-def configs(task_name, steps, seed):
-    """The two adaptations that are compared: the same batches, each method with a learning rate that suits it."""
-    common = {"steps": steps, "batch_size": 8, "eval_every": max(1, steps // 4), "seed": seed}
-    lora = LoRAConfig(rank=8, alpha=16, targets=ALL_LINEAR)
-    return {
-        "LoRA": FinetuneConfig(task_name, "lora", lora, TrainConfig(lr=5e-3, lr_ratio_B=4.0, **common)),
-        "full fine-tuning": FinetuneConfig(task_name, "full", None, TrainConfig(lr=2e-3, **common)),
-    }
-
-
-def run(folder, run_folder, *, text=None, steps=300, device="cpu", seed=0, command=None, say=print):
+def run(folder, run_folder, *, model="decoder", text=None, steps=300, device="cpu", seed=0, command=None, say=print):
     """Run the demonstration.
 
     Parameters
@@ -45,6 +35,8 @@ def run(folder, run_folder, *, text=None, steps=300, device="cpu", seed=0, comma
         Gets ``demo.json`` and the figures.
     run_folder : str or Path
         Gets a folder for each method, with what it learned.
+    model : str or Path
+        A decoder, see `open_language_model`.
     text : str or Path, optional
         The user's own text file, instead of mini-E2E.
     steps : int
@@ -62,38 +54,54 @@ def run(folder, run_folder, *, text=None, steps=300, device="cpu", seed=0, comma
         What ``demo.json`` holds.
     """
     folder, started = Path(folder), time.perf_counter()
-    adaptations = configs("mini-e2e" if text is None else str(text), steps, seed)
-    base = load_bundled("decoder", device=device)
+    opened = open_language_model(model, device=device)
+    base, tokenizer = opened.model, opened.tokenizer
+    if not isinstance(base, Decoder):
+        raise ValueError(f"model was {model}, a {type(base).__name__}; it must be a decoder, which writes text")
+    settings = settings_for(base)
+    adaptations = configs(base, "mini-e2e" if text is None else str(text), steps, seed)
     if text is None:
-        task = load_task("mini-e2e", length=base.config.n_positions, n_held_out=96)
+        length = min(int(base.longest_input), LONGEST)
+        task = load_task("mini-e2e", length=length, n_held_out=96, tokenizer=tokenizer)
     else:
-        task = text_task(text, length=base.config.n_positions)
-    say(f"The bundled decoder, on {task.name} as it is ...")
+        task = text_task(text, length=min(int(base.longest_input), WINDOW), tokenizer=tokenizer)
+    say(f"{opened.name}, on {task.name} as it is ...")
     results = {
         "command": command,
         "task": {"name": task.name, "id": task.id},
-        "model": {**asdict(base.config), "parameters": sum(p.data.size for p in base.parameters())},
-        "base": measure(base, task),
+        "model": {
+            "name": opened.name,
+            **asdict(base.config),
+            "parameters": sum(p.data.size for p in base.parameters()),
+        },
+        "n_shown": settings.n_shown,
+        "base": measure(base, task, n_prompts=settings.n_prompts, progress=True),
     }
     models, histories = {}, {}
     for label, config in adaptations.items():
-        models[label] = load_bundled("decoder", device=device)
+        models[label] = open_language_model(model, device=device).model
         results[label], histories[label] = finetune.run(
-            models[label], task, config, Path(run_folder) / config.method, command=command
+            models[label],
+            task,
+            config,
+            Path(run_folder) / config.method,
+            command=command,
+            about=opened.about(),
+            n_prompts=settings.n_prompts,
         )
     say("Merging, switching, measuring ...")
-    results["merging"] = merging(models["LoRA"], base, task)
+    results["merging"] = merging(models["LoRA"], base, task, tokens=settings.n_speed)
     results["switching"] = switching(models["LoRA"], base, task, Path(run_folder) / "lora" / "adapter.safetensors")
     results |= {**provenance(), "seconds": time.perf_counter() - started}
     write_json(folder / "demo.json", results)
-    draw(folder, base, models, histories)
+    draw(folder, base, models, histories, per_byte=task.bytes_per_token("valid"))
     return results
 
 
-def merging(model, base, task):
+def merging(model, base, task, *, tokens=128):
     """Merged, the adapted model gives the same answers at the base model's speed; unmerging restores W to the bit."""
     prompts, _ = task.prompts("test", 16)
-    ids = model.to_model(next(iter(task.batches("test"))).ids)
+    ids = model.to_model(next(iter(task.batches("test", 4))).ids)
     logits, answers = model.forward(ids)[0], generate(model, prompts, max_tokens=64)
     before = {name: to_numpy(p.data).copy() for name, p in model.named_parameters()}
     merge_lora(model)
@@ -108,7 +116,9 @@ def merging(model, base, task):
         unmerge_lora(model)
         return model
 
-    speeds = generation_speed({"base": lambda: base, "LoRA": unmerged, "LoRA, merged": merged}, prompts[0])
+    speeds = generation_speed(
+        {"base": lambda: base, "LoRA": unmerged, "LoRA, merged": merged}, prompts[0], tokens=tokens
+    )
     unmerge_lora(model)
     difference = numpy.abs(to_numpy(merged_logits) - to_numpy(logits)).max()
     return {
@@ -122,7 +132,7 @@ def merging(model, base, task):
 
 def switching(model, base, task, adapter_file):
     """Without its adapter the model is the base, to the bit; the adapter's file brings the adapted model back."""
-    ids = model.to_model(next(iter(task.batches("test"))).ids)
+    ids = model.to_model(next(iter(task.batches("test", 4))).ids)
     adapted = model.forward(ids)[0]
     set_adapter(model, None)
     is_base = numpy.array_equal(to_numpy(model.forward(ids)[0]), to_numpy(base.forward(ids)[0]))
@@ -132,20 +142,23 @@ def switching(model, base, task, adapter_file):
     return {"base_to_the_bit": is_base, "adapter_from_file_to_the_bit": is_adapted}
 
 
-def draw(folder, base, models, histories):
+def draw(folder, base, models, histories, *, per_byte=1.0):
     """The loss curves, the singular values of delta_W, and phi between the two delta_W, in the middle block's W_q."""
     from minilora import plots
 
     middle = len(base.blocks) // 2
     layer = f"blocks.{middle}.attn.q_proj"
     lora = factored_svd(*adapter_factors(models["LoRA"])[layer])
-    before, after = ({n: to_numpy(p.data) for n, p in m.named_parameters()} for m in (base, models["full fine-tuning"]))
+    before, after = (
+        {n: to_numpy(p.data) for n, p in m.named_parameters() if n == f"{layer}.W"}
+        for m in (base, models["full fine-tuning"])
+    )
     full = numpy.linalg.svd(weight_changes(before, after)[f"{layer}.W"])
 
     bits = {}
     for label, history in histories.items():
-        to_bits = numpy.array(history.losses) / numpy.log(2)
-        bits[label] = to_bits, [(step, loss / numpy.log(2)) for step, loss in history.validation]
+        nats = per_byte * numpy.log(2)  # per bit, and per byte
+        bits[label] = numpy.array(history.losses) / nats, [(step, loss / nats) for step, loss in history.validation]
     rank = len(lora.S)
     phi = similarity_of_bases(lora.Vt, full.Vh[:DIRECTIONS])
     control = random_control(rank, DIRECTIONS, lora.Vt.shape[1])

@@ -51,7 +51,19 @@ class FinetuneConfig:
             raise ValueError(f"settings was {self.settings!r}; for {self.method} it must be a {type(default).__name__}")
 
 
-def run(model, task, config, folder, *, command=None, progress=True, checkpoint_every=None, ranks=SINGLE_PROCESS):
+def run(
+    model,
+    task,
+    config,
+    folder,
+    *,
+    command=None,
+    about=None,
+    progress=True,
+    checkpoint_every=None,
+    ranks=SINGLE_PROCESS,
+    n_prompts=48,
+):
     """Adapt a model, in place, and write what came of it to a folder.
 
     With `checkpoint_every`, an interrupted run resumes where it stopped, and a finished one is not repeated:
@@ -67,12 +79,16 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
         (``model.safetensors``), ``result.json``, and the trainer's ``config.json`` and ``history.json``.
     command : str, optional
         The command line, for the record.
+    about : dict of str to str, optional
+        What the model is, for the record: see `OpenedModel.about`.
     progress : bool
         Show a progress bar.
     checkpoint_every : int, optional
         Steps between two checkpoints of the unfinished run.
     ranks : SingleProcess or Ranks, optional
         The job that this process belongs to. All its ranks train; only the first writes, and measures at the end.
+    n_prompts : int
+        How many prompts are continued at the end; see `measure`.
 
     Returns
     -------
@@ -116,26 +132,29 @@ def run(model, task, config, folder, *, command=None, progress=True, checkpoint_
                 return kept
             resume_newest(trainer, folder)
         trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
-        result = ranks.bcast_from_root(lambda: _measured_and_kept(trainer, task, config, base, command))
+        kept = {"command": command, **(about or {})}
+        result = ranks.bcast_from_root(
+            lambda: _measured_and_kept(trainer, task, config, base, kept, n_prompts, progress)
+        )
     return result, trainer.history
 
 
-def _measured_and_kept(trainer, task, config, base, command):
+def _measured_and_kept(trainer, task, config, base, about, n_prompts, progress):
     """Measure a run whose training is over; write the result and what was learned to its folder."""
     model, history, folder, ranks = trainer.model, trainer.history, trainer.folder, trainer.ranks
     memory = step_memory(trainer)
     trainer.check_folder()
     path = folder / ("model.safetensors" if config.method == "full" else "adapter.safetensors")
     if config.method == "full":
-        save_model(model, path, command=command)
+        save_model(model, path, **about)
     else:
         save_adapter(model, path)
 
-    measures = measure(model, task)
+    measures = measure(model, task, n_prompts=n_prompts, progress=progress)
     trainer.check_folder()
     count, head = count_parameters(model), sum(p.data.size for p in new_parameters(model).values())
     result = {
-        "command": command,
+        **about,
         "config": json.loads(json.dumps(asdict(config))),
         "model_id": base,
         "task": {"name": task.name, "id": task.id, "left_out": task.left_out},

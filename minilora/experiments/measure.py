@@ -1,22 +1,27 @@
 """Measuring a model on a task: loss, exact sentences, speed, memory."""
 
 import math
+import sys
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import numpy
+from tqdm import tqdm
 
 from minilora.analysis import classification_scores
 from minilora.arrays.backend import gpu_memory, to_numpy
 from minilora.arrays.threads import cores, one_blas_thread
-from minilora.data import ClassificationTask, check_vocabulary, parse_source, slot_errors
+from minilora.data import ClassificationTask, ConversationTask, check_vocabulary, parse_source, slot_errors
 from minilora.experiments.baselines import baselines
 from minilora.models.classification import EncoderForClassification
 from minilora.models.generation import generate
 from minilora.ops import cross_entropy_forward
 from minilora.training import evaluate_loss
+
+LONGEST_ANSWER = 160  # bytes; the longest sentence of mini-E2E's test has 138
+TOGETHER = 24  # prompts that are continued at once
 
 
 def measure_classes(model, task, *, split="test"):
@@ -62,40 +67,57 @@ def class_logits(model, batches):
         return numpy.concatenate(list(pool.map(logits_of, batches)))
 
 
-def measure(model, task, *, split="test", n_prompts=48, max_tokens=160):
+def measure(model, task, *, split="test", n_prompts=48, max_tokens=None, progress=False):
     """How well a model does a task.
 
     Parameters
     ----------
     model : GPT, or for classes RobertaForClassification or DebertaForClassification
-    task : PairTask, TextTask, or ClassificationTask
+    task : PairTask, TextTask, ConversationTask, or ClassificationTask
     split : str
     n_prompts : int
         How many prompts are continued, greedily.
-    max_tokens : int
+    max_tokens : int, optional
+        Of an answer; as many as make LONGEST_ANSWER bytes, if not given.
+    progress : bool
+        Show a progress bar if it takes more than two seconds.
 
     Returns
     -------
     dict
         For classes: what `measure_classes` returns, and scores of the `baselines`. For texts: loss (nats per token),
-        bits_per_byte; samples, a list of dicts of prompt, answer and reference; and for mini-E2E slot_exact and
-        slot_error_rate, see `slot_scores`.
+        bytes_per_token, and bits_per_byte, which compares models of different tokens; samples, a list of dicts of
+        prompt, answer and reference; and for mini-E2E slot_exact and slot_error_rate, see `slot_scores`.
     """
     check_vocabulary(model, task.tokenizer)
     if isinstance(task, ClassificationTask):
         return {**measure_classes(model, task, split=split), "baselines": baselines(task, split)}
-    loss = evaluate_loss(model, task.batches(split))
+    bar = {"delay": 2, "leave": False, "disable": not progress or sys.stderr is None}
+    loss = evaluate_loss(model, tqdm(list(task.batches(split)), "loss", unit="batch", **bar))
     prompts, references = task.prompts(split, n_prompts)
-    answers = generate(model, prompts, max_tokens=max_tokens, stop=task.tokenizer.end_of_text)
-    decode = task.tokenizer.decode
+    stops = task.stops if isinstance(task, ConversationTask) else (task.tokenizer.end_of_text,)
+    bytes_per_token, answers = task.bytes_per_token(split), []
+    max_tokens = max_tokens or math.ceil(LONGEST_ANSWER / bytes_per_token)
+    for i in tqdm(range(0, len(prompts), TOGETHER), "answers", unit_scale=TOGETHER, unit="prompt", **bar):
+        answers += generate(model, prompts[i : i + TOGETHER], max_tokens=max_tokens, stop=stops)
     samples = [
-        {"prompt": decode(prompt), "answer": decode(answer), "reference": reference}
+        {"prompt": read(task.tokenizer, prompt), "answer": read(task.tokenizer, answer), "reference": reference}
         for prompt, answer, reference in zip(prompts, answers, references, strict=True)
     ]
-    result = {"loss": loss, "bits_per_byte": loss / math.log(2.0) / task.bytes_per_token(split), "samples": samples}
+    result = {
+        "loss": loss,
+        "bytes_per_token": bytes_per_token,
+        "bits_per_byte": loss / math.log(2.0) / bytes_per_token,
+        "samples": samples,
+    }
     if task.name == "mini-e2e":
         result |= slot_scores(samples)
     return result
+
+
+def read(tokenizer, ids):
+    """The text of some ids; those of the embedding's unused rows, which have none, are left out."""
+    return tokenizer.decode([token for token in ids if token < tokenizer.vocab_size])
 
 
 def slot_scores(samples):

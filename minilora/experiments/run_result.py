@@ -103,6 +103,8 @@ def read_result(path: Path) -> dict[str, Any]:
         check_fields(result[name], fields, f"{path}: {name}")
     for name, scores in result.get("baselines", {}).items():
         check_fields(scores, {"accuracy": float, "macro_f1": float}, f"{path}: baselines.{name}")
+    if "bytes_per_token" in result:  # not in results of before
+        check_fields(result, {"bytes_per_token": float}, path)
     if "slot_exact" in result:
         check_fields(result, {"slot_exact": float, "slot_error_rate": float}, path)
     if "head" in result:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy
 
-from minilora.files import load_arrays, read_about, read_json
-from minilora.interop.foreign_files import StoredTensor, read_tensor, tensors_in
+from minilora.files import load_arrays, read_json
+from minilora.interop.foreign_files import StoredTensor, read_about, read_tensor, tensors_in
+from minilora.interop.gguf_blocks import type_name
+from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.hf_folder import INDEX, WEIGHTS
-from minilora.interop.opening import MODEL_FILE
+from minilora.interop.opening import MODEL_FILE, is_gguf
 from minilora.interop.peft_config import read_config
 from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS
 from minilora.limits import one_line_errors
@@ -33,8 +35,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     Parameters
     ----------
     path : str or Path
-        An adapter's or a model's file that minilora wrote, a run folder, an adapter's folder that PEFT wrote, or a
-        Hugging Face folder.
+        An adapter's or a model's file that minilora wrote, a run folder, an adapter's folder that PEFT wrote, a Hugging
+        Face folder, or a GGUF file of either.
 
     Returns
     -------
@@ -48,6 +50,8 @@ def describe(path: str | Path) -> dict[str, Any]:
         If it is none of these, or damaged.
     """
     path = Path(path)
+    if is_gguf(path):
+        return _gguf(path)
     if path.is_file():
         return _file(path) | _run(path.parent, path)
     if not path.is_dir():
@@ -72,7 +76,7 @@ def _file(path: Path) -> dict[str, Any]:
         "format": "minilora",
         "bytes": path.stat().st_size,
         "dtypes": dict(Counter(str(array.dtype) for array in arrays.values())),
-        **{name: about[name] for name in ("command", "tokenizer") if isinstance(about.get(name), str)},
+        **{name: about[name] for name in ("command", "opened_from", "tokenizer") if isinstance(about.get(name), str)},
     }
     n, config = sum(array.size for array in arrays.values()), about.get("config")
     settings = config if isinstance(config, dict) else {}
@@ -139,7 +143,7 @@ def _run(folder: Path, file: Path) -> dict[str, Any]:
         **{name: result.get(name) for name in ("loss", "bits_per_byte", "accuracy", "slot_exact", "date")},
     }
     kept = {name: value for name, value in told.items() if isinstance(value, (str, int, float))}
-    named = {name: result[name] for name in ("model", "command") if isinstance(result.get(name), str)}
+    named = {name: result[name] for name in ("opened_from", "command") if isinstance(result.get(name), str)}
     return {**named, "trained_on": kept}
 
 
@@ -192,3 +196,34 @@ def _sizes(stored: Mapping[str, StoredTensor]) -> dict[str, Any]:
 
 def _count(stored: Mapping[str, StoredTensor]) -> int:
     return sum(int(numpy.prod(tensor.shape, dtype=numpy.int64)) for tensor in stored.values())
+
+
+def _gguf(path: Path) -> dict[str, Any]:
+    """A model or an adapter in llama.cpp's format."""
+    file = GGUFFile(path)
+    kind = file.get("general.architecture", str, "unknown")
+    numbers = {name.removeprefix(f"{kind}."): value for name, value in file.fields.items() if name.startswith(kind)}
+    n = sum(int(numpy.prod(tensor.shape, dtype=numpy.int64)) for tensor in file.tensors.values())
+    told = {
+        "format": "GGUF",
+        "bytes": path.stat().st_size,
+        "dtypes": dict(Counter(type_name(tensor.kind) for tensor in file.tensors.values())),
+        **({"base": file.fields["general.name"]} if isinstance(file.fields.get("general.name"), str) else {}),
+    }
+    if file.fields.get("general.type") != "adapter":
+        shape = {name: value for name, value in numbers.items() if isinstance(value, (int, float))}
+        return {"holds": "model", "kind": kind, **told, "shape": shape, "parameters": n}
+    alpha = file.get("adapter.lora.alpha", float)
+    pairs = {
+        name.removesuffix(".weight.lora_a"): (tensor, file.tensors.get(name.removesuffix("a") + "b"))
+        for name, tensor in file.tensors.items()
+        if name.endswith(".lora_a")
+    }
+    norms = {
+        layer: norm_of_product(B.read(), A.read(), alpha / A.shape[0])
+        for layer, (A, B) in pairs.items()
+        if B is not None
+    }
+    ranks = sorted({A.shape[0] for A, _ in pairs.values()})
+    settings = {"rank": ranks, "alpha": alpha, "targets": sorted({layer.rpartition(".")[2] for layer in norms})}
+    return {"holds": "adapter", "method": "lora", **told, "settings": settings, "trained": n, "norms": norms}

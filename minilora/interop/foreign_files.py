@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy
 from safetensors import SafetensorError, safe_open
 
-from minilora.limits import check_header, check_names
+from minilora.limits import check_header, check_names, parse_json
 
 DTYPES = ("F64", "F32", "F16", "BF16")  # the types that a weight can be stored in
 NAMES = dict(zip(("float64", "float32", "float16", "bfloat16"), DTYPES, strict=True))
@@ -43,6 +43,16 @@ def tensors_in(path: Path) -> dict[str, StoredTensor]:
         check_names(names, path)
         slices = {name: file.get_slice(name) for name in names}
         return {name: StoredTensor(path, name, s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What minilora wrote about the arrays of one of its own files, from its header; empty for anyone else's file.
+
+    Nothing is compared with the checksum, as `load_arrays` does.
+    """
+    with open_safetensors(path) as file:
+        about = parse_json((file.metadata() or {}).get("minilora", "{}"), path)
+    return about if isinstance(about, dict) else {}
 
 
 def check_dtype(tensor: StoredTensor) -> None:

@@ -15,7 +15,7 @@ from minilora.arrays.backend import to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.files import write_together
 from minilora.interop.deberta import describe_deberta
-from minilora.interop.foreign_files import NAMES, rounded, write_tensors
+from minilora.interop.foreign_files import write_tensors
 from minilora.interop.gpt2 import describe_gpt2
 from minilora.interop.hf_folder import CONFIG, WEIGHTS
 from minilora.interop.llama import describe_llama
@@ -28,6 +28,9 @@ from minilora.models.gpt import GPT
 from minilora.models.llama import Llama
 from minilora.models.model import Model
 from minilora.models.model_file import plain_kind
+
+LARGEST = {name: float(numpy.finfo(name).max) for name in ("float64", "float32", "float16")}
+LARGEST["bfloat16"] = (2 - 2**-7) * 2.0**127
 
 
 def save_hf(
@@ -68,8 +71,8 @@ def save_hf(
     TypeError
         If the model is of another kind.
     """
-    if dtype not in (None, *NAMES):
-        raise ValueError(f"dtype was {dtype!r}; it must be one of {', '.join(map(repr, NAMES))}")
+    if dtype not in (None, *LARGEST):
+        raise ValueError(f"dtype was {dtype!r}; it must be one of {', '.join(map(repr, LARGEST))}")
     if tokenizer is not None and tokenizer_from is not None:
         raise ValueError("tokenizer and tokenizer_from were both given; it must be one of the two")
     if chat_template is not None and tokenizer is None:
@@ -88,7 +91,7 @@ def save_hf(
     for source in described.sources:
         parts.setdefault(source.tensor, []).append(source)
     shapes = {described.full_name(name): sources[0].shape for name, sources in parts.items()}
-    _check(model, dtype, folder / WEIGHTS)
+    _check(model, dtype)
     files[WEIGHTS] = lambda path: write_tensors(path, shapes, dtype, _values(model, parts))
     files[CONFIG] = json.dumps(fields, indent=1) + "\n"
     write_together({folder / name: content for name, content in files.items()})
@@ -103,13 +106,13 @@ def _describe(model: Model) -> Description:
     return describe_deberta(model) if isinstance(encoder, Deberta) else describe_roberta(model)  # type: ignore[arg-type]
 
 
-def _check(model: Model, dtype: str, path: Path) -> None:
+def _check(model: Model, dtype: str) -> None:
     """Raise ValueError unless all weights are finite, also in the file's dtype."""
     parameters = dict(model.named_parameters())
     check_finite({name: p.data for name, p in parameters.items()}, "the model")
     for name, p in parameters.items():
-        if dtype != p.data.dtype:
-            check_finite({name: rounded(to_numpy(p.data), NAMES[dtype])}, f"{path} in {dtype}")
+        if (largest := float(abs(p.data).max())) > LARGEST[dtype]:
+            raise ValueError(f"{name} holds {largest:.4g}; in {dtype} a value must be at most {LARGEST[dtype]:.5g}")
 
 
 def _values(model: Model, parts: dict[str, list[Source]]) -> Iterator[numpy.ndarray]:

@@ -4,6 +4,7 @@ Bytes need no merges. Byte-level byte-pair encoding (GPT-2's) writes each byte a
 a text into words, and merges pairs within them; without a merge, the tokens are the bytes, whatever the cuts.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def tokenizer_files(tokenizer: Any, longest: float, chat_template: str | None = 
     """
     settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     settings |= {"model_max_length": int(longest)} if longest < 10**9 else {}
+    ids: dict[str, int]
     if isinstance(tokenizer, ByteTokenizer):
         content = json.dumps(_byte_level({NUL: EOT}, first=0))
         settings |= {"bos_token": NUL, "eos_token": NUL}
@@ -52,9 +54,10 @@ def tokenizer_files(tokenizer: Any, longest: float, chat_template: str | None = 
         ids = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": PAD}
     elif isinstance(tokenizer, HFTokenizer):
         content = tokenizer.tokenizer.to_str()
-        end = tokenizer.tokenizer.id_to_token(tokenizer.end_of_text)
-        settings |= {"eos_token": end}
-        ids = {"eos_token_id": tokenizer.end_of_text}
+        ids = {}
+        with contextlib.suppress(ValueError):  # it does not know what ends a text
+            ids = {"eos_token_id": tokenizer.end_of_text}
+            settings |= {"eos_token": tokenizer.tokenizer.id_to_token(tokenizer.end_of_text)}
     else:
         kind = type(tokenizer).__name__
         raise TypeError(f"tokenizer was a {kind}; it must be a ByteTokenizer, an EncoderTokenizer or an HFTokenizer")

@@ -22,6 +22,7 @@ from minilora.models import GPT, Decoder, Llama
 from minilora.models.checks import check_ids
 from minilora.models.decoder import TextLengths
 from minilora.models.model import lowest_to_differentiate
+from minilora.models.recompute import backward_block, run_block
 
 
 class PrefixedDecoder(Decoder[Any]):
@@ -34,6 +35,7 @@ class PrefixedDecoder(Decoder[Any]):
     """
 
     prefix: Prefix
+    reads_several_texts = False  # a prefix is inserted once in a row
 
     @property
     def longest_input(self) -> int:
@@ -76,14 +78,17 @@ class PrefixedDecoder(Decoder[Any]):
             if i > 0:
                 x, prefix_cache = self.prefix.forward(x, ids, stage=i)
                 prefix_caches.append(prefix_cache)
-            x, block_cache = block.forward(x, past[i] if past else None, **attention)  # (N, T, C)
+            if past:  # it grows, so there is no second forward
+                x, block_cache = block.forward(x, past[i], **attention)  # (N, T, C)
+            else:
+                x, block_cache = run_block(self, block, x, **attention)  # (N, T, C)
             block_caches.append(block_cache)
         return x, tuple(block_caches), prefix_caches
 
     def backward_stages(self, dx: Array, cache: Any, below: bool) -> Array:
         """Backward of `run_stages`, down to the lowest block that needs it; `below`: or through all of them."""
         for i in reversed(range(lowest_to_differentiate(self.blocks, below), len(self.blocks))):
-            dx = self.blocks[i].backward(dx, cache.blocks[i])
+            dx = backward_block(self.blocks[i], dx, cache.blocks[i])
             if i > 0:
                 dx = self.prefix.backward(dx, cache.prefix[i], stage=i)
         return dx

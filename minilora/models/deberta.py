@@ -23,6 +23,7 @@ from minilora.models.config import LayerNormConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import Initializer, Uninitialized
 from minilora.models.model import lowest_to_differentiate
+from minilora.models.recompute import backward_block, run_block
 from minilora.ops.fast import EmbeddingCache, LayerNormCache, relative_rows
 
 
@@ -149,8 +150,8 @@ class Deberta(Encoder):
         embedded = x = hide_padding(x, factor)
         conv_cache, block_caches = None, []
         for i, block in enumerate(self.blocks):
-            x, block_cache = block.forward(  # (N, T, C)
-                x, relative=relative, distance_rows=distance_rows, padding_mask=tokens
+            x, block_cache = run_block(  # (N, T, C)
+                self, block, x, relative=relative, distance_rows=distance_rows, padding_mask=tokens
             )
             block_caches.append(block_cache)
             if i == 0 and self.conv is not None:
@@ -172,7 +173,7 @@ class Deberta(Encoder):
             if block is self.blocks[0] and self.conv is not None:
                 # forward: x_1 = conv(embedded, block_0(embedded))   so
                 dembedded, dx = self.conv.backward(dx, cache.conv)
-            dx, d = block.backward(dx, block_cache)
+            dx, d = backward_block(block, dx, block_cache)
             drelative += d
         if relative:
             # forward: relative = ln_r(wre), read by every block   so

@@ -15,6 +15,7 @@ from minilora.arrays.backend import Array, check_same_device
 from minilora.layers import Embedding, KeyValueCache, Linear
 from minilora.models.checks import check_field, check_ids, check_on_host
 from minilora.models.model import Model, fields_of, lowest_to_differentiate
+from minilora.models.recompute import backward_block, run_block
 from minilora.ops.fast import (
     TakeRowsCache,
     check_targets,
@@ -50,6 +51,8 @@ class Decoder(Model, Generic[Cache]):
 
     A subclass has `hidden` and `backward_hidden`, for which `run_blocks` and `backward_blocks` are there.
     """
+
+    reads_several_texts = True
 
     config: Any  # a GPTConfig or LlamaConfig
     wte: Embedding
@@ -150,7 +153,10 @@ class Decoder(Model, Generic[Cache]):
         """
         caches = []
         for i, block in enumerate(self.blocks):
-            x, cache = block.forward(x, past[i] if past else None, **attention)  # (N, T, C)
+            if past:  # it grows, so there is no second forward
+                x, cache = block.forward(x, past[i], **attention)  # (N, T, C)
+            else:
+                x, cache = run_block(self, block, x, **attention)  # (N, T, C)
             caches.append(cache)
         return x, tuple(caches)
 
@@ -158,7 +164,7 @@ class Decoder(Model, Generic[Cache]):
         """Backward of `run_blocks`, down to the lowest block that needs it; `below`: or through all of them."""
         lowest = lowest_to_differentiate(self.blocks, below)
         for block, cache in reversed([*zip(self.blocks, caches, strict=True)][lowest:]):
-            dx = block.backward(dx, cache)
+            dx = backward_block(block, dx, cache)
         return dx
 
     def positions(self, ids: Array, past: list[KeyValueCache] | None = None, text_lengths: TextLengths = None) -> Array:

@@ -106,6 +106,15 @@ class EncoderWithHead(Model):
         self.head = self.new_head(Initializer(rng, W.dtype, "cpu" if on_host(W) else "gpu"))
         self.name_parameters()
 
+    @property
+    def recompute(self) -> bool:
+        """Whether the encoder keeps only each block's input, and makes the rest again in the backward."""
+        return self.encoder.recompute
+
+    @recompute.setter
+    def recompute(self, value: bool) -> None:
+        self.encoder.recompute = value
+
     def to_model(  # type: ignore[override]
         self, ids: Array, padding_mask: Array | None
     ) -> tuple[Array, Array | None]:

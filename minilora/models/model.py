@@ -18,9 +18,16 @@ class Model(Module):
     Attributes
     ----------
     config : ModelConfig
+    recompute : bool
+        Whether a forward keeps only each block's input, and the backward makes the rest again: see `recompute.py`.
+    reads_several_texts : bool
+        Whether `loss` takes the text_lengths of an LMBatch, with which a row holds several texts.
     """
 
+    reads_several_texts = False
+
     config: ModelConfig
+    recompute: bool = False
     forward: Callable[..., tuple[Array, Any]]
     backward: Callable[..., None]
     loss: Callable[..., tuple[Array, Any]]  # an encoder without a head has no loss

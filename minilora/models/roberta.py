@@ -20,6 +20,7 @@ from minilora.models.config import LayerNormConfig
 from minilora.models.encoder import Encoder
 from minilora.models.initial import Initializer, Uninitialized
 from minilora.models.model import lowest_to_differentiate
+from minilora.models.recompute import backward_block, run_block
 from minilora.ops.fast import EmbeddingCache, LayerNormCache
 
 
@@ -130,7 +131,7 @@ class Roberta(Encoder):
         x, ln_e_cache = self.ln_e.forward(tokens + kind + pos_emb)
         block_caches = []
         for block in self.blocks:
-            x, block_cache = block.forward(x, padding_mask=padding_mask)  # (N, T, C)
+            x, block_cache = run_block(self, block, x, padding_mask=padding_mask)  # (N, T, C)
             block_caches.append(block_cache)
         return x, RobertaCache(wte_cache, wtt_cache, wpe_cache, ln_e_cache, tuple(block_caches))
 
@@ -142,7 +143,7 @@ class Roberta(Encoder):
         tables = self.wte.trainable or self.wtt.trainable or self.wpe.trainable or self.ln_e.trainable
         lowest = lowest_to_differentiate(self.blocks, tables)
         for block, block_cache in reversed([*zip(self.blocks, cache.blocks, strict=True)][lowest:]):
-            dx = block.backward(dx, block_cache)
+            dx = backward_block(block, dx, block_cache)
         if tables:
             # forward: x = ln_e(wte[ids] + wtt[0] + wpe[positions])   so   the gradient of the sum reaches all three
             dx = self.ln_e.backward(dx, cache.ln_e)

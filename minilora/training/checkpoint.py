@@ -137,8 +137,11 @@ def remove_checkpoints(folder: str | Path) -> None:
         (Path(folder) / name).unlink(missing_ok=True)
 
 
+CHANGE_NOTHING = ("recompute",)  # settings that leave every number of a run as it is
+
+
 def differing_settings(saved: Any, asked: dict[str, Any]) -> str:
-    """The names of the settings in which two configurations differ, as text, such as "lr, settings.rank".
+    """The names of the settings in which two runs differ, as text, such as "lr, settings.rank".
 
     Parameters
     ----------
@@ -149,7 +152,8 @@ def differing_settings(saved: Any, asked: dict[str, Any]) -> str:
     if not isinstance(saved, dict):
         return "all"
     saved, asked = _flat(saved), _flat(json.loads(json.dumps(asked)))  # JSON has no tuples
-    return ", ".join(sorted(k for k in saved.keys() | asked.keys() if saved.get(k) != asked.get(k)))
+    differing = [name for name in saved.keys() | asked.keys() if saved.get(name) != asked.get(name)]
+    return ", ".join(sorted(name for name in differing if name.rpartition(".")[2] not in CHANGE_NOTHING))
 
 
 def _flat(configuration: dict[str, Any]) -> dict[str, Any]:

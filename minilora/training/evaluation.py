@@ -1,5 +1,6 @@
 """Measuring a model: its loss on data that it was not trained on."""
 
+import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -11,6 +12,9 @@ from minilora.arrays.backend import same_gpu, to_numpy
 from minilora.arrays.threads import one_blas_thread
 from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
 from minilora.models.model import Model
+from minilora.training.objective import split_batch, without_padding
+
+MEMORY = 2**29  # bytes that a forward may keep on each core; more rows at once would not be faster
 
 
 def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SingleProcess = SINGLE_PROCESS) -> float:
@@ -30,8 +34,10 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
     """
 
     def loss_and_count(batch: Any) -> tuple[float, int]:
-        loss, _ = model.loss(batch, need_grad=False)
-        return float(to_numpy(loss)), batch.n_targets
+        parts = split_batch(batch, math.ceil(batch.ids.size * bytes_per_position(model) / MEMORY))
+        losses = [model.loss(without_padding(model, part), need_grad=False)[0] for part in parts]
+        total = sum(float(to_numpy(loss)) * part.n_targets for loss, part in zip(losses, parts, strict=True))
+        return total / max(batch.n_targets, 1), batch.n_targets
 
     threads = ranks.cores[ranks.rank] if model.xp is numpy else 1
     with one_blas_thread(), ThreadPoolExecutor(threads, initializer=same_gpu()) as pool:
@@ -41,3 +47,9 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
     if not total:
         raise ValueError("batches held no token that counts")
     return sum(loss * count for loss, count in results) / total
+
+
+def bytes_per_position(model: Model) -> float:
+    """About how many bytes a forward keeps for each position of a batch: some 10 C + 4 F numbers in each block."""
+    c: Any = model.config
+    return c.n_layer * (10 * c.d_model + 4 * c.d_mlp) * next(iter(model.parameters())).data.dtype.itemsize

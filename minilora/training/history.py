@@ -20,7 +20,7 @@ class History:
     grad_norms: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
     seconds: float = 0.0  # of training steps only
-    tokens: int = 0  # positions computed, N T per step, including padding
+    tokens: int = 0  # read in all steps; of language, without padding
 
     @classmethod
     def from_json(cls, saved: Any) -> "History":

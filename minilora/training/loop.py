@@ -14,9 +14,12 @@ from typing import Any
 import numpy
 from tqdm import tqdm
 
+from minilora.data import LMBatch
+from minilora.data.packing import tokens_read
 from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
 from minilora.files import write_json
 from minilora.models.model import Model
+from minilora.models.recompute import recomputed
 from minilora.training.agreement import check_ranks_in_sync
 from minilora.training.bucket import Bucket
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS, save_run
@@ -169,8 +172,9 @@ class Trainer:
             if self._writes:
                 write_json(self.folder / "config.json", self.configuration)
             bar = tqdm(total=config.steps, initial=self.step, desc=description, unit="step", disable=not progress)
-            with bar, self.objective() as objective, advise_on_divergence(config.lr):
-                self._take_all_steps(objective, bar)
+            with bar, recomputed(self.model, config.recompute), self.objective() as objective:
+                with advise_on_divergence(config.lr):
+                    self._take_all_steps(objective, bar)
             check_ranks_in_sync(self)
             if self._writes:
                 self.check_folder()
@@ -240,7 +244,7 @@ class Trainer:
         history.seconds += time.perf_counter() - started
         history.losses.append(loss)
         history.grad_norms.append(norm)
-        history.tokens += batch.ids.size
+        history.tokens += tokens_read(batch) if isinstance(batch, LMBatch) else batch.ids.size
         return stop
 
     def _rate(self) -> float:

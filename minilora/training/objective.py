@@ -2,6 +2,7 @@
 
 The objective (the paper's equation 2) is the mean over all counted tokens of -log p(token | what came before). A batch
 that is cut into parts gives the same: part i has the mean over its own M_i tokens, and enters with the weight M_i / M.
+So does a part whose rows are packed into one (`data/packing.py`): what is left out counts nowhere.
 """
 
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,8 +14,12 @@ import numpy
 
 from minilora.arrays.backend import same_gpu
 from minilora.arrays.threads import one_blas_thread, retain_freed_memory
+from minilora.data import LMBatch, pack_batch
 from minilora.methods import adapter_dropout
+from minilora.methods.lora.per_row_linear import PerRowModule
 from minilora.models.model import Model
+
+LITTLE = 0.05  # a batch of which this fraction or less is padding is not packed: rows of one length are as fast
 
 
 def loss_and_backward(model: Model, batch: Any, weight: float = 1.0, rng: numpy.random.Generator | None = None) -> Any:
@@ -48,8 +53,22 @@ def split_batch(batch: Any, parts: int) -> list[Any]:
     return [type(batch)(*(None if field is None else field[i:j] for field in batch)) for i, j in spans]
 
 
+def without_padding(model: Model, batch: Any) -> Any:
+    """A batch of a decoder in one row without padding, which gives the same loss; or as it is, if that gains nothing.
+
+    It is as it is for models that read one text in a row: encoders, decoders with a prefix, and those of which each row
+    has an adapter of its own. And on a GPU, where a few large products of attention take the place of many small ones.
+    """
+    if not isinstance(batch, LMBatch) or not model.reads_several_texts or model.xp is not numpy:
+        return batch
+    if any(isinstance(module, PerRowModule) for _, module in model.named_modules()):
+        return batch
+    packed = pack_batch(batch)
+    return packed if packed.ids.size < (1.0 - LITTLE) * batch.ids.size else batch
+
+
 class DataParallel:
-    """`loss_and_backward` with the rows of a batch shared among threads, in `accumulation` micro-batches.
+    """`loss_and_backward` with the rows of a batch shared among threads, in `accumulation` micro-batches, packed.
 
     Each thread runs the plain forward and backward on a replica, which has the model's own arrays but its own
     gradients. NumPy and BLAS release the GIL while they compute, so every core has work in elementwise passes too,
@@ -110,7 +129,8 @@ class DataParallel:
             rngs = rng.spawn(len(shards)) if rng is not None else [None] * len(shards)
             own = slice(*(len(shards) * threads // self.total for threads in (self.before, self.before + self.threads)))
             weights = [shard.n_targets / count for shard in shards[own]]
-            jobs = list(zip(self.replicas, shards[own], weights, rngs[own], strict=False))
+            packed = [without_padding(self.model, shard) for shard in shards[own]]
+            jobs = list(zip(self.replicas, packed, weights, rngs[own], strict=False))
             others = [self.pool.submit(loss_and_backward, *job) for job in jobs[1:]]
             try:
                 losses = [loss_and_backward(*job) for job in jobs[:1]]  # the first shard, if any, is this thread's own

@@ -27,6 +27,9 @@ class TrainConfig:
         Micro-batches per step (gradient accumulation).
     threads : int, optional
         Threads that share a batch, per rank. By default one on a GPU; on a CPU, the ranks on a machine share its cores.
+    recompute : bool
+        Keep only what enters each block, and run it again in the backward: less memory, more time, and the same result
+        to the bit. See `models/recompute.py`.
     eval_every : int
         Steps between validations; there is one at the end as well.
     seed : int
@@ -43,6 +46,7 @@ class TrainConfig:
     max_norm: float = 1.0
     accumulation: int = 1
     threads: int | None = None
+    recompute: bool = False
     eval_every: int = 100
     seed: int = 0
 
@@ -54,6 +58,8 @@ class TrainConfig:
                 raise ValueError(f"{name} was {getattr(self, name)!r}; it must be an integer of at least 1")
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
             raise ValueError(f"threads was {self.threads!r}; it must be an integer of at least 1, or None")
+        if not isinstance(self.recompute, bool):
+            raise ValueError(f"recompute was {self.recompute!r}; it must be True or False")
         if not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed was {self.seed!r}; it must be an integer of at least 0")
         if not self.max_norm > 0.0:

@@ -15,8 +15,9 @@ from minilora.analysis import (
     classification_scores,
 )
 from minilora.cli import main
-from minilora.data import load_classification_task
+from minilora.data import EncoderTokenizer, load_classification_task
 from minilora.experiments.baselines import baselines
+from minilora.interop import save_hf
 from minilora.models import bundled
 
 
@@ -49,6 +50,17 @@ def test_every_kind_of_encoder_is_fine_tuned_and_gives_the_same_numbers_again(ki
     }
     again = prints("evaluate", "--model", kind, "--adapter", tmp_path, *WORDS)
     assert table_of(again) == table_of(printed) and f"loss {result['loss']:.4f} nats per text" in again
+
+
+def test_a_hugging_face_folder_is_read_with_its_own_tokenizer(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the package tokenizers: pip install -e '.[hf]'")
+    save_hf(byte_encoder("roberta-classification"), tmp_path / "folder", tokenizer=EncoderTokenizer())
+    for task in ("words.csv", "pairs.csv"):
+        printed = prints("evaluate", "--model", tmp_path / "folder", "--task", task)
+        assert printed == prints("evaluate", "--model", "roberta-classification", "--task", task)
+    prints("finetune", "--model", tmp_path / "folder", *WORDS, *QUICK, "--out", tmp_path / "run")
+    (tmp_path / "folder" / "tokenizer.json").unlink()
+    assert main(["evaluate", "--model", str(tmp_path / "folder"), *WORDS]) == 2
 
 
 @pytest.mark.parametrize("method", FOR_ENCODERS)

@@ -28,7 +28,12 @@ def test_demo_s_table_has_a_number_for_each_model(demo):
     lines = demo[0].splitlines()
     start = next(i for i, line in enumerate(lines) if line.split() == ["base", "LoRA", "full", "fine-tuning"])
     rows = {re.split(r"\s{2,}", line)[0]: re.split(r"\s{2,}", line)[1:] for line in lines[start + 2 :][:11]}
-    measured = ["test loss, nats per byte", "test loss, bits per byte", "slot-exact sentences, %", "slot error rate, %"]
+    measured = [
+        "test loss, nats per byte",
+        "test loss, bits per byte",
+        "slot-exact sentences, %",
+        "slot error rate, %",
+    ]
     size = ["trainable parameters", "% of all, A and B included", "file, KB"]
     trained = [*size, "training, seconds", "training, tokens per second"]
     memory = "peak memory of a step, MB"
@@ -84,6 +89,11 @@ DEMO = ("demo", "--out", "out", "--runs", "out")
 WRONG = {
     "demo steps 0": ([*DEMO, "--text", "notes.txt", "--steps", "0"], r"steps was 0; "),
     "demo, no such text": ([*DEMO, "--text", "none.txt"], r"--text was none.txt, but there is no such file"),
+    "demo, no such model": ([*DEMO, "--model", "none"], "--model was none; there is no such file or folder$"),
+    "demo, an encoder": (
+        [*DEMO, "--model", "encoder"],
+        "--model was encoder, a RobertaForMaskedLM; it must be a decoder, which writes text$",
+    ),
     "demo, Latin-1": ([*DEMO, "--text", "latin1.txt"], r"latin1.txt is not UTF-8"),
 }
 

@@ -8,8 +8,10 @@ import pytest
 import minilora
 from cli.running import QUICK, check_refused, measures, prints, read
 from experiments.tiny import byte_gpt
+from methods.tiny import same_bits
 from minilora.arrays.backend import gpu_available
 from minilora.experiments.rates import OF_TEXTS
+from minilora.files import load_arrays
 from minilora.methods import lora_layers
 
 
@@ -158,3 +160,11 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(arguments, mes
 @pytest.mark.skipif(gpu_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(folder, capsys):
     check_refused([*FINETUNE, "--device", "gpu"], r"--device was 'gpu', but no CUDA device .* CuPy .*", folder, capsys)
+
+
+def test_recomputing_learns_the_same_to_the_bit(tmp_path):
+    run = ("finetune", *MODEL, "--task", "sums.csv", *QUICK)
+    prints(*run, "--out", tmp_path / "kept")
+    prints(*run, "--recompute", "--out", tmp_path / "again")
+    kept, again = (load_arrays(tmp_path / name / "adapter.safetensors", "lora")[0] for name in ("kept", "again"))
+    assert same_bits(kept, again) and read(tmp_path / "again" / "result.json")["config"]["train"]["recompute"] is True

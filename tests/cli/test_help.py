@@ -83,8 +83,8 @@ def test_help_of_a_verb_in_two_ways(verb, capsys, monkeypatch):
 def test_only_the_options_that_a_verb_uses_are_shown():
     seed = {verb for verb in VERBS if "--seed" in parser_of(verb).flags}
     device = {verb for verb in VERBS if "--device" in parser_of(verb).flags}
-    assert seed == {"demo", "pretrain", "finetune", "generate", "subspace", "bench", "exercises"}
-    assert device == {"demo", "pretrain", "finetune", "evaluate", "generate", "bench"}
+    assert seed == {"demo", "pretrain", "finetune", "generate", "chat", "subspace", "bench", "exercises"}
+    assert device == {"demo", "pretrain", "finetune", "evaluate", "generate", "chat", "bench"}
     json_out = {verb for verb in VERBS if "--json" in parser_of(verb).flags}
     assert json_out == {"evaluate", "info", "count", "rank", "subspace", "generate", "merge"}
 

@@ -60,7 +60,10 @@ WRONG = {
         r"--adapter was houlsby.safetensors, which cannot be merged",
     ),
     "merge nothing": (MERGE, r"--adapter was not given"),
-    "merge into a folder": ([*MERGE[:-1], ".", "--adapter", "adapter.safetensors"], r"--out was \., a folder; "),
+    "merge into a folder": (
+        [*MERGE[:-1], ".", "--adapter", "adapter.safetensors"],
+        "--out was ., where model.safetensors is what ",
+    ),
     "merge another shape": ([*MERGE, "--adapter", "wider.safetensors"], r"wider.safetensors: "),
 }
 

@@ -86,7 +86,7 @@ REFUSED = {
     ),
     "another library's model": (
         ["count", "--model", "bert"],
-        r"--model was bert, a model of type 'bert\\x1b\[2J'; it must be gpt2, roberta",
+        r"--model was bert, a model of type 'bert\\x1b\[2J'; it must be gpt2, llama, mistral, qwen2, roberta",
     ),
     "a folder above an adapter": (
         ["count", "--model", "runs"],

@@ -3,13 +3,24 @@
 import random
 import re
 from collections import Counter
+from itertools import product
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
 
-from minilora.data.copying import LIST_SIGNS, Words, periodic_string, random_string
+from minilora.data.copying import LIST_SIGNS, N_COMMON, Words, periodic_string, random_string
 from minilora.data.corpora import load_corpus
-from minilora.data.generated_tasks import COMMON, FLAGS, LONGEST, N_ATTRIBUTES, Grammar, Key, usable_attributes
+from minilora.data.generated_tasks import (
+    COMMON,
+    FLAGS,
+    LONGEST,
+    N_ATTRIBUTES,
+    PLACES,
+    Grammar,
+    Key,
+    usable_attributes,
+)
 from minilora.data.mini_e2e_grammar import SLOTS
 from minilora.data.mini_e2e_material import WORD, mini_e2e_material, table_words
 from minilora.data.reading_windows import ReadingWindows
@@ -139,6 +150,35 @@ def test_a_record_is_new_each_time_and_says_every_value_once(reading):
             others = reading.attributes.get(key, {}).get(value, [])
             assert any(spoken.lower() in said.lower() for spoken in [value, *others]), (read, said)
     assert len(keys) > 300 and keys.keys() >= {"speed", "weight"}
+
+
+def test_a_value_with_words_of_its_own_is_said_by_one_of_them(reading):
+    n_phrased = 0
+    for grammar in reading.grammars:
+        keys = {key.name: key for key in grammar.keys if None not in key.sayings}
+        rng = random.Random(6)
+        for _ in range(20):
+            read, said = grammar.passage(rng)
+            for name, value in (item.split(": ", 1) for item in read.strip().split("; ")[1:]):
+                if name in keys:
+                    n_phrased += 1
+                    assert value in keys[name].values
+                    places = keys[name].sayings[value]
+                    assert len(places) == PLACES
+                    assert any(saying.lower() in said.lower() for sayings in places for saying in sayings)
+    assert n_phrased > 50
+
+
+def test_a_grammars_own_words_are_common():
+    """Its keys, codes and templates; a value may be any word."""
+    words, seen = Words(["".join(letters) for letters in product("bcdfgh", "aeiou", "klmnp", ascii_lowercase)]), set()
+    for seed in range(20):
+        grammar = Grammar(random.Random(seed), words, {})
+        said = [code for key in grammar.keys for codes in key.spoken.values() for code in codes]
+        said += [t for key in grammar.keys for places in key.sayings.values() for place in places for t in place]
+        seen |= {grammar.subject, *(key.name for key in grammar.keys), *re.findall(r"\b[a-z]{4}\b", " ".join(said))}
+    rare = set(words.vocabulary[N_COMMON:])
+    assert len(seen & set(words.vocabulary)) > 300 and len(rare) > 1000 and not seen & rare
 
 
 def test_flags_are_not_mini_e2es():

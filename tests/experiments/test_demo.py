@@ -4,7 +4,9 @@ import pytest
 
 from experiments.tiny import adapted, byte_gpt, sum_task
 from methods.tiny import same_bits, weights_of
-from minilora.experiments.demo import configs, merging, switching
+from minilora.experiments.demo import merging, switching
+from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL, configs, settings_for
+from minilora.experiments.rates import LARGE, OF_TEXTS, default_rate
 from minilora.methods import adapter_names, lora_layers, save_adapter
 from minilora.methods.lora import LoRALinear
 
@@ -93,6 +95,34 @@ def test_switching_tells_of_a_file_that_is_another_adapter(adapter_file):
 
 def test_both_methods_see_the_same_batches():
     """Same seed, batch size and steps; the learning rate alone is each method's own."""
-    lora, full = (config.train for config in configs("sums", 30, seed=3).values())
+    lora, full = (config.train for config in configs(byte_gpt(), "sums", 30, seed=3).values())
     assert (lora.seed, lora.steps, lora.batch_size) == (full.seed, full.steps, full.batch_size) == (3, 30, 8)
     assert lora.lr != full.lr
+
+
+class OfSize:
+    """A model of which only the size is known."""
+
+    def __init__(self, size):
+        self.data = self
+        self.size = size
+
+    def parameters(self):
+        return [self]
+
+    def named_modules(self):
+        return byte_gpt().named_modules()
+
+
+def test_a_large_model_is_trained_with_other_numbers():
+    assert settings_for(OfSize(LARGE - 1)) is OF_SMALL and settings_for(OfSize(LARGE)) is OF_LARGE
+    large = configs(OfSize(LARGE), "sums", 300, seed=0)["LoRA"]
+    assert large.train.lr == OF_LARGE.lora.lr and large.train.warmup * 300 == pytest.approx(10)
+    assert configs(OfSize(LARGE), "sums", 5, seed=0)["LoRA"].train.warmup == 1.0
+    assert large.settings.targets == ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")
+
+
+def test_a_large_model_s_default_rate_is_the_demonstration_s():
+    for method, config in (("lora", OF_LARGE.lora), ("full", OF_LARGE.full)):
+        assert default_rate(method, TASK, OfSize(LARGE)) == pytest.approx(config.lr)
+        assert default_rate(method, TASK, OfSize(LARGE - 1)) == default_rate(method, TASK) == OF_TEXTS[method]

@@ -1,5 +1,6 @@
 """Loss, slot scores, memory and speed: each number moves when what it measures moves, and only then."""
 
+import json
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from device_array import to_fake_device
 from experiments.tiny import LORA, adapted, byte_encoder, byte_gpt, sum_task, trainer, words
 from methods.tiny import same_bits, weights_of
-from minilora.data import ClassificationTask, LabelledExample, PairTask, examples, parse_source
+from minilora.data import ClassificationTask, LabelledExample, PairTask, examples, load_task, parse_source
 from minilora.experiments.measure import (
     class_logits,
     generation_speed,
@@ -73,11 +74,34 @@ def test_a_model_that_has_learned_by_heart_is_exact():
 def test_measure_of_another_task():
     model, task = byte_gpt(), sum_task()
     result = measure(model, task, split="valid", n_prompts=3, max_tokens=5)
-    assert result.keys() == {"loss", "bits_per_byte", "samples"}
+    assert result.keys() == {"loss", "bytes_per_token", "bits_per_byte", "samples"}
     assert result["loss"] == evaluate_loss(model, task.batches("valid")) != measure(model, task)["loss"]
     assert result["bits_per_byte"] == pytest.approx(result["loss"] / math.log(2))
     assert [s["reference"] for s in result["samples"]] == [e.target for e in task.splits["valid"][:3]]
     assert all(len(s["answer"]) <= 5 for s in result["samples"])
+
+
+def test_measure_of_conversations_with_subwords_and_unused_rows(tmp_path):
+    """Bits per byte are of the answers' bytes, an answer stops at its end, and an id without a text is left out."""
+    pytest.importorskip("tokenizers")
+    from data.bpe import bpe
+
+    rows = [{"prompt": f"number {i}", "completion": "The Eagle serves Italian food"} for i in range(60)]
+    (tmp_path / "said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tokenizer = bpe()
+    task = load_task(tmp_path / "said.jsonl", length=64, tokenizer=tokenizer)
+    V = tokenizer.vocab_size + 30
+    config = GPTConfig(vocab_size=V, n_positions=96, n_layer=1, d_model=32, n_head=2)
+    model = GPT(config, np.random.default_rng(0))
+    model.wte.W.data[tokenizer.vocab_size :] *= 50.0  # so that it writes the ids that nobody has
+    result = measure(model, task, n_prompts=2, max_tokens=5)
+    assert all(len(s["answer"]) <= 5 * 10 for s in result["samples"])
+    model = GPT(config, np.random.default_rng(0))
+    trainer(model, task, steps=60, lr=0.01, schedule="cosine", batch_size=4).run(progress=False)
+    result = measure(model, task, n_prompts=2)
+    assert [s["answer"].strip() for s in result["samples"]] == ["The Eagle serves Italian food"] * 2
+    assert result["bytes_per_token"] == task.bytes_per_token("test") > 1.5
+    assert result["bits_per_byte"] == pytest.approx(result["loss"] / math.log(2) / result["bytes_per_token"])
 
 
 # ---- memory

@@ -3,8 +3,9 @@
     PYTHON peer_save_hf.py FOLDER
 
 FOLDER/NAME is a model's folder; FOLDER/NAME.npz has ids and, for an encoder, mask; FOLDER/NAME.texts.json, if it is
-there, texts for its tokenizer. FOLDER/NAME.out.npz becomes the outputs, and FOLDER/NAME.said.json what the loading
-missed or did not expect, and the ids of the texts.
+there, texts for its tokenizer, and FOLDER/NAME.adapter, if it is there, an adapter for it, which peft loads.
+FOLDER/NAME.out.npz becomes the outputs, and FOLDER/NAME.said.json what the loading missed or did not expect, and the
+ids of the texts.
 """
 
 import json
@@ -13,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import peft
 import torch
 import transformers
 
@@ -33,6 +35,8 @@ def compute(folder, inputs):
         arrays = {"input_ids": torch.from_numpy(inputs["ids"])}
         if "mask" in inputs:
             arrays["attention_mask"] = torch.from_numpy(inputs["mask"]).long()
+        if (adapter := folder.with_name(f"{folder.name}.adapter")).is_dir():
+            model = peft.PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
         return model.eval()(**arrays)[0].numpy(), {name: sorted(map(str, keys)) for name, keys in said.items()}
 
 

@@ -86,6 +86,14 @@ def test_an_index_that_points_outside_the_folder_is_refused(load, folder, place)
     refused(load, folder, folder.path / INDEX, f"{name} is in {place!r}; it must be in a .safetensors file of this")
 
 
+@pytest.mark.parametrize("letter", ["x", "ü"])
+def test_an_index_whose_names_no_system_has_is_refused(load, folder, letter):
+    places = folder.shard()
+    name = sorted(places)[0]
+    folder.write_index(places | {name: letter * 250 + ".safetensors"})
+    refused(load, folder, folder.path / INDEX, f"{name} is in '{letter * 20}", "; it must be in a .safetensors file of")
+
+
 @pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": ["a"]}, {"weight_map": None}], ids=str)
 def test_an_index_that_maps_nothing_is_refused(load, folder, index):
     folder.shard()

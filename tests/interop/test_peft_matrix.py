@@ -44,6 +44,9 @@ COUNTS = {
     "encoder": (70, 9),
     "deberta": (69, 9),
     "deberta-encoder": (67, 12),
+    "llama": (71, 11),
+    "qwen2": (63, 18),
+    "mistral": (71, 11),
 }
 FIELDS = ["target_modules", "modules_to_save", "trainable_token_indices", "ensure_weight_tying", "lora_bias"]
 FIELDS += ["lora_dropout", "layer_replication", "init_lora_weights"]

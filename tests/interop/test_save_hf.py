@@ -117,11 +117,24 @@ def test_an_adapter_that_is_not_merged_is_refused_and_nothing_is_written(tmp_pat
 # ---- what is wrong
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(np.inf, None), (np.nan, "float16"), (7e4, "float16"), (1e39, "float32")])
+@pytest.mark.parametrize(("value", "dtype"), [(np.inf, None), (np.nan, "float16"), (-np.inf, "bfloat16")])
 def test_what_is_not_finite_is_not_written(value, dtype, tmp_path):
     model = tiny_gpt("float64")
     model.ln_f.gain.data[0] = value
-    with pytest.raises(ValueError, match=re.escape("ln_f.gain has values that are infinite or NaN")):
+    with pytest.raises(ValueError, match=re.escape("the model: ln_f.gain has values that are infinite or NaN")):
+        save_hf(model, tmp_path / "out", dtype=dtype)
+    assert not (tmp_path / "out").exists()
+
+
+TOO_LARGE = [(7e4, "float16", "65504"), (-1e39, "float32", "3.4028e+38"), (3.4e38, "bfloat16", "3.3895e+38")]
+
+
+@pytest.mark.parametrize(("value", "dtype", "most"), TOO_LARGE)
+def test_what_a_dtype_cannot_hold_is_not_written(value, dtype, most, tmp_path):
+    model = tiny_gpt("float64")
+    model.ln_f.gain.data[0] = value
+    message = f"ln_f.gain holds {abs(value):.4g}; in {dtype} a value must be at most {most}"
+    with pytest.raises(ValueError, match=re.escape(message)):
         save_hf(model, tmp_path / "out", dtype=dtype)
     assert not (tmp_path / "out").exists()
 
@@ -152,6 +165,15 @@ def test_biases_that_no_model_of_transformers_has_are_refused(tmp_path):
 
 
 # ---- tokenizers
+
+
+def test_a_tokenizer_that_does_not_know_what_ends_a_text_is_written_without_an_end(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    without = interop.HFTokenizer(tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1}, [])))
+    save_hf(tiny_gpt("float32"), tmp_path, tokenizer=without)
+    assert json.loads((tmp_path / "config.json").read_text())["eos_token_id"] is None
+    assert "eos_token" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert interop.load_tokenizer(tmp_path).encode("ab").tolist() == [0, 1]
 
 
 def test_a_tokenizer_of_bytes_gives_the_same_ids_there(tmp_path):

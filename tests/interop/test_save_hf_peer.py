@@ -67,6 +67,11 @@ def written(tmp_path_factory):
         interop.save_hf(model, root / name, tokenizer=tokenizer)
         inputs = inputs_of(model)
         np.savez(root / f"{name}.npz", **inputs)
+        if name in ("decoder", "encoder", "llama-qwen2"):  # with an adapter beside its folder
+            apply_lora(model, LoRAConfig(rank=2, targets=("q_proj", "v_proj")), rng=np.random.default_rng(0))
+            for p in model.trainable_parameters():
+                p.data += 0.1 * np.random.default_rng(1).standard_normal(p.data.shape)
+            interop.save_peft(model, root / f"{name}.adapter")
         ours[name] = inputs, output_of(model, inputs)
         tokenizers |= {} if tokenizer is None else {name: tokenizer}
     for name, made, load in (
@@ -88,7 +93,7 @@ def written(tmp_path_factory):
     return root, ours, tokenizers
 
 
-def test_transformers_computes_our_numbers(written):
+def test_transformers_computes_our_numbers_and_peft_those_of_an_adapter_beside_them(written):
     root, ours, _ = written
     assert len(ours) > 20
     for name, (inputs, output) in ours.items():

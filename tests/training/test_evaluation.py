@@ -1,9 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from methods.tiny import logits_of, same_bits, some_batch, tiny_gpt, tiny_lora, weights_of
 from minilora.methods import LoRAConfig
-from minilora.training import evaluate_loss
+from minilora.models import GPT, GPTConfig
+from minilora.training import evaluate_loss, evaluation
 from minilora.training.objective import split_batch
 
 BATCH = some_batch(7)
@@ -44,3 +47,26 @@ def test_nothing_is_dropped_and_nothing_changes():
 def test_nothing_to_count_is_refused(batches):
     with pytest.raises(ValueError, match="batches held no token that counts"):
         evaluate_loss(tiny_gpt(), batches)
+
+
+def test_a_batch_is_cut_where_a_forward_would_keep_too_much(monkeypatch):
+    model, rows = tiny_gpt(), []
+    whole = evaluate_loss(model, [BATCH])
+    loss = type(model).loss
+    monkeypatch.setattr(evaluation, "MEMORY", 3 * 5 * evaluation.bytes_per_position(model))  # three rows of five tokens
+    monkeypatch.setattr(type(model), "loss", lambda self, b, **k: rows.append(b.ids.size) or loss(self, b, **k))
+    assert evaluate_loss(model, [BATCH]) == pytest.approx(whole, rel=1e-13)
+    assert len(rows) == 3 and max(rows) <= 15
+
+
+def test_what_a_forward_keeps_is_of_the_size_that_is_assumed():
+    """Measured, at shapes where no fixed cost matters."""
+    config = GPTConfig(vocab_size=11, n_positions=64, n_layer=2, d_model=96, n_head=2)
+    model = GPT(config, np.random.default_rng(0))
+    batch = some_batch(16, 64)
+    model.loss(batch, need_grad=False)
+    tracemalloc.start()
+    kept = model.loss(batch, need_grad=False)
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept and 0.4 < size / batch.ids.size / evaluation.bytes_per_position(model) < 2

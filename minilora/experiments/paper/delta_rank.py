@@ -8,16 +8,16 @@ import numpy
 from minilora.analysis import RankMeasures, adapter_factors, low_rank_errors, rank_measures, weight_changes
 from minilora.experiments.adapt import adapted_decoder
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus, rate
-from minilora.experiments.demo import ALL_LINEAR
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, at, train_all
 from minilora.experiments.paper.table3 import OWN
+from minilora.experiments.targets import OF_GPT
 from minilora.experiments.text_table import aligned
 from minilora.methods import LoRAConfig
 from minilora.models import load_bundled
 
 RANDOM, WEIGHT, FULL, LORA = "random numbers", "W itself", "full fine-tuning", "LoRA"
-SYMBOLS = dict(zip(ALL_LINEAR, ("$W_q$", "$W_k$", "$W_v$", "$W_o$", "fc_in", "fc_out"), strict=True))
+SYMBOLS = dict(zip(OF_GPT, ("$W_q$", "$W_k$", "$W_v$", "$W_o$", "fc_in", "fc_out"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Config:
 
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
-    lora = LoRAConfig(rank=config.rank, alpha=ALPHA, targets=ALL_LINEAR)
+    lora = LoRAConfig(rank=config.rank, alpha=ALPHA, targets=OF_GPT)
     settings = {FULL: config.training.of("full"), LORA: config.training.of("lora", lora)}
     seeds = config.training.seeds
     found = train_all(sweep, settings, {FULL: config.full, LORA: config.lora}, seeds)
@@ -69,8 +69,8 @@ def run(config, sweep):
 
 def matrices(model):
     """The weights of all linear maps of a decoder's blocks, by path: W_q of every block, then W_k, ..."""
-    layers = [layer for layer in model.named_modules() if layer[0].endswith(ALL_LINEAR)]
-    layers.sort(key=lambda layer: ALL_LINEAR.index(layer[0].rsplit(".", 1)[-1]))
+    layers = [layer for layer in model.named_modules() if layer[0].endswith(OF_GPT)]
+    layers.sort(key=lambda layer: OF_GPT.index(layer[0].rsplit(".", 1)[-1]))
     return {path: layer.W.data for path, layer in layers}
 
 

@@ -7,10 +7,10 @@ import numpy
 
 from minilora.experiments.adapt import decoder_trainer, task_of
 from minilora.experiments.comparison import above, best_of_rates, check_seeds, mean_and_spread, plus_minus, rate
-from minilora.experiments.demo import ALL_LINEAR
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.paper.mini_e2e import ALPHA, minus_valid
+from minilora.experiments.targets import OF_GPT
 from minilora.experiments.text_table import aligned
 from minilora.methods import LoRAConfig, set_adapter
 from minilora.training import Diverged, TrainConfig, evaluate_loss
@@ -46,7 +46,7 @@ class Config:
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
     train = TrainConfig(steps=config.steps, batch_size=config.batch_size, threads=1, eval_every=config.every)
-    lora = LoRAConfig(rank=config.rank, alpha=ALPHA, targets=ALL_LINEAR)
+    lora = LoRAConfig(rank=config.rank, alpha=ALPHA, targets=OF_GPT)
     settings = {
         FULL: CodeRun("code", "full", None, train, config.windows),
         LORA: CodeRun("code", "lora", lora, train, config.windows),

@@ -137,6 +137,16 @@ class LoRALinear(Module):
         return self.adapters[self.active]
 
     @property
+    def dropout_rng(self) -> Any:
+        """The generator that the active adapter draws its dropout from; None outside `adapter_dropout`."""
+        return None if self.active is None else self.factors.dropout_rng
+
+    @dropout_rng.setter
+    def dropout_rng(self, rng: Any) -> None:
+        if self.active is not None:
+            self.factors.dropout_rng = rng
+
+    @property
     def only_W(self) -> Parameter | None:
         """The base's W, if y = x W^T is all that the layer computes now; else None."""
         return self.base.only_W if self.at_work is self.base else None
