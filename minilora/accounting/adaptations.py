@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from minilora.accounting.architectures import TARGETS, Architecture, size
+from minilora.accounting.architectures import GATED_TARGETS, TARGETS, Architecture, size
 
 
 class Adaptation(NamedTuple):
@@ -53,7 +53,8 @@ class Settings:
     rank : int
         r of lora (also with a prefix) and of dora.
     targets : sequence of str
-        The matrices that these adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out.
+        The matrices that these adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out; or, in a Llama, gate_proj,
+        up_proj and down_proj in place of the last two.
     blocks : int
         k of top-k.
     size : int
@@ -80,8 +81,12 @@ class Settings:
             _check(name, getattr(self, name), 0)
         if self.before + self.after == 0:
             raise ValueError("before and after were 0; at least one of them must be above 0")
-        if not self.targets or not set(self.targets) <= set(TARGETS):
-            raise ValueError(f"targets was {self.targets}; each must be one of {', '.join(TARGETS)}")
+        _check_targets(self.targets, dict.fromkeys((*TARGETS, *GATED_TARGETS)))
+
+
+def _check_targets(targets: Sequence[str], possible: Iterable[str]) -> None:
+    if not targets or not set(targets) <= set(possible):
+        raise ValueError(f"targets was {targets}; each must be one of {', '.join(possible)}")
 
 
 def _check(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -118,30 +123,38 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
 def inputs(a: Architecture, targets: Iterable[str]) -> int:
     """How many values per token keeps in a block for the dW, or dA, of these linear maps: their inputs.
 
-    q_proj, k_proj and v_proj read one array.
+    q_proj, k_proj and v_proj read one array. A Llama only keeps what o_proj reads; what the others read is made again
+    (`layers/made_again.py`).
     """
-    C, F = a.d_model, a.d_mlp
-    of_attention = C if {"q_proj", "k_proj", "v_proj"} & set(targets) else 0
-    return of_attention + C * ("o_proj" in targets) + C * ("fc_in" in targets) + F * ("fc_out" in targets)
+    C, F, adapted = a.d_model, a.d_mlp, set(targets)
+    of_o = a.n_head * a.head_size if "o_proj" in adapted else 0
+    if a.gated:
+        return of_o
+    of_qkv = C if {"q_proj", "k_proj", "v_proj"} & adapted else 0
+    return of_qkv + of_o + C * ("fc_in" in adapted) + F * ("fc_out" in adapted)
 
 
 def full(a: Architecture, s: Settings) -> Adaptation:
     """Every parameter."""
-    head = a.vocab_size * a.d_model if a.causal else 0  # tied: the embedding multiplies activations as the head
+    head = a.vocab_size * a.d_model if a.causal else 0  # tied or not, it multiplies activations
     conv = a.conv_width * a.d_model**2
-    matrices, kept = (a.n_layer * each for each in (a.block_matrices, inputs(a, TARGETS)))
+    matrices, kept = (a.n_layer * each for each in (a.block_matrices, inputs(a, a.linear_shapes)))
     return Adaptation(a.n_parameters, 0, matrices + head + conv, 0, a.n_layer, kept)
 
 
 def top_k(a: Architecture, s: Settings) -> Adaptation:
     """The last k blocks, without the LayerNorm that follows: that is the paper's 25.19M."""
     _check("blocks", s.blocks, 1, a.n_layer)
-    own, matrices, kept = (s.blocks * each for each in (size(a.block_shapes), a.block_matrices, inputs(a, TARGETS)))
+    own, matrices, kept = (
+        s.blocks * each for each in (size(a.block_shapes), a.block_matrices, inputs(a, a.linear_shapes))
+    )
     return Adaptation(own, 0, matrices, 0, s.blocks, kept)
 
 
 def bitfit(a: Architecture, s: Settings) -> Adaptation:
     """Every bias. No matrix is trained, but the gradient of the lowest bias comes down through all of them."""
+    if not a.n_biases:
+        raise ValueError("method was 'bitfit', but the architecture has no biases to train")
     return Adaptation(a.n_biases, 0, 0, 0, a.n_layer)
 
 
@@ -189,6 +202,7 @@ def adapter_d(a: Architecture, s: Settings) -> Adaptation:
 
 def lora(a: Architecture, s: Settings) -> Adaptation:
     """r (O + I) for each adapted matrix; a token keeps what they read, and the r values of x A^T for each."""
+    _check_targets(s.targets, a.linear_shapes)
     shapes = [a.linear_shapes[name] for name in s.targets]
     _check("rank", s.rank, 1, min(min(shape) for shape in shapes))
     added = a.n_layer * sum(s.rank * (O + I) for O, I in shapes)

@@ -3,8 +3,8 @@
 Operations. A product of (M, I) with (I, O) takes 2 M I O: a multiplication and an addition each. Only such products
 are counted, as is usual (Kaplan et al., 2020): the elementwise rest is smaller by a factor of C. For a token of T,
 
-    forward     2 (4 C^2 + 2 C F) L      the six maps of each block
-                + 4 S C L                q k^T and probs v, with the S keys that a query is compared with
+    forward     2 (4 C^2 + 2 C F) L      the six maps of each block; of Llama's seven, 2 (2 C H K + 2 C G K + 3 C F) L
+                + 4 S C L                q k^T and probs v, with the S keys that a query is compared with; C is H K
                 + 2 V C                  the head of a decoder
                 + 2 (added matrices)
     dx          the same for the maps, the head and what is added, and 10 S C for the attention (both of its products
@@ -28,12 +28,18 @@ Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
         block   5 C + F + H + 2
                 xhat of two LayerNorms and 1 / deviation (2 C + 2), q, k and v (3 C), a number for each query (H) from
                 which probs are made again, and GELU's slope (F); DeBERTa keeps its probs, H T in place of H
+                of Llama: 2 C + H K + 2 G K + 2 F + H + 2
+                xhat of two RMSNorms and 1 / rms, q (H K), k and v (2 G K), and what enters the gate (2 F)
         around  C + 1 of the embeddings' or the last LayerNorm, and C between the blocks and the head
-        trained what a trained or adapted matrix reads, for its dW or dA: C for q_proj, k_proj and v_proj together, C
-                for o_proj, C for fc_in, F for fc_out; and what a method adds
+        trained what a trained or adapted matrix reads, for its dW or dA: C for q_proj, k_proj and v_proj together, H K
+                for o_proj, C for fc_in, F for fc_out; in a Llama o_proj's alone, because the others' is made again
+                (`layers/made_again.py`); and what a method adds
+
+    Recomputed, they are C for each block, and `block` and `trained` of one block alone (`models/recompute.py`).
+
 
     workspace   the largest temporary: a block of logits, at most LOGITS_BYTES, at the end of the forward; or
-                2 F + 3 C values per token, the gradients on their way through an MLP
+                2 F + 3 C values per token, the gradients on their way through an MLP; 4 F + 5 C through a gated one
 
 Of the activations, LoRA saves only some of the last kind; where activations dominate, that is little
 (https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not included.
@@ -43,13 +49,13 @@ import re
 from typing import Any, NamedTuple
 
 from minilora.accounting.adaptations import Adaptation, inputs
-from minilora.accounting.architectures import TARGETS, Architecture, architecture_of
+from minilora.accounting.architectures import GATED_TARGETS, TARGETS, Architecture, architecture_of
 from minilora.accounting.parameters import count_parameters
 from minilora.ops.fast.attention_tiles import QUERIES
 from minilora.ops.fast.linear_cross_entropy import LOGITS_BYTES
 
 OPTIMIZER_VALUES = {"sgd": 1, "adamw": 2}  # kept for each trained parameter
-MAP_OF_A_BLOCK = re.compile(rf"blocks\.(\d+)\..*\b({'|'.join(TARGETS)})\b")
+MAP_OF_A_BLOCK = re.compile(rf"blocks\.(\d+)\..*\b({'|'.join((*TARGETS, *GATED_TARGETS))})\b")
 
 
 class Flops(NamedTuple):
@@ -108,7 +114,7 @@ def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: 
     a, (own_matrices, added_matrices, depth) = architecture, adaptation[2:5]
     C, L, V = a.d_model, a.n_layer, a.vocab_size
     T = length + adaptation.prefix
-    attention = 4 * compared_keys(T, a.causal) * C
+    attention = 4 * compared_keys(T, a.causal) * a.n_head * a.head_size
     again = 0 if a.family == "deberta" else attention / 2  # q k^T, in the backward
     maps = 2 * a.block_matrices
     head = 2 * V * C if a.causal else 0
@@ -135,6 +141,7 @@ def memory_estimate(
     length: int,
     optimizer: str = "adamw",
     bytes_each: int = 4,
+    recompute: bool = False,
 ) -> MemoryEstimate:
     """The memory of one training step; see the module for the formulas and what they count.
 
@@ -147,6 +154,8 @@ def memory_estimate(
     optimizer : {"adamw", "sgd"}
     bytes_each : int
         4 for float32, in which minilora trains; 8 for float64.
+    recompute : bool
+        Whether only what enters each block is kept, and the rest made again in the backward.
 
     Returns
     -------
@@ -164,10 +173,15 @@ def memory_estimate(
         raise ValueError(f"optimizer was {optimizer!r}; it must be one of {', '.join(OPTIMIZER_VALUES)}")
     a, trainable = architecture, adaptation.trainable
     C, F, T = a.d_model, a.d_mlp, length + adaptation.prefix
-    block = 5 * C + F + 2 + a.n_head * (T if a.family == "deberta" else 1)
-    kept = a.n_layer * block + 2 * C + 1 + adaptation.kept
+    q, kv = a.n_head * a.head_size, a.n_kv_head * a.head_size
+    of_queries = a.n_head * (T if a.family == "deberta" else 1)
+    block = 2 * C + q + 2 * kv + (2 * F if a.gated else F) + 2 + of_queries
+    blocks = a.n_layer * block + adaptation.kept
+    if recompute:
+        blocks = a.n_layer * C + block + adaptation.kept / a.n_layer
+    kept = blocks + 2 * C + 1
     logits = batch_size * length * a.vocab_size * bytes_each if a.causal else 0
-    gradients_on_their_way = batch_size * T * (2 * F + 3 * C) * bytes_each
+    gradients_on_their_way = batch_size * T * (4 * F + 5 * C if a.gated else 2 * F + 3 * C) * bytes_each
     return MemoryEstimate(
         weights=(a.n_parameters + adaptation.added) * bytes_each,
         gradients=trainable * bytes_each,
@@ -184,7 +198,8 @@ def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = 
 
     Parameters
     ----------
-    model : GPT, or a model of RoBERTa or DeBERTa
+    model : GPT, Llama, or a model of RoBERTa or DeBERTa
+        With ``model.recompute``, its activations are those of recomputation.
     batch_size, length : int
         N and T.
     optimizer : {"adamw", "sgd"}
@@ -200,6 +215,5 @@ def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = 
     kept = sum(inputs(a, {target for block, target in trained if int(block) == i}) for i in range(a.n_layer))
     adaptation = Adaptation(count.trainable - added, added, 0, 0, a.n_layer, kept)
     bytes_each = model.parameters()[0].data.itemsize
-    return memory_estimate(
-        a, adaptation, batch_size=batch_size, length=length, optimizer=optimizer, bytes_each=bytes_each
-    )
+    sizes = {"batch_size": batch_size, "length": length, "bytes_each": bytes_each}
+    return memory_estimate(a, adaptation, **sizes, optimizer=optimizer, recompute=model.recompute)

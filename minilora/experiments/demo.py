@@ -159,9 +159,9 @@ def draw(folder, base, models, histories, *, per_byte=1.0):
     for label, history in histories.items():
         nats = per_byte * numpy.log(2)  # per bit, and per byte
         bits[label] = numpy.array(history.losses) / nats, [(step, loss / nats) for step, loss in history.validation]
-    rank = len(lora.S)
-    phi = similarity_of_bases(lora.Vt, full.Vh[:DIRECTIONS])
-    control = random_control(rank, DIRECTIONS, lora.Vt.shape[1])
+    rank, directions = len(lora.S), min(DIRECTIONS, len(full.Vh))
+    phi = similarity_of_bases(lora.Vt, full.Vh[:directions])
+    control = random_control(rank, directions, lora.Vt.shape[1])
     plots.save(plots.loss_curves(bits), folder / "loss.png")
     plots.save(
         plots.singular_values({f"LoRA, r = {rank}": lora.S, "full fine-tuning": full.S}), folder / "singular_values.png"

@@ -61,7 +61,7 @@ def backward_block(block: Any, dy: Array, cache: Any) -> Any:
     if len(weights) != len(cache.weights) or any(a is not b for a, b in zip(weights, cache.weights, strict=True)):
         raise ValueError("cache was made by other weights, or another adapter; run forward again")
     with _drawing_from(_copied(cache.draws), _draws(block)):
-        _, block_cache = block.forward(cache.x, *cache.args, **cache.options)
+        block_cache = block.forward(cache.x, *cache.args, **cache.options)[1]
     return block.backward(dy, block_cache)
 
 

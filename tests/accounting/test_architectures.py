@@ -11,6 +11,7 @@ from minilora.models import GPT, GPTConfig, Roberta, load_bundled
 from models.tiny_deberta import WITHOUT_CONV
 from models.tiny_deberta import tiny_encoder as tiny_deberta
 from models.tiny_encoders import CONFIG, tiny
+from models.tiny_llama import KINDS, tiny_llama
 
 
 def test_the_shapes_are_those_of_a_gpt_in_memory():
@@ -34,6 +35,16 @@ def test_the_shapes_are_those_of_an_encoder_in_memory(encoder):
     assert architecture.n_parameters == count_parameters(encoder).total
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_shapes_are_those_of_a_llama_in_memory(kind):
+    model = tiny_llama(kind)
+    architecture = architecture_of(model.config)
+    assert architecture.shapes == {name: p.data.shape for name, p in model.named_parameters()}
+    assert architecture.n_parameters == count_parameters(model).total
+    of_biases = sum(p.data.size for name, p in model.named_parameters() if name.endswith("bias"))
+    assert architecture.n_biases == of_biases
+
+
 def test_the_bundled_decoder_has_the_size_of_the_formula():
     model = load_bundled()
     assert architecture_of(model.config).n_parameters == count_parameters(model).total
@@ -47,6 +58,10 @@ CHECKPOINTS = {
     "gpt2-xl": 1_557_611_200,
     "roberta-base": 124_055_040,
     "roberta-large": 354_310_144,
+    "smollm2-135m": 134_515_008,
+    "qwen2-0.5b": 494_032_768,
+    "llama-3.2-1b": 1_235_814_400,
+    "llama-2-7b": 6_738_415_616,
 }
 
 
@@ -60,8 +75,12 @@ def test_a_size_is_the_sum_of_the_shapes(name):
     a = ARCHITECTURES[name]
     assert a.n_parameters == sum(math.prod(shape) for shape in a.shapes.values())
     assert a.n_biases == sum(math.prod(shape) for name, shape in a.shapes.items() if name.endswith("bias"))
-    block = sum(math.prod(shape) for shape in a.block_shapes.values())
-    assert block == 12 * a.d_model**2 + 13 * a.d_model
+    block, C = sum(math.prod(shape) for shape in a.block_shapes.values()), a.d_model
+    if a.family == "llama":
+        biases = a.n_biases // a.n_layer
+        assert block == 2 * C * (a.n_head + a.n_kv_head) * a.head_size + 3 * C * a.d_mlp + 2 * C + biases
+    else:
+        assert block == 12 * C**2 + 13 * C
     assert a.d_model % a.n_head == 0
 
 

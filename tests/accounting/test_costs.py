@@ -1,11 +1,10 @@
 """The formulas of memory and operations, against what small models take in memory and compute."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
 from accounting.counting import counted, make_counting
+from accounting.small import V, batch, traced
 from minilora.accounting import (
     ARCHITECTURES,
     Architecture,
@@ -17,12 +16,11 @@ from minilora.accounting import (
     step_estimate,
 )
 from minilora.accounting.costs import compared_keys
-from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig, apply_full, apply_lora
 from minilora.models import GPT, GPTConfig
 from minilora.training import SGD, AdamW, loss_and_backward
 
-L, C, H, F, V = 4, 64, 4, 192, 80
+L, C, H, F = 4, 64, 4, 192
 
 
 def small_gpt(T, dtype="float32", n_layer=L):
@@ -31,11 +29,6 @@ def small_gpt(T, dtype="float32", n_layer=L):
         np.random.default_rng(0),
         dtype=dtype,
     )
-
-
-def batch(N, T):
-    ids, targets = np.random.default_rng(1).integers(0, V, (2, N, T))
-    return LMBatch(ids, targets, np.ones((N, T), dtype=bool))
 
 
 def adapt(model, method):
@@ -123,16 +116,6 @@ def test_deberta_compares_with_the_distances_too():
 
 
 # ---- memory
-
-
-def traced(action):
-    """(bytes still held after `action`, the most that it held), of what NumPy and Python take."""
-    tracemalloc.start()
-    try:
-        result = action()
-        return *tracemalloc.get_traced_memory(), result
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("method", METHODS)

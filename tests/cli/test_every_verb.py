@@ -4,10 +4,13 @@ What comes out ends in PEFT, transformers and llama.cpp, with equal numbers, whe
 that has them.
 """
 
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ import minilora
 from cli.running import check_refused, measures, prints, read
 from experiments.tiny import csv_text, sums
 from llm import llama_cpp
+from minilora.data import chat_prompt
 from minilora.interop.opening import open_language_model
 from minilora.models.llama import Llama
 
@@ -195,3 +199,29 @@ def test_the_peers_compute_the_same(peers):
     for name, expected in ours.items():
         np.testing.assert_allclose(theirs[name], expected, rtol=0, atol=2e-5 * np.abs(expected).max(), err_msg=name)
     np.testing.assert_array_equal(theirs["tokens"], open_language_model("base").tokenizer.encode("The river is long"))
+
+
+def test_the_demonstration(made, tmp_path):
+    printed = prints("demo", "--model", "base", "--steps", 2, "--out", tmp_path / "out", "--runs", tmp_path / "runs")
+    results = read(tmp_path / "out" / "demo.json")
+    assert results["model"]["name"] == "base" and "test loss, nats per token" in printed
+    assert len(re.findall(r"to the bit: yes", printed)) == 3 and "NO" not in printed
+    assert results["LoRA"]["opened_from"] == "base"
+    full = open_language_model(tmp_path / "runs" / "full")
+    assert full.tokenizer.vocab_size == open_language_model("base").tokenizer.vocab_size
+
+
+def test_a_chat_with_the_model_s_own_template(made, monkeypatch, capsys):
+    opened = open_language_model("base")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("The river?\n/adapter off\n/reset\nThe river?\n"))
+    printed = prints("chat", *ADAPTED, "--max-tokens", 8)
+    answers = {}
+    for name in ("base", "adapted"):
+        model = open_language_model("base").model
+        if name == "adapted":
+            minilora.load_adapter(model, "run/adapter.safetensors")
+        prompt = chat_prompt([{"role": "user", "content": "The river?"}], opened.tokenizer, opened.template)
+        (ids,) = minilora.generate(model, [prompt], max_tokens=8, stop=opened.tokenizer.end_of_text)
+        answers[name] = opened.tokenizer.decode(ids).lstrip()
+    assert printed == f"{answers['adapted']}\n{answers['base']}\n"
+    assert "base, without run" in capsys.readouterr().err

@@ -211,7 +211,7 @@ def test_it_is_off_until_it_is_asked_for():
 def test_activations_take_a_quarter_of_the_memory(targets):
     """What the cache of a whole forward holds, and the peak of a step beyond the weights, by tracemalloc."""
     config = LlamaConfig(
-        vocab_size=97, n_positions=256, n_layer=12, d_model=48, n_head=6, n_kv_head=2, d_mlp=128, tied_head=True
+        vocab_size=97, n_positions=256, n_layer=24, d_model=48, n_head=6, n_kv_head=2, d_mlp=128, tied_head=True
     )
     ids = rng().integers(0, 97, (2, 256))
     batch = LMBatch(ids, np.roll(ids, -1, axis=1), np.ones(ids.shape, bool))
