@@ -176,7 +176,7 @@ def memory_estimate(
     q, kv = a.n_head * a.head_size, a.n_kv_head * a.head_size
     of_queries = a.n_head * (T if a.family == "deberta" else 1)
     block = 2 * C + q + 2 * kv + (2 * F if a.gated else F) + 2 + of_queries
-    blocks = a.n_layer * block + adaptation.kept
+    blocks: float = a.n_layer * block + adaptation.kept
     if recompute:
         blocks = a.n_layer * C + block + adaptation.kept / a.n_layer
     kept = blocks + 2 * C + 1
