@@ -1,14 +1,14 @@
 """One more thread, for the second half of a product that is limited by memory: two cores read more than one.
 
-Handing work over costs some microseconds, so a half should take much longer than that. The thread sleeps in between; it
-does not spin, as BLAS's threads do, which is slow where other programs use the cores.
+The thread sleeps in between. BLAS's threads spin instead: quicker on an idle machine, and several times slower where
+other programs use the cores. If it wakes up late, little is lost: the half that it has not begun is taken back.
 """
 
 import functools
 import os
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from minilora.arrays.threads import cores
@@ -33,7 +33,7 @@ class SecondThread:
     def both(self, first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
         """What both return, with `first` run in this thread; an error of either is raised when both have ended.
 
-        While the second thread has something to do, whoever calls computes both.
+        If the second thread is busy, or has not woken up when the first half is ready, this one computes both.
         """
         if not self._busy.acquire(blocking=False):
             return first(), second()
@@ -43,12 +43,24 @@ class SecondThread:
             try:
                 one = first()
             finally:
-                other, error = done.get()
+                taken_back = self._take_back()
+                if not taken_back:
+                    other, error = done.get()
+            if taken_back:
+                return one, second()
             if error is not None:
                 raise error
             return one, other
         finally:
             self._busy.release()
+
+    def _take_back(self) -> bool:
+        """Whether the second half was still waiting; then it no longer is."""
+        try:
+            self._work.get_nowait()
+        except Empty:
+            return False
+        return True
 
 
 def second_thread() -> SecondThread | None:

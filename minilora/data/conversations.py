@@ -80,8 +80,13 @@ def load_conversations(path: str | Path) -> list[Conversation] | list[str]:
         raise ValueError(f"path: {path} must be a .jsonl file whose lines have {forms}")
     if form == ("text",):
         return [row["text"] for row, _ in _rows(path, form)]
-    read = _from_messages if form == ("messages",) else _from_prompt
-    return [read(row, where) for row, where in _rows(path, form)]
+    read, conversations, n_messages = _from_messages if form == ("messages",) else _from_prompt, [], 0
+    for row, where in _rows(path, form):
+        conversations.append(read(row, where))
+        n_messages += len(conversations[-1].messages)
+        if n_messages > MOST_ROWS:
+            raise ValueError(f"path: {path} has more than {MOST_ROWS:,} messages")
+    return conversations
 
 
 def _rows(path: Path, form: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -132,7 +137,7 @@ def _message(message: Any, where: str) -> Message:
         raise ValueError(f"{where}: content must be a text that is not empty, not {shown(content)}")
     if "\0" in content or any("\ud800" <= character <= "\udfff" for character in content):
         raise ValueError(f"{where}: content has a NUL character or half a character (a lone surrogate)")
-    return {"role": role, "content": content}
+    return {"role": ROLES[ROLES.index(role)], "content": content}  # one text for all messages of a role
 
 
 def _checked(conversation: Conversation) -> Conversation:

@@ -72,7 +72,7 @@ def run(
     Parameters
     ----------
     model : GPT, or for classes RobertaForClassification or DebertaForClassification
-    task : PairTask, TextTask, or ClassificationTask
+    task : PairTask, TextTask, ConversationTask, or ClassificationTask
     config : FinetuneConfig
     folder : str or Path
         Gets what was learned (``adapter.safetensors``), or after full fine-tuning the whole model

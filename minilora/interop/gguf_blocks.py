@@ -136,5 +136,6 @@ def dequantize(data: numpy.ndarray, kind: int, shape: tuple[int, ...]) -> numpy.
     blocks, w = data.reshape(-1, block.bytes), numpy.empty((prod(shape) // block.numbers, block.numbers), "float32")
     rows = CHUNK // block.numbers
     for first in range(0, len(blocks), rows):
-        w[first : first + rows] = block.dequantize(blocks[first : first + rows])
+        with numpy.errstate(all="ignore"):  # a damaged file's steps may be infinite, which its reader finds
+            w[first : first + rows] = block.dequantize(blocks[first : first + rows])
     return w.reshape(shape)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from minilora.arrays.finite import check_finite
 from minilora.interop.gguf_blocks import BLOCKS, dequantize, type_name
 from minilora.limits import MOST_TENSORS, check_names, one_line_errors, shown
 
@@ -37,17 +38,21 @@ class GGUFTensor(NamedTuple):
     kind: int  # a key of gguf_blocks.BLOCKS, if it is one that minilora reads
     shape: tuple[int, ...]  # as here, (O, I)
     data: numpy.ndarray | None  # its bytes, uint8; None if its kind is unknown
+    file: Path
 
     def check_kind(self) -> None:
         """Raise ValueError unless minilora can read tensors of this type."""
         if self.kind not in BLOCKS:
             names = ", ".join(type_name(kind) for kind in BLOCKS)
-            raise ValueError(f"tensor {self.name} has the type {type_name(self.kind)}; it must be one of {names}")
+            found = f"tensor {self.name} has the type {type_name(self.kind)}"
+            raise ValueError(f"{self.file}: {found}; it must be one of {names}")
 
     def read(self) -> numpy.ndarray:
-        """Its values, float32."""
+        """Its values, float32; ValueError if one is infinite or NaN."""
         self.check_kind()
-        return dequantize(self.data, self.kind, self.shape)  # type: ignore[arg-type]
+        values = dequantize(self.data, self.kind, self.shape)  # type: ignore[arg-type]
+        check_finite({self.name: values}, self.file)
+        return values
 
 
 class GGUFFile:
@@ -130,7 +135,9 @@ class GGUFFile:
         for name, shape, kind, offset in headers:
             if name in self.tensors:
                 raise ValueError(f"{self.path} has the tensor {shown(name)} twice")
-            self.tensors[name] = GGUFTensor(name, kind, shape, self._data_of(name, shape, kind, start + offset))
+            self.tensors[name] = GGUFTensor(
+                name, kind, shape, self._data_of(name, shape, kind, start + offset), self.path
+            )
 
     def _number(self, code: str) -> Any:
         (value,) = struct.unpack_from(f"<{code}", self._bytes, self._at)

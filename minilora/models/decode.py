@@ -25,7 +25,9 @@ class FlatBlock(NamedTuple):
     qkv: Callable[[Array], Array]  # q, k and v side by side: O = (H + 2 G) K
     o: Callable[[Array], Array]
     norm_2: Callable[[Array], Array]
-    mlp: Callable[[Array], Array]
+    up: Callable[[Array], Array]  # or gate and up side by side
+    activation: Callable[[Array], Array]
+    down: Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def new_logits(flat: FlatDecoder, tokens: Array, t: int | Array, past: Sequence[
         scores = q.reshape(N, G, H // G, -1) @ keys.swapaxes(-1, -2)  # (N, G, H/G, K) -> (N, G, H/G, T)
         y = softmax(scores, q.shape[-1], hidden) @ values  # (N, G, H/G, K)
         x = x + block.o(y.reshape(N, -1))  # (N, H K) -> (N, C)
-        x += block.mlp(block.norm_2(x))  # (N, C) -> (N, F) -> (N, C)
+        x += block.down(block.activation(block.up(block.norm_2(x))))  # (N, C) -> (N, F) -> (N, C)
     return flat.head(flat.norm_f(x))  # (N, C) -> (N, V)
 
 

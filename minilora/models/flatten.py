@@ -8,7 +8,6 @@ from minilora.arrays.backend import Array, get_xp, on_host
 from minilora.arrays.reductions import constant_vector, vecdot
 from minilora.layers import MLP, Block, Embedding, GatedMLP, LayerNorm, LlamaBlock, RMSNorm, SelfAttention
 from minilora.models.decode import FlatBlock, FlatDecoder
-from minilora.models.flat_mlp import FlatMLP
 from minilora.models.gpt import GPT
 from minilora.models.llama import Llama
 from minilora.models.products import Products
@@ -58,7 +57,9 @@ def _flat_block(block: Any) -> FlatBlock:
         Products([_map_of(layer) for layer in (attn.q_proj, attn.k_proj, attn.v_proj)]),
         Products([_map_of(attn.o_proj)]),
         norm_2,
-        FlatMLP([_map_of(up) for up in ups], silu_gate if gated else _values_of(mlp.activation), _map_of(down)),
+        Products([_map_of(layer) for layer in ups]),
+        silu_gate if gated else _values_of(mlp.activation),
+        Products([_map_of(down)]),
     )
 
 

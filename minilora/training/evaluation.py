@@ -1,8 +1,9 @@
 """Measuring a model: its loss on data that it was not trained on."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
 from minilora.models.model import Model
 from minilora.training.objective import split_batch, without_padding
 
-MEMORY = 2**29  # bytes that a forward may keep on each core; more rows at once would not be faster
+MEMORY = 2**29  # bytes that a forward may need on each core; more rows at once would not be faster
 
 
 def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SingleProcess = SINGLE_PROCESS) -> float:
@@ -40,7 +41,7 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
         return total / max(batch.n_targets, 1), batch.n_targets
 
     threads = ranks.cores[ranks.rank] if model.xp is numpy else 1
-    with one_blas_thread(), ThreadPoolExecutor(threads, initializer=same_gpu()) as pool:
+    with keeping_little(model), one_blas_thread(), ThreadPoolExecutor(threads, initializer=same_gpu()) as pool:
         own = list(pool.map(loss_and_count, islice(batches, ranks.rank, None, ranks.size)))
     results = [result for of_rank in ranks.gather(own) for result in of_rank]
     total = sum(count for _, count in results)
@@ -49,7 +50,18 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
     return sum(loss * count for loss, count in results) / total
 
 
+@contextmanager
+def keeping_little(model: Model) -> Iterator[None]:
+    """A context in which a forward keeps no more than each block's input: no backward follows."""
+    before, model.recompute = model.recompute, True
+    try:
+        yield
+    finally:
+        model.recompute = before
+
+
 def bytes_per_position(model: Model) -> float:
-    """About how many bytes a forward keeps for each position of a batch: some 10 C + 4 F numbers in each block."""
+    """About how many bytes a forward then needs for each position: L C numbers, and some 10 C + 4 F in one block."""
     c: Any = model.config
-    return c.n_layer * (10 * c.d_model + 4 * c.d_mlp) * next(iter(model.parameters())).data.dtype.itemsize
+    numbers = c.n_layer * c.d_model + 10 * c.d_model + 4 * c.d_mlp
+    return numbers * next(iter(model.parameters())).data.dtype.itemsize

@@ -33,30 +33,47 @@ def fail():
 
 @pytest.mark.parametrize("halves", [(fail, int), (int, fail), (fail, fail)])
 def test_an_error_of_either_is_raised_and_the_next_call_is_right(helper, halves):
+    meeting = threading.Barrier(2, timeout=5)  # so that the second thread has the second half
     with pytest.raises(ZeroDivisionError, match="a half"):
-        helper.both(*halves)
+        helper.both(*(lambda half=half: (meeting.wait(), half()) for half in halves))
     assert helper.both(lambda: 3, lambda: 4) == (3, 4)
 
 
 def test_an_interrupted_call_leaves_nothing_for_the_next(helper):
     """Ctrl-C while waiting for the second half: its result comes later, when nobody wants it."""
-    late = threading.Event()
+    begun, late = threading.Event(), threading.Event()
     main = threading.main_thread().ident
     interrupt = threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT))
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
-        helper.both(lambda: 1, lambda: late.wait(20))
+        helper.both(lambda: begun.wait(5), lambda: (begun.set(), late.wait(20)))
     late.set()
     assert helper.both(lambda: 3, lambda: 4) == (3, 4)
 
 
 def test_a_half_that_needs_halves_itself_computes_both(helper):
     def half():
-        return helper.both(lambda: 1, lambda: threading.get_ident())
+        meeting.wait()
+        return threading.get_ident(), helper.both(threading.get_ident, threading.get_ident)
 
-    (_, inner), (_, inner_of_second) = helper.both(half, half)
-    assert inner == threading.get_ident()
-    assert inner_of_second != threading.get_ident()
+    meeting = threading.Barrier(2, timeout=5)
+    for owner, inner in helper.both(half, half):
+        assert inner == (owner, owner)
+
+
+def test_a_half_that_was_not_begun_is_taken_back(helper):
+    begun, go_on = threading.Event(), threading.Event()
+    other = threading.Thread(target=lambda: helper.both(int, lambda: (begun.set(), go_on.wait(5))))
+    other.start()
+    begun.wait(5)
+    helper._busy.release()  # as if the second thread were free, and slow to wake up
+    main = threading.get_ident()
+    try:
+        assert helper.both(threading.get_ident, threading.get_ident) == (main, main)
+    finally:
+        helper._busy.acquire(blocking=False)
+        go_on.set()
+        other.join()
 
 
 def test_there_is_one_for_the_process_if_it_has_two_cores(monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilora.data import ByteTokenizer, load_labelled_file, load_task_file, load_text_file
+from minilora.data import ByteTokenizer, load_conversations, load_labelled_file, load_task_file, load_text_file
 from minilora.data.files import LARGEST_FILE, MOST_ROWS, column_names, cut
 
 quick = settings(max_examples=60, deadline=None)
@@ -63,6 +63,32 @@ def test_a_jsonl_of_anything(folder, rows):
     for load in (load_task_file, load_labelled_file):
         found = read(load, folder / "any.jsonl", content)
         assert found is None or all(text.strip() and len(ByteTokenizer().encode(text)) for text in found)
+
+
+messages = st.lists(
+    st.dictionaries(
+        st.sampled_from(["role", "content", "tool_calls"]),
+        json_values | st.sampled_from(["user", "assistant", "system"]),
+        max_size=3,
+    ),
+    max_size=4,
+)
+FORMS = ["messages", "prompt", "completion", "text"]
+
+
+@quick
+@given(rows=st.lists(st.dictionaries(st.sampled_from(FORMS), json_values | messages, max_size=4), max_size=3))
+def test_conversations_of_anything(folder, rows):
+    path = folder / "said.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    column_names_or_refusal(path)
+    try:
+        read = load_conversations(path)
+    except ValueError as error:
+        assert str(path) in str(error) and str(error).isprintable()
+        return
+    for item in read:
+        assert item.strip() if isinstance(item, str) else item.answers and item.key.strip()
 
 
 @quick
@@ -130,17 +156,21 @@ def largest(name):
         return "source,target\n" + "".join(f"{i},{i % 7}\n" for i in range(MOST_ROWS))
     if name == "rows.jsonl":
         return "".join(f'{{"source": "{i}", "target": "{i % 7}"}}\n' for i in range(MOST_ROWS))
+    if name == "said.jsonl":
+        turn = '{"role": "user", "content": ""}, {"role": "assistant", "content": "a"}'.replace('""', '"b"')
+        line = f'{{"messages": [{", ".join([turn] * 100)}]}}\n'
+        return line * min(LARGEST_FILE // len(line), MOST_ROWS // 200)
     lines = "".join(f"{i}\r\n" for i in range(LARGEST_FILE // 9))
     return "\ufeff\U0001f600" + lines  # of one emoji, each character takes four bytes
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
-@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "text.txt"])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "said.jsonl", "text.txt"])
 def test_the_largest_files_are_read_in_200_MB_beyond_their_size(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(largest(name).encode())
-    load = "load_text_file" if name == "text.txt" else "load_task_file"
+    load = {"text.txt": "load_text_file", "said.jsonl": "load_conversations"}.get(name, "load_task_file")
     program = (
         f"from fuzz import run; from minilora.data import {load}\n"
         f"run.limit_memory(run.BYTES + {path.stat().st_size}); {load}({str(path)!r}); print('read')"
@@ -190,6 +220,26 @@ def test_too_many_rows_are_refused(tmp_path, monkeypatch):
     (tmp_path / "a.csv").write_text("source,target\n" + "a,b\n" * 3)
     with pytest.raises(ValueError, match="a.csv has more than 2 rows"):
         load_task_file(tmp_path / "a.csv")
+
+
+def test_too_many_messages_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("minilora.data.conversations.MOST_ROWS", 3)
+    turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    (tmp_path / "a.jsonl").write_text((json.dumps({"messages": turn}) + "\n") * 2)
+    with pytest.raises(ValueError, match="a.jsonl has more than 3 messages"):
+        load_conversations(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 4)
+    with pytest.raises(ValueError, match="a.jsonl has more than 3 rows"):
+        load_conversations(tmp_path / "a.jsonl")
+
+
+def test_what_a_conversation_says_reaches_no_terminal_raw_or_at_length(tmp_path):
+    odd = "\x1b]0;title\x07" + "y" * 100_000
+    for row in ({"messages": odd}, {"messages": [{"role": odd, "content": "a"}]}, {"prompt": [odd], "completion": "a"}):
+        (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+        with pytest.raises(ValueError, match="a.jsonl, line 1: ") as error:
+            load_conversations(tmp_path / "a.jsonl")
+        assert str(error.value).isprintable() and len(str(error.value)) < 500
 
 
 def test_a_csv_costs_what_it_holds_and_not_columns_times_rows(tmp_path):

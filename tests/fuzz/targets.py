@@ -16,6 +16,8 @@ import numpy as np
 from experiments.tiny import byte_gpt, csv_text, jsonl_text, prose_text, sum_task, sums, words_csv
 from fuzz.mutations import mutate_bytes, mutate_json_file, mutate_safetensors
 from interop.folders import GOLDEN, Folder
+from interop.gguf_models import config_of, tiny_llama
+from interop.make_tiny_folders import make_llama
 from methods.every import EVERY, tiny_adapted
 from methods.tiny import same_bits, tiny_gpt, tiny_lora, weights_of
 from minilora.data import ByteTokenizer, load_labelled_file, load_task_file, load_text_file
@@ -25,7 +27,7 @@ from minilora.experiments import finetune
 from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.experiments.run_result import finished_run, read_result
-from minilora.interop import load_gpt2, load_llama, load_peft, load_roberta
+from minilora.interop import load_gguf, load_gpt2, load_llama, load_peft, load_roberta, load_tokenizer, save_gguf
 from minilora.methods import LoRAConfig, load_adapter, save_adapter
 from minilora.models import Decoder, load_model, save_model
 from minilora.training import TrainConfig, resume_run, save_run
@@ -145,6 +147,17 @@ def text_target(name, text, load):
     return Target({name: text.encode()}, {name: mutate_bytes}, read)
 
 
+def gguf_target(folder):
+    tokenizer = make_llama(folder / "tokenizer")
+    save_gguf(tiny_llama(config_of("grouped", tokenizer)), folder / "model.gguf", like=tokenizer, dtype="q8_0")
+
+    def read(folder):
+        compute(load_gguf(folder / "model.gguf"))
+        load_tokenizer(folder / "model.gguf").encode("The river is 12 <|im_end|>")
+
+    return Target({"model.gguf": (folder / "model.gguf").read_bytes()}, {"model.gguf": mutate_bytes}, read)
+
+
 def texts_of(examples):
     return [text for e in examples for text in astuple(e) if text is not None]
 
@@ -184,6 +197,7 @@ def targets(folder):
     made["PEFT folder: gpt2"] = peft_target("gpt2/c_attn", load_gpt2(GOLDEN / "peft" / "gpt2"), place("peft"))
     llama = load_llama(GOLDEN / "peft" / "llama")
     made["PEFT folder: llama"] = peft_target("llama/head", llama, place("peft llama"))
+    made["GGUF file"] = gguf_target(place("gguf"))
     made["run folder"] = run_folder_target(place("run folder"))
     made["runs.jsonl"] = runs_target(place("runs"))
     made["csv"] = text_target("task.csv", csv_text(sums(20)), lambda p: texts_of(load_task_file(p)))

@@ -135,6 +135,17 @@ def test_what_minilora_does_not_compute_is_refused(tmp_path, fields, message):
     assert "model.gguf" in str(error.value)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_no_number_is_refused_by_its_name_in_the_file(tmp_path, value):
+    save_gguf(tiny_llama(CONFIGS["grouped"]), tmp_path / "model.gguf", dtype="f32")
+    weights = np.float32(GGUFFile(tmp_path / "model.gguf").tensors["blk.1.ffn_up.weight"].read()[3, 5]).tobytes()
+    content = (tmp_path / "model.gguf").read_bytes()
+    assert content.count(weights) == 1
+    (tmp_path / "model.gguf").write_bytes(content.replace(weights, np.float32(value).tobytes()))
+    with pytest.raises(ValueError, match="model.gguf: blk.1.ffn_up.weight has values that are infinite or NaN"):
+        load_gguf(tmp_path / "model.gguf")
+
+
 def test_a_window_as_long_as_the_context_is_no_window(tmp_path):
     save_gguf(tiny_llama(CONFIGS["grouped"]), tmp_path / "right.gguf", dtype="f32")
     changed(tmp_path / "right.gguf", tmp_path / "model.gguf", {"llama.attention.sliding_window": 32})

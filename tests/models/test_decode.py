@@ -11,7 +11,7 @@ from methods.tiny import CONFIG, rng, tiny_gpt
 from minilora import GPT, generate, merge_lora
 from minilora.layers import LayerNorm, Linear
 from minilora.methods import LoRAConfig, adapters_per_row, apply_method, set_adapter
-from minilora.models import flat_mlp, products
+from minilora.models import products
 from minilora.models.decode import new_logits
 from minilora.models.flatten import Norm, flatten
 from minilora.models.generation import read
@@ -105,7 +105,6 @@ def test_by_reference_and_on_two_threads_it_is_the_same(name, monkeypatch):
     for small, large in ((0, 0), (0, 2**40)):
         monkeypatch.setattr(products, "SMALL", small)
         monkeypatch.setattr(products, "LARGE", large)
-        monkeypatch.setattr(flat_mlp, "LARGE", large)
         for method in ("base", "lora", "dora"):
             model = adapted(name, method)
             ids, start = sequences(model)
@@ -161,7 +160,7 @@ MISTAKES = {
     "a gain used twice": lambda flat, model: with_block(flat, norm_1=lambda y, x: y * model.blocks[1].rms_1.gain.data),
     "a bias forgotten": lambda flat, model: with_block(flat, o=lambda y, x: y - model.blocks[1].attn.o_proj.bias.data),
     "the wrong group": lambda flat, model: with_block(flat, qkv=groups_interleaved),
-    "an MLP left out": lambda flat, block: with_block(flat, mlp=lambda y, x: 0.0 * y),
+    "gate and up exchanged": lambda flat, block: with_block(flat, up=lambda y, x: np.roll(y, 14, axis=1)),
     "positions off by one": lambda flat, model: dataclasses.replace(
         flat, rotation=tuple(np.roll(table, 1, axis=0) for table in flat.rotation)
     ),
@@ -231,11 +230,28 @@ def test_a_llama_continues_several_prompts_as_the_plain_formulas_do(kind, method
     assert len({token for row in tokens for token in row}) > 2
 
 
+def test_memory_that_was_never_written_is_never_read():
+    model = tiny_gpt(seed=28)
+    prompts = [[3], [1, 4, 1, 5]]
+    expected, new_past = generate(model, prompts, max_tokens=4), model.new_past
+
+    def unwritten(N, length=None):
+        past = new_past(N, length)
+        for memory in past:
+            memory.keys[...], memory.values[...] = np.nan, np.nan
+        return past
+
+    model.new_past = unwritten
+    assert generate(model, prompts, max_tokens=4) == expected
+
+
 def test_a_large_W_is_used_where_it_is(monkeypatch):
     monkeypatch.setattr(products, "SMALL", 0)
     model = adapted("llama, grouped", "lora")
     flat = flatten(model, T)
-    used = [W for block in flat.blocks for part in (block.qkv, block.o, *block.mlp.whole) for _, _, W in part.pieces]
+    used = [
+        W for block in flat.blocks for part in (block.qkv, block.o, block.up, block.down) for _, _, W in part.pieces
+    ]
     own = [layer.base.W.data for block in model.blocks for layer in layers_of(block)]
     assert len(used) == len(own) == 14
     assert all(a is b for a, b in zip(used, own, strict=True))

@@ -59,14 +59,17 @@ def test_a_batch_is_cut_where_a_forward_would_keep_too_much(monkeypatch):
     assert len(rows) == 3 and max(rows) <= 15
 
 
-def test_what_a_forward_keeps_is_of_the_size_that_is_assumed():
+@pytest.mark.parametrize("n_layer", [2, 12])
+def test_what_a_forward_needs_is_of_the_size_that_is_assumed(n_layer):
     """Measured, at shapes where no fixed cost matters."""
-    config = GPTConfig(vocab_size=11, n_positions=64, n_layer=2, d_model=96, n_head=2)
+    config = GPTConfig(vocab_size=11, n_positions=64, n_layer=n_layer, d_model=96, n_head=2)
     model = GPT(config, np.random.default_rng(0))
     batch = some_batch(16, 64)
-    model.loss(batch, need_grad=False)
-    tracemalloc.start()
-    kept = model.loss(batch, need_grad=False)
-    size = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert kept and 0.4 < size / batch.ids.size / evaluation.bytes_per_position(model) < 2
+    with evaluation.keeping_little(model):
+        model.loss(batch, need_grad=False)
+        tracemalloc.start()
+        model.loss(batch, need_grad=False)
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert not model.recompute
+    assert 0.4 < size / batch.ids.size / evaluation.bytes_per_position(model) < 2
