@@ -32,11 +32,21 @@ class GatedMLP(Module):
 
     def forward(self, x: Array) -> tuple[Array, GatedMLPCache]:
         """(N, T, C) -> (N, T, C)"""
+        h, caches = self._gated(x)  # (N, T, C) -> (N, T, F)
+        y, down_cache = self.down_proj.forward(h)  # (N, T, F) -> (N, T, C)
+        return y, GatedMLPCache(*caches, forget(down_cache, h, "silu(gate) * up"))
+
+    def cache_of(self, x: Array) -> GatedMLPCache:
+        """The cache of `forward`, without the last product."""
+        h, caches = self._gated(x)  # (N, T, C) -> (N, T, F)
+        return GatedMLPCache(*caches, self.down_proj.cache_of(h))
+
+    def _gated(self, x: Array) -> tuple[Array, tuple[Any, Any, Any]]:
+        """What down_proj reads, and three caches: (N, T, C) -> (N, T, F)"""
         gate, gate_cache = self.gate_proj.forward(x)  # (N, T, C) -> (N, T, F)
         up, up_cache = self.up_proj.forward(x)  # (N, T, C) -> (N, T, F)
         h, silu_gate_cache = silu_gate_forward(gate, up)  # (N, T, F)
-        y, down_cache = self.down_proj.forward(h)  # (N, T, F) -> (N, T, C)
-        return y, GatedMLPCache(gate_cache, up_cache, silu_gate_cache, forget(down_cache, h, "silu(gate) * up"))
+        return h, (gate_cache, up_cache, silu_gate_cache)
 
     def backward(self, dy: Array, cache: GatedMLPCache) -> Array:
         """(N, T, C) -> (N, T, C)"""

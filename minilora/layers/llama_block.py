@@ -36,15 +36,26 @@ class LlamaBlock(Module):
 
     def forward(self, x: Array, past: KeyValueCache | None = None, **attention: Any) -> tuple[Array, LlamaBlockCache]:
         """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes besides: rotation, text_lengths."""
+        y, h, caches = self._attend(x, past, **attention)
+        z, mlp_cache = self.mlp.forward(h)
+        z += y  # z = y + mlp(rms_2(y))
+        return z, LlamaBlockCache(*caches, forget(mlp_cache, h, "rms_2(y)"))
+
+    def cache_of(self, x: Array, **attention: Any) -> LlamaBlockCache:
+        """The cache of `forward`, without the last product of the MLP."""
+        _, h, caches = self._attend(x, None, **attention)
+        return LlamaBlockCache(*caches, self.mlp.cache_of(h))
+
+    def _attend(
+        self, x: Array, past: KeyValueCache | None, **attention: Any
+    ) -> tuple[Array, Array, tuple[Any, Any, Any]]:
+        """y, what the MLP reads, and three caches: (N, T, C) -> (N, T, C), (N, T, C)"""
         h, rms_1_cache = self.rms_1.forward(x)
         y, attn_cache = self.attn.forward(h, past, **attention)
         attn_cache = forget(attn_cache, h, "rms_1(x)")
         y += x  # y = x + attn(rms_1(x)), in the array that attn has made
         h, rms_2_cache = self.rms_2.forward(y)
-        z, mlp_cache = self.mlp.forward(h)
-        mlp_cache = forget(mlp_cache, h, "rms_2(y)")
-        z += y  # z = y + mlp(rms_2(y))
-        return z, LlamaBlockCache(rms_1_cache, attn_cache, rms_2_cache, mlp_cache)
+        return y, h, (rms_1_cache, attn_cache, rms_2_cache)
 
     def backward(self, dz: Array, cache: LlamaBlockCache) -> Array:
         """(N, T, C) -> (N, T, C)"""

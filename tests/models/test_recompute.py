@@ -23,6 +23,7 @@ from minilora.models import GPT, GPTConfig, Llama, LlamaConfig, RobertaForClassi
 from minilora.models.recompute import RecomputedCache
 from minilora.training.objective import DataParallel
 from models import tiny_deberta, tiny_encoders
+from models.calls import count_calls
 from models.tiny_llama import tiny_llama
 from tiny_models import at_a_generic_point
 
@@ -196,6 +197,22 @@ def test_only_what_enters_a_block_is_kept(kind):
     model = adapted(kind, None, True)
     _, cache = getattr(model, "encoder", model).hidden(MODELS[kind][1].ids)
     assert all(type(block) is RecomputedCache for block in cache.blocks)
+
+
+@pytest.mark.parametrize(("targets", "products"), [(("q_proj",), 7 + 6), (("q_proj", "down_proj"), 7 + 7)], ids=str)
+def test_the_second_forward_leaves_out_the_last_product_unless_it_is_adapted(monkeypatch, targets, products):
+    counts = count_calls(
+        monkeypatch,
+        {
+            "layers.linear.linear_forward": "maps",
+            "methods.lora.layer.lora_linear_forward": "maps",
+        },
+    )
+    model = tiny_llama(n_layer=1)
+    apply_lora(model, LoRAConfig(rank=2, targets=targets), rng=rng())
+    model.recompute = True
+    step(model, some_batch())
+    assert counts["maps"] == products
 
 
 def test_it_is_off_until_it_is_asked_for():
