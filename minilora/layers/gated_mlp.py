@@ -39,7 +39,7 @@ class GatedMLP(Module):
     def cache_of(self, x: Array) -> GatedMLPCache:
         """The cache of `forward`, without the last product."""
         h, caches = self._gated(x)  # (N, T, C) -> (N, T, F)
-        return GatedMLPCache(*caches, self.down_proj.cache_of(h))
+        return GatedMLPCache(*caches, forget(self.down_proj.cache_of(h), h, "silu(gate) * up"))
 
     def _gated(self, x: Array) -> tuple[Array, tuple[Any, Any, Any]]:
         """What down_proj reads, and three caches: (N, T, C) -> (N, T, F)"""

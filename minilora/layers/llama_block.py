@@ -44,7 +44,7 @@ class LlamaBlock(Module):
     def cache_of(self, x: Array, **attention: Any) -> LlamaBlockCache:
         """The cache of `forward`, without the last product of the MLP."""
         _, h, caches = self._attend(x, None, **attention)
-        return LlamaBlockCache(*caches, self.mlp.cache_of(h))
+        return LlamaBlockCache(*caches, forget(self.mlp.cache_of(h), h, "rms_2(y)"))
 
     def _attend(
         self, x: Array, past: KeyValueCache | None, **attention: Any
