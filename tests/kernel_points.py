@@ -43,12 +43,6 @@ def adamw_arguments(C):
     return data, grad, m, v * v, 0.9, 0.1, 0.999, 0.001, 0.01, 3.0, 1e-8
 
 
-def dscores_arguments(C):
-    """probs and dprobs of an attention, with the dy and y that they belong to: D = dy . y only holds for such."""
-    v, dy, probs = normal(2, 3, C, 4), normal(2, 3, 5, 4, seed=4), some_probs(2, 3, 5, C)
-    return dy @ v.swapaxes(-1, -2), probs, dy, probs @ v
-
-
 POINTS = {
     "softmax": (softmax.softmax_inplace, lambda C: (blind(5.0 * normal(3, C) + 1000.0),)),
     "softmax, backward": (softmax._dx, lambda C: (normal(2, 3, C), some_probs(2, 3, C))),
@@ -61,7 +55,11 @@ POINTS = {
     "attention, causal": (attention._masked_softmax, lambda C: (attention_scores(C), None, True)),
     "attention, padding": (attention._masked_softmax, lambda C: (attention_scores(C), some_mask(3, C), False)),
     "attention, causal, padding": (attention._masked_softmax, lambda C: (attention_scores(C), some_mask(3, C), True)),
-    "attention, backward": (attention._dscores, dscores_arguments),
+    "attention, again": (
+        attention._probs_again,
+        lambda C: (attention_scores(C), some_mask(3, C), True, 1005.0 + normal(3, 2, min(3, C), 1, seed=5)),
+    ),
+    "attention, backward": (attention._dscores, lambda C: (normal(2, 3, 5, C), some_probs(2, 3, 5, C))),
     "cross-entropy": (
         linear_cross_entropy._losses_and_dlogits,
         lambda C: (5.0 * normal(5, C), some_targets(C), 0.2, True),

@@ -123,16 +123,15 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
 def inputs(a: Architecture, targets: Iterable[str]) -> int:
     """How many values per token keeps in a block for the dW, or dA, of these linear maps: their inputs.
 
-    q_proj, k_proj and v_proj read one array, and so do gate_proj and up_proj. o_proj reads what the attention keeps in
-    any case.
+    q_proj, k_proj and v_proj read one array. A Llama only keeps what o_proj reads; what the others read is made again
+    (`layers/made_again.py`).
     """
     C, F, adapted = a.d_model, a.d_mlp, set(targets)
-    of_attention = C if {"q_proj", "k_proj", "v_proj"} & adapted else 0
-    return (
-        of_attention
-        + C * bool({"fc_in", "gate_proj", "up_proj"} & adapted)
-        + F * bool({"fc_out", "down_proj"} & adapted)
-    )
+    of_o = a.n_head * a.head_size if "o_proj" in adapted else 0
+    if a.gated:
+        return of_o
+    of_qkv = C if {"q_proj", "k_proj", "v_proj"} & adapted else 0
+    return of_qkv + of_o + C * ("fc_in" in adapted) + F * ("fc_out" in adapted)
 
 
 def full(a: Architecture, s: Settings) -> Adaptation:

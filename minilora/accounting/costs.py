@@ -7,8 +7,8 @@ are counted, as is usual (Kaplan et al., 2020): the elementwise rest is smaller 
                 + 4 S C L                q k^T and probs v, with the S keys that a query is compared with; C is H K
                 + 2 V C                  the head of a decoder
                 + 2 (added matrices)
-    dx          the same for the maps, the head and what is added, and 8 S C for the attention (both of its products
-                have two arguments), but only in the blocks that the backward goes through
+    dx          the same for the maps, the head and what is added, and 10 S C for the attention (both of its products
+                have two arguments, and q k^T is computed again), but only in the blocks that the backward goes through
     dW          2 (trained matrix elements)
 
 A frozen W needs no dW: LoRA costs 4 instead of 6 operations per weight and token, two thirds. It is no less because dx
@@ -25,21 +25,21 @@ Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
     optimizer   two for each with AdamW, m and v; one with SGD, the velocity
     activations what the forward keeps for the backward, per token:
 
-        block   6 C + F + H S + 2
-                xhat of two LayerNorms and 1 / deviation (2 C + 2), q, k and v (3 C), probs (H S), the attention's
-                output (C) and GELU's slope (F)
-                of Llama: 2 C + 2 H K + 2 G K + 2 F + H S + 2
-                two RMSNorms, q and the attention's output (2 H K), k and v (2 G K), and what enters the gate (2 F)
+        block   5 C + F + H + 2
+                xhat of two LayerNorms and 1 / deviation (2 C + 2), q, k and v (3 C), a number for each query (H) from
+                which probs are made again, and GELU's slope (F); DeBERTa keeps its probs, H T in place of H
+                of Llama: 2 C + H K + 2 G K + 2 F + H + 2
+                xhat of two RMSNorms and 1 / rms, q (H K), k and v (2 G K), and what enters the gate (2 F)
         around  C + 1 of the embeddings' or the last LayerNorm, and C between the blocks and the head
-        trained what a trained or adapted matrix reads, for its dW or dA: C for q_proj, k_proj and v_proj together, C
-                for fc_in (or gate_proj and up_proj), F for fc_out (or down_proj) (what o_proj reads is kept anyway);
-                and what a method adds
+        trained what a trained or adapted matrix reads, for its dW or dA: C for q_proj, k_proj and v_proj together, H K
+                for o_proj, C for fc_in, F for fc_out; in a Llama o_proj's alone, because the others' is made again
+                (`layers/made_again.py`); and what a method adds
 
     Recomputed, they are C for each block, and `block` and `trained` of one block alone (`models/recompute.py`).
 
 
     workspace   the largest temporary: a block of logits, at most LOGITS_BYTES, at the end of the forward; or
-                2 F + 3 C values per token, the gradients on their way through an MLP; 3 F + 4 C through a gated one
+                2 F + 3 C values per token, the gradients on their way through an MLP; 4 F + 5 C through a gated one
 
 Of the activations, LoRA saves only some of the last kind; where activations dominate, that is little
 (https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not included.
@@ -51,7 +51,7 @@ from typing import Any, NamedTuple
 from minilora.accounting.adaptations import Adaptation, inputs
 from minilora.accounting.architectures import GATED_TARGETS, TARGETS, Architecture, architecture_of
 from minilora.accounting.parameters import count_parameters
-from minilora.ops.fast.attention import QUERIES
+from minilora.ops.fast.attention_tiles import QUERIES
 from minilora.ops.fast.linear_cross_entropy import LOGITS_BYTES
 
 OPTIMIZER_VALUES = {"sgd": 1, "adamw": 2}  # kept for each trained parameter
@@ -115,6 +115,7 @@ def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: 
     C, L, V = a.d_model, a.n_layer, a.vocab_size
     T = length + adaptation.prefix
     attention = 4 * compared_keys(T, a.causal) * a.n_head * a.head_size
+    again = 0 if a.family == "deberta" else attention / 2  # q k^T, in the backward
     maps = 2 * a.block_matrices
     head = 2 * V * C if a.causal else 0
     conv = 2 * a.conv_width * C * C
@@ -122,7 +123,7 @@ def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: 
         attention += 4 * 2 * T * C
     added = 2 * added_matrices
     forward = L * (maps + attention) + head + conv + added
-    dx = depth * (maps + 2 * attention) + head + (conv if depth == L else 0) + added
+    dx = depth * (maps + 2 * attention + again) + head + (conv if depth == L else 0) + added
     times = T / length
     return Flops(times * forward, times * dx, times * 2 * (own_matrices + added_matrices))
 
@@ -173,13 +174,14 @@ def memory_estimate(
     a, trainable = architecture, adaptation.trainable
     C, F, T = a.d_model, a.d_mlp, length + adaptation.prefix
     q, kv = a.n_head * a.head_size, a.n_kv_head * a.head_size
-    block = 2 * C + 2 * q + 2 * kv + (2 * F if a.gated else F) + 2 + a.n_head * compared_keys(T, a.causal)
-    blocks = a.n_layer * block + adaptation.kept
+    of_queries = a.n_head * (T if a.family == "deberta" else 1)
+    block = 2 * C + q + 2 * kv + (2 * F if a.gated else F) + 2 + of_queries
+    blocks: float = a.n_layer * block + adaptation.kept
     if recompute:
         blocks = a.n_layer * C + block + adaptation.kept / a.n_layer
     kept = blocks + 2 * C + 1
     logits = batch_size * length * a.vocab_size * bytes_each if a.causal else 0
-    gradients_on_their_way = batch_size * T * (3 * F + 4 * C if a.gated else 2 * F + 3 * C) * bytes_each
+    gradients_on_their_way = batch_size * T * (4 * F + 5 * C if a.gated else 2 * F + 3 * C) * bytes_each
     return MemoryEstimate(
         weights=(a.n_parameters + adaptation.added) * bytes_each,
         gradients=trainable * bytes_each,

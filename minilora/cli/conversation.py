@@ -177,7 +177,11 @@ class Chat:
     def _load(self, file: str) -> str:
         if not file:
             raise ValueError("/load was alone; it must name an adapter's file or run folder")
-        path, model = adapter_file(file), self.opened.model
+        model = self.opened.model
+        try:
+            path = adapter_file(file)
+        except ValueError as error:
+            raise ValueError(str(error).replace("--adapter was", "/load was")) from None
         if classes_of(path):
             raise ValueError(f"{file} is a classifier's adapter; this model writes text")
         if self._is_full or read_about(path).get("kind") == "full":

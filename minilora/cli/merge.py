@@ -1,6 +1,7 @@
 """`minilora merge`: an adapter becomes part of its model."""
 
 import argparse
+import os
 from pathlib import Path
 
 import minilora
@@ -27,8 +28,7 @@ def add_options(p: Parser) -> None:
         "--out",
         metavar="FILE",
         required=True,
-        help="the merged model's file; NAME.gguf is one for llama.cpp, and a name without an ending a Hugging Face "
-        "folder",
+        help="the merged model's file; NAME.gguf is one for llama.cpp, and NAME/ a Hugging Face folder",
     )
     add_json(p)
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if options.adapter is None:
         raise ValueError("--adapter was not given; it must name the adapter to merge")
     out, reads = Path(options.out), {"--model": options.model, "--adapter": options.adapter}
-    is_folder = out.is_dir() or not out.suffix
+    is_folder = out.is_dir() or options.out.endswith(("/", os.sep))
     if is_folder:
         check_output_folder("--out", options.out, reads, OF_FOLDER)
     else:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy
 
-import minilora
 from minilora.analysis import (
     adapter_changes,
     low_rank_approximation,
@@ -192,7 +191,10 @@ def changes_of_tuning(model: str | None, tuned: str) -> dict[str, numpy.ndarray]
     path = Path(tuned)
     if not path.exists():
         raise ValueError(f"--tuned was {tuned}; there is no such file or folder")
-    after = minilora.load_model(path / "model.safetensors" if path.is_dir() else path)
+    try:
+        after = named_model(tuned).model
+    except ValueError as error:
+        raise ValueError(str(error).replace("--model was", "--tuned was")) from None
     before = (open_model(model) if model is None else named_model(model)).model
     before, after = ({n: to_numpy(p.data) for n, p in m.named_parameters()} for m in (before, after))
     return {name.removesuffix(".W"): delta_W for name, delta_W in weight_changes(before, after).items()}

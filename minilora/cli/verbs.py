@@ -11,7 +11,7 @@ from minilora.cli.parser import Parser, UsageError, did_you_mean
 from minilora.cli.printing import typed, wrapped
 
 VERBS = {
-    "demo": "Adapt the bundled decoder with LoRA and in full, and compare.",
+    "demo": "Adapt a decoder with LoRA and in full, and compare.",
     "pretrain": "Pretrain a byte-level decoder or encoder, or resume a run.",
     "finetune": "Adapt a model to a task, and keep the adapter in a run folder.",
     "evaluate": "Measure a model on a task.",

@@ -35,13 +35,25 @@ class Block(Module):
 
     def forward(self, x: Array, past: KeyValueCache | None = None, **attention: Any) -> tuple[Array, BlockCache]:
         """(N, T, C) -> (N, T, C); `attention` is what attn.forward takes besides, such as text_lengths."""
+        y, h, caches = self._attend(x, past, **attention)
+        z, mlp_cache = self.mlp.forward(h)
+        z += y  # z = y + mlp(ln_2(y))
+        return z, BlockCache(*caches, mlp_cache)
+
+    def cache_of(self, x: Array, **attention: Any) -> BlockCache:
+        """The cache of `forward`, without the last product of the MLP."""
+        _, h, caches = self._attend(x, None, **attention)
+        return BlockCache(*caches, self.mlp.cache_of(h))
+
+    def _attend(
+        self, x: Array, past: KeyValueCache | None, **attention: Any
+    ) -> tuple[Array, Array, tuple[Any, Any, Any]]:
+        """y, what the MLP reads, and three caches: (N, T, C) -> (N, T, C), (N, T, C)"""
         h, ln_1_cache = self.ln_1.forward(x)
         y, attn_cache = self.attn.forward(h, past, **attention)
         y += x  # y = x + attn(ln_1(x)), in the array that attn has made
         h, ln_2_cache = self.ln_2.forward(y)
-        z, mlp_cache = self.mlp.forward(h)
-        z += y  # z = y + mlp(ln_2(y))
-        return z, BlockCache(ln_1_cache, attn_cache, ln_2_cache, mlp_cache)
+        return y, h, (ln_1_cache, attn_cache, ln_2_cache)
 
     def backward(self, dz: Array, cache: BlockCache) -> Array:
         """(N, T, C) -> (N, T, C)"""

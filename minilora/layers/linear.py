@@ -33,6 +33,11 @@ class Linear(Module):
         """What `forward` computes, as its matrices: ([(W,)], bias). A pair (A, B) after (W,) adds x A^T B^T."""
         return [(self.W.data,)], None if self.bias is None else self.bias.data
 
+    def cache_of(self, x: Array) -> LinearCache:
+        """The cache of `forward`, for which nothing need be multiplied."""
+        bias = None if self.bias is None else self.bias.data
+        return without_frozen(LinearCache(x, self.W.data, bias), self.W, self.bias)
+
     def backward(self, dy: Array, cache: LinearCache) -> Array:
         """(..., O) -> (..., I)"""
         dx, dW, dbias = linear_backward(dy, cache)

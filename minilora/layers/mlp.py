@@ -32,10 +32,20 @@ class MLP(Module):
 
     def forward(self, x: Array) -> tuple[Array, MLPCache]:
         """(N, T, C) -> (N, T, C)"""
+        h, caches = self._hidden(x)  # (N, T, C) -> (N, T, F)
+        y, fc_out_cache = self.fc_out.forward(h)  # (N, T, F) -> (N, T, C)
+        return y, MLPCache(*caches, fc_out_cache)
+
+    def cache_of(self, x: Array) -> MLPCache:
+        """The cache of `forward`, without the last product."""
+        h, caches = self._hidden(x)  # (N, T, C) -> (N, T, F)
+        return MLPCache(*caches, self.fc_out.cache_of(h))
+
+    def _hidden(self, x: Array) -> tuple[Array, tuple[Any, Any]]:
+        """What fc_out reads, and two caches: (N, T, C) -> (N, T, F)"""
         h, fc_in_cache = self.fc_in.forward(x)  # (N, T, C) -> (N, T, F)
         h, activation_cache = self.activation.forward(h)
-        y, fc_out_cache = self.fc_out.forward(h)  # (N, T, F) -> (N, T, C)
-        return y, MLPCache(fc_in_cache, activation_cache, fc_out_cache)
+        return h, (fc_in_cache, activation_cache)
 
     def backward(self, dy: Array, cache: MLPCache) -> Array:
         """(N, T, C) -> (N, T, C)"""

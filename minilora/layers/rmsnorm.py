@@ -22,6 +22,10 @@ class RMSNorm(Module):
         """(..., C) -> (..., C)"""
         return rmsnorm_forward(x, self.gain.data, self.eps)
 
+    def again(self, cache: RMSNormCache) -> Array:
+        """What forward returned, from its cache, to the bit: (..., C)"""
+        return cache.xhat * cache.gain
+
     def backward(self, dy: Array, cache: RMSNormCache) -> Array:
         """(..., C) -> (..., C)"""
         dx, dgain = rmsnorm_backward(dy, cache if self.gain.trainable else cache._replace(frozen=("gain",)))

@@ -4,7 +4,8 @@
 
 Of a block, only its input x is kept: (N, T, C) instead of all that its backward needs. The backward runs the block's
 forward again, from that x, uses the cache at once, and drops it. So there is one block's cache at a time, for a second
-forward of the blocks: 4 instead of 3 passes where everything is trained, 3 instead of 2 where hardly any weight is.
+forward of the blocks: 4 instead of 3 passes where everything is trained, 3 instead of 2 where hardly any weight is. (It
+leaves out what only the result needs, such as the last product of an MLP: `cache_of`.)
 
 The second forward is the first to the bit, and so are the gradients: the weights are the same, and what a block draws,
 such as an adapter's dropout, is drawn again from a copy of the generator as it was. Each backward here is by hand, so
@@ -61,7 +62,7 @@ def backward_block(block: Any, dy: Array, cache: Any) -> Any:
     if len(weights) != len(cache.weights) or any(a is not b for a, b in zip(weights, cache.weights, strict=True)):
         raise ValueError("cache was made by other weights, or another adapter; run forward again")
     with _drawing_from(_copied(cache.draws), _draws(block)):
-        block_cache = block.forward(cache.x, *cache.args, **cache.options)[1]
+        block_cache = block.cache_of(cache.x, *cache.args, **cache.options)
     return block.backward(dy, block_cache)
 
 

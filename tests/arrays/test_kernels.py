@@ -310,6 +310,7 @@ def test_a_training_step_agrees_and_never_waits(everything, emulator):
         "ops_fast_layernorm_normalise",
         "ops_fast_layernorm_dx",
         "ops_fast_attention_masked_softmax",
+        "ops_fast_attention_probs_again",
         "ops_fast_attention_dscores",
         "ops_fast_gelu_gelu_tanh",
         "ops_fast_linear_cross_entropy_losses_and_dlogits",
@@ -342,7 +343,7 @@ def test_a_step_has_less_than_half_the_launches_that_it_has_without_kernels(comp
 
     plain, fused = launches(False), launches(True)
     assert fused < plain / 2
-    assert fused <= 4 * 67 + 11, "launches a step: those of 4 blocks, and those beside them"
+    assert fused <= 4 * 69 + 11, "launches a step: those of 4 blocks, and those beside them"
 
 
 # ---- the CUDA compiler

@@ -101,7 +101,7 @@ WRONG = {
     "adapter of nothing": ("/adapter on", r"there is no adapter; /load FILE takes one"),
     "adapter of what": ("/adapter perhaps", r"/adapter was perhaps; it must be on or off"),
     "no file": ("/load", r"/load was alone; it must name an adapter's file or run folder"),
-    "no such file": ("/load none", r"--adapter was none; there is no such file"),
+    "no such file": ("/load none", r"/load was none; there is no such file"),
     "another shape": ("/load wider.safetensors", r"wider.safetensors: "),
     "a model": ("/load model.safetensors", r"which is a whole model"),
     "temperature": ("/temperature hot", r"/temperature was hot; it must be a number from 0 to 1,000"),

@@ -66,7 +66,7 @@ def test_a_run_that_diverges_in_its_last_step_is_not_finished(method, folder):
 
 
 def test_a_measure_that_is_not_finite_is_no_result(folder, monkeypatch, capsys):
-    monkeypatch.setattr(experiment, "measure", lambda model, task: {"loss": float("nan"), "bits_per_byte": 1.0})
+    monkeypatch.setattr(experiment, "measure", lambda model, task, **how: {"loss": float("nan"), "bits_per_byte": 1.0})
     assert finetune() == 2
     assert "after the last step loss was infinite or NaN" in capsys.readouterr().err
     assert not (folder / "run" / "result.json").exists()
@@ -220,11 +220,11 @@ def test_the_result_and_not_config_json_says_which_run_it_was(folder, capsys):
 def test_a_run_that_begins_while_another_one_is_measured_is_refused(folder, monkeypatch, capsys):
     real, statuses = experiment.measure, []
 
-    def measure(*arguments):
+    def measure(*arguments, **how):
         if not statuses:
             statuses.append(None)
             statuses[0] = finetune("--seed", "9")
-        return real(*arguments)
+        return real(*arguments, **how)
 
     monkeypatch.setattr(experiment, "measure", measure)
     assert finetune() == 0 and statuses == [2]
@@ -249,9 +249,9 @@ def test_a_folder_that_is_deleted_during_a_run_is_an_error(folder, monkeypatch, 
 def test_a_folder_that_is_deleted_while_a_run_is_measured_is_an_error(folder, monkeypatch, capsys):
     real = experiment.measure
 
-    def measure(*arguments):
+    def measure(*arguments, **how):
         shutil.rmtree("run")
-        return real(*arguments)
+        return real(*arguments, **how)
 
     monkeypatch.setattr(experiment, "measure", measure)
     assert finetune() == 2
@@ -263,7 +263,7 @@ def test_a_run_of_another_process_in_the_same_folder_leaves_the_first_ones_resul
     """Two real processes, the second begun while the first one measures."""
     slow = (
         "import sys, time; from minilora.experiments import finetune as f; real = f.measure\n"
-        "def measure(*a): print('measuring', flush=True); sys.stdin.readline(); return real(*a)\n"
+        "def measure(*a, **how): print('measuring', flush=True); sys.stdin.readline(); return real(*a, **how)\n"
         "f.measure = measure; from minilora.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     command = ["finetune", *OPTIONS, "--out", "run"]

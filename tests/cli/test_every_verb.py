@@ -131,7 +131,7 @@ def test_a_file_whose_tokenizer_is_gone_takes_the_one_next_to_it(made, tmp_path,
 
 
 def test_merged_into_a_folder_it_says_the_same(made):
-    prints("merge", *ADAPTED, "--out", "merged-hf")
+    prints("merge", *ADAPTED, "--out", "merged-hf/")
     assert loss_of("--model", "merged-hf") == pytest.approx(loss_of(*ADAPTED), abs=2e-4)
 
 
@@ -181,7 +181,7 @@ def peers(made):
         pytest.skip("needs a Python with torch, transformers, peft and xllamacpp: MINILORA_PEER_PYTHON")
     ids = open_language_model("base").tokenizer.encode("The river is long and 12 plus 1")
     np.save("ids.npy", ids)
-    prints("merge", *ADAPTED, "--out", "merged-hf")
+    prints("merge", *ADAPTED, "--out", "merged-hf/")
     prints("export-peft", *ADAPTED, "--out", "peft", "--base", "base")
     command = [PEER, str(Path(__file__).with_name("peer_every_verb.py")), str(made)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

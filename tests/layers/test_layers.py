@@ -7,15 +7,19 @@ from minilora.layers import (
     MLP,
     Block,
     Embedding,
+    GatedMLP,
     LayerNorm,
     Linear,
+    LlamaBlock,
     PostLNBlock,
+    RMSNorm,
     SelfAttention,
 )
 from minilora.methods.houlsby import Houlsby, HoulsbySublayer
 from minilora.methods.lora import DoRAFactors, LoRAFactors, LoRALinear
 from minilora.ops import fast
 from minilora.parameter import Parameter
+from ops.cases import array_leaves
 
 N, T, C, F, H, R = 2, 5, 6, 7, 3, 2
 
@@ -45,6 +49,15 @@ def mlp(linear):
     return MLP(linear(C, F), linear(F, C), "gelu_tanh")
 
 
+def gated_mlp(linear):
+    return GatedMLP(linear(C, F), linear(C, F), linear(F, C))
+
+
+def grouped_attention(linear):
+    """H = 4 query heads of K = 3, and G = 2 key-value heads."""
+    return SelfAttention(linear(C, 12), linear(C, 6), linear(C, 6), linear(12, C), 4, n_kv_head=2)
+
+
 MAKE = {
     "Linear": lambda normal, linear: linear(C, F),
     "Linear without bias": lambda normal, linear: Linear(normal((F, C))),
@@ -61,6 +74,12 @@ MAKE = {
     "SelfAttention": lambda normal, linear: attention(linear),
     "SelfAttention, not causal": lambda normal, linear: attention(linear, causal=False),
     "Block": lambda normal, linear: Block(layernorm(normal), attention(linear), layernorm(normal), mlp(linear)),
+    "RMSNorm": lambda normal, linear: RMSNorm(normal(C)),
+    "GatedMLP": lambda normal, linear: gated_mlp(linear),
+    "SelfAttention, grouped": lambda normal, linear: grouped_attention(linear),
+    "LlamaBlock": lambda normal, linear: LlamaBlock(
+        RMSNorm(normal(C)), grouped_attention(linear), RMSNorm(normal(C)), gated_mlp(linear)
+    ),
     "PostLNBlock": lambda normal, linear: PostLNBlock(
         attention(linear, causal=False),
         layernorm(normal),
@@ -109,6 +128,14 @@ def test_gradients_accumulate(layer, x, dy):
     once = gradients(layer)
     layer.backward(dy, cache)
     assert all(np.array_equal(p.grad, 2.0 * once[name]) for name, p in layer.named_parameters() if p.trainable)
+
+
+def test_a_cache_without_the_result_is_the_same_cache_to_the_bit(layer, x):
+    expected, alone = layer.forward(x)[1], layer.cache_of(x)
+    assert type(alone) is type(expected)
+    leaves = [list(array_leaves(cache)) for cache in (expected, alone)]
+    assert len(leaves[0]) == len(leaves[1])
+    assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
 
 
 def test_a_forward_in_between_changes_nothing(layer, x, dy):

@@ -1,7 +1,5 @@
 """The same twenty prompts, continued greedily by llama.cpp and by minilora, in four variants."""
 
-import numpy as np
-
 from llm import llama_cpp
 from llm.cases import N_TOKENS, PROMPTS, STOP, VARIANTS, adapt
 from minilora.interop import load_gguf, load_tokenizer, save_gguf, save_gguf_adapter, smollm2_file
@@ -37,7 +35,7 @@ def asked_of_llama_cpp(folder, variants=VARIANTS, n_prompts=None):
     return {name: llama_cpp.ask(asked[name][0], **common, **asked[name][1])["prompts"] for name in variants}
 
 
-def ours(model, variant, n_prompts=None):
+def ours(model, variant):
     """What minilora adds to them, for an adapted model; it is as it was afterwards."""
     layers = lora_layers(model).values()
     if variant == "base":
@@ -47,7 +45,7 @@ def ours(model, variant, n_prompts=None):
     for layer in layers:
         if variant == "half":
             layer.factors.scale /= 2
-    said = [generate(model, [np.array(ids)], max_tokens=N_TOKENS, stop=STOP)[0] for ids in prompt_ids()[:n_prompts]]
+    said = generate(model, prompt_ids(), max_tokens=N_TOKENS, stop=STOP)
     for layer in layers:
         if variant == "half":
             layer.factors.scale *= 2

@@ -23,6 +23,7 @@ from minilora.models import GPT, GPTConfig, Llama, LlamaConfig, RobertaForClassi
 from minilora.models.recompute import RecomputedCache
 from minilora.training.objective import DataParallel
 from models import tiny_deberta, tiny_encoders
+from models.calls import count_calls
 from models.tiny_llama import tiny_llama
 from tiny_models import at_a_generic_point
 
@@ -198,6 +199,22 @@ def test_only_what_enters_a_block_is_kept(kind):
     assert all(type(block) is RecomputedCache for block in cache.blocks)
 
 
+@pytest.mark.parametrize(("targets", "products"), [(("q_proj",), 7 + 6), (("q_proj", "down_proj"), 7 + 7)], ids=str)
+def test_the_second_forward_leaves_out_the_last_product_unless_it_is_adapted(monkeypatch, targets, products):
+    counts = count_calls(
+        monkeypatch,
+        {
+            "layers.linear.linear_forward": "maps",
+            "methods.lora.layer.lora_linear_forward": "maps",
+        },
+    )
+    model = tiny_llama(n_layer=1)
+    apply_lora(model, LoRAConfig(rank=2, targets=targets), rng=rng())
+    model.recompute = True
+    step(model, some_batch())
+    assert counts["maps"] == products
+
+
 def test_it_is_off_until_it_is_asked_for():
     model = tiny_encoders.tiny(RobertaForClassification)
     assert not model.recompute and not model.encoder.recompute and not tiny_llama().recompute
@@ -211,7 +228,7 @@ def test_it_is_off_until_it_is_asked_for():
 def test_activations_take_a_quarter_of_the_memory(targets):
     """What the cache of a whole forward holds, and the peak of a step beyond the weights, by tracemalloc."""
     config = LlamaConfig(
-        vocab_size=97, n_positions=256, n_layer=12, d_model=48, n_head=6, n_kv_head=2, d_mlp=128, tied_head=True
+        vocab_size=97, n_positions=256, n_layer=24, d_model=48, n_head=6, n_kv_head=2, d_mlp=128, tied_head=True
     )
     ids = rng().integers(0, 97, (2, 256))
     batch = LMBatch(ids, np.roll(ids, -1, axis=1), np.ones(ids.shape, bool))

@@ -212,12 +212,13 @@ def test_what_a_cache_leaves_out_has_no_gradient_and_the_rest_has_its_own(name):
 # ---- a wrong engine is found: (function, its file, what stands there, what a mistake would put there)
 
 MUTANTS = [
-    ("attention_forward", "attention", "q * (1.0 / math.sqrt(K))", "q * (1.0 / K)"),
+    ("attention_forward", "attention", "q * (1.0 / math.sqrt(q.shape[-1]))", "q * (1.0 / q.shape[-1])"),
     ("attention_forward", "attention_tiles", "start += length", "start = length"),
     ("attention_forward", "attention_tiles", "slice(start, j_stop)", "slice(0, j_stop)"),
     ("attention_backward", "attention_tiles", "i_stop == end", "True"),
     ("attention_forward", "attention", "if causal and I > 1", "if causal and I > 2"),
-    ("attention_backward", "attention", "dk *= 1.0 / math.sqrt", "dk *= 1.0 + 0.0 * math.sqrt"),
+    ("attention_backward", "attention", "dq *= 1.0 / math.sqrt", "dq *= 1.0 + 0.0 * math.sqrt"),
+    ("attention_backward", "attention", "scores -= lse", "scores += lse"),
     ("attention_backward", "attention", "dprobs -= D", "dprobs += D"),
     ("disentangled_attention_forward", "disentangled_attention", "distance_rows[-2::-1]", "distance_rows[1:]"),
     ("disentangled_attention_backward", "disentangled_attention", "dscores @ k[n] + dc2p", "dscores @ k[n] - dc2p"),

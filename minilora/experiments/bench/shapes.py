@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minilora.models import GPTConfig
-from minilora.ops.fast.attention import QUERIES
+from minilora.ops.fast.attention_tiles import QUERIES
 
 RANK = 8  # LoRA's, on W_q and W_v
 
@@ -82,6 +82,7 @@ def products_of_step(shape, method, rank=RANK):
         # q k^T, dy v^T; probs v, dscores k; probs^T dy, dscores^T q
         for m, k, n in ((i, K, j), (i, j, K), (j, i, K)):
             products.append(Product(2 * L, m, k, n, batch=N * H))
+        products.append(Product(L, i, K, j, batch=N * H))  # q k^T again, in the backward
     return products
 
 

@@ -157,6 +157,11 @@ class LoRALinear(Module):
         y, inner = owner.forward(x) if owner is self.base else owner.forward(x, self.base)
         return y, AdaptedCache(owner, inner)
 
+    def cache_of(self, x: Array) -> AdaptedCache:
+        """The cache of `forward`; where no adapter is at work, nothing need be multiplied for it."""
+        owner = self.at_work
+        return AdaptedCache(owner, owner.cache_of(x)) if owner is self.base else self.forward(x)[1]
+
     def backward(self, dy: Array, cache: AdaptedCache) -> Array:
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
         if cache.owner is not self.at_work:

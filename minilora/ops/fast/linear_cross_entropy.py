@@ -14,7 +14,7 @@ from minilora.ops.cross_entropy import check_positions, check_targets
 from minilora.ops.linear_cross_entropy import LinearCrossEntropyCache
 from minilora.ops.plain import engine_of
 
-LOGITS_BYTES = 16 * 1024 * 1024  # of one chunk: many rows, because W is read once per chunk
+LOGITS_BYTES = 24 * 1024 * 1024  # of one chunk: many rows, because W is read once per chunk
 LOGITS_BYTES_ON_GPU = 512 * 1024 * 1024  # products of a few rows would leave most of the GPU idle
 
 
