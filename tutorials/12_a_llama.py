@@ -303,12 +303,12 @@ plots.bars(trained, x=f"trained numbers: {sum(trained.values()):,} of all")
 # %%
 from minilora.training import AdamW
 
-STEPS, RATE = (48, 2e-3) if real else (12, 2e-2)
+STEPS, RATE = (40, 2e-3) if real else (12, 2e-2)
 optimizer, losses = AdamW(model.trainable_parameters(), lr=RATE), []
 
 # %%
 for step in range(STEPS):
-    loss, cache = model.loss(task.sample_batch(rng, 4))
+    loss, cache = model.loss(task.sample_batch(rng, 8))
     model.backward_loss(1.0, cache)
     optimizer.lr = RATE * min(1, (step + 1) / 8) * (1 - step / STEPS)
     optimizer.step()
