@@ -51,7 +51,7 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
 
 
 def bytes_per_position(model: Model) -> float:
-    """About what a forward that recomputes needs for a position, in bytes: L C numbers, and some 10 C + 4 F in a block."""
+    """About the bytes that a forward needs for a position: L C numbers, and some 10 C + 4 F in one block."""
     c: Any = model.config
     numbers = c.n_layer * c.d_model + 10 * c.d_model + 4 * c.d_mlp
     return numbers * next(iter(model.parameters())).data.dtype.itemsize
