@@ -43,8 +43,7 @@ def run(options: argparse.Namespace) -> int:
     opened = open_model(options.model, options.adapter)
     check_for_llama_cpp(opened)
     if options.merged:
-        model, like = merged(opened.model, options.adapter)(opened)
-        save_gguf(model, options.out, like=like, dtype=options.dtype)
+        save_gguf(merged(opened.model, options.adapter), options.out, like=opened.source, dtype=options.dtype)
     else:
         save_gguf_adapter(opened.model, options.out)
     print(f"{options.out}: {'the whole model' if options.merged else 'the adapter'} for llama.cpp")

@@ -93,7 +93,7 @@ def check_for_llama_cpp(opened: OpenedModel) -> None:
     if not isinstance(opened.model, (Llama, GPT)):
         held = what_is_held(opened.name, opened.model)
         raise ValueError(f"{held}; for a .gguf file --model must be a Llama, a Mistral, a Qwen2 or a GPT-2")
-    if opened.source is None:
+    if not opened.source and opened.tokenizer is not None:  # reading it is refused if it is gone
         what = f"{what_is_held(opened.name, opened.model)} that reads bytes"
         raise ValueError(
             f"{what}; for a .gguf file --model must have a tokenizer with merges, which llama.cpp asks for"
