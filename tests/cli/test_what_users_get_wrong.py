@@ -106,7 +106,7 @@ WRONG = {
         "a GPT that reads bytes; for a .gguf file --model must have a tokenizer with merges, which llama.cpp asks for$",
     ),
     "an encoder for llama.cpp": (
-        ["merge", "--model", "encoder", "--adapter", "run", "--out", "a.gguf"],
+        ["export-gguf", "--model", "encoder", "--merged", "--out", "a.gguf"],
         "for a .gguf file --model must be a Llama, a Mistral, a Qwen2 or a GPT-2$",
     ),
     "over what it reads": (
