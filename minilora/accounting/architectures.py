@@ -125,9 +125,9 @@ class Architecture:
         return shapes | norm(names[0], C) | norm(names[1], C)
 
     def _has_bias(self, layer: str) -> bool:
-        return not self.gated or (
-            self.qkv_bias if layer in ("q_proj", "k_proj", "v_proj") else layer == "o_proj" and self.o_bias
-        )
+        if not self.gated:
+            return True
+        return self.o_bias if layer == "o_proj" else self.qkv_bias and layer in ATTENTION
 
     @property
     def outer_shapes(self) -> dict[str, tuple[int, ...]]:

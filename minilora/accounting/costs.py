@@ -37,7 +37,6 @@ Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
 
     Recomputed, they are C for each block, and `block` and `trained` of one block alone (`models/recompute.py`).
 
-
     workspace   the largest temporary: a block of logits, at most LOGITS_BYTES, at the end of the forward; or
                 2 F + 3 C values per token, the gradients on their way through an MLP; 4 F + 5 C through a gated one
 

@@ -2,6 +2,9 @@
 
 The thread sleeps in between. BLAS's threads spin instead: quicker on an idle machine, and several times slower where
 other programs use the cores. If it wakes up late, little is lost: the half that it has not begun is taken back.
+
+A ThreadPoolExecutor and `Future.cancel` would say this in ten lines. But it takes some 30 microseconds to hand over a
+half, where this takes 3, and a token hands over dozens.
 """
 
 import functools

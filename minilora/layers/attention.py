@@ -108,14 +108,15 @@ class SelfAttention(Module):
         """
         q, q_cache = self.q_proj.forward(x)  # (N, T, C) -> (N, T, H K)
         k, k_cache = self.k_proj.forward(x)  # (N, T, C) -> (N, T, G K)
-        v, v_cache = self.v_proj.forward(x)
+        v, v_cache = self.v_proj.forward(x)  # (N, T, C) -> (N, T, G K)
         q = split_heads(q, self.n_head)  # (N, T, H K) -> (N, H, T, K)
         k, v = (split_heads(a, self.n_kv_head) for a in (k, v))  # (N, T, G K) -> (N, G, T, K)
         rope = None
         if rotation is not None:
-            (q, rope), (k, _) = rope_forward(q, *rotation), rope_forward(k, *rotation)
+            q, rope = rope_forward(q, *rotation)  # (N, H, T, K)
+            k, _ = rope_forward(k, *rotation)  # (N, G, T, K)
         if past is not None:
-            k, v = past.append(k, v)
+            k, v = past.append(k, v)  # (N, G, T, K), of earlier positions too
         y, core = attention_forward(q, k, v, padding_mask, causal=self.causal, text_lengths=text_lengths)
         y, o_cache = self.o_proj.forward(merge_heads(y))  # (N, H, T, K) -> (N, T, H K) -> (N, T, C)
         return y, SelfAttentionCache(q_cache, k_cache, v_cache, core, o_cache, rope)

@@ -50,10 +50,10 @@ class GatedMLP(Module):
 
     def backward(self, dy: Array, cache: GatedMLPCache) -> Array:
         """(N, T, C) -> (N, T, C)"""
-        # forward: y = down_proj(silu(gate) * up)   so
-        dh = self.down_proj.backward(  # (N, T, C) -> (N, T, F)
-            dy, put_back(cache.down_proj, "silu(gate) * up", lambda: silu_gate_forward(*cache.silu_gate)[0])
-        )
+        # forward: y = down_proj(h)   so
+        down_cache = put_back(cache.down_proj, "silu(gate) * up", lambda: silu_gate_forward(*cache.silu_gate)[0])
+        dh = self.down_proj.backward(dy, down_cache)  # (N, T, C) -> (N, T, F)
+        # forward: h = silu(gate) * up   so
         dgate, dup = silu_gate_backward(dh, cache.silu_gate)  # (N, T, F)
         # forward: gate = gate_proj(x), up = up_proj(x)   so   two gradients reach one x
         dx = self.gate_proj.backward(dgate, cache.gate_proj)  # (N, T, F) -> (N, T, C)

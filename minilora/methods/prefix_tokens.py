@@ -82,9 +82,7 @@ class Prefix(Module):
         t = numpy.arange(self.length + T)[None, :] - n_before  # (1, lp + T + li)
         infix = (t > end) & (t <= end + n_after)
         slot = numpy.where(t < 0, n_before + t, n_before + t - end - 1)
-        column = numpy.clip(
-            numpy.where(t > end, t - n_after, t), 0, T - 1
-        )  # in ids, where the token is not from the prefix
+        column = numpy.where(t > end, t - n_after, t).clip(0, T - 1)  # in ids, where the token is not the prefix's
         inserted = (t < 0) | infix
 
         def spread(array: numpy.ndarray, filling: Any) -> numpy.ndarray:

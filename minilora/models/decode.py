@@ -79,16 +79,16 @@ def new_logits(flat: FlatDecoder, tokens: Array, t: int | Array, past: Sequence[
         if flat.rotation is not None:
             rotate(heads[:, : H + G], flat.rotation, t)
         q, k, v = heads[:, :H], heads[:, H : H + G], heads[:, H + G :]
-        keys, values, hidden = remember(memory, k, v, t)  # (N, G, T, K), twice
+        keys, values, unseen = remember(memory, k, v, t)  # (N, G, T, K), twice
         scores = q.reshape(N, G, H // G, -1) @ keys.swapaxes(-1, -2)  # (N, G, H/G, K) -> (N, G, H/G, T)
-        y = softmax(scores, q.shape[-1], hidden) @ values  # (N, G, H/G, K)
+        y = softmax(scores, q.shape[-1], unseen) @ values  # (N, G, H/G, K)
         x = x + block.o(y.reshape(N, -1))  # (N, H K) -> (N, C)
         x += block.down(block.activation(block.up(block.norm_2(x))))  # (N, C) -> (N, F) -> (N, C)
     return flat.head(flat.norm_f(x))  # (N, C) -> (N, V)
 
 
 def remember(memory: KeyValueCache, k: Array, v: Array, t: int | Array) -> tuple[Array, Array, Array | None]:
-    """Keep k and v, (N, G, K), of position t. Return all keys and values so far, and which ones are hidden."""
+    """Keep k and v, (N, G, K), of position t. Return all keys and values so far, and which ones a row must not see."""
     if isinstance(t, int):
         memory.keys[:, :, t], memory.values[:, :, t] = k, v
         memory.length = t + 1
@@ -96,16 +96,16 @@ def remember(memory: KeyValueCache, k: Array, v: Array, t: int | Array) -> tuple
     xp, T = get_xp(k=k), memory.length
     rows = xp.arange(len(k))
     memory.keys[rows, :, t], memory.values[rows, :, t] = k, v
-    hidden = xp.arange(T) > t[:, None, None, None]  # (N, 1, 1, T)
-    return memory.keys[:, :, :T], memory.values[:, :, :T], hidden
+    unseen = xp.arange(T) > t[:, None, None, None]  # (N, 1, 1, T)
+    return memory.keys[:, :, :T], memory.values[:, :, :T], unseen
 
 
-def softmax(scores: Array, K: int, hidden: Array | None) -> Array:
-    """softmax(scores / sqrt(K)) over the last axis, in place; a hidden key gets nothing."""
+def softmax(scores: Array, K: int, unseen: Array | None) -> Array:
+    """softmax(scores / sqrt(K)) over the last axis, in place; an unseen key gets nothing."""
     xp = get_xp(scores=scores)
     scores *= 1.0 / math.sqrt(K)
-    if hidden is not None:
-        scores = xp.where(hidden, -math.inf, scores)
+    if unseen is not None:
+        scores = xp.where(unseen, -math.inf, scores)
     scores -= scores.max(axis=-1, keepdims=True)
     xp.exp(scores, out=scores)
     scores /= scores.sum(axis=-1, keepdims=True)

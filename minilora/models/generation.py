@@ -74,7 +74,7 @@ def _row_by_row(model: Decoder, flat: FlatDecoder, request: Request) -> list[lis
     past = model.new_past(len(lengths), int(ends.max()))
     alike = not numpy.ptp(lengths)
     if not alike:
-        for memory in past:  # nothing reads what is hidden, but NaN times 0 is NaN
+        for memory in past:  # an unseen value counts 0 times, but NaN times 0 is NaN
             memory.keys[...], memory.values[...] = 0.0, 0.0
     logits = _read_all(model, request.prompts, past)  # (N, V)
     new: list[list[int]] = [[] for _ in lengths]

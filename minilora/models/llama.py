@@ -10,7 +10,7 @@ No position has an embedding: the angle between a rotated query and key says how
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy
@@ -76,6 +76,9 @@ class LlamaConfig(ModelConfig):
         if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0.0 < theta < math.inf:
             raise ValueError(f"rope_theta was {theta!r}; it must be a finite number above 0")
         if isinstance(self.rope_scaling, Mapping):  # from a file
+            names = [field.name for field in fields(Llama3Scaling)]
+            if set(self.rope_scaling) != set(names):
+                raise ValueError(f"rope_scaling was {self.rope_scaling!r:.100}; it must have {', '.join(names)}")
             object.__setattr__(self, "rope_scaling", Llama3Scaling(**self.rope_scaling))
         if not isinstance(self.rope_scaling, Llama3Scaling | None):
             raise ValueError(f"rope_scaling was {self.rope_scaling!r:.100}; it must be a Llama3Scaling or None")

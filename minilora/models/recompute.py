@@ -24,13 +24,12 @@ from minilora.parameter import Module
 
 class RecomputedCache(NamedTuple):
     x: Array  # (N, T, C), the block's input
-    args: tuple[Any, ...]
     options: dict[str, Any]
     weights: list[Array]  # the arrays that the block's parameters had
     draws: list[tuple[Any, Any]]  # each module that can drop, and a copy of the generator that it was to draw from
 
 
-def run_block(model: Any, block: Any, x: Array, *args: Any, **options: Any) -> tuple[Array, Any]:
+def run_block(model: Any, block: Any, x: Array, **options: Any) -> tuple[Array, Any]:
     """A block's forward, (N, T, C) -> (N, T, C); if ``model.recompute``, with a RecomputedCache.
 
     Parameters
@@ -38,13 +37,13 @@ def run_block(model: Any, block: Any, x: Array, *args: Any, **options: Any) -> t
     model : Model
     block : Module
     x : ndarray of shape (N, T, C)
-    *args, **options
+    **options
         Whatever else the block's forward takes.
     """
     if not model.recompute:
-        return block.forward(x, *args, **options)
-    cache = RecomputedCache(x, args, options, _weights(block), _copied(_draws(block)))
-    y, _ = block.forward(x, *args, **options)
+        return block.forward(x, **options)
+    cache = RecomputedCache(x, options, _weights(block), _copied(_draws(block)))
+    y, _ = block.forward(x, **options)
     return y, cache
 
 
@@ -62,7 +61,7 @@ def backward_block(block: Any, dy: Array, cache: Any) -> Any:
     if len(weights) != len(cache.weights) or any(a is not b for a, b in zip(weights, cache.weights, strict=True)):
         raise ValueError("cache was made by other weights, or another adapter; run forward again")
     with _drawing_from(_copied(cache.draws), _draws(block)):
-        block_cache = block.cache_of(cache.x, *cache.args, **cache.options)
+        block_cache = block.cache_of(cache.x, **cache.options)
     return block.backward(dy, block_cache)
 
 

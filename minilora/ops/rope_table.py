@@ -33,8 +33,8 @@ class Llama3Scaling:
 
     Raises
     ------
-    ValueError
-        If a number is not positive, or low_freq_factor is not below high_freq_factor.
+    TypeError, ValueError
+        If a setting is not a number, or not positive, or if low_freq_factor is not below high_freq_factor.
     """
 
     factor: float

@@ -1,9 +1,8 @@
 """Measuring a model: its loss on data that it was not trained on."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -13,6 +12,7 @@ from minilora.arrays.backend import same_gpu, to_numpy
 from minilora.arrays.threads import one_blas_thread
 from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
 from minilora.models.model import Model
+from minilora.models.recompute import recomputed
 from minilora.training.objective import split_batch, without_padding
 
 MEMORY = 2**29  # bytes that a forward may need on each core; more rows at once would not be faster
@@ -41,7 +41,7 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
         return total / max(batch.n_targets, 1), batch.n_targets
 
     threads = ranks.cores[ranks.rank] if model.xp is numpy else 1
-    with keeping_little(model), one_blas_thread(), ThreadPoolExecutor(threads, initializer=same_gpu()) as pool:
+    with recomputed(model, True), one_blas_thread(), ThreadPoolExecutor(threads, initializer=same_gpu()) as pool:
         own = list(pool.map(loss_and_count, islice(batches, ranks.rank, None, ranks.size)))
     results = [result for of_rank in ranks.gather(own) for result in of_rank]
     total = sum(count for _, count in results)
@@ -50,18 +50,8 @@ def evaluate_loss(model: Model, batches: Iterable[Any], ranks: Ranks | SinglePro
     return sum(loss * count for loss, count in results) / total
 
 
-@contextmanager
-def keeping_little(model: Model) -> Iterator[None]:
-    """A context in which a forward keeps no more than each block's input: no backward follows."""
-    before, model.recompute = model.recompute, True
-    try:
-        yield
-    finally:
-        model.recompute = before
-
-
 def bytes_per_position(model: Model) -> float:
-    """About how many bytes a forward then needs for each position: L C numbers, and some 10 C + 4 F in one block."""
+    """About the bytes that a forward needs for a position: L C numbers, and some 10 C + 4 F in one block."""
     c: Any = model.config
     numbers = c.n_layer * c.d_model + 10 * c.d_model + 4 * c.d_mlp
     return numbers * next(iter(model.parameters())).data.dtype.itemsize

@@ -205,6 +205,7 @@ WRONG_SHAPES = [
     ({"rope_theta": 0.0}, "rope_theta was 0.0; it must be a finite number above 0"),
     ({"rope_theta": "1e5"}, "rope_theta was '1e5'; it must be a finite number above 0"),
     ({"rope_scaling": "linear"}, "rope_scaling was 'linear'; it must be a Llama3Scaling or None"),
+    ({"rope_scaling": {"factor": 8.0}}, "rope_scaling was {'factor': 8.0}; it must have factor, low_freq_factor, high"),
     ({"tied_head": 1}, "tied_head was 1; it must be True or False"),
 ]
 

@@ -126,10 +126,8 @@ def left_out(forward, backward, arrays, names, **fields):
 
     def backward_of_the_rest(dy, cache):
         grads = backward(dy, cache)
-        if backward in (
-            ops.layernorm_backward,
-            ops.rmsnorm_backward,
-        ):  # the page gives all; a layer throws away what is frozen
+        # the page gives all; a layer throws away what is frozen
+        if backward in (ops.layernorm_backward, ops.rmsnorm_backward):
             return tuple(None if name in names else grad for name, grad in zip(arrays, grads, strict=True))
         return grads
 

@@ -6,6 +6,7 @@ import pytest
 from methods.tiny import logits_of, same_bits, some_batch, tiny_gpt, tiny_lora, weights_of
 from minilora.methods import LoRAConfig
 from minilora.models import GPT, GPTConfig
+from minilora.models.recompute import recomputed
 from minilora.training import evaluate_loss, evaluation
 from minilora.training.objective import split_batch
 
@@ -65,7 +66,7 @@ def test_what_a_forward_needs_is_of_the_size_that_is_assumed(n_layer):
     config = GPTConfig(vocab_size=11, n_positions=64, n_layer=n_layer, d_model=96, n_head=2)
     model = GPT(config, np.random.default_rng(0))
     batch = some_batch(16, 64)
-    with evaluation.keeping_little(model):
+    with recomputed(model, True):
         model.loss(batch, need_grad=False)
         tracemalloc.start()
         model.loss(batch, need_grad=False)

@@ -56,7 +56,7 @@ def attention_forward(
     text_lengths: Sequence[Sequence[int]] | None = None,
 ) -> tuple[Array, AttentionCache]:
     xp = get_xp(q=q, k=k, v=v, padding_mask=padding_mask)
-    heads_per_group(q, k)
+    heads_per_group(q, k)  # G must divide H
     scaled = _scaled(q)  # (N, H, T_q, K)
     y = empty_heads(xp, q)  # (N, H, T_q, K)
     tiles = []

@@ -3,7 +3,7 @@
 from minilora.arrays.backend import Array, get_xp
 from minilora.arrays.kernels import fused
 from minilora.ops import rope as page
-from minilora.ops.fast.attention import empty_heads
+from minilora.ops.fast.attention_tiles import empty_heads
 from minilora.ops.plain import engine_of
 from minilora.ops.rope import RopeCache, check_angles
 from minilora.ops.rows import rows
