@@ -24,8 +24,8 @@ def add_options(p: Parser) -> None:
     """What is described."""
     p.add_argument(
         "path",
-        help="decoder, encoder or smollm2; a file that minilora wrote, a run folder, PEFT's folder, a Hugging Face folder, "
-        "or a .gguf file",
+        help="decoder, encoder or smollm2; a file that minilora wrote, a run folder, PEFT's folder, a Hugging Face "
+        "folder, or a .gguf file",
     )
     add_json(p)
 
