@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from minilora.cli.merge import check_llama, merged
+from minilora.cli.merge import check_for_llama_cpp, merged
 from minilora.cli.opening import open_model
 from minilora.cli.options import add_adapter, add_choice, add_model, refuse
 from minilora.cli.parser import Parser
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--out was {options.out}; its name must end in .gguf")
     check_output("--out", options.out, {"--model": options.model, "--adapter": options.adapter}, example="adapter.gguf")
     opened = open_model(options.model, options.adapter)
-    check_llama(opened)
+    check_for_llama_cpp(opened)
     if options.merged:
         save_gguf(merged(opened.model, options.adapter), options.out, like=opened.source, dtype=options.dtype)
     else:

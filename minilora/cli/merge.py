@@ -12,7 +12,7 @@ from minilora.cli.paths import check_output, check_output_folder
 from minilora.cli.printing import print_json
 from minilora.interop.opening import OpenedModel, has_tokenizer
 from minilora.methods import HoulsbyConfig, PrefixConfig, lora_layers, method_of
-from minilora.models.llama import Llama
+from minilora.models import GPT, Llama
 from minilora.models.model import Model
 
 EXAMPLE = "minilora merge --adapter runs/my-adapter --out merged.safetensors"
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         check_output("--out", options.out, reads, example="merged.safetensors")
     opened = open_model(options.model, options.adapter)
     if out.suffix.lower() == GGUF:
-        check_llama(opened)
+        check_for_llama_cpp(opened)
     model = merged(opened.model, options.adapter)
     if is_folder:
         write_folder(model, opened, out)
@@ -88,11 +88,16 @@ def write_folder(model: Model, opened: OpenedModel, folder: Path) -> None:
         save_hf(model, folder, tokenizer=opened.tokenizer, chat_template=opened.chat_template)
 
 
-def check_llama(opened: OpenedModel) -> None:
+def check_for_llama_cpp(opened: OpenedModel) -> None:
     """Raise a ValueError unless llama.cpp's format can hold the model as minilora writes it."""
-    if not isinstance(opened.model, Llama):
+    if not isinstance(opened.model, (Llama, GPT)):
         held = what_is_held(opened.name, opened.model)
-        raise ValueError(f"{held}; for a .gguf file --model must be a Llama, a Mistral or a Qwen2")
+        raise ValueError(f"{held}; for a .gguf file --model must be a Llama, a Mistral, a Qwen2 or a GPT-2")
+    if not opened.source and opened.tokenizer is not None:  # reading it is refused if it is gone
+        what = f"{what_is_held(opened.name, opened.model)} that reads bytes"
+        raise ValueError(
+            f"{what}; for a .gguf file --model must have a tokenizer with merges, which llama.cpp asks for"
+        )
 
 
 def write_file(model: Model, opened: OpenedModel, path: Path, command: str) -> None:

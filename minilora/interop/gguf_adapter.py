@@ -6,7 +6,8 @@ rest goes into B:
 
     alpha = scale_1 r_1 of the first layer,     B_i <- B_i (scale_i r_i / alpha)
 
-B of W_q and W_k has its rows in llama.cpp's order, as W has (`gguf_llama.py`).
+B of W_q and W_k has its rows in llama.cpp's order, as W has (`gguf_llama.py`). GPT-2's W_q, W_k and W_v are one matrix
+there, and their three LoRAs one with B in blocks (`fused.py`), of three times the rank.
 """
 
 from pathlib import Path
@@ -15,25 +16,27 @@ from typing import Any
 import numpy
 
 from minilora.arrays.backend import to_numpy
+from minilora.interop.fused import Factors, join
 from minilora.interop.gguf_blocks import F32
 from minilora.interop.gguf_file import FLOAT32, STRING
-from minilora.interop.gguf_llama import Place, architecture_of, llama_places, to_neighbours
+from minilora.interop.gguf_load import architecture_of, places_of
+from minilora.interop.gguf_place import Place
 from minilora.interop.gguf_write import Tensor, write_gguf
 from minilora.methods.lora import DoRAFactors
 from minilora.methods.selection import plain
 from minilora.methods.state import adapters_of
 from minilora.methods.switching import adapter_names, lora_layers
-from minilora.models.llama import Llama
+from minilora.models import GPT, Llama
 
 
-def save_gguf_adapter(model: Llama, path: str | Path, *, name: str | None = None) -> None:
+def save_gguf_adapter(model: Llama | GPT, path: str | Path, *, name: str | None = None) -> None:
     """Write one LoRA adapter as a GGUF file, for ``llama-cli --model BASE.gguf --lora FILE``.
 
     A and B are written in float32. The base must be the model that the adapter was trained on, as GGUF.
 
     Parameters
     ----------
-    model : Llama
+    model : Llama or GPT
     path : str or Path
     name : str, optional
         The active adapter, if not given.
@@ -43,7 +46,7 @@ def save_gguf_adapter(model: Llama, path: str | Path, *, name: str | None = None
     ValueError
         If there is no such adapter, or llama.cpp's format cannot hold what was trained.
     TypeError
-        If the model is no Llama.
+        If the model is no Llama and no GPT.
     RuntimeError
         If the package `gguf` is not installed.
     """
@@ -58,13 +61,20 @@ def save_gguf_adapter(model: Llama, path: str | Path, *, name: str | None = None
             f"the adapter {which!r} also trains {own[0]}; llama.cpp's adapters must have A and B only: merge it, and "
             "write the whole model with save_gguf"
         )
-    places = {place.parameter: place for place in llama_places(model.config, permuted=arch == "llama")}
-    factors = {layer_path: _low_rank(layer_path, f, places) for layer_path, f in held.items()}
-    alpha = next(scale * len(A) for _, A, scale in factors.values())
+    places = [place for place in places_of(model.config) if place.parameter.endswith(".W")]
+    if unknown := sorted(held.keys() - {place.parameter.removesuffix(".W") for place in places}):
+        raise ValueError(f"{unknown[0]} is adapted; llama.cpp's format has a name for the layers of a plain model only")
+    factors: dict[str, Factors] = {}
+    for tensor in dict.fromkeys(place.tensor for place in places):
+        parts = [place for place in places if place.tensor == tensor]
+        lows = [_low_rank(place, held.get(place.parameter.removesuffix(".W"))) for place in parts]
+        if any(low is not None for low in lows):
+            factors[tensor] = join(lows, [parts[0].shape[0] // len(parts)] * len(parts), rslora=False)
+    alpha = next((f.alpha for f in factors.values() if f.alpha), 1.0)
     tensors = []
-    for layer_path, (B, A, scale) in factors.items():
-        place = places[f"{layer_path}.W"]
-        tensors += _pair(place, B, A, scale * len(A) / alpha)
+    for tensor, f in factors.items():
+        B = f.B if f.alpha == alpha else f.B * (f.alpha / alpha)
+        tensors += [_tensor(f"{tensor}.lora_a", f.A), _tensor(f"{tensor}.lora_b", B)]
     fields = [
         ("general.type", "adapter", STRING, None),
         ("adapter.type", "lora", STRING, None),
@@ -73,24 +83,18 @@ def save_gguf_adapter(model: Llama, path: str | Path, *, name: str | None = None
     write_gguf(path, arch, fields, tensors)
 
 
-def _low_rank(path: str, factors: Any, places: dict[str, Place]) -> tuple[numpy.ndarray, numpy.ndarray, float]:
-    """B, A and scale of one layer, on the host."""
-    if f"{path}.W" not in places:
-        raise ValueError(f"{path} is adapted; llama.cpp's format has a name for the layers of a Llama only")
+def _low_rank(place: Place, factors: Any) -> Factors | None:
+    """A and B of one layer, on the host, with B's rows as the file has them; None if it is not adapted."""
+    if factors is None:
+        return None
     if isinstance(factors, DoRAFactors):
         raise ValueError(
             "the adapter is DoRA's, which rescales the rows of W; llama.cpp's adapters must be LoRA's: merge it, and "
             "write the whole model with save_gguf"
         )
     B, A, scale = factors.low_rank()
-    return to_numpy(B), to_numpy(A), scale
+    return Factors(to_numpy(A), place.stored(to_numpy(B)), scale * len(A))
 
 
-def _pair(place: Place, B: numpy.ndarray, A: numpy.ndarray, ratio: float) -> list[Tensor]:
-    """The two tensors of one layer; B, (O, r), is multiplied by `ratio`."""
-    B = to_neighbours(B, place.n_heads) if place.n_heads else B
-    B = B if ratio == 1.0 else B * ratio
-    return [
-        Tensor(f"{place.tensor}.lora_a", A.shape, F32, lambda: A),
-        Tensor(f"{place.tensor}.lora_b", B.shape, F32, lambda: B),
-    ]
+def _tensor(name: str, values: numpy.ndarray) -> Tensor:
+    return Tensor(name, values.shape, F32, lambda: values)

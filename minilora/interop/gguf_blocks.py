@@ -1,4 +1,5 @@
-"""Weights of 4 and 8 bits, as GGUF stores them, and back: every formula of llama.cpp's plain quantisations.
+"""Weights of 4, 6 and 8 bits, as GGUF stores them, and back: every formula of llama.cpp's plain quantisations,
+and Q6_K.
 
 Numbers are quantised in blocks of 32 of one row. A block has a step d, a float16, and for each number q, an integer:
 
@@ -7,6 +8,11 @@ Numbers are quantised in blocks of 32 of one row. A block has a step d, a float1
     Q4_1    w = d q + m        q from 0 to 15, m a float16             2 + 2 + 16 bytes
 
 Two numbers of 4 bits share a byte: byte j has number j in its low half and number j + 16 in its high half.
+Q6_K has blocks of 256, and in each a step for 16 numbers, d s: it is what llama-quantize gives the token embedding
+and the head in files of 4 bits.
+
+    Q6_K    w = d s (q - 32)   q from 0 to 63, s from -128 to 127      128 + 64 + 16 + 2 bytes
+
 F16 and BF16 have no blocks: w is a float16, or the upper half of a float32.
 
 Each function takes (n, bytes of a block) and gives (n, numbers of a block), and rounds to float32 where the package
@@ -63,6 +69,25 @@ def from_q4_1(blocks: numpy.ndarray) -> numpy.ndarray:
     return w
 
 
+def from_q6_k(blocks: numpy.ndarray) -> numpy.ndarray:
+    """w = d s (q - 32): (n, 210) -> (n, 256)
+
+    First come the lower 4 bits of the q's, then their upper 2, the s's, and d. Half a block, 128 numbers, has 64 bytes
+    of lower bits: the low halves are numbers 0 to 63, the high ones 64 to 127. It has 32 bytes of upper bits: bits 0
+    and 1 are of numbers 0 to 31, bits 2 and 3 of 32 to 63, and so on.
+    """
+    n = len(blocks)
+    low, high = blocks[:, :128].reshape(n, 2, 64), blocks[:, 128:192].reshape(n, 2, 32)
+    s = blocks[:, 192:208].view(numpy.int8).astype(numpy.float32)  # (n, 16)
+    step = from_f16(blocks[:, 208:].copy()) * s  # d s: (n, 16)
+    low = numpy.concatenate([low & 15, low >> 4], axis=2)  # (n, 2, 128)
+    high = numpy.concatenate([high >> shift & 3 for shift in (0, 2, 4, 6)], axis=2)  # (n, 2, 128)
+    w = (low | high << 4).astype(numpy.float32).reshape(n, 16, 16)
+    w -= 32.0
+    w *= step[:, :, None]
+    return w.reshape(n, 256)
+
+
 def halves(packed: numpy.ndarray) -> numpy.ndarray:
     """The low halves of a block's bytes, then their high halves: (n, 16) -> (n, 32), float32."""
     return numpy.concatenate([packed & 15, packed >> 4], axis=1).astype(numpy.float32)
@@ -95,6 +120,7 @@ BLOCKS = {  # by GGUF's number of the type
     30: Block("BF16", 1, 2, from_bf16),
     2: Block("Q4_0", 32, 18, from_q4_0),
     3: Block("Q4_1", 32, 20, from_q4_1),
+    14: Block("Q6_K", 256, 210, from_q6_k),
     Q8_0: Block("Q8_0", 32, 34, from_q8_0),
 }
 OTHERS = {  # what llama.cpp can read and minilora cannot, for the message
@@ -105,7 +131,6 @@ OTHERS = {  # what llama.cpp can read and minilora cannot, for the message
     11: "Q3_K",
     12: "Q4_K",
     13: "Q5_K",
-    14: "Q6_K",
     15: "Q8_K",
     20: "IQ4_NL",
     23: "IQ4_XS",

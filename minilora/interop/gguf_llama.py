@@ -1,4 +1,4 @@
-"""A Llama from a GGUF file, and where each of its parameters is there.
+"""A Llama in a GGUF file: where each of its parameters is, and its configuration as metadata, both ways.
 
 llama.cpp rotates neighbours, the numbers 2 i and 2 i + 1 of a head, where Hugging Face and minilora rotate the number
 i with the number i + K/2. For its architecture "llama" (Llama, Mistral, SmolLM), the rows of W_q and W_k, and their
@@ -8,20 +8,18 @@ writes sensible text for a while: the tests compare numbers.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 
-from minilora.interop.gguf_file import GGUFFile
-from minilora.limits import one_line_errors, shown
-from minilora.models import Llama, LlamaConfig
-from minilora.models.checks import check_precision
-from minilora.models.initial import Uninitialized
-from minilora.models.model_file import fill
+from minilora.interop.gguf_blocks import F32
+from minilora.interop.gguf_file import FLOAT32, UINT32, GGUFFile
+from minilora.interop.gguf_place import Place, vocabulary_size
+from minilora.interop.gguf_write import Tensor
+from minilora.limits import shown
+from minilora.models import LlamaConfig
 from minilora.ops import Llama3Scaling, rope_frequencies
 
-ARCHITECTURES = ("llama", "qwen2")
 ROPE_FACTORS = "rope_freqs.weight"  # by how much each frequency is divided; only Llama 3's are known
 LLAMA3 = (1.0, 4.0, 8192)  # low, high and original context: the same in Llama 3.1, 3.2 and 3.3
 NOT_COMPUTED = {  # fields of the metadata that change the computation, and the values with which they do not
@@ -38,76 +36,8 @@ NOT_COMPUTED = {  # fields of the metadata that change the computation, and the 
 }
 
 
-class Place(NamedTuple):
-    """Where a parameter is in a GGUF file."""
-
-    parameter: str
-    tensor: str
-    shape: tuple[int, ...]
-    n_heads: int = 0  # if the file has the rows of these heads in llama.cpp's order
-
-
-@one_line_errors()
-def load_gguf(path: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Llama:
-    """Read a Llama (or a Mistral, SmolLM or Qwen2) from a GGUF file. Everything in it is trainable.
-
-    Quantised weights become the numbers that they stand for. The memory needed is the model's and that of its largest
-    tensor.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file with weights of F32, F16, BF16, Q8_0, Q4_0 or Q4_1.
-    dtype : {"float32", "float64"}
-    device : {"cpu", "gpu", "auto"}
-
-    Returns
-    -------
-    model : Llama
-
-    Raises
-    ------
-    ValueError
-        If the file is cut or damaged, holds a model that minilora does not compute, or a tensor is missing, unknown,
-        of the wrong shape or of another quantisation; the message names it.
-    """
-    check_precision(dtype)
-    file = GGUFFile(path)
-    config = llama_config(file)
-    places = list(llama_places(config, permuted=architecture(file) == "llama"))
-    _check(file, places)
-    model = Llama(config, Uninitialized(), dtype=dtype, device=device)
-    fill(model, ((place.parameter, read(file, place)) for place in places), device)
-    return model
-
-
-def architecture(file: GGUFFile) -> str:
-    """The architecture of the model in a file: one of ARCHITECTURES."""
-    kind = file.get("general.type", str, "model")
-    if kind != "model":
-        raise ValueError(f"{file.path}: general.type was {shown(kind)}; it must be 'model'")
-    found = file.get("general.architecture", str)
-    if found not in ARCHITECTURES:
-        raise ValueError(f"{file.path}: general.architecture was {shown(found)}; it must be 'llama' or 'qwen2'")
-    return found
-
-
-def architecture_of(model: Llama) -> str:
-    """llama.cpp's name for a model's architecture: "qwen2" if q, k and v alone have a bias, and "llama" otherwise.
-
-    Raises
-    ------
-    TypeError
-        If the model is no Llama.
-    """
-    if not isinstance(model, Llama):
-        raise TypeError(f"model was a {type(model).__name__}; it must be a Llama, for llama.cpp's format")
-    return "qwen2" if model.config.qkv_bias and not model.config.o_bias else "llama"
-
-
-def llama_config(file: GGUFFile) -> LlamaConfig:
-    """The configuration of the Llama in a file, from its metadata."""
-    start = architecture(file)
+def llama_config(file: GGUFFile, start: str) -> LlamaConfig:
+    """The configuration of the Llama in a file, from its metadata; `start` is the architecture, "llama" or "qwen2"."""
 
     def get(name: str, kind: type, default: Any = None) -> Any:
         return file.get(f"{start}.{name}", kind, default)
@@ -128,14 +58,10 @@ def llama_config(file: GGUFFile) -> LlamaConfig:
             f"{file.path}: {start}.attention.sliding_window was {window}; minilora's attention sees all of the "
             f"context, so it must be at least context_length = {n_positions}"
         )
-    if n_layer > len(file.tensors):
-        raise ValueError(f"{file.path}: block_count was {n_layer}, and the file has {len(file.tensors)} tensors in all")
-    embedding = file.tensors.get("token_embd.weight")
-    if embedding is None:
-        raise ValueError(f"{file.path} lacks the tensor token_embd.weight")
+    V = vocabulary_size(file, n_layer)
     try:
         return LlamaConfig(
-            vocab_size=embedding.shape[0],
+            vocab_size=V,
             n_layer=n_layer,
             d_model=C,
             n_head=H,
@@ -186,37 +112,6 @@ def llama_places(config: LlamaConfig, *, permuted: bool) -> Iterator[Place]:
         yield Place("lm_head.W", "output.weight", (V, C))
 
 
-def to_neighbours(W: numpy.ndarray, n: int) -> numpy.ndarray:
-    """Rows of n heads in llama.cpp's order: within a head, i, i + K/2 become 2 i, 2 i + 1. (O, ...) -> (O, ...)"""
-    return W.reshape(n, 2, -1, *W.shape[1:]).swapaxes(1, 2).reshape(W.shape)
-
-
-def to_halves(W: numpy.ndarray, n: int) -> numpy.ndarray:
-    """Rows of n heads in our order again: the inverse of `to_neighbours`. (O, ...) -> (O, ...)"""
-    return W.reshape(n, -1, 2, *W.shape[1:]).swapaxes(1, 2).reshape(W.shape)
-
-
-def read(file: GGUFFile, place: Place) -> numpy.ndarray:
-    """The values of a parameter, float32, in our order."""
-    values = file.tensors[place.tensor].read()
-    return to_halves(values, place.n_heads) if place.n_heads else values
-
-
-def _check(file: GGUFFile, places: list[Place]) -> None:
-    """Raise ValueError unless the file has exactly these tensors, with their shapes and types that can be read."""
-    for place in places:
-        tensor = file.tensors.get(place.tensor)
-        if tensor is None:
-            raise ValueError(f"{file.path} lacks the tensor {place.tensor}")
-        if tensor.shape != place.shape:
-            raise ValueError(
-                f"{file.path}: {tensor.name} has shape {tensor.shape}; the metadata asks for {place.shape}"
-            )
-        tensor.check_kind()
-    if unknown := sorted(file.tensors.keys() - {place.tensor for place in places} - {ROPE_FACTORS}):
-        raise ValueError(f"{file.path} holds {shown(unknown[0])}, which the model has no place for")
-
-
 def _scaling(file: GGUFFile, K: int, theta: float) -> Llama3Scaling | None:
     """Llama 3's scaling of RoPE, from what the file has of it: a factor by which each frequency is divided.
 
@@ -237,3 +132,31 @@ def _scaling(file: GGUFFile, K: int, theta: float) -> Llama3Scaling | None:
         if numpy.allclose(factors, expected, rtol=1e-5, atol=0):
             return scaling
     raise ValueError(f"{file.path}: {ROPE_FACTORS} are not those of Llama 3, the only ones that minilora computes")
+
+
+def llama_metadata(c: LlamaConfig, arch: str) -> list[tuple[str, Any, int, int | None]]:
+    """The configuration of a Llama, as fields of a file's metadata."""
+    integers = {
+        "block_count": c.n_layer,
+        "context_length": c.n_positions,
+        "embedding_length": c.d_model,
+        "feed_forward_length": c.d_mlp,
+        "attention.head_count": c.n_head,
+        "attention.head_count_kv": c.n_kv_head,
+        "attention.key_length": c.head_size,
+        "attention.value_length": c.head_size,
+        "rope.dimension_count": c.head_size,
+        "vocab_size": c.vocab_size,
+    }
+    floats = {"attention.layer_norm_rms_epsilon": c.rms_norm_eps, "rope.freq_base": c.rope_theta}
+    return [(f"{arch}.{name}", value, UINT32, None) for name, value in integers.items()] + [
+        (f"{arch}.{name}", value, FLOAT32, None) for name, value in floats.items()
+    ]
+
+
+def rope_factors(c: LlamaConfig) -> Iterator[Tensor]:
+    """By how much llama.cpp must divide each of RoPE's frequencies: nothing is yielded if by 1."""
+    if c.rope_scaling is not None:
+        scaled = rope_frequencies(c.head_size, c.rope_theta, c.rope_scaling)
+        factors = rope_frequencies(c.head_size, c.rope_theta) / scaled  # (K/2,)
+        yield Tensor(ROPE_FACTORS, factors.shape, F32, lambda: factors)

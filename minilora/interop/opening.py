@@ -21,7 +21,7 @@ from minilora.interop.chat_template_of import chat_template_of
 from minilora.interop.deberta import load_deberta
 from minilora.interop.foreign_files import read_about
 from minilora.interop.gguf_file import MAGIC
-from minilora.interop.gguf_llama import load_gguf
+from minilora.interop.gguf_load import load_gguf
 from minilora.interop.gpt2 import load_gpt2
 from minilora.interop.llama import FAMILY as LLAMAS
 from minilora.interop.llama import load_llama

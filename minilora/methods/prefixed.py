@@ -22,7 +22,7 @@ from minilora.models import GPT, Decoder, Llama
 from minilora.models.checks import check_ids
 from minilora.models.decoder import TextLengths
 from minilora.models.model import lowest_to_differentiate
-from minilora.models.recompute import backward_block, run_block
+from minilora.models.recompute import backward_block
 
 
 class PrefixedDecoder(Decoder[Any]):
@@ -74,14 +74,11 @@ class PrefixedDecoder(Decoder[Any]):
             One per block but the first; None where the prefix replaces nothing.
         """
         block_caches, prefix_caches = [], []
-        for i, block in enumerate(self.blocks):
+        for i in range(len(self.blocks)):
             if i > 0:
                 x, prefix_cache = self.prefix.forward(x, ids, stage=i)
                 prefix_caches.append(prefix_cache)
-            if past:  # it grows, so there is no second forward
-                x, block_cache = block.forward(x, past[i], **attention)  # (N, T, C)
-            else:
-                x, block_cache = run_block(self, block, x, **attention)  # (N, T, C)
+            x, block_cache = self.run_one(i, x, past, **attention)  # (N, T, C)
             block_caches.append(block_cache)
         return x, tuple(block_caches), prefix_caches
 

@@ -152,13 +152,16 @@ class Decoder(Model, Generic[Cache]):
         `attention` is what the attention of every block takes next to x and the past, such as text_lengths.
         """
         caches = []
-        for i, block in enumerate(self.blocks):
-            if past:  # it grows, so there is no second forward
-                x, cache = block.forward(x, past[i], **attention)  # (N, T, C)
-            else:
-                x, cache = run_block(self, block, x, **attention)  # (N, T, C)
+        for i in range(len(self.blocks)):
+            x, cache = self.run_one(i, x, past, **attention)  # (N, T, C)
             caches.append(cache)
         return x, tuple(caches)
+
+    def run_one(self, i: int, x: Array, past: list[KeyValueCache] | None, **attention: Any) -> tuple[Array, Any]:
+        """Block i: (N, T, C) -> (N, T, C), and its cache."""
+        if past:  # it grows, so there is no second forward
+            return self.blocks[i].forward(x, past[i], **attention)
+        return run_block(self, self.blocks[i], x, **attention)
 
     def backward_blocks(self, dx: Array, caches: tuple, below: bool) -> Array:
         """Backward of `run_blocks`, down to the lowest block that needs it; `below`: or through all of them."""

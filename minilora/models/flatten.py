@@ -105,7 +105,7 @@ class Norm:
         if self.bias is not None:
             x = x - x @ self.mean
         if len(x) == 1 and on_host(x):  # Python's arithmetic is faster with a single number
-            y = x * (1.0 / math.sqrt(float(vecdot(x[0], x[0])) + self.eps))
+            y = x / math.sqrt(float(vecdot(x[0], x[0])) + self.eps)
         else:
             y = x / ((vecdot(x, x) + self.eps) ** 0.5)[:, None]
         y *= self.gain

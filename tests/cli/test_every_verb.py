@@ -141,25 +141,16 @@ def test_an_adapter_goes_to_peft_and_comes_back(made):
     assert loss_of("--model", "base", "--adapter", "back.safetensors") == pytest.approx(loss_of(*ADAPTED), abs=1e-4)
 
 
-def test_a_file_for_llama_cpp_is_a_llama_s(made, capsys):
-    if isinstance(open_language_model("base").model, Llama):
-        return
-    for command in (["export-gguf", *ADAPTED], ["merge", *ADAPTED]):
-        says = "base holds a GPT; for a .gguf file --model must be a Llama, a Mistral or a Qwen2$"
-        check_refused([*command, "--out", "a.gguf"], says, made, capsys)
-
-
 def test_llama_cpp_computes_the_same(made):
     model = open_language_model("base").model
-    if not isinstance(model, Llama):
-        pytest.skip("llama.cpp's files are for Llamas here")
     prints("export-gguf", *ADAPTED, "--out", "adapter.gguf")
     prints("export-gguf", "--model", "base", "--merged", "--dtype", "f32", "--out", "base.gguf")
     prints("export-gguf", *ADAPTED, "--merged", "--dtype", "q8_0", "--out", "small.gguf")
     prints("merge", *ADAPTED, "--out", "merged.gguf")
     assert "adapter           lora, in GGUF's format" in prints("info", "adapter.gguf")
-    norms, expected = (json.loads(prints("info", name, "--json"))["norms"] for name in ("adapter.gguf", "run"))
-    assert sorted(norms.values()) == pytest.approx(sorted(expected.values()), rel=1e-5)
+    if isinstance(model, Llama):  # GPT-2's W_q, W_k and W_v have one norm there
+        norms, expected = (json.loads(prints("info", name, "--json"))["norms"] for name in ("adapter.gguf", "run"))
+        assert sorted(norms.values()) == pytest.approx(sorted(expected.values()), rel=1e-5)
     assert loss_of("--model", "merged.gguf") == pytest.approx(loss_of(*ADAPTED), abs=5e-3)
     assert loss_of("--model", "base.gguf") == loss_of("--model", "base")
     assert loss_of("--model", "small.gguf") == pytest.approx(loss_of(*ADAPTED), abs=5e-2)

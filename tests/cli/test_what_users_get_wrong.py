@@ -101,6 +101,14 @@ WRONG = {
         ["export-gguf", "--model", "llama", "--adapter", "run", "--dtype", "f16", "--out", "a.gguf"],
         "--dtype was given, but an adapter's file does not use it; it needs --merged$",
     ),
+    "a model of bytes for llama.cpp": (
+        ["export-gguf", "--merged", "--out", "a.gguf"],
+        "a GPT that reads bytes; for a .gguf file --model must have a tokenizer with merges, which llama.cpp asks for$",
+    ),
+    "an encoder for llama.cpp": (
+        ["export-gguf", "--model", "encoder", "--merged", "--out", "a.gguf"],
+        "for a .gguf file --model must be a Llama, a Mistral, a Qwen2 or a GPT-2$",
+    ),
     "over what it reads": (
         ["export-gguf", "--model", "model.gguf", "--merged", "--out", "model.gguf"],
         "--out was model.gguf, what --model reads; it must be another path$",

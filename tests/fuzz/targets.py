@@ -17,7 +17,7 @@ from experiments.tiny import byte_gpt, csv_text, jsonl_text, prose_text, sum_tas
 from fuzz.mutations import mutate_bytes, mutate_json_file, mutate_safetensors
 from interop.folders import GOLDEN, Folder
 from interop.gguf_models import config_of, tiny_llama
-from interop.make_tiny_folders import make_llama
+from interop.make_tiny_folders import make_gpt2, make_llama
 from methods.every import EVERY, tiny_adapted
 from methods.tiny import same_bits, tiny_gpt, tiny_lora, weights_of
 from minilora.data import ByteTokenizer, load_labelled_file, load_task_file, load_text_file
@@ -147,9 +147,10 @@ def text_target(name, text, load):
     return Target({name: text.encode()}, {name: mutate_bytes}, read)
 
 
-def gguf_target(folder):
-    tokenizer = make_llama(folder / "tokenizer")
-    save_gguf(tiny_llama(config_of("grouped", tokenizer)), folder / "model.gguf", like=tokenizer, dtype="q8_0")
+def gguf_target(folder, gpt2=False):
+    tokenizer = (make_gpt2 if gpt2 else make_llama)(folder / "tokenizer")
+    model = load_gpt2(tokenizer) if gpt2 else tiny_llama(config_of("grouped", tokenizer))
+    save_gguf(model, folder / "model.gguf", like=tokenizer, dtype="q8_0")
 
     def read(folder):
         compute(load_gguf(folder / "model.gguf"))
@@ -198,6 +199,7 @@ def targets(folder):
     llama = load_llama(GOLDEN / "peft" / "llama")
     made["PEFT folder: llama"] = peft_target("llama/head", llama, place("peft llama"))
     made["GGUF file"] = gguf_target(place("gguf"))
+    made["GGUF file: gpt2"] = gguf_target(place("gguf gpt2"), gpt2=True)
     made["run folder"] = run_folder_target(place("run folder"))
     made["runs.jsonl"] = runs_target(place("runs"))
     made["csv"] = text_target("task.csv", csv_text(sums(20)), lambda p: texts_of(load_task_file(p)))

@@ -6,7 +6,7 @@ import gguf
 import numpy as np
 
 from minilora.interop.gguf_file import GGUFFile
-from minilora.interop.gguf_llama import load_gguf
+from minilora.interop.gguf_load import load_gguf
 from minilora.interop.gguf_save import save_gguf
 from minilora.interop.tokenizer import load_tokenizer
 from minilora.methods import LoRAConfig, apply_lora

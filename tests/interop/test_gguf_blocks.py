@@ -1,4 +1,4 @@
-"""Weights of 4, 8 and 16 bits become the numbers that the package `gguf` makes of them, to the bit."""
+"""Weights of 4, 6, 8 and 16 bits become the numbers that the package `gguf` makes of them, to the bit."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from minilora.interop.gguf_blocks import BLOCKS, dequantize, halves, to_q8_0, ty
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install -e '.[hf]'")
 
-ROWS, COLUMNS = 3, 64
+ROWS, COLUMNS = 3, 512
 
 
 def random_bytes(kind, rng):
     """Any bytes that are finite numbers: every step and offset is a float16 of some size."""
     block = BLOCKS[kind]
     blocks = rng.integers(0, 256, (ROWS * COLUMNS // block.numbers, block.bytes), dtype=np.uint8)
-    for start in {"Q4_1": (0, 2)}.get(block.name, (0,)) if block.numbers > 1 else ():
+    for start in {"Q4_1": (0, 2), "Q6_K": (208,)}.get(block.name, (0,)) if block.numbers > 1 else ():
         steps = rng.standard_normal(len(blocks)).astype("f2")
         blocks[:, start : start + 2] = steps[:, None].view(np.uint8)
     if block.numbers == 1:
@@ -32,7 +32,7 @@ def theirs(data, kind):
 
 
 @pytest.mark.parametrize("kind", BLOCKS, ids=type_name)
-@pytest.mark.parametrize("chunk", [64, 2**20])
+@pytest.mark.parametrize("chunk", [256, 2**20])
 def test_the_numbers_are_those_of_gguf_to_the_bit(kind, chunk, monkeypatch):
     monkeypatch.setattr(gguf_blocks, "CHUNK", chunk)
     data = random_bytes(kind, np.random.default_rng(0))

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from interop.gguf_models import CONFIGS, changed, save_and_load, tiny_llama
-from minilora.interop import gguf_llama
+from minilora.interop import gguf_place
 from minilora.interop.gguf_blocks import dequantize, to_q8_0
 from minilora.interop.gguf_file import GGUFFile
-from minilora.interop.gguf_llama import llama_places, load_gguf, to_halves, to_neighbours
+from minilora.interop.gguf_llama import llama_places
+from minilora.interop.gguf_load import load_gguf
+from minilora.interop.gguf_place import to_halves, to_neighbours
 from minilora.interop.gguf_save import save_gguf
 from minilora.models import Llama
 from minilora.ops import Llama3Scaling
@@ -155,7 +157,7 @@ def test_a_window_as_long_as_the_context_is_no_window(tmp_path):
 def test_a_forgotten_order_of_the_rows_is_found(tmp_path, monkeypatch):
     model, ids = tiny_llama(CONFIGS["grouped"]), np.arange(12)[None]
     save_gguf(model, tmp_path / "model.gguf", dtype="f32")
-    monkeypatch.setattr(gguf_llama, "to_halves", lambda W, n: W)
+    monkeypatch.setattr(gguf_place, "to_halves", lambda W, n: W)
     wrong = load_gguf(tmp_path / "model.gguf")
     assert np.abs(wrong.forward(ids)[0] - model.forward(ids)[0]).max() > 0.01
 

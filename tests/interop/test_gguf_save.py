@@ -9,14 +9,16 @@ import pytest
 
 from interop.gguf_models import CONFIGS, OPTIONS, adapted, config_of, save_and_load, tiny_llama
 from interop.make_tiny_folders import make_llama
-from methods.tiny import tiny_gpt
 from minilora.interop import load_tokenizer
 from minilora.interop.chat_template_of import chat_template_of
 from minilora.interop.gguf_adapter import save_gguf_adapter
 from minilora.interop.gguf_file import GGUFFile
-from minilora.interop.gguf_llama import load_gguf, to_neighbours
+from minilora.interop.gguf_load import load_gguf
+from minilora.interop.gguf_place import to_neighbours
 from minilora.interop.gguf_save import save_gguf
 from minilora.methods import merge_lora, remove_lora, set_adapter, unmerge_lora
+from minilora.models import Roberta
+from models.tiny_encoders import tiny
 
 IDS = np.arange(10)[None]
 
@@ -54,8 +56,8 @@ def test_an_adapter_that_is_not_merged_is_refused(tmp_path):
 
 @pytest.mark.parametrize("save", [save_gguf, save_gguf_adapter])
 def test_another_model_is_refused(tmp_path, save):
-    with pytest.raises(TypeError, match="model was a GPT; it must be a Llama"):
-        save(tiny_gpt("float32"), tmp_path / "model.gguf")
+    with pytest.raises(TypeError, match="model was a Roberta; it must be a Llama or a GPT"):
+        save(tiny(Roberta, "float32"), tmp_path / "model.gguf")
 
 
 def test_an_unknown_dtype_is_refused(tmp_path):

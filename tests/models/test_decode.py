@@ -9,7 +9,7 @@ from device_array import count_synchronisations, to_fake_device
 from methods.every import EVERY
 from methods.tiny import CONFIG, rng, tiny_gpt
 from minilora import GPT, generate, merge_lora
-from minilora.layers import LayerNorm, Linear
+from minilora.layers import LayerNorm, Linear, RMSNorm
 from minilora.methods import LoRAConfig, adapters_per_row, apply_method, set_adapter
 from minilora.models import products
 from minilora.models.decode import new_logits
@@ -293,6 +293,15 @@ def test_a_norm_of_a_row_far_from_zero_keeps_its_digits():
     x = (rng().standard_normal((1, 50)) + 1000.0).astype("float32")
     layer = LayerNorm(np.ones(50, "float32"), np.zeros(50, "float32"))
     assert np.allclose(Norm(layer)(x), layer.forward(x)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [RMSNorm(np.ones(4), 0.0), LayerNorm(np.ones(4), np.ones(4), 0.0)])
+def test_a_norm_without_eps_says_of_zeros_what_the_layer_says(layer):
+    with np.errstate(all="ignore"):
+        for rows in (1, 2):
+            assert np.array_equal(
+                Norm(layer)(np.zeros((rows, 4))), layer.forward(np.zeros((rows, 4)))[0], equal_nan=True
+            )
 
 
 def test_a_linear_says_its_matrices():
