@@ -70,7 +70,9 @@ def parse_json(content: bytes | str, where: object) -> Any:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        if isinstance(error, json.JSONDecodeError) and len(content.splitlines()) == 1:  # a caller says which line
+            reason = f"{error.msg}: character {error.pos + 1}"
         raise ValueError(f"{where} is not JSON, or it is damaged: {reason}") from None
     level = [value]
     for _ in range(MOST_NESTED):

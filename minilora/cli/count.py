@@ -35,7 +35,7 @@ USED_BY = {  # the methods that use an option
     **dict.fromkeys(("before", "after"), (*PREFIXES, *WITH_PREFIX)),
     "blocks": ("top-k",),
 }
-OF_A_STEP = ("batch_size", "length", "optimizer")
+OF_A_STEP = ("batch_size", "length", "optimizer", "recompute")
 USUAL_LENGTH = 512  # of a sequence, if the model takes that many tokens
 
 
@@ -62,6 +62,7 @@ def add_options(p: Parser) -> None:
         help=f"tokens in a sequence (default: {USUAL_LENGTH}, or the most that the architecture takes)",
     )
     add_choice(p, "--optimizer", ("adamw", "sgd"), default="adamw", help="whose state is counted")
+    p.add_argument("--recompute", action="store_true", help="keep of each block its input alone, as finetune can")
     add_json(p)
 
 
@@ -95,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         length=options.length,
         optimizer=options.optimizer,
+        recompute=options.recompute,
     )
     print_json(results) if options.json else print_lines(counted_lines(results))
     return 0
@@ -109,6 +111,7 @@ def counted(
     batch_size: int,
     length: int | None,
     optimizer: str,
+    recompute: bool = False,
 ) -> dict[str, Any]:
     """Parameters, bytes and operations of one method on one architecture, and what the paper prints for it.
 
@@ -125,6 +128,7 @@ def counted(
     length : int, optional
         T of a training step; if not given, USUAL_LENGTH, or the most that there is room for.
     optimizer : str
+    recompute : bool
     """
     adaptation, full = adapt(a, method, **settings), adapt(a, "full")
     room = a.longest - adaptation.prefix
@@ -135,8 +139,10 @@ def counted(
     if length > room:
         prefix = f", in addition to the {adaptation.prefix} of the prefix" if adaptation.prefix else ""
         raise ValueError(f"--length was {length:,}; it must be from 1 to {room:,} for {name}{prefix}")
-    memory = memory_estimate(a, adaptation, batch_size=batch_size, length=length, optimizer=optimizer)
+    step = {"batch_size": batch_size, "length": length, "optimizer": optimizer, "recompute": recompute}
+    memory = memory_estimate(a, adaptation, **step)
     flops, flops_full = flops_per_token(a, adaptation, length), flops_per_token(a, full, length)
+    grouped = {"G": a.n_kv_head} if a.n_kv_head != a.n_head else {}
     paper = [
         row
         for row in PUBLISHED
@@ -145,14 +151,14 @@ def counted(
     return {
         "name": name,
         "parameters": a.n_parameters,
-        "shape": {"L": a.n_layer, "C": a.d_model, "H": a.n_head, "F": a.d_mlp, "V": a.vocab_size},
+        "shape": {"L": a.n_layer, "C": a.d_model, "H": a.n_head, **grouped, "F": a.d_mlp, "V": a.vocab_size},
         "method": method,
         "settings": settings,
         "trained": adaptation.trainable,
         "percent": 100 * adaptation.trainable / a.n_parameters,
         "checkpoint_bytes": {"float32": checkpoint_bytes(adaptation, 4), "float16": checkpoint_bytes(adaptation, 2)},
         "message_bytes": {method: message_bytes(adaptation.trainable), "full": message_bytes(full.trainable)},
-        "step": {"batch_size": batch_size, "length": length, "optimizer": optimizer},
+        "step": step,
         "memory_bytes": {**memory._asdict(), "total": memory.total},
         "operations_per_token": {**flops._asdict(), "training": flops.training},
         "training_of_full": flops.training / flops_full.training,
@@ -176,7 +182,8 @@ def counted_lines(results: dict[str, Any]) -> list[str]:
         f"checkpoint: {_MB(checkpoint['float32'])} MB in float32, {_MB(checkpoint['float16'])} MB in float16",
         f"summed over n ranks in a step: {_MB(sent)} MB (full: {_MB(sent_full)})",
         "    each rank sends 2 (n - 1) / n of it",
-        f"memory of a step of {step['batch_size']} x {step['length']} tokens with {step['optimizer']}, in float32, MB:",
+        f"memory of a step of {step['batch_size']} x {step['length']} tokens with {step['optimizer']}, in float32"
+        f"{', recomputed' * step['recompute']}, MB:",
         *(f"  {part:<12}{_MB(n):>16}" for part, n in results["memory_bytes"].items()),
         "operations per token, millions:",
         *(f"  {part:<12}{_MB(n):>16}" for part, n in results["operations_per_token"].items()),

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import minilora
-from minilora.cli.opening import ADAPTER_FILE, open_model
+from minilora.cli.opening import ADAPTER_FILE, default_model_named, open_model
 from minilora.cli.options import add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
@@ -30,7 +30,8 @@ def run(options: argparse.Namespace) -> int:
     reads = {"the command": options.folder, "--model": options.model}
     check_output("--out", options.out, reads, example="adapter.safetensors")
     model = open_model(options.model).model
-    load_peft(model, options.folder)
+    with default_model_named(options.model):
+        load_peft(model, options.folder)
     minilora.save_adapter(model, options.out)
     print(f"{options.out}: the adapter")
     return 0

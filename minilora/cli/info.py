@@ -23,7 +23,9 @@ TEXTS = ("opened_from", "base", "tokenizer", "command")
 def add_options(p: Parser) -> None:
     """What is described."""
     p.add_argument(
-        "path", help="a file that minilora wrote, a run folder, PEFT's folder, a Hugging Face folder, or a .gguf file"
+        "path",
+        help="decoder, encoder or smollm2; a file that minilora wrote, a run folder, PEFT's folder, a Hugging Face "
+        "folder, or a .gguf file",
     )
     add_json(p)
 

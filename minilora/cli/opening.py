@@ -1,6 +1,7 @@
 """Opens the model that --model names and the adapter that --adapter names; errors speak of these options."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def open_model(
     """
     path = None if adapter is None else adapter_file(adapter)
     n_classes = None if path is None else classes_of(path)
+    given = name
     if name is None:
         name = "encoder" if classes or n_classes else "decoder"
     opened = named_model(name, device)
@@ -44,8 +46,20 @@ def open_model(
         model = new_classifier(
             model, n_classes, numpy.random.default_rng(0)
         )  # the drawn values are replaced by the file's
-    minilora.load_adapter(model, path)
+    with default_model_named(given, name):
+        minilora.load_adapter(model, path)
     return replace(opened, model=model)
+
+
+@contextmanager
+def default_model_named(given: str | None, name: str = "decoder") -> Iterator[None]:
+    """Let an error of what does not fit the bundled model say that it was taken because no --model was given."""
+    try:
+        yield
+    except ValueError as error:
+        if given is not None:
+            raise
+        raise ValueError(f"{error}; --model was not given, and this is the bundled {name}") from None
 
 
 def open_decoder(name: str | None, adapter: str | None = None, *, device: str = "cpu") -> OpenedModel:

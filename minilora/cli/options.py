@@ -17,7 +17,8 @@ MODEL_HELP = (
     ".gguf file; or a file that minilora saved"
 )
 TASK_HELP = (
-    "text tasks: mini-e2e, pairs, prose, code, a .txt file, or a .csv or .jsonl file with source and target; "
+    "text tasks: mini-e2e, pairs, prose, code, a .txt file, a .csv or .jsonl file with source and target, or a .jsonl "
+    "file of conversations with messages, with prompt and completion, or with text; "
     "classification tasks: unicode-names, unicode-names-by-word, docstring-pairs, function-packages, or a file with "
     "text, label and, for pairs of texts, second"
 )

@@ -64,9 +64,9 @@ def split_fitting(examples: Iterable, n_tokens: Callable, length: float, name: s
     empty = [split for split in SPLITS if not splits[split]]
     if empty:
         limit = "" if length == math.inf else f" of at most {length} tokens"
+        found = f"{len(fitting)} example{'s' * (len(fitting) != 1)}{limit}"
         raise ValueError(
-            f"{name} has {len(fitting)} examples{limit}, and none of them falls into {' or '.join(empty)}; "
-            "give more of them, or shorter ones"
+            f"{name} has {found}, and none of them falls into {' or '.join(empty)}; give more of them, or shorter ones"
         )
     return splits, len(examples) - len(fitting)
 

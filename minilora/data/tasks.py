@@ -20,15 +20,16 @@ from minilora.data.batches import (
 )
 from minilora.data.chat_template import Template
 from minilora.data.conversation_task import ConversationTask, conversation_task
-from minilora.data.conversations import conversation_form
+from minilora.data.conversations import FORMS, conversation_form
 from minilora.data.corpora import READERS, load_corpus
 from minilora.data.example import Example
-from minilora.data.files import load_task_file, load_text_file
+from minilora.data.files import column_names, load_task_file, load_text_file
 from minilora.data.mini_e2e import examples
 from minilora.data.pairs import load_pairs
 from minilora.data.splits import SPLITS, corpus_id, split_fitting
 from minilora.data.tokenizer import ByteTokenizer, utf8
 from minilora.data.vocabulary import Tokenizer, encode_bare
+from minilora.limits import shown
 
 TASKS = ("mini-e2e", "pairs", *READERS)
 LONGEST_WINDOW = 512  # tokens of running text: a model of 8,192 positions would need gigabytes for a row
@@ -181,10 +182,19 @@ def load_task(
     if conversation_form(path):
         return conversation_task(path, length=length, tokenizer=tokenizer, template=template)
     if path.suffix.lower() in (".csv", ".jsonl"):
+        _check_columns(path)
         return _pair_task(load_task_file(path), length, path.name, tokenizer)
     if path.suffix.lower() == ".txt":
         return text_task(path, length=length, tokenizer=tokenizer)
     raise ValueError(f"the task was {str(name)!r}; it must be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file")
+
+
+def _check_columns(path: Path) -> None:
+    """Raise ValueError if the first line of a .jsonl file has nothing that a task could be made of."""
+    columns = column_names(path) if path.suffix.lower() == ".jsonl" else ()
+    if columns and not {"source", "target"} & set(columns):
+        forms = ", or ".join(" and ".join(form) for form in (("source", "target"), *FORMS))
+        raise ValueError(f"path: {path}: each line must have {forms}; the first has {shown(', '.join(columns))}")
 
 
 def text_task(path: str | Path, *, length: int, tokenizer: Tokenizer | None = None) -> TextTask:

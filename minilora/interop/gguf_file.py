@@ -91,7 +91,9 @@ class GGUFFile:
         self.tensors: dict[str, GGUFTensor] = {}
         try:
             self._read_header()
-        except (struct.error, UnicodeDecodeError) as error:
+        except struct.error:
+            raise ValueError(f"{self.path} is cut: it ends in the middle of its header") from None
+        except UnicodeDecodeError as error:
             raise ValueError(f"{self.path} is cut or damaged at byte {self._at:,}: {error}") from None
 
     @one_line_errors()

@@ -107,13 +107,14 @@ class HFTokenizer:
         Parameters
         ----------
         ids : array_like of int, shape (T,)
-            Each from 0 to vocab_size - 1.
+            Each from 0 to vocab_size + unused_rows - 1: a model may choose a row that no token has, which is no text.
         """
         ids = numpy.asarray(ids)
         if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
             raise ValueError(f"ids had shape {ids.shape} and dtype {ids.dtype}; they must be integers of shape (T,)")
-        if ids.size and not (ids.min() >= 0 and ids.max() < self.vocab_size):
-            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each must be from 0 to {self.vocab_size - 1}")
+        rows = self.vocab_size + self.unused_rows
+        if ids.size and not (ids.min() >= 0 and ids.max() < rows):
+            raise ValueError(f"ids ran from {ids.min()} to {ids.max()}; each must be from 0 to {rows - 1}")
         return self.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
 
     def token_id(self, token: str) -> int:

@@ -131,7 +131,9 @@ def open_language_model(model: str | Path, *, dtype: str = "float32", device: st
         if "model_type" in config:
             kind = config["model_type"]
             if not isinstance(kind, str) or kind not in LOADERS:
-                raise ValueError(f"model was {name}, a model of type {shown(kind)}; it must be {', '.join(LOADERS)}")
+                raise ValueError(
+                    f"model was {name}, a model of type {shown(kind)}; it must be one of {', '.join(LOADERS)}"
+                )
             return OpenedModel(LOADERS[kind](path, **how), name, name)
         if not (path / MODEL_FILE).is_file():
             raise ValueError(f"model was {name}, a folder without a model; it must have config.json or {MODEL_FILE}")

@@ -7,12 +7,21 @@ import pytest
 
 import minilora
 from experiments.tiny import byte_gpt
-from minilora.accounting import ARCHITECTURES, METHODS, PUBLISHED, adaptation, flops_per_token, memory_estimate
+from minilora.accounting import (
+    ARCHITECTURES,
+    METHODS,
+    PUBLISHED,
+    adaptation,
+    architecture_of,
+    flops_per_token,
+    memory_estimate,
+)
 from minilora.cli import main
 from minilora.models import Deberta, DebertaForClassification
 from models.tiny_deberta import CONFIG as DEBERTA
 from models.tiny_encoders import ALL as ENCODERS
 from models.tiny_encoders import CONFIG, tiny
+from models.tiny_llama import tiny_llama
 
 
 def printed(capsys, *arguments):
@@ -100,6 +109,18 @@ def test_the_longest_text_that_a_model_takes(capsys, tmp_path):
     assert "a step of 8 x 2000 tokens" in printed(
         capsys, "--model", tmp_path / "deberta", "--rank", 2, "--length", 2000
     )
+
+
+def test_a_llamas_key_value_heads_and_recomputation(tmp_path, capsys):
+    minilora.save_model(tiny_llama(dtype="float32"), tmp_path / "llama")
+    options = ("--model", tmp_path / "llama", "--rank", 2, "--length", 5)
+    assert "(L 2, C 10, H 4, G 2, F 14, V 13)\n" in printed(capsys, *options)
+    text, sizes = printed(capsys, *options, "--recompute"), {"batch_size": 8, "length": 5}
+    a = architecture_of(tiny_llama().config)
+    memory = memory_estimate(a, adaptation(a, "lora", rank=2), **sizes, recompute=True)
+    assert number(text, "activations") == pytest.approx(memory.activations / 1e6, abs=0.006)
+    assert memory.activations + 6000 < memory_estimate(a, adaptation(a, "lora", rank=2), **sizes).activations
+    assert "with adamw, in float32, recomputed, MB:" in text
 
 
 def test_the_list_has_all_architectures_and_methods(capsys):

@@ -86,7 +86,7 @@ REFUSED = {
     ),
     "another library's model": (
         ["count", "--model", "bert"],
-        r"--model was bert, a model of type 'bert\\x1b\[2J'; it must be gpt2, llama, mistral, qwen2, roberta",
+        r"--model was bert, a model of type 'bert\\x1b\[2J'; it must be one of gpt2, llama, mistral, qwen2, roberta",
     ),
     "a folder above an adapter": (
         ["count", "--model", "runs"],
@@ -108,6 +108,14 @@ REFUSED = {
         "there is no file gpt2/tokenizer.json",
     ),
     "no adapter": ([*EVALUATE, "none"], "--adapter was none; there is no such file or folder$"),
+    "another model's adapter without its model": (
+        ["evaluate", "--task", "sums.csv", "--adapter", "adapter.safetensors"],
+        "adapter.safetensors does not fit the model: .*; --model was not given, and this is the bundled decoder$",
+    ),
+    "PEFT's adapter without its model": (
+        ["import-peft", "peft", "--out", "theirs.safetensors"],
+        "; --model was not given, and this is the bundled decoder$",
+    ),
     "a model for an adapter": ([*EVALUATE, "model.safetensors"], "which is a whole model; give it as --model$"),
     "a model's folder for an adapter": (
         [*EVALUATE, "full"],

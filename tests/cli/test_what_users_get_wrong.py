@@ -70,7 +70,7 @@ CHATS = ("evaluate", "--task", "chats.jsonl", "--model")
 WRONG = {
     "another architecture": (
         [*EVALUATE, "sliding"],
-        "--model was sliding, a model of type 'gemma3_text'; it must be gpt2, llama, ",
+        "--model was sliding, a model of type 'gemma3_text'; it must be one of gpt2, llama, ",
     ),
     "no tokenizer": ([*EVALUATE, "bare"], "there is no file bare/tokenizer.json, and not both of vocab.json and "),
     "another model's tokenizer": ([*EVALUATE, "other-ids"], "other-ids holds a GPT; the model has a vocabulary of "),

@@ -96,6 +96,7 @@ def test_task_files(write):
         ("task.csv", "source,target\na,b\n ,d\n", "line 3: source must be a text that is not empty, not ' '"),
         ("task.csv", 'source,target\na,"b"c\n', "after line 1: not CSV"),
         ("task.jsonl", '{"source": "a", "target": "b"}\n\n{"source": "a"\n', "line 3 is not JSON"),
+        ("task.jsonl", '{"source": "a", b', "line 1 is not JSON.*: Expecting property name .* quotes: character 17$"),
         ("task.jsonl", '["a", "b"]\n', "line 1: not a JSON object"),
         ("task.jsonl", '{"source": "a", "target": "b\\u0000"}', "line 1: target has a NUL character"),
         ("task.jsonl", '{"source": "a"}\n', "line 1: target must be a text that is not empty, not None"),

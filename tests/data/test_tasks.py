@@ -176,7 +176,8 @@ def test_examples_that_are_too_long_are_left_out(tmp_path):
 @pytest.mark.parametrize(("n", "length"), [(1, 64), (80, 8)])
 def test_a_file_must_fill_all_splits(tmp_path, n, length):
     (tmp_path / "few.csv").write_text(csv_text(sums(n)))
-    message = rf"few.csv has \d+ examples of at most {length} tokens, and none of them falls into .*(valid|test)"
+    count = r"(1 example|(0|[2-9]|\d\d+) examples)"
+    message = rf"few.csv has {count} of at most {length} tokens, and none of them falls into .*(valid|test)"
     with pytest.raises(ValueError, match=message):
         load_task(tmp_path / "few.csv", length=length)
 
@@ -186,3 +187,10 @@ def test_an_unknown_task_lists_the_known_ones(name):
     message = f"the task was '{name}'; it must be {', '.join(TASKS)}, or a .txt, .csv or .jsonl file"
     with pytest.raises(ValueError, match=message):
         load_task(name, length=64)
+
+
+def test_a_file_with_none_of_the_columns_that_a_task_has_is_told_all_of_them(tmp_path):
+    (tmp_path / "asked.jsonl").write_text('{"question": "a", "answer": "b"}\n')
+    forms = "source and target, or messages, or prompt and completion, or text"
+    with pytest.raises(ValueError, match=f"asked.jsonl: each line must have {forms}; .* 'question, answer'$"):
+        load_task(tmp_path / "asked.jsonl", length=64)

@@ -138,6 +138,10 @@ HOSTILE = {
     "far away": (header(tensors=tensor("t", (1,), offset=2**63), n_tensors=1), "is cut: tensor t ends at byte"),
     "two tensors": (header(tensors=2 * tensor("t", (1,)), n_tensors=2), "has the tensor 't' twice"),
     "half a block": (header(tensors=tensor("t", (48,), 8), n_tensors=1), "rows of 48 numbers of Q8_0; .* divide by 32"),
+    "cut": (
+        header(field("a", 10, bytes(8)), n_fields=1)[:40],
+        "model.gguf is cut: it ends in the middle of its header$",
+    ),
     "control": (header(tensors=2 * tensor("\x1b[31m", (1,)), n_tensors=2), r"'\\x1b\[31m' twice"),
 }
 

@@ -71,6 +71,13 @@ def test_ids_become_the_text_without_special_tokens(tokenizer):
     assert tokenizer.decode(np.array([], dtype=int)) == ""
 
 
+def test_a_row_that_no_token_has_is_no_text(tokenizer):
+    ids = tokenizer.encode("low rank adapts models")
+    unused = np.array([tokenizer.vocab_size, tokenizer.vocab_size + tokenizer.unused_rows - 1])
+    assert tokenizer.decode(np.concatenate([unused, ids, unused])) == "low rank adapts models"
+    assert tokenizer.decode(unused) == ""
+
+
 def test_tokens_are_found_by_name(tokenizer):
     assert tokenizer.vocab_size == 9
     assert tokenizer.token_id("<mask>") == 8
@@ -83,7 +90,7 @@ def test_tokens_are_found_by_name(tokenizer):
     [
         ([[1, 2]], "ids had shape .1, 2. and dtype int64"),
         ([0.5], "ids had shape .1,. and dtype float64"),
-        ([4, 9], "ids ran from 4 to 9; each must be from 0 to 8"),
+        ([4, 1033], "ids ran from 4 to 1033; each must be from 0 to 1032"),
         ([-1], "ids ran from -1 to -1"),
     ],
 )
