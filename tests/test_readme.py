@@ -45,10 +45,13 @@ def test_the_example_prints_what_is_shown():
 def test_the_checkpoints_code_runs(tmp_path):
     golden = ROOT / "tests" / "golden" / "peft" / "gpt2"
     example = blocks("python")[3]
-    for shown, path in {"gpt2": golden, "adapter": golden / "c_attn", "ours": tmp_path}.items():
+    llama, ours, folder = ROOT / "tests" / "golden" / "llama" / "tied", tmp_path / "ours", tmp_path / "folder"
+    places = {"gpt2": golden, "adapter": golden / "c_attn", "ours": ours, "llama": llama, "folder": folder}
+    for shown, path in places.items():
         example = example.replace(f"path/to/{shown}", str(path))
     exec(compile(example, "README.md", "exec"), {})
-    assert {path.name for path in tmp_path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert {path.name for path in ours.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
 
 
 def test_the_demonstrations_numbers_are_those_of_the_committed_results():

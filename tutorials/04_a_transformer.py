@@ -119,7 +119,7 @@ walk(cache.blocks[0], "blocks[0]")
 # %% [markdown]
 # With $N = 2$, $T = 36$, $C = 192$, $H = 4$, $K = 48$ and $F = 768$ you can find each of them in the drawing. (`W`
 # and `bias` are the weights themselves, not copies. `fc_in.x` is what `fc_in` has read: remember it, for it will be
-# missing in a moment. The probabilities are kept in tiles; `.probs` puts them together.)
+# missing in a moment. The probabilities are not kept: the backward makes them again, and so does `.probs`.)
 #
 # ## Attention: who looks at whom
 #
@@ -298,13 +298,14 @@ print([p.name for p in model.trainable_parameters()])
 #
 # ## Questions
 #
-# **1.** The cache of the attention holds $q$, $k$, $v$, the probabilities and $y$. Which of them grows with the
-# square of the length of the text?
+# **1.** Attention's forward makes the probabilities, its backward needs them, and yet the cache has only $q$, $k$, $v$
+# and one number for each query. Why not keep them?
 #
 # <details><summary>Answer</summary>
 #
-# The probabilities: $N \cdot H \cdot T \cdot T$. All others are $N \cdot H \cdot T \cdot K$. At $T = K = 48$ they are
-# as large as $k$; at $T = 4800$ a hundred times as large.
+# They are $N \cdot H \cdot T \cdot T$ numbers; everything else is $N \cdot H \cdot T \cdot K$ or less. At $T = K = 48$ they
+# are as large as $k$; at $T = 4800$ a hundred times as large. To make them again takes one product of $q$ and $k$, and the
+# one number, $\log \sum_j e^{\text{scores}_j}$, saves summing again.
 #
 # </details>
 #
