@@ -163,6 +163,15 @@ def test_input_that_is_no_text():
     assert done.returncode == 2 and "the input is not in utf-8" in line
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C reaches what the test starts, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stops_the_answer_and_not_the_program():
     long = [*MODULE, "chat", *MODEL, "--max-tokens", "200"]
     with subprocess.Popen(long, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -175,6 +184,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program():
     assert err.decode().splitlines() == ["(stopped)", "(cut after 200 tokens)"] or b"(stopped)" in err, err
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
 def test_on_a_terminal_there_is_a_prompt_and_lines_can_be_recalled():
     main_end, other_end = os.openpty()

@@ -237,11 +237,11 @@ WRONG = {
     ),
     "an encoder for texts": (
         [*FINETUNE, *MODEL, "--task", "mini-e2e"],
-        r"roberta-masked-lm holds a RobertaForMaskedLM; mini-e2e is a text task, for which --model must be a GPT",
+        r"roberta-masked-lm holds a RobertaForMaskedLM; mini-e2e is a text task, for which --model must be a decoder",
     ),
     "an encoder for running text": ([*FINETUNE, *MODEL, "--text", "notes.txt"], r"notes\.txt is a text task"),
     "an encoder for a text file": ([*FINETUNE, *MODEL, "--task", "notes.txt"], r"notes\.txt is a text task"),
-    "an encoder and no task": ([*FINETUNE, *MODEL], r"mini-e2e is a text task, for which --model must be a GPT"),
+    "an encoder and no task": ([*FINETUNE, *MODEL], r"mini-e2e is a text task, for which --model must be a decoder"),
     "an encoder to generate": (["generate", "a", *MODEL], r"holds a RobertaForMaskedLM; this command needs a decoder"),
     "no such task": (
         [*FINETUNE, *MODEL, "--task", "glue"],
