@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -201,6 +202,7 @@ def test_on_a_terminal_there_is_a_prompt_and_lines_can_be_recalled():
         said.type("\x1b[A\n")  # the arrow up, and return
         said.until("temperature 3\r\n")
         said.until("temperature 3")
+        said.until("> ")  # the program reads again: Ctrl-C between two lines would end it
         said.type("\x03")
         said.until("once more, or /quit, to end")
         said.type("\x04")
@@ -221,6 +223,8 @@ class Typed:
 
     def until(self, text):
         while text not in self.said:
+            ready, _, _ = select.select([self.end], [], [], 60)
+            assert ready, f"{text!r} did not come; what came was {self.said!r}"
             self.said += os.read(self.end, 1024).decode(errors="replace")
         self.said = self.said.partition(text)[2]
 
