@@ -82,8 +82,8 @@ def _weights(block: Module) -> list[Array]:
 
 def _draws(block: Module) -> list[tuple[Any, Any]]:
     """The modules below a block that can drop, each with the generator that it draws from now, or None."""
-    modules = [module for _, module in block.named_modules() if hasattr(module, "dropout_rng")]
-    return [(module, module.dropout_rng) for module in modules]
+    modules = [module for _, module in block.named_modules() if hasattr(module, "draws_from")]
+    return [(module, module.draws_from) for module in modules]
 
 
 def _copied(draws: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
@@ -96,8 +96,8 @@ def _copied(draws: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
 def _drawing_from(draws: list[tuple[Any, Any]], afterwards: list[tuple[Any, Any]]) -> Iterator[None]:
     try:
         for module, rng in draws:
-            module.dropout_rng = rng
+            module.draws_from = rng
         yield
     finally:
         for module, rng in afterwards:
-            module.dropout_rng = rng
+            module.draws_from = rng

@@ -83,11 +83,11 @@ def test_a_base_without_a_bias_is_one_with_a_bias_of_zero(make):
 def test_factors_are_told_apart_by_identity_and_drop_nothing_unless_told_to(make):
     (one, _), (other, _) = made(make), made(make)
     assert one == one and one != other and len({one, other}) == 2
-    assert one.dropout == 0.0 and "dropout_rng" not in repr(one)
-    one.dropout_rng = np.random.default_rng(0)
+    assert one.dropout == 0.0 and "draws_from" not in repr(one)
+    one.draws_from = np.random.default_rng(0)
     assert one.dropout_mask(np.ones((3, 5))) is None
-    with pytest.raises(TypeError, match="dropout_rng"):
-        LoRAFactors(one.A, one.B, SCALE, dropout_rng=np.random.default_rng(0))
+    with pytest.raises(TypeError, match="draws_from"):
+        LoRAFactors(one.A, one.B, SCALE, draws_from=np.random.default_rng(0))
 
 
 def test_a_scale_is_alpha_over_r_unless_rslora_is_asked_for():

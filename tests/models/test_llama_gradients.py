@@ -6,6 +6,7 @@ import pytest
 from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
 from minilora.layers import Embedding, LlamaBlock
+from minilora.layers.made_again import put_back
 from minilora.ops import plain_ops
 from minilora.ops.fast import (
     attention_backward,
@@ -101,8 +102,10 @@ def test_a_frozen_embedding_ends_the_backward_at_the_lowest_trainable_block(monk
 
 
 def block_without_the_residual(self, dz, cache):
-    dy = self.rms_2.backward(self.mlp.backward(dz, cache.mlp), cache.rms_2)
-    return self.rms_1.backward(self.attn.backward(dy, cache.attn), cache.rms_1)
+    mlp_cache = put_back(cache.mlp, "rms_2(y)", lambda: self.rms_2.again(cache.rms_2))
+    dy = self.rms_2.backward(self.mlp.backward(dz, mlp_cache), cache.rms_2)
+    attn_cache = put_back(cache.attn, "rms_1(x)", lambda: self.rms_1.again(cache.rms_1))
+    return self.rms_1.backward(self.attn.backward(dy, attn_cache), cache.rms_1)
 
 
 def attention_that_forgets_dk(dy, cache):

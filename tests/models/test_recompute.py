@@ -136,7 +136,7 @@ def test_a_backward_where_dropout_is_on_draws_nothing_new():
     state = draw.bit_generator.state
     with adapter_dropout(model, draw):
         model.backward_loss(1.0, cache)
-        assert model.blocks[0].attn.q_proj.dropout_rng is draw  # as it was
+        assert model.blocks[0].attn.q_proj.draws_from is draw  # as it was
     assert draw.bit_generator.state == state
     plain = adapted("Llama", DROPPING, False)
     plain.backward_loss(1.0, plain.loss(some_batch())[1])

@@ -29,9 +29,9 @@ def adapter_dropout(model: Module, rng: numpy.random.Generator | None) -> Iterat
     """
     dropping = [] if rng is None else [factors for factors in factors_of(model) if factors.dropout]
     for factors in dropping:
-        factors.dropout_rng = rng
+        factors.draws_from = rng
     try:
         yield
     finally:
         for factors in dropping:
-            factors.dropout_rng = None
+            factors.draws_from = None

@@ -31,7 +31,7 @@ class LoRAFactors(Module):
     scale: float
     dropout: float = 0.0
     config: Any = None
-    dropout_rng: Any = field(default=None, init=False, repr=False)  # set by `adapter_dropout`, for a step
+    draws_from: Any = field(default=None, init=False, repr=False)  # set by `adapter_dropout`, for a step
 
     def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
         """(..., I) -> (..., O): the result of the Linear `base` with delta_W added to its W."""
@@ -40,9 +40,9 @@ class LoRAFactors(Module):
 
     def dropout_mask(self, x: Array) -> Array | None:
         """0 where an input is dropped, 1 / (1 - p) elsewhere; None outside `adapter_dropout`, or for p = 0."""
-        if self.dropout_rng is None or not self.dropout:
+        if self.draws_from is None or not self.dropout:
             return None
-        return dropout_mask(x, self.dropout, self.dropout_rng)
+        return dropout_mask(x, self.dropout, self.draws_from)
 
     def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
@@ -137,14 +137,14 @@ class LoRALinear(Module):
         return self.adapters[self.active]
 
     @property
-    def dropout_rng(self) -> Any:
+    def draws_from(self) -> Any:
         """The generator that the active adapter draws its dropout from; None outside `adapter_dropout`."""
-        return None if self.active is None else self.factors.dropout_rng
+        return None if self.active is None else self.factors.draws_from
 
-    @dropout_rng.setter
-    def dropout_rng(self, rng: Any) -> None:
+    @draws_from.setter
+    def draws_from(self, rng: Any) -> None:
         if self.active is not None:
-            self.factors.dropout_rng = rng
+            self.factors.draws_from = rng
 
     @property
     def only_W(self) -> Parameter | None:
