@@ -303,9 +303,9 @@ print([p.name for p in model.trainable_parameters()])
 #
 # <details><summary>Answer</summary>
 #
-# They are $N \cdot H \cdot T \cdot T$ numbers; everything else is $N \cdot H \cdot T \cdot K$ or less. At $T = K = 48$ they
-# are as large as $k$; at $T = 4800$ a hundred times as large. To make them again takes one product of $q$ and $k$, and the
-# one number, $\log \sum_j e^{\text{scores}_j}$, saves summing again.
+# They are $N \cdot H \cdot T \cdot T$ numbers; everything else is $N \cdot H \cdot T \cdot K$ or less. At $T = K = 48$
+# they are as large as $k$; at $T = 4800$ a hundred times as large. To make them again takes one product of $q$ and
+# $k$, and the one number, $\log \sum_j e^{\text{scores}_j}$, saves summing again.
 #
 # </details>
 #
