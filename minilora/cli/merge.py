@@ -38,11 +38,12 @@ def run(options: argparse.Namespace) -> int:
     if options.adapter is None:
         raise ValueError("--adapter was not given; it must name the adapter to merge")
     out, reads = Path(options.out), {"--model": options.model, "--adapter": options.adapter}
-    is_folder = out.is_dir() or options.out.endswith(("/", os.sep))
+    is_folder = options.out.endswith(("/", os.sep))
     if is_folder:
         check_output_folder("--out", options.out, reads, OF_FOLDER)
     else:
-        check_output("--out", options.out, reads, example="merged.safetensors")
+        example = f"merged.safetensors, or {options.out}/ for a Hugging Face folder"
+        check_output("--out", options.out, reads, example=example)
     opened = open_model(options.model, options.adapter)
     if out.suffix.lower() == GGUF:
         check_for_llama_cpp(opened)

@@ -61,8 +61,8 @@ WRONG = {
     ),
     "merge nothing": (MERGE, r"--adapter was not given"),
     "merge into a folder": (
-        [*MERGE[:-1], ".", "--adapter", "adapter.safetensors"],
-        "--out was ., where model.safetensors is what ",
+        [*MERGE[:-1], "./", "--adapter", "adapter.safetensors"],
+        "--out was ./, where model.safetensors is what ",
     ),
     "merge another shape": ([*MERGE, "--adapter", "wider.safetensors"], r"wider.safetensors: "),
 }

@@ -81,7 +81,10 @@ REFUSED = {
     ),
     "demo over its text": (["demo", "--text", "out/demo.json", "--out", "out"], "where demo.json is what --text reads"),
     "a file for a folder": (["finetune", *MODEL, "--out", "sums.csv/run"], "--out was sums.csv/run, but sums.csv is a"),
-    "a folder for a file": ([*MERGE, "run"], "--out was run, a folder; it must be a file, such as merged.safetensors$"),
+    "a folder for a file": (
+        [*MERGE, "run"],
+        "--out was run, a folder; it must be a file, such as merged.safetensors, or run/ for a Hugging Face folder$",
+    ),
     "a file's folder for a file": ([*MERGE, "sums.csv/x"], "--out was sums.csv, but sums.csv is a file; it"),
 }
 
