@@ -35,7 +35,7 @@ def test_the_step_that_is_shown_is_the_one_that_runs():
 
 
 def test_the_example_prints_what_is_shown():
-    example, shown = blocks("python")[2], blocks("text")[1]
+    example, shown = blocks("python")[2], blocks("text")[2]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(example, "README.md", "exec"), {})
@@ -60,6 +60,16 @@ def test_the_demonstrations_numbers_are_those_of_the_committed_results():
     speed = {name: s["median"] for name, s in results["merging"]["tokens_per_second"].items()}
     merged, base = speed["LoRA, merged"], speed["base"]
     assert f"{merged:,.0f} tokens per second, where the base makes {base:,.0f}" in " ".join(README.split())
+
+
+def test_the_language_models_numbers_and_sentences_are_those_of_its_result():
+    result = json.loads((ROOT / "figures" / "smollm2" / "result.json").read_text())
+    n, exact, errors = len(result["samples"]), 100 * result["slot_exact"], 100 * result["slot_error_rate"]
+    right, said = round(n * result["slot_exact"]), " ".join(README.split())
+    assert f"{right} of {n} test sentences ({exact:.0f} %)" in said and f"slot error rate is {errors:.0f} %" in said
+    answers = {sample["prompt"].strip(): sample["answer"] for sample in result["samples"]}
+    shown = re.findall(r"^(name: .+)\n  -> ((?:.+\n)+?)(?=name: |```)", README, re.MULTILINE)
+    assert len(shown) == 4 and all(answers[prompt] == " ".join(answer.split()) for prompt, answer in shown)
 
 
 def test_the_longer_runs_numbers_are_those_of_its_result():

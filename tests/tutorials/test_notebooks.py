@@ -51,8 +51,9 @@ def without_magics(code):
 
 
 def environment():
-    """This process's, without windows, with a BLAS of one thread, and with this minilora."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    """This process's, without windows or SmolLM2, with a BLAS of one thread, and with this minilora."""
+    without_llm = Path(__file__).with_name("without_llm")
+    path = os.pathsep.join([str(ROOT), str(without_llm), *filter(None, [os.environ.get("PYTHONPATH")])])
     return os.environ | {"MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
 
 
