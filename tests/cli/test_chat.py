@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -193,22 +194,26 @@ def test_on_a_terminal_there_is_a_prompt_and_lines_can_be_recalled():
     ends = dict.fromkeys(("stdin", "stdout", "stderr"), other_end)
     with subprocess.Popen(command, **ends, start_new_session=True) as process:
         os.close(other_end)
-        said = Typed(main_end)
-        said.until("/help shows the commands")
-        said.until("> ")
-        said.type("/temperature 3\n")
-        said.until("\ntemperature 3")
-        said.until("> ")
-        said.type("\x1b[A\n")  # the arrow up, and return
-        said.until("temperature 3\r\n")
-        said.until("temperature 3")
-        said.until("> ")  # the program reads again: Ctrl-C between two lines would end it
-        said.type("\x03")
-        said.until("once more, or /quit, to end")
-        said.type("\x04")
-        with contextlib.suppress(OSError):
-            said.until("\0")
-        assert process.wait(60) == 0
+        try:
+            said = Typed(main_end)
+            said.until("/help shows the commands")
+            said.until("> ")
+            said.type("/temperature 3\n")
+            said.until("\ntemperature 3")
+            said.until("> ")
+            said.type("\x1b[A\n")  # the arrow up, and return
+            said.until("temperature 3\r\n")
+            said.until("temperature 3")
+            said.until("> ")
+            time.sleep(1)  # readline waits for a key only some time after it has shown its prompt
+            said.type("\x03")
+            said.until("once more, or /quit, to end")
+            said.type("\x04")
+            with contextlib.suppress(OSError):
+                said.until("\0")
+            assert process.wait(60) == 0
+        finally:
+            process.kill()  # it would wait for a key for ever
     os.close(main_end)
 
 
