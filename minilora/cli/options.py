@@ -99,6 +99,31 @@ def add_seed(p: Parser, what: str = "random seed") -> None:
     p.add_argument("--seed", type=integer(0, 2**32 - 1), metavar="N", default=0, help=what)
 
 
+def add_sampling(p: Parser) -> None:
+    """Give a parser the options that say how the next token is drawn; see `refuse_unused_draws`."""
+    p.add_argument(
+        "--temperature",
+        type=number(0, 1000),
+        metavar="NUMBER",
+        default=0.0,
+        help="0: always the likeliest token; 1: the model's own probabilities",
+    )
+    p.add_argument("--top-k", type=integer(1, 1_000_000), metavar="K", help="draw from the K likeliest tokens")
+    p.add_argument(
+        "--top-p",
+        type=number(0, 1, above=True),
+        metavar="P",
+        help="draw from the likeliest tokens that have probability P together",
+    )
+    add_seed(p, "for the tokens that are drawn")
+
+
+def refuse_unused_draws(options: argparse.Namespace) -> None:
+    """Raise a ValueError if nothing is drawn, and an option says how."""
+    if options.temperature == 0:
+        refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above 0")
+
+
 def add_threads(p: Parser, what: str) -> None:
     """Give a parser --threads."""
     p.add_argument("--threads", type=integer(1, 1024), metavar="N", help=f"{what} (default: one for each core)")
