@@ -21,22 +21,46 @@ import numpy as np
 from minilora import FullConfig, LoRAConfig, apply_method, generate, load_bundled, plots
 from minilora.data import EOT, load_task
 from minilora.models import bundled_recipe
+from minilora.ops import softmax_forward
 from minilora.training import TrainConfig, Trainer, evaluate_loss
 
 # %% [markdown]
 # ## Pretraining
 #
-# The decoder that comes with minilora has learned one thing: to guess the next byte of English documentation. That
-# took an hour on two cores, so it is not repeated here; how it was made is kept next to it. Losses are in **bits a
-# byte**: how many bits one would need to write down each byte, with the model's guesses as a code. Without any model
-# it is 8.
+# The decoder that comes with minilora has learned two things, one after the other. First, to guess the next byte of
+# English documentation. Then, to **use what it has just read**: it was given random strings twice, lists with an item
+# missing, keywords and the sentence that they come from. That took some two hours, so it is not repeated here; how it
+# was made is kept next to it. Losses are in **bits per byte**: how many bits one would need to write down each byte,
+# with the model's guesses as a code. Without any model it is 8.
 
 # %%
 recipe = bundled_recipe("decoder")
-curve = [(point["step"], point["bits_per_byte"]) for point in recipe["validation"]]
+curve = [(point["step"], point["bits_per_byte"]) for point in recipe["start"]["recipe"]["validation"]]
+n = len(curve)
+curve += [(curve[n - 1][0] + point["step"], point["bits_per_byte"]) for point in recipe["validation"]]
 steps, bits = zip(*curve)
-gzip = recipe["gzip_bits_per_byte"]["valid"]
-plots.curves({"the decoder": (steps, bits), "gzip": (steps, [gzip] * len(steps))}, x="step", y="bits per byte")
+gzip = [recipe["gzip_bits_per_byte"]["valid"]] * len(steps)
+lines = {"prose alone": (steps[:n], bits[:n]), "then more": (steps[n:], bits[n:]), "gzip": (steps, gzip)}
+plots.curves(lines, x="step", y="bits per byte of prose")
+
+# %% [markdown]
+# The curve is that of prose. It rises where the model begins to learn something else at a high learning rate, and
+# comes down again at the end, where the rate falls to zero.
+#
+# Does it use what it has read? Take a name that nobody has ever heard of, twice in one text. The first time it has to
+# be guessed letter by letter; the second time it can be looked up:
+
+# %%
+base = load_bundled("decoder")
+name = "Zorvik Thalune"
+text = f"The module was written by {name} and others. Please send your questions to {name} as well."
+ids = np.frombuffer(text.encode(), np.uint8).astype(int)[None]  # (1, T)
+logits, _ = base.forward(ids)  # (1, T, V)
+probs, _ = softmax_forward(logits)
+bits = -np.log2(np.take_along_axis(probs[:, :-1], ids[:, 1:, None], axis=-1)).ravel()  # of each byte but the first
+for which, start in ("first", text.index(name)), ("second", text.rindex(name)):
+    cost = bits[start + 2 : start + len(name) - 1]  # from its fourth byte on: by then one can tell which name it is
+    print(f"the {which} time: {cost.mean():.2f} bits per byte")
 
 # %% [markdown]
 # ## The task
@@ -70,7 +94,6 @@ plots.marked_text(text, batch.loss_mask[0], marked="y: counts in the loss", unma
 # nobody wants from it:
 
 # %%
-base = load_bundled("decoder")
 y_only = next(iter(task.batches("test")))  # ids, targets and loss_mask of shape (N, T)
 x_and_y = y_only._replace(loss_mask=np.ones_like(y_only.loss_mask))
 for name, batch in ("y only", y_only), ("x and y", x_and_y):

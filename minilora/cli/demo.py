@@ -2,6 +2,7 @@
 
 import argparse
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ def add_options(p: Parser) -> None:
         "--model", metavar="MODEL", default="decoder", help=f"{MODEL_HELP}; a decoder, because it is to write sentences"
     )
     p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")
-    p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=300, help="training steps of each method")
+    p.add_argument(
+        "--steps",
+        type=integer(1, 10**9),
+        metavar="N",
+        help="training steps of each method (default: 900, for a large model 300)",
+    )
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
     p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
     add_device(p)
@@ -38,6 +44,9 @@ def run(options: argparse.Namespace) -> int:
         check_input("--text", options.text)
     check_output_folder("--out", options.out, {"--text": options.text}, ("demo.json", *FIGURES))
     check_output_folder("--runs", options.runs, {}, ())
+    if options.text is None and options.model == "decoder":
+        print("What is to come: LoRA as it was trained before, on two prompts.\n")
+        print("\n".join(listed(demo.preview(), ("prompt", "base", "bundled adapter"))), flush=True)
     results = demo.run(
         options.out,
         options.runs,
@@ -114,12 +123,17 @@ def table(results: dict[str, Any]) -> list[str]:
 
 def samples(results: dict[str, Any], n: int = 2) -> list[str]:
     """What each model answers to the first n prompts."""
-    lines = []
+    rows = []
     for i in range(min(results.get("n_shown", n), len(results["base"]["samples"]))):
-        lines.append(labelled("prompt", results["base"]["samples"][i]["prompt"].strip()))
-        lines += [labelled(model, results[model]["samples"][i]["answer"]) for model in MODELS]
-        lines += [labelled("reference", results["base"]["samples"][i]["reference"]), ""]
-    return lines
+        asked, *answered = (results[model]["samples"][i] for model in ("base", *MODELS))
+        answers = dict(zip(MODELS, (sample["answer"] for sample in answered), strict=True))
+        rows.append({"prompt": asked["prompt"].strip(), **answers, "reference": asked["reference"]})
+    return listed(rows, ("prompt", *MODELS, "reference"))
+
+
+def listed(rows: Sequence[Mapping[str, str]], labels: Sequence[str]) -> list[str]:
+    """The texts of each row under their labels, and an empty line after each row."""
+    return [line for row in rows for line in (*(labelled(label, row[label]) for label in labels), "")]
 
 
 def labelled(label: str, text: str) -> str:

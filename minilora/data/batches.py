@@ -170,22 +170,6 @@ def row_batch(rows: Iterable[tuple[np.ndarray, np.ndarray]], *, padding: int) ->
     return LMBatch(ids, targets, mask)
 
 
-def near_each_other(rng: np.random.Generator, n: int, batch_size: int) -> np.ndarray:
-    """Places in a list of n examples that is sorted by length, drawn near each other: little of a batch is padding.
-
-    Each place is equally likely.
-
-    Returns
-    -------
-    places : integer ndarray of shape (batch_size,)
-    """
-    reach = min(2 * batch_size, n - 1)
-    places = rng.integers(0, n) + rng.integers(-reach, reach + 1, batch_size)
-    # reflected at both ends, so that each example is equally likely
-    places = np.where(places < 0, -1 - places, places)
-    return np.where(places >= n, 2 * n - 1 - places, places)
-
-
 def check_at_least_one(**sizes: int) -> None:
     """Raise ValueError, naming the argument, unless each size is at least 1."""
     for name, size in sizes.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minilora.data.batches import LMBatch, near_each_other, row_batch
+from minilora.data.batches import LMBatch, row_batch
 from minilora.data.chat_template import Template
 from minilora.data.conversation_rows import Row, conversation_rows, text_rows
 from minilora.data.conversations import Conversation, load_conversations
@@ -53,12 +53,11 @@ class ConversationTask:
                 digest.update(row.tokens.astype("<i8").tobytes() + row.counts.tobytes())
             digest.update(split.encode())
         self.id = digest.hexdigest()[:12]
-        self._by_length = sorted(self.splits["train"], key=lambda row: len(row.tokens))
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LMBatch:
-        """An LMBatch of training rows of about the same length, so that little of it is padding."""
-        chosen = near_each_other(rng, len(self._by_length), batch_size)
-        return self._batch([self._by_length[i] for i in chosen])
+        """An LMBatch of training rows, each as likely as any other."""
+        rows = self.splits["train"]
+        return self._batch([rows[i] for i in rng.integers(0, len(rows), batch_size)])
 
     def batches(self, split: str, batch_size: int = 16) -> Iterator[LMBatch]:
         """All of a split, in order, as LMBatches."""

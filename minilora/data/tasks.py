@@ -13,7 +13,6 @@ from minilora.data.batches import (
     LMBatch,
     encode_documents,
     encode_example,
-    near_each_other,
     pair_batch,
     window_batch,
     windows,
@@ -65,12 +64,12 @@ class PairTask:
         if longest > self.length:
             raise ValueError(f"{self.name} has examples of up to {longest} tokens; the model takes {self.length}")
         self.id = corpus_id(f"{e.source}\n{e.target}" for split in SPLITS for e in self.splits[split])
-        self._by_length = sorted(self.splits["train"], key=lambda e: len(e.source) + len(e.target))
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> LMBatch:
-        """An LMBatch of training examples of about the same length, so that little of it is padding."""
-        chosen = near_each_other(rng, len(self._by_length), batch_size)
-        return pair_batch([self._by_length[i] for i in chosen], self.tokenizer, max_length=self.length)
+        """An LMBatch of training examples, each as likely as any other."""
+        examples = self.splits["train"]
+        chosen = rng.integers(0, len(examples), batch_size)
+        return pair_batch([examples[i] for i in chosen], self.tokenizer, max_length=self.length)
 
     def batches(self, split: str, batch_size: int = 16) -> Iterator[LMBatch]:
         """All of a split, in order, as LMBatches."""

@@ -1,6 +1,6 @@
 """The adapter that comes with the bundled decoder: LoRA on mini-E2E, which shows at once what LoRA does.
 
-    python -m minilora.experiments.bundled_adapter --out runs/bundled-adapter
+    python -m minilora.experiments.bundled_adapter --out minilora/assets/adapters
 
 It is trained as the demonstration trains its own, only longer, and measured on mini-E2E's valid split.
 """
@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy
 
 from minilora.data import load_task
-from minilora.experiments.demo import configs
+from minilora.experiments.demo_settings import configs
 from minilora.experiments.measure import measure
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.methods import apply_method, save_adapter
-from minilora.models import GPT, load_bundled, load_model, weights_hash
+from minilora.models import GPT, bundled_adapter, load_bundled, load_model, weights_hash
 from minilora.training import Trainer, evaluate_loss
 
 MOST_BYTES = 500_000
-ADAPTER = "decoder-mini-e2e.safetensors"
+ADAPTER = bundled_adapter().name
 STEPS, BATCH_SIZE, N_TRAIN, N_PROMPTS = 2400, 16, 20_000, 96
 
 

@@ -14,11 +14,12 @@ from minilora.arrays.backend import to_numpy
 from minilora.data import load_task, text_task
 from minilora.experiments import finetune
 from minilora.experiments.demo_settings import configs, settings_for
-from minilora.experiments.measure import generation_speed, measure, median_and_range
+from minilora.experiments.measure import LONGEST_ANSWER, generation_speed, measure, median_and_range
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.interop.opening import open_language_model
 from minilora.methods import load_adapter, merge_lora, set_adapter, unmerge_lora
+from minilora.models import bundled_adapter, load_bundled
 from minilora.models.decoder import Decoder
 from minilora.models.generation import generate
 
@@ -26,7 +27,31 @@ LONGEST, WINDOW = 512, 256  # tokens of an example and of a window of text, wher
 DIRECTIONS = 64  # of full fine-tuning's delta_W, in the phi heat-map
 
 
-def run(folder, run_folder, *, model="decoder", text=None, steps=300, device="cpu", seed=0, command=None, say=print):
+def preview(n=2):
+    """What the bundled decoder, and the same with the adapter that comes with it, answer to mini-E2E's first prompts.
+
+    Parameters
+    ----------
+    n : int
+        How many prompts, of the valid split.
+
+    Returns
+    -------
+    answers : list of dict of str to str
+        prompt, base, and "bundled adapter".
+    """
+    base, adapted = load_bundled("decoder"), load_bundled("decoder")
+    load_adapter(adapted, bundled_adapter())
+    task = load_task("mini-e2e", length=base.config.n_positions, n_train=1, n_held_out=96)
+    prompts, _ = task.prompts("valid", n)
+    answers = {"prompt": prompts}
+    for name, model in (("base", base), ("bundled adapter", adapted)):
+        answers[name] = generate(model, prompts, max_tokens=LONGEST_ANSWER, stop=task.tokenizer.end_of_text)
+    texts = [[task.tokenizer.decode(ids).strip() for ids in column] for column in answers.values()]
+    return [dict(zip(answers, row, strict=True)) for row in zip(*texts, strict=True)]
+
+
+def run(folder, run_folder, *, model="decoder", text=None, steps=None, device="cpu", seed=0, command=None, say=print):
     """Run the demonstration.
 
     Parameters
@@ -39,8 +64,8 @@ def run(folder, run_folder, *, model="decoder", text=None, steps=300, device="cp
         A decoder, see `open_language_model`.
     text : str or Path, optional
         The user's own text file, instead of mini-E2E.
-    steps : int
-        Training steps of each method.
+    steps : int, optional
+        Training steps of each method; as many as suit the model's size, if not given.
     device : {"auto", "cpu", "gpu"}
     seed : int
     command : str, optional
@@ -62,7 +87,7 @@ def run(folder, run_folder, *, model="decoder", text=None, steps=300, device="cp
     adaptations = configs(base, "mini-e2e" if text is None else str(text), steps, seed)
     if text is None:
         length = min(int(base.longest_input), LONGEST)
-        task = load_task("mini-e2e", length=length, n_held_out=96, tokenizer=tokenizer)
+        task = load_task("mini-e2e", length=length, n_train=settings.n_train, n_held_out=96, tokenizer=tokenizer)
     else:
         task = text_task(text, length=min(int(base.longest_input), WINDOW), tokenizer=tokenizer)
     say(f"{opened.name}, on {task.name} as it is ...")

@@ -18,7 +18,7 @@ import numpy as np
 
 from minilora.data import Tokenizer, load_task, parse_source, slot_errors
 from minilora.experiments.demo import LONGEST
-from minilora.experiments.demo_settings import configs
+from minilora.experiments.demo_settings import configs, settings_for
 from minilora.experiments.measure import measure
 from minilora.interop.opening import open_language_model
 from minilora.methods import apply_method
@@ -36,7 +36,7 @@ def adapted(
     seed: int = 0,
     rate: float | None = None,
     lr_ratio_B: float | None = None,
-    n_train: int = 4000,
+    n_train: int | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> dict:
     """What the demonstration's LoRA, or its full fine-tuning, achieves on mini-E2E's valid split.
@@ -53,8 +53,8 @@ def adapted(
         The learning rate, instead of the demonstration's.
     lr_ratio_B : float, optional
         LoRA+'s ratio of B's rate to A's, instead of the demonstration's.
-    n_train : int
-        How many examples are trained on.
+    n_train : int, optional
+        How many examples are trained on; as many as in the demonstration, if not given.
     tokenizer : Tokenizer, optional
         The model's; bytes, if not given.
 
@@ -66,6 +66,7 @@ def adapted(
     """
     model = new_model()
     length = min(int(model.longest_input), LONGEST)
+    n_train = n_train or settings_for(model).n_train
     task = load_task("mini-e2e", length=length, n_train=n_train, n_held_out=96, tokenizer=tokenizer)
     of_demo = {config.method: config for config in configs(model, "mini-e2e", steps, seed).values()}[method]
     given = {"lr": rate, "lr_ratio_B": lr_ratio_B}
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--full", nargs="*", default=(), help="runs of full fine-tuning, as STEPSxBATCH")
     parser.add_argument("--rates", nargs="*", type=float, default=(None,), help="learning rates, a run with each")
     parser.add_argument("--ratios", nargs="*", type=float, default=(None,), help="LoRA's lr_ratio_B, a run with each")
-    parser.add_argument("--n-train", type=int, default=4000, help="examples that are trained on")
+    parser.add_argument("--n-train", type=int, help="examples that are trained on (default: the demonstration's)")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)

@@ -21,6 +21,10 @@ class DemoSettings:
     ----------
     lora, full : TrainConfig
         Of each method; both take the same batches, and each has a rate that suits it.
+    steps, batch_size : int
+        Of both.
+    n_train : int
+        Examples of mini-E2E that are trained on: about as many as are drawn, so that few are seen twice.
     n_prompts : int
         How many sentences are written at the end.
     n_shown : int
@@ -31,14 +35,31 @@ class DemoSettings:
 
     lora: TrainConfig
     full: TrainConfig
+    steps: int
+    batch_size: int
+    n_train: int
     n_prompts: int = 96
     n_shown: int = 2
     n_speed: int = 128
 
 
-OF_SMALL = DemoSettings(lora=TrainConfig(lr=5e-3, lr_ratio_B=4.0), full=TrainConfig(lr=2e-3), n_prompts=48)
+OF_SMALL = DemoSettings(
+    lora=TrainConfig(lr=5e-3, lr_ratio_B=4.0),
+    full=TrainConfig(lr=2e-3),
+    steps=900,
+    batch_size=16,
+    n_train=16_000,
+)
 # Of SmolLM2. LoRA's rate learned mini-E2E in a first trial; full fine-tuning's is a guess, not chosen on valid yet.
-OF_LARGE = DemoSettings(lora=TrainConfig(lr=2e-3), full=TrainConfig(lr=1e-4), n_shown=5, n_speed=64)
+OF_LARGE = DemoSettings(
+    lora=TrainConfig(lr=2e-3),
+    full=TrainConfig(lr=1e-4),
+    steps=300,
+    batch_size=8,
+    n_train=4000,
+    n_shown=5,
+    n_speed=64,
+)
 
 
 def settings_for(model: Model) -> DemoSettings:
@@ -46,10 +67,16 @@ def settings_for(model: Model) -> DemoSettings:
     return OF_LARGE if is_large(model) else OF_SMALL
 
 
-def configs(model: Model, task_name: str, steps: int, seed: int) -> dict[str, FinetuneConfig]:
+def configs(model: Model, task_name: str, steps: int | None, seed: int) -> dict[str, FinetuneConfig]:
     """The two adaptations that are compared: the same batches, each method with a learning rate that suits it."""
     settings = settings_for(model)
-    common: dict[str, Any] = {"steps": steps, "batch_size": 8, "eval_every": max(1, steps // 4), "seed": seed}
+    steps = steps or settings.steps
+    common: dict[str, Any] = {
+        "steps": steps,
+        "batch_size": settings.batch_size,
+        "eval_every": max(1, steps // 4),
+        "seed": seed,
+    }
     if settings is OF_LARGE:
         common["warmup"] = min(1.0, WARMUP / steps)
     lora = LoRAConfig(rank=8, alpha=16, targets=all_linear(model))

@@ -1,6 +1,6 @@
 """Pretraining a decoder that uses its context: it copies names and values that came earlier.
 
-    python -m minilora.experiments.pretrain_reader --out runs/reader --rounds 8
+    python -m minilora.experiments.pretrain_reader --out runs/reader
 
 It starts from a decoder trained on prose (`pretrain_decoder.py`; the bundled one, if no other is given) and goes
 through stages, each a run of its own that resumes where it was stopped:
@@ -13,6 +13,8 @@ With the same folder and more rounds, it continues after the last round and cool
 """
 
 import argparse
+import hashlib
+import json
 import math
 import shlex
 import sys
@@ -25,15 +27,17 @@ from minilora.data.corpus_folder import STDLIB, corpus_attributes, corpus_record
 from minilora.data.reading_windows import ReadingWindows
 from minilora.data.tokenizer import ByteTokenizer
 from minilora.experiments.pretrain import mean_of_runs
+from minilora.experiments.pretrain_decoder import gzip_bits_per_byte
 from minilora.experiments.record import provenance
 from minilora.files import read_json, write_json
-from minilora.models import GPT, load_bundled, load_model, save_model, weights_hash
+from minilora.models import GPT, load_model, save_model, weights_hash
+from minilora.models.bundled import ASSETS
 from minilora.training import TrainConfig, Trainer, evaluate_loss, resume_newest
 
 MODEL, RECORD = "decoder.safetensors", "stage.json"
 HELD_OUT = ("valid", "test")
 END_OF_TEXT = ByteTokenizer.end_of_text
-ROUNDS = 8
+ROUNDS, COOLING_STEPS = 7, 3000
 COPYING = {"strings": 0.45, "own": 0.25, "prose": 0.2, "periods": 0.1}
 READING = {
     "tasks": 0.26,
@@ -48,7 +52,15 @@ READING = {
     "repeats": 0.02,
 }
 # At last more of the prose that the package measures on.
-COOLING = READING | {"own": 0.38, "prose": 0.08, "tasks": 0.22, "records": 0.08, "keywords": 0.06}
+COOLING = READING | {
+    "own": 0.42,
+    "prose": 0.06,
+    "tasks": 0.22,
+    "records": 0.08,
+    "keywords": 0.06,
+    "strings": 0.04,
+    "lists": 0.03,
+}
 TRAIN = TrainConfig(
     steps=2000,
     batch_size=8,
@@ -77,7 +89,7 @@ def stages(
     without: Sequence[str] = (),
     copying_steps: int = 1000,
     round_steps: int = 1000,
-    cooling_steps: int = 1500,
+    cooling_steps: int = COOLING_STEPS,
 ) -> list[Stage]:
     """All stages of a pretraining, in order; `without` drops kinds of windows, and the own prose takes their share."""
 
@@ -148,12 +160,14 @@ def run(
     Parameters
     ----------
     folder : str or Path
-        Gets a folder for each stage; at the end ``decoder.safetensors`` (float16) and its recipe ``decoder.json``.
+        Gets a folder for each stage; at the end ``decoder.safetensors`` (float16), its recipe ``decoder.json`` and its
+        loss curve ``decoder.png``.
     corpus : str or Path
         A corpus folder (`data/corpus_folder.py`); it is made from installed packages if it is missing.
     plan : list of Stage
     start : str or Path, optional
-        The model that the first stage starts from; the bundled decoder, if not given.
+        The model that the first stage starts from; the bundled decoder, if not given. If there is a recipe beside it,
+        it becomes part of this one.
     checkpoint_every : int
         Steps between checkpoints, which are also made at Ctrl-C; a stopped stage resumes from its last one.
     command : str, optional
@@ -171,7 +185,8 @@ def run(
     others = [text for name in sources if name != STDLIB for text in corpus_texts(corpus, name, "train")]
     reading = ReadingWindows(corpus_texts(corpus, STDLIB, "train"), others, corpus_attributes(corpus))
     held_out = {split: encode_documents(corpus_texts(corpus, STDLIB, split), ByteTokenizer()) for split in HELD_OUT}
-    model = load_model(start) if start else load_bundled("decoder")
+    start = Path(start or ASSETS / "decoder.safetensors")
+    model = load_model(start, dtype="float32")
     start_id, length = weights_hash(model), model.config.n_positions
 
     def loss_on(split):
@@ -185,20 +200,48 @@ def run(
             of_stage = {"about": about, "checkpoint_every": checkpoint_every}
             run_stage(stage, model, reading, lambda: loss_on("valid"), folder / stage.name, **of_stage)
     records = [read_json(folder / stage.name / RECORD) for stage in plan]
+    of_start = start.with_suffix(".json")
+    corpus_id = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]
     recipe = {
         "command": command,
-        "start": {"id": start_id, "file": str(start or "the bundled decoder")},
-        "model": asdict(model.config),
-        "corpus": sources,
+        "start": {"id": start_id, "recipe": read_json(of_start) if of_start.exists() else None},
+        "config": {"model": asdict(model.config)},
+        "corpus": {"id": corpus_id, "bytes": {split: len(t) for split, t in held_out.items()}, "sources": sources},
         "tokens_seen": sum(record["tokens"] for record in records),
         "seconds": sum(record["seconds"] for record in records),
         "bits_per_byte": {split: loss_on(split) / math.log(2) for split in HELD_OUT},
+        "gzip_bits_per_byte": {split: gzip_bits_per_byte(None, tokens) for split, tokens in held_out.items()},
+        "validation": joined([record["validation"] for record in records]),
         "stages": records,
         **provenance(),
     }
-    save_model(model, folder / MODEL, dtype="float16", command=command)
+    save_model(model, folder / MODEL, dtype="float16", corpus=corpus_id, command=command)
     write_json(folder / "decoder.json", recipe)
+    draw(recipe, folder / "decoder.png")
     return recipe
+
+
+def joined(curves: Sequence[Sequence[dict]]) -> list[dict]:
+    """Validation curves of runs that follow each other as one, in which steps are counted from the first run's on."""
+    whole: list[dict] = []
+    for curve in curves:
+        before = whole[-1]["step"] if whole else 0
+        whole += [{**point, "step": before + point["step"]} for point in curve]
+    return whole
+
+
+def draw(recipe: dict, path: Path) -> None:
+    """The validation curves: of the model that this one started from, if its recipe is known, and of all stages."""
+    from minilora import plots
+
+    before = recipe["start"]["recipe"]
+    curves = [before["validation"] if before else [], recipe["validation"]]
+    whole = [(point["step"], point["bits_per_byte"]) for point in joined(curves)]
+    lines = {"prose alone": whole[: len(curves[0])], "then copying, reading, cooling": whole[len(curves[0]) :]}
+    gzips = recipe["gzip_bits_per_byte"]["valid"]
+    lines["gzip"] = [(step, gzips) for step in (whole[0][0], whole[-1][0])]
+    drawn = {label: tuple(zip(*points, strict=True)) for label, points in lines.items() if points}
+    plots.save(plots.curves(drawn, x="training step", y="bits per byte of held-out prose"), path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -208,11 +251,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--corpus", help="folder of the corpus; made if it is not there (default: OUT/corpus)")
     parser.add_argument("--start", help="a model file to start from (default: the bundled decoder)")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--cooling-steps", type=int, default=COOLING_STEPS)
     parser.add_argument("--without", nargs="*", default=(), choices=ReadingWindows.KINDS[1:])
     options = parser.parse_args(arguments)
     corpus = options.corpus or Path(options.out) / "corpus"
     command = shlex.join(["python", "-m", "minilora.experiments.pretrain_reader", *(arguments or sys.argv[1:])])
-    plan = stages(options.rounds, without=options.without)
+    plan = stages(options.rounds, without=options.without, cooling_steps=options.cooling_steps)
     recipe = run(options.out, corpus, plan, start=options.start, command=command)
     print(f"{recipe['bits_per_byte']['valid']:.3f} bits per byte of held-out prose; {Path(options.out) / MODEL}")
 

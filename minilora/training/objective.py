@@ -19,7 +19,7 @@ from minilora.methods import adapter_dropout
 from minilora.methods.lora.per_row_linear import PerRowModule
 from minilora.models.model import Model
 
-LITTLE = 0.05  # a batch of which this fraction or less is padding is not packed: rows of one length are as fast
+LITTLE = 0.05  # a batch of which this fraction or less is padding is not packed: its rows are as fast as they are
 
 
 def loss_and_backward(model: Model, batch: Any, weight: float = 1.0, rng: numpy.random.Generator | None = None) -> Any:

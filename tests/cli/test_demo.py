@@ -45,6 +45,13 @@ def test_demo_s_table_has_a_number_for_each_model(demo):
     assert rows["% of all, A and B included"][2] == "100.00" and 0 < float(rows["% of all, A and B included"][1]) < 10
 
 
+def test_demo_shows_first_what_is_to_come(demo):
+    before, *after = re.split(r"^decoder, on mini-e2e as it is", demo[0], flags=re.M)
+    assert len(after) == 1
+    for label in ("prompt", "base", "bundled adapter"):
+        assert len(re.findall(rf"^{label} +\S", before, re.M)) == 2, f"samples of {label}"
+
+
 def test_demo_states_the_facts(demo):
     assert len(re.findall(r"to the bit: yes", demo[0])) == 3 and "NO" not in demo[0]
     for label in ("prompt", "base", "LoRA", "full fine-tuning", "reference"):

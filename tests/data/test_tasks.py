@@ -46,14 +46,13 @@ def test_drawn_batches_follow_the_seed():
     assert one == same != other
 
 
-def test_drawn_batches_are_of_nearly_equal_lengths_and_reach_every_example():
-    examples = [Example("s", "x" * n, str(n)) for n in rng().permutation(np.arange(1, 101)).tolist()]
-    task, draw, seen = pair_task(examples), rng(), set()
-    for _ in range(1500):
-        lengths = task.sample_batch(draw, 2).loss_mask.sum(axis=1)  # the target and its EOT
-        assert lengths.max() - lengths.min() <= 8, "within 2 * 2 examples of one of them, to either side"
-        seen |= set(lengths.tolist())
-    assert seen == set(range(2, 102))
+def test_a_batch_is_of_all_lengths():
+    """Rows of one length would say in each step that answers are short, or long: the model then leaves things out."""
+    task, draw, spans = pair_task([Example("s", "x" * n, str(n)) for n in range(1, 101)]), rng(), []
+    for _ in range(300):
+        lengths = task.sample_batch(draw, 8).loss_mask.sum(axis=1)  # the target and its EOT
+        spans.append(lengths.max() - lengths.min())
+    assert abs(np.mean(spans) - 99 * 7 / 9) < 4  # the span of 8 uniform draws
 
 
 def test_every_example_is_drawn_equally_often():

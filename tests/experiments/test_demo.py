@@ -1,14 +1,18 @@
 """The demonstration's facts are measured, not asserted: each says no when someone breaks what it is about."""
 
+import json
+
 import pytest
 
 from experiments.tiny import adapted, byte_gpt, sum_task
 from methods.tiny import same_bits, weights_of
-from minilora.experiments.demo import merging, switching
+from minilora.data import parse_source, slot_errors
+from minilora.experiments.demo import merging, preview, switching
 from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL, configs, settings_for
 from minilora.experiments.rates import LARGE, OF_TEXTS, default_rate
 from minilora.methods import adapter_names, lora_layers, save_adapter
 from minilora.methods.lora import LoRALinear
+from minilora.models import bundled_adapter, load_bundled, weights_hash
 
 TASK = sum_task()
 
@@ -93,10 +97,22 @@ def test_switching_tells_of_a_file_that_is_another_adapter(adapter_file):
     assert facts == {"base_to_the_bit": True, "adapter_from_file_to_the_bit": False}
 
 
+def test_the_preview_is_what_the_record_of_the_bundled_adapter_says():
+    record = json.loads(bundled_adapter().with_suffix(".json").read_text())
+    shown = preview(2)
+    assert [(row["prompt"], row["bundled adapter"]) for row in shown] == [
+        (sample["prompt"].strip(), sample["answer"].strip()) for sample in record["valid"]["samples"][:2]
+    ]
+    assert record["base"] == weights_hash(load_bundled("decoder"))
+    for row in shown:
+        asked = parse_source(row["prompt"])
+        assert slot_errors(asked, row["bundled adapter"]).exact and not slot_errors(asked, row["base"]).exact
+
+
 def test_both_methods_see_the_same_batches():
     """Same seed, batch size and steps; the learning rate alone is each method's own."""
     lora, full = (config.train for config in configs(byte_gpt(), "sums", 30, seed=3).values())
-    assert (lora.seed, lora.steps, lora.batch_size) == (full.seed, full.steps, full.batch_size) == (3, 30, 8)
+    assert (lora.seed, lora.steps, lora.batch_size) == (full.seed, full.steps, full.batch_size) == (3, 30, 16)
     assert lora.lr != full.lr
 
 

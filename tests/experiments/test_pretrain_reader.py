@@ -9,9 +9,9 @@ import pytest
 
 from minilora.data.corpus_folder import make_corpus_folder
 from minilora.data.documentation import Source
-from minilora.experiments.pretrain_reader import COOLING, COPYING, READING, run, stages
+from minilora.experiments.pretrain_reader import COOLING, COPYING, READING, joined, run, stages
 from minilora.files import load_arrays, save_arrays
-from minilora.models import GPT, GPTConfig, load_model, save_model
+from minilora.models import GPT, GPTConfig, load_model, save_model, weights_hash
 
 CONFIG = GPTConfig(vocab_size=256, n_positions=64, n_layer=1, d_model=16, n_head=2, d_mlp=24)
 PARTS = {"own": 0.5, "strings": 0.25, "lists": 0.25}
@@ -30,6 +30,7 @@ def given(tmp_path_factory):
     (folder / "html" / "page.html").write_text("<p>A sentence that is a page of its own.</p>")
     make_corpus_folder(folder / "corpus", [Source("a-doc", str(folder / "html"), "a licence")])
     save_model(GPT(CONFIG, np.random.default_rng(0)), folder / "start.safetensors")
+    (folder / "start.json").write_text('{"validation": [{"step": 5, "bits_per_byte": 7.5}]}')
     return folder
 
 
@@ -61,11 +62,14 @@ def test_prose_takes_the_part_of_what_is_left_out():
 def test_the_recipe_says_how_it_was_made(pretrained, given):
     folder, recipe = pretrained
     assert json.loads((folder / "decoder.json").read_text()) == json.loads(json.dumps(recipe))
+    sources = recipe["corpus"]["sources"]
     assert recipe["command"] == "the command" and recipe["tokens_seen"] == 3 * 2 * 2 * 64
-    assert recipe["start"]["file"] == str(given / "start.safetensors")
-    assert (
-        recipe["corpus"]["a-doc"]["licence"] == "a licence" and len(recipe["corpus"]["stdlib"]["train"]["sha256"]) == 64
-    )
+    start = load_model(given / "start.safetensors")
+    assert recipe["start"] == {"id": weights_hash(start), "recipe": {"validation": [{"step": 5, "bits_per_byte": 7.5}]}}
+    assert recipe["gzip_bits_per_byte"].keys() == recipe["bits_per_byte"].keys() == {"valid", "test"}
+    assert [point["step"] for point in recipe["validation"]] == [2, 4, 6]
+    assert (folder / "decoder.png").read_bytes().startswith(b"\x89PNG")
+    assert sources["a-doc"]["licence"] == "a licence" and len(sources["stdlib"]["train"]["sha256"]) == 64
     assert [record["stage"] for record in recipe["stages"]] == ["00-copying", "01-reading", "01-cooling"]
     assert recipe["stages"][-1]["validation"][-1]["bits_per_byte"] == pytest.approx(recipe["bits_per_byte"]["valid"])
     arrays, _ = load_arrays(folder / "decoder.safetensors", "gpt")
@@ -121,3 +125,9 @@ def test_a_checkpoint_of_another_start_is_refused(pretrained, given, tmp_path):
     save_model(GPT(CONFIG, np.random.default_rng(1)), tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="these differ: start"):
         run(tmp_path, given / "corpus", tiny(stages(1)), start=tmp_path / "other.safetensors")
+
+
+def test_curves_of_runs_that_follow_each_other_are_joined():
+    curves = [[{"step": 2, "bits": 1}, {"step": 3, "bits": 2}], [{"step": 2, "bits": 3}]]
+    assert joined(curves) == [{"step": 2, "bits": 1}, {"step": 3, "bits": 2}, {"step": 5, "bits": 3}]
+    assert joined([[], []]) == []
