@@ -189,7 +189,7 @@ def check_model(
     ----------
     model : Model
         A model with ``loss, cache = model.loss(batch)``, ``model.backward_loss(dloss, cache)`` and float64 parameters.
-    batch : LMBatch, ClassificationBatch or MaskedBatch
+    batch : LMBatch, EpisodeBatch, ClassificationBatch or MaskedBatch
         A batch that the model's loss takes.
     rng : numpy.random.Generator
     h : float

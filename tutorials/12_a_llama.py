@@ -138,9 +138,8 @@ def by_distance(theta=100):
     """The product of a query with itself, turned, over the distance: 1 where nothing was turned."""
     f = rope_frequencies(64, float(theta))  # (K / 2,)
     distance = np.arange(200)
-    return plots.curves(
-        {f"theta = {theta}": (distance, np.cos(np.outer(distance, f)).mean(axis=1))}, x="distance", y="q k / (q q)"
-    )
+    products = np.cos(np.outer(distance, f)).mean(axis=1)  # (200,)
+    return plots.curves({"": (distance, products)}, x=f"distance; theta = {theta}", y="q k / (q q)")
 
 
 plots.sliders(by_distance, theta=(10, 2000))
@@ -192,7 +191,7 @@ plots.head_groups(H, G)
 
 # %%
 kept = {f"a head each, as GPT-2: {H}": 2 * c.n_layer * H * K, f"in groups: {G}": 2 * c.n_layer * G * K}
-plots.bars({name: 4 * n / 1024 for name, n in kept.items()}, x="KB kept per position of a text (float32)")
+plots.bars({name: 4 * n / 1e3 for name, n in kept.items()}, x="KB kept per position of a text (float32)")
 
 # %% [markdown]
 # In the backward, one thought is new. A key is **used** by $H / G$ queries' heads, and whatever is used several times
@@ -262,9 +261,10 @@ print(f"{len(slopes)} parameters; the largest difference, {worst}: {slopes[worst
 # %%
 task = load_task("mini-e2e", length=256, tokenizer=tokenizer)
 example = next(task.batches("valid", batch_size=1))
-pieces = [tokenizer.decode([i]) or "·" for i in example.targets[0]]
+tokens = np.append(example.ids[0, 0], example.targets[0])  # (T + 1,): each but the first is a target
+pieces = [tokenizer.decode([i]) or "·" for i in tokens]
 text = "".join(pieces)
-counted = np.repeat(example.loss_mask[0], [len(piece) for piece in pieces])
+counted = np.repeat(np.append(False, example.loss_mask[0]), [len(piece) for piece in pieces])
 plots.marked_text(text, counted, marked="the answer: counts in the loss", unmarked="is read only", width=70)
 
 # %% [markdown]
@@ -294,7 +294,7 @@ apply_lora(model, LoRAConfig(rank=8, alpha=16, targets=SEVEN), rng=rng)
 trained = {name: 0 for name in SEVEN}
 for p in model.trainable_parameters():
     trained[p.name.split(".")[-2]] += p.data.size
-plots.bars(trained, x=f"trained numbers: {sum(trained.values()):,} of all")
+plots.bars(trained, x=f"trained numbers, {sum(trained.values()):,} together")
 
 # %% [markdown]
 # The training loop is the one of [notebook 5](05_pretrain_then_adapt.ipynb), for it knows nothing of architectures.
@@ -327,6 +327,7 @@ print("with the adapter off, the answers of before:", off == before)
 
 # %% [markdown]
 # On SmolLM2, the form is learned within these few steps: a sentence, which uses the values of the list, and ends.
+# Some values are still left out.
 # `minilora demo --model smollm2` trains 300 steps, counts how many of 96 test sentences have every attribute right,
 # and does full fine-tuning beside it. On the random model, the loss falls and the text stays noise: **LoRA adapts
 # what a model knows, and this one knows nothing**.

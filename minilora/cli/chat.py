@@ -9,7 +9,14 @@ import numpy
 
 from minilora.cli.conversation import Chat
 from minilora.cli.opening import open_decoder
-from minilora.cli.options import add_adapter, add_device, add_model, add_seed, integer, number, refuse
+from minilora.cli.options import (
+    add_adapter,
+    add_device,
+    add_model,
+    add_sampling,
+    integer,
+    refuse_unused_draws,
+)
 from minilora.cli.parser import Parser
 from minilora.cli.printing import error_line, print_lines
 from minilora.models.sampling import Sampling
@@ -34,28 +41,13 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--max-tokens", type=integer(1, 1_000_000), metavar="N", default=512, help="the most tokens of an answer"
     )
-    p.add_argument(
-        "--temperature",
-        type=number(0, 1000),
-        metavar="NUMBER",
-        default=0.0,
-        help="0: always the likeliest token; 1: the model's own probabilities",
-    )
-    p.add_argument("--top-k", type=integer(1, 1_000_000), metavar="K", help="draw from the K likeliest tokens")
-    p.add_argument(
-        "--top-p",
-        type=number(0, 1, above=True),
-        metavar="P",
-        help="draw from the likeliest tokens that have probability P together",
-    )
     add_device(p)
-    add_seed(p, "for the tokens that are drawn")
+    add_sampling(p)
 
 
 def run(options: argparse.Namespace) -> int:
     """Read a line, answer it, and so on until the input ends."""
-    if options.temperature == 0:
-        refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above 0")
+    refuse_unused_draws(options)
     opened = open_decoder(options.model, options.adapter, device=options.device)
     chat = Chat(
         opened,

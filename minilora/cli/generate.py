@@ -5,7 +5,15 @@ import argparse
 import numpy
 
 from minilora.cli.opening import open_decoder
-from minilora.cli.options import add_adapter, add_device, add_json, add_model, add_seed, integer, number, refuse
+from minilora.cli.options import (
+    add_adapter,
+    add_device,
+    add_json,
+    add_model,
+    add_sampling,
+    integer,
+    refuse_unused_draws,
+)
 from minilora.cli.parser import Parser
 from minilora.cli.printing import print_json, warn
 from minilora.data import SEPARATOR, TextStream, Tokenizer
@@ -27,29 +35,14 @@ def add_options(p: Parser) -> None:
         default=120,
         help="the most tokens to add; the model's length limits them too",
     )
-    p.add_argument(
-        "--temperature",
-        type=number(0, 1000),
-        metavar="NUMBER",
-        default=0.0,
-        help="0: always the likeliest token; 1: the model's own probabilities",
-    )
-    p.add_argument("--top-k", type=integer(1, 1_000_000), metavar="K", help="draw from the K likeliest tokens")
-    p.add_argument(
-        "--top-p",
-        type=number(0, 1, above=True),
-        metavar="P",
-        help="draw from the likeliest tokens that have probability P together",
-    )
     add_device(p)
-    add_seed(p, "for the tokens that are drawn")
+    add_sampling(p)
     add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the prompt with what the model adds; with --source, only the answer."""
-    if options.temperature == 0:
-        refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above 0")
+    refuse_unused_draws(options)
     opened = open_decoder(options.model, options.adapter, device=options.device)
     model, tokenizer = opened.model, opened.tokenizer
     prompt = encode_prompt(options.prompt + SEPARATOR * options.source, tokenizer, model.longest_input)

@@ -80,7 +80,11 @@ def add_model(p: Parser, default: str = "the decoder, or for classes the encoder
 
 def add_adapter(p: Parser) -> None:
     """Give a parser --adapter."""
-    p.add_argument("--adapter", metavar="FILE", help="an adapter for the model, or its run folder")
+    p.add_argument(
+        "--adapter",
+        metavar="FILE",
+        help="an adapter for the model: a file of minilora's, its run folder, or a .gguf file",
+    )
 
 
 def add_task(p: Parser) -> None:
@@ -97,6 +101,31 @@ def add_device(p: Parser) -> None:
 def add_seed(p: Parser, what: str = "random seed") -> None:
     """Give a parser --seed."""
     p.add_argument("--seed", type=integer(0, 2**32 - 1), metavar="N", default=0, help=what)
+
+
+def add_sampling(p: Parser) -> None:
+    """Give a parser the options that say how the next token is drawn; see `refuse_unused_draws`."""
+    p.add_argument(
+        "--temperature",
+        type=number(0, 1000),
+        metavar="NUMBER",
+        default=0.0,
+        help="0: always the likeliest token; 1: the model's own probabilities",
+    )
+    p.add_argument("--top-k", type=integer(1, 1_000_000), metavar="K", help="draw from the K likeliest tokens")
+    p.add_argument(
+        "--top-p",
+        type=number(0, 1, above=True),
+        metavar="P",
+        help="draw from the likeliest tokens that have probability P together",
+    )
+    add_seed(p, "for the tokens that are drawn")
+
+
+def refuse_unused_draws(options: argparse.Namespace) -> None:
+    """Raise a ValueError if nothing is drawn, and an option says how."""
+    if options.temperature == 0:
+        refuse(options, ("top_k", "top_p", "seed"), "--temperature was 0, which draws nothing; it must be above 0")
 
 
 def add_threads(p: Parser, what: str) -> None:

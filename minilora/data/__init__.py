@@ -25,6 +25,7 @@ from minilora.data.conversations import Conversation, load_conversations
 from minilora.data.corpora import Corpus, Document, load_corpus
 from minilora.data.docstring_pairs import docstring_matches
 from minilora.data.encoder_tokenizer import EncoderTokenizer, pad_rows
+from minilora.data.episodes import EpisodeBatch, episode_batch
 from minilora.data.example import Example, LabelledExample
 from minilora.data.files import load_labelled_file, load_task_file, load_text_file
 from minilora.data.function_packages import packages_of_functions
@@ -94,6 +95,8 @@ __all__ = [
     "masked_window_batch",
     "masked_windows",
     "LMBatch",
+    "EpisodeBatch",
+    "episode_batch",
     "encode_documents",
     "encode_example",
     "window_batch",

@@ -4,16 +4,17 @@
     python -m minilora.experiments.reader_ablations --out runs/ablations --into runs/reader/decoder.json
 
 All start from one model and take as many steps; what is left out is replaced by prose. Each is measured as
-`reader_probe.py` measures, on held-out prose and mini-E2E's valid split. The second command adds the table, and what
-the finished decoder reaches itself, to its recipe.
+`reader_probe.py` and `demo_search.py` measure, on held-out prose and mini-E2E's valid split. The second command adds
+the table, and what the finished decoder reaches itself, to its recipe.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from minilora.experiments.demo_search import adapted
 from minilora.experiments.pretrain_reader import MODEL, Stage, run, stages
-from minilora.experiments.reader_probe import adapted, copying_bits, prose_bits
+from minilora.experiments.reader_probe import copying_bits, prose_bits
 from minilora.files import read_json, write_json
 from minilora.models import load_model
 

@@ -28,7 +28,8 @@ def load_gguf(path: str | Path, *, dtype: str = "float32", device: str = "cpu") 
     Parameters
     ----------
     path : str or Path
-        A file with weights of F32, F16, BF16, Q8_0, Q6_K, Q4_0 or Q4_1.
+        A file with weights of any type in `gguf_blocks.BLOCKS`: F32, F16, BF16, Q8_0, Q5_0, Q5_1, Q4_0, Q4_1, Q2_K to
+        Q6_K, IQ4_NL or IQ4_XS.
     dtype : {"float32", "float64"}
     device : {"cpu", "gpu", "auto"}
 

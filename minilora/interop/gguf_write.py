@@ -9,7 +9,8 @@ import numpy
 
 from minilora.arrays.finite import check_finite
 from minilora.files import write_together
-from minilora.interop.gguf_blocks import BLOCKS, CHUNK, F16, F32, Q8_0, to_q8_0
+from minilora.interop.gguf_blocks import BLOCKS, CHUNK, F16, F32, Q8_0
+from minilora.interop.gguf_plain_blocks import to_q8_0
 
 DTYPES = {"f32": F32, "f16": F16, "q8_0": Q8_0}  # of the weights in a file
 

@@ -24,9 +24,9 @@ def check_on_host(name: str, array: Any) -> None:
 
 
 def check_field(name: str, array: Any, shape: tuple[int, ...], kind: str) -> None:
-    """Raise an error unless a batch's field is a host array of this shape, of "integers" or "booleans"."""
+    """Raise an error unless a batch's field is a host array of this shape, of "integers", "booleans" or "floats"."""
     check_on_host(name, array)
-    if array.shape != shape or array.dtype.kind not in {"integers": "iu", "booleans": "b"}[kind]:
+    if array.shape != shape or array.dtype.kind not in {"integers": "iu", "booleans": "b", "floats": "f"}[kind]:
         raise ValueError(f"{name} had shape {array.shape} and dtype {array.dtype}; it must be {kind} of shape {shape}")
 
 

@@ -21,6 +21,7 @@ from minilora.ops.fast import (
     check_targets,
     cross_entropy_backward,
     cross_entropy_forward,
+    episode_weights,
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
     take_rows_backward,
@@ -29,7 +30,7 @@ from minilora.ops.fast import (
 from minilora.ops.text_lengths import check_text_lengths
 
 if TYPE_CHECKING:
-    from minilora.data import LMBatch
+    from minilora.data import EpisodeBatch, LMBatch
 
 TextLengths = Sequence[Sequence[int]] | None
 Cache = TypeVar("Cache")  # what `hidden` keeps: a GPTCache or a LlamaCache
@@ -99,17 +100,20 @@ class Decoder(Model, Generic[Cache]):
         dx = self.head.backward(dlogits, cache.head)  # type: ignore[attr-defined]  # (N, T, V) -> (N, T, C)
         self.backward_hidden(dx, cache)
 
-    def loss(self, batch: "LMBatch", *, need_grad: bool = True) -> tuple[Array, DecoderLossCache]:
+    def loss(self, batch: "LMBatch | EpisodeBatch", *, need_grad: bool = True) -> tuple[Array, DecoderLossCache]:
         """The objective (the paper's equation 2): the mean of -log p(target) over the positions that count.
+
+        Of an EpisodeBatch, the loss whose gradient is the policy gradient (`ops/policy_gradient.py`).
 
         It equals `forward` and `cross_entropy_forward`, but computes logits only where loss_mask is True, and never for
         all positions at once.
 
         Parameters
         ----------
-        batch : LMBatch
+        batch : LMBatch or EpisodeBatch
             ids and targets, integers (N, T), and loss_mask, booleans (N, T), True where a position counts: on the host.
-            If no position counts, the loss is 0. Its text_lengths, if it has any, are those of `forward`.
+            If no position counts, the loss is 0. Its text_lengths, if it has any, are those of `forward`; its
+            advantages, if it has any, are floats (N,).
         need_grad : bool
             Whether `backward_loss` will be called.
 
@@ -124,16 +128,18 @@ class Decoder(Model, Generic[Cache]):
             If the batch is of another kind, or a field of another type, shape or range.
         """
         ids, targets, loss_mask = self.read_batch(batch)
-        xp = self.xp
+        xp, weight = self.xp, self.read_weights(batch, loss_mask)
         x, cache = self.hidden(xp.asarray(ids), text_lengths=getattr(batch, "text_lengths", None))  # (N, T, C)
         x, rows_cache = take_rows_forward(x, xp.asarray(numpy.flatnonzero(loss_mask)))  # (N, T, C) -> (M, C)
         targets, head = xp.asarray(targets[loss_mask]), self.head  # (M,)
         head_cache: Any
         if (W := head.only_W) is not None:
-            loss, head_cache = linear_cross_entropy_forward(x, W.data, targets, need_grad, need_grad and W.trainable)
+            loss, head_cache = linear_cross_entropy_forward(
+                x, W.data, targets, need_grad, need_grad and W.trainable, weight
+            )
         else:
             logits, logits_cache = head.forward(x)  # (M, C) -> (M, V)
-            loss, loss_cache = cross_entropy_forward(logits, targets)
+            loss, loss_cache = cross_entropy_forward(logits, targets, weight=weight)
             head_cache = HeadLossCache(logits_cache, loss_cache)
         return loss, DecoderLossCache(cache, rows_cache, head_cache)
 
@@ -214,8 +220,8 @@ class Decoder(Model, Generic[Cache]):
         if longest > self.longest_input:
             raise ValueError(f"text_lengths had a text of {longest} tokens; n_positions is {self.longest_input}")
 
-    def read_batch(self, batch: "LMBatch") -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-        """The ids, targets and loss_mask of an LMBatch, checked."""
+    def read_batch(self, batch: "LMBatch | EpisodeBatch") -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """The ids, targets and loss_mask of a batch, checked."""
         ids, targets, loss_mask = fields_of(batch, "ids", "targets", "loss_mask")
         check_on_host("ids", ids)
         check_ids(ids, self.config.vocab_size)
@@ -223,6 +229,14 @@ class Decoder(Model, Generic[Cache]):
         check_field("loss_mask", loss_mask, ids.shape, "booleans")
         check_targets(targets, self.config.vocab_size)
         return ids, targets, loss_mask
+
+    def read_weights(self, batch: "LMBatch | EpisodeBatch", loss_mask: numpy.ndarray) -> Array | None:
+        """The weight of each position that counts, (M,), from the advantages of an EpisodeBatch; otherwise None."""
+        if not hasattr(batch, "advantages"):
+            return None
+        (advantages,) = fields_of(batch, "advantages")
+        check_field("advantages", advantages, loss_mask.shape[:1], "floats")
+        return self.xp.asarray(episode_weights(advantages, loss_mask)[loss_mask])
 
     def read_prompt(self, prompt: numpy.ndarray) -> numpy.ndarray:
         """The tokens, (T,), that the model reads before it continues a prompt: here, the prompt itself."""

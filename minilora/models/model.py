@@ -13,7 +13,7 @@ from minilora.parameter import Module
 class Model(Module):
     """A network that can be trained: ``loss, cache = model.loss(batch)``, then ``model.backward_loss(1.0, cache)``.
 
-    Each kind of model knows the fields of its batch: an LMBatch, a ClassificationBatch or a MaskedBatch.
+    Each kind of model knows the fields of its batch: LMBatch, EpisodeBatch, ClassificationBatch or MaskedBatch.
 
     Attributes
     ----------

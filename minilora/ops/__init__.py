@@ -48,6 +48,12 @@ from minilora.ops.linear_cross_entropy import (
 from minilora.ops.log_buckets import log_bucket, relative_rows
 from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
 from minilora.ops.plain import plain_ops
+from minilora.ops.policy_gradient import (
+    episode_weights,
+    leave_one_out,
+    policy_gradient_backward,
+    policy_gradient_forward,
+)
 from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_forward
 from minilora.ops.relu import ReluCache, relu_backward, relu_forward
 from minilora.ops.rmsnorm import RMSNormCache, rmsnorm_backward, rmsnorm_forward
@@ -101,12 +107,14 @@ __all__ = [
     "dropout_mask",
     "embedding_backward",
     "embedding_forward",
+    "episode_weights",
     "gelu_exact_backward",
     "gelu_exact_forward",
     "gelu_tanh_backward",
     "gelu_tanh_forward",
     "layernorm_backward",
     "layernorm_forward",
+    "leave_one_out",
     "linear_backward",
     "linear_cross_entropy_backward",
     "linear_cross_entropy_forward",
@@ -115,6 +123,8 @@ __all__ = [
     "lora_linear_backward",
     "lora_linear_forward",
     "plain_ops",
+    "policy_gradient_backward",
+    "policy_gradient_forward",
     "prefix_backward",
     "prefix_forward",
     "relu_backward",

@@ -4,6 +4,7 @@ This is the paper's objective (equation 2): with a loss_mask that is True only o
 
 Derivation. For one position, loss = -z_target + log sum_v exp(z_v), so d loss / d z_v = probs_v - 1[v = target]. The
 mean over the counted positions divides this by their number, and a position that does not count has gradient zero.
+With weights of the caller's own, as in `ops/policy_gradient.py`, each position has its weight in place of 1 / count.
 """
 
 from typing import NamedTuple
@@ -14,13 +15,13 @@ from minilora.arrays.backend import Array, get_xp, on_host
 class CrossEntropyCache(NamedTuple):
     probs: Array  # (..., V)
     targets: Array  # (...)
-    weight: Array  # (...): 1 / count where a position counts, 0 elsewhere
+    weight: Array  # (...): what multiplies a position's loss; in a mean 1 / count where it counts, 0 elsewhere
 
 
 def cross_entropy_forward(
-    logits: Array, targets: Array, loss_mask: Array | None = None
+    logits: Array, targets: Array, loss_mask: Array | None = None, weight: Array | None = None
 ) -> tuple[Array, CrossEntropyCache]:
-    """loss = mean over counted positions of -log softmax(logits)[target].
+    """loss = mean over counted positions of -log softmax(logits)[target], or their sum with given weights.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ def cross_entropy_forward(
         From 0 to V - 1, even where the loss_mask is False.
     loss_mask : boolean ndarray of shape (...), optional
         True where a position counts; None means everywhere. If no position counts, the loss is 0.
+    weight : ndarray of shape (...), optional
+        What multiplies the loss of each position, in place of a mean; loss_mask must then be None.
 
     Returns
     -------
@@ -38,13 +41,18 @@ def cross_entropy_forward(
     Raises
     ------
     ValueError
-        If targets or loss_mask have another shape than the positions, or a target on the host is out of range.
+        If targets, loss_mask or weight have another shape than the positions, a target on the host is out of range, or
+        there are both a loss_mask and a weight.
     """
-    xp = get_xp(logits=logits, targets=targets, loss_mask=loss_mask)
-    check_positions(logits.shape[:-1], targets, loss_mask)
+    xp = get_xp(logits=logits, targets=targets, loss_mask=loss_mask, weight=weight)
+    check_positions(logits.shape[:-1], targets, loss_mask, weight)
     check_targets(targets, logits.shape[-1])
-    counts = xp.ones(targets.shape, logits.dtype) if loss_mask is None else loss_mask.astype(logits.dtype)  # (...)
-    weight = counts / xp.maximum(counts.sum(), 1.0)  # (...)
+    if weight is None:
+        counts = xp.ones(targets.shape, logits.dtype) if loss_mask is None else loss_mask.astype(logits.dtype)  # (...)
+        weight = counts / xp.maximum(counts.sum(), 1.0)  # (...)
+    elif loss_mask is not None:
+        raise ValueError("loss_mask came with a weight; it must be None: a weight of 0 leaves a position out")
+    weight = weight.astype(logits.dtype)  # (...)
     z = logits - logits.max(axis=-1, keepdims=True)  # (..., V)
     z_target = xp.take_along_axis(z, targets[..., None], axis=-1)[..., 0]  # (...)
     exps = xp.exp(z)  # (..., V)
@@ -62,9 +70,11 @@ def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> Array:
     return dlosses[..., None] * (probs - onehot)
 
 
-def check_positions(positions: tuple, targets: Array, loss_mask: Array | None = None) -> None:
-    """Raise a ValueError if targets or loss_mask have another shape than the positions of the logits."""
-    for name, array in (("targets", targets), ("loss_mask", loss_mask)):
+def check_positions(
+    positions: tuple, targets: Array, loss_mask: Array | None = None, weight: Array | None = None
+) -> None:
+    """Raise a ValueError if targets, loss_mask or weight have another shape than the positions of the logits."""
+    for name, array in (("targets", targets), ("loss_mask", loss_mask), ("weight", weight)):
         if array is not None and array.shape != positions:
             raise ValueError(f"{name} had shape {array.shape}; it must be that of the positions, {positions}")
 

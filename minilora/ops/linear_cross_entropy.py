@@ -1,9 +1,9 @@
 """A linear map into the vocabulary and its cross-entropy in one op: `ops/linear.py`, then `ops/cross_entropy.py`.
 
     logits = x W^T                                       (M, V)
-    loss   = mean over rows of -log softmax(logits)[target]
+    loss   = mean over rows of -log softmax(logits)[target], or their sum with given weights
 
-Derivation. With probs = softmax(logits), dlogits = (probs - onehot(targets)) / M, and
+Derivation. With probs = softmax(logits), dlogits = weight (probs - onehot(targets)), weight = 1 / M for a mean, and
 
     dx = dlogits W              dW = dlogits^T x
 
@@ -25,7 +25,12 @@ class LinearCrossEntropyCache(NamedTuple):
 
 
 def linear_cross_entropy_forward(
-    x: Array, W: Array, targets: Array, need_dx: bool = True, need_dW: bool = True
+    x: Array,
+    W: Array,
+    targets: Array,
+    need_dx: bool = True,
+    need_dW: bool = True,
+    weight: Array | None = None,
 ) -> tuple[Array, LinearCrossEntropyCache]:
     """loss = mean over rows of -log softmax(x W^T)[target].
 
@@ -37,6 +42,8 @@ def linear_cross_entropy_forward(
         From 0 to V - 1.
     need_dx, need_dW : bool
         Which gradients to compute; the others are None.
+    weight : ndarray of shape (M,), optional
+        What multiplies the loss of each row, in place of a mean.
 
     Returns
     -------
@@ -46,10 +53,10 @@ def linear_cross_entropy_forward(
     Raises
     ------
     ValueError
-        If targets is not of shape (M,), or a target on the host is out of range.
+        If targets or weight is not of shape (M,), or a target on the host is out of range.
     """
     logits, linear_cache = linear_forward(x, W)  # (M, C) @ (C, V) -> (M, V)
-    loss, loss_cache = cross_entropy_forward(logits, targets)
+    loss, loss_cache = cross_entropy_forward(logits, targets, weight=weight)
     dlogits = cross_entropy_backward(1.0, loss_cache)  # (M, V)
     dx, dW, _ = linear_backward(dlogits, linear_cache)  # (M, C), (V, C)
     return loss, LinearCrossEntropyCache(dx if need_dx else None, dW if need_dW else None)

@@ -13,6 +13,7 @@ from minilora.training.memory import OutOfMemory
 from minilora.training.objective import DataParallel, loss_and_backward
 from minilora.training.optimizers import SGD, AdamW, clip_gradients
 from minilora.training.parameter_groups import ParameterGroup, lora_plus_groups
+from minilora.training.policy_gradient import Episodes, draw_episodes
 from minilora.training.run_folder import lock_run_folder
 from minilora.training.schedules import schedule_factor
 from minilora.training.step import train_step
@@ -22,6 +23,7 @@ __all__ = [
     "SGD",
     "AdamW",
     "Diverged",
+    "Episodes",
     "History",
     "OutOfMemory",
     "ParameterGroup",
@@ -31,6 +33,7 @@ __all__ = [
     "Trainer",
     "clip_gradients",
     "diagnose",
+    "draw_episodes",
     "evaluate_loss",
     "loss_and_backward",
     "lock_run_folder",

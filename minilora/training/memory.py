@@ -22,7 +22,7 @@ def explain_out_of_memory(trainer: "Trainer", batch: Any) -> Iterator[None]:
     Parameters
     ----------
     trainer : Trainer
-    batch : LMBatch, ClassificationBatch or MaskedBatch
+    batch : LMBatch, EpisodeBatch, ClassificationBatch or MaskedBatch
         The batch of the step in this context.
     """
     try:

@@ -28,7 +28,7 @@ def loss_and_backward(model: Model, batch: Any, weight: float = 1.0, rng: numpy.
     Parameters
     ----------
     model : Model
-    batch : LMBatch, ClassificationBatch or MaskedBatch
+    batch : LMBatch, EpisodeBatch, ClassificationBatch or MaskedBatch
         A batch of the kind that the model's loss takes.
     weight : float
     rng : numpy.random.Generator, optional

@@ -23,7 +23,7 @@ TURN = 0.6  # seconds of a turn, about
 
 def compare(shape, other, count, threads):
     """{"train": {"median": ..., "min": ..., "max": ...}, "generate": ...}: how many times as fast this checkout is."""
-    theirs = ["env", f"PYTHONPATH={other}", sys.executable, "-m", "minilora.experiments.bench.worker"]
+    theirs = ["env", f"PYTHONPATH={other}", sys.executable, "-P", "-m", "minilora.experiments.bench.worker"]
     with contenders({"this": our_command(), "other": theirs}) as started:
         for contender in started.values():
             contender.ask("make", shape=asdict(shape), method="lora", threads=threads)

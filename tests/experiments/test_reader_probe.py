@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from minilora.data import load_task
-from minilora.experiments.reader_probe import adapted, copy_batch, copying_bits, errors_by_slot, prose_bits
+from minilora.experiments.reader_probe import copy_batch, copying_bits, prose_bits
 from minilora.models import GPT, GPTConfig, load_bundled
 
 
@@ -36,29 +35,3 @@ def test_the_second_time_is_measured_after_the_first():
     bits = copying_bits(load_bundled("decoder"), n=8)
     assert 4 < bits["name_first"] < bits["string_first"] < 16
     assert copying_bits(load_bundled("decoder"), n=8) == bits != copying_bits(load_bundled("decoder"), n=8, seed=1)
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_what_a_method_reaches_is_measured_on_the_valid_split(method):
-    result = adapted(tiny_model, method=method, steps=2, batch_size=3, threads=1, rate=1e-3)
-    valid = {example.source for example in load_task("mini-e2e", length=256, n_held_out=96).splits["valid"]}
-    assert {prompt.strip() for prompt, _ in result["samples"]} <= valid and len(result["samples"]) == 96
-    assert result["steps"] == 2 and result["batch_size"] == 3 and result["method"] == method
-    assert result["rate"] == 1e-3 and result["errors"]["missing"]["name"] == 96
-    assert result["slot_exact"] == 0.0 and 4.0 < result["loss"] < 7.0
-
-
-def test_errors_are_counted_by_slot():
-    prompt = "name: Blue Heron; type: cafe; price: low; rating: good\n"
-    answers = [
-        "Blue Heron is a cheap well-rated cafe.",
-        "Blue Heron is a pricey well-rated cafe.",
-        "Blue Heron is a cheap Thai cafe.",
-        "Blue Heron is a cheap well-rated cafe and costs little.",
-    ]
-    assert errors_by_slot([{"prompt": prompt, "answer": answer} for answer in answers]) == {
-        "missing": {"rating": 1},
-        "wrong": {"price": 1},
-        "extra": {"food": 1},
-        "unparsed": {"price is stated again": 1},
-    }

@@ -1,10 +1,12 @@
-"""Tiny Llamas of every shape that a GGUF file can hold, and copies of such files, changed."""
+"""Tiny Llamas of every shape that a GGUF file can hold, and copies of such files, changed or quantised."""
 
+import itertools
 from dataclasses import replace
 
 import gguf
 import numpy as np
 
+from minilora.interop.gguf_blocks import BLOCKS, dequantize
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.gguf_load import load_gguf
 from minilora.interop.gguf_save import save_gguf
@@ -62,8 +64,13 @@ def save_and_load(model, path, **options):
     return load_gguf(path)
 
 
-def changed(source, path, fields):
-    """A copy of a GGUF file with other metadata; None removes a field."""
+def as_float32(tensor):
+    """The values of a tensor, and no type: they are written as they are."""
+    return tensor.read(), None
+
+
+def changed(source, path, fields, stored=as_float32):
+    """A copy of a GGUF file with other metadata, where None removes a field, and what `stored` makes of its tensors."""
     file = GGUFFile(source)
     writer = gguf.GGUFWriter(path, fields.get("general.architecture", file.fields["general.architecture"]))
     types = gguf.GGUFValueType
@@ -79,9 +86,45 @@ def changed(source, path, fields):
         kind = kinds[type(value)] if kind is None else gguf.GGUFValueType(kind)
         writer.add_key_value(name, value, kind, None if items is None else gguf.GGUFValueType(items))
     for tensor in file.tensors.values():
-        writer.add_tensor(tensor.name, tensor.read())
+        data, kind = stored(tensor)
+        writer.add_tensor(tensor.name, data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+FLOAT16S = {  # where a block's float16 numbers begin, if not with its first byte alone
+    "Q4_1": (0, 2),
+    "Q5_1": (0, 2),
+    "Q2_K": (80, 82),
+    "Q3_K": (108,),
+    "Q4_K": (0, 2),
+    "Q5_K": (0, 2),
+    "Q6_K": (208,),
+}
+
+
+def random_blocks(kind, shape, rng, size=1.0):
+    """The bytes of a quantised tensor: any bytes, but that every step and offset is a float16 of some size."""
+    block = BLOCKS[kind]
+    blocks = rng.integers(0, 256, (np.prod(shape) // block.numbers, block.bytes), dtype=np.uint8)
+    for start in FLOAT16S.get(block.name, (0,)):
+        steps = (size * rng.standard_normal(len(blocks))).astype("f2")
+        blocks[:, start : start + 2] = steps[:, None].view(np.uint8)
+    return blocks.reshape(shape[0], -1)
+
+
+def quantised(source, path, kinds, rng):
+    """A copy of a GGUF file whose matrices are random weights of some types, which they take in turn."""
+    turns = itertools.cycle(kinds)
+
+    def stored(tensor):
+        if len(tensor.shape) == 1:
+            return as_float32(tensor)
+        kind = next(turns)
+        size = 0.5 / np.sqrt(tensor.shape[1]) / dequantize(random_blocks(kind, (1, 2**15), rng), kind, (2**15,)).std()
+        return random_blocks(kind, tensor.shape, rng, size), gguf.GGMLQuantizationType(kind)
+
+    return changed(source, path, {}, stored)

@@ -1,28 +1,26 @@
-"""Weights of 4, 6, 8 and 16 bits become the numbers that the package `gguf` makes of them, to the bit."""
+"""Weights of 2 to 16 bits become the numbers that the package `gguf` makes of them, to the bit."""
 
 import numpy as np
 import pytest
 
-from minilora.interop import gguf_blocks
-from minilora.interop.gguf_blocks import BLOCKS, dequantize, halves, to_q8_0, type_name
+from minilora.interop import gguf_blocks, gguf_k_blocks, gguf_plain_blocks
+from minilora.interop.gguf_blocks import BLOCKS, dequantize, type_name
+from minilora.interop.gguf_plain_blocks import halves, to_q8_0
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install -e '.[hf]'")
+
+from interop.gguf_models import random_blocks  # noqa: E402  it imports gguf
 
 ROWS, COLUMNS = 3, 512
 
 
 def random_bytes(kind, rng):
-    """Any bytes that are finite numbers: every step and offset is a float16 of some size."""
-    block = BLOCKS[kind]
-    blocks = rng.integers(0, 256, (ROWS * COLUMNS // block.numbers, block.bytes), dtype=np.uint8)
-    for start in {"Q4_1": (0, 2), "Q6_K": (208,)}.get(block.name, (0,)) if block.numbers > 1 else ():
-        steps = rng.standard_normal(len(blocks)).astype("f2")
-        blocks[:, start : start + 2] = steps[:, None].view(np.uint8)
-    if block.numbers == 1:
-        numbers = rng.standard_normal(len(blocks)).astype("f4")
-        stored = {"F32": numbers, "F16": numbers.astype("f2"), "BF16": (numbers.view("u4") >> 16).astype("u2")}
-        blocks = stored[block.name][:, None].view(np.uint8)
-    return np.ascontiguousarray(blocks).reshape(-1)
+    """The bytes of ROWS rows: any that are finite numbers."""
+    if BLOCKS[kind].numbers > 1:
+        return random_blocks(kind, (ROWS, COLUMNS), rng).reshape(-1)
+    numbers = rng.standard_normal(ROWS * COLUMNS).astype("f4")
+    stored = {"F32": numbers, "F16": numbers.astype("f2"), "BF16": (numbers.view("u4") >> 16).astype("u2")}
+    return stored[BLOCKS[kind].name].view(np.uint8)
 
 
 def theirs(data, kind):
@@ -38,6 +36,7 @@ def test_the_numbers_are_those_of_gguf_to_the_bit(kind, chunk, monkeypatch):
     data = random_bytes(kind, np.random.default_rng(0))
     ours = dequantize(data, kind, (ROWS, COLUMNS))
     assert ours.dtype == np.float32 and ours.shape == (ROWS, COLUMNS) and len(np.unique(ours)) > 30
+    assert np.isfinite(ours).all()
     assert np.array_equal(ours.view("u4"), theirs(data, kind).view("u4"))
     assert BLOCKS[kind].name == gguf.GGMLQuantizationType(kind).name
     assert (BLOCKS[kind].numbers, BLOCKS[kind].bytes) == gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)]
@@ -46,18 +45,44 @@ def test_the_numbers_are_those_of_gguf_to_the_bit(kind, chunk, monkeypatch):
 def test_the_names_of_the_other_types_are_those_of_gguf():
     for kind, name in gguf_blocks.OTHERS.items():
         assert gguf.GGMLQuantizationType(kind).name == name and kind not in BLOCKS
-    assert type_name(12) == "Q4_K" and type_name(999) == "number 999"
+    assert type_name(16) == "IQ2_XXS" and type_name(999) == "number 999"
 
 
-@pytest.mark.parametrize("kind", [2, 3], ids=type_name)
+@pytest.mark.parametrize("kind", [2, 3, 6, 7, 20], ids=type_name)
 def test_neighbours_in_a_byte_would_be_found(kind, monkeypatch):
     def mutant(packed):  # the low and the high half of one byte as neighbours
-        return np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), -1).astype(np.float32)
+        return np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), -1)
 
-    monkeypatch.setattr(gguf_blocks, "halves", mutant)
+    monkeypatch.setattr(gguf_plain_blocks, "halves", mutant)
     data = random_bytes(kind, np.random.default_rng(0))
     assert not np.array_equal(dequantize(data, kind, (ROWS, COLUMNS)), theirs(data, kind))
     assert np.array_equal(np.sort(mutant(data[None, :16])), np.sort(halves(data[None, :16])))
+
+
+def packed_as_neighbours(packed, shifts, width=32):
+    mask = (1 << 8 // len(shifts)) - 1
+    return np.stack([packed >> shift & mask for shift in shifts], axis=2).reshape(len(packed), 256)
+
+
+def steps_between_offsets(packed):  # s and t changed over
+    return original_steps(packed)[::-1]
+
+
+original_steps = gguf_k_blocks.steps_and_offsets
+
+
+@pytest.mark.parametrize("kind", [10, 11, 12, 13, 14, 23], ids=type_name)
+def test_another_packing_of_256_numbers_would_be_found(kind, monkeypatch):
+    monkeypatch.setattr(gguf_k_blocks, "parts", packed_as_neighbours)
+    data = random_bytes(kind, np.random.default_rng(0))
+    assert not np.array_equal(dequantize(data, kind, (ROWS, COLUMNS)), theirs(data, kind))
+
+
+@pytest.mark.parametrize("kind", [12, 13], ids=type_name)
+def test_steps_for_offsets_would_be_found(kind, monkeypatch):
+    monkeypatch.setattr(gguf_k_blocks, "steps_and_offsets", steps_between_offsets)
+    data = random_bytes(kind, np.random.default_rng(0))
+    assert not np.array_equal(dequantize(data, kind, (ROWS, COLUMNS)), theirs(data, kind))
 
 
 def quantised_by_gguf(w):

@@ -155,9 +155,9 @@ def test_a_file_that_means_harm_is_refused(tmp_path, content, message):
 
 
 def test_an_unknown_quantisation_is_named_when_the_tensor_is_read(tmp_path):
-    (tmp_path / "model.gguf").write_bytes(header(tensors=tensor("blk.0.attn_q.weight", (256,), 12), n_tensors=1))
+    (tmp_path / "model.gguf").write_bytes(header(tensors=tensor("blk.0.attn_q.weight", (256,), 16), n_tensors=1))
     found = GGUFFile(tmp_path / "model.gguf").tensors["blk.0.attn_q.weight"]
-    with pytest.raises(ValueError, match="blk.0.attn_q.weight has the type Q4_K; it must be one of F32, F16, BF16"):
+    with pytest.raises(ValueError, match="blk.0.attn_q.weight has the type IQ2_XXS; it must be one of F32, F16, BF16"):
         found.read()
 
 

@@ -7,11 +7,12 @@ import pytest
 
 from interop.gguf_models import CONFIGS, changed, save_and_load, tiny_llama
 from minilora.interop import gguf_place
-from minilora.interop.gguf_blocks import dequantize, to_q8_0
+from minilora.interop.gguf_blocks import dequantize
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.gguf_llama import llama_places
 from minilora.interop.gguf_load import load_gguf
 from minilora.interop.gguf_place import to_halves, to_neighbours
+from minilora.interop.gguf_plain_blocks import to_q8_0
 from minilora.interop.gguf_save import save_gguf
 from minilora.models import Llama
 from minilora.ops import Llama3Scaling

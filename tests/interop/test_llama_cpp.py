@@ -4,14 +4,17 @@ llama.cpp computes in float32, and rounds the exponentials of softmax and SiLU t
 some 1e-3. A mistake (rows in another order, a frequency) moves them by 0.1 and more.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from interop.gguf_models import CONFIGS, OPTIONS, adapted, config_of, tiny_llama
+from interop.gguf_models import CONFIGS, OPTIONS, adapted, config_of, quantised, tiny_llama
 from interop.make_tiny_folders import make_llama
 from llm import llama_cpp
 from minilora.interop import load_tokenizer
 from minilora.interop.gguf_adapter import save_gguf_adapter
+from minilora.interop.gguf_load import load_gguf
 from minilora.interop.gguf_save import save_gguf
 from minilora.methods import set_adapter
 
@@ -55,6 +58,27 @@ def test_llama_cpp_computes_the_same_with_an_adapter(tmp_path, folder, options):
     save_gguf(model, tmp_path / "model.gguf", like=folder, dtype="f32")
     found = theirs(tmp_path / "model.gguf", model.config.vocab_size, adapter=tmp_path / "adapter.gguf")
     assert np.abs(found - with_adapter).max() < TOLERANCE < 0.05 < np.abs(found - base).max()
+
+
+MIXTURES = {  # by the numbers of the types
+    "Q4_K_M": (12, 14),
+    "Q5_K_M": (13, 14),
+    "Q2_K and Q3_K": (10, 11),
+    "Q5_0 and Q5_1": (6, 7),
+    "IQ4_NL and IQ4_XS": (20, 23),
+}
+
+
+@pytest.mark.parametrize("kinds", MIXTURES.values(), ids=MIXTURES)
+def test_llama_cpp_computes_the_same_of_quantised_weights(tmp_path, folder, kinds):
+    """But for the inputs of each product, which llama.cpp rounds to 8 bits."""
+    config = replace(config_of("grouped", folder), d_model=256, d_mlp=512, head_size=64)
+    save_gguf(tiny_llama(config), tmp_path / "plain.gguf", like=folder, dtype="f32")
+    quantised(tmp_path / "plain.gguf", tmp_path / "model.gguf", kinds, np.random.default_rng(0))
+    model = load_gguf(tmp_path / "model.gguf")
+    expected = log_probabilities(model, IDS)
+    found = theirs(tmp_path / "model.gguf", config.vocab_size)
+    assert (found - expected).std() < 0.1 * expected.std()
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])

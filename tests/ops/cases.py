@@ -108,11 +108,18 @@ def row_cases(*lead, ops=fast):
         "embedding": Case(embedding_of, ops.embedding_backward, {"W": normal(4, 3)}, (ids,)),
         "cross_entropy": Case(*loss, {"logits": normal(*lead, 7)}, (targets,)),
         "cross_entropy, mask": Case(*loss, {"logits": normal(*lead, 7)}, (targets, counts)),
+        "cross_entropy, weights": Case(*loss, {"logits": normal(*lead, 7)}, (targets, None, np.array(normal(*lead)))),
         "linear_cross_entropy": Case(
             ops.linear_cross_entropy_forward,
             ops.linear_cross_entropy_backward,
             {"x": x.reshape(-1, 5), "W": normal(7, 5)},
             (targets.reshape(-1),),
+        ),
+        "linear_cross_entropy, weights": Case(
+            ops.linear_cross_entropy_forward,
+            ops.linear_cross_entropy_backward,
+            {"x": x.reshape(-1, 5), "W": normal(7, 5)},
+            (targets.reshape(-1), True, True, normal(x.size // 5)),
         ),
     }
 
@@ -219,6 +226,21 @@ def conv1d_cases(ops=fast):
     }
 
 
+def policy_gradient_cases(ops=fast):
+    """(N, T, V) = (3, 5, 7): answers of 2, 4 and 1 tokens, after prompts; the first has padding behind it."""
+    rng = np.random.default_rng(10)
+    drawn = np.array([[0, 0, 1, 1, 0], [0, 1, 1, 1, 1], [0, 0, 0, 0, 1]], dtype=bool)
+    rewards = np.array([1.0, 0.25, 0.0])
+    return {
+        "policy_gradient": Case(
+            ops.policy_gradient_forward,
+            ops.policy_gradient_backward,
+            {"logits": rng.standard_normal((3, 5, 7))},
+            (rng.integers(0, 7, (3, 5)), ops.leave_one_out(rewards), drawn),
+        )
+    }
+
+
 def float32_case(case):
     """The same point in single precision."""
 
@@ -234,7 +256,7 @@ def float32_case(case):
 def all_cases(ops=fast, leads=((), (6,), (2, 3))):
     rows = {f"{name} {lead}": case for lead in leads for name, case in row_cases(*lead, ops=ops).items()}
     attention = attention_cases(ops) | grouped_attention_cases(ops) | disentangled_attention_cases(ops)
-    return rows | attention | rope_cases(ops) | conv1d_cases(ops)
+    return rows | attention | rope_cases(ops) | conv1d_cases(ops) | policy_gradient_cases(ops)
 
 
 CASES = all_cases()

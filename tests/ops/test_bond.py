@@ -42,7 +42,7 @@ def edge_cases(namespace):
     relative = {"q_rel": normal(2, 8, 4), "k_rel": normal(2, 8, 4)}
     layernorm = namespace.layernorm_forward, namespace.layernorm_backward
     head = namespace.linear_cross_entropy_forward, namespace.linear_cross_entropy_backward
-    targets = rng.integers(0, 7, 11)
+    targets, weight = rng.integers(0, 7, 11), rng.standard_normal(11)
     return {
         "dora_linear, a row of zeros": Case(*dora_linear, dora, (1.7,), wrt=("x", "A", "B", "m")),
         "dora_linear, a row of zeros, a norm of zero": Case(
@@ -83,6 +83,9 @@ def edge_cases(namespace):
         ),
         "linear_cross_entropy, dx alone": Case(
             *head, {"x": normal(11, 5), "W": normal(7, 5)}, (targets,), {"need_dW": False}, wrt=("x",)
+        ),
+        "linear_cross_entropy, weights, dW alone": Case(
+            *head, {"x": normal(11, 5), "W": normal(7, 5)}, (targets, False, True, weight), wrt=("W",)
         ),
         "softmax, a row of nothing": Case(
             namespace.softmax_forward, namespace.softmax_backward, {"x": np.array([[0.0, 1.0], [-np.inf, -np.inf]])}
@@ -241,7 +244,9 @@ MUTANTS = [
     ("layernorm_backward", "layernorm", '"bias" in frozen', "frozen"),
     ("linear_backward", "linear", "rows(dy).T @ rows(x)", "-rows(dy).T @ rows(x)"),
     ("linear_forward", "linear", "y += bias", "y -= bias"),
-    ("linear_cross_entropy_forward", "linear_cross_entropy", "1.0 / M", "1.0 / V"),
+    ("linear_cross_entropy_forward", "linear_cross_entropy", "1.0 / count", "1.0 / V"),
+    ("linear_cross_entropy_forward", "linear_cross_entropy", "dlogits *= weights[chunk]", "pass"),
+    ("linear_cross_entropy_forward", "linear_cross_entropy", "losses[chunk] *= weights[chunk]", "pass"),
     ("lora_linear_backward", "lora_linear", "dB = scale * (dy.T @ h)", "dB = dy.T @ h"),
     ("lora_linear_forward", "lora_linear", "y += (scale * h) @ B.T", "y += h @ B.T"),
     ("prefix_backward", "prefix", "(slots < 0)[..., None]", "(slots <= 0)[..., None]"),

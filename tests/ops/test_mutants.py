@@ -15,6 +15,7 @@ from ops.cases import (
     conv1d_cases,
     disentangled_attention_cases,
     grouped_attention_cases,
+    policy_gradient_cases,
     rope_cases,
     row_cases,
 )
@@ -27,6 +28,7 @@ POINTS = (
     | disentangled_attention_cases()
     | rope_cases()
     | conv1d_cases()
+    | policy_gradient_cases()
 ).items()
 
 
@@ -180,6 +182,26 @@ def cross_entropy_without_the_mask(dloss, cache):
     return ops.cross_entropy_backward(dloss, cache._replace(weight=everywhere))
 
 
+def policy_gradient_with_weights(weights):
+    """A backward whose weight of each token is ``weights(cache's weights)``, right where it is the identity."""
+    return lambda dloss, c: ops.policy_gradient_backward(dloss, c._replace(weight=weights(c.weight)))
+
+
+def policy_gradient_of_the_rewards(weight):
+    """Without the baseline: the advantages here are 7/8, -1/4 and -5/8, of the rewards 1, 1/4 and 0."""
+    return np.array([1.0, 0.25, 0.0])[:, None] / 3 * DRAWN
+
+
+def policy_gradient_through_the_prompt(weight):
+    """Every position of a row has its advantage, whoever wrote the token."""
+    return np.broadcast_to(weight.sum(axis=1, keepdims=True) / DRAWN.sum(axis=1, keepdims=True), weight.shape)
+
+
+def policy_gradient_of_token_means(weight):
+    """The mean over an answer's tokens where the sum belongs: a long answer then counts no more than a short one."""
+    return weight / DRAWN.sum(axis=1, keepdims=True)
+
+
 def linear_cross_entropy_without_the_upstream_gradient(dloss, cache):
     return cache.dx, cache.dW
 
@@ -243,6 +265,8 @@ LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
 DORA, DORA_EXACT = ROWS["dora_linear"], ROWS["dora_linear, exact"]
 HEAD = ROWS["linear_cross_entropy"]
+(POLICY,) = policy_gradient_cases().values()
+DRAWN = POLICY.args[2]
 CAUSAL = attention_cases()["attention, causal"]
 DISENTANGLED = disentangled_attention_cases()["disentangled_attention, padding"]
 ROPE, ROPE_ROWS = rope_cases().values()
@@ -342,6 +366,15 @@ MUTANTS = {
     ),
     "linear_cross_entropy: dloss forgotten": (HEAD, linear_cross_entropy_without_the_upstream_gradient),
     "linear_cross_entropy: of the sum": (HEAD, linear_cross_entropy_of_a_sum),
+    "policy gradient: no baseline": (POLICY, policy_gradient_with_weights(policy_gradient_of_the_rewards)),
+    "policy gradient: the prompt is not masked": (
+        POLICY,
+        policy_gradient_with_weights(policy_gradient_through_the_prompt),
+    ),
+    "policy gradient: a mean over the tokens": (POLICY, policy_gradient_with_weights(policy_gradient_of_token_means)),
+    "policy gradient: a sum over the answers": (POLICY, policy_gradient_with_weights(lambda weight: 3 * weight)),
+    "policy gradient: the reward falls": (POLICY, policy_gradient_with_weights(np.negative)),
+    "policy gradient: the loss as the reward": (POLICY, policy_gradient_with_weights(np.abs)),
     "embedding: repeated ids overwrite": (ROWS["embedding"], embedding_that_overwrites),
     "cross-entropy: a sum for the mean": (LOSS, lambda dy, c: ops.cross_entropy_backward(dy, c) * c.targets.size),
     "cross-entropy: without the target": (LOSS, cross_entropy_without_the_target),

@@ -6,12 +6,13 @@ from statistics import mean
 
 import numpy
 
-from minilora.analysis import simulated_control, subspace_similarity
+from minilora.analysis import simulated_control, subspace_similarity, z_of_whole, z_scores
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
 from minilora.experiments.paper.mini_e2e import HERE, QUICK
 from minilora.experiments.paper.trained_adapters import (
     QUICK_RATES,
+    WHAT_Z_IS,
     SubspaceConfig,
     as_grid,
     as_text,
@@ -89,10 +90,18 @@ def of_projection(results, projection):
 def table(results):
     lines = [("", "common directions beyond chance")]
     lines += [(name, plus_minus(row, 2)) for name, row in results["common"].items()]
+    rank, I = results["rank"], results["I"]
+    whole = [("", f"phi({rank}, {rank})", "z")]
+    for name, grid in results["grids"].items():
+        phi = as_grid(grid)
+        whole.append((name, f"{phi[-1, -1]:.3f}", f"{z_scores(phi, I)[-1, -1]:.1f}"))
     return [
         *aligned(lines),
         "",
-        f"Of A, r = {results['rank']}, in R^{results['I']}: the most of i phi(i, i) - i^2 / I over i, of "
+        *aligned(whole),
+        "",
+        WHAT_Z_IS,
+        f"Of A, r = {rank}, in R^{I}: the most of i phi(i, i) - i^2 / I over i, of "
         f"{results['pairs']} pairs of seeds (or of random matrices).",
         "The paper has pictures, without a number.",
     ]
@@ -124,7 +133,7 @@ def plot(results):
     from minilora import plots
 
     panels = {RANDOM if name == RANDOM else symbol(name): as_grid(lines) for name, lines in results["grids"].items()}
-    names = {"first": "one seed's $A$", "second": "another's"}
+    names = {"first": "one seed's $A$", "second": "another's", "z": z_of_whole(panels, results["I"])}
     return plots.similarity_grid(panels, columns=3, **names)
 
 

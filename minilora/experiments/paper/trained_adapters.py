@@ -4,11 +4,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy
 
-from minilora.analysis import adapter_factors
+from minilora.analysis import adapter_factors, z_score
 from minilora.experiments.adapt import adapted_decoder
+from minilora.experiments.comparison import plus_minus
 from minilora.experiments.paper.mini_e2e import LORA_RATES, QUICK, Training, at, train_all
 
 QUICK_RATES = LORA_RATES[:1]
+WHAT_Z_IS = "z: how many standard deviations of two random subspaces the mean phi lies above theirs."
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,18 @@ def middle_layer(paths, projection="q_proj"):
     """The path of a projection in the middle block; the paper takes the 48th of 96."""
     of_projection = [path for path in paths if path.endswith(projection)]
     return of_projection[len(of_projection) // 2]
+
+
+def with_z(score, i, j, I):
+    """phi(i, j) as text, with its z-score beside it: how far it lies above chance in R^I.
+
+    Parameters
+    ----------
+    score : dict
+        From `mean_and_spread`.
+    i, j, I : int
+    """
+    return f"{plus_minus(score, 3)}, z {z_score(score['mean'], i, j, I):5.1f}"
 
 
 def symbol(path):

@@ -20,26 +20,36 @@ LOGITS_BYTES_ON_GPU = 512 * 1024 * 1024  # products of a few rows would leave mo
 
 @engine_of(page.linear_cross_entropy_forward)
 def linear_cross_entropy_forward(
-    x: Array, W: Array, targets: Array, need_dx: bool = True, need_dW: bool = True
+    x: Array,
+    W: Array,
+    targets: Array,
+    need_dx: bool = True,
+    need_dW: bool = True,
+    weight: Array | None = None,
 ) -> tuple[Array, LinearCrossEntropyCache]:
-    xp = get_xp(x=x, W=W, targets=targets)
+    xp = get_xp(x=x, W=W, targets=targets, weight=weight)
     M, V = len(x), len(W)
-    check_positions((M,), targets)
+    check_positions((M,), targets, weight=weight)
     check_targets(targets, V)
     losses = xp.empty((M, 1), dtype=x.dtype)
     dx = xp.empty_like(x) if need_dx else None
     dW = xp.zeros_like(W) if need_dW else None
     need_dlogits = need_dx or need_dW
+    count = max(M, 1) if weight is None else 1  # what the mean, or the sum with given weights, divides by
+    weights = None if weight is None else weight.astype(x.dtype)[:, None]  # (M, 1)
     for chunk in row_chunks(M, V * x.itemsize, LOGITS_BYTES if on_host(x) else LOGITS_BYTES_ON_GPU):
         dlogits = x[chunk] @ W.T  # (m, C) @ (C, V) -> (m, V): these are the logits, which dlogits will overwrite
         for i in l2_chunks(len(dlogits), V * x.itemsize, xp):
-            losses[chunk][i], _ = _losses_and_dlogits(dlogits[i], targets[chunk][i], 1.0 / M, need_dlogits)
+            losses[chunk][i], _ = _losses_and_dlogits(dlogits[i], targets[chunk][i], 1.0 / count, need_dlogits)
+        if weights is not None:
+            losses[chunk] *= weights[chunk]
+            dlogits *= weights[chunk]
         # forward: logits = x @ W.T   so
         if dx is not None:
             xp.matmul(dlogits, W, out=dx[chunk])  # (m, V) @ (V, C) -> (m, C)
         if dW is not None:
             dW += dlogits.T @ x[chunk]  # (V, m) @ (m, C) -> (V, C)
-    return losses.sum() / max(M, 1), LinearCrossEntropyCache(dx, dW)
+    return losses.sum() / count, LinearCrossEntropyCache(dx, dW)
 
 
 @fused(

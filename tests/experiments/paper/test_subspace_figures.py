@@ -95,7 +95,7 @@ def test_table_7_claims_what_its_norms_say(changes, expected):
 @pytest.mark.parametrize(("phi", "holds"), [(0.15, True), (0.205, True), (0.3, False)])
 def test_figure_8_wants_little_in_common(phi, holds):
     layer = {"grid": as_text(np.full((3, 2), phi)), "all": spread(phi), "control": as_text(random_control(3, 2, 16))}
-    assert verdicts(figure8, {"rank": 2, "layers": dict.fromkeys(PATHS, layer)}) == [holds]
+    assert verdicts(figure8, {"rank": 2, "I": 16, "layers": dict.fromkeys(PATHS, layer)}) == [holds]
 
 
 @pytest.fixture
