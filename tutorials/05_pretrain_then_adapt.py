@@ -57,8 +57,9 @@ for example in task.splits["train"][:3]:
 #
 # $$\max_{\Phi} \; \sum_{(x, y)} \sum_t \log p_{\Phi}(y_t \mid x, y_{<t}).$$
 #
-# It ends at $\Phi_0 + \Delta\Phi$, with a $\Delta\Phi$ as large as the model, $|\Delta\Phi| = |\Phi_0|$, to be stored for
-# every task anew. LoRA writes the change as a function of far fewer numbers $\Theta$, and looks for those (equation 2):
+# It ends at $\Phi_0 + \Delta\Phi$, with a $\Delta\Phi$ as large as the model, $|\Delta\Phi| = |\Phi_0|$, to be stored
+# for every task anew. LoRA writes the change as a function of far fewer numbers $\Theta$, and looks for those (equation
+# 2):
 #
 # $$\max_{\Theta} \; \sum_{(x, y)} \sum_t \log p_{\Phi_0 + \Delta\Phi(\Theta)}(y_t \mid x, y_{<t}),
 # \qquad |\Theta| \ll |\Phi_0|.$$
@@ -77,15 +78,16 @@ for name in "gpt2-medium", "gpt3-175b":
     print(f"{name:11}  |Phi_0| = {phi_0:15,}   |Theta| = {theta:10,}   {100 * theta / phi_0:.3f} %")
 
 # %% [markdown]
-# What is **not** claimed: that LoRA approximates the gradient. $\Delta W = \text{scale}\, B A$ stands for the update that
-# all steps together have made. Of the gradient $G$ of a single step, LoRA's own gradients are projections, $dA =
+# What is **not** claimed: that LoRA approximates the gradient. $\Delta W = \text{scale}\, B A$ stands for the update
+# that all steps together have made. Of the gradient $G$ of a single step, LoRA's own gradients are projections, $dA =
 # \text{scale}\, B^\top G$ and $dB = \text{scale}\, G A^\top$ ([notebook 3](03_lora_by_hand.ipynb)).
 #
 # ### The loss is on y only
 #
-# Read the objective closely: the sum runs over the tokens of $y$. The source $x$ stands to the right of the bar; it is read, but
-# not predicted. So a batch has a third array next to ids and targets, a **loss mask**, True where a target counts. In
-# one row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as well):
+# Read the objective closely: the sum runs over the tokens of $y$. The source $x$ stands to the right of the bar; it is
+# read, but not predicted. So a batch has a third array next to ids and targets, a **loss mask**, True where a target
+# counts. In one row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as
+# well):
 
 # %%
 batch = task.sample_batch(np.random.default_rng(0), 1)  # ids, targets and loss_mask of shape (N, T)

@@ -62,7 +62,7 @@ def table(results):
     return [
         *aligned(lines),
         "",
-        f"LoRA with r = {PAPER_RANK} on W_q and W_v: {lora:,} parameters, {fewer:,.0f} times fewer; {2 * lora / 1e6:.1f} MB.",
+        f"LoRA, r = {PAPER_RANK} on W_q, W_v: {lora:,} parameters, {fewer:,.0f} times fewer; {2 * lora / 1e6:.1f} MB.",
         'The paper has a checkpoint of 35 MB for it, smaller by "roughly 10,000x" (section 4.2).',
         "file: in float16. memory: of a step with Adam in float32, with activations. operations: a fraction of full's.",
         "The three scores are the paper's.",
