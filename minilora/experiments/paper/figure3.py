@@ -5,6 +5,7 @@ import numpy
 from minilora.analysis import random_control, similarity_of_bases, subspace_similarity, svd_of, z_of_whole
 from minilora.experiments.comparison import mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.mini_e2e import HERE
 from minilora.experiments.paper.trained_adapters import (
     WHAT_Z_IS,
     SubspaceConfig,
@@ -96,12 +97,14 @@ EXPERIMENT = Experiment(
     name="figure3",
     title="Directions that rank 8 and rank 64 have in common",
     about="The paper compares the right-singular vectors of A of two adapters of GPT-3, of ranks 8 and 64. Here they "
-    "are of table 18's adapters, whose seeds differ as well. Those of A depend on how delta W is split into B and A, "
-    "so those of delta W are shown next to them.",
+    "are of table 18's adapters, for which {base} was adapted to mini-E2E; their seeds differ as well. Those of A "
+    "depend on how delta W is split into B and A, so those of delta W are shown next to them.",
     config=FULL,
     quick=FULL.quick(),
     run=run,
     table=table,
     plot=plot,
     claims=claims,
+    here=HERE,
+    on=FULL.on,
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.paper.made_up import spread
-from experiments.tiny import byte_gpt
+from experiments.tiny import in_place_of_the_bundled_decoder
 from minilora.analysis import random_control
 from minilora.experiments import adapt
 from minilora.experiments.paper import figure3, figure4, figure8, mini_e2e, table7
@@ -14,7 +14,7 @@ from minilora.experiments.sweep import Sweep
 
 PATHS = [f"blocks.{block}.attn.{name}_proj" for block in range(4) for name in ("q", "v")]
 Q, V = "blocks.2.attn.q_proj", "blocks.2.attn.v_proj"
-SMALL = Training(steps=2, batch_size=2, seeds=(0, 1, 2))
+SMALL = Training(steps=2, batch_size=2, seeds=(0, 1, 2), n_held_out=4)
 
 
 def verdicts(module, results):
@@ -99,10 +99,8 @@ def test_figure_8_wants_little_in_common(phi, holds):
 
 
 @pytest.fixture
-def sweep(monkeypatch, tmp_path):
-    for module in (adapt, table7, figure8):
-        monkeypatch.setattr(module, "load_bundled", lambda name: byte_gpt())
-    monkeypatch.setattr(adapt, "HELD_OUT", 4)
+def sweep(monkeypatch, tmp_path, tmp_path_factory):
+    in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
     return Sweep(tmp_path, progress=False)
 
 
