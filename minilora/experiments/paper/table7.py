@@ -42,6 +42,12 @@ def table(results):
         lines.append((f"r = {rank}, {path}", *(plus_minus(layers[path][name], 3) for name in COLUMNS)))
         if int(rank) in PAPER:
             lines.append((f"r = {rank}, the paper", *map(str, PAPER[int(rank)])))
+    sizes = [("", "||delta W|| / ||W||", "of delta W / random")]
+    for rank, layers in results["ranks"].items():
+        sizes += [(f"r = {rank}, {path}", *size_and_direction(row)) for path, row in layers.items()]
+        if int(rank) in PAPER:
+            delta, _, random, norm_W, norm_delta, _ = PAPER[int(rank)]
+            sizes.append((f"r = {rank}, the paper", f"{norm_delta / norm_W:.2f}       ", f"{delta / random:.1f}      "))
     factors = [("amplification", *(f"r = {rank}" for rank in results["ranks"]))]
     for path in layers:
         factors.append((path, *(plus_minus(of[path]["factor"], 2) for of in results["ranks"].values())))
@@ -51,8 +57,20 @@ def table(results):
         "The first three: ||U^T W V^T||_F for the r leading directions U, V of delta W, of W, and random ones.",
         "The paper: W_q of layer 48 of 96 of GPT-3. Amplification: ||delta W||_F / ||U^T W V^T||_F.",
         "",
+        *aligned(sizes),
+        "",
+        "The amplification grows with ||delta W||, whatever its directions are. What depends on these alone is",
+        "||U^T W V^T|| of delta W over that of random ones, r / sqrt(O I) ||W||; the paper's is of printed digits.",
+        "",
         *aligned(factors),
     ]
+
+
+def size_and_direction(row):
+    """||delta W|| / ||W||, and how many times more of W lies in delta W's directions than in random ones, as text."""
+    sizes = [delta / W for delta, W in zip(row["norm_delta"]["values"], row["norm_W"]["values"], strict=True)]
+    directions = [delta / row["random_expected"] for delta in row["delta"]["values"]]
+    return plus_minus(mean_and_spread(sizes), 2), plus_minus(mean_and_spread(directions), 1)
 
 
 def claims(results):
