@@ -17,6 +17,11 @@ def add_options(p: Parser) -> None:
     """Which experiments, who does the runs, and where they are saved."""
     p.add_argument("names", nargs="+", metavar="NAME", help="such as table6; list: show the names; all: every one")
     p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then mean nothing")
+    p.add_argument(
+        "--from-results",
+        action="store_true",
+        help="run nothing: tables, verdicts and page of the results that are in --out, such as figures",
+    )
     p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
     add_choice(
         p,
@@ -50,6 +55,10 @@ def run(options: argparse.Namespace) -> int:
     runs = Path(options.runs if options.runs is not None else f"runs/reproduce{quick}")
     check_folder("--out", str(out))
     check_folder("--runs", str(runs))
+    if options.from_results:
+        refuse(options, ("quick", "workers", "executor", "runs"), "--from-results runs nothing")
+        print_results([e for e in experiments if options.names != ["all"] or (out / f"{e.name}.json").exists()], out)
+        return 0
     with executor_of(options) as executor:
         if options.ranks.rank:
             return 0  # entering the context made it work for the first rank until nothing was left
@@ -61,6 +70,17 @@ def run(options: argparse.Namespace) -> int:
         write_page(out)
     print(f"in {out}: a .json and a .png of each{'' if options.quick else ', and README.md'}")
     return 0
+
+
+def print_results(experiments: list, out: Path) -> None:
+    """Print the tables and verdicts of results that are in a folder already, and write their page."""
+    from minilora.experiments.experiment import report
+    from minilora.experiments.figures_page import full_record, write_page
+
+    for experiment in experiments:
+        print(report(experiment, full_record(experiment.name, out)), "\n", flush=True)
+    write_page(out)
+    print(f"in {out}: README.md")
 
 
 def executor_of(options: argparse.Namespace):

@@ -2,12 +2,14 @@
 
 import functools
 import math
+from dataclasses import dataclass
 from statistics import mean
 
 import numpy
 
 from minilora.accounting import count_parameters
 from minilora.data import load_task
+from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.measure import measure
 from minilora.experiments.sweep import produces_file
 from minilora.methods import apply_method, load_adapter, save_adapter
@@ -16,6 +18,18 @@ from minilora.training import Diverged, Trainer, evaluate_loss
 
 HELD_OUT = 96  # examples in valid, and in test
 task_of = functools.cache(load_task)  # a process adapts to the same task many times
+
+
+@dataclass(frozen=True)
+class StartingElsewhere(FinetuneConfig):
+    """An adaptation whose new parameters, such as A, are drawn from another seed than its batches."""
+
+    start_seed: int = 0
+
+
+def starting_elsewhere(config, start_seed):
+    """A FinetuneConfig's batches and all else, and other random numbers in what the method adds."""
+    return StartingElsewhere(config.task, config.method, config.settings, config.train, start_seed)
 
 
 @produces_file(".safetensors")
@@ -76,7 +90,8 @@ def decoder_trainer(config):
     """What a FinetuneConfig needs: the bundled decoder with the method applied, the task, and a Trainer."""
     model = load_bundled("decoder")
     task = task_of(config.task, length=model.longest_input, n_held_out=HELD_OUT)
-    apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
+    start_seed = config.start_seed if isinstance(config, StartingElsewhere) else config.train.seed
+    apply_method(model, config.settings, rng=numpy.random.default_rng(start_seed))
     return model, task, Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
 
 

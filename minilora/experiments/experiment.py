@@ -7,28 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minilora.experiments.claims import Claim, lines_of
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-
-
-class Claim(NamedTuple):
-    """A sentence of the paper, and whether it holds in our results.
-
-    Attributes
-    ----------
-    text : str
-        What the paper says.
-    holds : bool
-    seen : str
-        Our numbers, in a clause: "r = 1 reaches 91.2 ± 0.3 %, the best rank, 8, 91.9 ± 0.2 %".
-    why : str
-        The likely reason if the claim does not hold; otherwise unused.
-    """
-
-    text: str
-    holds: bool
-    seen: str
-    why: str = ""
 
 
 class Experiment(NamedTuple):
@@ -51,8 +32,8 @@ class Experiment(NamedTuple):
         ``table(results) -> list of str``: lines of text, the paper's numbers next to ours.
     plot : callable
         ``plot(results) -> Figure``.
-    claims : callable
-        ``claims(results) -> list of Claim``.
+    claims : tuple of Claim
+        What is put to the test, each with its verdict when the results are there.
     """
 
     name: str
@@ -63,7 +44,7 @@ class Experiment(NamedTuple):
     run: Callable
     table: Callable
     plot: Callable
-    claims: Callable
+    claims: tuple[Claim, ...]
 
 
 def reproduce(experiment, folder, sweep, *, quick=False, command=None):
@@ -104,15 +85,11 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
 
 
 def report(experiment, record):
-    """An experiment's table, and which of the paper's claims hold, as text."""
+    """An experiment's table, and its claims with their verdicts, as text."""
     head = f"{experiment.name}: {experiment.title}"
     return "\n".join([head, "", *experiment.table(record["results"]), "", claim_lines(experiment, record)])
 
 
 def claim_lines(experiment, record):
-    """Which of the paper's claims hold, one line each."""
-    lines = []
-    for claim in experiment.claims(record["results"]):
-        verdict, why = ("holds", "") if claim.holds else ("does not hold here", f" {claim.why}")
-        lines.append(f"- {claim.text}: **{verdict}** ({claim.seen}).{why}".rstrip())
-    return "\n".join(lines)
+    """An experiment's claims with their verdicts, as Markdown."""
+    return "\n".join(line for claim in experiment.claims for line in lines_of(claim, record["results"]))

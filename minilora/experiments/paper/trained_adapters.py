@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy
 
 from minilora.analysis import adapter_factors, z_score
-from minilora.experiments.adapt import adapted_decoder
+from minilora.experiments.adapt import adapt_and_keep, adapted_decoder, starting_elsewhere
 from minilora.experiments.comparison import plus_minus
 from minilora.experiments.paper.mini_e2e import QUICK, Training, at, train_all
 
@@ -34,13 +34,18 @@ class SubspaceConfig:
         return SubspaceConfig(QUICK, self.ranks, QUICK_RATES)
 
 
-def trained_adapters(config, sweep):
+ANOTHER_START = 1000  # added to a seed
+
+
+def trained_adapters(config, sweep, other_start=()):
     """The adapters of each rank and seed, at the best learning rate of each rank.
 
     Parameters
     ----------
     config : SubspaceConfig
     sweep : Sweep
+    other_start : sequence of int
+        The ranks whose A start from other random numbers than those of table 18, with the same batches.
 
     Returns
     -------
@@ -52,6 +57,9 @@ def trained_adapters(config, sweep):
     adapters = {}
     for rank in config.ranks:
         runs = [at(settings[rank], found[rank]["lr"], seed) for seed in config.training.seeds]
+        if rank in other_start:
+            runs = [starting_elsewhere(run, run.train.seed + ANOTHER_START) for run in runs]
+            sweep(adapt_and_keep, runs, model="decoder")
         adapters[rank] = [adapter_factors(adapted_decoder(sweep, run)) for run in runs]
     return adapters
 
