@@ -93,10 +93,10 @@ def was_run(claim, results):
     return results is not None and claim.compare(results) is not None
 
 
-def lines_of(claim, results):
-    """A claim with its verdict, source and numbers, as lines of Markdown."""
+def lines_of(claim, results, *, with_why=True):
+    """A claim with its verdict, source and numbers, and if it does not hold, why; as lines of Markdown."""
     said, seen = verdict(claim, results), claim.compare(results)
-    words = (in_words(claim.source), asked(claim.asks), claim.note, claim.why if said == FAILS else "")
+    words = (in_words(claim.source), asked(claim.asks), claim.note, claim.why if said == FAILS and with_why else "")
     lines = [f"- **{said}**: {claim.text} (`{claim.id}`)", f"  {' '.join(filter(None, words))}"]
     if seen is None or isinstance(seen, str):
         return [*lines, f"  - {seen or NOT_RUN}"]

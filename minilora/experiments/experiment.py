@@ -21,9 +21,10 @@ class Experiment(NamedTuple):
         Such as "table6".
     title : str
     about : str
-        In a few sentences: what the paper did, and what is done here instead.
+        In a few sentences: what the paper did, and what is done here instead; {base} and {terms} stand for what
+        differs with the base.
     config : dataclass
-        The full run's: everything that its results depend on.
+        The full run's, on a bundled model: everything that its results depend on.
     quick : dataclass
         A configuration for a run of about a minute, to see it work; its numbers mean nothing.
     run : callable
@@ -34,6 +35,10 @@ class Experiment(NamedTuple):
         ``plot(results) -> Figure``.
     claims : tuple of Claim
         What is put to the test, each with its verdict when the results are there.
+    here : dict of str to str, optional
+        What {base} and {terms} are on the bundled model.
+    on : callable, optional
+        ``on(base) -> config`` of another decoder, a `Base`; an experiment without it runs on the bundled model only.
     """
 
     name: str
@@ -45,9 +50,11 @@ class Experiment(NamedTuple):
     table: Callable
     plot: Callable
     claims: tuple[Claim, ...]
+    here: Any = None
+    on: Callable | None = None
 
 
-def reproduce(experiment, folder, sweep, *, quick=False, command=None):
+def reproduce(experiment, folder, sweep, *, quick=False, command=None, base=None):
     """Run an experiment, reusing the runs that are saved already, and write its results.
 
     Parameters
@@ -60,6 +67,8 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
         Run with `experiment.quick`.
     command : str, optional
         The command line, for the record.
+    base : Base, optional
+        The decoder to run on; the bundled model of `experiment.config`, if not given.
 
     Returns
     -------
@@ -68,12 +77,18 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
     """
     from minilora import plots
 
-    folder, config, started = Path(folder), experiment.quick if quick else experiment.config, time.perf_counter()
+    folder, started = Path(folder), time.perf_counter()
+    if base is None:
+        config = experiment.quick if quick else experiment.config
+    else:
+        base = base.quick() if quick else base
+        config = experiment.on(base)
     results = json.loads(json.dumps(experiment.run(config, sweep)))
     record = {
         "experiment": experiment.name,
         "command": command,
         "quick": quick,
+        **({} if base is None else {"base": base.about()}),
         "config": asdict(config),
         "results": results,
         "seconds": round(time.perf_counter() - started, 1),  # without those of runs that had been saved before
@@ -86,10 +101,22 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
 
 def report(experiment, record):
     """An experiment's table, and its claims with their verdicts, as text."""
-    head = f"{experiment.name}: {experiment.title}"
+    head = title(experiment, record)
     return "\n".join([head, "", *experiment.table(record["results"]), "", claim_lines(experiment, record)])
 
 
+def title(experiment, record):
+    """An experiment's name and title, with the base if it is not the bundled model."""
+    on = f" on {record['base']['label']}" if "base" in record else ""
+    return f"{experiment.name}{on}: {experiment.title}"
+
+
+def about(experiment, record):
+    """What the paper did and what is done here, with the words for the base of a record."""
+    return experiment.about.format(**record.get("base", experiment.here or {}))
+
+
 def claim_lines(experiment, record):
-    """An experiment's claims with their verdicts, as Markdown."""
-    return "\n".join(line for claim in experiment.claims for line in lines_of(claim, record["results"]))
+    """An experiment's claims with their verdicts, as Markdown; the likely reasons are those of the bundled models."""
+    with_why = "base" not in record
+    return "\n".join(line for c in experiment.claims for line in lines_of(c, record["results"], with_why=with_why))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import minilora
 from minilora.experiments.claims import count, verdict
-from minilora.experiments.experiment import claim_lines
+from minilora.experiments.experiment import about, claim_lines, title
 from minilora.experiments.paper import EXPERIMENTS
 from minilora.experiments.verdicts import FEWEST, LEVEL, VERDICTS
 from minilora.files import write_atomically
@@ -33,6 +33,8 @@ hold if one of them does not after Holm's correction over the family. There is n
 def write_page(folder):
     """Write ``README.md`` from the experiments' JSON files in a folder; only full runs are accepted.
 
+    Those on the bundled models are in the folder itself, those on another base in a folder of its name.
+
     Parameters
     ----------
     folder : str or Path
@@ -43,14 +45,16 @@ def write_page(folder):
         If a file is not an experiment's result, or is damaged.
     """
     folder = Path(folder)
-    records = {name: full_record(name, folder) for name in EXPERIMENTS if (folder / f"{name}.json").exists()}
+    records = {
+        (name, place): full_record(name, folder / place) for name in EXPERIMENTS for place in places_of(name, folder)
+    }
     others = (folder / OTHERS).read_text() if (folder / OTHERS).exists() else ""
     head = (
         "# Figures\n\n`minilora reproduce` writes this page. Each experiment is a small version of the paper's: "
         "another model, another task, the same question. Where seeds are compared, ± is the standard deviation over "
         "them."
     )
-    sections = [section(name, folder) for name in records]
+    sections = [section(name, folder, place) for name, place in records]
     parts = [head, contents(records, others), verdicts(records), *sections, others.rstrip()]
     write_atomically(folder / "README.md", "\n\n".join(parts).rstrip() + "\n")
 
@@ -58,11 +62,11 @@ def write_page(folder):
 def contents(records, others):
     """A link to each section, with the verdicts on its claims."""
     lines = ["- [Verdicts](#verdicts)"]
-    for name, record in records.items():
-        experiment = EXPERIMENTS[name]
-        given = Counter(verdict(claim, record["results"]) for claim in experiment.claims)
+    for (name, _), record in records.items():
+        heading = title(EXPERIMENTS[name], record)
+        given = Counter(verdict(claim, record["results"]) for claim in EXPERIMENTS[name].claims)
         said = ", ".join(f"{each}: {given[each]}" for each in VERDICTS if given[each])
-        lines.append(f"- [{name}: {experiment.title}](#{anchor(f'{name}: {experiment.title}')}) ({said})")
+        lines.append(f"- [{heading}](#{anchor(heading)}) ({said})")
     if others:
         lines.append("- [The others](#the-others)")
     return "\n".join(lines)
@@ -74,33 +78,47 @@ def anchor(heading):
 
 
 def verdicts(records):
-    """What a verdict is, and how many claims have which."""
-    judged = [
-        (claim, records[name]["results"] if name in records else None)
-        for name, experiment in EXPERIMENTS.items()
-        for claim in experiment.claims
-    ]
-    counts = count(judged)
-    rows = [("claims", *VERDICTS, "of these not run")]
-    rows += [(whose, *(f"{n}" for n in of.values())) for whose, of in counts.items()]
+    """What a verdict is, and how many claims have which, on each base."""
+    rows = [("base", "claims", *VERDICTS, "of these not run")]
+    for place in ("", *sorted({place for _, place in records if place})):
+        judged = [
+            (claim, records[name, place]["results"] if (name, place) in records else None)
+            for name, experiment in EXPERIMENTS.items()
+            if not place or experiment.on
+            for claim in experiment.claims
+        ]
+        base = place.removesuffix("/") or "the bundled models"
+        rows += [(base, whose, *(f"{n}" for n in of.values())) for whose, of in count(judged).items()]
     table = [f"| {' | '.join(row)} |" for row in rows]
     table.insert(1, "|---" * len(rows[0]) + "|")
     return "\n\n".join(["## Verdicts", DEFINITION.rstrip(), "\n".join(table)])
 
 
-def section(name, folder):
-    """One experiment, as Markdown."""
-    experiment, record = EXPERIMENTS[name], full_record(name, folder)
+def places_of(name, folder):
+    """Where in a folder an experiment's results are: "", if in the folder itself, then each base's folder with a slash.
+
+    A folder that has not the name of its results' base, such as figures/latest, is another page's.
+    """
+    bases = []
+    for path in sorted(folder.glob(f"*/{name}.json")):
+        if read_record(path, name).get("base", {}).get("label") == path.parent.name:
+            bases.append(f"{path.parent.name}/")
+    return ([""] if (folder / f"{name}.json").exists() else []) + bases
+
+
+def section(name, folder, place=""):
+    """One experiment, as Markdown; `place` is the folder of its base, with a slash, or nothing."""
+    experiment, record = EXPERIMENTS[name], full_record(name, folder / place)
     version = "" if record["minilora"] == minilora.__version__ else f" by minilora {record['minilora']}"
     made = f"Made{version} with `{record['command']}`, Python {record['python']}, NumPy {record['numpy']}, "
     return "\n\n".join(
         [
-            f"## {name}: {experiment.title}",
-            experiment.about,
-            f"![{experiment.title}]({name}.png)",
+            f"## {title(experiment, record)}",
+            about(experiment, record),
+            f"![{experiment.title}]({place}{name}.png)",
             "```text\n" + "\n".join(experiment.table(record["results"])) + "\n```",
             claim_lines(experiment, record),
-            made + f"{record['processor']}, {record['date']}; numbers in [{name}.json]({name}.json).",
+            made + f"{record['processor']}, {record['date']}; numbers in [{place}{name}.json]({place}{name}.json).",
         ]
     )
 

@@ -4,6 +4,7 @@ from statistics import mean
 
 from minilora.experiments.verdicts import no_worse, paired
 
+FLOOR = 0.02  # an accuracy at which settings are as good only because none has learned the task
 NO_WORSE = no_worse(2.0, "points", "less than the 3.3 that the paper calls significantly lower (table 5, W_q)")
 
 
@@ -18,14 +19,17 @@ def on_each_task(pairs):
     """
 
     def compare(results):
-        found = []
+        found, reached = [], []
         for task, task_results in results["tasks"].items():
             rows = task_results["methods"]
             for first, second in pairs(rows):
                 if any(label not in rows for label in (*labels_of(first), *labels_of(second))):
                     return None
                 values = accuracies(rows, first), accuracies(rows, second)
+                reached += [value for of_one in values for value in of_one]
                 found.append(paired(f"{task}, {named(first)} against {named(second)}", *values, factor=100))
+        if found and (max(reached) < FLOOR or min(reached) > 1 - FLOOR):
+            return f"all of them are within {100 * FLOOR:g} % of 0 or of 100 %, where nothing can be told apart"
         return found or None
 
     return compare

@@ -13,17 +13,16 @@ from minilora.analysis import (
     rank_measures,
     weight_changes,
 )
-from minilora.experiments.adapt import HELD_OUT, adapted_decoder, task_of
+from minilora.experiments.adapt import adapted_decoder, base_and_task
 from minilora.experiments.claims import Claim, own
 from minilora.experiments.comparison import mean_and_spread, plus_minus, rate
 from minilora.experiments.experiment import Experiment
-from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, at, train_all
+from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, at, train_all, valid_losses
 from minilora.experiments.paper.table3 import OWN
 from minilora.experiments.targets import OF_GPT
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, of_values, paired
 from minilora.methods import LoRAConfig
-from minilora.models import load_bundled
 from minilora.training import evaluate_loss
 
 RANDOM, WEIGHT, FULL, LORA = "random numbers", "W itself", "full fine-tuning", "LoRA"
@@ -50,10 +49,10 @@ def run(config, sweep):
         label: [adapted_decoder(sweep, at(settings[label], method_rows["lr"], seed)) for seed in seeds]
         for label, method_rows in found.items()
     }
-    base, rng = load_bundled("decoder"), numpy.random.default_rng(0)
+    rng = numpy.random.default_rng(0)
+    base, task = base_and_task(settings[FULL])
     weights = matrices(base)
     changes = [weight_changes(weights, matrices(model)) for model in models[FULL]]
-    task = task_of("mini-e2e", length=base.longest_input, n_held_out=HELD_OUT)
     truncated = {
         "base": evaluate_loss(base, task.batches("valid")),
         "valid": [
@@ -72,7 +71,7 @@ def run(config, sweep):
         "training": {
             label: {
                 "lr": method_rows["lr"],
-                "valid_by_lr": [(lr, score and -score) for lr, score in method_rows["valid_by_lr"]],
+                "valid_by_lr": valid_losses(method_rows),
                 "valid": mean_and_spread([r["valid"] for r in method_rows["runs"]]),
             }
             for label, method_rows in found.items()

@@ -6,6 +6,7 @@ from minilora.analysis import random_control, similarity_of_bases, subspace_simi
 from minilora.experiments.claims import Claim, own, paper
 from minilora.experiments.comparison import mean_and_spread
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper.mini_e2e import HERE
 from minilora.experiments.paper.trained_adapters import (
     WHAT_Z_IS,
     SubspaceConfig,
@@ -120,12 +121,14 @@ EXPERIMENT = Experiment(
     name="figure3",
     title="Directions that rank 8 and rank 64 have in common",
     about="The paper compares the right-singular vectors of A of two adapters of GPT-3, of ranks 8 and 64. Here they "
-    "are of adapters as table 18's, whose A start from different random numbers. Those of A depend on how delta W is "
-    "split into B and A, so those of delta W are shown next to them.",
+    "are of adapters as table 18's, for which {base} was adapted to mini-E2E, and whose A start from different random "
+    "numbers. Those of A depend on how delta W is split into B and A, so those of delta W are shown next to them.",
     config=FULL,
     quick=FULL.quick(),
     run=run,
     table=table,
     plot=plot,
     claims=CLAIMS,
+    here=HERE,
+    on=FULL.on,
 )

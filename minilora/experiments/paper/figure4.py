@@ -10,7 +10,7 @@ from minilora.analysis import simulated_control, subspace_similarity, z_of_whole
 from minilora.experiments.claims import Claim, paper
 from minilora.experiments.comparison import mean_and_spread, plus_minus
 from minilora.experiments.experiment import Experiment
-from minilora.experiments.paper.mini_e2e import QUICK
+from minilora.experiments.paper.mini_e2e import HERE, QUICK
 from minilora.experiments.paper.trained_adapters import (
     QUICK_RATES,
     WHAT_Z_IS,
@@ -38,6 +38,12 @@ class Config(SubspaceConfig):
             raise ValueError(f"ranks was {self.ranks}; it must be one rank")
         if len(self.training.seeds) < 3:
             raise ValueError(f"seeds was {self.training.seeds}; it must be at least 3 different numbers, for 3 pairs")
+
+
+def on(base):
+    """The Config on another base, with at least three seeds."""
+    seeds = base.training.seeds if len(base.training.seeds) > 2 else (0, 1, 2)
+    return Config().on(replace(base, training=replace(base.training, seeds=seeds)))
 
 
 def run(config, sweep):
@@ -155,12 +161,14 @@ EXPERIMENT = Experiment(
     name="figure4",
     title="Directions that two random seeds have in common",
     about="The paper compares the right-singular vectors of A of two runs of rank 64 that differ in the seed, and of "
-    "two random Gaussian matrices. Here every two seeds of table 18's adapters of rank 64 are compared, and equally "
-    "many random matrices.",
+    "two random Gaussian matrices. Here every two seeds of table 18's adapters of the highest rank, for which {base} "
+    "was adapted to mini-E2E, are compared, and equally many random matrices.",
     config=Config(),
     quick=Config(replace(QUICK, seeds=(0, 1, 2)), rates=QUICK_RATES),
     run=run,
     table=table,
     plot=plot,
     claims=CLAIMS,
+    here=HERE,
+    on=on,
 )

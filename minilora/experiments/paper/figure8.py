@@ -6,6 +6,7 @@ from minilora.analysis import random_control, weight_similarity, z_of_whole
 from minilora.experiments.claims import Claim, paper
 from minilora.experiments.comparison import mean_and_spread
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper.mini_e2e import HERE
 from minilora.experiments.paper.trained_adapters import (
     WHAT_Z_IS,
     SubspaceConfig,
@@ -19,7 +20,7 @@ from minilora.experiments.paper.trained_adapters import (
 )
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import no_worse, of_values
-from minilora.models import load_bundled
+from minilora.interop.opening import open_language_model
 
 FULL = SubspaceConfig(ranks=(4,))
 TOP = 0.1  # of W's directions
@@ -30,7 +31,7 @@ def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
     (rank,) = config.ranks
     adapters = trained_adapters(config, sweep)[rank]
-    base, rng = load_bundled("decoder"), numpy.random.default_rng(0)
+    base, rng = open_language_model(config.training.model).model, numpy.random.default_rng(0)
     layers = {}
     for path in adapters[0]:
         W = base_weight(base, path)
@@ -99,11 +100,13 @@ EXPERIMENT = Experiment(
     name="figure8",
     title="Directions of delta W against those of W",
     about="The paper compares the top 4 directions of GPT-3's delta W_q with the top 10 % of W_q's (appendix H.3). "
-    "Here they are those of table 18's adapters of rank 4, with W_q and W_v of every block.",
+    "Here they are those of table 18's adapters of rank 4, for which {base} was adapted to mini-E2E; W_q and W_v.",
     config=FULL,
     quick=FULL.quick(),
     run=run,
     table=table,
     plot=plot,
     claims=CLAIMS,
+    here=HERE,
+    on=FULL.on,
 )

@@ -3,18 +3,17 @@
 from minilora.experiments.claims import Claim, own, paper
 from minilora.experiments.comparison import rate
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper import decoder_tasks, encoder_tasks
 from minilora.experiments.paper.accuracies import NO_WORSE, on_each_task
 from minilora.experiments.paper.encoder_tasks import (
-    ALPHA,
     ATTENTION,
+    HERE,
     QUICK,
     TWO_RATES,
     compare,
-    footnotes,
-    heading,
     lora,
-    scores,
 )
+from minilora.experiments.paper.mini_e2e import LORA_RATES
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better
 
@@ -33,26 +32,42 @@ def label_of(where, rank):
     return f"{where}, r = {rank}"
 
 
+def ranks_of(results, where=QV):
+    """The ranks that were compared, in order; they are in the labels."""
+    rows = next(iter(results["tasks"].values()))["methods"]
+    labels = (label.rpartition(", r = ") for label in rows)
+    return tuple(sorted(int(rank) for place, _, rank in labels if place == where))
+
+
+def on(base):
+    """The configuration on a decoder."""
+    ranks = base.ranks_of(RANKS)
+    settings = {label_of(where, rank): base.lora(rank, TARGETS[where]) for where in TARGETS for rank in ranks}
+    return decoder_tasks.Places(base.training, base.rates_of("lora", LORA_RATES), settings)
+
+
 def run(config, sweep):
-    """Arguments and result are those of `Experiment.run`; the config is a Training."""
+    """Arguments and result are those of `Experiment.run`; the config is a Training, or Places on a decoder."""
+    if isinstance(config, decoder_tasks.Places):
+        return {"tasks": decoder_tasks.compare(sweep, config)}
     trials = {label_of(where, rank): lora(rank, TARGETS[where]) for where in TARGETS for rank in RANKS}
     return {"tasks": compare(sweep, config, trials)}
 
 
 def table(results):
-    lines = []
+    form, lines = decoder_tasks if decoder_tasks.TASK in results["tasks"] else encoder_tasks, []
     for task, task_results in results["tasks"].items():
-        rows = [("", "trainable", "lr", "accuracy", "macro-F1", "paper: WikiSQL", "MNLI")]
+        rows = [("", "trainable", "lr", *form.COLUMNS, "paper: WikiSQL", "MNLI")]
         for where in TARGETS:
-            for rank in RANKS:
+            for rank in ranks_of(results):
                 row = task_results["methods"][label_of(where, rank)]
-                paper = (f"{score:.1f}" for score in PAPER[where][rank])
-                rows.append((label_of(where, rank), f"{row['trainable']:,}", rate(row), *scores(row), *paper))
-        lines += [*heading(task, task_results), *aligned(rows), ""]
+                paper = (f"{score:.1f}" for score in PAPER[where][rank]) if rank in PAPER[where] else ("-", "-")
+                rows.append((label_of(where, rank), f"{row['trainable']:,}", rate(row), *form.scores(row), *paper))
+        lines += [*form.heading(task, task_results), *aligned(rows), ""]
     return [
         *lines,
-        *footnotes(results),
-        f"alpha is {ALPHA} at every rank. The paper's scores are those of GPT-3 175B.",
+        *form.footnotes(results),
+        "alpha is the same at every rank. The paper's scores are those of GPT-3 175B.",
     ]
 
 
@@ -105,7 +120,7 @@ def plot(results):
         f"accuracy on {task} (%)": {
             where: [
                 (rank, [100 * v for v in task_results["methods"][label_of(where, rank)]["accuracy"]["values"]])
-                for rank in RANKS
+                for rank in ranks_of(results)
             ]
             for where in TARGETS
         }
@@ -116,14 +131,15 @@ def plot(results):
 
 EXPERIMENT = Experiment(
     name="table6",
-    title="The rank: 1, 2, 4, 8 and 64",
+    title="The rank, from 1 to 64",
     about="The paper adapts GPT-3 at ranks from 1 to 64, on W_q, on W_q and W_v, and on all four attention matrices. "
-    "Here the bundled encoder is adapted at the same ranks, of 128 at most, "
-    f"with {TWO_RATES.terms}.",
+    "Here {base} is adapted in the same places: {terms}.",
     config=TWO_RATES,
     quick=QUICK,
     run=run,
     table=table,
     plot=plot,
     claims=CLAIMS,
+    here=HERE,
+    on=on,
 )

@@ -6,10 +6,11 @@ from minilora.analysis import Amplification, amplification_table
 from minilora.experiments.claims import Claim, paper
 from minilora.experiments.comparison import mean_and_spread, plus_minus
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper.mini_e2e import HERE
 from minilora.experiments.paper.trained_adapters import SubspaceConfig, base_weight, middle_layer, trained_adapters
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, of_values, paired
-from minilora.models import load_bundled
+from minilora.interop.opening import open_language_model
 
 FULL = SubspaceConfig(ranks=(4, 64))
 PAPER = {  # by rank, W_q of layer 48 of GPT-3: ||U^T W V^T|| for delta W, W, random; ||W||, ||delta W||, amplification
@@ -22,7 +23,7 @@ COLUMNS = ("delta", "weight", "random", "norm_W", "norm_delta", "factor")
 
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
-    base, rng = load_bundled("decoder"), numpy.random.default_rng(0)
+    base, rng = open_language_model(config.training.model).model, numpy.random.default_rng(0)
     results = {}
     for rank, adapters in trained_adapters(config, sweep).items():
         results[str(rank)] = {}
@@ -169,12 +170,14 @@ EXPERIMENT = Experiment(
     name="table7",
     title="How much delta W amplifies what W does in its directions",
     about="The paper projects GPT-3's W_q onto the directions of delta W, of W itself and of a random matrix. Here "
-    "it is the decoder's W_q and W_v in every block, with table 18's adapters; table and figure show W_q of the middle "
-    "block, as the paper's do.",
+    "it is W_q and W_v of table 18's adapters, for which {base} was adapted to mini-E2E; table and figure show W_q of "
+    "the middle block, as the paper's do.",
     config=FULL,
     quick=FULL.quick(),
     run=run,
     table=table,
     plot=plot,
     claims=CLAIMS,
+    here=HERE,
+    on=FULL.on,
 )

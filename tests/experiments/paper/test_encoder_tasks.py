@@ -186,6 +186,11 @@ def test_a_label_that_was_not_trained_leaves_its_claim_undecided():
     assert marks("table6", results) == "+???" and not was_run(find_experiment("table6").claims[-1], results)
 
 
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.0, "???"), (0.03, "+++")])
+def test_equal_failures_are_no_evidence_that_one_is_no_worse(accuracy, expected):
+    assert marks("table2", made("table2", dict.fromkeys(LABELS["table2"], accuracy))) == expected
+
+
 def test_a_method_with_more_parameters_than_lora_is_not_held_against_it():
     large = {"full fine-tuning, all": 100_000}
     assert marks("figure2", made("figure2", {"full fine-tuning, all": 0.9}, large)) == "++?"

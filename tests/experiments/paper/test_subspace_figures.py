@@ -1,10 +1,12 @@
 """Figures 3, 4 and 8 and table 7: claims follow the numbers, and the adapters that were kept are what is looked at."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from experiments.paper.made_up import spread, verdicts
-from experiments.tiny import byte_gpt
+from experiments.tiny import in_place_of_the_bundled_decoder
 from minilora.analysis import random_control
 from minilora.experiments import adapt
 from minilora.experiments.paper import figure3, figure4, figure8, mini_e2e, table7
@@ -14,7 +16,7 @@ from minilora.experiments.sweep import Sweep
 
 PATHS = [f"blocks.{block}.attn.{name}_proj" for block in range(4) for name in ("q", "v")]
 Q, V = "blocks.2.attn.q_proj", "blocks.2.attn.v_proj"
-SMALL = Training(steps=2, batch_size=2, seeds=(0, 1, 2))
+SMALL = Training(steps=2, batch_size=2, seeds=(0, 1, 2), n_held_out=4)
 
 
 def test_the_middle_block_is_found():
@@ -103,10 +105,8 @@ def test_figure_8_wants_little_in_common(phi, mark):
 
 
 @pytest.fixture
-def sweep(monkeypatch, tmp_path):
-    for module in (adapt, table7, figure8):
-        monkeypatch.setattr(module, "load_bundled", lambda name: byte_gpt())
-    monkeypatch.setattr(adapt, "HELD_OUT", 4)
+def sweep(monkeypatch, tmp_path, tmp_path_factory):
+    in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
     return Sweep(tmp_path, progress=False)
 
 
@@ -138,7 +138,7 @@ def test_figure_3_s_two_adapters_have_the_same_batches_and_another_start(sweep):
     assert np.array_equal(usual[4][0][layer].A, elsewhere[4][0][layer].A)
     run = mini_e2e.at(SMALL.lora(2), 1e-2, 1)
     batches = []
-    for config in (run, adapt.starting_elsewhere(run, 1001)):
+    for config in (run, replace(run, start_seed=1001)):
         *_, trainer = adapt.decoder_trainer(config)
         batches.append(trainer.sample_batch(trainer.rng).ids)
     assert np.array_equal(*batches)
