@@ -45,34 +45,35 @@ def table(results):
         lines.append((f"r = {rank}, {path}", *(plus_minus(layers[path][name], 3) for name in COLUMNS)))
         if int(rank) in PAPER:
             lines.append((f"r = {rank}, the paper", *map(str, PAPER[int(rank)])))
-    ranks = results["ranks"]
-    heads = [(f"amplification, r = {rank}", "beside random", "||delta W|| / ||W||") for rank in ranks]
-    factors = [("", *(head for of_rank in heads for head in of_rank))]
+    sizes = [("", "||delta W|| / ||W||", "of delta W / random")]
+    for rank, layers in results["ranks"].items():
+        sizes += [(f"r = {rank}, {path}", *size_and_direction(row)) for path, row in layers.items()]
+        if int(rank) in PAPER:
+            delta, _, random, norm_W, norm_delta, _ = PAPER[int(rank)]
+            sizes.append((f"r = {rank}, the paper", f"{norm_delta / norm_W:.2f}       ", f"{delta / random:.1f}      "))
+    factors = [("amplification", *(f"r = {rank}" for rank in results["ranks"]))]
     for path in layers:
-        factors.append((path, *(text for of in ranks.values() for text in sizes(of[path]))))
-    if all(int(rank) in PAPER for rank in ranks):
-        factors.append(("the paper, W_q", *(text for rank in ranks for text in paper_sizes(*PAPER[int(rank)]))))
+        factors.append((path, *(plus_minus(of[path]["factor"], 2) for of in results["ranks"].values())))
     return [
         *aligned(lines),
         "",
         "The first three: ||U^T W V^T||_F for the r leading directions U, V of delta W, of W, and random ones.",
-        "The paper: W_q of layer 48 of 96 of GPT-3. Amplification: ||delta W||_F / ||U^T W V^T||_F. It grows with",
-        "||delta W||; beside random, ||U^T W V^T|| over what random directions give, depends on the directions alone.",
+        "The paper: W_q of layer 48 of 96 of GPT-3. Amplification: ||delta W||_F / ||U^T W V^T||_F.",
+        "",
+        *aligned(sizes),
+        "",
+        "The amplification grows with ||delta W||, whatever its directions are. What depends on these alone is",
+        "||U^T W V^T|| of delta W over that of random ones, r / sqrt(O I) ||W||; the paper's is of printed digits.",
         "",
         *aligned(factors),
     ]
 
 
-def sizes(row):
-    """A row's amplification factor, what W has in delta W's directions beside random ones, and ||delta W|| / ||W||."""
-    beside = [value / row["random_expected"] for value in row["delta"]["values"]]
-    size = [delta / W for delta, W in zip(row["norm_delta"]["values"], row["norm_W"]["values"], strict=True)]
-    return plus_minus(row["factor"], 2), *(plus_minus(mean_and_spread(values), 2) for values in (beside, size))
-
-
-def paper_sizes(delta, weight, random, norm_W, norm_delta, factor):
-    """The factor, what W has beside random directions, and the ratio of the norms, from the paper's numbers."""
-    return f"{factor}", f"{delta / random:.2f}", f"{norm_delta / norm_W:.2f}"
+def size_and_direction(row):
+    """||delta W|| / ||W||, and how many times more of W lies in delta W's directions than in random ones, as text."""
+    sizes = [delta / W for delta, W in zip(row["norm_delta"]["values"], row["norm_W"]["values"], strict=True)]
+    directions = [delta / row["random_expected"] for delta in row["delta"]["values"]]
+    return plus_minus(mean_and_spread(sizes), 2), plus_minus(mean_and_spread(directions), 1)
 
 
 def of_middle(results):
