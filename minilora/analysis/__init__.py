@@ -12,7 +12,6 @@ from minilora.analysis.amplification import (
     weight_similarity,
 )
 from minilora.analysis.chance import (
-    random_control_deviation,
     random_cosine,
     random_product_norm,
     random_spectrum,
@@ -100,7 +99,6 @@ __all__ = [
     "Intruders",
     "intruder_dimensions",
     "intruders_among",
-    "random_control_deviation",
     "random_product_norm",
     "random_spectrum",
     "random_cosine",

@@ -1,4 +1,4 @@
-"""What random matrices would give: the values to hold an adapter's against.
+"""What random matrices would give, to hold an adapter against; of phi, see `random_subspaces.py`.
 
 random_control_deviation(r1, r2, I)      # of phi around random_control: how many deviations is a phi away?
 random_product_norm(norm_B, norm_A, r)   # ||B A||_F, if B and A knew nothing of each other
@@ -13,41 +13,7 @@ import numpy
 
 from minilora.analysis.amplification import random_directions
 from minilora.analysis.changes import Delta, Factors
-from minilora.analysis.subspace import random_control
 from minilora.analysis.svd import svd_of
-
-
-def random_control_deviation(r1: int, r2: int, I: int) -> numpy.ndarray:
-    """The standard deviation of phi(i, j) for two independent random subspaces of R^I; its mean is `random_control`.
-
-    min(i, j) phi(i, j) = tr(P Q), with P the projection onto the first subspace, of trace i, and Q onto the second, of
-    trace j. Q is as likely as O Q O^T for every rotation O, and the only such second moments are
-
-        E Q_ab Q_cd = u d_ab d_cd + v (d_ac d_bd + d_ad d_bc)      with d_ab = 1 if a = b, and 0 otherwise.
-
-    (tr Q)^2 = j^2 and tr Q^2 = j fix u and v: u I^2 + 2 v I = j^2 and u I + v I (I + 1) = j, so that
-
-        v = j (I - j) / (I (I - 1) (I + 2)).
-
-    Then E tr(P Q)^2 = u i^2 + 2 v i, and without the square of the mean, i j / I, what is left is the variance
-
-        var tr(P Q) = 2 v i (I - i) / I = 2 i j (I - i) (I - j) / (I^2 (I - 1) (I + 2)).
-
-    Parameters
-    ----------
-    r1, r2, I : int
-
-    Returns
-    -------
-    deviation : ndarray of shape (r1, r2)
-        0 where i or j is I: a whole space contains every subspace.
-    """
-    random_control(r1, r2, I)  # checks the three
-    i, j = numpy.ogrid[1 : r1 + 1, 1 : r2 + 1]  # (r1, 1), (1, r2)
-    if I == 1:
-        return numpy.zeros((r1, r2))
-    variance = 2.0 * i * j * (I - i) * (I - j) / (float(I) ** 2 * (I - 1) * (I + 2))
-    return numpy.sqrt(variance) / numpy.minimum(i, j)
 
 
 def random_product_norm(norm_B: float, norm_A: float, r: int) -> float:

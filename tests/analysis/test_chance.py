@@ -8,13 +8,10 @@ import pytest
 from minilora.analysis import (
     Factors,
     factored_svd,
-    random_control,
-    random_control_deviation,
     random_cosine,
     random_product_norm,
     random_spectrum,
     randomly_turned,
-    simulated_control,
     singular_values,
 )
 from minilora.analysis.changes import as_array
@@ -22,25 +19,6 @@ from minilora.analysis.changes import as_array
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-@pytest.mark.parametrize(("r1", "r2", "I"), [(3, 3, 8), (2, 5, 12), (4, 1, 30)])
-def test_the_deviation_of_phi_is_that_of_random_subspaces(r1, r2, I):
-    n = 2000
-    phi = simulated_control(r1, r2, I, rng=rng(), samples=n)
-    drawn, expected = phi.std(axis=0), random_control_deviation(r1, r2, I)
-    assert drawn == pytest.approx(expected, rel=0.1)  # 1 / sqrt(2 n) is 0.016, and the distribution is skew
-    z = (phi.mean(axis=0) - random_control(r1, r2, I)) / expected * math.sqrt(n)
-    assert np.abs(z).max() < 4
-
-
-def test_the_deviation_of_one_direction_and_of_all():
-    """cos^2 of two random directions of R^I is Beta(1/2, (I-1)/2), of variance 2 (I - 1) / (I^2 (I + 2))."""
-    assert random_control_deviation(1, 1, 7)[0, 0] == pytest.approx(math.sqrt(2 * 6 / (49 * 9)))
-    assert random_control_deviation(4, 4, 4)[3].tolist() == [0.0] * 4
-    assert random_control_deviation(1, 1, 1).tolist() == [[0.0]]
-    with pytest.raises(ValueError, match="r1 and r2 were 5 and 2; each must be from 1 to I = 4"):
-        random_control_deviation(5, 2, 4)
 
 
 def test_the_norm_of_a_product_of_strangers():

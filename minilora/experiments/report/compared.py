@@ -28,7 +28,7 @@ GRIDS = 6  # of phi, that are drawn
 
 
 def other(report: Report) -> str:
-    """The same directions as another adapter?"""
+    """Whether another adapter uses these directions, too."""
     from minilora.plots import inline
 
     pairs = report.pairs
@@ -70,8 +70,9 @@ def other(report: Report) -> str:
         chance = (
             f"Random subspaces of these sizes have a φ of {median(p.input.random for p in pairs.values()):.3f} on the "
             "input side (median over the matrices). z says how many of their standard deviations φ lies above that: "
-            "beyond 3 is hardly an accident. Two runs that drew the same A agree on the input side before they have "
-            "learned anything; the output side, which starts at zero, has no such head start."
+            "with many directions, beyond 3 is hardly an accident (with one or two, 4 can be). Two runs that drew the "
+            "same A agree on the input side before they have learned anything; the output side, which starts at zero, "
+            "has no such head start."
         )
         inside = [
             heat_table("φ(r₁, r₂) on the input side", phi, largest=_rounded_up(max(phi.values()))),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy
 from tqdm import tqdm
 
-from minilora.analysis import Factors, random_control, random_control_deviation, similarity_of_bases
+from minilora.analysis import Factors, random_control, random_variance, similarity_of_bases, z_score
 from minilora.experiments.report.own import leading_directions
 
 SHOWN = 16  # leading directions in a grid
@@ -19,13 +19,9 @@ class Overlap(NamedTuple):
     phi: float
     random: float  # its mean for random subspaces
     deviation: float  # its standard deviation for random subspaces
+    z: float  # how many standard deviations phi is above chance; NaN where chance does not vary
     grid: numpy.ndarray  # phi(i, j) for i, j up to SHOWN
     random_grid: numpy.ndarray
-
-    @property
-    def z(self) -> float:
-        """How many standard deviations phi is above chance; NaN where chance does not vary."""
-        return (self.phi - self.random) / self.deviation if self.deviation > 0 else math.nan
 
 
 class Pair(NamedTuple):
@@ -78,6 +74,6 @@ def compare(
 def _overlap(V1: numpy.ndarray, V2: numpy.ndarray) -> Overlap:
     (r1, n), r2 = V1.shape, len(V2)
     phi, control = similarity_of_bases(V1, V2), random_control(r1, r2, n)
-    deviation = float(random_control_deviation(r1, r2, n)[-1, -1])
+    whole, deviation = float(phi[-1, -1]), math.sqrt(random_variance(r1, r2, n)[-1, -1])
     first = numpy.s_[:SHOWN, :SHOWN]
-    return Overlap(float(phi[-1, -1]), float(control[-1, -1]), deviation, phi[first], control[first])
+    return Overlap(whole, float(control[-1, -1]), deviation, z_score(whole, r1, r2, n), phi[first], control[first])

@@ -49,8 +49,7 @@ def _own(own: Own) -> dict[str, Any]:
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
-    sides = {side: getattr(pair, side)._asdict() | {"z": getattr(pair, side).z} for side in ("input", "output")}
-    return pair._asdict() | sides
+    return pair._asdict() | {side: getattr(pair, side)._asdict() for side in ("input", "output")}
 
 
 def _against(against: Against) -> dict[str, Any]:
