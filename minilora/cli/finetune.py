@@ -10,6 +10,7 @@ import numpy
 from minilora.cli.measures import print_left_out, print_measures
 from minilora.cli.method_options import HOULSBY, PREFIXES, add_rank_and_targets, add_settings_of_baselines
 from minilora.cli.options import (
+    add_bits,
     add_choice,
     add_device,
     add_model,
@@ -40,8 +41,12 @@ USED_BY = {  # the methods that use an option
     "leave_out": ("adapter-d",),
     **dict.fromkeys(("before", "after"), PREFIXES),
     "blocks": ("top-k",),
+    "bits": tuple(name for name in METHODS if name not in ("full", "top-k", "pissa")),  # these train W, or copy it
 }
-SETTINGS = {**{name: name for name in USED_BY if name != "lr_ratio_b"}, "blocks": "k"}  # as the configurations say
+SETTINGS = {  # as the configurations say
+    **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits")},
+    "blocks": "k",
+}
 CHECKPOINT_EVERY = 50  # steps
 WRITTEN = ("result.json", "config.json", "history.json")  # and what was learned
 
@@ -52,6 +57,7 @@ def add_options(p: Parser) -> None:
     from minilora.training.schedules import SCHEDULES
 
     add_model(p)
+    add_bits(p)
     add_task(p)
     p.add_argument(
         "--method",

@@ -150,7 +150,7 @@ def step_memory(trainer):
     GPU, CuPy's memory pool.
     """
     model, optimizer = trainer.model, trainer.optimizer
-    staying = sum(p.data.nbytes for p in model.parameters())
+    staying = sum(p.nbytes for p in model.parameters())
     staying += sum(array.nbytes for state in optimizer.state for array in state.values())
     batch = trainer.sample_batch(numpy.random.default_rng(0))  # the same for every method
     model.zero_grad()

@@ -38,7 +38,7 @@ TENTH = 1 / 10
 
 def is_large(model: Model) -> bool:
     """Whether a model is one for which the rates of the bundled ones are too high."""
-    return sum(p.data.size for p in model.parameters()) >= LARGE
+    return sum(p.size for p in model.parameters()) >= LARGE
 
 
 def default_rate(

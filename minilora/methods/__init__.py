@@ -21,12 +21,15 @@ from minilora.methods.lora.dropout import adapter_dropout
 from minilora.methods.lora.merging import merge_lora, unmerge_lora
 from minilora.methods.lora.per_row import adapters_per_row
 from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.methods.quantization import quantization_of, quantize
 from minilora.methods.registry import METHODS, apply_method, to_dict
 from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
 from minilora.moved import names_before
 
 __all__ = [
+    "quantization_of",
+    "quantize",
     "HoulsbyConfig",
     "BitFitConfig",
     "FullConfig",

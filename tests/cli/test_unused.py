@@ -95,6 +95,7 @@ def test_every_method_takes_the_options_that_it_uses(method):
         "after": "4",
         "blocks": "1",
         "lr_ratio_b": "2",
+        "bits": "4",
     }
     for dest, methods in finetune.USED_BY.items():
         option = f"--{dest.replace('_', '-')}"
@@ -105,7 +106,7 @@ def test_every_method_takes_the_options_that_it_uses(method):
         else:
             settings = finetune.method_settings(parse("--method", method, *words))
             changed = settings != minilora.METHODS[method]
-            assert changed == (dest != "lr_ratio_b" and not (dest == "rslora" and method == "rslora"))
+            assert changed == (dest not in ("lr_ratio_b", "bits") and not (dest == "rslora" and method == "rslora"))
 
 
 def test_what_was_typed_is_known_whatever_its_value():

@@ -24,7 +24,7 @@ def peer(tmp_path_factory):
         pytest.skip(f"no Python with bitsandbytes: {PYTHON} (MINILORA_PEER_PYTHON)")
     folder = tmp_path_factory.mktemp("bitsandbytes")
     w = np.random.default_rng(0).standard_normal((525, 128)).astype("float32") * 0.02
-    # 128 columns: of a matrix whose rows do not divide into blocks of 64, bitsandbytes 0.50 reads the wrong scales on a CPU
+    # Of rows that do not divide into blocks of 64, bitsandbytes 0.50.2 takes the wrong scales on a CPU: so 128 columns.
     w[3] *= 40  # scales that are not all alike
     np.save(folder / "w.npy", w)
     command = [PYTHON, str(HERE / "peer_bitsandbytes.py"), str(folder / "w.npy"), str(folder / "results.npz")]

@@ -70,7 +70,8 @@ def target_layers(model: Module, config: LoRAConfig, *, any_rank: bool = False) 
 
 def shape_of(layer: Linear | LoRALinear) -> tuple[int, int]:
     """(O, I) of a Linear or LoRALinear."""
-    return base_of(layer).W.data.shape
+    O, I = base_of(layer).W.shape
+    return O, I
 
 
 def base_of(layer: Linear | LoRALinear) -> Linear:

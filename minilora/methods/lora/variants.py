@@ -10,6 +10,7 @@ from typing import Any
 
 from minilora.arrays.backend import Array, get_xp
 from minilora.layers import Linear
+from minilora.layers.quantized import with_values, without_values
 from minilora.methods.lora.layer import LoRAFactors
 from minilora.ops.fast import (
     dora_linear_backward,
@@ -41,11 +42,12 @@ class DoRAFactors(LoRAFactors):
         W, A, B = base.W.data, self.A.data, self.B.data
         norm = None if self.exact else dora_norm(W, A, B, self.scale)  # (O,)
         bias = None if base.bias is None else base.bias.data
-        return dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.dropout_mask(x), norm)
+        y, cache = dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.dropout_mask(x), norm)
+        return y, without_values(cache, base.W)
 
     def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
-        dx, *grads = dora_linear_backward(dy, cache)
+        dx, *grads = dora_linear_backward(dy, with_values(cache))
         for p, grad in zip((self.A, self.B, self.m), grads, strict=True):
             p.accumulate(grad)
         return dx
