@@ -18,6 +18,7 @@ from minilora.methods.lora.apply import apply_lora
 from minilora.methods.lora.combining import combination_error, combine_adapters
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora.dropout import adapter_dropout
+from minilora.methods.lora.loftq import apply_loftq
 from minilora.methods.lora.merging import merge_lora, unmerge_lora
 from minilora.methods.lora.per_row import adapters_per_row
 from minilora.methods.prefix import PrefixConfig, apply_prefix
@@ -46,6 +47,7 @@ __all__ = [
     "apply_bitfit",
     "apply_full",
     "apply_head",
+    "apply_loftq",
     "apply_lora",
     "apply_method",
     "apply_prefix",

@@ -152,6 +152,8 @@ def _check_base(model: Module, learned: Container[str], about: Mapping[str, Any]
         )
     then, now = in_words(about.get("quantization")), in_words(quantization_of(model))
     says = f"{path} was trained on this base {then}, which is {now} here"
+    if then == now:  # such as by LoftQ
+        says = f"{path} was trained on this base quantised otherwise"
     warnings.warn(f"{says}: the result is neither what was trained nor what was measured", stacklevel=4)
 
 

@@ -8,8 +8,10 @@ What is quantised: W of every Linear in every block. The embedding, the head, no
 are few, or looked up and not multiplied, and every logit depends on the head.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from minilora.arrays.backend import Array
 from minilora.arrays.finite import check_finite
 from minilora.layers import Linear, Packed, QuantizedParameter
 from minilora.layers.quantized import pack_nf4, pack_q4_1, pack_q8_0
@@ -54,34 +56,47 @@ def quantize(model: Module, bits: int | str = 4, *, double: bool = True) -> None
         adapters, or no such Linear.
         The model is then unchanged.
     """
+    pack, layers = packing(bits, double=double), linears_to_quantize(model)
+    put_quantized(model, {path: pack(path, layer.W.data) for path, layer in layers.items()})
+
+
+def packing(bits: int | str, *, double: bool = True) -> Callable[[str, Array], Packed]:
+    """The function that quantises the W of a path; see `quantize` for arguments and errors."""
     kind = BITS.get(bits) if isinstance(bits, int) and not isinstance(bits, bool) else bits
     if kind not in PACK:
         raise ValueError(f"bits was {shown(bits)}; it must be one of {', '.join(map(repr, (*BITS, *PACK)))}")
     if not double and kind != "nf4":
         raise ValueError(f"double was False, but {kind} has no scales that are quantised twice; it is for 'nf4'")
+    options = {} if kind != "nf4" else {"double": double}
+
+    def pack(path: str, W: Array) -> Packed:
+        check_finite({f"{path}.W": W}, "model")
+        if kind in OF_32 and (I := W.shape[1]) % 32:
+            raise ValueError(f"bits was {kind!r}, and {path}.W has rows of {I} numbers; their number must divide by 32")
+        if kind in OF_32 and (most := float(abs(W).max())) > LARGEST_FLOAT16:
+            raise ValueError(f"{path}.W holds {most:.3g}; for {kind} its numbers must be at most {LARGEST_FLOAT16:g}")
+        return PACK[kind](W.astype("float32", copy=False), **options)
+
+    return pack
+
+
+def linears_to_quantize(model: Module) -> dict[str, Linear]:
+    """Those of `block_linears` that are not quantised yet; ValueError if the model has adapters, or no such Linear."""
     if names := adapter_names(model):
         raise ValueError(f"model has the adapter {shown(names[0])}; it must be quantised before adapters are added")
     layers = block_linears(model)
     if not layers:
         raise ValueError(f"model was a {type(model).__name__}, which has no Linear in a block to be quantised")
-    options = {} if kind != "nf4" else {"double": double}
-    made = {path: _quantized(path, layer, kind, options) for path, layer in layers.items()}
-    for path, layer in layers.items():
-        layer.W = made[path]
+    return {path: layer for path, layer in layers.items() if not isinstance(layer.W, QuantizedParameter)}
+
+
+def put_quantized(model: Module, packed: Mapping[str, Packed]) -> None:
+    """Replace the W of each Linear by its quantised form."""
+    layers = block_linears(model)
+    for path, codes in packed.items():
+        W = layers[path].W
+        layers[path].W = QuantizedParameter(codes, dtype=W.dtype, original_id=arrays_hash({"W": W.data}))
     model.name_parameters()
-
-
-def _quantized(path: str, layer: Linear, kind: str, options: dict[str, Any]) -> QuantizedParameter:
-    if isinstance(layer.W, QuantizedParameter):
-        return layer.W
-    W, I = layer.W.data, layer.W.shape[1]
-    check_finite({f"{path}.W": W}, "model")
-    if kind in OF_32 and I % 32:
-        raise ValueError(f"bits was {kind!r}, and {path}.W has rows of {I} numbers; their number must divide by 32")
-    if kind in OF_32 and (largest := float(abs(W).max())) > LARGEST_FLOAT16:
-        raise ValueError(f"{path}.W holds {largest:.3g}; for {kind} its numbers must be at most {LARGEST_FLOAT16:g}")
-    packed: Packed = PACK[kind](W.astype("float32", copy=False), **options)
-    return QuantizedParameter(packed, dtype=W.dtype, original_id=arrays_hash({"W": W}))
 
 
 def quantization_of(model: Module) -> dict[str, Any] | None:

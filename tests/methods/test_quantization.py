@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from methods.tiny import rng, same_bits, some_batch, with_B
+from methods.tiny import SIZES, a_model, rng, same_bits, some_batch, with_B
 from minilora.arrays.finite import check_finite
 from minilora.layers import Linear, Packed, QuantizedParameter
 from minilora.layers.quantized import pack_nf4
@@ -20,23 +20,15 @@ from minilora.methods import (
     unmerge_lora,
 )
 from minilora.methods.quantization import block_linears
-from minilora.models import GPT, GPTConfig, generate, weights_hash
+from minilora.models import generate, weights_hash
 from minilora.models.recompute import recomputed
 from minilora.ops import plain_ops
 from minilora.training.objective import DataParallel
 from models.tiny_encoders import tiny as tiny_encoder
 from models.tiny_llama import tiny_llama
-from tiny_models import at_a_generic_point
 
-SIZES = {"n_layer": 2, "d_model": 32, "n_head": 4, "d_mlp": 96}
 LORA = LoRAConfig(rank=2, alpha=3, targets=("q_proj", "v_proj", "o_proj"), dropout=0.1)
 KINDS = ("nf4", "q4_1", "q8_0")
-
-
-def a_model(kind="llama", dtype="float32"):
-    if kind == "llama":
-        return tiny_llama(dtype=dtype, head_size=8, **SIZES)
-    return at_a_generic_point(GPT, GPTConfig(vocab_size=13, n_positions=9, **SIZES), dtype=dtype, seed=0)
 
 
 def pair(bits="nf4", kind="llama", dtype="float32", config=LORA, **options):

@@ -149,7 +149,7 @@ def _draw_factors(
 ) -> LoRAFactors:
     (O, I), r = shape_of(layer), config.rank_of(path)
     if config.init == "pissa":
-        B0, A0 = pissa_start(base_of(layer), r, _scale(path, config))
+        B0, A0 = pissa_start(base_of(layer), r, lora_scale_of(path, config))
         if not numpy.isfinite(to_numpy(A0)).all():
             raise ValueError(
                 f"alpha was {config.alpha_of(path)} for {path}; PiSSA divides by it, and it must be larger"
@@ -177,7 +177,7 @@ def make_factors(
 
     The arrays can be on the host or on the device of W; they are copied, in the dtype of W.
     """
-    W, xp, scale = base_of(layer).W.data, layer.xp, _scale(path, config)
+    W, xp, scale = base_of(layer).W.data, layer.xp, lora_scale_of(path, config)
     if abs(scale) > (largest := float(numpy.finfo(W.dtype).max)):
         says = f"scale = {scale:.3g} must be at most {largest:.3g} in {W.dtype}"
         raise ValueError(f"alpha was {shown(config.alpha_of(path))} for {path}; {says}")
@@ -197,7 +197,8 @@ def make_factors(
     return LoRAFactors(**shared)
 
 
-def _scale(path: str, config: LoRAConfig) -> float:
+def lora_scale_of(path: str, config: LoRAConfig) -> float:
+    """The scale that a configuration gives the layer at `path`."""
     return lora_scale(config.alpha_of(path), config.rank_of(path), config.rslora)
 
 

@@ -121,7 +121,11 @@ def dora_start(base: Linear) -> Array:
 
 def pissa_start(base: Linear, rank: int, scale: float) -> tuple[Array, Array]:
     """B0 (O, r) and A0 (r, I), for which scale * B0 @ A0 is the best approximation of W of rank r."""
-    W = base.W.data
+    return best_factors(base.W.data, rank, scale)
+
+
+def best_factors(W: Array, rank: int, scale: float) -> tuple[Array, Array]:
+    """B (O, r) and A (r, I), for which scale * B @ A is the best approximation of W of rank r (Eckart and Young)."""
     U, S, Vt = get_xp(W=W).linalg.svd(W, full_matrices=False)  # (O, K), (K,), (K, I), with K = min(O, I)
     root = (S[:rank] / scale) ** 0.5  # (r,)
     return U[:, :rank] * root, root[:, None] * Vt[:rank]
