@@ -1,10 +1,11 @@
 """LoftQ: codes and factors that together are closer to W than the codes alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from methods.test_quantization import a_model
-from methods.tiny import rng, some_batch
+from methods.tiny import a_model, rng, some_batch
 from minilora.layers import QuantizedParameter
 from minilora.layers.quantized import pack_nf4, pack_q8_0
 from minilora.methods import LoRAConfig, apply_loftq, apply_lora, load_adapter, quantize, save_adapter
@@ -29,7 +30,7 @@ def test_the_error_falls_with_the_steps_and_is_what_is_left(pack, scale):
         left.append(float(np.linalg.norm(W - found.packed.values() - scale * (found.B @ found.A))))
         assert len(found.errors) == steps and left[-1] == pytest.approx(min(found.errors), rel=1e-5)
         assert found.B.shape == (48, 4) and found.A.shape == (4, 64) and found.A.dtype == np.float32
-    assert all(b <= a * (1 + 1e-6) for a, b in zip(left, left[1:], strict=False))
+    assert all(b <= a * (1 + 1e-6) for a, b in pairwise(left))
     assert left[-1] < left[0] < alone
 
 
@@ -44,7 +45,7 @@ def test_each_step_of_factors_lowers_the_error():
     """With the codes of a step, the new factors are better than those that the codes were made for."""
     W, correction, pairs = a_matrix(), np.zeros((48, 64), "float32"), []
     for steps in range(1, 5):
-        found = loftq(W - 0, 4, 1.0, pack_nf4, steps)
+        found = loftq(W, 4, 1.0, pack_nf4, steps)
         before = np.linalg.norm(W - pack_nf4(W - correction).values() - correction)
         pairs.append((found.errors[-1], before))
         correction = found.B @ found.A
@@ -79,9 +80,7 @@ def test_targets_get_both_and_the_rest_codes():
     W = original["blocks.0.attn.q_proj"].W.data
     with_it, alone = attn.q_proj.base.W.data + attn.q_proj.delta_W(), pack_nf4(W).values()
     assert np.linalg.norm(W - with_it) < 0.9 * np.linalg.norm(W - alone)
-    assert (
-        attn.q_proj.A.trainable and [p.name.rpartition(".")[2] for p in model.trainable_parameters()] == ["A", "B"] * 4
-    )
+    assert [p.name.rpartition(".")[2] for p in model.trainable_parameters()] == ["A", "B"] * 4
 
 
 def test_its_adapter_fits_the_base_that_the_same_call_makes(tmp_path):

@@ -15,6 +15,7 @@ block is not the nearest Q in the Frobenius norm once the block's absmax moves. 
 more steps the error is never larger.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ def loftq(W: Array, rank: int, scale: float, pack: Callable[[Array], Packed], st
     steps : int
         T; at least 1.
     """
-    norm, best, errors = get_xp(W=W).linalg.norm, None, []
+    norm, found, errors = get_xp(W=W).linalg.norm, [], []
     correction = 0.0  # scale B A
     for _ in range(steps):
         packed = pack(W - correction)
@@ -61,9 +62,8 @@ def loftq(W: Array, rank: int, scale: float, pack: Callable[[Array], Packed], st
         B, A = best_factors(missing, rank, scale)
         correction = scale * (B @ A)  # (O, I)
         errors.append(float(norm(missing - correction)))
-        if best is None or errors[-1] < min(errors[:-1]):
-            best = packed, B, A
-    return LoftQ(*best, errors)  # type: ignore[misc]
+        found.append((packed, B, A))
+    return LoftQ(*found[errors.index(min(errors))], errors)
 
 
 def apply_loftq(
@@ -106,7 +106,7 @@ def apply_loftq(
         if path not in targets:
             packed[path] = pack(path, W)
             continue
-        found = loftq(W, config.rank_of(path), lora_scale_of(path, config), lambda W, path=path: pack(path, W), steps)
+        found = loftq(W, config.rank_of(path), lora_scale_of(path, config), functools.partial(pack, path), steps)
         packed[path], starts[path] = found.packed, (found.A, found.B)
     put_quantized(model, packed)
     apply_lora(model, config, rng=numpy.random.default_rng(0), name=name)  # what it draws is replaced
