@@ -247,8 +247,8 @@ print(f"after choosing: {count_parameters(model).trainable:,}")
 # $$\theta = \theta_0 + P\, \theta_d,$$
 #
 # where $P$ is drawn once and stays. The smallest $d$ that reaches 90 % of full fine-tuning's score is the task's
-# **intrinsic dimension** $d_{90}$. [Aghajanyan et al. (2021)](https://aclanthology.org/2021.acl-long.568/) measure it for
-# pretrained language models, and need 200 numbers for RoBERTa on MRPC.
+# **intrinsic dimension** $d_{90}$. [Aghajanyan et al. (2021)](https://aclanthology.org/2021.acl-long.568/) measure it
+# for pretrained language models, and need 200 numbers for RoBERTa on MRPC.
 #
 # Here every entry of the chosen matrices moves with one number of $\theta_d$, with a random sign, divided by the root
 # of how many do so: the columns of $P$ have length 1 and share no row, so that $P^\top P = 1$, and a step is as long in

@@ -173,9 +173,7 @@ def test_other_formats_and_the_rows_of_a_batch_have_no_place_for_the_prefix(tmp_
     model = tiny_adapted(PE)
     for active in ("lora+prefix", None):
         set_adapter(model, active)
-        with pytest.raises(
-            ValueError, match="the adapter 'lora.prefix' is LoRA with a prefix, for which PEFT's format"
-        ):
+        with pytest.raises(ValueError, match="'lora.prefix' is LoRA with a prefix, for which PEFT's format"):
             save_peft(model, tmp_path / "folder", name="lora+prefix")
     with pytest.raises(ValueError, match="has prefix of its own; the rows of a batch share all but a head"):
         with adapters_per_row(model, ["lora+prefix"]):
