@@ -6,10 +6,12 @@ import pytest
 
 from experiments.paper.made_up import spread
 from experiments.tiny import byte_gpt, in_place_of_the_bundled_decoder
+from minilora.experiments.claims import lines_of, verdict
 from minilora.experiments.paper import intrinsic_dimension as module
 from minilora.experiments.paper.mini_e2e import Training
 from minilora.experiments.sweep import Sweep
 from minilora.experiments.targets import entries_of_linear
+from minilora.experiments.verdicts import FAILS, HOLDS, UNDECIDED
 from minilora.methods import RandomSubspaceConfig, apply_method, lora_layers
 
 
@@ -36,16 +38,36 @@ def test_d_90_is_the_smallest_dimension_with_90_percent_of_the_score(scores, fou
     assert module.as_words(*found) == words
 
 
+def test_what_learned_nothing_cannot_be_reached():
+    right, loss = results(0.0, {10: 0.0, 100: 0.0}), results(3.0, {10: 2.9, 100: 2.8}, before=3.0)
+    assert module.d_90(right) == module.d_90(loss, module.BITS) == (None, None)
+    assert module.as_words(None, None) == "none, for full fine-tuning has learned nothing"
+    assert module.with_little({"tasks": {"a task": right}}) == "full fine-tuning has learned nothing of a task"
+
+
 def test_of_the_loss_it_is_90_percent_of_the_way_down():
     """From 3 to 1: 1.2 is enough, 1.3 is not, though it is less than 1.9 / 0.9."""
     assert module.d_90(results(1.0, {10: 1.9, 100: 1.3, 1000: 1.19}, before=3.0), module.BITS) == (100, 1000)
 
 
-def test_a_claim_counts_the_numbers_against_all_entries():
-    low, high = ({"share": 0.9, "tasks": {"a task": results(0.8, {10: 0.1, d: 0.8})}} for d in (100, 101))
-    for of_both, holds in ((low, True), (high, False)):
-        module.table(of_both), module.plot(of_both)
-        assert [claim.holds for claim in module.claims(of_both)] == [holds]
+def of_one_task(scores):
+    return {"share": 0.9, "tasks": {"a task": results(0.8, scores)}}
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ({10: 0.1, 100: 0.8}, HOLDS),
+        ({10: 0.1, 100: 0.6, 1000: 0.8}, FAILS),
+        ({10: 0.1, 100: 0.7201}, UNDECIDED),
+        ({101: 0.8, 1000: 0.8}, UNDECIDED),
+    ],
+)
+def test_the_claim_is_about_at_most_a_hundredth_of_the_entries(scores, said):
+    found = of_one_task(scores)
+    module.table(found), module.plot(found)
+    (claim,) = module.CLAIMS
+    assert verdict(claim, found) == said and lines_of(claim, found)
 
 
 def test_the_rates_make_the_steps_as_long_as_full_fine_tunings():
@@ -77,7 +99,7 @@ def test_it_runs_on_a_decoder(tmp_path, tmp_path_factory, monkeypatch):
     rows = found["tasks"]["mini-e2e"]["methods"]
     assert list(rows) == [module.FULL, "LoRA, r = 1", "d = 3", "d = 50"]
     assert (rows["d = 3"]["trainable"], rows["d = 50"]["trainable"]) == (3, 50)
-    module.table(found), module.claims(found), module.plot(found)
+    module.table(found), module.with_little(found), module.plot(found)
 
 
 @pytest.mark.parametrize("dimensions", [(3,), (5, 3), (3, 3), (0, 4)])
