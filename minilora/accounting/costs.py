@@ -194,7 +194,7 @@ def memory_estimate(
     packed_bytes = math.ceil(packed * BITS_PER_NUMBER[bits] / 8) if bits is not None else 0
     unpacked = 0 if bits is None else max(O * I for O, I in a.linear_shapes.values()) * bytes_each
     return MemoryEstimate(
-        weights=(a.n_parameters - packed + adaptation.added) * bytes_each + packed_bytes,
+        weights=(a.n_parameters - packed + adaptation.added + adaptation.held) * bytes_each + packed_bytes,
         gradients=trainable * bytes_each,
         optimizer=OPTIMIZER_VALUES[optimizer] * trainable * bytes_each,
         activations=round(batch_size * T * kept * bytes_each),
@@ -205,7 +205,7 @@ def memory_estimate(
 def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = "adamw") -> MemoryEstimate:
     """`memory_estimate` of a model in memory, from its trainable parameters, whatever the method.
 
-    What bottlenecks, prefixes and the r values of x A^T keep in addition is not counted.
+    What bottlenecks, prefixes, random subspaces and the r values of x A^T keep in addition is not counted.
 
     Parameters
     ----------
