@@ -4,7 +4,15 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from minilora import GPT, GPTConfig, plots
-from minilora.analysis import low_rank_approximation, low_rank_errors, matrix_rank_steps, rank_measures
+from minilora.analysis import (
+    low_rank_approximation,
+    low_rank_errors,
+    matrix_rank_steps,
+    random_control,
+    rank_measures,
+    z_of_whole,
+    z_scores,
+)
 from plotted import PHI, TABLE_7, WORD
 
 RUNS = {
@@ -192,6 +200,13 @@ def test_heat_maps_share_one_scale_from_0_to_1():
     assert (measured.get_title(), control.get_title()) == ("measured", "random subspaces (expected)")
     assert bar.get_ylim() == (0, 1)
     assert r"\varphi(i, j)" in bar.get_ylabel()
+
+
+def test_a_z_score_stands_below_the_title_of_its_heat_map():
+    panels = {"one": PHI, "random": random_control(3, 5, 16)}
+    axes = plots.similarity_grid(panels, z=z_of_whole(panels, 16)).axes
+    z = z_scores(PHI, 16)[-1, -1]
+    assert [a.get_title() for a in axes[:2]] == [f"one\n$z$(3, 5) = {z:.1f}", "random\n$z$(3, 5) = 0.0"]
 
 
 def test_heat_maps_have_i_downwards_and_j_to_the_right_and_get_darker():

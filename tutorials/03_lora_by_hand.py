@@ -146,6 +146,10 @@ print(",  ".join(f"{name}: {error:.0e}" for name, error in errors.items()))
 #
 # So LoRA's gradients are **projections** of the full one. $A$ learns what $G$ says about the $r$ directions of the
 # output that $B$ spans; $B$ learns what $G$ says about the $r$ directions of the input that $A$ spans.
+#
+# One reads that "LoRA approximates the gradient". It does not: no step makes $BA$ an approximation of $G$. $\Delta W =
+# \text{scale}\, BA$ stands for the **sum of all updates** that training makes, and what is projected in each step is
+# only what $dA$ and $dB$ see of $G$.
 
 # %%
 G = linear_backward(dy, linear_forward(x, W)[1])[1]  # (O, I)

@@ -50,15 +50,44 @@ for example in task.splits["train"][:3]:
     print(example.source, "\n    ->", example.target)
 
 # %% [markdown]
-# ## The objective: the loss is on y only
+# ## The objective
 #
-# The paper's equation 2 maximises
+# Call all numbers of the pretrained model $\Phi_0$. Full fine-tuning starts there, and changes every one of them so
+# that the targets become likely (the paper's equation 1):
 #
-# $$\sum_{(x, y)} \sum_t \log p(y_t \mid x, y_{<t}).$$
+# $$\max_{\Phi} \; \sum_{(x, y)} \sum_t \log p_{\Phi}(y_t \mid x, y_{<t}).$$
 #
-# Read it closely: the sum runs over the tokens of $y$. The source $x$ stands to the right of the bar; it is read, but
-# not predicted. So a batch has a third array next to ids and targets, a **loss mask**, True where a target counts. In
-# one row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as well):
+# It ends at $\Phi_0 + \Delta\Phi$, with a $\Delta\Phi$ as large as the model, $|\Delta\Phi| = |\Phi_0|$, to be stored
+# for every task anew. LoRA writes the change as a function of far fewer numbers $\Theta$, and looks for those (equation
+# 2):
+#
+# $$\max_{\Theta} \; \sum_{(x, y)} \sum_t \log p_{\Phi_0 + \Delta\Phi(\Theta)}(y_t \mid x, y_{<t}),
+# \qquad |\Theta| \ll |\Phi_0|.$$
+#
+# $\Theta$ is every $A$ and $B$, and $\Delta\Phi(\Theta)$ puts $\text{scale}\, B A$ where a matrix is adapted, and 0
+# elsewhere. The objective is the same, and so is the model; only the set of changes is smaller. By how much, with the
+# paper's $r = 4$ on $W_q$ and $W_v$:
+
+# %%
+from minilora.accounting import adaptation, find_architecture
+
+for name in "gpt2-medium", "gpt3-175b":
+    architecture = find_architecture(name)
+    phi_0 = adaptation(architecture, "full").trainable
+    theta = adaptation(architecture, "lora", rank=4, targets=("q_proj", "v_proj")).trainable
+    print(f"{name:11}  |Phi_0| = {phi_0:15,}   |Theta| = {theta:10,}   {100 * theta / phi_0:.3f} %")
+
+# %% [markdown]
+# What is **not** claimed: that LoRA approximates the gradient. $\Delta W = \text{scale}\, B A$ stands for the update
+# that all steps together have made. Of the gradient $G$ of a single step, LoRA's own gradients are projections, $dA =
+# \text{scale}\, B^\top G$ and $dB = \text{scale}\, G A^\top$ ([notebook 3](03_lora_by_hand.ipynb)).
+#
+# ### The loss is on y only
+#
+# Read the objective closely: the sum runs over the tokens of $y$. The source $x$ stands to the right of the bar; it is
+# read, but not predicted. So a batch has a third array next to ids and targets, a **loss mask**, True where a target
+# counts. In one row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as
+# well):
 
 # %%
 batch = task.sample_batch(np.random.default_rng(0), 1)  # ids, targets and loss_mask of shape (N, T)
@@ -161,7 +190,7 @@ plots.bars(kilobytes, x="kilobytes of the file", log=True)
 # that. So at best, a step costs **two thirds**. By formula, for GPT-2 medium:
 
 # %%
-from minilora.accounting import adaptation, find_architecture, flops_per_token
+from minilora.accounting import flops_per_token
 
 medium = find_architecture("gpt2-medium")
 ways = {"full fine-tuning": adaptation(medium, "full"), "LoRA": adaptation(medium, "lora", rank=8, targets=everywhere)}

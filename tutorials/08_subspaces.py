@@ -154,6 +154,21 @@ places = [0, 7, 7], [0, 7, 31]  # rows and columns of the three
 print("formula:", control[places], "  drawn:", drawn[places])
 
 # %% [markdown]
+# How far from the average may chance stray? Turning the second subspace at random moves its projection
+# $Q = V_j V_j^\top$ about $\frac{j}{I} 1$, in every direction of the symmetric matrices of trace 0 alike. There are
+# $\frac12 (I - 1)(I + 2)$ such directions, and from that (the steps are in `minilora/analysis/random_subspaces.py`)
+#
+# $$\operatorname{Var} \varphi(i, j) = \frac{2\, i j\, (I - i)(I - j)}{I^2 (I - 1)(I + 2)\, \min(i, j)^2}.$$
+#
+# So each $\varphi$ has a **z-score**: how many of these standard deviations it lies above the average of chance.
+
+# %%
+from minilora.analysis import random_variance, z_scores
+
+print("one standard deviation of chance:", np.sqrt(random_variance(8, 32, 192))[places])
+print("z of what was measured:          ", z_scores(phi, 192)[places])
+
+# %% [markdown]
 # ## Two seeds
 #
 # Figure 4 of the paper: the same rank, two random starts. $W_q$ and $W_v$ side by side.
@@ -170,8 +185,14 @@ plots.similarity_heatmap(of_q, of_v, first="$A$, seed 0", second="$A$, seed 1", 
 
 # %%
 for path, phi in phis.items():
-    print(f"{path:20} phi(1, 1) = {phi[0, 0]:.2f}   phi(8, 8) = {phi[7, 7]:.2f}")
-print(f"{'by chance':20} phi(1, 1) = {1 / 192:.2f}   phi(8, 8) = {8 / 192:.2f}")
+    z = z_scores(phi, 192)  # (8, 8)
+    print(f"{path}: phi(1, 1) = {phi[0, 0]:.2f}, z = {z[0, 0]:4.1f}   phi(8, 8) = {phi[7, 7]:.2f}, z = {z[7, 7]:4.1f}")
+print(f"{'by chance':20}: phi(1, 1) = {1 / 192:.2f}             phi(8, 8) = {8 / 192:.2f}")
+
+# %% [markdown]
+# A $\varphi(8, 8)$ of 0.1 looks like nothing, and lies ten deviations above chance. But $z$ is no probability. Of one
+# pair of random directions, $\varphi(1, 1)$ is the square of a nearly normal number, and exceeds $z = 4$ once in a
+# hundred draws, not once in thirty thousand.
 
 # %% [markdown]
 # Look at all layers before you tell a story about one. (The paper shows four layers of GPT-3, and sees more common

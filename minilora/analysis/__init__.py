@@ -16,6 +16,14 @@ from minilora.analysis.intruders import Intruders, intruder_dimensions
 from minilora.analysis.lanczos import truncated_svd
 from minilora.analysis.low_rank import LowRank, LowRankErrors, low_rank_approximation, low_rank_errors
 from minilora.analysis.metrics import accuracy, classification_scores, macro_f1
+from minilora.analysis.random_subspaces import (
+    random_control,
+    random_variance,
+    simulated_control,
+    z_of_whole,
+    z_score,
+    z_scores,
+)
 from minilora.analysis.rank import Elimination, Step, matrix_rank_steps
 from minilora.analysis.spectrum import (
     RankMeasures,
@@ -29,9 +37,7 @@ from minilora.analysis.spectrum import (
 from minilora.analysis.subspace import (
     left_subspace_similarity,
     principal_angles,
-    random_control,
     similarity_of_bases,
-    simulated_control,
     subspace_similarity,
 )
 from minilora.analysis.svd import SVD, factored_svd, shape_of, svd_of
@@ -69,6 +75,10 @@ __all__ = [
     "left_subspace_similarity",
     "similarity_of_bases",
     "random_control",
+    "random_variance",
+    "z_of_whole",
+    "z_score",
+    "z_scores",
     "simulated_control",
     "principal_angles",
     "Amplification",

@@ -3,7 +3,7 @@
     phi = subspace_similarity(A1, A2)               # the paper's: directions of A
     V1 = factored_svd(B1, A1, scale).Vt             # directions of delta_W itself
     phi = similarity_of_bases(V1, V2)               # ... which do not depend on how it is split into B and A
-    control = random_control(r1, r2, I)             # what two random subspaces would give, on average
+    z = z_scores(phi, I)                            # how far above chance: see `random_subspaces.py`
     phi = left_subspace_similarity(B1, B2)          # directions of B, on the side of the output
     angles = principal_angles(V1, V2)
 
@@ -91,49 +91,6 @@ def similarity_of_bases(V1: Array, V2: Array) -> numpy.ndarray:
     overlap = G.cumsum(axis=0).cumsum(axis=1)  # (r1, r2)
     i, j = numpy.ogrid[1 : len(V1) + 1, 1 : len(V2) + 1]  # (r1, 1), (1, r2)
     return numpy.minimum(overlap / numpy.minimum(i, j), 1.0)  # 1 + 1e-16 is rounding
-
-
-def random_control(r1: int, r2: int, I: int) -> numpy.ndarray:
-    """What `subspace_similarity` gives on average for two independent random subspaces of R^I.
-
-    A random unit vector v has E (u . v)^2 = 1 / I for every unit vector u, because the squares of its I coordinates sum
-    to one. The numerator of phi(i, j) is a sum of i j such squares, so that
-
-        E phi(i, j) = (i j / I) / min(i, j) = max(i, j) / I.
-
-    Parameters
-    ----------
-    r1, r2, I : int
-
-    Returns
-    -------
-    expected_phi : ndarray of shape (r1, r2)
-    """
-    if not 1 <= min(r1, r2) <= max(r1, r2) <= I:
-        raise ValueError(f"r1 and r2 were {r1} and {r2}; each must be from 1 to I = {I}")
-    i, j = numpy.ogrid[1 : r1 + 1, 1 : r2 + 1]  # (r1, 1), (1, r2)
-    return numpy.maximum(i, j) / I
-
-
-def simulated_control(r1: int, r2: int, I: int, *, rng: numpy.random.Generator, samples: int = 1) -> numpy.ndarray:
-    """phi of two independent Gaussian matrices, as in the right-most panel of the paper's figure 4.
-
-    Parameters
-    ----------
-    r1, r2, I : int
-    rng : numpy.random.Generator
-    samples : int
-        How many pairs. Their mean tends to `random_control`.
-
-    Returns
-    -------
-    phi : ndarray of shape (samples, r1, r2)
-    """
-    expected = random_control(r1, r2, I)
-    phi = numpy.empty((samples, *expected.shape))
-    for s in range(samples):
-        phi[s] = subspace_similarity(rng.standard_normal((r1, I)), rng.standard_normal((r2, I)))
-    return phi
 
 
 def principal_angles(V1: Array, V2: Array) -> numpy.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy
 
 import minilora
-from minilora.cli.opening import adapter_file, classes_of
+from minilora.cli.opening import adapter_file, classes_of, holds, load_adapter
 from minilora.cli.options import number
 from minilora.cli.printing import typed
 from minilora.data import (
@@ -19,7 +19,6 @@ from minilora.data import (
     chat_prompt,
     conversation_rows,
 )
-from minilora.interop.foreign_files import read_about
 from minilora.interop.opening import OpenedModel
 from minilora.methods import adapter_names, method_of
 from minilora.methods.full import FullConfig
@@ -184,10 +183,10 @@ class Chat:
             raise ValueError(str(error).replace("--adapter was", "/load was")) from None
         if classes_of(path):
             raise ValueError(f"{file} is a classifier's adapter; this model writes text")
-        if self._is_full or read_about(path).get("kind") == "full":
+        if self._is_full or holds(path, ("full",)):
             raise ValueError(f"{file} cannot be loaded here: full fine-tuning replaces the base; start chat with it")
         name = f"{file} ({len(adapter_names(model)) + 1})"
-        minilora.load_adapter(model, path, name=name)
+        load_adapter(model, path, name)
         self.adapter_name, self.adapter = name, file
         self.session.forget()
         return self.who()

@@ -13,6 +13,7 @@ from minilora.cli.parser import did_you_mean
 from minilora.data import Tokenizer
 from minilora.files import read_json
 from minilora.interop.foreign_files import read_about
+from minilora.interop.gguf_adapter_load import load_gguf_adapter
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.opening import BUNDLED, MODEL_FILE, SMOLLM2, OpenedModel, is_gguf, open_language_model
 from minilora.methods import classes_in, lora_layers
@@ -47,8 +48,28 @@ def open_model(
             model, n_classes, numpy.random.default_rng(0)
         )  # the drawn values are replaced by the file's
     with default_model_named(given, name):
-        minilora.load_adapter(model, path)
+        load_adapter(model, path)
     return replace(opened, model=model)
+
+
+def load_adapter(model: Model, file: Path, name: str | None = None) -> None:
+    """Add the adapter in a file, one of minilora's or of llama.cpp's, to a model.
+
+    Parameters
+    ----------
+    model : Model
+    file : Path
+        From `adapter_file`.
+    name : str, optional
+        As in `minilora.load_adapter`.
+    """
+    if not is_gguf(file):
+        minilora.load_adapter(model, file, name=name)
+        return
+    try:
+        load_gguf_adapter(model, file, name="default" if name is None else name)  # type: ignore[arg-type]
+    except TypeError as error:  # the model is of another kind
+        raise ValueError(f"{file}: {error}") from None
 
 
 @contextmanager
@@ -106,8 +127,10 @@ def named_model(name: str, device: str = "cpu") -> OpenedModel:
         return open_language_model(name, device=device)
     except ValueError:
         if is_gguf(path) and _is_gguf_adapter(path):
-            raise ValueError(f"--model was {name}, an adapter in llama.cpp's format; it must be a model") from None
-        if path.is_file() and _holds(path, ADAPTER_KINDS):
+            raise ValueError(
+                f"--model was {name}, an adapter in llama.cpp's format; give it as --adapter, together with its --model"
+            ) from None
+        if path.is_file() and holds(path, ADAPTER_KINDS):
             raise ValueError(
                 f"--model was {name}, which is an adapter; give it as --adapter, together with its --model"
             ) from None
@@ -134,9 +157,8 @@ def adapter_file(name: str) -> Path:
         raise ValueError(f"--adapter was {name}; there is no such file or folder")
     if path.name == PEFT_FILE and (path.parent / "adapter_config.json").is_file():
         path = path.parent
-    if is_gguf(path):
-        held = "an adapter" if _is_gguf_adapter(path) else "a model"
-        raise ValueError(f"--adapter was {name}, {held} in llama.cpp's format; it must be a file that minilora wrote")
+    if is_gguf(path) and GGUFFile(path).fields.get("general.type") != "adapter":
+        raise ValueError(f"--adapter was {name}, a model in llama.cpp's format; give it as --model")
     if path.is_file() or (path / ADAPTER_FILE).is_file():
         return path if path.is_file() else path / ADAPTER_FILE
     if (path / "adapter_config.json").is_file():
@@ -148,15 +170,17 @@ def adapter_file(name: str) -> Path:
 
 def classes_of(file: Path) -> int | None:
     """How many classes the head in an adapter's file has; None if it has no head, such as a decoder's."""
+    if is_gguf(file):
+        return None
     try:
         return classes_in(file)
     except ValueError:
-        if _holds(file, MODEL_KINDS):
+        if holds(file, MODEL_KINDS):
             raise ValueError(f"--adapter was {file}, which is a whole model; give it as --model") from None
         raise
 
 
-def _holds(file: Path, kinds: Container[str]) -> bool:
+def holds(file: Path, kinds: Container[str]) -> bool:
     """Whether a file says that it holds one of these kinds."""
     try:
         return read_about(file).get("kind") in kinds

@@ -80,7 +80,11 @@ def add_model(p: Parser, default: str = "the decoder, or for classes the encoder
 
 def add_adapter(p: Parser) -> None:
     """Give a parser --adapter."""
-    p.add_argument("--adapter", metavar="FILE", help="an adapter for the model, or its run folder")
+    p.add_argument(
+        "--adapter",
+        metavar="FILE",
+        help="an adapter for the model: a file of minilora's, its run folder, or a .gguf file",
+    )
 
 
 def add_task(p: Parser) -> None:

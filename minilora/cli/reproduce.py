@@ -5,17 +5,25 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from minilora.arrays.threads import cores
-from minilora.cli.options import add_choice, integer, refuse
+from minilora.cli.opening import open_decoder
+from minilora.cli.options import MODEL_HELP, add_choice, integer, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_folder
 from minilora.cli.printing import wrapped
 
+BUNDLED = "bundled"  # the bundled model that each experiment names
 EXAMPLE = "minilora reproduce table6 --quick"
 
 
 def add_options(p: Parser) -> None:
     """Which experiments, who does the runs, and where they are saved."""
     p.add_argument("names", nargs="+", metavar="NAME", help="such as table6; list: show the names; all: every one")
+    p.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=BUNDLED,
+        help=f"the base: bundled, or for the experiments that can run on it another decoder: {MODEL_HELP}",
+    )
     p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then mean nothing")
     p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
     add_choice(
@@ -25,7 +33,11 @@ def add_options(p: Parser) -> None:
         default="process",
         help="who does the runs: processes of this machine, or the other ranks of mpiexec",
     )
-    p.add_argument("--out", metavar="DIR", help="for results, figures and their page (default: figures/latest)")
+    p.add_argument(
+        "--out",
+        metavar="DIR",
+        help="for results, figures and their page (default: figures/latest); there is a folder in it for each --model",
+    )
     p.add_argument("--runs", metavar="DIR", help="where finished runs are kept (default: runs/reproduce)")
 
 
@@ -34,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
     from minilora.experiments.experiment import report
     from minilora.experiments.experiment import reproduce as run_experiment
     from minilora.experiments.figures_page import write_page
-    from minilora.experiments.paper import EXPERIMENTS, find_experiment
+    from minilora.experiments.paper import EXPERIMENTS
+    from minilora.experiments.paper.bases import base_of
     from minilora.experiments.sweep import Sweep
 
     if options.names == ["list"]:
@@ -43,8 +56,9 @@ def run(options: argparse.Namespace) -> int:
         for name, experiment in EXPERIMENTS.items():
             print("\n".join(wrapped(experiment.title, f"{name:<{width}}", " " * width)))
         return 0
-    names = list(EXPERIMENTS) if options.names == ["all"] else options.names
-    experiments = [find_experiment(name) for name in names]
+    experiments = chosen(options.names, options.model)
+    base = None if options.model == BUNDLED else base_of(open_decoder(options.model))
+    place = "" if base is None else base.label
     quick = "-quick" if options.quick else ""
     out = Path(options.out if options.out is not None else f"figures/latest{quick}")
     runs = Path(options.runs if options.runs is not None else f"runs/reproduce{quick}")
@@ -53,14 +67,32 @@ def run(options: argparse.Namespace) -> int:
     with executor_of(options) as executor:
         if options.ranks.rank:
             return 0  # entering the context made it work for the first rank until nothing was left
-        sweep = Sweep(runs, executor)
+        sweep = Sweep(runs / place, executor)
         for experiment in experiments:
-            record = run_experiment(experiment, out, sweep, quick=options.quick, command=options.command)
+            record = run_experiment(
+                experiment, out / place, sweep, quick=options.quick, command=options.command, base=base
+            )
             print(report(experiment, record), "\n", flush=True)
+    print(f"in {out / place}: a .json and a .png of each")
     if not options.quick:
         write_page(out)
-    print(f"in {out}: a .json and a .png of each{'' if options.quick else ', and README.md'}")
+        print(f"in {out}: README.md, with all of them")
     return 0
+
+
+def chosen(names: list[str], model: str) -> list:
+    """The experiments of these names, all of which can run on the model."""
+    from minilora.experiments.paper import EXPERIMENTS, find_experiment
+
+    able = [name for name, experiment in EXPERIMENTS.items() if model == BUNDLED or experiment.on]
+    experiments = [find_experiment(name) for name in (able if names == ["all"] else names)]
+    for experiment in experiments:
+        if experiment.name not in able:
+            raise ValueError(
+                f"--model was {model}, but {experiment.name} runs on the bundled model only; on another decoder there "
+                f"are {', '.join(able)}"
+            )
+    return experiments
 
 
 def executor_of(options: argparse.Namespace):

@@ -17,6 +17,8 @@ from minilora.analysis import (
     simulated_control,
     svd_of,
     weight_similarity,
+    z_of_whole,
+    z_scores,
 )
 from minilora.cli.layers import chosen, save_figure
 from minilora.cli.opening import open_lora
@@ -97,14 +99,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def similarity_lines(similarities: dict[str, "Similarity"]) -> list[str]:
-    """phi at three points and the smallest angle, a row for each layer, next to the values of random subspaces."""
-    rows = [("phi(i, j)", "(1, 1)", "(1, r2)", "(r1, r2)", "r1, r2", "random", "angle, degrees")]
-    for path, (phi, control, angles) in similarities.items():
+    """phi at three points with its z-score, and the smallest angle, a row for each layer, next to random subspaces."""
+    rows = [("phi(i, j)", "(1, 1)", "z", "(1, r2)", "z", "(r1, r2)", "z", "r1, r2", "angle")]
+    for path, (phi, z, _, angles) in similarities.items():
         r1, r2 = phi.shape
-        places = (f"{value:.3f}" for value in (phi[0, 0], phi[0, -1], phi[-1, -1]))
-        degrees = f"{numpy.degrees(angles[0]):.1f}"
-        rows.append((path, *places, f"{r1}, {r2}", f"{control[-1, -1]:.3f}", degrees))
-    return [*table(rows), "angle: the smallest between the two subspaces"]
+        places = [text for at in ((0, 0), (0, -1), (-1, -1)) for text in (f"{phi[at]:.3f}", f"{z[at]:.1f}")]
+        rows.append((path, *places, f"{r1}, {r2}", f"{numpy.degrees(angles[0]):.1f}"))
+    return [
+        *table(rows),
+        "z: how many standard deviations of random subspaces phi lies above their mean, max(i, j) / I",
+        "angle: the smallest between the two subspaces, in degrees",
+    ]
 
 
 def amplification_lines(tables: dict[str, Any]) -> list[str]:
@@ -120,6 +125,7 @@ class Similarity(NamedTuple):
     """How far the directions of one layer agree in two adapters."""
 
     phi: numpy.ndarray  # (r1, r2)
+    z: numpy.ndarray  # (r1, r2)  how far above chance it lies, in standard deviations of two random subspaces
     control: numpy.ndarray  # (r1, r2)  what two random subspaces would give
     angles: numpy.ndarray  # (min(r1, r2),)  the principal angles, in radians
 
@@ -149,7 +155,8 @@ def against_another(
     for path in both:
         V1, V2 = (_directions(path, adapter[path], of, r) for adapter in (changes, others))
         control = random_control(len(V1), len(V2), V1.shape[1])
-        similarities[path] = Similarity(similarity_of_bases(V1, V2), control, principal_angles(V1, V2))
+        phi = similarity_of_bases(V1, V2)
+        similarities[path] = Similarity(phi, z_scores(phi, V1.shape[1]), control, principal_angles(V1, V2))
     return similarities
 
 
@@ -216,4 +223,4 @@ def _figure(grids, delta_W, rng, side=1, **names):
     control = simulated_control(*next(iter(grids.values())).shape, n, rng=rng)[0]
     panels = {**grids, f"random Gaussian, of length {n}": control}
     largest = 1.0 if max(grid.max() for grid in panels.values()) > 0.5 else 0.5  # small values in more colours
-    return plots.similarity_grid(panels, columns=3, largest=largest, **names)
+    return plots.similarity_grid(panels, columns=3, largest=largest, z=z_of_whole(panels, n), **names)

@@ -1,46 +1,83 @@
-"""One adaptation of the bundled decoder, trained and measured: the unit of the sweeps over the decoder's tasks."""
+"""One adaptation of a decoder, trained and measured: the unit of the sweeps over its tasks."""
 
 import functools
 import math
+from dataclasses import dataclass, field
 from statistics import mean
 
 import numpy
 
 from minilora.accounting import count_parameters
 from minilora.data import load_task
+from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.measure import measure
 from minilora.experiments.sweep import produces_file
+from minilora.experiments.targets import with_all_linear
+from minilora.interop.opening import open_language_model
+from minilora.interop.tokenizer import load_tokenizer
 from minilora.methods import apply_method, load_adapter, save_adapter
-from minilora.models import load_bundled
 from minilora.training import Diverged, Trainer, evaluate_loss
 
 HELD_OUT = 96  # examples in valid, and in test
-task_of = functools.cache(load_task)  # a process adapts to the same task many times
+
+
+@dataclass(frozen=True)
+class DecoderRun(FinetuneConfig):
+    """One training of one method: all that makes it this run and no other, so that any process can do it.
+
+    Parameters
+    ----------
+    model : str
+        A decoder, see `open_language_model`. It is not in the run's repr, by which a sweep knows it: where a folder
+        lies makes no difference, and what is in it is in the sweep's `environment`.
+    n_held_out : int
+        How many examples there are in valid, and in test; as many answers are written to test's prompts.
+    """
+
+    model: str = field(default="decoder", repr=False)
+    n_held_out: int = HELD_OUT
+
+
+@functools.cache
+def task_of(name, *, length, n_held_out=HELD_OUT, source=None):
+    """The task of a name, of which a process reads the same one many times.
+
+    Parameters
+    ----------
+    name : str
+        See `load_task`.
+    length, n_held_out : int
+    source : str, optional
+        Where the tokenizer is, see `OpenedModel`; bytes, if not given.
+    """
+    tokenizer = None if source is None else load_tokenizer(source)
+    return load_task(name, length=length, n_held_out=n_held_out, tokenizer=tokenizer)
 
 
 @produces_file(".safetensors")
 def adapt_and_keep(config, path):
-    """Adapt the bundled decoder, measure it on valid and test, and write what was learned to a file.
+    """Adapt a decoder, measure it on valid and test, and write what was learned to a file.
 
     Parameters
     ----------
-    config : FinetuneConfig
+    config : DecoderRun
     path : Path
         The file, for `load_adapter`.
 
     Returns
     -------
     dict
-        trainable; seconds and tokens of training; loss, the mean of the last tenth of the steps; valid, the loss there;
-        and test, what `measure` returns. Losses are in nats per byte. If training diverged, these three are None.
+        trainable; seconds and tokens of training; loss, the mean of the last tenth of the steps, in nats per token;
+        valid, the loss there, in nats per byte, so that models of different tokens can be compared; and test, what
+        `measure` returns. If training diverged, these three are None.
     """
     model, task, trainer = decoder_trainer(config)
     loss = valid = test = None
     try:
         losses = trainer.run(progress=False).losses
-        valid = evaluate_loss(model, task.batches("valid"))
+        valid = evaluate_loss(model, task.batches("valid")) / task.bytes_per_token("valid")
         if math.isfinite(valid):
-            loss, test = mean(losses[-max(1, len(losses) // 10) :]), measure(model, task, n_prompts=HELD_OUT)
+            loss, test = mean(losses[-max(1, len(losses) // 10) :]), measure(model, task, n_prompts=config.n_held_out)
     except Diverged:
         pass
     save_adapter(model, path)
@@ -55,28 +92,35 @@ def adapt_and_keep(config, path):
 
 
 def adapted_decoder(sweep, config):
-    """The bundled decoder as a run of `adapt_and_keep` left it.
+    """A decoder as a run of `adapt_and_keep` left it.
 
     Parameters
     ----------
     sweep : Sweep
         The sweep that has that run.
-    config : FinetuneConfig
+    config : DecoderRun
 
     Returns
     -------
-    GPT
+    Decoder
     """
-    model = load_bundled("decoder")
+    model = open_language_model(config.model).model
     load_adapter(model, sweep.file_of(adapt_and_keep, config))
     return model
 
 
+def base_and_task(config):
+    """The decoder of a DecoderRun as it is, and the task, in the decoder's tokens."""
+    opened = open_language_model(config.model)
+    length = opened.model.longest_input
+    return opened.model, task_of(config.task, length=length, n_held_out=config.n_held_out, source=opened.source)
+
+
 def decoder_trainer(config):
-    """What a FinetuneConfig needs: the bundled decoder with the method applied, the task, and a Trainer."""
-    model = load_bundled("decoder")
-    task = task_of(config.task, length=model.longest_input, n_held_out=HELD_OUT)
-    apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
+    """What a DecoderRun needs: the decoder with the method applied, the task, and a Trainer."""
+    model, task = base_and_task(config)
+    settings = with_all_linear(config.settings, model)
+    apply_method(model, settings, rng=numpy.random.default_rng(config.train.seed))
     return model, task, Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
 
 

@@ -27,7 +27,7 @@ def best_of_rates(sweep, function, settings, rates, *, seeds, score, model):
     score : callable
         ``score(run) -> float or None``: how good a run is on valid, larger is better; None if it diverged.
     model : str
-        The bundled model that the function takes.
+        The model that the function takes.
 
     Returns
     -------

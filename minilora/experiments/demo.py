@@ -9,7 +9,14 @@ from pathlib import Path
 
 import numpy
 
-from minilora.analysis import adapter_factors, factored_svd, random_control, similarity_of_bases, weight_changes
+from minilora.analysis import (
+    adapter_factors,
+    factored_svd,
+    random_control,
+    similarity_of_bases,
+    weight_changes,
+    z_of_whole,
+)
 from minilora.arrays.backend import to_numpy
 from minilora.data import load_task, text_task
 from minilora.experiments import finetune
@@ -161,11 +168,11 @@ def draw(folder, base, models, histories, *, per_byte=1.0):
         bits[label] = numpy.array(history.losses) / nats, [(step, loss / nats) for step, loss in history.validation]
     rank, directions = len(lora.S), min(DIRECTIONS, len(full.Vh))
     phi = similarity_of_bases(lora.Vt, full.Vh[:directions])
-    control = random_control(rank, directions, lora.Vt.shape[1])
+    panels = {"measured": phi, "random subspaces (expected)": random_control(rank, directions, lora.Vt.shape[1])}
     plots.save(plots.loss_curves(bits), folder / "loss.png")
     plots.save(
         plots.singular_values({f"LoRA, r = {rank}": lora.S, "full fine-tuning": full.S}), folder / "singular_values.png"
     )
     of_layer = rf"$\Delta W_q$, block {middle}"
     names = {"first": f"LoRA's {of_layer}", "second": f"full fine-tuning's {of_layer}"}
-    plots.save(plots.similarity_heatmap(phi, control, **names), folder / "phi.png")
+    plots.save(plots.similarity_grid(panels, z=z_of_whole(panels, lora.Vt.shape[1]), **names), folder / "phi.png")

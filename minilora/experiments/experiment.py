@@ -40,9 +40,10 @@ class Experiment(NamedTuple):
         Such as "table6".
     title : str
     about : str
-        In a few sentences: what the paper did, and what is done here instead.
+        In a few sentences: what the paper did, and what is done here instead; {base} and {terms} stand for what
+        differs with the base.
     config : dataclass
-        The full run's: everything that its results depend on.
+        The full run's, on a bundled model: everything that its results depend on.
     quick : dataclass
         A configuration for a run of about a minute, to see it work; its numbers mean nothing.
     run : callable
@@ -53,6 +54,10 @@ class Experiment(NamedTuple):
         ``plot(results) -> Figure``.
     claims : callable
         ``claims(results) -> list of Claim``.
+    here : dict of str to str, optional
+        What {base} and {terms} are on the bundled model.
+    on : callable, optional
+        ``on(base) -> config`` of another decoder, a `Base`; an experiment without it runs on the bundled model only.
     """
 
     name: str
@@ -64,9 +69,11 @@ class Experiment(NamedTuple):
     table: Callable
     plot: Callable
     claims: Callable
+    here: Any = None
+    on: Callable | None = None
 
 
-def reproduce(experiment, folder, sweep, *, quick=False, command=None):
+def reproduce(experiment, folder, sweep, *, quick=False, command=None, base=None):
     """Run an experiment, reusing the runs that are saved already, and write its results.
 
     Parameters
@@ -79,6 +86,8 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
         Run with `experiment.quick`.
     command : str, optional
         The command line, for the record.
+    base : Base, optional
+        The decoder to run on; the bundled model of `experiment.config`, if not given.
 
     Returns
     -------
@@ -87,12 +96,18 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
     """
     from minilora import plots
 
-    folder, config, started = Path(folder), experiment.quick if quick else experiment.config, time.perf_counter()
+    folder, started = Path(folder), time.perf_counter()
+    if base is None:
+        config = experiment.quick if quick else experiment.config
+    else:
+        base = base.quick() if quick else base
+        config = experiment.on(base)
     results = json.loads(json.dumps(experiment.run(config, sweep)))
     record = {
         "experiment": experiment.name,
         "command": command,
         "quick": quick,
+        **({} if base is None else {"base": base.about()}),
         "config": asdict(config),
         "results": results,
         "seconds": round(time.perf_counter() - started, 1),  # without those of runs that had been saved before
@@ -105,14 +120,26 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None):
 
 def report(experiment, record):
     """An experiment's table, and which of the paper's claims hold, as text."""
-    head = f"{experiment.name}: {experiment.title}"
+    head = title(experiment, record)
     return "\n".join([head, "", *experiment.table(record["results"]), "", claim_lines(experiment, record)])
 
 
+def title(experiment, record):
+    """An experiment's name and title, with the base if it is not the bundled model."""
+    on = f" on {record['base']['label']}" if "base" in record else ""
+    return f"{experiment.name}{on}: {experiment.title}"
+
+
+def about(experiment, record):
+    """What the paper did and what is done here, with the words for the base of a record."""
+    return experiment.about.format(**record.get("base", experiment.here or {}))
+
+
 def claim_lines(experiment, record):
-    """Which of the paper's claims hold, one line each."""
+    """Which of the paper's claims hold, one line each; the likely reasons are those of the bundled models."""
     lines = []
     for claim in experiment.claims(record["results"]):
-        verdict, why = ("holds", "") if claim.holds else ("does not hold here", f" {claim.why}")
+        reason = "" if "base" in record else f" {claim.why}"
+        verdict, why = ("holds", "") if claim.holds else ("does not hold here", reason)
         lines.append(f"- {claim.text}: **{verdict}** ({claim.seen}).{why}".rstrip())
     return "\n".join(lines)

@@ -41,11 +41,16 @@ def is_large(model: Model) -> bool:
     return sum(p.data.size for p in model.parameters()) >= LARGE
 
 
+def large_rate(method: str) -> float:
+    """The learning rate of a method on a text task, for a large model."""
+    return OF_TEXTS[method] * OF_ITS.get(method, TENTH)
+
+
 def default_rate(
     method: str, task: PairTask | TextTask | ConversationTask | ClassificationTask, model: Model | None = None
 ) -> float:
     """The learning rate of a method, a name in `minilora.methods.METHODS`, on a task, for a model of the given size."""
     if model is not None and not isinstance(task, ClassificationTask) and is_large(model):
-        return OF_TEXTS[method] * OF_ITS.get(method, TENTH)
+        return large_rate(method)
     of_classes = OF_CLASSES if isinstance(task, ClassificationTask) else {}
     return of_classes.get(method, OF_TEXTS[method])  # prefixes work on text tasks only, and are refused elsewhere

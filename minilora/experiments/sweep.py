@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 import minilora
 from minilora.experiments.finished_runs import FinishedRuns
-from minilora.models import load_bundled, weights_hash
+from minilora.interop.opening import open_language_model
+from minilora.models import weights_hash
 from minilora.processes import end_with_parent
 from minilora.training import lock_run_folder
 from minilora.training.run_folder import remove_leftovers
@@ -57,13 +58,13 @@ class Sweep:
         settings : list of dataclass
             Made of numbers, text and tuples: everything that a result depends on.
         model : str
-            The bundled model that the function uses; a result depends on it as well.
+            The model that the function uses, see `open_language_model`; a result depends on it as well.
 
         Raises
         ------
         ValueError
-            If the folder has runs of another version of Python, NumPy or minilora, or of another bundled model; or if
-            another sweep of the same function is running in it.
+            If the folder has runs of another version of Python, NumPy or minilora, or of another model; or if another
+            sweep of the same function is running in it.
         RuntimeError
             If a run was in progress when a process died, and its process died twice more when it ran alone. The
             results of all other runs are kept.
@@ -155,13 +156,13 @@ def produces_file(suffix):
 
 
 def environment(model):
-    """What a result depends on besides its settings, as a dict for JSON: versions, and the bundled model's weights."""
+    """What a result depends on besides its settings, as a dict for JSON: versions, and the model's weights."""
     return {
         "minilora": minilora.__version__,
         "python": platform.python_version(),
         "numpy": numpy.__version__,
-        "model": model,
-        "model_id": weights_hash(load_bundled(model)),
+        "model": Path(model).name,  # wherever it lies
+        "model_id": weights_hash(open_language_model(model).model),
     }
 
 

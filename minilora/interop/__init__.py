@@ -3,6 +3,7 @@
 from minilora.interop.chat_template_of import chat_template_of
 from minilora.interop.deberta import load_deberta
 from minilora.interop.gguf_adapter import save_gguf_adapter
+from minilora.interop.gguf_adapter_load import load_gguf_adapter
 from minilora.interop.gguf_load import load_gguf
 from minilora.interop.gguf_save import save_gguf
 from minilora.interop.gpt2 import load_gpt2
@@ -20,6 +21,7 @@ __all__ = [
     "chat_template_of",
     "load_deberta",
     "load_gguf",
+    "load_gguf_adapter",
     "load_gpt2",
     "load_llama",
     "load_peft",

@@ -14,6 +14,7 @@ import numpy
 
 from minilora.files import load_arrays, read_json
 from minilora.interop.foreign_files import StoredTensor, read_about, read_tensor, tensors_in
+from minilora.interop.gguf_adapter_load import ALPHA, gguf_factors
 from minilora.interop.gguf_blocks import type_name
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.hf_folder import INDEX, WEIGHTS
@@ -213,17 +214,11 @@ def _gguf(path: Path) -> dict[str, Any]:
     if file.fields.get("general.type") != "adapter":
         shape = {name: value for name, value in numbers.items() if isinstance(value, (int, float))}
         return {"holds": "model", "kind": kind, **told, "shape": shape, "parameters": n}
-    alpha = file.get("adapter.lora.alpha", float)
-    pairs = {
-        name.removesuffix(".weight.lora_a"): (tensor, file.tensors.get(name.removesuffix("a") + "b"))
-        for name, tensor in file.tensors.items()
-        if name.endswith(".lora_a")
+    factors = {matrix.removesuffix(".weight"): both for matrix, both in gguf_factors(file).items()}
+    norms = {layer: norm_of_product(f.B, f.A, f.alpha / f.rank) for layer, f in factors.items()}
+    settings = {
+        "rank": sorted({f.rank for f in factors.values()}),
+        "alpha": file.get(ALPHA, float, 0.0),
+        "targets": sorted({layer.rpartition(".")[2] for layer in norms}),
     }
-    norms = {
-        layer: norm_of_product(B.read(), A.read(), alpha / A.shape[0])
-        for layer, (A, B) in pairs.items()
-        if B is not None
-    }
-    ranks = sorted({A.shape[0] for A, _ in pairs.values()})
-    settings = {"rank": ranks, "alpha": alpha, "targets": sorted({layer.rpartition(".")[2] for layer in norms})}
     return {"holds": "adapter", "method": "lora", **told, "settings": settings, "trained": n, "norms": norms}

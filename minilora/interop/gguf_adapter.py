@@ -7,7 +7,8 @@ rest goes into B:
     alpha = scale_1 r_1 of the first layer,     B_i <- B_i (scale_i r_i / alpha)
 
 B of W_q and W_k has its rows in llama.cpp's order, as W has (`gguf_llama.py`). GPT-2's W_q, W_k and W_v are one matrix
-there, and their three LoRAs one with B in blocks (`fused.py`), of three times the rank.
+there, and their three LoRAs one with B in blocks (`fused.py`), of three times the rank. `gguf_adapter_load.py` reads
+such a file.
 """
 
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy
 
 from minilora.arrays.backend import to_numpy
 from minilora.interop.fused import Factors, join
+from minilora.interop.gguf_adapter_load import ALPHA, DOWN, UP
 from minilora.interop.gguf_blocks import F32
 from minilora.interop.gguf_file import FLOAT32, STRING
 from minilora.interop.gguf_load import architecture_of, places_of
@@ -74,11 +76,11 @@ def save_gguf_adapter(model: Llama | GPT, path: str | Path, *, name: str | None 
     tensors = []
     for tensor, f in factors.items():
         B = f.B if f.alpha == alpha else f.B * (f.alpha / alpha)
-        tensors += [_tensor(f"{tensor}.lora_a", f.A), _tensor(f"{tensor}.lora_b", B)]
+        tensors += [_tensor(tensor + DOWN, f.A), _tensor(tensor + UP, B)]
     fields = [
         ("general.type", "adapter", STRING, None),
         ("adapter.type", "lora", STRING, None),
-        ("adapter.lora.alpha", alpha, FLOAT32, None),
+        (ALPHA, alpha, FLOAT32, None),
     ]
     write_gguf(path, arch, fields, tensors)
 

@@ -20,11 +20,14 @@ class Place(NamedTuple):
         """The parameter, or B of its LoRA, with its rows as the file has them: (O, ...) -> (O, ...)"""
         return to_neighbours(W, self.n_heads) if self.n_heads else W
 
+    def ours(self, W: numpy.ndarray) -> numpy.ndarray:
+        """Its rows in our order again: the inverse of `stored`. (O, ...) -> (O, ...)"""
+        return to_halves(W, self.n_heads) if self.n_heads else W
+
     def read(self, file: GGUFFile) -> numpy.ndarray:
         """The values of the parameter, float32, in our order."""
         values = file.tensors[self.tensor].read()
-        values = values if self.rows is None else values[self.rows]
-        return to_halves(values, self.n_heads) if self.n_heads else values
+        return self.ours(values if self.rows is None else values[self.rows])
 
 
 def to_neighbours(W: numpy.ndarray, n: int) -> numpy.ndarray:

@@ -1,8 +1,7 @@
 """An adapter that PEFT saved: a folder with adapter_config.json and adapter_model.safetensors.
 
 A and B are (r, in) and (out, r) there too, even if the weight itself is transposed. What differs is names
-(`peft_layouts.py`) and fused projections (`fused.py`). If ranks or alphas differ between layers, LoRAConfig's patterns
-hold them by the whole path of each layer, so that the result is an ordinary adapter.
+(`peft_layouts.py`) and fused projections (`fused.py`). The result is an ordinary adapter (`foreign_lora.py`).
 """
 
 import re
@@ -16,15 +15,14 @@ import numpy
 from minilora.arrays.backend import ArrayModule, to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.interop.foreign_files import StoredTensor, check_dtype, read_tensor, rounded, tensors_in
+from minilora.interop.foreign_lora import add_lora, config_of
 from minilora.interop.fused import Factors, split
 from minilora.interop.peft_config import PeftConfig, read_config
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
-from minilora.interop.peft_settings import ranks_and_alphas, short_names
+from minilora.interop.peft_settings import short_names
 from minilora.limits import one_line_errors, shown
 from minilora.methods import LoRAConfig
-from minilora.methods.lora.apply import attach, make_factors, target_layers
 from minilora.methods.misplaced import check_is_pefts
-from minilora.methods.switching import base_in_place
 from minilora.models.model import Model
 from minilora.parameter import Parameter
 
@@ -63,16 +61,9 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
     factors = _split_all(config, layout, adapted, tensors)
     parts = _parts(folder / TENSORS, layout, whole, tensors, model.xp)
     try:
-        ours = _our_config(config, layout, factors, parts)
-        with base_in_place(model):
-            layers = target_layers(model, ours, any_rank=True)
-            made = {}
-            for path, layer in layers.items():
-                A, B, _, m = factors[path]
-                made[path] = make_factors(path, layer, ours, A, B, m)
+        add_lora(model, name, _our_config(config, layout, factors, parts), factors, parts)
     except ValueError as error:
         raise ValueError(f"{config.path}: {error}") from None
-    attach(model, name, ours, made, parts)
 
 
 def _saved_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
@@ -221,16 +212,12 @@ def _split_all(
 def _our_config(
     config: PeftConfig, layout: ModelLayout, factors: dict[str, Factors], parts: Iterable[str]
 ) -> LoRAConfig:
-    rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(factors)
-    return LoRAConfig(
-        rank=rank,
-        alpha=alpha,
-        targets=short_names(factors, [path for paths in layout.linear.values() for path in paths], parts=1),
+    return config_of(
+        factors,
+        [path for paths in layout.linear.values() for path in paths],
         dropout=config.lora_dropout,
         rslora=config.use_rslora,
         dora=config.use_dora,
-        rank_pattern=rank_pattern,
-        alpha_pattern=alpha_pattern,
         besides=tuple(path for path in parts if path not in layout.new),
     )
 

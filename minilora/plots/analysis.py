@@ -78,7 +78,7 @@ def similarity_heatmap(phi, control=None, *, first="$A_1$", second="$A_2$", titl
 
 
 @styled
-def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest=1.0):
+def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest=1.0, z=None):
     """Several grids of phi(i, j) next to each other, in the same colours, as in the paper's figures 3, 4 and 8.
 
     Parameters
@@ -91,6 +91,8 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
         Panels per row.
     largest : float
         The phi of the darkest colour, above 0 and at most 1; below 1 where all values are small, as in figure 8.
+    z : dict of str to float, optional
+        By the same titles, the z-score of phi(r1, r2), from `z_of_whole`, which is added to the title.
 
     Returns
     -------
@@ -106,6 +108,8 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
         axes.axis("off")
     for n, (axes, (title, grid)) in enumerate(zip(all_axes.flat, panels.items())):
         r1, r2 = grid.shape
+        if z is not None:
+            title = f"{title}\n$z$({r1}, {r2}) = {z[title]:.1f}"
         edges = (0.5, r2 + 0.5, r1 + 0.5, 0.5)
         image = axes.imshow(grid, cmap="magma_r", vmin=0, vmax=largest, aspect="auto", extent=edges)
         axes.set(title=title, xticks=_counts(r2), yticks=_counts(r1))

@@ -11,7 +11,6 @@ from minilora.analysis import (
     principal_angles,
     random_control,
     similarity_of_bases,
-    simulated_control,
     subspace_similarity,
 )
 
@@ -78,33 +77,6 @@ def test_the_gauge_trap():
     assert np.diag(phi)[:-1].max() < 0.95
     free = similarity_of_bases(factored_svd(B, A).Vt, factored_svd(B2, A2).Vt)
     assert_allclose(free, np.ones((r, r)), atol=1e-10)
-
-
-def test_random_subspaces_meet_the_control():
-    """The mean over n pairs, within five of its standard errors at every i and j."""
-    r1, r2, I, n = 3, 5, 20, 400
-    phi = np.array([subspace_similarity(gaussian(r1, I, seed=s), gaussian(r2, I, seed=n + s)) for s in range(n)])
-    error = np.abs(phi.mean(axis=0) - random_control(r1, r2, I))
-    assert (error < 5 * phi.std(axis=0) / np.sqrt(n)).all()
-
-
-def test_the_control_is_max_i_j_over_I():
-    assert_allclose(random_control(2, 3, 12), [[1 / 12, 2 / 12, 3 / 12], [2 / 12, 2 / 12, 3 / 12]])
-    assert random_control(64, 64, 12288)[-1, -1] == pytest.approx(0.0052, abs=5e-5)  # GPT-3's
-    with pytest.raises(ValueError, match="r1 and r2 were 3 and 9; each must be from 1 to I = 8"):
-        random_control(3, 9, 8)
-    with pytest.raises(ValueError, match="were 0 and 3"):
-        random_control(0, 3, 8)
-
-
-def test_the_simulated_control_is_phi_of_gaussian_matrices():
-    phi = simulated_control(2, 4, 9, rng=np.random.default_rng(5), samples=300)
-    rng = np.random.default_rng(5)
-    np.testing.assert_array_equal(phi[0], subspace_similarity(rng.standard_normal((2, 9)), rng.standard_normal((4, 9))))
-    error = np.abs(phi.mean(axis=0) - random_control(2, 4, 9))
-    assert (error < 5 * phi.std(axis=0) / np.sqrt(300)).all()
-    with pytest.raises(ValueError, match="r1 and r2 were 3 and 9"):
-        simulated_control(3, 9, 8, rng=rng)
 
 
 def test_the_left_singular_vectors_of_B():

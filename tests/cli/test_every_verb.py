@@ -166,6 +166,21 @@ def test_llama_cpp_computes_the_same(made):
         assert np.abs(np.array(theirs, dtype=float) - ours).max() < 5e-3
 
 
+def test_an_adapter_of_llama_cpp_is_used_by_every_verb_that_takes_one(made):
+    prints("export-gguf", *ADAPTED, "--out", "out.gguf")
+    theirs = ("--model", "base", "--adapter", "out.gguf")
+    assert loss_of(*theirs) == pytest.approx(loss_of(*ADAPTED), abs=1e-4)
+    for verb in (("generate", "3 plus 1", "--source"), ("rank",), ("subspace", "--layers", "v_proj")):
+        assert prints(*verb, *theirs).replace("out.gguf", "run") == prints(*verb, *ADAPTED)
+    prints("merge", *theirs, "--out", "out.safetensors")
+    assert loss_of("--model", "out.safetensors") == pytest.approx(loss_of(*ADAPTED), abs=2e-4)
+    prints("export-peft", *theirs, "--out", "out-peft")
+    prints("import-peft", "out-peft", "--model", "base", "--out", "in.safetensors")
+    assert loss_of("--model", "base", "--adapter", "in.safetensors") == pytest.approx(loss_of(*ADAPTED), abs=1e-4)
+    prints("export-gguf", *theirs, "--out", "again.gguf")
+    assert Path("again.gguf").read_bytes() == Path("out.gguf").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def peers(made):
     if not Path(PEER).is_file():

@@ -8,10 +8,10 @@ from minilora.analysis import (
     adapter_changes,
     adapter_factors,
     amplification_factor,
-    random_control,
     singular_values,
     subspace_similarity,
     svd_of,
+    z_scores,
 )
 from minilora.cli import main
 from minilora.methods import lora_layers
@@ -50,9 +50,9 @@ def test_two_adapters_and_the_control(lora_models, capsys, tmp_path):
     phi = subspace_similarity(A1, A2)
     cells = rows_of(text)
     assert list(cells) == ["blocks.0.mlp.fc_in"]
-    places = [f"{value:.3f}" for value in (phi[0, 0], phi[0, -1], phi[-1, -1])]
-    control = f"{random_control(2, 3, 16)[-1, -1]:.3f}"
-    assert cells["blocks.0.mlp.fc_in"][:5] == [*places, "2, 3", control]
+    z = z_scores(phi, 16)
+    places = [f"{v:.{n}f}" for at in ((0, 0), (0, -1), (-1, -1)) for v, n in ((phi[at], 3), (z[at], 1))]
+    assert cells["blocks.0.mlp.fc_in"][:7] == [*places, "2, 3"]
     assert (tmp_path / "phi.png").read_bytes().startswith(PNG)
 
 
@@ -73,9 +73,11 @@ def test_an_adapter_agrees_with_itself(of, capsys, tmp_path):
         tmp_path / "phi.png",
     )
     width = {"blocks.0.attn.v_proj": 16, "blocks.0.mlp.fc_in": 64 if of == "B" else 16}
-    assert rows_of(text) == {
-        path: ["1.000", "1.000", "1.000", "2, 2", f"{2 / n:.3f}", "0.0"] for path, n in width.items()
-    }
+    for path, n in width.items():
+        z = z_scores(np.ones((2, 2)), n)
+        phi_and_z = [text for at in ((0, 0), (0, 1), (1, 1)) for text in ("1.000", f"{z[at]:.1f}")]
+        assert rows_of(text)[path] == [*phi_and_z, "2, 2", "0.0"]
+    assert rows_of(text).keys() == width.keys()
 
 
 def test_an_adapter_beside_w(lora_models, capsys, tmp_path):

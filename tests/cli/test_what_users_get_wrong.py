@@ -47,6 +47,7 @@ def folders(tmp_path_factory):
     prints("export-gguf", "--model", model, "--adapter", folder / "run", "--out", folder / "adapter.gguf")
     content = (folder / "model.gguf").read_bytes()
     (folder / "cut.gguf").write_bytes(content[: len(content) // 2])
+    (folder / "cut-adapter.gguf").write_bytes((folder / "adapter.gguf").read_bytes()[:-1000])
     (folder / "noise.gguf").write_bytes(b"GGUF" + bytes(range(256)))
     (folder / "unknown.gguf").write_bytes(with_type(content, 99))
     return folder
@@ -85,11 +86,27 @@ WRONG = {
     "an unknown quantisation": ([*EVALUATE, "unknown.gguf"], "tensor token_embd.weight has the type .*99"),
     "an adapter as GGUF": (
         [*EVALUATE, "adapter.gguf"],
-        "--model was adapter.gguf, an adapter in llama.cpp's format; it must ",
+        "--model was adapter.gguf, an adapter in llama.cpp's format; give it as --adapter, together with its --model$",
     ),
-    "an adapter as GGUF, as --adapter": (
-        [*EVALUATE, "llama", "--adapter", "adapter.gguf"],
-        "--adapter was adapter.gguf, an adapter in llama.cpp's format; it must be a file that minilora wrote$",
+    "a model as GGUF, as --adapter": (
+        [*EVALUATE, "llama", "--adapter", "model.gguf"],
+        "--adapter was model.gguf, a model in llama.cpp's format; give it as --model$",
+    ),
+    "an adapter as GGUF for another model": (
+        [*EVALUATE, "gpt2", "--adapter", "adapter.gguf"],
+        "adapter.gguf: general.architecture was 'llama'; for this model it must be 'gpt2'$",
+    ),
+    "an adapter as GGUF for the bundled model": (
+        ["evaluate", "--adapter", "adapter.gguf"],
+        "must be 'gpt2'; --model was not given, and this is the bundled decoder$",
+    ),
+    "an adapter as GGUF for an encoder": (
+        ["evaluate", "--model", "encoder", "--task", "docstring-pairs", "--adapter", "adapter.gguf"],
+        "adapter.gguf: model was a RobertaForMaskedLM; it must be a Llama or a GPT, for llama.cpp's format$",
+    ),
+    "an adapter as GGUF that is cut": (
+        [*EVALUATE, "llama", "--adapter", "cut-adapter.gguf"],
+        "cut-adapter.gguf is cut",
     ),
     "another model's adapter": ([*EVALUATE, "gpt2", "--adapter", "run"], "adapter.safetensors"),
     "a model to export": (["export-gguf", "--model", "llama", "--out", "a.gguf"], "--adapter was not given; it must "),

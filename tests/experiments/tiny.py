@@ -17,6 +17,8 @@ from minilora.models import (
     RobertaConfig,
     RobertaForClassification,
     RobertaForMaskedLM,
+    bundled,
+    save_model,
 )
 from minilora.training import TrainConfig, Trainer
 from tiny_models import at_a_generic_point
@@ -39,6 +41,12 @@ ENCODERS = {  # by the kind that a file of it has
 def byte_gpt(seed=0, config=CONFIG):
     """A GPT at a generic point, which says various things."""
     return at_a_generic_point(GPT, config, dtype="float32", seed=seed, spread=0.2)
+
+
+def in_place_of_the_bundled_decoder(folder, monkeypatch):
+    """Let "decoder" name `byte_gpt`, in a file in `folder`."""
+    save_model(byte_gpt(), folder / "decoder.safetensors")
+    monkeypatch.setattr(bundled, "ASSETS", folder)
 
 
 def byte_encoder(kind="roberta", seed=0, **settings):

@@ -16,7 +16,7 @@ import numpy as np
 from experiments.tiny import byte_gpt, csv_text, jsonl_text, prose_text, sum_task, sums, words_csv
 from fuzz.mutations import mutate_bytes, mutate_json_file, mutate_safetensors
 from interop.folders import GOLDEN, Folder
-from interop.gguf_models import config_of, tiny_llama
+from interop.gguf_models import CONFIGS, adapted, config_of, tiny_llama
 from interop.make_tiny_folders import make_gpt2, make_llama
 from methods.every import EVERY, tiny_adapted
 from methods.tiny import same_bits, tiny_gpt, tiny_lora, weights_of
@@ -27,7 +27,18 @@ from minilora.experiments import finetune
 from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.finished_runs import FinishedRuns
 from minilora.experiments.run_result import finished_run, read_result
-from minilora.interop import load_gguf, load_gpt2, load_llama, load_peft, load_roberta, load_tokenizer, save_gguf
+from minilora.interop import (
+    load_gguf,
+    load_gguf_adapter,
+    load_gpt2,
+    load_llama,
+    load_peft,
+    load_roberta,
+    load_tokenizer,
+    save_gguf,
+    save_gguf_adapter,
+)
+from minilora.interop.description import describe
 from minilora.methods import LoRAConfig, load_adapter, save_adapter
 from minilora.models import Decoder, load_model, save_model
 from minilora.training import TrainConfig, resume_run, save_run
@@ -159,6 +170,19 @@ def gguf_target(folder, gpt2=False):
     return Target({"model.gguf": (folder / "model.gguf").read_bytes()}, {"model.gguf": mutate_bytes}, read)
 
 
+def gguf_adapter_target(folder):
+    model, base = adapted(), tiny_llama(CONFIGS["grouped"])
+    save_gguf_adapter(model, folder / "adapter.gguf")
+
+    def read(folder):
+        model = base.replica()
+        describe(folder / "adapter.gguf")
+        unchanged_if_refused(model, lambda: load_gguf_adapter(model, folder / "adapter.gguf"))
+        compute(model)
+
+    return Target({"adapter.gguf": (folder / "adapter.gguf").read_bytes()}, {"adapter.gguf": mutate_bytes}, read)
+
+
 def texts_of(examples):
     return [text for e in examples for text in astuple(e) if text is not None]
 
@@ -200,6 +224,7 @@ def targets(folder):
     made["PEFT folder: llama"] = peft_target("llama/head", llama, place("peft llama"))
     made["GGUF file"] = gguf_target(place("gguf"))
     made["GGUF file: gpt2"] = gguf_target(place("gguf gpt2"), gpt2=True)
+    made["GGUF adapter"] = gguf_adapter_target(place("gguf adapter"))
     made["run folder"] = run_folder_target(place("run folder"))
     made["runs.jsonl"] = runs_target(place("runs"))
     made["csv"] = text_target("task.csv", csv_text(sums(20)), lambda p: texts_of(load_task_file(p)))

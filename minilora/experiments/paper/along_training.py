@@ -10,6 +10,7 @@ from minilora.analysis import (
     projection_norm,
     random_control,
     random_projection_norm,
+    random_variance,
     shape_of,
     similarity_of_bases,
     stable_rank,
@@ -139,11 +140,14 @@ def table(results):
         rows += [(step, *(f"{mean(row[name]):.3f}" for name in COLUMNS)) for step, row in by_step.items()]
         lines += [*aligned(rows), ""]
     r, chance = results["rank"], results["chance"]
+    deviation = random_variance(r, r, round(1 / chance["first"])) ** 0.5
+    first, whole = deviation[0, 0], deviation[-1, -1]
     return [
         *lines,
         f"r = {r}; means over the blocks and the seeds, or over every two of these; the picture has their spread.",
         "end: phi(i, j) between the directions of delta W now and at the end. seeds: those of two seeds; chance",
-        f"gives phi(1, 1) = {chance['first']:.3f} and phi(r, r) = {chance['all']:.3f}. Size: ||delta W|| / ||W||.",
+        f"gives phi(1, 1) = {chance['first']:.3f} ± {first:.3f} and phi(r, r) = {chance['all']:.3f} ± {whole:.3f},",
+        "from which z = (phi - chance) / deviation follows. Size: ||delta W|| / ||W||.",
         "Amplification: ||delta W|| / ||U^T W V^T||. W, x chance: this ||U^T W V^T|| over that of random directions.",
         "The paper has no such table; it looks at adapters after training.",
     ]

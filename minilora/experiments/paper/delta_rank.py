@@ -9,7 +9,7 @@ from minilora.analysis import RankMeasures, adapter_factors, low_rank_errors, ra
 from minilora.experiments.adapt import adapted_decoder
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus, rate
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, at, train_all
+from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, at, train_all, valid_losses
 from minilora.experiments.paper.table3 import OWN
 from minilora.experiments.targets import OF_GPT
 from minilora.experiments.text_table import aligned
@@ -54,7 +54,7 @@ def run(config, sweep):
         "training": {
             label: {
                 "lr": method_rows["lr"],
-                "valid_by_lr": [(lr, score and -score) for lr, score in method_rows["valid_by_lr"]],
+                "valid_by_lr": valid_losses(method_rows),
                 "valid": mean_and_spread([r["valid"] for r in method_rows["runs"]]),
             }
             for label, method_rows in found.items()

@@ -13,6 +13,7 @@ from minilora.models import load_bundled
 from minilora.training import TrainConfig
 
 METRICS = ("accuracy", "macro_f1")
+COLUMNS = ("accuracy", "macro-F1")  # as a table calls them
 
 # Learning rates, the usual one first: where the pretrained matrices themselves are changed, and where what is changed
 # is new, or small.
@@ -85,6 +86,7 @@ class Training:
 
 FULL = Training()
 TWO_RATES = Training(n_rates=2)  # where there are many settings to train
+HERE = {"base": "the bundled encoder", "terms": TWO_RATES.terms}  # in what is said about tables 5 and 6
 QUICK = Training(steps=3, batch_size=2, seeds=(0, 1), n_rates=1, n_held_out=16)
 
 
@@ -245,6 +247,6 @@ def score_panels(results, levels=True):
             label: (row["trainable"], [100 * value for value in row["accuracy"]["values"]])
             for label, row in task_results["methods"].items()
         }
-        lines = {label: 100 * row["accuracy"] for label, row in task_results["baselines"].items()}
+        lines = {label: 100 * row["accuracy"] for label, row in task_results.get("baselines", {}).items()}
         panels[task] = (methods, lines if levels else {})
     return panels

@@ -2,16 +2,19 @@
 
 import numpy
 
-from minilora.analysis import random_control, similarity_of_bases, subspace_similarity, svd_of
+from minilora.analysis import random_control, similarity_of_bases, subspace_similarity, svd_of, z_of_whole
 from minilora.experiments.comparison import mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.mini_e2e import HERE
 from minilora.experiments.paper.trained_adapters import (
+    WHAT_Z_IS,
     SubspaceConfig,
     as_grid,
     as_text,
     middle_layer,
     symbol,
     trained_adapters,
+    with_z,
 )
 from minilora.experiments.text_table import aligned
 
@@ -46,11 +49,13 @@ def table(results):
     (low, high), I = results["ranks"], results["I"]
     lines = [("", "phi(1, 1) of A", "of delta W", f"phi({low}, {high})")]
     for path, row in results["layers"].items():
-        lines.append((path, *(plus_minus(row[name], 3) for name in ("first_A", "first_delta", "all"))))
-    lines.append(("random subspaces", f"{1 / I:.3f}", f"{1 / I:.3f}", f"{high / I:.3f}"))
+        firsts = (with_z(row[name], 1, 1, I) for name in ("first_A", "first_delta"))
+        lines.append((path, *firsts, with_z(row["all"], low, high, I)))
+    lines.append(("random subspaces", *(f"{phi:.3f}          " for phi in (1 / I, 1 / I, high / I))))
     return [
         *aligned(lines),
         "",
+        WHAT_Z_IS,
         f"r = {low} against r = {high} of another seed. The paper: phi(1, 1) of A is above 0.5 in W_q and W_v.",
     ]
 
@@ -83,19 +88,23 @@ def plot(results):
         panels[f"{symbol(path)}: of $A$"] = as_grid(results["layers"][path]["grid_A"])
         panels[rf"{symbol(path)}: of $\Delta W$"] = as_grid(results["layers"][path]["grid_delta"])
         panels["random (expected)"] = random_control(low, high, results["I"])  # the last of the first row
-    return plots.similarity_grid(panels, first=f"$r = {low}$", second=f"$r = {high}$", columns=3)
+    return plots.similarity_grid(
+        panels, first=f"$r = {low}$", second=f"$r = {high}$", columns=3, z=z_of_whole(panels, results["I"])
+    )
 
 
 EXPERIMENT = Experiment(
     name="figure3",
     title="Directions that rank 8 and rank 64 have in common",
     about="The paper compares the right-singular vectors of A of two adapters of GPT-3, of ranks 8 and 64. Here they "
-    "are of table 18's adapters, whose seeds differ as well. Those of A depend on how delta W is split into B and A, "
-    "so those of delta W are shown next to them.",
+    "are of table 18's adapters, for which {base} was adapted to mini-E2E; their seeds differ as well. Those of A "
+    "depend on how delta W is split into B and A, so those of delta W are shown next to them.",
     config=FULL,
     quick=FULL.quick(),
     run=run,
     table=table,
     plot=plot,
     claims=claims,
+    here=HERE,
+    on=FULL.on,
 )

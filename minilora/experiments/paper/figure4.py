@@ -6,12 +6,13 @@ from statistics import mean
 
 import numpy
 
-from minilora.analysis import simulated_control, subspace_similarity
+from minilora.analysis import simulated_control, subspace_similarity, z_of_whole, z_scores
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.paper.mini_e2e import QUICK
+from minilora.experiments.paper.mini_e2e import HERE, QUICK
 from minilora.experiments.paper.trained_adapters import (
     QUICK_RATES,
+    WHAT_Z_IS,
     SubspaceConfig,
     as_grid,
     as_text,
@@ -35,6 +36,12 @@ class Config(SubspaceConfig):
             raise ValueError(f"ranks was {self.ranks}; it must be one rank")
         if len(self.training.seeds) < 3:
             raise ValueError(f"seeds was {self.training.seeds}; it must be at least 3 different numbers, for 3 pairs")
+
+
+def on(base):
+    """The Config on another base, with at least three seeds."""
+    seeds = base.training.seeds if len(base.training.seeds) > 2 else (0, 1, 2)
+    return Config().on(replace(base, training=replace(base.training, seeds=seeds)))
 
 
 def run(config, sweep):
@@ -83,10 +90,18 @@ def of_projection(results, projection):
 def table(results):
     lines = [("", "common directions beyond chance")]
     lines += [(name, plus_minus(row, 2)) for name, row in results["common"].items()]
+    rank, I = results["rank"], results["I"]
+    whole = [("", f"phi({rank}, {rank})", "z")]
+    for name, grid in results["grids"].items():
+        phi = as_grid(grid)
+        whole.append((name, f"{phi[-1, -1]:.3f}", f"{z_scores(phi, I)[-1, -1]:.1f}"))
     return [
         *aligned(lines),
         "",
-        f"Of A, r = {results['rank']}, in R^{results['I']}: the most of i phi(i, i) - i^2 / I over i, of "
+        *aligned(whole),
+        "",
+        WHAT_Z_IS,
+        f"Of A, r = {rank}, in R^{I}: the most of i phi(i, i) - i^2 / I over i, of "
         f"{results['pairs']} pairs of seeds (or of random matrices).",
         "The paper has pictures, without a number.",
     ]
@@ -118,7 +133,7 @@ def plot(results):
     from minilora import plots
 
     panels = {RANDOM if name == RANDOM else symbol(name): as_grid(lines) for name, lines in results["grids"].items()}
-    names = {"first": "one seed's $A$", "second": "another's"}
+    names = {"first": "one seed's $A$", "second": "another's", "z": z_of_whole(panels, results["I"])}
     return plots.similarity_grid(panels, columns=3, **names)
 
 
@@ -126,12 +141,14 @@ EXPERIMENT = Experiment(
     name="figure4",
     title="Directions that two random seeds have in common",
     about="The paper compares the right-singular vectors of A of two runs of rank 64 that differ in the seed, and of "
-    "two random Gaussian matrices. Here every two seeds of table 18's adapters of rank 64 are compared, and equally "
-    "many random matrices.",
+    "two random Gaussian matrices. Here every two seeds of table 18's adapters of the highest rank, for which {base} "
+    "was adapted to mini-E2E, are compared, and equally many random matrices.",
     config=Config(),
     quick=Config(replace(QUICK, seeds=(0, 1, 2)), rates=QUICK_RATES),
     run=run,
     table=table,
     plot=plot,
     claims=claims,
+    here=HERE,
+    on=on,
 )

@@ -2,10 +2,12 @@
 
 import numpy
 
-from minilora.analysis import random_control, weight_similarity
+from minilora.analysis import random_control, weight_similarity, z_of_whole
 from minilora.experiments.comparison import mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.mini_e2e import HERE
 from minilora.experiments.paper.trained_adapters import (
+    WHAT_Z_IS,
     SubspaceConfig,
     as_grid,
     as_text,
@@ -13,9 +15,10 @@ from minilora.experiments.paper.trained_adapters import (
     middle_layer,
     symbol,
     trained_adapters,
+    with_z,
 )
 from minilora.experiments.text_table import aligned
-from minilora.models import load_bundled
+from minilora.interop.opening import open_language_model
 
 FULL = SubspaceConfig(ranks=(4,))
 TOP = 0.1  # of W's directions
@@ -26,7 +29,7 @@ def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
     (rank,) = config.ranks
     adapters = trained_adapters(config, sweep)[rank]
-    base, rng = load_bundled("decoder"), numpy.random.default_rng(0)
+    base, rng = open_language_model(config.training.model).model, numpy.random.default_rng(0)
     layers = {}
     for path in adapters[0]:
         W = base_weight(base, path)
@@ -37,7 +40,7 @@ def run(config, sweep):
             "all": mean_and_spread([float(grid[-1, -1]) for grid in phi]),
             "control": as_text(random_control(*phi.shape[1:], W.shape[1])),
         }
-    return {"rank": rank, "layers": layers}
+    return {"rank": rank, "I": W.shape[1], "layers": layers}
 
 
 def sizes(results):
@@ -49,10 +52,11 @@ def table(results):
     n, r = sizes(results)
     lines = [("", f"phi({n}, {r})", "random")]
     for path, row in results["layers"].items():
-        lines.append((path, plus_minus(row["all"], 3), f"{as_grid(row['control'])[-1, -1]:.3f}"))
+        lines.append((path, with_z(row["all"], n, r, results["I"]), f"{as_grid(row['control'])[-1, -1]:.3f}"))
     return [
         *aligned(lines),
         "",
+        WHAT_Z_IS,
         f"Between W's first {n} directions, the top {100 * TOP:.0f} %, and delta W's first {r}, on the input side.",
         "The paper: it barely exceeds 0.2 for GPT-3, where random directions would give 0.1 too.",
     ]
@@ -83,18 +87,21 @@ def plot(results):
     panels = {symbol(path): as_grid(row["grid"]) for path, row in results["layers"].items() if path.endswith("q_proj")}
     panels["random (expected)"] = as_grid(results["layers"][middle_layer(results["layers"])]["control"])
     largest = max(0.2, min(1.0, float(max(grid.max() for grid in panels.values()))))
-    return plots.similarity_grid(panels, first="$W$", second=r"$\Delta W$", columns=3, largest=largest)
+    names = {"first": "$W$", "second": r"$\Delta W$", "z": z_of_whole(panels, results["I"])}
+    return plots.similarity_grid(panels, columns=3, largest=largest, **names)
 
 
 EXPERIMENT = Experiment(
     name="figure8",
     title="Directions of delta W against those of W",
     about="The paper compares the top 4 directions of GPT-3's delta W_q with the top 10 % of W_q's (appendix H.3). "
-    "Here they are those of table 18's adapters of rank 4, with W_q and W_v of every block.",
+    "Here they are those of table 18's adapters of rank 4, for which {base} was adapted to mini-E2E; W_q and W_v.",
     config=FULL,
     quick=FULL.quick(),
     run=run,
     table=table,
     plot=plot,
     claims=claims,
+    here=HERE,
+    on=FULL.on,
 )

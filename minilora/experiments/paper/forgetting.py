@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy
 
-from minilora.experiments.adapt import decoder_trainer, task_of
+from minilora.experiments.adapt import DecoderRun, decoder_trainer, task_of
 from minilora.experiments.comparison import above, best_of_rates, check_seeds, mean_and_spread, plus_minus, rate
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.finetune import FinetuneConfig
-from minilora.experiments.paper.mini_e2e import ALPHA, minus_valid
+from minilora.experiments.paper.mini_e2e import ALPHA, minus_valid, valid_losses
 from minilora.experiments.targets import OF_GPT
 from minilora.experiments.text_table import aligned
 from minilora.methods import LoRAConfig, set_adapter
@@ -20,7 +19,7 @@ MEASURED = {"code_valid": ("code", "valid"), "code": ("code", "test"), "prose": 
 
 
 @dataclass(frozen=True)
-class CodeRun(FinetuneConfig):
+class CodeRun(DecoderRun):
     """An adaptation to code, and on how many windows of each split it is measured."""
 
     windows: int = 32
@@ -48,8 +47,8 @@ def run(config, sweep):
     train = TrainConfig(steps=config.steps, batch_size=config.batch_size, threads=1, eval_every=config.every)
     lora = LoRAConfig(rank=config.rank, alpha=ALPHA, targets=OF_GPT)
     settings = {
-        FULL: CodeRun("code", "full", None, train, config.windows),
-        LORA: CodeRun("code", "lora", lora, train, config.windows),
+        FULL: CodeRun("code", "full", None, train, windows=config.windows),
+        LORA: CodeRun("code", "lora", lora, train, windows=config.windows),
     }
     found = best_of_rates(
         sweep,
@@ -65,7 +64,7 @@ def run(config, sweep):
         runs = method_rows["runs"]
         methods[label] = {
             "lr": method_rows["lr"],
-            "valid_by_lr": [(lr, score and -score) for lr, score in method_rows["valid_by_lr"]],
+            "valid_by_lr": valid_losses(method_rows),
             "paths": [r["path"] for r in runs],
             "off": [r["off"] for r in runs],
         }

@@ -6,10 +6,9 @@ import numpy
 
 from minilora.analysis import numerical_rank
 from minilora.arrays.backend import to_numpy
-from minilora.experiments.adapt import decoder_trainer, watch
+from minilora.experiments.adapt import DecoderRun, decoder_trainer, watch
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.paper.mini_e2e import QUICK, Training, at
 from minilora.experiments.text_table import aligned
 from minilora.methods import lora_layers, merge_lora, remove_lora
@@ -35,7 +34,7 @@ class Config:
 class Watched:
     """One training run, and the steps before which the gradients are examined."""
 
-    finetune: FinetuneConfig
+    finetune: DecoderRun
     steps: tuple[int, ...]
 
 

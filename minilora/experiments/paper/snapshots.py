@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from minilora.analysis import Factors, adapter_factors
-from minilora.experiments.adapt import decoder_trainer, watch
-from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.adapt import DecoderRun, decoder_trainer, watch
 from minilora.experiments.sweep import produces_file
 from minilora.files import load_arrays, save_arrays
 
@@ -15,7 +14,7 @@ KIND = "adapters along training"
 class Snapshots:
     """One training run, and the steps after which its adapter is saved; it is always saved at the end."""
 
-    finetune: FinetuneConfig
+    finetune: DecoderRun
     steps: tuple[int, ...]
 
 

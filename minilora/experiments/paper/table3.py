@@ -1,10 +1,10 @@
 """Table 3: every method for decoders, on mini-E2E."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from minilora.experiments.comparison import above, plus_minus, rate
 from minilora.experiments.experiment import Claim, Experiment
-from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, summary, train_all
+from minilora.experiments.paper.mini_e2e import ALPHA, HERE, QUICK, Training, rates_line, summary, train_all
 from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
 from minilora.methods import HoulsbyConfig, LoRAConfig, PrefixConfig, TopKConfig
@@ -35,11 +35,15 @@ SCORES = {  # digits, and a factor
 
 @dataclass(frozen=True)
 class Config:
-    """The methods by their labels, and how many of their learning rates to try, starting with the middle one."""
+    """The methods by their labels, and how many of their learning rates to try, starting with the middle one.
+
+    `rates` are those of each method, in the same order; METHODS', if not given.
+    """
 
     training: Training = field(default_factory=Training)
     methods: tuple[str, ...] = tuple(METHODS)
     n_rates: int = 3
+    rates: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self):
         unknown = [label for label in self.methods if label not in METHODS]
@@ -47,16 +51,35 @@ class Config:
             raise ValueError(f"methods was {self.methods}; it must be LoRA and any others of {', '.join(METHODS)}")
         if self.n_rates not in (1, 2, 3):
             raise ValueError(f"n_rates was {self.n_rates!r}; it must be 1, 2 or 3")
+        if self.rates is None:
+            object.__setattr__(self, "rates", tuple(usual_first(label)[: self.n_rates] for label in self.methods))
+
+
+def usual_first(label):
+    """The learning rates of a method, the middle one first."""
+    lowest, middle, highest = METHODS[label][2]
+    return middle, highest, lowest
+
+
+def on(base):
+    """The Config on another base."""
+    labels = tuple(
+        label for label in base.methods or METHODS if base.has_biases or label != "BitFit"
+    )  # most Llamas have no bias to train
+    rates = tuple(base.rates_of(METHODS[label][0], usual_first(label)) for label in labels)
+    return Config(base.training, labels, base.n_rates, rates)
 
 
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
     need_text_scores()
-    settings, rates = {}, {}
+    settings = {}
     for label in config.methods:
-        method, own, lrs, _ = METHODS[label]
+        method, own, *_ = METHODS[label]
+        if isinstance(own, LoRAConfig):
+            own = replace(own, alpha=config.training.alpha)
         settings[label] = config.training.of(method, own)
-        rates[label] = (*lrs[1:], lrs[0])[: config.n_rates]
+    rates = dict(zip(config.methods, config.rates, strict=True))
     found = train_all(sweep, settings, rates, config.training.seeds)
     return {"methods": {label: summary(method_rows) for label, method_rows in found.items()}}
 
@@ -68,12 +91,10 @@ def table(results):
         ours = (plus_minus(row[name], digits, factor) for name, (digits, factor) in SCORES.items())
         paper = METHODS[label][-1]
         lines.append((label, f"{row['trainable']:,}", rate(row), *ours, " / ".join(map(str, paper)) if paper else "-"))
-    n = len(row["valid_by_lr"])
     return [
         *aligned(lines),
         "",
-        f"lr: the best of {n} for each method, on valid with the first seed: from {OWN[0]:g} to {OWN[-1]:g} for the",
-        f"model's own matrices, from {ADDED[0]:g} to {ADDED[-1]:g} for the others (*: the lowest or highest of them).",
+        *rates_line(results["methods"].values(), "method"),
         "Losses in nats per byte. exact: answers that say every attribute once and nothing else; SER: slot error rate;",
         "BLEU, NIST, METEOR: with 8 references; METEOR by words and stems, without synonyms. paper: the same three.",
     ]
@@ -136,12 +157,14 @@ def plot(results):
 EXPERIMENT = Experiment(
     name="table3",
     title="Every method for decoders, on mini-E2E",
-    about="The paper adapts GPT-2 medium and large to the E2E challenge. Here the bundled decoder, which has read "
-    "English prose and nothing else, is adapted to mini-E2E, each method with the same steps and batches.",
+    about="The paper adapts GPT-2 medium and large to the E2E challenge. Here {base} is "
+    "adapted to mini-E2E, each method with the same steps and batches: {terms}.",
     config=Config(),
     quick=Config(QUICK, methods=("full fine-tuning", "LoRA"), n_rates=1),
     run=run,
     table=table,
     plot=plot,
     claims=claims,
+    here=HERE,
+    on=on,
 )

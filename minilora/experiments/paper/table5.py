@@ -2,20 +2,20 @@
 
 from minilora.experiments.comparison import above, rate
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper import decoder_tasks, encoder_tasks
 from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
+    HERE,
     QUICK,
     TWO_RATES,
     best,
     claim_of_tasks,
     compare,
-    footnotes,
-    heading,
     lora,
     percent,
     score_panels,
-    scores,
 )
+from minilora.experiments.paper.mini_e2e import LORA_RATES
 from minilora.experiments.text_table import aligned
 
 BOTH, ALL = "W_q, W_v, r = 4", "all four, r = 2"
@@ -33,19 +33,36 @@ SEVERAL = tuple(label for label in PLACES if label not in ONE)
 QK = ("W_q, r = 8", "W_k, r = 8")
 
 
+def on(base):
+    """The configuration on a decoder."""
+    settings = {label: base.lora(r, targets, equal=True) for label, (r, targets, _) in PLACES.items()}
+    return decoder_tasks.Places(base.training, base.rates_of("lora", LORA_RATES), settings)
+
+
 def run(config, sweep):
-    """Arguments and result are those of `Experiment.run`; the config is a Training."""
+    """Arguments and result are those of `Experiment.run`; the config is a Training, or Places on a decoder."""
+    if isinstance(config, decoder_tasks.Places):
+        return {"tasks": decoder_tasks.compare(sweep, config)}
     return {"tasks": compare(sweep, config, {p: lora(r, targets) for p, (r, targets, _) in PLACES.items()})}
 
 
 def table(results):
-    lines = []
+    form, lines = decoder_tasks if decoder_tasks.TASK in results["tasks"] else encoder_tasks, []
     for task, task_results in results["tasks"].items():
-        rows = [("", "trainable", "lr", "accuracy", "macro-F1", "paper: WikiSQL", "MNLI")]
+        rows = [("", "trainable", "lr", *form.COLUMNS, "paper: WikiSQL", "MNLI")]
         for label, row in task_results["methods"].items():
-            rows.append((label, f"{row['trainable']:,}", rate(row), *scores(row), *PLACES[label][-1]))
-        lines += [*heading(task, task_results), *aligned(rows), ""]
-    return [*lines, *footnotes(results), "The paper's scores are those of GPT-3 175B; ± 0.5 on WikiSQL, ± 0.1 on MNLI."]
+            rows.append((label, f"{row['trainable']:,}", rate(row), *form.scores(row), *PLACES[label][-1]))
+        lines += [*form.heading(task, task_results), *aligned(rows), ""]
+    if form is decoder_tasks:
+        lines += [
+            "r is that of the widest of the matrices; a smaller one has a higher rank, for as many parameters.",
+            "",
+        ]
+    return [
+        *lines,
+        *form.footnotes(results),
+        "The paper's scores are those of GPT-3 175B; ± 0.5 on WikiSQL, ± 0.1 on MNLI.",
+    ]
 
 
 def claims(results):
@@ -88,12 +105,13 @@ EXPERIMENT = Experiment(
     name="table5",
     title="Which of W_q, W_k, W_v and W_o, with the same number of parameters",
     about="The paper spends 18 million parameters of GPT-3 on one, two or all four kinds of attention matrices. Here "
-    "LoRA spends as many on each choice in the bundled encoder: rank 8 on one kind, 4 on two, 2 on four; "
-    f"with {TWO_RATES.terms}.",
+    "LoRA spends as many on each choice: rank 8 on one kind, 4 on two, 2 on four. The model is {base}: {terms}.",
     config=TWO_RATES,
     quick=QUICK,
     run=run,
     table=table,
     plot=plot,
     claims=claims,
+    here=HERE,
+    on=on,
 )

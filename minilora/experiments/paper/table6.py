@@ -2,20 +2,19 @@
 
 from minilora.experiments.comparison import above, rate
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper import decoder_tasks, encoder_tasks
 from minilora.experiments.paper.encoder_tasks import (
-    ALPHA,
     ATTENTION,
+    HERE,
     QUICK,
     TWO_RATES,
     best,
     claim_of_tasks,
     compare,
-    footnotes,
-    heading,
     lora,
     percent,
-    scores,
 )
+from minilora.experiments.paper.mini_e2e import LORA_RATES
 from minilora.experiments.text_table import aligned
 
 QV = "W_q, W_v"
@@ -33,34 +32,53 @@ def label_of(where, rank):
     return f"{where}, r = {rank}"
 
 
+def ranks_of(results, where=QV):
+    """The ranks that were compared, in order; they are in the labels."""
+    rows = next(iter(results["tasks"].values()))["methods"]
+    labels = (label.rpartition(", r = ") for label in rows)
+    return tuple(sorted(int(rank) for place, _, rank in labels if place == where))
+
+
+def on(base):
+    """The configuration on a decoder."""
+    ranks = base.ranks_of(RANKS)
+    settings = {label_of(where, rank): base.lora(rank, TARGETS[where]) for where in TARGETS for rank in ranks}
+    return decoder_tasks.Places(base.training, base.rates_of("lora", LORA_RATES), settings)
+
+
 def run(config, sweep):
-    """Arguments and result are those of `Experiment.run`; the config is a Training."""
+    """Arguments and result are those of `Experiment.run`; the config is a Training, or Places on a decoder."""
+    if isinstance(config, decoder_tasks.Places):
+        return {"tasks": decoder_tasks.compare(sweep, config)}
     trials = {label_of(where, rank): lora(rank, TARGETS[where]) for where in TARGETS for rank in RANKS}
     return {"tasks": compare(sweep, config, trials)}
 
 
 def table(results):
-    lines = []
+    form, lines = decoder_tasks if decoder_tasks.TASK in results["tasks"] else encoder_tasks, []
     for task, task_results in results["tasks"].items():
-        rows = [("", "trainable", "lr", "accuracy", "macro-F1", "paper: WikiSQL", "MNLI")]
+        rows = [("", "trainable", "lr", *form.COLUMNS, "paper: WikiSQL", "MNLI")]
         for where in TARGETS:
-            for rank in RANKS:
+            for rank in ranks_of(results):
                 row = task_results["methods"][label_of(where, rank)]
-                paper = (f"{score:.1f}" for score in PAPER[where][rank])
-                rows.append((label_of(where, rank), f"{row['trainable']:,}", rate(row), *scores(row), *paper))
-        lines += [*heading(task, task_results), *aligned(rows), ""]
+                paper = (f"{score:.1f}" for score in PAPER[where][rank]) if rank in PAPER[where] else ("-", "-")
+                rows.append((label_of(where, rank), f"{row['trainable']:,}", rate(row), *form.scores(row), *paper))
+        lines += [*form.heading(task, task_results), *aligned(rows), ""]
     return [
         *lines,
-        *footnotes(results),
-        f"alpha is {ALPHA} at every rank. The paper's scores are those of GPT-3 175B.",
+        *form.footnotes(results),
+        "alpha is the same at every rank. The paper's scores are those of GPT-3 175B.",
     ]
 
 
 def claims(results):
-    lowest = label_of(QV, RANKS[0])
+    ranks = ranks_of(results)
+    least, most = ranks[0], ranks[-1]
+    usual = 8 if 8 in ranks[:-1] else ranks[-2]
+    lowest = label_of(QV, least)
 
     def best_of(rows, where):
-        return best(rows, [label_of(where, rank) for rank in RANKS])
+        return best(rows, [label_of(where, rank) for rank in ranks])
 
     def seen(*labels):
         return lambda rows: ", ".join(f"{label}: {percent(rows[label])}" for label in labels)
@@ -68,7 +86,7 @@ def claims(results):
     return [
         claim_of_tasks(
             results,
-            "A rank of 1 is enough for W_q and W_v",
+            f"A rank of {least} is enough for W_q and W_v",
             lambda rows: not above(rows[best_of(rows, QV)]["accuracy"], rows[lowest]["accuracy"]),
             lambda rows: seen(*dict.fromkeys((lowest, best_of(rows, QV))))(rows),
             "GPT-3 has 96 layers and 12,288 channels, and one direction in each matrix is 4.7 million parameters in "
@@ -77,27 +95,27 @@ def claims(results):
         claim_of_tasks(
             results,
             "while W_q alone needs more",
-            lambda rows: above(rows[best_of(rows, "W_q")]["accuracy"], rows[label_of("W_q", RANKS[0])]["accuracy"]),
-            lambda rows: seen(*dict.fromkeys((label_of("W_q", RANKS[0]), best_of(rows, "W_q"))))(rows),
+            lambda rows: above(rows[best_of(rows, "W_q")]["accuracy"], rows[label_of("W_q", least)]["accuracy"]),
+            lambda rows: seen(*dict.fromkeys((label_of("W_q", least), best_of(rows, "W_q"))))(rows),
             "There, too, what rank 1 lacks is less than the spread of the seeds.",
         ),
         claim_of_tasks(
             results,
-            "A rank of 64 is no better than one of 8",
+            f"A rank of {most} is no better than one of {usual}",
             lambda rows: (
                 not any(
-                    above(rows[label_of(w, RANKS[-1])]["accuracy"], rows[label_of(w, 8)]["accuracy"]) for w in TARGETS
+                    above(rows[label_of(w, most)]["accuracy"], rows[label_of(w, usual)]["accuracy"]) for w in TARGETS
                 )
             ),
-            lambda rows: seen(*(label_of(w, rank) for w in TARGETS for rank in (8, RANKS[-1])))(rows),
+            lambda rows: seen(*(label_of(w, rank) for w in TARGETS for rank in (usual, most)))(rows),
             "With C = 128, rank 64 is half of what a matrix can hold: nearly full fine-tuning of the attention, and "
             "the tasks gain from it.",
         ),
         claim_of_tasks(
             results,
-            "Rank 1 on W_q and W_v is better than rank 64 on W_q",
-            lambda rows: above(rows[lowest]["accuracy"], rows[label_of("W_q", RANKS[-1])]["accuracy"]),
-            seen(lowest, label_of("W_q", RANKS[-1])),
+            f"Rank {least} on W_q and W_v is better than rank {most} on W_q",
+            lambda rows: above(rows[lowest]["accuracy"], rows[label_of("W_q", most)]["accuracy"]),
+            seen(lowest, label_of("W_q", most)),
             "Enough rank on one matrix makes up for the other, or the seeds differ by more.",
         ),
     ]
@@ -110,7 +128,7 @@ def plot(results):
         f"accuracy on {task} (%)": {
             where: [
                 (rank, [100 * v for v in task_results["methods"][label_of(where, rank)]["accuracy"]["values"]])
-                for rank in RANKS
+                for rank in ranks_of(results)
             ]
             for where in TARGETS
         }
@@ -121,14 +139,15 @@ def plot(results):
 
 EXPERIMENT = Experiment(
     name="table6",
-    title="The rank: 1, 2, 4, 8 and 64",
+    title="The rank, from 1 to 64",
     about="The paper adapts GPT-3 at ranks from 1 to 64, on W_q, on W_q and W_v, and on all four attention matrices. "
-    "Here the bundled encoder is adapted at the same ranks, of 128 at most, "
-    f"with {TWO_RATES.terms}.",
+    "Here {base} is adapted in the same places: {terms}.",
     config=TWO_RATES,
     quick=QUICK,
     run=run,
     table=table,
     plot=plot,
     claims=claims,
+    here=HERE,
+    on=on,
 )

@@ -5,9 +5,10 @@ import numpy
 from minilora.analysis import Amplification, amplification_table
 from minilora.experiments.comparison import above, mean_and_spread, plus_minus
 from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.paper.mini_e2e import HERE
 from minilora.experiments.paper.trained_adapters import SubspaceConfig, base_weight, middle_layer, trained_adapters
 from minilora.experiments.text_table import aligned
-from minilora.models import load_bundled
+from minilora.interop.opening import open_language_model
 
 FULL = SubspaceConfig(ranks=(4, 64))
 PAPER = {  # by rank, W_q of layer 48 of GPT-3: ||U^T W V^T|| for delta W, W, random; ||W||, ||delta W||, amplification
@@ -19,7 +20,7 @@ COLUMNS = ("delta", "weight", "random", "norm_W", "norm_delta", "factor")
 
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
-    base, rng = load_bundled("decoder"), numpy.random.default_rng(0)
+    base, rng = open_language_model(config.training.model).model, numpy.random.default_rng(0)
     results = {}
     for rank, adapters in trained_adapters(config, sweep).items():
         results[str(rank)] = {}
@@ -41,6 +42,12 @@ def table(results):
         lines.append((f"r = {rank}, {path}", *(plus_minus(layers[path][name], 3) for name in COLUMNS)))
         if int(rank) in PAPER:
             lines.append((f"r = {rank}, the paper", *map(str, PAPER[int(rank)])))
+    sizes = [("", "||delta W|| / ||W||", "of delta W / random")]
+    for rank, layers in results["ranks"].items():
+        sizes += [(f"r = {rank}, {path}", *size_and_direction(row)) for path, row in layers.items()]
+        if int(rank) in PAPER:
+            delta, _, random, norm_W, norm_delta, _ = PAPER[int(rank)]
+            sizes.append((f"r = {rank}, the paper", f"{norm_delta / norm_W:.2f}       ", f"{delta / random:.1f}      "))
     factors = [("amplification", *(f"r = {rank}" for rank in results["ranks"]))]
     for path in layers:
         factors.append((path, *(plus_minus(of[path]["factor"], 2) for of in results["ranks"].values())))
@@ -50,8 +57,20 @@ def table(results):
         "The first three: ||U^T W V^T||_F for the r leading directions U, V of delta W, of W, and random ones.",
         "The paper: W_q of layer 48 of 96 of GPT-3. Amplification: ||delta W||_F / ||U^T W V^T||_F.",
         "",
+        *aligned(sizes),
+        "",
+        "The amplification grows with ||delta W||, whatever its directions are. What depends on these alone is",
+        "||U^T W V^T|| of delta W over that of random ones, r / sqrt(O I) ||W||; the paper's is of printed digits.",
+        "",
         *aligned(factors),
     ]
+
+
+def size_and_direction(row):
+    """||delta W|| / ||W||, and how many times more of W lies in delta W's directions than in random ones, as text."""
+    sizes = [delta / W for delta, W in zip(row["norm_delta"]["values"], row["norm_W"]["values"], strict=True)]
+    directions = [delta / row["random_expected"] for delta in row["delta"]["values"]]
+    return plus_minus(mean_and_spread(sizes), 2), plus_minus(mean_and_spread(directions), 1)
 
 
 def claims(results):
@@ -105,12 +124,14 @@ EXPERIMENT = Experiment(
     name="table7",
     title="How much delta W amplifies what W does in its directions",
     about="The paper projects GPT-3's W_q onto the directions of delta W, of W itself and of a random matrix. Here "
-    "it is the decoder's W_q and W_v in every block, with table 18's adapters; table and figure show W_q of the middle "
-    "block, as the paper's do.",
+    "it is W_q and W_v of table 18's adapters, for which {base} was adapted to mini-E2E; table and figure show W_q of "
+    "the middle block, as the paper's do.",
     config=FULL,
     quick=FULL.quick(),
     run=run,
     table=table,
     plot=plot,
     claims=claims,
+    here=HERE,
+    on=FULL.on,
 )

@@ -1,14 +1,16 @@
 """The adapters behind our version of the paper's section 7: those that table 18 trains, read back from its runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy
 
-from minilora.analysis import adapter_factors
+from minilora.analysis import adapter_factors, z_score
 from minilora.experiments.adapt import adapted_decoder
-from minilora.experiments.paper.mini_e2e import QUICK, Training, at, train_all
+from minilora.experiments.comparison import plus_minus
+from minilora.experiments.paper.mini_e2e import LORA_RATES, QUICK, Training, at, train_all
 
-QUICK_RATES = (1e-2,)
+QUICK_RATES = LORA_RATES[:1]
+WHAT_Z_IS = "z: how many standard deviations of two random subspaces the mean phi lies above theirs."
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,30 @@ class SubspaceConfig:
     ranks : sequence of int
     rates : sequence of float
         The learning rates to try for each rank.
+    blocks : sequence of int, optional
+        The blocks whose adapters are compared; all, if not given.
     """
 
     training: Training = field(default_factory=Training)
     ranks: tuple[int, ...] = (8, 64)
-    rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
+    rates: tuple[float, ...] = LORA_RATES
+    blocks: tuple[int, ...] | None = None
 
     def quick(self):
         """A configuration for a run of about a minute."""
         return SubspaceConfig(QUICK, self.ranks, QUICK_RATES)
+
+    def on(self, base):
+        """The configuration on another base, at as many ranks."""
+        most = base.most_rank
+        lower = [min(rank, most // 2 ** (len(self.ranks) - 1 - i)) for i, rank in enumerate(self.ranks)]
+        return replace(
+            self,
+            training=base.training,
+            ranks=tuple(lower),
+            rates=base.rates_of("lora", LORA_RATES),
+            blocks=base.blocks(),
+        )
 
 
 def trained_adapters(config, sweep):
@@ -50,8 +67,13 @@ def trained_adapters(config, sweep):
     adapters = {}
     for rank in config.ranks:
         runs = [at(settings[rank], found[rank]["lr"], seed) for seed in config.training.seeds]
-        adapters[rank] = [adapter_factors(adapted_decoder(sweep, run)) for run in runs]
+        adapters[rank] = [of_blocks(adapter_factors(adapted_decoder(sweep, run)), config.blocks) for run in runs]
     return adapters
+
+
+def of_blocks(factors, blocks=None):
+    """The Factors of some blocks, by the path of the layer; of all, if `blocks` is None."""
+    return {path: f for path, f in factors.items() if blocks is None or int(path.split(".")[1]) in blocks}
 
 
 def base_weight(model, path):
@@ -63,6 +85,18 @@ def middle_layer(paths, projection="q_proj"):
     """The path of a projection in the middle block; the paper takes the 48th of 96."""
     of_projection = [path for path in paths if path.endswith(projection)]
     return of_projection[len(of_projection) // 2]
+
+
+def with_z(score, i, j, I):
+    """phi(i, j) as text, with its z-score beside it: how far it lies above chance in R^I.
+
+    Parameters
+    ----------
+    score : dict
+        From `mean_and_spread`.
+    i, j, I : int
+    """
+    return f"{plus_minus(score, 3)}, z {z_score(score['mean'], i, j, I):5.1f}"
 
 
 def symbol(path):

@@ -31,6 +31,15 @@ from minilora.methods.switching import (
 from minilora.parameter import Module, Parameter
 
 
+def linear_layers(model: Module) -> dict[str, Linear | LoRALinear]:
+    """Every layer that LoRA can adapt, or has adapted, by path, in the model's order."""
+    return {
+        path: layer
+        for path, layer in model.named_modules()
+        if isinstance(layer, LoRALinear) or (isinstance(layer, Linear) and not path.endswith(".base"))
+    }
+
+
 def target_layers(model: Module, config: LoRAConfig, *, any_rank: bool = False) -> dict[str, Linear | LoRALinear]:
     """The layers that `config` adapts: a dict of path to Linear or LoRALinear, in the model's order.
 
@@ -41,11 +50,7 @@ def target_layers(model: Module, config: LoRAConfig, *, any_rank: bool = False) 
     ValueError
         If a name in the config matches no linear layer (the message lists the possible ones), or a rank is too large.
     """
-    linear = {
-        path: layer
-        for path, layer in model.named_modules()
-        if isinstance(layer, LoRALinear) or (isinstance(layer, Linear) and not path.endswith(".base"))
-    }
+    linear = linear_layers(model)
     for setting in ("targets", "rank_pattern", "alpha_pattern"):
         for name in getattr(config, setting):
             if not any(fits(name, path) for path in linear):

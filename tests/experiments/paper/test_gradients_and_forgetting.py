@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.paper.made_up import path, spread
-from experiments.tiny import CONFIG, adapted, byte_gpt, sum_task
-from minilora.experiments import adapt
+from experiments.tiny import CONFIG, adapted, byte_gpt, in_place_of_the_bundled_decoder, sum_task
 from minilora.experiments.paper import forgetting, gradients, table1
 from minilora.experiments.paper.gradients import compare, look, projection
 from minilora.experiments.paper.mini_e2e import Training
@@ -85,8 +84,8 @@ def test_the_claims_on_gradients_follow_the_numbers(changes, expected):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
-    monkeypatch.setattr(adapt, "load_bundled", lambda name: byte_gpt())
+def tiny(monkeypatch, tmp_path_factory):
+    in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
 
 
 def test_gradients_are_looked_at_before_the_steps_that_were_asked_for(tiny, tmp_path):

@@ -5,13 +5,12 @@ import math
 import pytest
 
 from experiments.paper.made_up import row
-from experiments.tiny import byte_gpt
-from minilora.experiments import adapt
+from experiments.tiny import in_place_of_the_bundled_decoder
 from minilora.experiments.paper import learning_rates, mini_e2e, table3, table18
 from minilora.experiments.paper.mini_e2e import Training
 from minilora.experiments.sweep import Sweep
 
-SMALL = Training(steps=2, batch_size=2, seeds=(0, 1))
+SMALL = Training(steps=2, batch_size=2, seeds=(0, 1), n_held_out=4)
 
 
 def verdicts(module, results):
@@ -110,10 +109,9 @@ def test_a_configuration_that_allows_no_comparison_is_refused(make, message):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def tiny(monkeypatch, tmp_path_factory):
     """The experiments on a decoder of one small block, with made-up text scores."""
-    monkeypatch.setattr(adapt, "load_bundled", lambda name: byte_gpt())
-    monkeypatch.setattr(adapt, "HELD_OUT", 4)
+    in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
     for module in (table3, table18):
         monkeypatch.setattr(module, "need_text_scores", lambda: None)
     monkeypatch.setattr(mini_e2e, "mini_e2e_scores", lambda samples: dict.fromkeys(mini_e2e.TEXT_SCORES, 1.0))

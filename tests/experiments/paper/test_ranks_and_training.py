@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.tiny import byte_gpt
+from experiments.tiny import byte_gpt, in_place_of_the_bundled_decoder
 from minilora.analysis import (
     Factors,
     adapter_factors,
@@ -16,14 +16,13 @@ from minilora.analysis import (
     subspace_similarity,
     svd_of,
 )
-from minilora.experiments import adapt
 from minilora.experiments.adapt import adapted_decoder, decoder_trainer
 from minilora.experiments.paper import along_training, delta_rank
 from minilora.experiments.paper.mini_e2e import Training, at
 from minilora.experiments.paper.snapshots import Snapshots, keep_along_training, read_snapshots
 from minilora.experiments.sweep import Sweep
 
-SMALL = Training(steps=4, batch_size=2, seeds=(0, 1, 2))
+SMALL = Training(steps=4, batch_size=2, seeds=(0, 1, 2), n_held_out=4)
 Q, V = "blocks.0.attn.q_proj", "blocks.0.attn.v_proj"
 
 
@@ -34,10 +33,8 @@ def verdicts(module, results):
 
 
 @pytest.fixture
-def sweep(monkeypatch, tmp_path):
-    for module in (adapt, delta_rank, along_training):
-        monkeypatch.setattr(module, "load_bundled", lambda name: byte_gpt())
-    monkeypatch.setattr(adapt, "HELD_OUT", 4)
+def sweep(monkeypatch, tmp_path, tmp_path_factory):
+    in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
     return Sweep(tmp_path, progress=False)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.paper.made_up import spread
-from experiments.tiny import byte_gpt
+from experiments.tiny import in_place_of_the_bundled_decoder
 from minilora.analysis import random_control
 from minilora.experiments import adapt
 from minilora.experiments.paper import figure3, figure4, figure8, mini_e2e, table7
@@ -14,7 +14,7 @@ from minilora.experiments.sweep import Sweep
 
 PATHS = [f"blocks.{block}.attn.{name}_proj" for block in range(4) for name in ("q", "v")]
 Q, V = "blocks.2.attn.q_proj", "blocks.2.attn.v_proj"
-SMALL = Training(steps=2, batch_size=2, seeds=(0, 1, 2))
+SMALL = Training(steps=2, batch_size=2, seeds=(0, 1, 2), n_held_out=4)
 
 
 def verdicts(module, results):
@@ -95,14 +95,12 @@ def test_table_7_claims_what_its_norms_say(changes, expected):
 @pytest.mark.parametrize(("phi", "holds"), [(0.15, True), (0.205, True), (0.3, False)])
 def test_figure_8_wants_little_in_common(phi, holds):
     layer = {"grid": as_text(np.full((3, 2), phi)), "all": spread(phi), "control": as_text(random_control(3, 2, 16))}
-    assert verdicts(figure8, {"rank": 2, "layers": dict.fromkeys(PATHS, layer)}) == [holds]
+    assert verdicts(figure8, {"rank": 2, "I": 16, "layers": dict.fromkeys(PATHS, layer)}) == [holds]
 
 
 @pytest.fixture
-def sweep(monkeypatch, tmp_path):
-    for module in (adapt, table7, figure8):
-        monkeypatch.setattr(module, "load_bundled", lambda name: byte_gpt())
-    monkeypatch.setattr(adapt, "HELD_OUT", 4)
+def sweep(monkeypatch, tmp_path, tmp_path_factory):
+    in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
     return Sweep(tmp_path, progress=False)
 
 
