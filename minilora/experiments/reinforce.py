@@ -13,8 +13,7 @@ import numpy
 
 from minilora.accounting import count_parameters
 from minilora.data import encode_example, parse_source, slot_errors
-from minilora.experiments.adapt import HELD_OUT, adapted_decoder, task_of
-from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.adapt import DecoderRun, adapted_decoder, base_and_task
 from minilora.experiments.measure import LONGEST_ANSWER, measure, read
 from minilora.experiments.sweep import Sweep, produces_file
 from minilora.methods import apply_method, save_adapter
@@ -42,8 +41,9 @@ class ReinforceConfig:
 
     Parameters
     ----------
-    start : FinetuneConfig
-        Its first training, by full fine-tuning on mini-E2E: a base for LoRA as well as for full fine-tuning.
+    start : DecoderRun
+        Its first training, by full fine-tuning on mini-E2E: a base for LoRA as well as for full fine-tuning. The
+        prompts of its valid and test are answered greedily when the decoder is measured.
     method : str
         A name in `minilora.methods.METHODS`.
     settings : dataclass, optional
@@ -54,17 +54,14 @@ class ReinforceConfig:
         A name in REWARDS.
     n_samples : int
         Answers to each prompt; batch_size must be a multiple of it.
-    n_held_out : int
-        Examples in valid, and in test, whose prompts are answered greedily when it is measured.
     """
 
-    start: FinetuneConfig
+    start: DecoderRun
     method: str = "lora"
     settings: Any = None
     train: TrainConfig = field(default_factory=TrainConfig)
     reward: str = "exact"
     n_samples: int = 8
-    n_held_out: int = HELD_OUT
 
     def __post_init__(self):
         if (self.start.task, self.start.method) != (TASK, "full"):
@@ -100,12 +97,13 @@ def reinforce(config, path):
         mean reward of the greedy answers at the end, None if training diverged; and test, what `measured` gives there.
     """
     model = adapted_decoder(Sweep(path.parents[1]), config.start)
-    task = task_of(TASK, length=model.longest_input, n_held_out=config.n_held_out)
+    _, task = base_and_task(config.start)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
+    max_tokens = math.ceil(LONGEST_ANSWER / task.bytes_per_token("valid"))
     drawn, bits, course = [], [], []
 
     def sample_batch(rng):
-        episodes = draw_on_task(model, task, config, rng)
+        episodes = draw_on_task(model, task, config, rng, max_tokens)
         drawn.append(float(episodes.rewards.mean()))
         bits.append(episodes.rewards.size * entropy(episodes.rewards.ravel().tolist()))
         return episodes.batch
@@ -136,7 +134,7 @@ def reinforce(config, path):
     }
 
 
-def draw_on_task(model, task, config, rng):
+def draw_on_task(model, task, config, rng, max_tokens=LONGEST_ANSWER):
     """The episodes of one step: prompts of mini-E2E's train, each with several answers.
 
     Parameters
@@ -145,6 +143,8 @@ def draw_on_task(model, task, config, rng):
     task : PairTask
     config : ReinforceConfig
     rng : numpy.random.Generator
+    max_tokens : int
+        The most of an answer.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def draw_on_task(model, task, config, rng):
         [ids[:n_source] for ids, n_source in encoded],
         lambda i, answer: reward(mrs[i], read(task.tokenizer, answer)),
         n_samples=config.n_samples,
-        max_tokens=LONGEST_ANSWER,
+        max_tokens=max_tokens,
         end_of_text=task.tokenizer.end_of_text,
         rng=rng,
     )
@@ -174,7 +174,7 @@ def measured(model, task, config, split):
         reward, their mean reward; slot_exact and slot_error_rate, see `slot_scores`; and loss, of the split's own
         sentences, in nats per token.
     """
-    found = measure(model, task, split=split, n_prompts=config.n_held_out, max_tokens=LONGEST_ANSWER)
+    found = measure(model, task, split=split, n_prompts=config.start.n_held_out)
     reward, samples = REWARDS[config.reward], found["samples"]
     rewards = [reward(parse_source(sample["prompt"].strip()), sample["answer"]) for sample in samples]
     scores = {name: found[name] for name in ("slot_exact", "slot_error_rate", "loss")}

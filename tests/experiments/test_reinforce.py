@@ -6,13 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.tiny import byte_gpt
+from experiments.tiny import in_place_of_the_bundled_decoder
 from methods.tiny import same_bits
 from minilora.data import load_task, realise, slot_errors
-from minilora.experiments import adapt
 from minilora.experiments import reinforce as reinforcement
-from minilora.experiments.adapt import adapt_and_keep, adapted_decoder
-from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.adapt import DecoderRun, adapt_and_keep, adapted_decoder, base_and_task
 from minilora.experiments.reinforce import (
     REWARDS,
     ReinforceConfig,
@@ -28,10 +26,10 @@ from minilora.methods import FullConfig, LoRAConfig, load_adapter, lora_layers
 from minilora.methods.switching import base_parameters
 from minilora.training import Diverged, TrainConfig
 
-START = FinetuneConfig("mini-e2e", "full", None, TrainConfig(steps=2, batch_size=2, threads=1))
+START = DecoderRun("mini-e2e", "full", None, TrainConfig(steps=2, batch_size=2, threads=1), n_held_out=3)
 TRAIN = TrainConfig(steps=2, batch_size=4, threads=1, eval_every=1, lr=0.01)
 LORA = ReinforceConfig(
-    START, "lora", LoRAConfig(rank=1, alpha=2, targets=("q_proj", "fc_in")), TRAIN, "slots", n_samples=2, n_held_out=3
+    START, "lora", LoRAConfig(rank=1, alpha=2, targets=("q_proj", "fc_in")), TRAIN, "slots", n_samples=2
 )
 FULL = replace(LORA, method="full", settings=FullConfig())
 MR = {"name": "Blue Heron", "type": "cafe", "price": "low", "rating": "good"}
@@ -43,8 +41,8 @@ def low_bytes(mr, sentence):
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch):
-    monkeypatch.setattr(adapt, "load_bundled", lambda name: byte_gpt())
+def sweep(tmp_path, tmp_path_factory, monkeypatch):
+    in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
     monkeypatch.setitem(REWARDS, "slots", low_bytes)
     made = Sweep(tmp_path, progress=False)
     made(adapt_and_keep, [START], model="decoder")
@@ -86,7 +84,7 @@ def test_a_run_goes_on_from_the_first_training(sweep, config):
     assert [point["step"] for point in found["path"]] == [0, 1, 2] and len(found["drawn"]) == 2
     assert found["valid"] == found["path"][-1]["reward"] and 0 < found["bits"] <= 2 * 4 * 2
     start = adapted_decoder(sweep, START)
-    task = adapt.task_of("mini-e2e", length=start.longest_input, n_held_out=3)
+    _, task = base_and_task(START)
     assert found["path"][0] == {"step": 0, **measured(start, task, config, "valid")}
 
     trained = adapted_decoder(sweep, START)
@@ -105,8 +103,8 @@ def test_a_finished_run_is_not_repeated(sweep):
     assert sweep(reinforce, [LORA], model="decoder") == first  # its seconds included
 
 
-def test_without_the_first_training_there_is_no_second(tmp_path, monkeypatch):
-    monkeypatch.setattr(adapt, "load_bundled", lambda name: byte_gpt())
+def test_without_the_first_training_there_is_no_second(tmp_path, tmp_path_factory, monkeypatch):
+    in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
     with pytest.raises(ValueError, match="there is no file .*adapt_and_keep"):
         Sweep(tmp_path, progress=False)(reinforce, [LORA], model="decoder")
 
@@ -127,7 +125,7 @@ def test_each_step_draws_several_answers_to_prompts_of_train(task, monkeypatch):
     assert {bytes(prompt.tolist()).decode() for prompt in prompts} <= sources
 
 
-def at_step_1(model, task, config, rng):
+def at_step_1(*_):
     raise Diverged("the loss was nan at step 1")
 
 
