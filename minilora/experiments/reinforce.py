@@ -94,7 +94,8 @@ def reinforce(config, path):
     dict
         trainable; seconds, of training and drawing; drawn, the mean reward of each step's answers; bits, at most how
         many the rewards of all episodes carried; path, what `measured` gave at the start and on the way; valid, the
-        mean reward of the greedy answers at the end, None if training diverged; and test, what `measured` gives there.
+        mean reward of the greedy answers at the end, None if training diverged; before and test, what `measured` gave
+        on test at the start and at the end.
     """
     model = adapted_decoder(Sweep(path.parents[1]), config.start)
     _, task = base_and_task(config.start)
@@ -115,6 +116,7 @@ def reinforce(config, path):
         return found["loss"]
 
     trainer = Trainer(model, sample_batch, config.train, validate=validate)
+    before = measured(model, task, config, "test")
     validate()
     valid = test = None
     try:
@@ -130,6 +132,7 @@ def reinforce(config, path):
         "bits": sum(bits),
         "path": course,
         "valid": valid,
+        "before": before,
         "test": test,
     }
 

@@ -87,6 +87,7 @@ def test_a_run_goes_on_from_the_first_training(sweep, config):
     _, task = base_and_task(START)
     assert found["path"][0] == {"step": 0, **measured(start, task, config, "valid")}
 
+    assert found["before"] == measured(start, task, config, "test")
     trained = adapted_decoder(sweep, START)
     load_adapter(trained, sweep.file_of(reinforce, config))
     assert found["test"] == measured(trained, task, config, "test")
@@ -136,7 +137,7 @@ def test_a_diverged_run_has_no_score(sweep, monkeypatch):
 
 
 def test_neither_has_one_whose_loss_overflows(sweep, monkeypatch):
-    losses = iter([1.0, np.inf])
+    losses = iter([2.0, 1.0, np.inf])
     monkeypatch.setattr(reinforcement, "measured", lambda *_: {"reward": 0.5, "loss": next(losses)})
     (found,) = sweep(reinforce, [LORA], model="decoder")
     assert found["valid"] is None and found["path"] == [{"step": 0, "reward": 0.5, "loss": 1.0}]

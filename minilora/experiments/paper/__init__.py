@@ -1,4 +1,4 @@
-"""Small-scale versions of the paper's tables and figures, one module each, and five that it does not have."""
+"""Small-scale versions of the paper's tables and figures, one module each, and seven that it does not have."""
 
 from minilora.experiments.paper import (
     along_training,
@@ -10,6 +10,8 @@ from minilora.experiments.paper import (
     forgetting,
     gradients,
     learning_rates,
+    policy_gradient,
+    regret,
     table1,
     table2,
     table3,
@@ -38,6 +40,8 @@ MODULES = (
     gradients,
     forgetting,
     learning_rates,
+    regret,
+    policy_gradient,
 )
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 
