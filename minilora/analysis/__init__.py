@@ -11,8 +11,14 @@ from minilora.analysis.amplification import (
     random_projection_norm,
     weight_similarity,
 )
+from minilora.analysis.chance import (
+    random_cosine,
+    random_product_norm,
+    random_spectrum,
+    randomly_turned,
+)
 from minilora.analysis.changes import Factors, adapter_changes, adapter_factors, delta_weights, weight_changes
-from minilora.analysis.intruders import Intruders, intruder_dimensions
+from minilora.analysis.intruders import Intruders, intruder_dimensions, intruders_among
 from minilora.analysis.lanczos import truncated_svd
 from minilora.analysis.low_rank import LowRank, LowRankErrors, low_rank_approximation, low_rank_errors
 from minilora.analysis.metrics import accuracy, classification_scores, macro_f1
@@ -29,6 +35,7 @@ from minilora.analysis.spectrum import (
     RankMeasures,
     directions_for,
     effective_rank,
+    measures_of_spectrum,
     numerical_rank,
     rank_measures,
     singular_values,
@@ -62,6 +69,7 @@ __all__ = [
     "directions_for",
     "RankMeasures",
     "rank_measures",
+    "measures_of_spectrum",
     "LowRank",
     "low_rank_approximation",
     "LowRankErrors",
@@ -90,6 +98,11 @@ __all__ = [
     "weight_similarity",
     "Intruders",
     "intruder_dimensions",
+    "intruders_among",
+    "random_product_norm",
+    "random_spectrum",
+    "random_cosine",
+    "randomly_turned",
 ]
 
 if not TYPE_CHECKING:

@@ -110,7 +110,12 @@ def amplification_factor(W: Array, delta_W: Delta, r: int | None = None) -> floa
 
 
 def amplification_table(
-    W: Array, delta_W: Delta, r: int | None = None, *, rng: numpy.random.Generator
+    W: Array,
+    delta_W: Delta,
+    r: int | None = None,
+    *,
+    rng: numpy.random.Generator,
+    S: numpy.ndarray | None = None,
 ) -> Amplification:
     """The columns of the paper's table 7.
 
@@ -122,18 +127,21 @@ def amplification_table(
         As for `amplification_factor`.
     rng : numpy.random.Generator
         Draws the random directions, and the start of `truncated_svd`.
+    S : ndarray of shape (min(O, I),), optional
+        W's singular values, from large to small, if they are known.
 
     Returns
     -------
     Amplification
     """
     W = host_matrix("W", W)
-    norm_delta, (U, S, Vt) = _leading(W, delta_W, r)
-    r, (O, I), norm_W = len(S), W.shape, frobenius_norm(W)
+    norm_delta, (U, S_delta, Vt) = _leading(W, delta_W, r)
+    r, (O, I), norm_W = len(S_delta), W.shape, frobenius_norm(W)
+    own = truncated_svd(W, r, rng=rng).S if S is None else S[:r]
     return Amplification(
         r=r,
         delta=projection_norm(W, U, Vt),
-        weight=float(numpy.linalg.norm(truncated_svd(W, r, rng=rng).S)),
+        weight=float(numpy.linalg.norm(own)),
         random=projection_norm(W, random_directions(r, O, rng).T, random_directions(r, I, rng)),
         random_expected=random_projection_norm(O, I, r, norm_W),
         norm_W=norm_W,

@@ -59,5 +59,22 @@ def intruder_dimensions(W: Array, W_tuned: Array, *, k: int = 10, epsilon: float
         raise ValueError(f"k was {k}; it must be an integer from 1 to {min(numpy.shape(W))}")
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon was {epsilon}; it must be a number from 0 to 1")
-    before, after = svd_of(W, "W").U, svd_of(W_tuned, "W_tuned").U[:, :k]  # (O, min(O, I)), (O, k)
-    return Intruders(numpy.abs(after.T @ before).max(axis=1), epsilon)
+    return intruders_among(svd_of(W_tuned, "W_tuned").U[:, :k], svd_of(W, "W").U, epsilon=epsilon)
+
+
+def intruders_among(U_tuned: numpy.ndarray, U: numpy.ndarray, *, epsilon: float = 0.5) -> Intruders:
+    """Which of some directions of an adapted weight are new, for weights that are decomposed already.
+
+    Parameters
+    ----------
+    U_tuned : ndarray of shape (O, k)
+        The k leading left-singular vectors of W_tuned.
+    U : ndarray of shape (O, min(O, I))
+        All of W's.
+    epsilon : float
+
+    Returns
+    -------
+    Intruders
+    """
+    return Intruders(numpy.abs(U_tuned.T @ U).max(axis=1), epsilon)  # (k, O) @ (O, n) -> (k, n) -> (k,)

@@ -178,7 +178,11 @@ def rank_measures(deltas: Mapping[str, Delta], share: float = 0.9) -> dict[str, 
     measures = {}
     for path, delta_W in deltas.items():
         S = singular_values(delta_W, path)
-        rank = rank_of_spectrum(S, delta_W)
-        norm = float(numpy.linalg.norm(S))
-        measures[path] = RankMeasures(rank, stable_rank(S), effective_rank(S), directions_for(S, share), norm)
+        measures[path] = measures_of_spectrum(S, rank_of_spectrum(S, delta_W), share)
     return measures
+
+
+def measures_of_spectrum(S: numpy.ndarray, rank: int, share: float = 0.9) -> RankMeasures:
+    """RankMeasures of a matrix whose singular values are known, from large to small, and its rank."""
+    norm = float(numpy.linalg.norm(S))
+    return RankMeasures(rank, stable_rank(S), effective_rank(S), directions_for(S, share), norm)

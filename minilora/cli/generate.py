@@ -63,12 +63,12 @@ def run(options: argparse.Namespace) -> int:
         stop=tokenizer.end_of_text,
         rng=numpy.random.default_rng(options.seed),
     )
+    pieces = TextStream(tokenizer, after=() if options.source else prompt)
     if options.json:
-        ids = list(tokens)
-        print_json({"prompt": options.prompt, "answer": tokenizer.decode(ids), "tokens": len(ids)})
+        added = [pieces.add(token) for token in tokens]
+        print_json({"prompt": options.prompt, "answer": "".join(added) + pieces.end(), "tokens": len(added)})
         return 0
     print("" if options.source else options.prompt, end="", flush=True)
-    pieces = TextStream(tokenizer)
     for token in tokens:
         print(pieces.add(token), end="", flush=True)
     print(pieces.end())

@@ -1,7 +1,6 @@
 """`minilora info`: what a file or folder of a model or an adapter is."""
 
 import argparse
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,14 @@ from typing import Any
 from minilora.cli.options import add_json
 from minilora.cli.parser import Parser, did_you_mean
 from minilora.cli.printing import print_json, table, wrapped
+from minilora.experiments.grid import places
+from minilora.interop.description import describe, in_words
 from minilora.limits import one_line
 
 EXAMPLE = "minilora info runs/my-adapter"
-IN_BLOCK = re.compile(r"(?:.*\.)?(\d+)\.(?:.*\.)?([^.]+)")  # blocks.3.attn.q_proj: 3, q_proj
 LONGEST = 300  # characters of a value
 LABEL = 18  # columns of a label
 MOST_COLUMNS = 7  # of norms in a table
-SECTIONS = ("settings", "shape", "trained_on")  # what has values of its own
-TEXTS = ("opened_from", "base", "tokenizer", "command")
 
 
 def add_options(p: Parser) -> None:
@@ -32,7 +30,6 @@ def add_options(p: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Describe it."""
-    from minilora.interop.description import describe
     from minilora.interop.opening import BUNDLED, SMOLLM2
     from minilora.interop.smollm2 import smollm2_file
     from minilora.models.bundled import ASSETS
@@ -50,45 +47,23 @@ def run(options: argparse.Namespace) -> int:
 
 def described(name: str, told: Mapping[str, Any]) -> list[str]:
     """A description as lines: a label and a value each, and a table of norms."""
-    what = told["kind"] if told["holds"] == "model" else told["method"]
-    kinds = " and ".join(f"{dtype}" for dtype in told["dtypes"])
-    values = {
-        told["holds"]: f"{what}, in {told['format']}'s format",
-        "numbers": f"{told.get('parameters', told.get('trained')):,}, {kinds}; {told['bytes'] / 1e6:,.2f} MB",
-    }
-    values |= {
-        section.replace("_", " "): ", ".join(f"{key} {text_of(value)}" for key, value in told[section].items() if value)
-        for section in SECTIONS
-        if told.get(section)
-    }
-    values |= {key.replace("_", " "): told[key] for key in TEXTS if key in told}
     lines = [name]
-    for label, value in values.items():
+    for label, value in in_words(told).items():
         lines += wrapped(one_line(value, LONGEST), f"  {label:<{LABEL}}", " " * (LABEL + 2))
     if told.get("norms"):
         lines += ["", "||delta W||, by layer:", *norms_by_block(told["norms"])]
     return lines
 
 
-def text_of(value: Any) -> str:
-    """A value of a setting in words."""
-    if isinstance(value, (list, tuple)):
-        return "/".join(map(str, value))
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
-
-
 def norms_by_block(norms: Mapping[str, float]) -> list[str]:
     """A table with a row for each block and a column for each layer in it; other layers get a line each."""
     rows: dict[int, dict[str, str]] = {}
     others = []
-    for path, norm in norms.items():
-        found = IN_BLOCK.fullmatch(path)
-        if found and found[2] not in rows.get(int(found[1]), {}):
-            rows.setdefault(int(found[1]), {})[found[2]] = f"{norm:.3g}"
+    for path, place in places(norms).items():
+        if place is None:
+            others.append(f"{one_line(path, 60)}  {norms[path]:.3g}")
         else:
-            others.append(f"{one_line(path, 60)}  {norm:.3g}")
+            rows.setdefault(place.block, {})[place.kind] = f"{norms[path]:.3g}"
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = []
     for start in range(0, len(columns), MOST_COLUMNS):

@@ -196,5 +196,10 @@ def changes_of_tuning(model: str | None, tuned: str) -> dict[str, numpy.ndarray]
     except ValueError as error:
         raise ValueError(str(error).replace("--model was", "--tuned was")) from None
     before = (open_model(model) if model is None else named_model(model)).model
+    if type(before) is not type(after):  # of an encoder and the classifier that it became: without their heads
+        before, after = (getattr(m, "encoder", m) for m in (before, after))
+    if type(before) is not type(after):
+        kinds = type(after).__name__, type(before).__name__
+        raise ValueError(f"--tuned was {tuned}, a {kinds[0]}; it must be a {kinds[1]}, as the model that it began as")
     before, after = ({n: to_numpy(p.data) for n, p in m.named_parameters()} for m in (before, after))
     return {name.removesuffix(".W"): delta_W for name, delta_W in weight_changes(before, after).items()}

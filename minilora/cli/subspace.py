@@ -107,7 +107,8 @@ def similarity_lines(similarities: dict[str, "Similarity"]) -> list[str]:
         rows.append((path, *places, f"{r1}, {r2}", f"{numpy.degrees(angles[0]):.1f}"))
     return [
         *table(rows),
-        "z: how many standard deviations of random subspaces phi lies above their mean, max(i, j) / I",
+        "z: how many standard deviations of random subspaces phi lies above their mean,",
+        "max(i, j) / I",
         "angle: the smallest between the two subspaces, in degrees",
     ]
 

@@ -21,6 +21,7 @@ VERBS = {
     "import-peft": "Turn a LoRA adapter that PEFT saved into one of minilora's.",
     "export-peft": "Write an adapter as a folder that PEFT loads.",
     "export-gguf": "Write an adapter, or a merged model, as a file for llama.cpp.",
+    "report": "Write a page about an adapter: what it changed, next to chance.",
     "info": "Say what a model's or an adapter's file or folder is.",
     "count": "Count a method's parameters, bytes and operations.",
     "rank": "Show the rank of a matrix, step by step, or of a model's layers.",

@@ -1,5 +1,7 @@
 """Text from tokens that come one at a time, without half a character."""
 
+from collections.abc import Sequence
+
 from minilora.data.vocabulary import Tokenizer
 
 REPLACEMENT = "\ufffd"  # what a tokenizer writes for bytes that are no character
@@ -17,17 +19,20 @@ class TextStream:
             print(text.add(token), end="", flush=True)
         print(text.end())
 
-    All pieces together are what ``tokenizer.decode`` says of all tokens.
+    All pieces together are what ``tokenizer.decode`` says of all tokens, or what they add to those before them:
+    SentencePiece's first token loses the blank that it begins with, and only the first.
 
     Parameters
     ----------
     tokenizer : ByteTokenizer or HFTokenizer
+    after : sequence of int
+        The tokens of the text that goes on; none if a new one begins.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, after: Sequence[int] = ()) -> None:
         self._decode = tokenizer.decode
-        self._ids: list[int] = []  # the last tokens
-        self._said = ""  # what has been returned of their text
+        self._ids = [int(token) for token in after[-CONTEXT:]]  # the last tokens
+        self._said = self._decode(self._ids)  # what has been returned of their text, or was there before
 
     def add(self, token: int) -> str:
         """The text that is certain now and was not before; often a word, sometimes nothing."""

@@ -13,20 +13,30 @@ from typing import Any
 import numpy
 
 from minilora.files import load_arrays, read_json
-from minilora.interop.foreign_files import StoredTensor, read_about, read_tensor, tensors_in
-from minilora.interop.gguf_adapter_load import ALPHA, gguf_factors
+from minilora.interop.foreign_files import StoredTensor, read_about, tensors_in
+from minilora.interop.gguf_adapter_load import ALPHA
 from minilora.interop.gguf_blocks import type_name
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.hf_folder import INDEX, WEIGHTS
 from minilora.interop.opening import MODEL_FILE, is_gguf
 from minilora.interop.peft_config import read_config
-from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS
+from minilora.interop.peft_layouts import CONFIG, TENSORS
+from minilora.interop.stored_factors import (
+    ADAPTER_FILE,
+    StoredFactors,
+    factors_of_arrays,
+    factors_of_gguf,
+    factors_of_peft,
+    lora_config,
+)
 from minilora.limits import one_line_errors
 from minilora.methods import METHODS, LoRAConfig
 from minilora.methods.registry import KINDS as ADAPTER_KINDS
 from minilora.models.model_file import KINDS as MODEL_KINDS
 
-ADAPTER_FILE, RESULT, RUN = "adapter.safetensors", "result.json", "config.json"
+RESULT, RUN = "result.json", "config.json"
+SECTIONS = ("settings", "shape", "trained_on")  # of a description: what has values of its own
+TEXTS = ("opened_from", "base", "tokenizer", "command")
 
 
 @one_line_errors()
@@ -67,6 +77,33 @@ def describe(path: str | Path) -> dict[str, Any]:
     raise ValueError(f"path was {path}, a folder with neither a model nor an adapter in it")
 
 
+def in_words(told: Mapping[str, Any]) -> dict[str, str]:
+    """A description as a label and a value each, for a person; texts from the file are as they are there."""
+    what = told["kind"] if told["holds"] == "model" else told["method"]
+    kinds = " and ".join(f"{dtype}" for dtype in told["dtypes"])
+    values = {
+        told["holds"]: f"{what}, in {told['format']}'s format",
+        "numbers": f"{told.get('parameters', told.get('trained')):,}, {kinds}; {told['bytes'] / 1e6:,.2f} MB",
+    }
+    values |= {
+        section.replace("_", " "): ", ".join(
+            f"{key} {_in_words(value)}" for key, value in told[section].items() if value
+        )
+        for section in SECTIONS
+        if told.get(section)
+    }
+    return values | {key.replace("_", " "): told[key] for key in TEXTS if key in told}
+
+
+def _in_words(value: Any) -> str:
+    """A value of a setting."""
+    if isinstance(value, (list, tuple)):
+        return "/".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
 def _file(path: Path) -> dict[str, Any]:
     """A safetensors file of minilora's."""
     about = read_about(path)
@@ -88,11 +125,8 @@ def _file(path: Path) -> dict[str, Any]:
         made["base"] = about["base"]
     if about["kind"] != "lora":
         return made
-    try:
-        lora = LoRAConfig(**settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} has no readable configuration of LoRA: {error}") from None
-    return {**made, "method": _variant(lora), "norms": _norms(arrays, lora)}
+    lora = lora_config(config, path)
+    return {**made, "method": _variant(lora), "norms": _norms(factors_of_arrays(arrays, lora, path))}
 
 
 def _variant(config: LoRAConfig) -> str:
@@ -105,26 +139,14 @@ def _variant(config: LoRAConfig) -> str:
     return "lora"
 
 
-def _norms(arrays: Mapping[str, numpy.ndarray], config: LoRAConfig) -> dict[str, float]:
-    """||delta_W|| by the path of the layer; for DoRA, of the part that is scale * B @ A."""
-    norms = {}
-    for name in arrays:
-        path, _, letter = name.rpartition(".")
-        if letter == "A" and f"{path}.B" in arrays:
-            A, B = arrays[name], arrays[f"{path}.B"]
-            if f"{path}.A0" in arrays and f"{path}.B0" in arrays:  # PiSSA's delta_W is scale (B A - B0 A0)
-                A = numpy.concatenate([A, arrays[f"{path}.A0"]])
-                B = numpy.concatenate([B, -arrays[f"{path}.B0"]], axis=1)
-            r, alpha = config.rank_of(path), config.alpha_of(path)
-            norms[path] = norm_of_product(B, A, alpha / (r**0.5 if config.rslora else r))
-    return norms
+def _norms(factors: Mapping[str, StoredFactors]) -> dict[str, float]:
+    """||delta_W|| by the name of the matrix; for DoRA, of the part that is scale * B @ A."""
+    return {name: norm_of_product(*f) for name, f in factors.items()}
 
 
 def norm_of_product(B: numpy.ndarray, A: numpy.ndarray, scale: float) -> float:
     """||scale B A||, the Frobenius norm, from two (r, r) matrices."""
     A, B = A.astype(numpy.float64), B.astype(numpy.float64)
-    if A.ndim != 2 or B.ndim != 2 or A.shape[0] != B.shape[1]:
-        raise ValueError(f"A has shape {A.shape} and B {B.shape}; they must be (r, I) and (O, r)")
     squared = ((B.T @ B) * (A @ A.T)).sum()  # (r, r), (r, r) -> ()
     return abs(scale) * float(max(squared, 0.0)) ** 0.5
 
@@ -152,14 +174,6 @@ def _peft(folder: Path) -> dict[str, Any]:
     """An adapter that PEFT saved."""
     config, content = read_config(folder / CONFIG), read_json(folder / CONFIG)
     stored = tensors_in(folder / TENSORS)
-    norms = {}
-    for name, tensor in stored.items():
-        path, found, _ = name.removeprefix(PREFIX).rpartition(".lora_A")
-        pair = stored.get(name.replace(".lora_A", ".lora_B"))
-        if found and pair is not None and len(tensor.shape) == len(pair.shape) == 2:
-            r, (_, alpha) = tensor.shape[0], config.rank_and_alpha(path)
-            scale = alpha / (r**0.5 if config.use_rslora else r) if r else 0.0
-            norms[path] = norm_of_product(read_tensor(pair), read_tensor(tensor), scale)
     base = content.get("base_model_name_or_path")
     return {
         "holds": "adapter",
@@ -169,7 +183,7 @@ def _peft(folder: Path) -> dict[str, Any]:
         "settings": {"rank": config.r, "alpha": config.lora_alpha, "targets": config.target_modules},
         **({"base": base} if isinstance(base, str) else {}),
         "trained": _count(stored),
-        "norms": norms,
+        "norms": _norms(factors_of_peft(config, stored, folder / TENSORS)),
     }
 
 
@@ -214,10 +228,10 @@ def _gguf(path: Path) -> dict[str, Any]:
     if file.fields.get("general.type") != "adapter":
         shape = {name: value for name, value in numbers.items() if isinstance(value, (int, float))}
         return {"holds": "model", "kind": kind, **told, "shape": shape, "parameters": n}
-    factors = {matrix.removesuffix(".weight"): both for matrix, both in gguf_factors(file).items()}
-    norms = {layer: norm_of_product(f.B, f.A, f.alpha / f.rank) for layer, f in factors.items()}
+    factors = factors_of_gguf(file)
+    norms = _norms(factors)
     settings = {
-        "rank": sorted({f.rank for f in factors.values()}),
+        "rank": sorted({len(f.A) for f in factors.values()}),
         "alpha": file.get(ALPHA, float, 0.0),
         "targets": sorted({layer.rpartition(".")[2] for layer in norms}),
     }

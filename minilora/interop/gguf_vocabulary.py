@@ -1,4 +1,4 @@
-"""A Hugging Face folder's tokenizer as metadata of a GGUF file: tokens, their types, merges, and how text is cut."""
+"""A Hugging Face folder's tokenizer as metadata of a GGUF file: tokens, their types, and merges or scores."""
 
 import json
 from pathlib import Path
@@ -7,19 +7,13 @@ from typing import Any
 import numpy
 
 from minilora.interop.chat_template_of import FIELD, chat_template_of
-from minilora.interop.gguf_file import ARRAY, BOOL, INT32, STRING, UINT32
-from minilora.interop.gguf_tokenizer import (
-    CONTROL,
-    CUTS,
-    KEY,
-    NORMAL,
-    UNUSED,
-    USER_DEFINED,
-    WHOLE_WORDS,
-    pre_tokenizer,
-    require_tokenizers,
-)
-from minilora.interop.tokenizer import load_tokenizer
+from minilora.interop.gguf_file import ARRAY, BOOL, FLOAT32, INT32, STRING, UINT32
+from minilora.interop.gguf_tokenizer import BYTE_LEVEL, CUTS, KEY, SENTENCEPIECE, WHOLE_WORDS, pre_tokenizer
+from minilora.interop.hf_tokenizer import HFTokenizer
+from minilora.interop.tokenizer import folder_pieces, is_sentencepiece, load_tokenizer
+from minilora.interop.tokenizer_parts import CONTROL, NORMAL, UNUSED, USER_DEFINED, require_tokenizers
+
+LOWEST_SCORE = -10000.0  # of a token that no merge makes
 
 Fields = list[tuple[str, Any, int, int | None]]
 
@@ -30,9 +24,26 @@ def folder_vocabulary(folder: Path) -> Fields:
     Raises
     ------
     ValueError
-        If the tokenizer is no byte-level one, or llama.cpp has no name for how it cuts a text.
+        If the tokenizer is neither a byte-level one nor SentencePiece's, or llama.cpp has no name for how it cuts a
+        text.
     """
     tokenizer = load_tokenizer(folder)
+    first, last = _frame(tokenizer)
+    fields: Fields = [
+        *(_scored(folder) if is_sentencepiece(folder) else _byte_level(folder, tokenizer)),
+        (f"{KEY}add_bos_token", first, BOOL, None),
+        (f"{KEY}add_eos_token", last, BOOL, None),
+    ]
+    for edge, token in (("bos", tokenizer.bos), ("eos", tokenizer.eos)):
+        if token:
+            fields.append((f"{KEY}{edge}_token_id", tokenizer.token_id(token), UINT32, None))
+    if template := chat_template_of(folder):
+        fields.append((FIELD, template, STRING, None))
+    return fields
+
+
+def _byte_level(folder: Path, tokenizer: HFTokenizer) -> Fields:
+    """Tokens and merges."""
     content = json.loads(tokenizer.tokenizer.to_str())
     if content["model"].get("type") != "BPE":
         raise ValueError(f"{folder}: the tokenizer is {content['model'].get('type')}; it must be byte-pair encoding")
@@ -43,22 +54,26 @@ def folder_vocabulary(folder: Path) -> Fields:
         raise ValueError(f"{folder}: the tokenizer has no token {tokens.index(None)}; its ids must follow one another")
     types = [NORMAL if i not in added else CONTROL if added[i]["special"] else USER_DEFINED for i in range(len(tokens))]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in content["model"]["merges"]]
-    first, last = _frame(tokenizer)
-    fields: Fields = [
-        (f"{KEY}model", "gpt2", STRING, None),
+    return [
+        (f"{KEY}model", BYTE_LEVEL, STRING, None),
         (f"{KEY}pre", name, STRING, None),
         (f"{KEY}tokens", tokens, ARRAY, STRING),
         (f"{KEY}token_type", types, ARRAY, INT32),
         (f"{KEY}merges", merges, ARRAY, STRING),
-        (f"{KEY}add_bos_token", first, BOOL, None),
-        (f"{KEY}add_eos_token", last, BOOL, None),
     ]
-    for edge, token in (("bos", tokenizer.bos), ("eos", tokenizer.eos)):
-        if token:
-            fields.append((f"{KEY}{edge}_token_id", tokenizer.token_id(token), UINT32, None))
-    if template := chat_template_of(folder):
-        fields.append((FIELD, template, STRING, None))
-    return fields
+
+
+def _scored(folder: Path) -> Fields:
+    """Tokens and scores."""
+    pieces, *_ = folder_pieces(folder)
+    return [
+        (f"{KEY}model", SENTENCEPIECE, STRING, None),
+        (f"{KEY}pre", "default", STRING, None),
+        (f"{KEY}tokens", pieces.tokens, ARRAY, STRING),
+        (f"{KEY}scores", pieces.scores.tolist(), ARRAY, FLOAT32),
+        (f"{KEY}token_type", pieces.types.tolist(), ARRAY, INT32),
+        (f"{KEY}add_space_prefix", pieces.blank_first, BOOL, None),
+    ]
 
 
 def padded(fields: Fields, V: int, like: object) -> Fields:
@@ -76,7 +91,11 @@ def padded(fields: Fields, V: int, like: object) -> Fields:
     if n > V:
         raise ValueError(f"like was {like}, whose tokenizer has {n:,} tokens; it must have at most the model's {V:,}")
     unused: list[Any] = [f"[PAD{i}]" for i in range(n, V)]
-    padding = {f"{KEY}tokens": unused, f"{KEY}token_type": [UNUSED] * (V - n)}
+    padding = {
+        f"{KEY}tokens": unused,
+        f"{KEY}token_type": [UNUSED] * (V - n),
+        f"{KEY}scores": [LOWEST_SCORE] * (V - n),
+    }
     return [
         (name, [*value, *padding[name]] if name in padding else value, kind, items)
         for name, value, kind, items in fields

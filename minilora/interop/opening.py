@@ -27,6 +27,7 @@ from minilora.interop.llama import FAMILY as LLAMAS
 from minilora.interop.llama import load_llama
 from minilora.interop.roberta import FAMILY as ROBERTAS
 from minilora.interop.roberta import load_roberta
+from minilora.interop.sentencepiece_file import MODEL
 from minilora.interop.smollm2 import smollm2_file
 from minilora.interop.tokenizer import MERGES, VOCAB, WHOLE, load_tokenizer
 from minilora.limits import one_line_errors, shown
@@ -156,7 +157,7 @@ def is_gguf(path: str | Path) -> bool:
 
 def has_tokenizer(folder: Path) -> bool:
     """Whether the files of a tokenizer are in a folder."""
-    return any(all((folder / name).is_file() for name in names) for names in ((WHOLE,), (VOCAB, MERGES)))
+    return any(all((folder / name).is_file() for name in names) for names in ((WHOLE,), (VOCAB, MERGES), (MODEL,)))
 
 
 def _source_of(path: Path, model: Model) -> str | None:

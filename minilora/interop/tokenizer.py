@@ -7,9 +7,13 @@ from minilora.files import read_json
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.gguf_tokenizer import gguf_tokenizer
 from minilora.interop.hf_tokenizer import HFTokenizer
+from minilora.interop.sentencepiece_bpe import Pieces, sentencepiece_bpe
+from minilora.interop.sentencepiece_file import JSON, MODEL, read_pieces
+from minilora.interop.tokenizer_parts import add_frame, require_tokenizers
 from minilora.limits import MOST_JSON_BYTES, one_line_errors
 
 WHOLE, VOCAB, MERGES, SETTINGS = "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"
+ADDED = "added_tokens.json"
 MOST_BYTES = 40 * 2**20  # of tokenizer.json; with a vocabulary of 256,000 ids it has some 33 MB
 MOST_VALUES = 3_000_000  # in it; the package needs up to 64 bytes for each before it can reject it
 AS_VALUES = {b",": 1, b"[": 7, b"{": 14}  # because a list takes some 300 bytes, and an object 600
@@ -24,8 +28,8 @@ def load_tokenizer(path: str | Path) -> HFTokenizer:
     ----------
     path : str or Path
         A GGUF file; or a folder with tokenizer.json; or, like GPT-2's and RoBERTa's first folders, with vocab.json and
-        merges.txt. The end of text is eos_token in tokenizer_config.json or special_tokens_map.json, or eos_token_id in
-        config.json.
+        merges.txt; or, like Llama's first ones, with SentencePiece's tokenizer.model. The end of text is eos_token in
+        tokenizer_config.json or special_tokens_map.json, or eos_token_id in config.json.
 
     Returns
     -------
@@ -42,14 +46,11 @@ def load_tokenizer(path: str | Path) -> HFTokenizer:
     path = folder / WHOLE
     if folder.is_file():
         return gguf_tokenizer(GGUFFile(folder))
+    if is_sentencepiece(folder):
+        return _sentencepiece(folder)
     if not path.is_file() and not ((folder / VOCAB).is_file() and (folder / MERGES).is_file()):
-        raise ValueError(f"there is no file {path}, and not both of {VOCAB} and {MERGES}")
-    try:
-        import tokenizers
-    except ImportError:
-        raise RuntimeError(
-            f"{path} is read by the package tokenizers, which is not installed: pip install 'tokenizers>=0.20'"
-        ) from None
+        raise ValueError(f"there is no file {path}, no {MODEL}, and not both of {VOCAB} and {MERGES}")
+    tokenizers = require_tokenizers(path)
     if not path.is_file():
         tokenizer = _byte_pairs(folder, tokenizers)
         return HFTokenizer(tokenizer, *(_edge(folder, tokenizer, edge) for edge in ("eos", "bos")))
@@ -62,6 +63,39 @@ def load_tokenizer(path: str | Path) -> HFTokenizer:
     except Exception as error:  # the package raises nothing more specific
         raise ValueError(f"{path} is not a readable tokenizer: {error}") from None
     return HFTokenizer(tokenizer, *(_edge(folder, tokenizer, edge) for edge in ("eos", "bos")))
+
+
+def is_sentencepiece(folder: Path) -> bool:
+    """Whether tokenizer.model is the only tokenizer in a folder."""
+    others = (folder / WHOLE).is_file() or ((folder / VOCAB).is_file() and (folder / MERGES).is_file())
+    return (folder / MODEL).is_file() and not others
+
+
+def folder_pieces(folder: Path) -> tuple[Pieces, int | None, int | None]:
+    """What `read_pieces` says of a folder's tokenizer.model, with what the folder's other files say."""
+    if (folder / ADDED).is_file() and read_json(folder / ADDED):
+        raise ValueError(f"{folder / ADDED} adds tokens to {MODEL}, which minilora does not: {JSON}")
+    pieces, bos, eos = read_pieces(folder / MODEL)
+    if _settings(folder).get("add_prefix_space") is False:
+        pieces = pieces._replace(blank_first=False)
+    return pieces, bos, eos
+
+
+def _sentencepiece(folder: Path) -> HFTokenizer:
+    """SentencePiece's byte-pair encoding; as in transformers, a text begins with <s> if nothing says otherwise."""
+    pieces, bos, eos = folder_pieces(folder)
+    tokenizer, settings = sentencepiece_bpe(pieces), _settings(folder)
+    of_folder = (_edge(folder, tokenizer, edge) for edge in ("bos", "eos"))
+    bos, eos = (theirs if theirs is not None else ours for theirs, ours in zip(of_folder, (bos, eos), strict=True))
+    first = bos if settings.get("add_bos_token", True) is True else None
+    last = eos if settings.get("add_eos_token", False) is True else None
+    add_frame(tokenizer, first, last, require_tokenizers(folder / MODEL))
+    return HFTokenizer(tokenizer, eos, bos)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What tokenizer_config.json says; empty if it is not there."""
+    return read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
 
 
 def _check_size(path: Path, most: int) -> None:
@@ -81,8 +115,7 @@ def _byte_pairs(folder: Path, tokenizers: Any) -> Any:
         tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, pairs))
     except Exception as error:  # the package raises nothing more specific
         raise ValueError(f"{folder / VOCAB} and {merges} are not a readable tokenizer: {error}") from None
-    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
-    spaced = settings.get("add_prefix_space") is True  # whether a text is read with a space before it
+    spaced = _settings(folder).get("add_prefix_space") is True  # whether a text is read with a space before it
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=spaced)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     special = [token for token in ("<|endoftext|>", "<s>", "<pad>", "</s>", "<unk>") if token in vocabulary]

@@ -13,10 +13,11 @@ from minilora.data.encoder_tokenizer import END, FIRST_BYTE, PAD, SPECIALS, STAR
 from minilora.data.tokenizer import EOT, ByteTokenizer
 from minilora.files import read_json
 from minilora.interop.hf_folder import CONFIG
-from minilora.interop.tokenizer import MERGES, MOST_BYTES, SETTINGS, VOCAB, WHOLE, HFTokenizer
+from minilora.interop.sentencepiece_file import MODEL
+from minilora.interop.tokenizer import ADDED, MERGES, MOST_BYTES, SETTINGS, VOCAB, WHOLE, HFTokenizer
 
-COPIED: tuple[str, ...] = (WHOLE, SETTINGS, VOCAB, MERGES, "special_tokens_map.json", "added_tokens.json")
-COPIED += ("tokenizer.model", "chat_template.jinja", "generation_config.json")
+COPIED: tuple[str, ...] = (WHOLE, SETTINGS, VOCAB, MERGES, "special_tokens_map.json", ADDED)
+COPIED += (MODEL, "chat_template.jinja", "generation_config.json")
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # of config.json
 NUL = "\0"  # the end of a text of bytes, as a token: what no text contains
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minilora.analysis import intruder_dimensions
+from minilora.analysis import intruder_dimensions, intruders_among
 
 
 def gaussian(*shape, seed=0):
@@ -67,3 +67,11 @@ def test_only_the_k_leading_ones_count():
 def test_what_cannot_be_compared_is_refused(tuned, options, message):
     with pytest.raises(ValueError, match=message):
         intruder_dimensions(W, tuned, **options)
+
+
+def test_weights_that_are_decomposed_already():
+    tuned = gaussian(12, 9) + 3 * np.outer(gaussian(12, seed=1), gaussian(9, seed=2))
+    (U, *_), (U_tuned, *_) = (np.linalg.svd(M, full_matrices=False) for M in (gaussian(12, 9), tuned))
+    whole, parts = intruder_dimensions(gaussian(12, 9), tuned, k=4), intruders_among(U_tuned[:, :4], U)
+    np.testing.assert_array_equal(whole.cosines, parts.cosines)
+    assert whole.count == parts.count > 0

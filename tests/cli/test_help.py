@@ -83,10 +83,10 @@ def test_help_of_a_verb_in_two_ways(verb, capsys, monkeypatch):
 def test_only_the_options_that_a_verb_uses_are_shown():
     seed = {verb for verb in VERBS if "--seed" in parser_of(verb).flags}
     device = {verb for verb in VERBS if "--device" in parser_of(verb).flags}
-    assert seed == {"demo", "pretrain", "finetune", "generate", "chat", "subspace", "bench", "exercises"}
+    assert seed == {"demo", "pretrain", "finetune", "generate", "chat", "subspace", "report", "bench", "exercises"}
     assert device == {"demo", "pretrain", "finetune", "evaluate", "generate", "chat", "bench"}
     json_out = {verb for verb in VERBS if "--json" in parser_of(verb).flags}
-    assert json_out == {"evaluate", "info", "count", "rank", "subspace", "generate", "merge"}
+    assert json_out == {"evaluate", "info", "count", "rank", "subspace", "report", "generate", "merge"}
 
 
 def test_a_default_of_0_is_shown(capsys):
@@ -138,6 +138,7 @@ def test_what_is_printed_fits_80_columns(monkeypatch, lora_folder):
         ["rank", "--weights", "--adapter", "one.safetensors", *model],
         ["subspace", "--adapter", "one.safetensors", *model],
         ["subspace", "--adapter", "one.safetensors", "--other", "two.safetensors", *model],
+        ["report", "one.safetensors", "--other", "two.safetensors", *model, "--out", "report.html"],
     ):
         printed = prints(*command)
         assert max(map(len, printed.splitlines())) <= 80, command

@@ -101,7 +101,7 @@ REFUSED = {
     "a name that is nearly right": (["count", "--model", "decodr"], "--model was decodr; .*; did you mean decoder[?]$"),
     "a folder without a tokenizer": (
         ["finetune", "--model", "gpt2", "--task", "sums.csv", "--out", "out"],
-        "there is no file gpt2/tokenizer.json, and not both of vocab.json and merges.txt$",
+        "there is no file gpt2/tokenizer.json, no tokenizer.model, and not both of vocab.json and merges.txt$",
     ),
     "a folder without a tokenizer, asked": (
         ["generate", "a", "--model", "gpt2"],

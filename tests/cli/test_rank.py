@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cli.running import PNG, check_refused, rows_of
-from experiments.tiny import byte_gpt
+from experiments.tiny import byte_encoder, byte_gpt
 from minilora.analysis import (
     adapter_factors,
     delta_weights,
@@ -14,6 +14,7 @@ from minilora.analysis import (
     stable_rank,
 )
 from minilora.cli import main
+from minilora.models import new_classifier, save_model
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +130,30 @@ def test_of_several_matrices_the_ranks_are_drawn(drawn, capsys, tmp_path):
     assert labels == [["W", "full fine-tuning"], ["W"], ["W", "full fine-tuning"]]
     assert rows_drawn == [[Q_PROJ, V_PROJ], [Q_PROJ, V_PROJ], [Q_PROJ]]
     assert ["60 %" in figure.axes[0].get_xlabel() for figure in drawn] == [True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["roberta", "roberta-masked-lm"])
+def test_a_classifier_that_was_fine_tuned_is_compared_with_the_encoder_it_began_as(kind, tmp_path, capsys):
+    save_model(byte_encoder(kind), tmp_path / "base.safetensors")
+    base = getattr(byte_encoder(kind), "encoder", byte_encoder(kind))
+    tuned = new_classifier(byte_encoder(kind), 2, np.random.default_rng(0))
+    tuned.encoder.blocks[1].attn.q_proj.W.data[0] += 1
+    save_model(tuned, tmp_path / "tuned.safetensors")
+    assert (
+        main(["rank", "--model", str(tmp_path / "base.safetensors"), "--tuned", str(tmp_path / "tuned.safetensors")])
+        == 0
+    )
+    rows = rows_of(capsys.readouterr().out)
+    assert {path for path, cells in rows.items() if cells[1] != "0"} == {"blocks.1.attn.q_proj"}
+    assert len(rows) == 6 * len(base.blocks)
+
+
+def test_a_model_of_another_kind_was_not_made_by_tuning(tmp_path, capsys):
+    save_model(byte_encoder(), tmp_path / "encoder.safetensors")
+    arguments = ["rank", *MODEL, "--tuned", tmp_path / "encoder.safetensors"]
+    check_refused(
+        arguments, r"--tuned was .*, a Roberta; it must be a GPT, as the model that it began as", tmp_path, capsys
+    )
 
 
 @pytest.mark.parametrize("source", [("--weights",), ("--tuned", "tuned.safetensors"), ("--adapter", "one.safetensors")])

@@ -73,7 +73,10 @@ WRONG = {
         [*EVALUATE, "sliding"],
         "--model was sliding, a model of type 'gemma3_text'; it must be one of gpt2, llama, ",
     ),
-    "no tokenizer": ([*EVALUATE, "bare"], "there is no file bare/tokenizer.json, and not both of vocab.json and "),
+    "no tokenizer": (
+        [*EVALUATE, "bare"],
+        "there is no file bare/tokenizer.json, no tokenizer.model, and not both of vocab.json and ",
+    ),
     "another model's tokenizer": ([*EVALUATE, "other-ids"], "other-ids holds a GPT; the model has a vocabulary of "),
     "a template that loops": ([*CHATS, "loops"], "the chat template .*(loop|stopped)"),
     "a template that is no text": ([*CHATS, "numbers"], "chat_template was 5; it must be a text"),

@@ -95,6 +95,17 @@ def test_after_the_end_a_new_text_begins():
     assert text.add(ord("b")) == "b"
 
 
+def test_what_goes_on_keeps_the_blank_that_a_new_text_loses():
+    class FirstBlank(Pieces):
+        def decode(self, ids):
+            return super().decode(ids).removeprefix(" ")
+
+    tokenizer, before = FirstBlank(b" is", b" long"), b"the river"
+    for after, expected in (((), "is long"), (before, " is long"), (np.array(list(before)), " is long")):
+        text = TextStream(tokenizer, after=after)
+        assert "".join([text.add(256), text.add(257), text.end()]) == expected
+
+
 @pytest.mark.parametrize("kind", [int, np.int64])
 def test_tokens_are_integers_of_any_kind(kind):
     assert TextStream(BYTES).add(kind(97)) == "a"

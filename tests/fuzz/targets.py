@@ -183,6 +183,16 @@ def gguf_adapter_target(folder):
     return Target({"adapter.gguf": (folder / "adapter.gguf").read_bytes()}, {"adapter.gguf": mutate_bytes}, read)
 
 
+def sentencepiece_target(folder):
+    shutil.copy(GOLDEN / "sentencepiece" / "llama.model", folder / "tokenizer.model")
+
+    def read(folder):
+        tokenizer = load_tokenizer(folder)
+        tokenizer.decode(tokenizer.encode("The river   is 12 </s>"))
+
+    return Target(files_in(folder), {"tokenizer.model": mutate_bytes}, read)
+
+
 def texts_of(examples):
     return [text for e in examples for text in astuple(e) if text is not None]
 
@@ -225,6 +235,7 @@ def targets(folder):
     made["GGUF file"] = gguf_target(place("gguf"))
     made["GGUF file: gpt2"] = gguf_target(place("gguf gpt2"), gpt2=True)
     made["GGUF adapter"] = gguf_adapter_target(place("gguf adapter"))
+    made["tokenizer.model"] = sentencepiece_target(place("sentencepiece"))
     made["run folder"] = run_folder_target(place("run folder"))
     made["runs.jsonl"] = runs_target(place("runs"))
     made["csv"] = text_target("task.csv", csv_text(sums(20)), lambda p: texts_of(load_task_file(p)))

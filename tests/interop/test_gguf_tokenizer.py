@@ -52,8 +52,8 @@ def test_a_text_has_no_frame_where_the_file_asks_for_none(right):
 
 
 WRONG = {
-    "SentencePiece": ({"model": "llama"}, "model was 'llama', SentencePiece's, which minilora does not read; it must"),
-    "model": ({"model": "bert"}, "model was 'bert', unknown; it must be 'gpt2'"),
+    "SentencePiece": ({"model": "llama"}, "scores must have a number for each of"),
+    "model": ({"model": "bert"}, "model was 'bert'; it must be one of 'gpt2', 'llama'"),
     "no model": ({"model": None}, "lacks the field tokenizer.ggml.model"),
     "pre": ({"pre": "gemma4"}, "pre was 'gemma4'; it must be one of gpt-2, smollm"),
     "no tokens": ({"tokens": None}, "lacks the field tokenizer.ggml.tokens"),

@@ -11,7 +11,7 @@ from minilora.experiments.comparison import best_of_rates, check_seeds, mean_and
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.forgetting import CodeRun, adapt_to_code
 from minilora.experiments.paper.learning_rates import lowest_point
-from minilora.experiments.paper.mini_e2e import ALPHA, minus_valid
+from minilora.experiments.paper.mini_e2e import ALPHA, minus_valid, valid_losses
 from minilora.experiments.targets import OF_GPT
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, no_worse, of_values, paired
@@ -115,7 +115,7 @@ def run(config, sweep):
 
 def summary(found, config, shape):
     """The results of one setting, for JSON."""
-    losses = [(lr, None if score is None else -score) for lr, score in found["valid_by_lr"]]
+    losses = valid_losses(found)
     lora = {} if config.method == "full" else {"rank": config.settings.rank, "targets": config.settings.targets}
     return {
         "trainable": adaptation(shape, config.method, **lora).trainable,
