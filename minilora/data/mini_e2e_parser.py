@@ -63,7 +63,7 @@ class SlotErrors(NamedTuple):
         return not any(self)
 
     @property
-    def count(self) -> int:
+    def n_errors(self) -> int:
         """How many attributes are missing, wrong or invented; what could not be read is none of these."""
         return len(self.missing) + len(self.wrong) + len(self.extra)
 

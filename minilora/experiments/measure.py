@@ -138,7 +138,7 @@ def slot_scores(samples):
     errors = [slot_errors(mr, sample["answer"]) for mr, sample in zip(asked, samples, strict=True)]
     return {
         "slot_exact": sum(e.exact for e in errors) / len(errors),
-        "slot_error_rate": sum(e.count for e in errors) / sum(map(len, asked)),
+        "slot_error_rate": sum(e.n_errors for e in errors) / sum(map(len, asked)),
     }
 
 

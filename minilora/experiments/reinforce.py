@@ -29,7 +29,7 @@ def exact(mr, sentence):
 
 def slots(mr, sentence):
     """1 minus the slot error rate: what a sentence says counts, whether its grammar is right does not."""
-    return 1.0 - slot_errors(mr, sentence).count / len(mr)
+    return 1.0 - slot_errors(mr, sentence).n_errors / len(mr)
 
 
 REWARDS = {"exact": exact, "slots": slots}
