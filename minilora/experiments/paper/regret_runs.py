@@ -1,4 +1,4 @@
-"""The runs behind `regret.py`: a decoder learns code at several ranks, in some of its layers, in batches of some sizes."""
+"""The runs behind `regret.py`: a decoder learns code at several ranks, in some layers, in batches of some sizes."""
 
 from dataclasses import dataclass
 
