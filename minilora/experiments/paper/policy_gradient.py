@@ -142,6 +142,8 @@ def capacity(results):
     if row is None:
         return None
     bits, trainable = row["bits"]["mean"], row["trainable"]
+    if not bits:
+        return "all rewards were equal, so there was nothing to learn from them"
     return Fact(bits < trainable, f"at most {bits:,.0f} bits in {results['episodes']:,} rewards, {trainable:,} numbers")
 
 

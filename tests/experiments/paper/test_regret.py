@@ -205,6 +205,7 @@ def rewards(before=0.4, rank_1=0.6, rank_8=0.6, full=0.6, bits=900.0, trainable=
         ({"rank_8": 0.4}, "?-+"),
         ({"full": 0.62}, "+++"),
         ({"bits": 20_000.0}, "++-"),
+        ({"bits": 0.0}, "++?"),
     ],
 )
 def test_the_claims_on_rewards_follow_the_numbers(changes, expected):
