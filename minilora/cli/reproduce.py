@@ -25,6 +25,11 @@ def add_options(p: Parser) -> None:
         help=f"the base: bundled, or for the experiments that can run on it another decoder: {MODEL_HELP}",
     )
     p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then mean nothing")
+    p.add_argument(
+        "--from-results",
+        action="store_true",
+        help="run nothing: tables, verdicts and page of the results that are in --out, such as figures",
+    )
     p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
     add_choice(
         p,
@@ -64,6 +69,11 @@ def run(options: argparse.Namespace) -> int:
     runs = Path(options.runs if options.runs is not None else f"runs/reproduce{quick}")
     check_folder("--out", str(out))
     check_folder("--runs", str(runs))
+    if options.from_results:
+        refuse(options, ("quick", "workers", "executor", "runs"), "--from-results runs nothing")
+        there = [e for e in experiments if options.names != ["all"] or (out / place / f"{e.name}.json").exists()]
+        print_results(there, out, place)
+        return 0
     with executor_of(options) as executor:
         if options.ranks.rank:
             return 0  # entering the context made it work for the first rank until nothing was left
@@ -78,6 +88,17 @@ def run(options: argparse.Namespace) -> int:
         write_page(out)
         print(f"in {out}: README.md, with all of them")
     return 0
+
+
+def print_results(experiments: list, out: Path, place: str) -> None:
+    """Print tables and verdicts of the results that are in a base's folder already, and write the page of all bases."""
+    from minilora.experiments.experiment import report
+    from minilora.experiments.figures_page import full_record, write_page
+
+    for experiment in experiments:
+        print(report(experiment, full_record(experiment.name, out / place)), "\n", flush=True)
+    write_page(out)
+    print(f"in {out}: README.md")
 
 
 def chosen(names: list[str], model: str) -> list:

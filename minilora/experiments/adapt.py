@@ -32,10 +32,13 @@ class DecoderRun(FinetuneConfig):
         lies makes no difference, and what is in it is in the sweep's `environment`.
     n_held_out : int
         How many examples there are in valid, and in test; as many answers are written to test's prompts.
+    start_seed : int, optional
+        Draws what the method adds, such as A; `train.seed` if not given, which always draws the batches.
     """
 
     model: str = field(default="decoder", repr=False)
     n_held_out: int = HELD_OUT
+    start_seed: int | None = None
 
 
 @functools.cache
@@ -120,7 +123,8 @@ def decoder_trainer(config):
     """What a DecoderRun needs: the decoder with the method applied, the task, and a Trainer."""
     model, task = base_and_task(config)
     settings = with_all_linear(config.settings, model)
-    apply_method(model, settings, rng=numpy.random.default_rng(config.train.seed))
+    start_seed = config.train.seed if config.start_seed is None else config.start_seed
+    apply_method(model, settings, rng=numpy.random.default_rng(start_seed))
     return model, task, Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
 
 

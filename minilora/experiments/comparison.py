@@ -5,7 +5,6 @@ the other seeds it is trained at that rate only. A rate at which training diverg
 a score on test.
 """
 
-import math
 from dataclasses import replace
 from statistics import mean, stdev
 
@@ -87,21 +86,6 @@ def mean_and_spread(values):
     if len(values) < 2:
         raise ValueError(f"values was {values!r}; a spread needs at least 2")
     return {"mean": mean(values), "std": stdev(values), "values": values}
-
-
-def above(first, second):
-    """Whether one score is above another by more than chance explains.
-
-    The difference of the means is compared with the standard deviation of the difference of two runs, the root of
-    s1^2 + s2^2. If there were no true difference, the means of three seeds each would differ by this much, in this
-    direction, in one case of thirteen.
-
-    Parameters
-    ----------
-    first, second : dict
-        From `mean_and_spread`.
-    """
-    return first["mean"] - second["mean"] > math.hypot(first["std"], second["std"])
 
 
 def plus_minus(score, digits=1, factor=1):

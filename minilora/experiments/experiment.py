@@ -7,28 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minilora.experiments.claims import Claim, lines_of
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-
-
-class Claim(NamedTuple):
-    """A sentence of the paper, and whether it holds in our results.
-
-    Attributes
-    ----------
-    text : str
-        What the paper says.
-    holds : bool
-    seen : str
-        Our numbers, in a clause: "r = 1 reaches 91.2 ± 0.3 %, the best rank, 8, 91.9 ± 0.2 %".
-    why : str
-        The likely reason if the claim does not hold; otherwise unused.
-    """
-
-    text: str
-    holds: bool
-    seen: str
-    why: str = ""
 
 
 class Experiment(NamedTuple):
@@ -52,8 +33,8 @@ class Experiment(NamedTuple):
         ``table(results) -> list of str``: lines of text, the paper's numbers next to ours.
     plot : callable
         ``plot(results) -> Figure``.
-    claims : callable
-        ``claims(results) -> list of Claim``.
+    claims : tuple of Claim
+        What is put to the test, each with its verdict when the results are there.
     here : dict of str to str, optional
         What {base} and {terms} are on the bundled model.
     on : callable, optional
@@ -68,7 +49,7 @@ class Experiment(NamedTuple):
     run: Callable
     table: Callable
     plot: Callable
-    claims: Callable
+    claims: tuple[Claim, ...]
     here: Any = None
     on: Callable | None = None
 
@@ -119,7 +100,7 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None, base=None
 
 
 def report(experiment, record):
-    """An experiment's table, and which of the paper's claims hold, as text."""
+    """An experiment's table, and its claims with their verdicts, as text."""
     head = title(experiment, record)
     return "\n".join([head, "", *experiment.table(record["results"]), "", claim_lines(experiment, record)])
 
@@ -136,10 +117,6 @@ def about(experiment, record):
 
 
 def claim_lines(experiment, record):
-    """Which of the paper's claims hold, one line each; the likely reasons are those of the bundled models."""
-    lines = []
-    for claim in experiment.claims(record["results"]):
-        reason = "" if "base" in record else f" {claim.why}"
-        verdict, why = ("holds", "") if claim.holds else ("does not hold here", reason)
-        lines.append(f"- {claim.text}: **{verdict}** ({claim.seen}).{why}".rstrip())
-    return "\n".join(lines)
+    """An experiment's claims with their verdicts, as Markdown; the likely reasons are those of the bundled models."""
+    with_why = "base" not in record
+    return "\n".join(line for c in experiment.claims for line in lines_of(c, record["results"], with_why=with_why))

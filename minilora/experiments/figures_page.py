@@ -1,14 +1,33 @@
 """figures/README.md: every figure and table with the command that made it, ours next to the paper's."""
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import minilora
+from minilora.experiments.claims import count, verdict
 from minilora.experiments.experiment import about, claim_lines, title
 from minilora.experiments.paper import EXPERIMENTS
+from minilora.experiments.verdicts import FEWEST, LEVEL, VERDICTS
 from minilora.files import write_atomically
 
 OTHERS = Path("others.md")  # in the folder: what is not an experiment of the paper, written by hand
+
+
+DEFINITION = f"""\
+Each section ends with claims and their verdicts. A claim compares means; in brackets is the {100 * LEVEL:.0f} % \
+confidence interval of their difference (Student's t), which is positive where it speaks for the claim.
+
+- **Better**: holds if the interval lies above 0, does not hold if it lies below 0, and else is undecided.
+- **No worse**: the same with minus a margin in the place of 0. **As good**: holds if the interval lies within ± the \
+margin, does not hold if it lies outside (two one-sided tests). Each margin stands beside its claim, with the reason.
+- Differences are paired: the same seed gives both sides the same batches in the same order. n is the number of \
+pairs; with fewer than {FEWEST} the verdict is always undecided. p is that of the bound, two-sided.
+- Several comparisons in a claim are one family. It holds if all of them do, which needs no correction; it does not \
+hold if one of them does not after Holm's correction over the family. There is none over the page.
+- **Exact**: counts and identities, in which there is no chance.
+"""
 
 
 def write_page(folder):
@@ -26,14 +45,53 @@ def write_page(folder):
         If a file is not an experiment's result, or is damaged.
     """
     folder = Path(folder)
-    sections = [section(name, folder, place) for name in EXPERIMENTS for place in places_of(name, folder)]
+    records = {
+        (name, place): full_record(name, folder / place) for name in EXPERIMENTS for place in places_of(name, folder)
+    }
     others = (folder / OTHERS).read_text() if (folder / OTHERS).exists() else ""
     head = (
         "# Figures\n\n`minilora reproduce` writes this page. Each experiment is a small version of the paper's: "
         "another model, another task, the same question. Where seeds are compared, ± is the standard deviation over "
         "them."
     )
-    write_atomically(folder / "README.md", "\n\n".join([head, *sections, others.rstrip()]).rstrip() + "\n")
+    sections = [section(name, folder, place) for name, place in records]
+    parts = [head, contents(records, others), verdicts(records), *sections, others.rstrip()]
+    write_atomically(folder / "README.md", "\n\n".join(parts).rstrip() + "\n")
+
+
+def contents(records, others):
+    """A link to each section, with the verdicts on its claims."""
+    lines = ["- [Verdicts](#verdicts)"]
+    for (name, _), record in records.items():
+        heading = title(EXPERIMENTS[name], record)
+        given = Counter(verdict(claim, record["results"]) for claim in EXPERIMENTS[name].claims)
+        said = ", ".join(f"{each}: {given[each]}" for each in VERDICTS if given[each])
+        lines.append(f"- [{heading}](#{anchor(heading)}) ({said})")
+    if others:
+        lines.append("- [The others](#the-others)")
+    return "\n".join(lines)
+
+
+def anchor(heading):
+    """What GitHub makes of a heading, to link to: lower case, no punctuation, hyphens for spaces."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def verdicts(records):
+    """What a verdict is, and how many claims have which, on each base."""
+    rows = [("base", "claims", *VERDICTS, "of these not run")]
+    for place in ("", *sorted({place for _, place in records if place})):
+        judged = [
+            (claim, records[name, place]["results"] if (name, place) in records else None)
+            for name, experiment in EXPERIMENTS.items()
+            if not place or experiment.on
+            for claim in experiment.claims
+        ]
+        base = place.removesuffix("/") or "the bundled models"
+        rows += [(base, whose, *(f"{n}" for n in of.values())) for whose, of in count(judged).items()]
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    table.insert(1, "|---" * len(rows[0]) + "|")
+    return "\n\n".join(["## Verdicts", DEFINITION.rstrip(), "\n".join(table)])
 
 
 def places_of(name, folder):
@@ -50,10 +108,7 @@ def places_of(name, folder):
 
 def section(name, folder, place=""):
     """One experiment, as Markdown; `place` is the folder of its base, with a slash, or nothing."""
-    path = folder / place / f"{name}.json"
-    experiment, record = EXPERIMENTS[name], read_record(path, name)
-    if record["quick"]:
-        raise ValueError(f"{path} is of a quick run; its numbers mean nothing, and must not stand here")
+    experiment, record = EXPERIMENTS[name], full_record(name, folder / place)
     version = "" if record["minilora"] == minilora.__version__ else f" by minilora {record['minilora']}"
     made = f"Made{version} with `{record['command']}`, Python {record['python']}, NumPy {record['numpy']}, "
     return "\n\n".join(
@@ -66,6 +121,14 @@ def section(name, folder, place=""):
             made + f"{record['processor']}, {record['date']}; numbers in [{place}{name}.json]({place}{name}.json).",
         ]
     )
+
+
+def full_record(name, folder):
+    """What `reproduce` wrote to a folder; ValueError if that was a quick run."""
+    record = read_record(folder / f"{name}.json", name)
+    if record["quick"]:
+        raise ValueError(f"{folder / name}.json is of a quick run; its numbers mean nothing, and must not stand here")
+    return record
 
 
 def read_record(path, name):

@@ -1,12 +1,10 @@
 """Equal terms: rates chosen on valid alone, as many for each, the same seeds; and no spread of one run."""
 
 from dataclasses import dataclass
-from statistics import mean, stdev
 
-import numpy as np
 import pytest
 
-from minilora.experiments.comparison import above, best_of_rates, mean_and_spread, plus_minus, rate
+from minilora.experiments.comparison import best_of_rates, mean_and_spread, plus_minus, rate
 from minilora.experiments.sweep import Sweep
 from minilora.training import TrainConfig
 
@@ -83,18 +81,6 @@ def test_mean_and_spread_are_those_of_a_sample():
     assert plus_minus(mean_and_spread([0.9, 0.92, 0.94]), factor=100) == "92.0 ± 2.0"
     with pytest.raises(ValueError, match=r"values was \[0\.5\]; a spread needs at least 2"):
         mean_and_spread([0.5])
-
-
-def test_above_is_more_than_the_spread():
-    low, high = mean_and_spread([0.0, 3.0, 6.0]), mean_and_spread([8.0, 7.0, 9.0])
-    assert above(high, low) and not above(low, high) and not above(low, low)
-    assert not above(mean_and_spread([5.0, 6.0, 7.0]), low)  # 3 above, with deviations of 3 and 1
-
-
-def test_equal_methods_are_told_apart_in_one_case_of_thirteen():
-    draws = np.random.default_rng(0).standard_normal((4000, 2, 3))
-    scores = [[{"mean": mean(v), "std": stdev(v)} for v in pair.tolist()] for pair in draws]
-    assert 11 < len(scores) / sum(above(*pair) for pair in scores) < 15
 
 
 def test_a_rate_at_the_edge_of_those_that_were_tried_is_marked():

@@ -16,12 +16,13 @@ from minilora.analysis import (
     stable_rank,
     svd_of,
 )
-from minilora.experiments.comparison import above, mean_and_spread, plus_minus
-from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.claims import Claim, own
+from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import QUICK, Training, at
 from minilora.experiments.paper.snapshots import Snapshots, keep_along_training, read_snapshots
 from minilora.experiments.paper.trained_adapters import base_weight
 from minilora.experiments.text_table import aligned
+from minilora.experiments.verdicts import better, of_values, paired, per_seed
 from minilora.models import load_bundled
 
 PROJECTIONS = {"q_proj": "$W_q$", "v_proj": "$W_v$"}
@@ -153,60 +154,64 @@ def table(results):
     ]
 
 
-def at_step(results, kind, name, step=-1):
-    """A measure of a projection at one of the steps, by its index: mean and spread."""
-    return mean_and_spread(list(results["measured"][kind].values())[step][name])
+def of_kind(results, kind, name, step=-1):
+    """A measure of a projection at one of the steps, by its index: the values of the seeds, or of the pairs."""
+    values = list(results["measured"][kind].values())[step][name]
+    return per_seed(values) if name.startswith("seeds") else values
 
 
-def claims(results):
-    steps, r = list(results["measured"]["q_proj"]), results["rank"]
-    eighth = next(i for i, step in enumerate(steps) if 8 * int(step) >= int(steps[-1]))
-    halfway = len(steps) // 2
-    chance = {"mean": results["chance"]["all"], "std": 0.0}
+def both(compare):
+    """`Claim.compare` for W_q and W_v: ``compare(results, kind) -> list of Difference``."""
+    return lambda results: [difference for kind in PROJECTIONS for difference in compare(results, kind)]
 
-    def seen(name, step=-1, digits=2):
-        return " and ".join(plus_minus(at_step(results, kind, name, step), digits) for kind in PROJECTIONS)
 
-    def rises(name, low=None):
-        ends = [(at_step(results, kind, name), low or at_step(results, kind, name, 0)) for kind in PROJECTIONS]
-        return all(above(end, start) for end, start in ends)
+def rises(name, chance):
+    """`Claim.compare`: by how much a measure at the end is above that of the first step, and above chance."""
 
-    return [
-        Claim(
-            "Two seeds begin with nothing in common, and training brings their directions together, beyond chance",
-            rises("seeds_all") and rises("seeds_all", chance),
-            f"phi({r}, {r}) between two seeds, W_q and W_v: {seen('seeds_all', 0)} after step {steps[0]}, "
-            f"{seen('seeds_all')} at the end; chance gives {chance['mean']:.3f}",
-            "A begins as other random numbers for each seed, and has not turned enough.",
+    def compare(results, kind):
+        first, end = of_kind(results, kind, name, 0), of_kind(results, kind, name)
+        return [
+            paired(f"{kind}: at the end above the first step", end, first),
+            of_values(f"{kind}: at the end above chance", [value - chance(results) for value in end]),
+        ]
+
+    return both(compare)
+
+
+CLAIMS = (
+    Claim(
+        "along_training.seeds-meet",
+        "Two seeds begin with nothing in common, and training brings their directions together, beyond chance",
+        own("figure 4"),
+        better(),
+        rises("seeds_all", lambda results: results["chance"]["all"]),
+        "A begins as other random numbers for each seed, and has not turned enough.",
+        "phi(r, r) of two seeds; pairs that share a seed are not independent: the jackknife over the seeds.",
+    ),
+    Claim(
+        "along_training.leaves-the-start",
+        "A turns away from its random start: less than half of its subspace is the same at the end",
+        own(),
+        better(),
+        both(
+            lambda results, kind: [
+                of_values(
+                    f"{kind}: a half above phi(r, r) of the first step and the end",
+                    [0.5 - value for value in of_kind(results, kind, "end_all", 0)],
+                )
+            ]
         ),
-        Claim(
-            "The first direction is found early: after an eighth of the steps phi(1, 1) with that of the end is above "
-            "a half",
-            all(at_step(results, kind, "end_first", eighth)["mean"] > 0.5 for kind in PROJECTIONS),
-            f"{seen('end_first', eighth)} after step {steps[eighth]}, W_q and W_v",
-            "The direction that is the first one then is not that of the end: it turns, or others grow past it.",
-        ),
-        Claim(
-            "A turns away from its random start: less than half of its subspace is the same at the end",
-            all(at_step(results, kind, "end_all", 0)["mean"] < 0.5 for kind in PROJECTIONS),
-            f"phi({r}, {r}) between step {steps[0]} and the end: {seen('end_all', 0)}, W_q and W_v",
-            "Gradients add to A's random numbers, and nothing takes these away.",
-        ),
-        Claim(
-            "Delta W has more to do with W than a random matrix has (table 7), and training makes it more",
-            rises("beside_chance") and rises("beside_chance", {"mean": 1.0, "std": 0.0}),
-            f"what W has in delta W's directions, over what it has in random ones: {seen('beside_chance', 0)} after "
-            f"step {steps[0]}, {seen('beside_chance')} at the end, W_q and W_v",
-            "The directions that the task needs are not those in which W has most.",
-        ),
-        Claim(
-            "Delta W comes to use more of its directions: its stable rank rises",
-            rises("stable_rank"),
-            f"{seen('stable_rank', 0)} after step {steps[0]}, {seen('stable_rank', halfway)} after step "
-            f"{steps[halfway]}, {seen('stable_rank')} at the end, of {r}; W_q and W_v",
-            "The gradients of many steps have a direction in common, which grows before the others do.",
-        ),
-    ]
+        "Gradients add to A's random numbers, and nothing takes these away.",
+    ),
+    Claim(
+        "along_training.correlated",
+        "W has more in delta W's directions than in random ones, and training makes it more",
+        own("table 7"),
+        better("times chance"),
+        rises("beside_chance", lambda results: 1.0),
+        "The directions that the task needs are not those in which W has most.",
+    ),
+)
 
 
 def plot(results):
@@ -244,5 +249,5 @@ EXPERIMENT = Experiment(
     run=run,
     table=table,
     plot=plot,
-    claims=claims,
+    claims=CLAIMS,
 )

@@ -5,16 +5,25 @@ from statistics import mean
 
 import numpy
 
-from minilora.analysis import RankMeasures, adapter_factors, low_rank_errors, rank_measures, weight_changes
-from minilora.experiments.adapt import adapted_decoder
-from minilora.experiments.comparison import above, mean_and_spread, plus_minus, rate
-from minilora.experiments.experiment import Claim, Experiment
+from minilora.analysis import (
+    RankMeasures,
+    adapter_factors,
+    low_rank_approximation,
+    low_rank_errors,
+    rank_measures,
+    weight_changes,
+)
+from minilora.experiments.adapt import adapted_decoder, base_and_task
+from minilora.experiments.claims import Claim, own
+from minilora.experiments.comparison import mean_and_spread, plus_minus, rate
+from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, at, train_all, valid_losses
 from minilora.experiments.paper.table3 import OWN
 from minilora.experiments.targets import OF_GPT
 from minilora.experiments.text_table import aligned
+from minilora.experiments.verdicts import better, of_values, paired
 from minilora.methods import LoRAConfig
-from minilora.models import load_bundled
+from minilora.training import evaluate_loss
 
 RANDOM, WEIGHT, FULL, LORA = "random numbers", "W itself", "full fine-tuning", "LoRA"
 SYMBOLS = dict(zip(OF_GPT, ("$W_q$", "$W_k$", "$W_v$", "$W_o$", "fc_in", "fc_out"), strict=True))
@@ -40,9 +49,17 @@ def run(config, sweep):
         label: [adapted_decoder(sweep, at(settings[label], method_rows["lr"], seed)) for seed in seeds]
         for label, method_rows in found.items()
     }
-    base, rng = load_bundled("decoder"), numpy.random.default_rng(0)
+    rng = numpy.random.default_rng(0)
+    base, task = base_and_task(settings[FULL])
     weights = matrices(base)
     changes = [weight_changes(weights, matrices(model)) for model in models[FULL]]
+    truncated = {
+        "base": evaluate_loss(base, task.batches("valid")),
+        "valid": [
+            loss_of_truncated(model, task, weights, deltas, config.rank)
+            for model, deltas in zip(models[FULL], changes, strict=True)
+        ],
+    }
     measured = {
         RANDOM: [rank_measures({path: rng.standard_normal(W.shape) for path, W in weights.items()}) for _ in seeds],
         WEIGHT: [rank_measures(weights)] * len(seeds),  # whatever the seed
@@ -63,15 +80,30 @@ def run(config, sweep):
             label: {path: [ranks[path]._asdict() for ranks in seeds] for path in weights}
             for label, seeds in measured.items()
         },
+        "truncated": truncated,
         "kept": {path: [kept(deltas[path], config.rank) for deltas in changes] for path in weights},
     }
 
 
-def matrices(model):
-    """The weights of all linear maps of a decoder's blocks, by path: W_q of every block, then W_k, ..."""
+def linear_maps(model):
+    """All linear maps of a decoder's blocks, by path: W_q of every block, then W_k, ..."""
     layers = [layer for layer in model.named_modules() if layer[0].endswith(OF_GPT)]
-    layers.sort(key=lambda layer: OF_GPT.index(layer[0].rsplit(".", 1)[-1]))
-    return {path: layer.W.data for path, layer in layers}
+    return dict(sorted(layers, key=lambda layer: OF_GPT.index(layer[0].rsplit(".", 1)[-1])))
+
+
+def matrices(model):
+    """The weights of `linear_maps`."""
+    return {path: layer.W.data for path, layer in linear_maps(model).items()}
+
+
+def loss_of_truncated(model, task, weights, deltas, rank):
+    """The loss on valid of a fine-tuned decoder, of whose change each matrix keeps the first `rank` directions.
+
+    The model is changed. What is no matrix of a block (embeddings, norms, biases) keeps all of its change.
+    """
+    for path, layer in linear_maps(model).items():
+        layer.W.data[...] = weights[path] + low_rank_approximation(deltas[path], rank).product
+    return evaluate_loss(model, task.batches("valid"))
 
 
 def kept(delta_W, rank):
@@ -107,6 +139,8 @@ def table(results):
     trained = ", ".join(
         f"{label} at {rate(row).strip()}: {plus_minus(row['valid'], 3)}" for label, row in results["training"].items()
     )
+    if "truncated" in results:  # not in results of before
+        trained += f"; with these {rank} alone: {plus_minus(mean_and_spread(results['truncated']['valid']), 3)}"
     return [
         *aligned(lines),
         "",
@@ -120,55 +154,76 @@ def table(results):
     ]
 
 
-def claims(results):
-    rank = results["rank"]
-    random, weight, full, lora = (over_matrices(results, label) for label in (RANDOM, WEIGHT, FULL, LORA))
-    of_full, of_weight = results["ranks"][FULL], results["ranks"][WEIGHT]
-    fewer = [
-        path
-        for path, seeds in of_full.items()
-        if mean(m["directions"] for m in seeds) < of_weight[path][0]["directions"]
-    ]
-    q, v = (over_matrices(results, FULL, kind=kind) for kind in ("q_proj", "v_proj"))
-    share = mean_over(results["kept"].values())
-    losses = {label: plus_minus(row["valid"], 3) for label, row in results["training"].items()}
+def of_each_matrix(results, label, name):
+    """A measure of each matrix: the mean over the seeds."""
+    return [mean(seed[name] for seed in seeds) for seeds in results["ranks"][label].values()]
+
+
+def below(results, label, factor=1.0):
+    """By how much full fine-tuning's change is below something else, matrix by matrix, by both measures."""
+    what = {"directions": "directions for 90 %", "effective_rank": "effective rank"}
     return [
-        Claim(
-            "The change that full fine-tuning makes has a lower rank than W itself: fewer directions carry 90 % of it",
-            above(weight, full),
-            f"{plus_minus(full, 1)} directions, and {weight['mean']:.1f} of W, on average over the matrices; "
-            f"fewer in {len(fewer)} of {len(of_full)}",
-            "W was trained for thousands of steps, in which its own leading directions grew; a short training with "
-            "Adam, which moves every entry about equally far, spreads what it adds.",
-        ),
-        Claim(
-            "and a much lower one than random numbers: half as many directions, or fewer",
-            above({"mean": random["mean"] / 2, "std": random["std"] / 2}, full),
-            f"{plus_minus(full, 1)} and {plus_minus(random, 1)}",
-            "What a few hundred steps with small batches add is in part the noise of the batches.",
-        ),
-        Claim(
-            f"It has rank {rank}: that many directions carry 90 % of it",
-            full["mean"] <= rank,
-            f"the first {rank} carry {plus_minus(share, 1, 100)} %, 90 % need {plus_minus(full, 1)} directions; its "
-            f"loss on valid is {losses[FULL]}, that of LoRA with rank {rank} {losses[LORA]}",
-            "A low intrinsic rank, in the paper, is what a change needs, not what an optimizer happens to make: Adam "
-            "moves every entry about equally far, whether the loss depends on it or not.",
-        ),
-        Claim(
-            "Delta W_q has a higher rank than delta W_v (the paper, section 7.2, of GPT-3)",
-            above(q, v),
-            f"of full fine-tuning {plus_minus(q, 1)} and {plus_minus(v, 1)} directions carry 90 %",
-            "The paper concludes it from the directions that two seeds of LoRA have in common, not from a full delta "
-            "W; and this decoder has to learn what to write, which is what W_v carries.",
-        ),
-        Claim(
-            f"LoRA does not need all of its {rank} directions for 90 % of its change",
-            lora["mean"] < rank,
-            f"{plus_minus(lora, 1)} of {rank}",
-            "With few directions, all of them are used.",
-        ),
+        paired(
+            f"{title}: {label}{'' if factor == 1 else f' x {factor:g}'}, above full fine-tuning's change",
+            [factor * value for value in of_each_matrix(results, label, name)],
+            of_each_matrix(results, FULL, name),
+        )
+        for name, title in what.items()
     ]
+
+
+def queries_above_values(results):
+    q, v = (over_matrices(results, FULL, kind=kind)["values"] for kind in ("q_proj", "v_proj"))
+    return [paired("directions for 90 % of full fine-tuning's change: W_q's above W_v's", q, v)]
+
+
+def nine_tenths_of_the_gain(results):
+    """Of what full fine-tuning gains on valid, the share that the truncated change keeps, above nine tenths."""
+    if "truncated" not in results:
+        return None
+    base, cut = results["truncated"]["base"], results["truncated"]["valid"]
+    full = results["training"][FULL]["valid"]["values"]
+    return [of_values("share kept above 0.9", [(base - c) / (base - f) - 0.9 for c, f in zip(cut, full, strict=True)])]
+
+
+CLAIMS = (
+    Claim(
+        "delta_rank.below-weight",
+        "The change that full fine-tuning makes has a lower rank than W itself, on average over the matrices",
+        own("section 4.1 conjectures that the change has a low intrinsic rank"),
+        better(),
+        lambda results: below(results, WEIGHT),
+        "W was trained for thousands of steps, in which its own leading directions grew; a short training with "
+        "Adam, which moves every entry about equally far, spreads what it adds.",
+        "n is the number of matrices: W is fixed, and it is the matrices that differ.",
+    ),
+    Claim(
+        "delta_rank.below-random",
+        "It has a rank of half of that of random numbers, or less",
+        own("section 4.1"),
+        better(),
+        lambda results: below(results, RANDOM, 0.5),
+        "What a few hundred steps with small batches add is in part the noise of the batches; and a measure of all "
+        "directions counts the small ones too.",
+    ),
+    Claim(
+        "delta_rank.enough",
+        "The leading directions of full fine-tuning's change, as many as LoRA's rank, are what it needs: with these "
+        "alone the loss on valid keeps nine tenths of the gain",
+        own("section 4.1"),
+        better(),
+        nine_tenths_of_the_gain,
+        "A low intrinsic rank, in the paper, is what a change can do with, not what an optimizer happens to make.",
+    ),
+    Claim(
+        "delta_rank.queries",
+        "Full fine-tuning changes W_q with a higher rank than W_v",
+        own("section 7.2 says so of GPT-3, from the directions that two seeds of LoRA share"),
+        better("directions"),
+        queries_above_values,
+        "This decoder has to learn what to write, which is what W_v carries.",
+    ),
+)
 
 
 def plot(results):
@@ -198,5 +253,5 @@ EXPERIMENT = Experiment(
     run=run,
     table=table,
     plot=plot,
-    claims=claims,
+    claims=CLAIMS,
 )

@@ -7,7 +7,6 @@ from minilora.data import load_classification_task
 from minilora.experiments.baselines import baselines
 from minilora.experiments.classify import ClassifyRun, train_and_measure
 from minilora.experiments.comparison import best_of_rates, check_seeds, mean_and_spread, plus_minus
-from minilora.experiments.experiment import Claim
 from minilora.methods import LoRAConfig
 from minilora.models import load_bundled
 from minilora.training import TrainConfig
@@ -212,26 +211,6 @@ def what_failed(task, task_results):
         stayed = f"{sum(value < nothing for value in values)} of {len(values)} seeds"
         if min(values) < nothing:
             yield f"{label}: {stayed} stayed at the most frequent class of {task}, at {row['lr']:g}."
-
-
-def claim_of_tasks(results, text, holds, seen, why):
-    """A claim that holds if it does on every task.
-
-    Parameters
-    ----------
-    results : dict
-    text, why : str
-    holds, seen : callable
-        ``holds(rows) -> bool`` and ``seen(rows) -> str``, given a task's rows by label.
-    """
-    rows = {task: task_results["methods"] for task, task_results in results["tasks"].items()}
-    numbers = "; ".join(f"{task}: {seen(task_results)}" for task, task_results in rows.items())
-    return Claim(text, all(map(holds, rows.values())), numbers, why)
-
-
-def percent(row):
-    """A row's accuracy, as text."""
-    return plus_minus(row["accuracy"], factor=100) + " %"
 
 
 def best(rows, labels=None):

@@ -1,7 +1,9 @@
 """Figure 2: quality against trainable parameters, every method for encoders at several sizes."""
 
-from minilora.experiments.comparison import above, rate
+from minilora.experiments.claims import Claim, paper
+from minilora.experiments.comparison import rate
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper.accuracies import NO_WORSE, on_each_task
 from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
     FOR_MATRICES,
@@ -9,15 +11,14 @@ from minilora.experiments.paper.encoder_tasks import (
     QUICK,
     TWO_RATES,
     Trial,
-    claim_of_tasks,
     compare,
     footnotes,
     heading,
     lora,
-    percent,
     scores,
 )
 from minilora.experiments.text_table import aligned
+from minilora.experiments.verdicts import better
 from minilora.methods import BitFitConfig, FullConfig, HeadConfig, HoulsbyConfig, TopKConfig
 
 LORA, HEAD = "LoRA, W_q and W_v", "the head alone"
@@ -61,67 +62,60 @@ def by_size(rows, method):
     return [(label_of(method, size), rows[label_of(method, size)]) for size in METHODS[method]]
 
 
-def falls(rows):
-    """By method: (smaller, larger) for each two sizes where the larger is clearly worse."""
-    found = {}
-    for method in METHODS:
-        sizes = by_size(rows, method)
-        found[method] = [
-            (small, large)
-            for i, (small, row) in enumerate(sizes)
-            for large, larger in sizes[i + 1 :]
-            if above(row["accuracy"], larger["accuracy"])
-        ]
+def others_and_lora(rows):
+    """(LoRA's label, another method's): each other size, with the smallest LoRA that trains as many parameters."""
+    sizes = by_size(rows, LORA)
+    others = [label for m in METHODS if not m.startswith("LoRA") for label, _ in by_size(rows, m)]
+    found = []
+    for label in others:
+        as_large = [size for size, row in sizes if row["trainable"] >= rows[label]["trainable"]]
+        found += [(as_large[0], label)] if as_large else []
     return found
 
 
-def better_for_less(rows):
-    """(label, LoRA's) for each label of another method that beats a size of LoRA with no more parameters."""
-    others = [label for m in METHODS if not m.startswith("LoRA") for label, _ in by_size(rows, m)]
-    return [
-        (label, size)
-        for size, row in by_size(rows, LORA)
-        for label in others
-        if rows[label]["trainable"] <= row["trainable"] and above(rows[label]["accuracy"], row["accuracy"])
-    ]
+def larger_and_smaller(rows):
+    """(larger, next smaller) for each size of LoRA but the smallest."""
+    labels = [label for label, _ in by_size(rows, LORA)]
+    return list(zip(labels[1:], labels, strict=False))
 
 
-def claims(results):
-    def seen_lora(rows):
-        return ", ".join(f"{label}: {percent(row)}" for label, row in by_size(rows, LORA))
+def smaller_and_larger_prefixes(rows):
+    """(smaller, larger) for the two ends of each kind of prefix; they are not among this figure's methods yet."""
+    kinds = [method for method in METHODS if method.startswith("prefix")]
+    ends = [[label for label, _ in by_size(rows, kind)] for kind in kinds]
+    return [(labels[0], labels[-1]) for labels in ends if len(labels) > 1]
 
-    def seen_falls(rows):
-        pairs = [pair for pairs in falls(rows).values() for pair in pairs]
-        return "; ".join(f"{a} {percent(rows[a])}, {b} {percent(rows[b])}" for a, b in pairs) or "none is clearly worse"
 
-    def seen_better(rows):
-        pairs = better_for_less(rows)
-        return "; ".join(f"{a} {percent(rows[a])}, {b} {percent(rows[b])}" for a, b in pairs) or "none is"
-
-    return [
-        claim_of_tasks(
-            results,
-            "No other method is better than LoRA with as few parameters",
-            lambda rows: not better_for_less(rows),
-            seen_better,
-            "LoRA on W_q and W_v changes the attention alone; this encoder was pretrained for a short time, and what "
-            "changes its MLPs or its biases gets further with the same number.",
+CLAIMS = (
+    Claim(
+        "figure2.performance",
+        "No other method is better than LoRA with as few parameters",
+        paper("figure 2", "LoRA exhibits better scalability and task performance"),
+        NO_WORSE,
+        on_each_task(others_and_lora),
+        "LoRA on W_q and W_v changes the attention alone; this encoder was pretrained for a short time, and what "
+        "changes its MLPs or its biases gets further with the same number.",
+    ),
+    Claim(
+        "figure2.scalability",
+        "LoRA is not worse for having more parameters",
+        paper("table 15, to which figure 2 refers", "LoRA's performance stabilizes"),
+        NO_WORSE,
+        on_each_task(larger_and_smaller),
+        "alpha / r makes delta_W smaller for a larger rank at the same learning rate, and the steps are few.",
+    ),
+    Claim(
+        "figure2.prefixes",
+        "Prefixes are worse for having more parameters",
+        paper(
+            "table 15, to which figure 2 refers",
+            "Both prefix-embedding tuning (PrefixEmbed) and prefix-layer tuning (PrefixLayer) perform worse as we "
+            "increase the number of trainable parameters",
         ),
-        claim_of_tasks(
-            results,
-            "LoRA is not worse for having more parameters",
-            lambda rows: not falls(rows)[LORA],
-            seen_lora,
-            "alpha / r makes delta_W smaller for a larger rank at the same learning rate, and the steps are few.",
-        ),
-        claim_of_tasks(
-            results,
-            "Some other methods are worse with more parameters",
-            lambda rows: any(pairs for method, pairs in falls(rows).items() if not method.startswith("LoRA")),
-            seen_falls,
-            "In the paper these are prefix-embedding and prefix-layer tuning, which are for decoders here.",
-        ),
-    ]
+        better("points"),
+        on_each_task(smaller_and_larger_prefixes),
+    ),
+)
 
 
 def plot(results):
@@ -150,5 +144,5 @@ EXPERIMENT = Experiment(
     run=run,
     table=table,
     plot=plot,
-    claims=claims,
+    claims=CLAIMS,
 )

@@ -7,8 +7,9 @@ from statistics import mean
 import numpy
 
 from minilora.analysis import simulated_control, subspace_similarity, z_of_whole, z_scores
-from minilora.experiments.comparison import above, mean_and_spread, plus_minus
-from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.claims import Claim, paper
+from minilora.experiments.comparison import mean_and_spread, plus_minus
+from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import HERE, QUICK
 from minilora.experiments.paper.trained_adapters import (
     QUICK_RATES,
@@ -21,6 +22,7 @@ from minilora.experiments.paper.trained_adapters import (
     trained_adapters,
 )
 from minilora.experiments.text_table import aligned
+from minilora.experiments.verdicts import better, of_values, paired, per_seed
 
 RANDOM = "random Gaussian"
 
@@ -51,45 +53,41 @@ def run(config, sweep):
     pairs = list(combinations(adapters, 2))
     phi = {path: numpy.array([subspace_similarity(a[path].A, b[path].A) for a, b in pairs]) for path in adapters[0]}
     shown = [middle_layer(phi, projection) for projection in ("q_proj", "v_proj")]
-    I = adapters[0][shown[0]].A.shape[1]
+    I, first = adapters[0][shown[0]].A.shape[1], max(1, rank // 8)
     phi[RANDOM] = simulated_control(rank, rank, I, rng=numpy.random.default_rng(0), samples=len(pairs))
     return {
         "rank": rank,
         "I": I,
         "pairs": len(pairs),
-        "common": {name: mean_and_spread([common_directions(grid, I) for grid in phi[name]]) for name in phi},
+        "first": first,
+        "common": {name: mean_and_spread([common_directions(grid, I, first) for grid in phi[name]]) for name in phi},
         "grids": {name: as_text(phi[name].mean(axis=0)) for name in [*shown, RANDOM]},
     }
 
 
-def common_directions(phi, I):
-    """How many directions two subspaces of R^I have in common beyond chance: the maximum of i phi(i, i) - i^2 / I.
+def common_directions(phi, I, i):
+    """How many of their first i directions two subspaces of R^I have in common beyond chance: i phi(i, i) - i^2 / I.
 
     i phi(i, i) is the sum of the squared cosines between the first i directions of the two. It is i where they span the
-    same space, and i^2 / I on average for random ones, see `random_control`.
+    same space, and i^2 / I on average for random ones, see `random_control`. At an i that was fixed beforehand, chance
+    gives 0 on average; the largest over all i would be above 0 for random ones, too.
 
     Parameters
     ----------
     phi : ndarray of shape (r, r)
-    I : int
+    I, i : int
 
     Returns
     -------
     float
     """
-    i = numpy.arange(1, len(phi) + 1)
-    return float((i * phi.diagonal() - i**2 / I).max())
-
-
-def of_projection(results, projection):
-    """The common directions of a projection: for each pair of seeds, the mean over the blocks."""
-    rows = [row["values"] for path, row in results["common"].items() if path.endswith(projection)]
-    return mean_and_spread([mean(values) for values in zip(*rows, strict=True)])
+    return float(i * phi[i - 1, i - 1] - i**2 / I)
 
 
 def table(results):
     lines = [("", "common directions beyond chance")]
     lines += [(name, plus_minus(row, 2)) for name, row in results["common"].items()]
+    i = str(results["first"]) if "first" in results else "the most over i"  # as it was before
     rank, I = results["rank"], results["I"]
     whole = [("", f"phi({rank}, {rank})", "z")]
     for name, grid in results["grids"].items():
@@ -101,32 +99,54 @@ def table(results):
         *aligned(whole),
         "",
         WHAT_Z_IS,
-        f"Of A, r = {rank}, in R^{I}: the most of i phi(i, i) - i^2 / I over i, of "
+        f"Of A, r = {rank}, in R^{I}: i phi(i, i) - i^2 / I, i: {i}; of "
         f"{results['pairs']} pairs of seeds (or of random matrices).",
         "The paper has pictures, without a number.",
     ]
 
 
-def claims(results):
-    q, v = of_projection(results, "q_proj"), of_projection(results, "v_proj")
-    chance = results["common"][RANDOM]
-    seen = f"W_q {plus_minus(q, 2)}, W_v {plus_minus(v, 2)}, random {plus_minus(chance, 2)} common directions"
-    return [
-        Claim(
-            "Two seeds find common directions, and random matrices have none",
-            above(q, chance) and above(v, chance),
-            seen,
-            "A begins as random numbers, different ones for each seed, and a few hundred steps have not turned enough "
-            "of its 64 rows.",
-        ),
-        Claim(
-            "W_q has more of them than W_v: its delta W has the higher intrinsic rank",
-            above(q, v),
-            seen,
-            "The paper's model knows its language, and its queries are what a task changes; this decoder has to learn "
-            "what to write as well, which is what W_v carries.",
-        ),
-    ]
+def projections(results):
+    """By projection, the common directions beyond chance, a value a seed: the mean over the blocks."""
+    found = {}
+    for projection in ("q_proj", "v_proj"):
+        rows = [row["values"] for path, row in results["common"].items() if path.endswith(projection)]
+        found[projection] = per_seed([mean(values) for values in zip(*rows, strict=True)])
+    return found
+
+
+def beyond_chance(results):
+    if "first" not in results:  # as they were before: the most over i, which chance drives above 0
+        return None
+    return [of_values(f"{projection}: beyond chance", values) for projection, values in projections(results).items()]
+
+
+def queries_above_values(results):
+    if "first" not in results:
+        return None
+    found = projections(results)
+    return [paired("W_q's above W_v's", found["q_proj"], found["v_proj"])]
+
+
+CLAIMS = (
+    Claim(
+        "figure4.common",
+        "Two seeds find common directions, where random matrices have none",
+        paper("section 7.2", "two random Gaussian matrices, which do not share any common singular value directions"),
+        better("directions"),
+        beyond_chance,
+        "A begins as random numbers, different ones for each seed, and training has not turned enough of its rows.",
+        "Pairs that share a seed are not independent: the jackknife over the seeds.",
+    ),
+    Claim(
+        "figure4.queries",
+        "W_q has more of them than W_v",
+        paper("section 7.2", "dW_q appears to have a higher 'intrinsic rank' than dW_v"),
+        better("directions"),
+        queries_above_values,
+        "The paper's model knows its language, and its queries are what a task changes; a decoder that has to learn "
+        "what to write as well changes W_v, which carries it.",
+    ),
+)
 
 
 def plot(results):
@@ -148,7 +168,7 @@ EXPERIMENT = Experiment(
     run=run,
     table=table,
     plot=plot,
-    claims=claims,
+    claims=CLAIMS,
     here=HERE,
     on=on,
 )

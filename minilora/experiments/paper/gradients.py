@@ -7,10 +7,12 @@ import numpy
 from minilora.analysis import numerical_rank
 from minilora.arrays.backend import to_numpy
 from minilora.experiments.adapt import DecoderRun, decoder_trainer, watch
-from minilora.experiments.comparison import above, mean_and_spread, plus_minus
-from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.claims import Claim, Fact, own
+from minilora.experiments.comparison import mean_and_spread, plus_minus
+from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import QUICK, Training, at
 from minilora.experiments.text_table import aligned
+from minilora.experiments.verdicts import better, paired
 from minilora.methods import lora_layers, merge_lora, remove_lora
 
 NAMES = ("error", "share", "expected", "cosine")
@@ -160,25 +162,34 @@ def table(results):
     ]
 
 
-def claims(results):
-    rows = list(results["steps"].values())
-    worst = max(max(row["error"]["values"]) for row in rows)
-    last, step = rows[-1], list(results["steps"])[-1]
-    return [
-        Claim(
-            "The gradients of A and B are scale B^T dW and scale dW A^T",
-            worst < 1e-3,
-            f"to {worst:.0e} at every step, layer and seed",
-            "The rounding of float32 is larger than that.",
-        ),
-        Claim(
-            "Trained A and B can follow more of the full gradient than random ones could",
-            above(last["share"], last["expected"]),
-            f"before step {int(step) + 1}: {plus_minus(last['share'], 1, 100)} % of ||dW||^2, and "
-            f"{plus_minus(last['expected'], 1, 100)} % of random ones",
-            "What they can follow they have followed, and what is left of dW lies elsewhere.",
-        ),
-    ]
+def projections_agree(results):
+    worst = max(max(row["error"]["values"]) for row in results["steps"].values())
+    return Fact(worst < 1e-3, f"to {worst:.0e} at every step, layer and seed")
+
+
+def followed(results):
+    step, row = list(results["steps"].items())[-1]
+    label = f"share of ||dW||^2 before step {int(step) + 1}, against that of random A and B"
+    return [paired(label, row["share"]["values"], row["expected"]["values"], factor=100)]
+
+
+CLAIMS = (
+    Claim(
+        "gradients.projections",
+        "The gradients of A and B are scale B^T dW and scale dW A^T",
+        own("the chain rule"),
+        "to a relative 1e-3 in float32",
+        projections_agree,
+    ),
+    Claim(
+        "gradients.followed",
+        "Trained A and B can follow more of the full gradient than random ones could",
+        own(),
+        better("points"),
+        followed,
+        "What they can follow they have followed, and what is left of dW lies elsewhere.",
+    ),
+)
 
 
 def plot(results):
@@ -204,5 +215,5 @@ EXPERIMENT = Experiment(
     run=run,
     table=table,
     plot=plot,
-    claims=claims,
+    claims=CLAIMS,
 )

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 
-from minilora.experiments.comparison import above, plus_minus, rate
-from minilora.experiments.experiment import Claim, Experiment
+from minilora.experiments.claims import Claim, paper
+from minilora.experiments.comparison import plus_minus, rate
+from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import ALPHA, HERE, QUICK, Training, rates_line, summary, train_all
 from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
+from minilora.experiments.verdicts import better, no_worse, paired
 from minilora.methods import HoulsbyConfig, LoRAConfig, PrefixConfig, TopKConfig
 
 OWN = (3e-4, 1e-3, 3e-3)  # learning rates for weights that the model has
@@ -100,49 +102,51 @@ def table(results):
     ]
 
 
-def claims(results):
-    rows = results["methods"]
-    lora = rows["LoRA"]
-    others = {label: row for label, row in rows.items() if label != "LoRA"}
-    better = [label for label, row in others.items() if above(row["bleu"], lora["bleu"])]
-    worse = [label for label, row in others.items() if above(lora["bleu"], row["bleu"])]
-    as_small = {label: row for label, row in others.items() if row["trainable"] <= 1.5 * lora["trainable"]}
-    small_better = [label for label in as_small if label in better]
-    best = max(rows, key=lambda label: rows[label]["bleu"]["mean"])
+NO_WORSE = no_worse(2.0, "BLEU", "LoRA's lead over full fine-tuning in the paper's table 3 is 2.2")
 
-    def bleu(label):
-        return f"{label}: BLEU {plus_minus(rows[label]['bleu'], 1)}"
 
-    claims = [
-        Claim(
-            "LoRA is best of all methods",
-            not better,
-            f"{bleu('LoRA')}; above it: {', '.join(better) or 'none'}; below it: {', '.join(worse) or 'none'}",
-            "The paper starts from a model that knows English well and trains it for 26,000 steps; this decoder has to "
-            f"learn all of the task in a few hundred, and the best of them, {best}, may change more of it at once.",
-        ),
-    ]
-    if as_small:
-        claims.append(
-            Claim(
-                "and of those that train as few parameters",
-                not small_better,
-                f"{bleu('LoRA')}; {'; '.join(map(bleu, as_small))}",
-                f"Above it: {', '.join(small_better)}.",
-            )
-        )
-    if "full fine-tuning" in rows:
-        full = rows["full fine-tuning"]
-        claims.append(
-            Claim(
-                "It is no worse than full fine-tuning, "
-                f"with {full['trainable'] / lora['trainable']:,.0f} times fewer parameters",
-                "full fine-tuning" not in better,
-                f"{bleu('full fine-tuning')}, loss {plus_minus(full['test'], 3)}; LoRA's {plus_minus(lora['test'], 3)}",
-                "The fewer the steps and the stranger the task, the more it helps to change every matrix.",
-            )
-        )
-    return claims
+def against(chosen):
+    """`Claim.compare`: LoRA's BLEU against that of each other method for which ``chosen(label, row, LoRA's row)``."""
+
+    def compare(results):
+        rows = results["methods"]
+        lora = rows["LoRA"]
+        others = [label for label, row in rows.items() if label != "LoRA" and chosen(label, row, lora)]
+        return [
+            paired(f"LoRA against {label}", lora["bleu"]["values"], rows[label]["bleu"]["values"]) for label in others
+        ] or None
+
+    return compare
+
+
+CLAIMS = (
+    Claim(
+        "table3.full",
+        "LoRA is no worse than full fine-tuning, which trains many times as many parameters",
+        paper("abstract", "LoRA performs on-par or better than fine-tuning in model quality on ... GPT-2, and GPT-3"),
+        NO_WORSE,
+        against(lambda label, row, lora: label == "full fine-tuning"),
+        "W_q and W_v are not the matrices that have to change in a decoder that must learn new words, and the fewer "
+        "the steps, the more it helps to change the others.",
+    ),
+    Claim(
+        "table3.as-small",
+        "LoRA is better than every method that trains about as few parameters",
+        paper("table 3", "LoRA outperforms several baselines with comparable or fewer trainable parameters"),
+        better("BLEU"),
+        against(lambda label, row, lora: row["trainable"] <= 1.5 * lora["trainable"]),
+        note="About as few: at most 1.5 times LoRA's.",
+    ),
+    Claim(
+        "table3.best",
+        "LoRA is better than every other method",
+        paper("table 4, of GPT-3", "LoRA performs better than prior approaches, including full fine-tuning"),
+        better("BLEU"),
+        against(lambda label, row, lora: True),
+        "The paper starts from a model that knows English well and trains it for 26,000 steps; this decoder has to "
+        "learn all of the task in far fewer, in which methods that change more of it get further.",
+    ),
+)
 
 
 def plot(results):
@@ -164,7 +168,7 @@ EXPERIMENT = Experiment(
     run=run,
     table=table,
     plot=plot,
-    claims=claims,
+    claims=CLAIMS,
     here=HERE,
     on=on,
 )

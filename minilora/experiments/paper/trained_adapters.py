@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy
 
 from minilora.analysis import adapter_factors, z_score
-from minilora.experiments.adapt import adapted_decoder
+from minilora.experiments.adapt import adapt_and_keep, adapted_decoder
 from minilora.experiments.comparison import plus_minus
 from minilora.experiments.paper.mini_e2e import LORA_RATES, QUICK, Training, at, train_all
 
@@ -49,13 +49,18 @@ class SubspaceConfig:
         )
 
 
-def trained_adapters(config, sweep):
+ANOTHER_START = 1000  # added to a seed
+
+
+def trained_adapters(config, sweep, other_start=()):
     """The adapters of each rank and seed, at the best learning rate of each rank.
 
     Parameters
     ----------
     config : SubspaceConfig
     sweep : Sweep
+    other_start : sequence of int
+        The ranks whose A start from other random numbers than those of table 18, with the same batches.
 
     Returns
     -------
@@ -67,6 +72,9 @@ def trained_adapters(config, sweep):
     adapters = {}
     for rank in config.ranks:
         runs = [at(settings[rank], found[rank]["lr"], seed) for seed in config.training.seeds]
+        if rank in other_start:
+            runs = [replace(run, start_seed=run.train.seed + ANOTHER_START) for run in runs]
+            sweep(adapt_and_keep, runs, model=config.training.model)
         adapters[rank] = [of_blocks(adapter_factors(adapted_decoder(sweep, run)), config.blocks) for run in runs]
     return adapters
 

@@ -1,6 +1,19 @@
 """Results of experiments that nobody ran, for tables, figures and claims."""
 
+from minilora.experiments.claims import lines_of, verdict
 from minilora.experiments.comparison import mean_and_spread
+from minilora.experiments.verdicts import FAILS, HOLDS, UNDECIDED
+
+MARKS = {HOLDS: "+", FAILS: "-", UNDECIDED: "?"}
+
+
+def verdicts(module, results):
+    """A mark for each claim of an experiment, in order; its table, picture and claims are made as well."""
+    module.table(results)
+    module.plot(results)
+    for claim in module.CLAIMS:
+        assert len(lines_of(claim, results)) > 2
+    return "".join(MARKS[verdict(claim, results)] for claim in module.CLAIMS)
 
 
 def spread(mean, std=0.01):

@@ -5,10 +5,12 @@ import json
 import pytest
 
 from minilora.cli import main
-from minilora.experiments.experiment import Claim, claim_lines, reproduce
+from minilora.experiments.claims import OWN, PAPER, WHOSE, Claim, Fact, own, paper
+from minilora.experiments.experiment import claim_lines, reproduce
 from minilora.experiments.figures_page import read_record, write_page
 from minilora.experiments.paper import EXPERIMENTS, find_experiment
 from minilora.experiments.sweep import Sweep
+from minilora.experiments.verdicts import Question
 
 
 @pytest.fixture
@@ -37,13 +39,55 @@ def test_the_page_has_the_table_the_picture_the_claims_and_what_is_written_by_ha
 
 
 def test_a_claim_that_does_not_hold_says_why(folder):
-    claims = [Claim("It is so", False, "it is not", "A reason."), Claim("And so", True, "1 of 1", "No.")]
-    experiment = find_experiment("table4")._replace(claims=lambda results: claims)
+    claims = (
+        Claim("a.b", "It is so", paper("table 4", "so"), "so", lambda results: Fact(False, "it is not"), "A reason."),
+        Claim("a.c", "And so", own(), "so", lambda results: Fact(True, "1 of 1"), "No.", "A note."),
+        Claim("a.d", "And so", own(), "so", lambda results: None, "No."),
+    )
+    experiment = find_experiment("table4")._replace(claims=claims)
     record = json.loads((folder / "table4.json").read_text())
     assert claim_lines(experiment, record).splitlines() == [
-        "- It is so: **does not hold here** (it is not). A reason.",
-        "- And so: **holds** (1 of 1).",
+        "- **does not hold**: It is so (`a.b`)",
+        '  The paper, table 4: "so". Exact: so. A reason.',
+        "  - it is not",
+        "- **holds**: And so (`a.c`)",
+        "  Our own. Exact: so. A note.",
+        "  - 1 of 1",
+        "- **undecided**: And so (`a.d`)",
+        "  Our own. Exact: so.",
+        "  - not run on this base yet",
     ]
+
+
+def test_each_claim_has_a_name_of_its_own_and_a_source():
+    claims = [claim for experiment in EXPERIMENTS.values() for claim in experiment.claims]
+    assert len({claim.id for claim in claims}) == len(claims) > 40
+    for name, experiment in EXPERIMENTS.items():
+        for claim in experiment.claims:
+            assert claim.id.startswith(f"{name}.") and claim.source.whose in WHOSE
+            assert bool(claim.source.quote) == (claim.source.whose != OWN), "a sentence of a paper, or none"
+            if isinstance(claim.asks, Question) and claim.asks.kind != "better":
+                assert claim.asks.margin > 0 and claim.asks.why
+
+
+def test_the_page_counts_the_verdicts_and_what_was_not_run(folder):
+    write_page(folder)
+    page = (folder / "README.md").read_text()
+    n = sum(claim.source.whose == PAPER for experiment in EXPERIMENTS.values() for claim in experiment.claims)
+    assert f"| the LoRA paper's | 2 | 0 | {n - 2} | {n - 2} |" in page
+    assert "(#table4-gpt-3-175b-by-formula) (holds: 2, does not hold: 1)" in page
+
+
+def test_tables_verdicts_and_page_come_from_results_that_are_there(folder, capsys):
+    (folder / "README.md").unlink(missing_ok=True)
+    before = (folder / "table4.json").read_text()
+    assert main(["reproduce", "all", "--from-results", "--out", str(folder)]) == 0
+    assert "**holds**: LoRA trains 10,000 times fewer parameters" in capsys.readouterr().out
+    assert "37,748,736" in (folder / "README.md").read_text() and (folder / "table4.json").read_text() == before
+    assert main(["reproduce", "table5", "--from-results", "--out", str(folder)]) == 2
+    assert "table5.json" in capsys.readouterr().err
+    assert main(["reproduce", "all", "--from-results", "--quick", "--out", str(folder)]) == 2
+    assert "--quick was given, but --from-results runs nothing" in capsys.readouterr().err
 
 
 def test_a_quick_run_has_no_place_on_the_page(folder):
