@@ -182,7 +182,7 @@ def memory_estimate(
     logits = batch_size * length * a.vocab_size * bytes_each if a.causal else 0
     gradients_on_their_way = batch_size * T * (4 * F + 5 * C if a.gated else 2 * F + 3 * C) * bytes_each
     return MemoryEstimate(
-        weights=(a.n_parameters + adaptation.added) * bytes_each,
+        weights=(a.n_parameters + adaptation.added + adaptation.held) * bytes_each,
         gradients=trainable * bytes_each,
         optimizer=OPTIMIZER_VALUES[optimizer] * trainable * bytes_each,
         activations=round(batch_size * T * kept * bytes_each),
@@ -193,7 +193,7 @@ def memory_estimate(
 def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = "adamw") -> MemoryEstimate:
     """`memory_estimate` of a model in memory, from its trainable parameters, whatever the method.
 
-    What bottlenecks, prefixes and the r values of x A^T keep in addition is not counted.
+    What bottlenecks, prefixes, random subspaces and the r values of x A^T keep in addition is not counted.
 
     Parameters
     ----------

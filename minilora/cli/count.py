@@ -18,7 +18,14 @@ from minilora.accounting import (
     message_bytes,
 )
 from minilora.accounting import adaptation as adapt
-from minilora.cli.method_options import HOULSBY, PREFIXES, add_rank_and_targets, add_settings_of_baselines
+from minilora.cli.method_options import (
+    ALL_PREFIXES,
+    HOULSBY,
+    LORA_WITH_PREFIX,
+    RANDOM_SUBSPACE,
+    add_rank_and_targets,
+    add_settings_of_baselines,
+)
 from minilora.cli.opening import named_model
 from minilora.cli.options import MOST, add_choice, add_json, add_model, integer, names_in, one_of, refuse, refuse_unused
 from minilora.cli.parser import Parser
@@ -26,13 +33,14 @@ from minilora.cli.printing import WIDTH, print_json, print_lines, wrapped
 
 EXAMPLE = "minilora count gpt3-175b --rank 4 --targets q_proj,v_proj"
 
-WITH_PREFIX = ("lora+prefix-embedding", "lora+prefix-layer")
-LORA = ("lora", "dora", *WITH_PREFIX)
+LORA = ("lora", "dora", *LORA_WITH_PREFIX)
 USED_BY = {  # the methods that use an option
-    **dict.fromkeys(("rank", "targets"), LORA),
+    "rank": LORA,
+    "targets": (*LORA, RANDOM_SUBSPACE),
+    "dimension": (RANDOM_SUBSPACE,),
     "size": HOULSBY,
     "leave_out": ("adapter-d",),
-    **dict.fromkeys(("before", "after"), (*PREFIXES, *WITH_PREFIX)),
+    **dict.fromkeys(("before", "after"), ALL_PREFIXES),
     "blocks": ("top-k",),
 }
 OF_A_STEP = ("batch_size", "length", "optimizer", "recompute")
@@ -51,7 +59,7 @@ def add_options(p: Parser) -> None:
     add_model(p, "none; an architecture is counted")
     p.add_argument("--method", type=one_of(METHODS), metavar="METHOD", default="lora", help=", ".join(METHODS))
     add_rank_and_targets(p, LORA)
-    add_settings_of_baselines(p, (*PREFIXES, *WITH_PREFIX))
+    add_settings_of_baselines(p)
     p.add_argument(
         "--batch-size", type=integer(1, MOST), metavar="N", default=TrainConfig.batch_size, help="sequences in a step"
     )

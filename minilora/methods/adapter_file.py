@@ -22,7 +22,7 @@ from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.misplaced import check_is_file
 from minilora.methods.registry import KINDS, apply_method, to_dict
-from minilora.methods.selection import copies, new_parameters, plain
+from minilora.methods.selection import copies, new_parameters, once, plain
 from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import (
     active_parameters,
@@ -70,7 +70,8 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
 def _arrays_of(model: Module, name: str) -> dict[str, Array]:
     """The arrays of an adapter's file, by name."""
     layers = {plain(path): layer for path, layer in lora_layers(model).items() if name in layer.adapters}
-    arrays = {f"{p}.{letter}": a for p, layer in layers.items() for letter, a in layer.adapters[name].arrays().items()}
+    held = ((p, layer.adapters[name].arrays()) for p, layer in layers.items())
+    arrays = once({f"{p}.{letter}": a for p, own in held for letter, a in own.items()})
     if layers:  # LoRA from elsewhere may have no head of its own: then it belongs to the base's
         new = new_parameters(model).keys() - {f"{path}.W" for path in layers}
         arrays |= {path: p.data for path, p in base_parameters(model).items() if path in new}

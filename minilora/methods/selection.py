@@ -57,6 +57,14 @@ def new_array(model: Module, values: Array) -> Array:
     return array
 
 
+def once(named: Mapping[str, Any]) -> dict[str, Any]:
+    """What is named, without what came before under another name: a tied parameter, or its array."""
+    found: dict[int, tuple[str, Any]] = {}
+    for name, value in named.items():
+        found.setdefault(id(value), (name, value))
+    return dict(found.values())
+
+
 def copies(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     """Copies of parameters, to be trained in their place: a dict of path to Parameter."""
     return {path: Parameter(p.data.copy()) for path, p in parameters.items()}

@@ -55,6 +55,7 @@ from minilora.ops.policy_gradient import (
     policy_gradient_forward,
 )
 from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_forward
+from minilora.ops.random_subspace import RandomSubspaceCache, random_subspace_backward, random_subspace_forward
 from minilora.ops.relu import ReluCache, relu_backward, relu_forward
 from minilora.ops.rmsnorm import RMSNormCache, rmsnorm_backward, rmsnorm_forward
 from minilora.ops.rope import RopeCache, rope_backward, rope_forward
@@ -82,6 +83,7 @@ __all__ = [
     "Llama3Scaling",
     "LoRALinearCache",
     "PrefixCache",
+    "RandomSubspaceCache",
     "RMSNormCache",
     "ReluCache",
     "RopeCache",
@@ -127,6 +129,8 @@ __all__ = [
     "policy_gradient_forward",
     "prefix_backward",
     "prefix_forward",
+    "random_subspace_backward",
+    "random_subspace_forward",
     "relu_backward",
     "relu_forward",
     "relative_rows",

@@ -20,7 +20,8 @@ REFUSED = {
     ),
     "rank of BitFit": (
         ["finetune", "--method", "bitfit", "--rank", "64"],
-        "--rank was given, but --method bitfit does not use it; it is for --method lora, rslora, dora, pissa$",
+        "--rank was given, but --method bitfit does not use it; it is for --method lora, rslora, dora, pissa, "
+        r"lora\+prefix-embedding, lora\+prefix-layer$",
     ),
     "even the default": (["finetune", "--method", "bitfit", "--rank", "8"], "--rank was given"),
     "a flag": (["finetune", "--method", "full", "--rslora"], "--rslora was given, but --method full"),
@@ -30,7 +31,11 @@ REFUSED = {
         ["finetune", "--method", "adapter-p", "--leave-out", "1"],
         "--leave-out was given, .* adapter-d$",
     ),
-    "before of LoRA": (["finetune", "--before", "5"], "--before was given, .* prefix-embedding, prefix-layer$"),
+    "before of LoRA": (
+        ["finetune", "--before", "5"],
+        r"--before was given, .* prefix-embedding, prefix-layer, lora\+prefix-embedding, lora\+prefix-layer$",
+    ),
+    "dimension of LoRA": (["finetune", "--dimension", "5"], "--dimension was given, .* random-subspace$"),
     "task and text": (
         ["evaluate", "--task", "mini-e2e", "--text", "a.txt"],
         "--task and --text were given; it must be one of the two$",
@@ -89,6 +94,7 @@ def test_every_method_takes_the_options_that_it_uses(method):
         "alpha": "5",
         "targets": "fc_in",
         "dropout": "0.5",
+        "dimension": "3",
         "size": "3",
         "leave_out": "2",
         "before": "3",

@@ -1,4 +1,4 @@
-"""Small-scale versions of the paper's tables and figures, one module each, and five that it does not have."""
+"""Small-scale versions of the paper's tables and figures, one module each, and six that it does not have."""
 
 from minilora.experiments.paper import (
     along_training,
@@ -9,6 +9,7 @@ from minilora.experiments.paper import (
     figure8,
     forgetting,
     gradients,
+    intrinsic_dimension,
     learning_rates,
     table1,
     table2,
@@ -35,6 +36,7 @@ MODULES = (
     figure8,
     delta_rank,
     along_training,
+    intrinsic_dimension,
     gradients,
     forgetting,
     learning_rates,

@@ -8,7 +8,7 @@ set_adapter(model, "other")                                 # another adapter on
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy
@@ -100,11 +100,23 @@ def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator
         unchanged.
     """
     check_new_name(model, name)
+    attach(model, name, config, *drawn(model, config, rng))
+
+
+def drawn(
+    model: Module, config: LoRAConfig, rng: numpy.random.Generator
+) -> tuple[dict[str, LoRAFactors], dict[str, Any]]:
+    """What a new adapter has: its factors by path of the layer, and its copies of what else it trains.
+
+    Raises
+    ------
+    ValueError
+        If a name or rank does not fit the model.
+    """
     with base_in_place(model):
         layers = target_layers(model, config)
         parts = copies(own_of(model, config, layers))
-        factors = {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}
-    attach(model, name, config, factors, parts)
+        return {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}, parts
 
 
 def own_of(model: Module, config: LoRAConfig, layers: Iterable[str]) -> dict[str, Parameter]:
@@ -201,7 +213,7 @@ def _scale(path: str, config: LoRAConfig) -> float:
 
 
 def attach(
-    model: Module, name: str, config: LoRAConfig, factors: dict[str, LoRAFactors], parts: dict[str, Parameter]
+    model: Module, name: str, config: Any, factors: Mapping[str, LoRAFactors | Any], parts: dict[str, Any]
 ) -> None:
     """Give a model an adapter, activate it, and freeze everything else.
 
@@ -209,11 +221,11 @@ def attach(
     ----------
     model : Module
     name : str
-    config : LoRAConfig
-    factors : dict of str to LoRAFactors
+    config : dataclass
+    factors : dict of str to LoRAFactors or RandomSubspaceFactors
         By path of the layer in the base.
-    parts : dict of str to Parameter
-        What else belongs to the adapter, by path in the base.
+    parts : dict of str to Parameter or Module
+        What else belongs to the adapter, by path in the base; see `NamedAdapter`.
     """
     check_new_name(model, name)
     set_adapter(model, None)

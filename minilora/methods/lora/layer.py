@@ -1,5 +1,6 @@
 """LoRALinear: a frozen Linear with low-rank adapters next to it; at most one of them is active."""
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -69,6 +70,14 @@ class LoRAFactors(Module):
         return scale * (B @ A)
 
 
+def deepcopy_sharing(factors: Any, memo: dict[int, Any], *constants: Array) -> Any:
+    """A deep copy of an adapter's part in a layer that has the very same constants: for its `__deepcopy__`."""
+    memo |= {id(constant): constant for constant in constants}  # deepcopy treats these as already copied
+    twin = copy.copy(factors)
+    vars(twin).update(copy.deepcopy(vars(factors), memo))
+    return twin
+
+
 class AdaptedCache(NamedTuple):
     owner: Any  # what made `inner`: the active LoRAFactors, or the base
     inner: Any
@@ -84,13 +93,14 @@ class LoRALinear(Module):
     Attributes
     ----------
     adapters : dict of str to LoRAFactors
+        Or whatever else adds to W, and has the same methods: see `methods/random_subspace.py`.
     active : str or None
         The adapter that `forward` uses and whose A and B are this layer's parameters; None: only the base.
     """
 
     def __init__(self, base: Linear) -> None:
         self.base = base
-        self.adapters: dict[str, LoRAFactors] = {}
+        self.adapters: dict[str, Any] = {}
         self.active: str | None = None
         self._unmerged_W = None  # while merged: the original array
 
@@ -166,7 +176,7 @@ class LoRALinear(Module):
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
         if cache.owner is not self.at_work:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
-        if self.merged and self.A.trainable:
+        if self.merged and self.factors.trainable:
             raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
         bias = self.base.bias
         if cache.owner is not self.base and bias is not None and bias.trainable:
@@ -208,5 +218,5 @@ def lora_scale(alpha: float, rank: int, rslora: bool = False) -> float:
 def factors_of(model: Module) -> list[LoRAFactors]:
     """All LoRAFactors of a model, whichever adapter is active."""
     modules = [model, *(module for _, module in model.named_modules())]
-    factors = [f for module in modules if isinstance(module, LoRALinear) for f in module.adapters.values()]
-    return factors + [module for module in modules if isinstance(module, LoRAFactors)]
+    held = [f for module in modules if isinstance(module, LoRALinear) for f in module.adapters.values()]
+    return [module for module in (*held, *modules) if isinstance(module, LoRAFactors)]

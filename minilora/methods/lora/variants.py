@@ -4,13 +4,12 @@ Each is a `LoRAFactors` that computes something else from its A and B; the layer
 merging stay the same.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
 from minilora.arrays.backend import Array, get_xp
 from minilora.layers import Linear
-from minilora.methods.lora.layer import LoRAFactors
+from minilora.methods.lora.layer import LoRAFactors, deepcopy_sharing
 from minilora.ops.fast import (
     dora_linear_backward,
     dora_linear_forward,
@@ -86,10 +85,7 @@ class PiSSAFactors(LoRAFactors):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "PiSSAFactors":
         """A replica shares the three constants, as it shares the arrays of parameters."""
-        memo |= {id(constant): constant for constant in (self.A0, self.B0, self.W_res)}
-        twin = copy.copy(self)
-        vars(twin).update(copy.deepcopy(vars(self), memo))
-        return twin
+        return deepcopy_sharing(self, memo, self.A0, self.B0, self.W_res)
 
     def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
         """(..., I) -> (..., O)"""

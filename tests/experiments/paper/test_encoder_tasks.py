@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments.paper.made_up import MARKS
 from experiments.tiny import byte_encoder, words_csv
 from minilora.experiments.claims import lines_of, verdict, was_run
+from minilora.experiments.classify import adapted_classifier
 from minilora.experiments.comparison import mean_and_spread
 from minilora.experiments.paper import accuracies, encoder_tasks, figure2, find_experiment, table2, table5, table6
 from minilora.experiments.paper.encoder_tasks import Training, Trial, compare
@@ -79,6 +81,17 @@ def test_the_head_alone_trains_nothing_that_was_pretrained(training, runs):
     rows = compare(Sweep(runs, progress=False), training, {"a": Trial(HeadConfig(), (1e-3,))})
     (row,) = (task_results["methods"]["a"] for task_results in rows.values())
     assert row["trainable"] == 0 and row["head"] == 64 * 64 + 64 + 2 * 64 + 2
+
+
+def test_a_seed_gives_every_method_the_same_head(training):
+    """Differences are paired: what a seed draws for both sides cancels."""
+    (task,) = training.tasks
+    heads = []
+    for method in (FullConfig(), HeadConfig(), encoder_tasks.lora(2, ("q_proj",)).method):
+        model, _ = adapted_classifier(training.run_of(task, Trial(method, (1e-3,))))
+        heads.append([p.data for p in model.head.parameters()])
+    first, *others = heads
+    assert all(np.array_equal(a, b) for head in others for a, b in zip(first, head, strict=True)) and first[0].any()
 
 
 def test_the_rate_is_chosen_on_valid_whatever_test_says(training, tmp_path, monkeypatch):

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from experiments.paper.made_up import row, verdicts
 from experiments.tiny import in_place_of_the_bundled_decoder
+from minilora.experiments.adapt import decoder_trainer
 from minilora.experiments.paper import learning_rates, mini_e2e, table3, table18
 from minilora.experiments.paper.mini_e2e import Training
 from minilora.experiments.sweep import Sweep
@@ -146,6 +148,19 @@ def tiny(monkeypatch, tmp_path_factory):
     for module in (table3, table18):
         monkeypatch.setattr(module, "need_text_scores", lambda: None)
     monkeypatch.setattr(mini_e2e, "mini_e2e_scores", lambda samples: dict.fromkeys(mini_e2e.TEXT_SCORES, 1.0))
+
+
+def test_a_seed_gives_every_method_the_same_batches(tiny):
+    """Differences are paired: what a seed draws for both sides cancels."""
+
+    def batches(run, n=3):
+        *_, trainer = decoder_trainer(run)
+        return [trainer.sample_batch(trainer.rng).ids for _ in range(n)]
+
+    runs = [SMALL.of("full"), SMALL.of("bitfit"), SMALL.lora(1), SMALL.lora(4)]
+    first, *others = (batches(mini_e2e.at(run, lr, 3)) for run, lr in zip(runs, (1e-3, 1e-2, 1e-2, 3e-2), strict=True))
+    assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+    assert not np.array_equal(first[0], batches(mini_e2e.at(runs[0], 1e-3, 4))[0]), "another seed draws others"
 
 
 def test_experiments_share_their_runs_and_keep_what_was_learned(tiny, tmp_path):
