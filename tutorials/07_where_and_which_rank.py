@@ -211,8 +211,8 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 # modules to target](https://github.com/huggingface/peft/issues/735), and PEFT's maintainers have compared the two at
 # [equal numbers of parameters](https://github.com/huggingface/peft/pull/2845), with the MLP ahead by 51.3 % to 48.2 %.
 # "LoRA Without Regret" (Thinking Machines, 2025) found the MLP ahead as well, in larger experiments, and so does our
-# own tiny one. All linear layers, with a small rank, are a good first choice when nothing is known. What `targets` may
-# name, an error tells:
+# own tiny one; `minilora reproduce regret` compares them in longer runs. All linear layers, with a small rank, are a
+# good first choice when nothing is known. What `targets` may name, an error tells:
 
 # %%
 try:

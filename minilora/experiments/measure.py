@@ -136,10 +136,9 @@ def slot_scores(samples):
     """
     asked = [parse_source(sample["prompt"].strip()) for sample in samples]
     errors = [slot_errors(mr, sample["answer"]) for mr, sample in zip(asked, samples, strict=True)]
-    wrong = sum(len(e.missing) + len(e.wrong) + len(e.extra) for e in errors)
     return {
         "slot_exact": sum(e.exact for e in errors) / len(errors),
-        "slot_error_rate": wrong / sum(map(len, asked)),
+        "slot_error_rate": sum(e.n_errors for e in errors) / sum(map(len, asked)),
     }
 
 

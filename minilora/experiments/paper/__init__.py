@@ -1,4 +1,4 @@
-"""Small-scale versions of the paper's tables and figures, one module each, and six that it does not have."""
+"""Small-scale versions of the paper's tables and figures, one module each, and eight that it does not have."""
 
 from minilora.experiments.paper import (
     along_training,
@@ -11,6 +11,8 @@ from minilora.experiments.paper import (
     gradients,
     intrinsic_dimension,
     learning_rates,
+    policy_gradient,
+    regret,
     table1,
     table2,
     table3,
@@ -40,6 +42,8 @@ MODULES = (
     gradients,
     forgetting,
     learning_rates,
+    regret,
+    policy_gradient,
 )
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 
