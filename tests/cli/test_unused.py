@@ -1,5 +1,7 @@
 """An option that the method, the task or the verb's mode does not use is refused, and told who uses it."""
 
+import re
+
 import pytest
 
 import minilora
@@ -7,7 +9,7 @@ from cli.running import check_refused
 from minilora.accounting import METHODS as COUNTED
 from minilora.cli import count, finetune
 from minilora.cli.verbs import parser_of
-from minilora.methods import LoRAConfig
+from minilora.methods import LoRAConfig, LoRAPrefixConfig
 
 LAYERS = "but a matrix does not use it; it needs --weights, --adapter or --tuned$"
 GREEDY = "but --temperature was 0, which draws nothing; it must be above 0$"
@@ -107,7 +109,9 @@ def test_every_method_takes_the_options_that_it_uses(method):
         option = f"--{dest.replace('_', '-')}"
         words = [option, values[dest]] if dest in values else [option]
         if method not in methods:
-            with pytest.raises(ValueError, match=f"^{option} was given, but --method {method} does not use it"):
+            with pytest.raises(
+                ValueError, match=f"^{option} was given, but --method {re.escape(method)} does not use it"
+            ):
                 finetune.method_settings(parse("--method", method, *words))
         else:
             settings = finetune.method_settings(parse("--method", method, *words))
@@ -147,6 +151,8 @@ def test_what_is_counted_by_default_is_what_is_trained_by_default(method):
     from minilora.accounting import Settings
 
     settings, trained = Settings(), minilora.METHODS[method]
+    parts = (trained.lora, trained.prefix) if isinstance(trained, LoRAPrefixConfig) else (trained,)
     for name in count.USED_BY:
         if method in count.USED_BY[name]:
-            assert getattr(settings, name) == getattr(trained, finetune.SETTINGS[name])
+            (default,) = [getattr(p, finetune.SETTINGS[name]) for p in parts if hasattr(p, finetune.SETTINGS[name])]
+            assert getattr(settings, name) == default
