@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -230,17 +230,17 @@ def load_arrays(path: str | Path, *kinds: str) -> tuple[dict[str, numpy.ndarray]
     return arrays, about
 
 
-def fingerprint(arrays: Mapping[str, numpy.ndarray], text: str = "") -> str:
+def fingerprint(arrays: Mapping[str, numpy.ndarray] | Iterable[tuple[str, numpy.ndarray]], text: str = "") -> str:
     """64 hex digits that change when a text, or an array's name, dtype, shape or value does: a SHA-256.
 
     Parameters
     ----------
-    arrays : dict of str to ndarray
+    arrays : dict of str to ndarray, or iterable of (str, ndarray)
         On the host.
     text : str
     """
     digest = hashlib.sha256(text.encode())
-    for name, array in arrays.items():
+    for name, array in arrays.items() if isinstance(arrays, Mapping) else arrays:
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(numpy.ascontiguousarray(array).data)
     return digest.hexdigest()

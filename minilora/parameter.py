@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from math import prod
 from typing import Any, Self, TypeVar
 
 from minilora.arrays.backend import Array, ArrayModule, get_xp
@@ -34,6 +35,31 @@ class Parameter:
         self.trainable = trainable
         self.name = name
 
+    @property
+    def held(self) -> list[Array]:
+        """The arrays that it keeps: `data`, or what `data` is made from."""
+        return [self.data]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it keeps, without its gradient."""
+        return sum(array.nbytes for array in self.held)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of `data`."""
+        return self.data.shape
+
+    @property
+    def size(self) -> int:
+        """How many numbers `data` has."""
+        return prod(self.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of `data`."""
+        return self.data.dtype
+
     def accumulate(self, grad: Array | None) -> None:
         """``self.grad += grad``, unless the parameter is frozen.
 
@@ -58,7 +84,7 @@ class Parameter:
 
     def __repr__(self) -> str:
         state = "trainable" if self.trainable else "frozen"
-        return f"Parameter({self.name or 'unnamed'}: {self.data.shape} {self.data.dtype}, {state})"
+        return f"Parameter({self.name or 'unnamed'}: {self.shape} {self.dtype}, {state})"
 
 
 class Module:
@@ -142,7 +168,8 @@ class Module:
 
     def replica(self) -> Self:
         """A second model on the very same arrays, but with its own gradients: for one shard of a batch."""
-        shared = {id(p.data): p.data for p in self.parameters()}  # deepcopy treats these as already copied
+        # deepcopy treats these as already copied
+        shared = {id(array): array for p in self.parameters() for array in p.held}
         twin = copy.deepcopy(self, shared)
         twin.zero_grad()
         return twin
@@ -164,7 +191,7 @@ class Module:
     @property
     def xp(self) -> ArrayModule:
         """The array module, numpy or cupy, of the model's arrays."""
-        return get_xp(self._first_parameter().data)
+        return get_xp(self._first_parameter().held[0])
 
     def _first_parameter(self) -> Any:
         for _, member in self.members():

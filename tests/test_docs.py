@@ -10,7 +10,7 @@ from benchmarks.speed_page import PAGES, blocks, filled
 from minilora.cli.verbs import parse
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-SPEED = (DOCS / "speed.md").read_text()
+TEXTS = "\n".join((DOCS / name).read_text(encoding="utf-8") for name in ("speed.md", "report.md"))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -23,17 +23,17 @@ def test_every_table_is_shown():
     assert {name for path in PAGES for name in re.findall(r"<!-- (\w+) -->", path.read_text())} == set(blocks())
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^`?(minilora .*?)`?$", SPEED, re.MULTILINE))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^`?(minilora .*?)`?$", TEXTS, re.MULTILINE))))
 def test_a_command_is_understood(command):
     parse(shlex.split(command)[1:])
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)", SPEED))
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)", TEXTS))
 def test_a_link_leads_somewhere(target):
     assert (DOCS / target).exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"(?<!\[)`([a-z_/]+\.py)`", SPEED))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"(?<!\[)`([a-z_/]+\.py)`", TEXTS))))
 def test_a_file_that_is_named_exists(name):
     root = DOCS.parent
     assert (root / name).exists() or (root / "minilora" / name).exists()

@@ -211,8 +211,8 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 # modules to target](https://github.com/huggingface/peft/issues/735), and PEFT's maintainers have compared the two at
 # [equal numbers of parameters](https://github.com/huggingface/peft/pull/2845), with the MLP ahead by 51.3 % to 48.2 %.
 # "LoRA Without Regret" (Thinking Machines, 2025) found the MLP ahead as well, in larger experiments, and so does our
-# own tiny one. All linear layers, with a small rank, are a good first choice when nothing is known. What `targets` may
-# name, an error tells:
+# own tiny one; `minilora reproduce regret` compares them in longer runs. All linear layers, with a small rank, are a
+# good first choice when nothing is known. What `targets` may name, an error tells:
 
 # %%
 try:
@@ -238,6 +238,44 @@ set_adapter(model, "default")
 print(f"after choosing: {count_parameters(model).trainable:,}")
 
 # %% [markdown]
+# ## Where the hypothesis comes from: a dimension, not a rank
+#
+# That little needs to change was found before LoRA, and in another sense. [Li et al.
+# (2018)](https://arxiv.org/abs/1804.08838) train a model in a **random subspace**: with $\theta_0$ for all of its
+# numbers, they train only the $d$ numbers $\theta_d$ in
+#
+# $$\theta = \theta_0 + P\, \theta_d,$$
+#
+# where $P$ is drawn once and stays. The smallest $d$ that reaches 90 % of full fine-tuning's score is the task's
+# **intrinsic dimension** $d_{90}$. [Aghajanyan et al. (2021)](https://aclanthology.org/2021.acl-long.568/) measure it
+# for pretrained language models, and need 200 numbers for RoBERTa on MRPC.
+#
+# Here every entry of the chosen matrices moves with one number of $\theta_d$, with a random sign, divided by the root
+# of how many do so: the columns of $P$ have length 1 and share no row, so that $P^\top P = 1$, and a step is as long in
+# the model as in $\theta_d$. The gradient follows from $P$ being linear: $d\theta_d = P^\top d\theta$.
+
+# %%
+from minilora import apply_method
+from minilora.methods import RandomSubspaceConfig, lora_layers
+
+subspace = load_bundled("decoder")
+apply_method(subspace, RandomSubspaceConfig(dimension=10, seed=0))  # W_q and W_v of every block
+(theta,) = (p for p in subspace.parameters() if p.trainable)
+theta.data[:] = rng.standard_normal(10)
+changes = {path: layer.delta_W() for path, layer in lora_layers(subspace).items()}  # (O, I) each
+length = np.sqrt(sum((change**2).sum() for change in changes.values()))
+print(f"{theta.data.size} numbers move {sum(change.size for change in changes.values()):,} entries")
+print(f"length of theta_d: {np.linalg.norm(theta.data):.4f}   of the change of all matrices: {length:.4f}")
+print("rank of the change of W_q in block 2:", np.linalg.matrix_rank(changes["blocks.2.attn.q_proj"]), "of 192")
+
+# %% [markdown]
+# Ten numbers, and a change of full rank. With LoRA it is the other way round: a change of rank 1 takes $O + I = 384$
+# numbers in each of these matrices. So the two hypotheses are not the same. A **dimension** counts the numbers that
+# move the model; a **rank** counts the directions in which one matrix moves. LoRA's authors take the first as a reason
+# to expect the second ("we hypothesize the updates to the weights also have a low intrinsic rank"); that is a guess,
+# which tables like 6 have to test. `minilora reproduce intrinsic_dimension` finds $d_{90}$ of our own tasks, and
+# `minilora finetune --method random-subspace --dimension 1000` trains in such a subspace.
+#
 # ## On a GPU
 #
 # A sweep is many small runs, and a GPU is not made for small runs: each of its operations has to be started, and with a

@@ -141,6 +141,18 @@ for name in "lora", "prefix-embedding", "prefix-layer":
     print(f"{name}: takes {model.longest_input} tokens;", f"learns {shapes}" if shapes else "no prefix")
 
 # %% [markdown]
+# A prefix changes what the layers read, LoRA what they make of it, so one can have **both at once** (the paper's
+# appendix E: LoRA+PE and LoRA+PL). They are then one adapter, with one file and one name, and their counts add up:
+
+# %%
+from minilora.methods import LoRAConfig, LoRAPrefixConfig, PrefixConfig
+
+both = load_bundled("decoder")
+apply_method(both, LoRAPrefixConfig(LoRAConfig(rank=4), PrefixConfig("layer", before=3, after=2)), rng=rng)
+of_prefix = sum(p.data.size for p in both.parameters() if p.trainable and "prefix" in p.name)
+print(f"{count_parameters(both).trainable:,} trained: {of_prefix:,} of the prefix, and LoRA's {2 * (2 * L) * C * 4:,}")
+
+# %% [markdown]
 # ## Counting
 #
 # Section 5.1 of the paper has a formula for each. With $d = C$, for $L$ blocks:

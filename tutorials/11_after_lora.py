@@ -2,10 +2,11 @@
 # # 11. After LoRA
 #
 # **Goal.** Four later proposals, each with its formula next to its code: rsLoRA (another scale), LoRA+ (another
-# learning rate for $B$), DoRA (length and direction apart, with its gradient checked), PiSSA (another start). And one
-# observation: intruder dimensions, by which LoRA's weights differ from those of full fine-tuning.
+# learning rate for $B$), DoRA (length and direction apart, with its gradient checked), PiSSA (another start). One
+# observation: intruder dimensions, by which LoRA's weights differ from those of full fine-tuning. And another kind of
+# teacher: learning from rewards, with the policy gradient derived and checked, and how much rank that needs.
 #
-# **Minutes.** 60
+# **Minutes.** 75
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb), [1. Rank](01_rank.ipynb).
 #
@@ -405,6 +406,131 @@ for name, each in found.items():
 # change alone decides whether it shows. A fair comparison would be at changes of the same size, or at the same loss
 # after long training.
 #
+# ## Learning from rewards
+#
+# So far somebody has written down the right answer, token by token. Often one can only say **how good** an answer is: a
+# program passes its tests, a sentence says all that it should. Then the model draws answers $y$ itself, with the
+# probability $\pi(y \mid x)$, and the expected reward is to grow:
+#
+# $$J = \mathbb{E}\,[R(y)] = \sum_y \pi(y \mid x)\, R(y).$$
+#
+# The reward has no gradient, and needs none. With $\nabla \pi = \pi\, \nabla \log \pi$ the sum becomes an expectation
+# again, which the answers that were drawn can estimate. This is REINFORCE (Williams, 1992):
+#
+# $$\nabla J = \mathbb{E}\,\big[(R - b) \textstyle\sum_t \nabla \log \pi(y_t \mid y_{<t}, x)\big].$$
+#
+# The **baseline** $b$ can be anything that does not depend on $y$. It changes nothing in the mean, for probabilities
+# sum to one: $\mathbb{E}\,[b\, \nabla \log \pi] = b\, \nabla \sum_y \pi = 0$. As a loss to be minimised, for $N$
+# answers with advantages $a_n = R_n - b_n$:
+#
+# $$L = -\frac1N \sum_n a_n \sum_t \log \pi(y_{nt}), \qquad d\text{logits}_{nt} = \frac{a_n}{N}\,
+# (\text{probs}_{nt} - \text{onehot}(y_{nt})).$$
+#
+# That is cross-entropy with the model's own answers as targets, each with a weight: a good answer pulls, a bad one
+# pushes. Only tokens that were drawn count, not the prompt's. The baseline of an answer is here the mean reward of the
+# other answers to the same prompt. First, is the gradient right?
+
+# %%
+from minilora.gradcheck import check_op
+from minilora.ops import leave_one_out, policy_gradient_backward, policy_gradient_forward
+
+logits, targets = rng.standard_normal((4, 3, 6)), rng.integers(0, 6, (4, 3))  # (N, T, V), (N, T)
+drawn = np.array([[0, 1, 1], [0, 1, 0], [0, 1, 1], [0, 1, 1]], dtype=bool)  # (N, T)
+advantages = leave_one_out(np.array([1.0, 0.0, 0.0, 1.0]))  # (N,) four answers to one prompt
+print("advantages:", advantages)
+backward, arrays = policy_gradient_backward, {"logits": logits}
+errors = check_op(policy_gradient_forward, backward, arrays, targets, advantages, drawn, rng=rng)
+print(f"relative error of dlogits: {errors['logits']:.1e}")
+
+# %% [markdown]
+# Second, is the estimate right in the mean? With answers of a single token we can list them all. Each answer's
+# estimate, times its probability, must sum to the slope of $J$, whatever the baseline is:
+
+# %%
+from minilora.gradcheck import numerical_gradient
+from minilora.ops import softmax_forward
+
+theta, R = rng.standard_normal(4), np.array([1.0, 0.0, 0.0, 0.5])  # (V,), (V,)
+slope = numerical_gradient(lambda theta: softmax_forward(theta)[0] @ R, theta)  # (V,)
+answers, everywhere = np.arange(4)[:, None], np.ones((4, 1), dtype=bool)  # (N, T), all four of them
+probs, _ = softmax_forward(theta)  # (V,)
+print("slope of J:    ", slope)
+
+# %%
+logits = np.tile(theta, (4, 1, 1))  # (N, T, V)
+for b in (0.0, probs @ R, 5.0):
+    _, cache = policy_gradient_forward(logits, answers, R - b, everywhere)
+    estimates = -4 * policy_gradient_backward(1.0, cache)[:, 0]  # (N, V): the loss has divided by N = 4
+    noise = probs @ np.sum((estimates - slope) ** 2, axis=1)
+    print(f"b = {b:.2f}: mean", probs @ estimates, f"noise {noise:.2f}")
+
+# %% [markdown]
+# The mean is the same for all three, the noise is not: with a baseline near the expected reward, an answer says whether
+# it is **better than usual**; with none, merely that it is good.
+#
+# ### How much rank do rewards need?
+#
+# An answer that is right or wrong tells at most **one bit**, however long it is. "LoRA Without Regret" (Schulman and
+# Thinking Machines, [2025](https://thinkingmachines.ai/blog/lora/)) puts it so: supervised learning "arguably provides
+# O(number of tokens) bits per episode", whereas "in policy gradient methods, learning is driven by the advantage
+# function which provides only O(1) bits per episode". Few bits need few numbers, and in their experiments "LoRA fully
+# matches the learning performance of FullFT when running policy gradient algorithms for reinforcement learning, even
+# with ranks as low as 1". In small: 16 prompts, 6 possible answers, and for each prompt one of two is right.
+
+# %%
+from minilora.models.sampling import Sampling
+
+S, alpha = 8, 8.0  # answers to each prompt; scale = alpha / r
+X = np.repeat(rng.standard_normal((16, 12)), S, axis=0)  # (N, I)
+right = (X @ rng.standard_normal(12) > 0).astype(int)  # (N,) which answer
+W = np.zeros((6, 12))  # (O, I), O = V
+
+
+# %%
+def answer_and_learn(A, B):
+    """Draw an answer to each prompt; the gradients of A and B, and the mean reward."""
+    logits, cache = lora_linear_forward(X, W, None, A.data, B.data, alpha / len(A.data))  # (N, V)
+    tokens = Sampling(temperature=1.0).choose(logits, rng)  # (N,)
+    rewards = (tokens == right).astype(float)  # (N,)
+    advantages = leave_one_out(rewards.reshape(-1, S)).ravel()  # (N / S, S) -> (N,)
+    drawn = np.ones((len(X), 1), dtype=bool)  # (N, T), T = 1
+    _, loss_cache = policy_gradient_forward(logits[:, None], tokens[:, None], advantages, drawn)
+    _, A.grad, B.grad = lora_linear_backward(policy_gradient_backward(1.0, loss_cache)[:, 0], cache)
+    return rewards.mean()
+
+
+# %%
+curves = {}
+for r in (1, 2, 6):
+    A = Parameter(rng.uniform(-1, 1, (r, 12)) / np.sqrt(12), name="A")  # (r, I)
+    B, rewards = Parameter(np.zeros((6, r)), name="B"), []  # (O, r)
+    optimizer = AdamW([A, B], lr=0.01)
+    for _ in range(150):
+        rewards.append(answer_and_learn(A, B))
+        optimizer.step()
+    curves[f"r = {r}"] = (range(150), rewards)
+plots.curves(curves, x="step", y="mean reward")
+
+# %% [markdown]
+# All ranks start alike, which is what $\alpha / r$ is for, and all get to 14 or 15 of the 16 prompts; with another seed
+# it is another rank that has one more. For which of two answers is right is a matter of one direction of $x$, and rank
+# 1 has one. (With a single layer that is also all that it has: see question 6. Why none gets to 16, question 7 tells.)
+#
+# On a language model, with rank 1 in each of its matrices, it is `minilora reproduce policy_gradient`: the decoder
+# draws its own sentences, a parser says which are right, and rank 1, rank 8 and full fine-tuning are compared.
+#
+# ### Where LoRA falls behind
+#
+# The same authors found where it does, with supervised learning and the best learning rate for each setting:
+#
+# - **Rank.** "For datasets that exceed LoRA capacity, LoRA underperforms FullFT." A low rank follows the curve of full
+#   fine-tuning at first, and leaves it the sooner, the lower it is.
+# - **Layers.** "Attention-only LoRA underperforms even when we match the number of trainable parameters".
+# - **Batches.** LoRA "pays a larger penalty in loss as batch size increases beyond some point", whatever its rank.
+# - **Learning rate.** LoRA's best one is about ten times that of full fine-tuning, and depends little on the rank.
+#
+# These are claims of theirs, not of LoRA's paper. `minilora reproduce regret` puts each to the test in small.
+#
 # ## And more
 #
 # Each of these is a small change of what you have seen, and would make a good project. (The package does not have them;
@@ -418,10 +544,9 @@ for name, each in found.items():
 # - LoRA-GA ([2024](https://arxiv.org/abs/2407.05000)): $A$ and $B$ start as singular directions of the first full
 #   gradient.
 #
-# And two that compare. "LoRA Learns Less and Forgets Less" ([2024](https://arxiv.org/abs/2405.09673)): with much data
+# And one that compares. "LoRA Learns Less and Forgets Less" ([2024](https://arxiv.org/abs/2405.09673)): with much data
 # and far from the pretraining, full fine-tuning learns more, by changes of a rank ten to a hundred times LoRA's, and
-# forgets more. "LoRA Without Regret" (Thinking Machines, 2025): on all layers and with about ten times the learning
-# rate of full fine-tuning, LoRA does as well as long as the rank can hold what is to be learned.
+# forgets more.
 #
 # ## On a GPU
 #
@@ -478,5 +603,25 @@ for name, each in found.items():
 # No. It says that the weight has a strong direction that it had not. The authors find that models with more of them
 # forget more of what they had learned, and that scaling these directions down brings some of it back; that has to be
 # measured on the old task, not seen in the spectrum.
+#
+# </details>
+#
+# **6.** In the example with rewards, let one of four answers be right, not one of two. Could rank 1 learn it?
+#
+# <details><summary>Answer</summary>
+#
+# No. With rank 1 the logits are $B\,(a^\top x)$, a number times the same vector: where $a^\top x$ is positive, the
+# answer with the largest entry of $B$ wins, and where it is negative, that with the smallest. So a single layer can
+# prefer two answers, whatever it has learned. The bits were never the limit here. A language model has rank 1 in many
+# matrices, with nonlinear functions between them.
+#
+# </details>
+#
+# **7.** All eight answers to a prompt are wrong. What does the model learn from them?
+#
+# <details><summary>Answer</summary>
+#
+# Nothing: all advantages are zero. A policy that never gets a reward does not learn, and neither does one that always
+# does. So REINFORCE comes after some supervised training, and with prompts that are neither too hard nor too easy.
 #
 # </details>

@@ -15,6 +15,7 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
     lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
     lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
+    random-subspace    d, however large the adapted matrices are              (Li et al., 2018)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
 else each token leaves in memory; `accounting/costs.py` uses that.
@@ -32,11 +33,12 @@ class Adaptation(NamedTuple):
 
     own: int  # parameters of the model itself
     added: int  # new parameters
-    own_matrices: int  # those of `own` that multiply activations: each has a dW
+    own_matrices: int  # numbers of the model's matrices that get a dW
     added_matrices: int  # those of `added` that do
     depth: int  # number of blocks that the backward goes through, from the top
     kept: int = 0  # values that each token keeps for the gradients of what is trained
     prefix: int = 0  # positions that come in addition to the text's
+    held: int = 0  # values that a step holds besides all parameters
 
     @property
     def trainable(self) -> int:
@@ -53,8 +55,8 @@ class Settings:
     rank : int
         r of lora (also with a prefix) and of dora.
     targets : sequence of str
-        The matrices that these adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out; or, in a Llama, gate_proj,
-        up_proj and down_proj in place of the last two.
+        The matrices that these and random-subspace adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out; or, in
+        a Llama, gate_proj, up_proj and down_proj in place of the last two.
     blocks : int
         k of top-k.
     size : int
@@ -63,6 +65,8 @@ class Settings:
         How many of the lowest blocks have no adapter in adapter-d.
     before, after : int
         l_p and l_i of the prefixes.
+    dimension : int
+        d of random-subspace.
     """
 
     rank: int = 8
@@ -72,10 +76,11 @@ class Settings:
     leave_out: int = 1
     before: int = 5
     after: int = 5
+    dimension: int = 1000
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
-        for name in ("rank", "blocks", "size"):
+        for name in ("rank", "blocks", "size", "dimension"):
             _check(name, getattr(self, name), 1)
         for name in ("leave_out", "before", "after"):
             _check(name, getattr(self, name), 0)
@@ -229,6 +234,14 @@ def with_prefix(
     return both
 
 
+def random_subspace(a: Architecture, s: Settings) -> Adaptation:
+    """d. Each adapted matrix has its dW, and a step holds W + P theta and P, one number for each of W."""
+    _check_targets(s.targets, a.linear_shapes)
+    D = a.n_layer * sum(O * I for O, I in (a.linear_shapes[name] for name in s.targets))
+    _check("dimension", s.dimension, 1, D)
+    return Adaptation(0, s.dimension, D, 0, a.n_layer, a.n_layer * inputs(a, s.targets), held=2 * D)
+
+
 METHODS = {
     "full": full,
     "top-k": top_k,
@@ -243,4 +256,5 @@ METHODS = {
     "dora": dora,
     "lora+prefix-embedding": with_prefix(prefix_embedding),
     "lora+prefix-layer": with_prefix(prefix_layer),
+    "random-subspace": random_subspace,
 }

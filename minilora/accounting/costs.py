@@ -20,7 +20,8 @@ DeBERTa adds a convolution, 2 S C^2, and in each block two products, of queries 
 
 Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
 
-    weights     all of the model's, and what is added
+    weights     all of the model's, and what is added; where the blocks' matrices are kept in 4 bits (NF4) or 8 (Q8_0),
+                4 + 8/64 + 32/(64 256) = 4.127 or 8.5 bits for each of their numbers, and the rest as it is
     gradients   one for each trained parameter
     optimizer   two for each with AdamW, m and v; one with SGD, the velocity
     activations what the forward keeps for the backward, per token:
@@ -38,12 +39,14 @@ Memory, in values of `bytes_each` bytes, for N sequences of T tokens:
     Recomputed, they are C for each block, and `block` and `trained` of one block alone (`models/recompute.py`).
 
     workspace   the largest temporary: a block of logits, at most LOGITS_BYTES, at the end of the forward; or
-                2 F + 3 C values per token, the gradients on their way through an MLP; 4 F + 5 C through a gated one
+                2 F + 3 C values per token, the gradients on their way through an MLP; 4 F + 5 C through a gated one.
+                Of quantised matrices, the largest one in numbers comes in addition
 
 Of the activations, LoRA saves only some of the last kind; where activations dominate, that is little
 (https://github.com/huggingface/peft/issues/1514). DeBERTa's convolution and relative positions are not included.
 """
 
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -53,6 +56,7 @@ from minilora.accounting.parameters import count_parameters
 from minilora.ops.fast.attention_tiles import QUERIES
 from minilora.ops.fast.linear_cross_entropy import LOGITS_BYTES
 
+BITS_PER_NUMBER = {4: 4 + 8 / 64 + 32 / (64 * 256), 8: 8 + 16 / 32}  # NF4 with double quantisation, and Q8_0
 OPTIMIZER_VALUES = {"sgd": 1, "adamw": 2}  # kept for each trained parameter
 MAP_OF_A_BLOCK = re.compile(rf"blocks\.(\d+)\..*\b({'|'.join((*TARGETS, *GATED_TARGETS))})\b")
 
@@ -141,6 +145,7 @@ def memory_estimate(
     optimizer: str = "adamw",
     bytes_each: int = 4,
     recompute: bool = False,
+    bits: int | None = None,
 ) -> MemoryEstimate:
     """The memory of one training step; see the module for the formulas and what they count.
 
@@ -155,6 +160,8 @@ def memory_estimate(
         4 for float32, in which minilora trains; 8 for float64.
     recompute : bool
         Whether only what enters each block is kept, and the rest made again in the backward.
+    bits : {4, 8}, optional
+        The bits in which the blocks' matrices are kept, if they are quantised.
 
     Returns
     -------
@@ -163,13 +170,15 @@ def memory_estimate(
     Raises
     ------
     ValueError
-        If a size is not positive, or the optimizer is unknown.
+        If a size is not positive, or the optimizer or bits are unknown.
     """
     for name, value in (("batch_size", batch_size), ("length", length), ("bytes_each", bytes_each)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} was {value!r}; it must be an integer of at least 1")
     if optimizer not in OPTIMIZER_VALUES:
         raise ValueError(f"optimizer was {optimizer!r}; it must be one of {', '.join(OPTIMIZER_VALUES)}")
+    if bits is not None and bits not in BITS_PER_NUMBER:
+        raise ValueError(f"bits was {bits!r}; it must be one of {', '.join(map(str, BITS_PER_NUMBER))}, or None")
     a, trainable = architecture, adaptation.trainable
     C, F, T = a.d_model, a.d_mlp, length + adaptation.prefix
     q, kv = a.n_head * a.head_size, a.n_kv_head * a.head_size
@@ -181,19 +190,22 @@ def memory_estimate(
     kept = blocks + 2 * C + 1
     logits = batch_size * length * a.vocab_size * bytes_each if a.causal else 0
     gradients_on_their_way = batch_size * T * (4 * F + 5 * C if a.gated else 2 * F + 3 * C) * bytes_each
+    packed = 0 if bits is None else a.n_layer * a.block_matrices
+    packed_bytes = math.ceil(packed * BITS_PER_NUMBER[bits] / 8) if bits is not None else 0
+    unpacked = 0 if bits is None else max(O * I for O, I in a.linear_shapes.values()) * bytes_each
     return MemoryEstimate(
-        weights=(a.n_parameters + adaptation.added) * bytes_each,
+        weights=(a.n_parameters - packed + adaptation.added + adaptation.held) * bytes_each + packed_bytes,
         gradients=trainable * bytes_each,
         optimizer=OPTIMIZER_VALUES[optimizer] * trainable * bytes_each,
         activations=round(batch_size * T * kept * bytes_each),
-        workspace=max(min(logits, LOGITS_BYTES), gradients_on_their_way),
+        workspace=max(min(logits, LOGITS_BYTES), gradients_on_their_way) + unpacked,
     )
 
 
 def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = "adamw") -> MemoryEstimate:
     """`memory_estimate` of a model in memory, from its trainable parameters, whatever the method.
 
-    What bottlenecks, prefixes and the r values of x A^T keep in addition is not counted.
+    What bottlenecks, prefixes, random subspaces and the r values of x A^T keep in addition is not counted.
 
     Parameters
     ----------
@@ -209,10 +221,15 @@ def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = 
     """
     a, count = architecture_of(model.config), count_parameters(model)
     added = count.total - a.n_parameters
-    matrices = [name for name, p in model.named_parameters() if p.trainable and p.data.ndim == 2]
+    matrices = [name for name, p in model.named_parameters() if p.trainable and len(p.shape) == 2]
     trained = {match.groups() for name in matrices if (match := MAP_OF_A_BLOCK.search(name))}
     kept = sum(inputs(a, {target for block, target in trained if int(block) == i}) for i in range(a.n_layer))
     adaptation = Adaptation(count.trainable - added, added, 0, 0, a.n_layer, kept)
-    bytes_each = model.parameters()[0].data.itemsize
+    bytes_each = model.parameters()[0].dtype.itemsize
     sizes = {"batch_size": batch_size, "length": length, "bytes_each": bytes_each}
-    return memory_estimate(a, adaptation, **sizes, optimizer=optimizer, recompute=model.recompute)
+    estimate = memory_estimate(a, adaptation, **sizes, optimizer=optimizer, recompute=model.recompute)
+    packed = [p.size for p in model.parameters() if p.nbytes < p.size * p.dtype.itemsize]
+    return estimate._replace(
+        weights=sum(p.nbytes for p in model.parameters()),
+        workspace=estimate.workspace + max(packed, default=0) * bytes_each,
+    )

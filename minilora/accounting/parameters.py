@@ -31,7 +31,7 @@ def count_parameters(model: Module) -> ParameterCount:
     -------
     ParameterCount
     """
-    sizes = [(p.data.size, p.trainable) for p in model.parameters()]
+    sizes = [(p.size, p.trainable) for p in model.parameters()]
     return ParameterCount(
         trainable=sum(size for size, trainable in sizes if trainable),
         total=sum(size for size, _ in sizes),

@@ -1,6 +1,5 @@
 """What random matrices would give, to hold an adapter against; of phi, see `random_subspaces.py`.
 
-random_control_deviation(r1, r2, I)      # of phi around random_control: how many deviations is a phi away?
 random_product_norm(norm_B, norm_A, r)   # ||B A||_F, if B and A knew nothing of each other
 random_spectrum(O, I, r, rng=rng)        # singular values of B A for Gaussian B and A
 random_cosine(O, n, rng=rng)             # the largest cosine of one random direction with n of W's

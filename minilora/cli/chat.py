@@ -11,6 +11,7 @@ from minilora.cli.conversation import Chat
 from minilora.cli.opening import open_decoder
 from minilora.cli.options import (
     add_adapter,
+    add_bits,
     add_device,
     add_model,
     add_sampling,
@@ -37,6 +38,7 @@ def add_options(p: Parser) -> None:
     """Whom to talk to, and how tokens are drawn."""
     add_model(p, "the decoder")
     add_adapter(p)
+    add_bits(p)
     p.add_argument("--system", metavar="TEXT", help="an instruction that stands before the conversation")
     p.add_argument(
         "--max-tokens", type=integer(1, 1_000_000), metavar="N", default=512, help="the most tokens of an answer"
@@ -48,7 +50,7 @@ def add_options(p: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read a line, answer it, and so on until the input ends."""
     refuse_unused_draws(options)
-    opened = open_decoder(options.model, options.adapter, device=options.device)
+    opened = open_decoder(options.model, options.adapter, device=options.device, bits=options.bits)
     chat = Chat(
         opened,
         options.adapter,

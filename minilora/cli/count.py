@@ -18,7 +18,14 @@ from minilora.accounting import (
     message_bytes,
 )
 from minilora.accounting import adaptation as adapt
-from minilora.cli.method_options import HOULSBY, PREFIXES, add_rank_and_targets, add_settings_of_baselines
+from minilora.cli.method_options import (
+    ALL_PREFIXES,
+    HOULSBY,
+    LORA_WITH_PREFIX,
+    RANDOM_SUBSPACE,
+    add_rank_and_targets,
+    add_settings_of_baselines,
+)
 from minilora.cli.opening import named_model
 from minilora.cli.options import MOST, add_choice, add_json, add_model, integer, names_in, one_of, refuse, refuse_unused
 from minilora.cli.parser import Parser
@@ -26,16 +33,18 @@ from minilora.cli.printing import WIDTH, print_json, print_lines, wrapped
 
 EXAMPLE = "minilora count gpt3-175b --rank 4 --targets q_proj,v_proj"
 
-WITH_PREFIX = ("lora+prefix-embedding", "lora+prefix-layer")
-LORA = ("lora", "dora", *WITH_PREFIX)
+LORA = ("lora", "dora", *LORA_WITH_PREFIX)
 USED_BY = {  # the methods that use an option
-    **dict.fromkeys(("rank", "targets"), LORA),
+    "rank": LORA,
+    "targets": (*LORA, RANDOM_SUBSPACE),
+    "dimension": (RANDOM_SUBSPACE,),
     "size": HOULSBY,
     "leave_out": ("adapter-d",),
-    **dict.fromkeys(("before", "after"), (*PREFIXES, *WITH_PREFIX)),
+    **dict.fromkeys(("before", "after"), ALL_PREFIXES),
     "blocks": ("top-k",),
 }
-OF_A_STEP = ("batch_size", "length", "optimizer", "recompute")
+OF_A_STEP = ("batch_size", "length", "optimizer", "recompute", "bits")
+TRAIN_MATRICES = ("full", "top-k")
 USUAL_LENGTH = 512  # of a sequence, if the model takes that many tokens
 
 
@@ -51,7 +60,7 @@ def add_options(p: Parser) -> None:
     add_model(p, "none; an architecture is counted")
     p.add_argument("--method", type=one_of(METHODS), metavar="METHOD", default="lora", help=", ".join(METHODS))
     add_rank_and_targets(p, LORA)
-    add_settings_of_baselines(p, (*PREFIXES, *WITH_PREFIX))
+    add_settings_of_baselines(p)
     p.add_argument(
         "--batch-size", type=integer(1, MOST), metavar="N", default=TrainConfig.batch_size, help="sequences in a step"
     )
@@ -63,6 +72,9 @@ def add_options(p: Parser) -> None:
     )
     add_choice(p, "--optimizer", ("adamw", "sgd"), default="adamw", help="whose state is counted")
     p.add_argument("--recompute", action="store_true", help="keep of each block its input alone, as finetune can")
+    add_choice(
+        p, "--bits", ("4", "8"), default=None, help="the bits in which the blocks' matrices are kept (default: float32)"
+    )
     add_json(p)
 
 
@@ -77,6 +89,8 @@ def run(options: argparse.Namespace) -> int:
         print_json(results()) if options.json else print("\n".join(lines()))
         return 0
     refuse_unused(options, USED_BY, "method")
+    if options.method in TRAIN_MATRICES:
+        refuse(options, ["bits"], f"--method {options.method} trains the matrices themselves, in float32")
     results = {}
     if options.model is None:
         name, architecture = options.architecture, find_architecture(options.architecture)
@@ -97,6 +111,7 @@ def run(options: argparse.Namespace) -> int:
         length=options.length,
         optimizer=options.optimizer,
         recompute=options.recompute,
+        bits=None if options.bits is None else int(options.bits),
     )
     print_json(results) if options.json else print_lines(counted_lines(results))
     return 0
@@ -112,6 +127,7 @@ def counted(
     length: int | None,
     optimizer: str,
     recompute: bool = False,
+    bits: int | None = None,
 ) -> dict[str, Any]:
     """Parameters, bytes and operations of one method on one architecture, and what the paper prints for it.
 
@@ -129,6 +145,8 @@ def counted(
         T of a training step; if not given, USUAL_LENGTH, or the most that there is room for.
     optimizer : str
     recompute : bool
+    bits : {4, 8}, optional
+        Of the numbers of the blocks' matrices, if they are quantised.
     """
     adaptation, full = adapt(a, method, **settings), adapt(a, "full")
     room = a.longest - adaptation.prefix
@@ -140,6 +158,7 @@ def counted(
         prefix = f", in addition to the {adaptation.prefix} of the prefix" if adaptation.prefix else ""
         raise ValueError(f"--length was {length:,}; it must be from 1 to {room:,} for {name}{prefix}")
     step = {"batch_size": batch_size, "length": length, "optimizer": optimizer, "recompute": recompute}
+    step |= {"bits": bits} if bits is not None else {}
     memory = memory_estimate(a, adaptation, **step)
     flops, flops_full = flops_per_token(a, adaptation, length), flops_per_token(a, full, length)
     grouped = {"G": a.n_kv_head} if a.n_kv_head != a.n_head else {}
@@ -172,6 +191,7 @@ def counted_lines(results: dict[str, Any]) -> list[str]:
     settings = [f"{key} {v if isinstance(v, int) else ','.join(v)}" for key, v in results["settings"].items()]
     step, checkpoint = results["step"], results["checkpoint_bytes"]
     sent, sent_full = results["message_bytes"][results["method"]], results["message_bytes"]["full"]
+    bits = f", the blocks' matrices in {step['bits']} bits" if "bits" in step else ""
     lines = []
     if "holds" in results:
         head = f", {results['head']:,} of them in its head" if results["head"] else ""
@@ -183,7 +203,7 @@ def counted_lines(results: dict[str, Any]) -> list[str]:
         f"summed over n ranks in a step: {_MB(sent)} MB (full: {_MB(sent_full)})",
         "    each rank sends 2 (n - 1) / n of it",
         f"memory of a step of {step['batch_size']} x {step['length']} tokens with {step['optimizer']}, in float32"
-        f"{', recomputed' * step['recompute']}, MB:",
+        f"{', recomputed' * step['recompute']}{bits}, MB:",
         *(f"  {part:<12}{_MB(n):>16}" for part, n in results["memory_bytes"].items()),
         "operations per token, millions:",
         *(f"  {part:<12}{_MB(n):>16}" for part, n in results["operations_per_token"].items()),

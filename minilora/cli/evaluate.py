@@ -3,7 +3,7 @@
 import argparse
 
 from minilora.cli.measures import print_left_out, print_measures
-from minilora.cli.options import add_adapter, add_choice, add_device, add_json, add_model, add_task
+from minilora.cli.options import add_adapter, add_bits, add_choice, add_device, add_json, add_model, add_task
 from minilora.cli.parser import Parser
 from minilora.cli.printing import print_json
 from minilora.cli.tasks import open_model_and_task
@@ -15,6 +15,7 @@ def add_options(p: Parser) -> None:
     """Which model, which task, which split."""
     add_model(p)
     add_adapter(p)
+    add_bits(p)
     add_task(p)
     add_choice(p, "--split", ("valid", "test"), default="test", help="which held-out examples")
     add_device(p)

@@ -8,8 +8,16 @@ from typing import Any
 import numpy
 
 from minilora.cli.measures import print_left_out, print_measures
-from minilora.cli.method_options import HOULSBY, PREFIXES, add_rank_and_targets, add_settings_of_baselines
+from minilora.cli.method_options import (
+    ALL_PREFIXES,
+    HOULSBY,
+    LORA_WITH_PREFIX,
+    RANDOM_SUBSPACE,
+    add_rank_and_targets,
+    add_settings_of_baselines,
+)
 from minilora.cli.options import (
+    add_bits,
     add_choice,
     add_device,
     add_model,
@@ -26,22 +34,29 @@ from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output_folder
 from minilora.cli.tasks import open_model_and_task
 from minilora.data import ClassificationTask
-from minilora.methods import METHODS, LoRAConfig, PrefixConfig
+from minilora.methods import METHODS, LoRAConfig, LoRAPrefixConfig, PrefixConfig
 from minilora.models.classification import EncoderForClassification, new_classifier
 
 EXAMPLE = "minilora finetune --rank 4 --alpha 8 --out runs/my-adapter"
 ARGUMENTS = {"k": "--blocks", "lr_ratio_B": "--lr-ratio-b"}  # what Python calls some options
 
-LORA = ("lora", "rslora", "dora", "pissa")
+LORA = ("lora", "rslora", "dora", "pissa", *LORA_WITH_PREFIX)
+WITH_MATRICES = ("full", "top-k", "pissa", "random-subspace")  # which have float32 matrices of their own
 USED_BY = {  # the methods that use an option
-    **dict.fromkeys(("rank", "alpha", "targets", "dropout", "rslora", "lr_ratio_b"), LORA),
+    **dict.fromkeys(("rank", "alpha", "dropout", "rslora", "lr_ratio_b"), LORA),
+    "targets": (*LORA, RANDOM_SUBSPACE),
+    "dimension": (RANDOM_SUBSPACE,),
     "dora_exact": ("dora",),
     "size": HOULSBY,
     "leave_out": ("adapter-d",),
-    **dict.fromkeys(("before", "after"), PREFIXES),
+    **dict.fromkeys(("before", "after"), ALL_PREFIXES),
     "blocks": ("top-k",),
+    "bits": tuple(name for name in METHODS if name not in WITH_MATRICES),
 }
-SETTINGS = {**{name: name for name in USED_BY if name != "lr_ratio_b"}, "blocks": "k"}  # as the configurations say
+SETTINGS = {  # as the configurations say
+    **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits")},
+    "blocks": "k",
+}
 CHECKPOINT_EVERY = 50  # steps
 WRITTEN = ("result.json", "config.json", "history.json")  # and what was learned
 
@@ -52,6 +67,7 @@ def add_options(p: Parser) -> None:
     from minilora.training.schedules import SCHEDULES
 
     add_model(p)
+    add_bits(p)
     add_task(p)
     p.add_argument(
         "--method",
@@ -78,7 +94,7 @@ def add_options(p: Parser) -> None:
     )
     p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
     p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")
-    add_settings_of_baselines(p, PREFIXES)
+    add_settings_of_baselines(p)
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=TrainConfig.steps, help="training steps")
     p.add_argument(
         "--batch-size",
@@ -140,8 +156,9 @@ def run(options: argparse.Namespace) -> int:
     reads = {"--model": options.model, "--text": options.text, "--task": options.task}
     learned = "model.safetensors" if options.method == "full" else "adapter.safetensors"
     check_output_folder("--out", options.out, reads, (learned, *WRITTEN))
-    is_prefix = isinstance(settings, PrefixConfig)
-    opened, task = open_model_and_task(options, reserved=settings.before + settings.after if is_prefix else 0)
+    prefix = settings.prefix if isinstance(settings, LoRAPrefixConfig) else settings
+    reserved = prefix.before + prefix.after if isinstance(prefix, PrefixConfig) else 0
+    opened, task = open_model_and_task(options, reserved=reserved)
     model = opened.model
     if isinstance(task, ClassificationTask):
         model = with_head_for(task, model, options.seed)
@@ -192,7 +209,11 @@ def method_settings(options: argparse.Namespace) -> Any:
     typed = {SETTINGS[name]: getattr(options, name) for name in SETTINGS if name in options.typed}
     if "targets" in typed:
         typed["targets"] = names_in(options.targets)
-    return replace(METHODS[options.method], **typed)
+    config = METHODS[options.method]
+    if not isinstance(config, LoRAPrefixConfig):
+        return replace(config, **typed)
+    of_prefix = {name: typed.pop(name) for name in ("before", "after") if name in typed}
+    return replace(config, lora=replace(config.lora, **typed), prefix=replace(config.prefix, **of_prefix))
 
 
 def with_head_for(task: ClassificationTask, model, seed: int):

@@ -7,6 +7,7 @@ import numpy
 from minilora.cli.opening import open_decoder
 from minilora.cli.options import (
     add_adapter,
+    add_bits,
     add_device,
     add_json,
     add_model,
@@ -27,6 +28,7 @@ def add_options(p: Parser) -> None:
     p.add_argument("prompt", help="the text to continue")
     add_model(p)
     add_adapter(p)
+    add_bits(p)
     p.add_argument("--source", action="store_true", help="the prompt is a task's source: answer it, as in training")
     p.add_argument(
         "--max-tokens",
@@ -43,7 +45,7 @@ def add_options(p: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the prompt with what the model adds; with --source, only the answer."""
     refuse_unused_draws(options)
-    opened = open_decoder(options.model, options.adapter, device=options.device)
+    opened = open_decoder(options.model, options.adapter, device=options.device, bits=options.bits)
     model, tokenizer = opened.model, opened.tokenizer
     prompt = encode_prompt(options.prompt + SEPARATOR * options.source, tokenizer, model.longest_input)
     room = model.longest_input - len(prompt)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import minilora
 from minilora.cli.opening import open_model, what_is_held
-from minilora.cli.options import add_adapter, add_json, add_model
+from minilora.cli.options import add_adapter, add_bits, add_json, add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output, check_output_folder
 from minilora.cli.printing import print_json
 from minilora.interop.opening import OpenedModel, has_tokenizer
-from minilora.methods import HoulsbyConfig, PrefixConfig, lora_layers, method_of
+from minilora.methods import HoulsbyConfig, LoRAPrefixConfig, PrefixConfig, lora_layers, method_of
 from minilora.models import GPT, Llama
 from minilora.models.model import Model
 
@@ -24,6 +24,7 @@ def add_options(p: Parser) -> None:
     """The model, the adapter, and the file."""
     add_model(p)
     add_adapter(p)
+    add_bits(p, "; the adapter is then merged into the numbers that the bits stand for")
     p.add_argument(
         "--out",
         metavar="FILE",
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         example = f"merged.safetensors, or {options.out}/ for a Hugging Face folder"
         check_output("--out", options.out, reads, example=example)
-    opened = open_model(options.model, options.adapter)
+    opened = open_model(options.model, options.adapter, bits=options.bits)
     if out.suffix.lower() == GGUF:
         check_for_llama_cpp(opened)
     model = merged(opened.model, options.adapter)
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         write_file(model, opened, out, options.command)
         written = [out]
     if options.json:
-        n = sum(p.data.size for p in model.parameters())
+        n = sum(p.size for p in model.parameters())
         print_json({"file": options.out, "bytes": sum(file.stat().st_size for file in written), "parameters": n})
     else:
         print(f"{options.out}: the merged model")
@@ -70,7 +71,7 @@ def merged(model: Model, adapter: str | None) -> Model:
     ValueError
         If that cannot be.
     """
-    if isinstance(method_of(model), (HoulsbyConfig, PrefixConfig)):
+    if isinstance(method_of(model), (HoulsbyConfig, PrefixConfig, LoRAPrefixConfig)):
         what = "which cannot be merged: Houlsby adapters and prefixes are no part of a W"
         raise ValueError(f"--adapter was {adapter}, {what}; it must be of another method")
     if lora_layers(model):

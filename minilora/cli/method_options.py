@@ -4,14 +4,18 @@ from collections.abc import Iterable
 
 from minilora.cli.options import integer
 from minilora.cli.parser import Parser
-from minilora.methods import METHODS, HoulsbyConfig, LoRAConfig, PrefixConfig, TopKConfig
+from minilora.methods import METHODS, HoulsbyConfig, LoRAConfig, PrefixConfig, RandomSubspaceConfig, TopKConfig
 
 HOULSBY = ("adapter-h", "adapter-l", "adapter-p", "adapter-d")
 PREFIXES = ("prefix-embedding", "prefix-layer")
+LORA_WITH_PREFIX = ("lora+prefix-embedding", "lora+prefix-layer")
+ALL_PREFIXES = (*PREFIXES, *LORA_WITH_PREFIX)
+RANDOM_SUBSPACE = "random-subspace"
 
 
 def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
-    """Give a parser the options that say which matrices LoRA adapts, and how; `methods` use them."""
+    """Give a parser the options that say which matrices are adapted, and how; `methods` are LoRA's."""
+    with_targets = ", ".join((*methods, RANDOM_SUBSPACE))
     p.add_argument(
         "--rank",
         type=integer(1, 65_536),
@@ -23,17 +27,24 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
         "--targets",
         default=",".join(LoRAConfig.targets),
         help="layers to adapt, comma-separated: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out (of a Llama "
-        f"gate_proj, up_proj, down_proj), or whole paths; finetune takes all-linear, too ({', '.join(methods)})",
+        f"gate_proj, up_proj, down_proj), or whole paths; finetune takes all-linear, too ({with_targets})",
+    )
+    p.add_argument(
+        "--dimension",
+        type=integer(1, 10**9),
+        metavar="N",
+        default=RandomSubspaceConfig.dimension,
+        help=f"d, how many numbers move all targets ({RANDOM_SUBSPACE})",
     )
 
 
-def add_settings_of_baselines(p: Parser, prefixes: Iterable[str]) -> None:
-    """Give a parser the options of the methods that LoRA is compared with; `prefixes` are those with a prefix."""
+def add_settings_of_baselines(p: Parser) -> None:
+    """Give a parser the options of the methods that LoRA is compared with, or combined with."""
 
     def add(name: str, low: int, default: int, what: str) -> None:
         p.add_argument(name, type=integer(low, 65_536), metavar="N", default=default, help=what)
 
-    houlsby, prefix = ", ".join(HOULSBY), ", ".join(prefixes)
+    houlsby, prefix = ", ".join(HOULSBY), ", ".join(ALL_PREFIXES)
     add("--size", 1, HoulsbyConfig.size, f"r, the width of a Houlsby adapter ({houlsby})")
     add("--leave-out", 0, METHODS["adapter-d"].leave_out, "first blocks without an adapter (adapter-d)")
     add("--before", 0, PrefixConfig.before, f"tokens before the prompt ({prefix})")

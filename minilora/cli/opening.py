@@ -27,7 +27,12 @@ ADAPTER_FILE, PEFT_FILE = "adapter.safetensors", "adapter_model.safetensors"
 
 
 def open_model(
-    name: str | None, adapter: str | None = None, *, device: str = "cpu", classes: bool = False
+    name: str | None,
+    adapter: str | None = None,
+    *,
+    device: str = "cpu",
+    classes: bool = False,
+    bits: str | None = None,
 ) -> OpenedModel:
     """The model that --model names, with the adapter of --adapter, if one is given.
 
@@ -39,7 +44,7 @@ def open_model(
     given = name
     if name is None:
         name = "encoder" if classes or n_classes else "decoder"
-    opened = named_model(name, device)
+    opened = named_model(name, device, bits)
     if path is None:
         return opened
     model = opened.model
@@ -83,9 +88,11 @@ def default_model_named(given: str | None, name: str = "decoder") -> Iterator[No
         raise ValueError(f"{error}; --model was not given, and this is the bundled {name}") from None
 
 
-def open_decoder(name: str | None, adapter: str | None = None, *, device: str = "cpu") -> OpenedModel:
+def open_decoder(
+    name: str | None, adapter: str | None = None, *, device: str = "cpu", bits: str | None = None
+) -> OpenedModel:
     """Open a model as `open_model` does, but refuse anything that does not write text, or whose ids no one can read."""
-    opened = open_model(name, adapter, device=device)
+    opened = open_model(name, adapter, device=device, bits=bits)
     if not isinstance(opened.model, Decoder):
         if name is None:
             raise ValueError(f"--adapter {adapter} is a classifier's; this command needs a decoder's")
@@ -116,15 +123,15 @@ def check_vocabulary(model: Model, held: str, tokenizer: Tokenizer) -> None:
         raise ValueError(f"{held}; {error}") from None
 
 
-def named_model(name: str, device: str = "cpu") -> OpenedModel:
-    """The model of a name that comes with minilora, of a file, or of a folder."""
+def named_model(name: str, device: str = "cpu", bits: str | None = None) -> OpenedModel:
+    """The model of a name that comes with minilora, of a file, or of a folder; in so many --bits."""
     path, names = Path(name), (*BUNDLED, SMOLLM2)
     if name not in names and not path.exists():
         raise ValueError(f"--model was {name}; there is no such file or folder{did_you_mean(name, names)}")
     if path.is_dir() and name not in names:
         _check_model_in(path)
     try:
-        return open_language_model(name, device=device)
+        return open_language_model(name, device=device, bits=None if bits is None else int(bits))
     except ValueError:
         if is_gguf(path) and _is_gguf_adapter(path):
             raise ValueError(

@@ -78,6 +78,18 @@ def add_model(p: Parser, default: str = "the decoder, or for classes the encoder
     p.add_argument("--model", metavar="MODEL", help=f"{MODEL_HELP} (default: {default})")
 
 
+def add_bits(p: Parser, note: str = "") -> None:
+    """Give a parser --bits."""
+    add_choice(
+        p,
+        "--bits",
+        ("4", "8"),
+        default=None,
+        help="keep the matrices of the blocks in 4 bits (NF4) or 8 (Q8_0), or as a .gguf file has them in its blocks; "
+        f"the embedding and the head stay as they are{note} (default: float32)",
+    )
+
+
 def add_adapter(p: Parser) -> None:
     """Give a parser --adapter."""
     p.add_argument(

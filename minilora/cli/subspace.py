@@ -168,7 +168,9 @@ def _directions(path, delta_W, of, r):
     elif isinstance(delta_W, Factors):
         M = delta_W.A if of == "A" else delta_W.B.T
     else:
-        raise ValueError(f"--of was {of}, but DoRA's delta W is not a product of B and A; it must be delta")
+        raise ValueError(
+            f"--of was {of}, but this delta W (DoRA's, a random subspace's) is no product of B and A; it must be delta"
+        )
     rank = numerical_rank(M)
     r = rank if r is None else r
     if not 1 <= r <= rank:

@@ -34,7 +34,7 @@ def open_model_and_task(
     Parameters
     ----------
     options : Namespace
-        With model, device, task and text.
+        With model, bits, device, task and text.
     adapter : str, optional
         With the model.
     reserved : int
@@ -45,7 +45,7 @@ def open_model_and_task(
     of_texts = options.text is not None or options.task in TASKS or options.task.lower().endswith(".txt")
     if adapter is not None and options.model is None:
         _check_adapter(adapter, asked, classes=classes, of_texts=of_texts)
-    opened = open_model(options.model, adapter, device=options.device, classes=classes)
+    opened = open_model(options.model, adapter, device=options.device, classes=classes, bits=options.bits)
     model, held = opened.model, what_is_held(options.model, opened.model)
     if isinstance(model, Decoder):
         if classes:

@@ -62,6 +62,11 @@ class SlotErrors(NamedTuple):
         """Whether the sentence says everything that it should, and nothing else."""
         return not any(self)
 
+    @property
+    def n_errors(self) -> int:
+        """How many attributes are missing, wrong or invented; what could not be read is none of these."""
+        return len(self.missing) + len(self.wrong) + len(self.extra)
+
 
 def all_lexemes() -> list[Lexeme]:
     """Every name, type, phrase and connective of the grammar."""

@@ -14,7 +14,7 @@ from minilora.experiments.measure import measure, step_memory
 from minilora.experiments.record import provenance
 from minilora.experiments.run_result import RESULT as RESULT
 from minilora.experiments.run_result import describe_file, finished_run, write_result
-from minilora.methods import METHODS, apply_method, save_adapter
+from minilora.methods import METHODS, apply_method, quantization_of, save_adapter
 from minilora.methods.selection import new_parameters
 from minilora.models import save_model, weights_hash
 from minilora.training import TrainConfig, Trainer, diagnose, evaluate_loss, resume_newest
@@ -152,7 +152,8 @@ def _measured_and_kept(trainer, task, config, base, about, n_prompts, progress):
 
     measures = measure(model, task, n_prompts=n_prompts, progress=progress)
     trainer.check_folder()
-    count, head = count_parameters(model), sum(p.data.size for p in new_parameters(model).values())
+    count, head = count_parameters(model), sum(p.size for p in new_parameters(model).values())
+    quantization = quantization_of(model)
     result = {
         **about,
         "config": json.loads(json.dumps(asdict(config))),
@@ -161,6 +162,7 @@ def _measured_and_kept(trainer, task, config, base, about, n_prompts, progress):
         "trainable": count.trainable,
         **({"head": head} if head else {}),
         "percent": count.percent,
+        **({"quantization": quantization} if quantization is not None else {}),
         **measures,
         "concerns": diagnose(history),
         "seconds": history.seconds,

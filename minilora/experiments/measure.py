@@ -136,10 +136,9 @@ def slot_scores(samples):
     """
     asked = [parse_source(sample["prompt"].strip()) for sample in samples]
     errors = [slot_errors(mr, sample["answer"]) for mr, sample in zip(asked, samples, strict=True)]
-    wrong = sum(len(e.missing) + len(e.wrong) + len(e.extra) for e in errors)
     return {
         "slot_exact": sum(e.exact for e in errors) / len(errors),
-        "slot_error_rate": wrong / sum(map(len, asked)),
+        "slot_error_rate": sum(e.n_errors for e in errors) / sum(map(len, asked)),
     }
 
 
@@ -150,7 +149,7 @@ def step_memory(trainer):
     GPU, CuPy's memory pool.
     """
     model, optimizer = trainer.model, trainer.optimizer
-    staying = sum(p.data.nbytes for p in model.parameters())
+    staying = sum(p.nbytes for p in model.parameters())
     staying += sum(array.nbytes for state in optimizer.state for array in state.values())
     batch = trainer.sample_batch(numpy.random.default_rng(0))  # the same for every method
     model.zero_grad()

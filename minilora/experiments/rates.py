@@ -19,6 +19,9 @@ OF_TEXTS = {
     "adapter-d": 1e-2,
     "prefix-embedding": 1e-1,
     "prefix-layer": 1e-1,
+    "lora+prefix-embedding": 2e-2,  # LoRA's, not searched for
+    "lora+prefix-layer": 2e-2,
+    "random-subspace": 1e-1,  # 3 times what makes its steps as long as full fine-tuning's; not searched for, either
 }
 # Default learning rates for classification: those of figures/table2.json, the bundled encoder's best of three on valid.
 OF_CLASSES = dict.fromkeys(("lora", "rslora", "dora", "pissa", "adapter-h", "adapter-l", "adapter-p"), 3e-3) | {
@@ -38,7 +41,7 @@ TENTH = 1 / 10
 
 def is_large(model: Model) -> bool:
     """Whether a model is one for which the rates of the bundled ones are too high."""
-    return sum(p.data.size for p in model.parameters()) >= LARGE
+    return sum(p.size for p in model.parameters()) >= LARGE
 
 
 def large_rate(method: str) -> float:

@@ -24,7 +24,6 @@ from minilora.interop.gguf_file import FLOAT32, STRING
 from minilora.interop.gguf_load import architecture_of, places_of
 from minilora.interop.gguf_place import Place
 from minilora.interop.gguf_write import Tensor, write_gguf
-from minilora.methods.lora import DoRAFactors
 from minilora.methods.selection import plain
 from minilora.methods.state import adapters_of
 from minilora.methods.switching import adapter_names, lora_layers
@@ -89,10 +88,10 @@ def _low_rank(place: Place, factors: Any) -> Factors | None:
     """A and B of one layer, on the host, with B's rows as the file has them; None if it is not adapted."""
     if factors is None:
         return None
-    if isinstance(factors, DoRAFactors):
+    if factors.low_rank() is None:
         raise ValueError(
-            "the adapter is DoRA's, which rescales the rows of W; llama.cpp's adapters must be LoRA's: merge it, and "
-            "write the whole model with save_gguf"
+            "the adapter's delta_W is no product of a B and an A, such as DoRA's, which rescales the rows of W; "
+            "llama.cpp's adapters must be LoRA's: merge it, and write the whole model with save_gguf"
         )
     B, A, scale = factors.low_rank()
     return Factors(to_numpy(A), place.stored(to_numpy(B)), scale * len(A))

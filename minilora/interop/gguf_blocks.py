@@ -1,6 +1,6 @@
 """Every type of tensor that minilora reads from a GGUF file, by its number, and the values of a tensor.
 
-The formulas are in `gguf_plain_blocks.py` and `gguf_k_blocks.py`.
+The formulas are in `ops/gguf_blocks.py`, `gguf_plain_blocks.py` and `gguf_k_blocks.py`.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import numpy
 
 from minilora.interop import gguf_k_blocks as k_blocks
 from minilora.interop import gguf_plain_blocks as plain_blocks
+from minilora.ops.fast import dequantize_q4_1, dequantize_q8_0
 
 CHUNK = 2**20  # numbers that are dequantised at a time, so that what lies between bytes and numbers stays small
 
@@ -27,11 +28,11 @@ BLOCKS = {  # by GGUF's number of the type
     F32: Block("F32", 1, 4, plain_blocks.from_f32),
     F16: Block("F16", 1, 2, plain_blocks.from_f16),
     30: Block("BF16", 1, 2, plain_blocks.from_bf16),
-    Q8_0: Block("Q8_0", 32, 34, plain_blocks.from_q8_0),
+    Q8_0: Block("Q8_0", 32, 34, dequantize_q8_0),
     6: Block("Q5_0", 32, 22, plain_blocks.from_q5_0),
     7: Block("Q5_1", 32, 24, plain_blocks.from_q5_1),
     2: Block("Q4_0", 32, 18, plain_blocks.from_q4_0),
-    3: Block("Q4_1", 32, 20, plain_blocks.from_q4_1),
+    3: Block("Q4_1", 32, 20, dequantize_q4_1),
     20: Block("IQ4_NL", 32, 18, plain_blocks.from_iq4_nl),
     10: Block("Q2_K", 256, 84, k_blocks.from_q2_k),
     11: Block("Q3_K", 256, 110, k_blocks.from_q3_k),

@@ -7,6 +7,7 @@ import numpy
 
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.gguf_gpt2 import gpt2_config, gpt2_places
+from minilora.interop.gguf_kept import keep_blocks as blocks_kept
 from minilora.interop.gguf_llama import ROPE_FACTORS, llama_config, llama_places
 from minilora.interop.gguf_place import Place
 from minilora.limits import one_line_errors, shown
@@ -19,11 +20,13 @@ ARCHITECTURES = ("llama", "qwen2", "gpt2")
 
 
 @one_line_errors()
-def load_gguf(path: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Llama | GPT:
+def load_gguf(
+    path: str | Path, *, dtype: str = "float32", device: str = "cpu", keep_blocks: bool = False
+) -> Llama | GPT:
     """Read a Llama (or a Mistral, SmolLM or Qwen2) or a GPT-2 from a GGUF file. Everything in it is trainable.
 
-    Quantised weights become the numbers that they stand for. The memory needed is the model's and that of its largest
-    tensor.
+    Quantised weights become the numbers that they stand for, unless they are kept. The memory needed is the model's and
+    that of its largest tensor.
 
     Parameters
     ----------
@@ -32,6 +35,9 @@ def load_gguf(path: str | Path, *, dtype: str = "float32", device: str = "cpu") 
         Q6_K, IQ4_NL or IQ4_XS.
     dtype : {"float32", "float64"}
     device : {"cpu", "gpu", "auto"}
+    keep_blocks : bool
+        Whether the matrices of the model's transformer blocks stay in the bytes of the file, frozen, and become numbers
+        only where they are used: see `minilora.methods.quantize`.
 
     Returns
     -------
@@ -50,7 +56,8 @@ def load_gguf(path: str | Path, *, dtype: str = "float32", device: str = "cpu") 
     places = places_of(config)
     _check(file, places)
     model = (GPT if kind == "gpt2" else Llama)(config, Uninitialized(), dtype=dtype, device=device)  # type: ignore[arg-type]
-    fill(model, ((place.parameter, place.read(file)) for place in places), device)
+    kept = blocks_kept(model, places, file, device) if keep_blocks else set()
+    fill(model, ((place.parameter, place.read(file)) for place in places if place.parameter not in kept), device)
     return model
 
 

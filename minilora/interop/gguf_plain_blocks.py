@@ -2,15 +2,14 @@
 
 Numbers are quantised in blocks of 32 of one row. A block has a step d, a float16, and for each number q, an integer:
 
-    Q8_0     w = d q            q from -128 to 127                            2 + 32 bytes
     Q5_0     w = d (q - 16)     q from 0 to 31                                2 + 4 + 16 bytes
     Q5_1     w = d q + m        q from 0 to 31, m a float16                   2 + 2 + 4 + 16 bytes
     Q4_0     w = d (q - 8)      q from 0 to 15                                2 + 16 bytes
-    Q4_1     w = d q + m        q from 0 to 15, m a float16                   2 + 2 + 16 bytes
     IQ4_NL   w = d LEVELS[q]    q from 0 to 15, levels that are close at 0    2 + 16 bytes
 
 Two numbers of 4 bits share a byte: byte j has number j in its low half and number j + 16 in its high half. The fifth
-bit of number j is bit j of four bytes that stand before these.
+bit of number j is bit j of four bytes that stand before these. (Q4_1 and Q8_0, in which weights can be kept, are in
+`ops/gguf_blocks.py`.)
 
 F16 and BF16 have no blocks: w is a float16, or the upper half of a float32.
 
@@ -39,29 +38,12 @@ def from_bf16(blocks: numpy.ndarray) -> numpy.ndarray:
     return (blocks.view("<u2").astype(numpy.uint32) << 16).view(numpy.float32)
 
 
-def from_q8_0(blocks: numpy.ndarray) -> numpy.ndarray:
-    """w = d q: (n, 34) -> (n, 32)"""
-    d = from_f16(blocks[:, :2].copy())  # (n, 1)
-    w = blocks[:, 2:].view(numpy.int8).astype(numpy.float32)  # (n, 32)
-    w *= d
-    return w
-
-
 def from_q4_0(blocks: numpy.ndarray) -> numpy.ndarray:
     """w = d (q - 8): (n, 18) -> (n, 32)"""
     d = from_f16(blocks[:, :2].copy())  # (n, 1)
     w = halves(blocks[:, 2:]).astype(numpy.float32)  # (n, 32)
     w -= 8.0
     w *= d
-    return w
-
-
-def from_q4_1(blocks: numpy.ndarray) -> numpy.ndarray:
-    """w = d q + m: (n, 20) -> (n, 32)"""
-    d, m = from_f16(blocks[:, :2].copy()), from_f16(blocks[:, 2:4].copy())  # (n, 1)
-    w = halves(blocks[:, 4:]).astype(numpy.float32)  # (n, 32)
-    w *= d
-    w += m
     return w
 
 
@@ -99,16 +81,3 @@ def halves(packed: numpy.ndarray) -> numpy.ndarray:
 def fifth_bits(packed: numpy.ndarray) -> numpy.ndarray:
     """The bits of four bytes, the lowest of each first: (n, 4) -> (n, 32), uint8."""
     return numpy.unpackbits(packed, axis=1, bitorder="little")
-
-
-def to_q8_0(w: numpy.ndarray) -> numpy.ndarray:
-    """q = round(w / d) with the smallest d for which every |q| is at most 127: (n, 32) float32 -> (n, 34).
-
-    d = max |w| / 127. q is computed with d in float32 and rounded half away from zero, and d is stored as a float16
-    afterwards, as llama.cpp does; a block of zeros has d = 0.
-    """
-    d = numpy.abs(w).max(axis=1, keepdims=True) / numpy.float32(127)  # (n, 1)
-    with numpy.errstate(divide="ignore"):
-        q = w * numpy.where(d == 0, numpy.float32(0), 1 / d)  # (n, 32)
-    q = numpy.copysign(numpy.floor(2 * numpy.abs(q) - numpy.floor(numpy.abs(q))), q)  # half away from zero
-    return numpy.concatenate([d.astype("<f2").view(numpy.uint8), q.astype(numpy.int8).view(numpy.uint8)], axis=1)

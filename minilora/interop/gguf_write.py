@@ -10,7 +10,7 @@ import numpy
 from minilora.arrays.finite import check_finite
 from minilora.files import write_together
 from minilora.interop.gguf_blocks import BLOCKS, CHUNK, F16, F32, Q8_0
-from minilora.interop.gguf_plain_blocks import to_q8_0
+from minilora.ops.fast import quantize_q8_0
 
 DTYPES = {"f32": F32, "f16": F16, "q8_0": Q8_0}  # of the weights in a file
 
@@ -51,7 +51,7 @@ def encode(values: numpy.ndarray, kind: int) -> numpy.ndarray:
         with numpy.errstate(over="ignore"):  # what is too large is refused by write_gguf
             return values.astype("<f2").reshape(-1).view(numpy.uint8)
     rows, n = values.reshape(-1, BLOCKS[kind].numbers), CHUNK // BLOCKS[kind].numbers
-    return numpy.concatenate([to_q8_0(rows[first : first + n]).reshape(-1) for first in range(0, len(rows), n)])
+    return numpy.concatenate([quantize_q8_0(rows[first : first + n]).reshape(-1) for first in range(0, len(rows), n)])
 
 
 def write_gguf(

@@ -31,6 +31,7 @@ from minilora.interop.sentencepiece_file import MODEL
 from minilora.interop.smollm2 import smollm2_file
 from minilora.interop.tokenizer import MERGES, VOCAB, WHOLE, load_tokenizer
 from minilora.limits import one_line_errors, shown
+from minilora.methods import quantize
 from minilora.models import load_bundled, load_model
 from minilora.models.decoder import Decoder
 from minilora.models.model import Model
@@ -100,7 +101,9 @@ class OpenedModel:
 
 
 @one_line_errors()
-def open_language_model(model: str | Path, *, dtype: str = "float32", device: str = "cpu") -> OpenedModel:
+def open_language_model(
+    model: str | Path, *, dtype: str = "float32", device: str = "cpu", bits: int | str | None = None
+) -> OpenedModel:
     """Open a model by any of its names.
 
     Parameters
@@ -110,6 +113,9 @@ def open_language_model(model: str | Path, *, dtype: str = "float32", device: st
         a .gguf file; a file that minilora saved, or the run folder of full fine-tuning.
     dtype : {"float32", "float64"}
     device : {"cpu", "gpu", "auto"}
+    bits : {4, 8, "nf4", "q4_1", "q8_0"}, optional
+        Quantise it: see `minilora.methods.quantize`. What a .gguf file holds in blocks stays in these, whatever their
+        bits.
 
     Returns
     -------
@@ -122,11 +128,18 @@ def open_language_model(model: str | Path, *, dtype: str = "float32", device: st
     RuntimeError
         If a package that it needs is not installed; the message says how to install it.
     """
+    opened = _opened(model, dtype=dtype, device=device, keep_blocks=bits is not None)
+    if bits is not None:
+        quantize(opened.model, bits)
+    return opened
+
+
+def _opened(model: str | Path, *, dtype: str, device: str, keep_blocks: bool) -> OpenedModel:
     name, path, how = str(model), Path(model), {"dtype": dtype, "device": device}
     if name in BUNDLED:
         return OpenedModel(load_bundled(name, **how), name)
     if name == SMOLLM2:
-        return OpenedModel(load_gguf(smollm2_file(), **how), name, str(smollm2_file()))
+        return OpenedModel(load_gguf(smollm2_file(), **how, keep_blocks=keep_blocks), name, str(smollm2_file()))
     if path.is_dir():
         config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
         if "model_type" in config:
@@ -142,7 +155,7 @@ def open_language_model(model: str | Path, *, dtype: str = "float32", device: st
     if not path.exists():
         raise ValueError(f"model was {name}; there is no such file or folder")
     if is_gguf(path):
-        return OpenedModel(load_gguf(path, **how), name, name)
+        return OpenedModel(load_gguf(path, **how, keep_blocks=keep_blocks), name, name)
     opened = load_model(path, **how)
     return OpenedModel(opened, name, _source_of(path, opened))
 

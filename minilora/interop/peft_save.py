@@ -14,6 +14,7 @@ from minilora.files import write_together
 from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
+from minilora.methods import LoRAPrefixConfig
 from minilora.methods.lora import DoRAFactors, LoRAFactors, PiSSAFactors
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.registry import kind_of
@@ -45,9 +46,14 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
     ValueError
         If there is no such adapter, or PEFT's format cannot hold what was trained.
     """
-    layout, wrapped = ModelLayout(model), lora_layers(model)
     adapters = adapters_of(model)
     which = name if name is not None else adapters.active
+    if which in adapters.named and isinstance(adapters.named[which].config, LoRAPrefixConfig):
+        raise ValueError(
+            f"the adapter {which!r} is LoRA with a prefix, for which PEFT's format of LoRA has no place; save_adapter "
+            "writes a file of minilora's own"
+        )
+    layout, wrapped = ModelLayout(model), lora_layers(model)
     held = {plain(path): layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
     if which is None or not held:
         raise _nothing_held(model, name, which)

@@ -15,10 +15,13 @@ from minilora.layers.linear import Linear
 from minilora.layers.llama_block import LlamaBlock
 from minilora.layers.mlp import MLP
 from minilora.layers.post_ln_block import PostLNBlock
+from minilora.layers.quantized import Packed, QuantizedParameter
 from minilora.layers.rmsnorm import RMSNorm
 from minilora.moved import names_before
 
 __all__ = [
+    "Packed",
+    "QuantizedParameter",
     "MLP",
     "Activation",
     "Block",

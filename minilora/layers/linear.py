@@ -1,6 +1,7 @@
 """Linear: W and bias with the op of `ops/linear.py`."""
 
 from minilora.arrays.backend import Array
+from minilora.layers.quantized import QuantizedParameter, with_values, without_values
 from minilora.ops.fast import LinearCache, linear_backward, linear_forward
 from minilora.parameter import Module, Parameter
 
@@ -36,11 +37,12 @@ class Linear(Module):
     def cache_of(self, x: Array) -> LinearCache:
         """The cache of `forward`, for which nothing need be multiplied."""
         bias = None if self.bias is None else self.bias.data
-        return without_frozen(LinearCache(x, self.W.data, bias), self.W, self.bias)
+        W = self.W if isinstance(self.W, QuantizedParameter) else self.W.data
+        return without_frozen(LinearCache(x, W, bias), self.W, self.bias)
 
     def backward(self, dy: Array, cache: LinearCache) -> Array:
         """(..., O) -> (..., I)"""
-        dx, dW, dbias = linear_backward(dy, cache)
+        dx, dW, dbias = linear_backward(dy, with_values(cache))
         self.W.accumulate(dW)
         if self.bias is not None:
             self.bias.accumulate(dbias)
@@ -50,4 +52,5 @@ class Linear(Module):
 def without_frozen(cache: LinearCache, W: Parameter, bias: Parameter | None = None) -> LinearCache:
     """The cache as a backward needs it: a frozen W gets no dW, so x is not kept, and a frozen bias no dbias."""
     trains_bias = bias is not None and bias.trainable
-    return LinearCache(cache.x if W.trainable else None, cache.W, cache.bias if trains_bias else None)
+    cache = LinearCache(cache.x if W.trainable else None, cache.W, cache.bias if trains_bias else None)
+    return without_values(cache, W)

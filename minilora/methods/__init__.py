@@ -18,22 +18,30 @@ from minilora.methods.lora.apply import apply_lora
 from minilora.methods.lora.combining import combination_error, combine_adapters
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora.dropout import adapter_dropout
+from minilora.methods.lora.loftq import apply_loftq
 from minilora.methods.lora.merging import merge_lora, unmerge_lora
 from minilora.methods.lora.per_row import adapters_per_row
+from minilora.methods.lora_with_prefix import LoRAPrefixConfig, apply_lora_with_prefix
 from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.methods.quantization import quantization_of, quantize
+from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_subspace
 from minilora.methods.registry import METHODS, apply_method, to_dict
 from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
 from minilora.moved import names_before
 
 __all__ = [
+    "quantization_of",
+    "quantize",
     "HoulsbyConfig",
     "BitFitConfig",
     "FullConfig",
     "HeadConfig",
     "LoRAConfig",
+    "LoRAPrefixConfig",
     "METHODS",
     "PrefixConfig",
+    "RandomSubspaceConfig",
     "TopKConfig",
     "houlsby_sublayers",
     "adapter_dropout",
@@ -43,9 +51,12 @@ __all__ = [
     "apply_bitfit",
     "apply_full",
     "apply_head",
+    "apply_loftq",
     "apply_lora",
+    "apply_lora_with_prefix",
     "apply_method",
     "apply_prefix",
+    "apply_random_subspace",
     "apply_top_k",
     "classes_in",
     "combination_error",

@@ -5,6 +5,7 @@ what else belongs to the adapter; for any other method, the trained parameters u
 kilobytes, apart from the model.
 """
 
+import warnings
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.layers.linear import Linear
 from minilora.limits import one_line_errors
+from minilora.methods.base_id import about_base, base_id, in_words, unquantized_id
 from minilora.methods.full import FullConfig
 from minilora.methods.lora.apply import attach, make_factors, own_of, shape_of, target_layers
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.misplaced import check_is_file
+from minilora.methods.quantization import quantization_of
 from minilora.methods.registry import KINDS, apply_method, to_dict
-from minilora.methods.selection import copies, new_parameters, plain
+from minilora.methods.selection import copies, new_parameters, once, plain
 from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import (
     active_parameters,
@@ -35,7 +38,6 @@ from minilora.methods.switching import (
     refuse_merged,
     set_adapter,
 )
-from minilora.models.weights_hash import arrays_hash
 from minilora.parameter import Module
 
 
@@ -64,32 +66,18 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
         arrays, config = _arrays_of(model, which), adapters.named[which].config
     else:
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
-    save_arrays(path, arrays, {**to_dict(config), "base": _base_id(model, arrays)})
+    save_arrays(path, arrays, {**to_dict(config), **about_base(model, arrays)})
 
 
 def _arrays_of(model: Module, name: str) -> dict[str, Array]:
     """The arrays of an adapter's file, by name."""
     layers = {plain(path): layer for path, layer in lora_layers(model).items() if name in layer.adapters}
-    arrays = {f"{p}.{letter}": a for p, layer in layers.items() for letter, a in layer.adapters[name].arrays().items()}
+    held = ((p, layer.adapters[name].arrays()) for p, layer in layers.items())
+    arrays = once({f"{p}.{letter}": a for p, own in held for letter, a in own.items()})
     if layers:  # LoRA from elsewhere may have no head of its own: then it belongs to the base's
         new = new_parameters(model).keys() - {f"{path}.W" for path in layers}
         arrays |= {path: p.data for path, p in base_parameters(model).items() if path in new}
     return arrays | {path: p.data for path, p in adapters_of(model).named[name].own_parameters().items()}
-
-
-def _base_id(model: Module, learned: Container[str]) -> str:
-    """An id of the unchanged weights: those of the base without `learned`, by their paths in the base.
-
-    Parameters
-    ----------
-    model : Module
-    learned : container of str
-        The names of what an adapter's file holds.
-    """
-    base = {path: p.data for path, p in base_parameters(model).items()}
-    with base_in_place(model):
-        base |= {f"{plain(path)}.W": layer.frozen_W for path, layer in lora_layers(model).items()}
-    return arrays_hash({path: array for path, array in base.items() if path not in learned})
 
 
 @one_line_errors()
@@ -107,7 +95,8 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         "default" for LoRA, if not given; the kind of method for others, such as "bitfit".
     other_base : bool
         Accept it even if the model's frozen weights are not those that it was trained with: the result is then
-        neither what was trained nor what was measured.
+        neither what was trained nor what was measured. The same base in other bits is accepted in any case, with a
+        warning: see `base_id.py`.
 
     Raises
     ------
@@ -137,11 +126,8 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         raise ValueError(f"{path} has no {title} configuration that fits this model: {error}") from None
     _check_arrays(arrays, expected, path)
     check_finite(arrays, path)
-    if not other_base and about.get("base") not in (None, _base_id(model, expected)):  # older files do not say
-        raise ValueError(
-            f"{path} was trained on another base: this {type(model).__name__} has the same shapes, but other weights "
-            "(load_adapter(model, path, other_base=True) accepts it all the same)"
-        )
+    if not other_base:
+        _check_base(model, expected, about, path)
     if kind == "lora":
         factors = {}
         for layer_path, layer in layers.items():
@@ -154,6 +140,22 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         learned = active_parameters(model) or base_parameters(model)
     for parameter, p in learned.items():
         p.data[...] = model.xp.asarray(arrays[parameter].astype(p.data.dtype))
+
+
+def _check_base(model: Module, learned: Container[str], about: Mapping[str, Any], path: str | Path) -> None:
+    """Raise ValueError if an adapter was trained on another base; warn if on the same one in other bits."""
+    if about.get("base") in (None, base_id(model, learned)):  # older files do not say
+        return
+    if about.get("unquantized_base") != unquantized_id(model, learned):
+        raise ValueError(
+            f"{path} was trained on another base: this {type(model).__name__} has the same shapes, but other weights "
+            "(load_adapter(model, path, other_base=True) accepts it all the same)"
+        )
+    then, now = in_words(about.get("quantization")), in_words(quantization_of(model))
+    says = f"{path} was trained on this base {then}, which is {now} here"
+    if then == now:  # such as by LoftQ
+        says = f"{path} was trained on this base quantised otherwise"
+    warnings.warn(f"{says}: the result is neither what was trained nor what was measured", stacklevel=4)
 
 
 def classes_in(path: str | Path) -> int | None:

@@ -8,6 +8,7 @@ That is one of the two drawbacks that the paper names (section 3); the other is 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 
@@ -68,18 +69,30 @@ def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Genera
         If the model is not a decoder, has no room for the prefix, or has an adapter of this name. The model is then
         unchanged.
     """
+    check_prefix(model, config)
+    check_new_name(model, name)
+    set_adapter(model, None)
+    add_adapter(model, name, NamedAdapter(config, prefix_parts(model, config, rng)))
+
+
+def check_prefix(model: Model, config: PrefixConfig) -> None:
+    """Raise ValueError unless the model is a decoder with room for the prefix."""
     if not isinstance(model, GPT | Llama):
         raise ValueError(f"model was a {type(model).__name__}; prefix tuning needs a decoder, a GPT or a Llama")
     n, limit = config.before + config.after, model.config.n_positions
     if n >= limit:
         raise ValueError(f"before + after was {n}; it must be from 1 to {limit - 1}, because n_positions is {limit}")
-    check_new_name(model, name)
-    set_adapter(model, None)
-    tables = _start(model, rng.integers(0, model.config.vocab_size, n))
+
+
+def prefix_parts(model: Any, config: PrefixConfig, rng: numpy.random.Generator) -> dict[str, Any]:
+    """What an adapter with a prefix puts into a decoder without one.
+
+    While it is active, a GPT is a PrefixedGPT that has a prefix; switched off, it is a GPT again.
+    """
+    tables = _start(model, rng.integers(0, model.config.vocab_size, config.before + config.after))
     tables = tables[:1] if config.kind == "embedding" else tables
     prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
-    # while it is active, a GPT is a PrefixedGPT that has a prefix; switched off, it is a GPT again
-    add_adapter(model, name, NamedAdapter(config, {"__class__": PREFIXED[type(model)], "prefix": prefix}))
+    return {"prefix": prefix, "__class__": PREFIXED[type(model)]}
 
 
 def _start(model: GPT | Llama, ids: numpy.ndarray) -> list[Array]:

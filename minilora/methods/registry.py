@@ -25,10 +25,13 @@ from minilora.methods.full import (
 from minilora.methods.houlsby import HoulsbyConfig, apply_houlsby
 from minilora.methods.lora.apply import apply_lora
 from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora_with_prefix import LoRAPrefixConfig, apply_lora_with_prefix
 from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_subspace
 from minilora.parameter import Module
 
-# LoRA and its variants, then the paper's baselines. LoRA+ is LoRA with other learning rates: TrainConfig.lr_ratio_B.
+# LoRA and its variants, then the paper's baselines, LoRA together with prefixes, and what LoRA's hypothesis comes from,
+# training in a random subspace. LoRA+ is LoRA with other learning rates: TrainConfig.lr_ratio_B.
 METHODS = {
     "lora": LoRAConfig(),
     "rslora": LoRAConfig(rslora=True),
@@ -43,6 +46,9 @@ METHODS = {
     "adapter-d": HoulsbyConfig("pfeiffer", leave_out=1),
     "prefix-embedding": PrefixConfig("embedding"),
     "prefix-layer": PrefixConfig("layer"),
+    "lora+prefix-embedding": LoRAPrefixConfig(prefix=PrefixConfig("embedding")),
+    "lora+prefix-layer": LoRAPrefixConfig(prefix=PrefixConfig("layer")),
+    "random-subspace": RandomSubspaceConfig(),
 }
 
 # The kinds of configuration by their names in files, and the function that applies each.
@@ -50,6 +56,8 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (HoulsbyConfig, apply_houlsby),
     "prefix": (PrefixConfig, apply_prefix),
+    "lora+prefix": (LoRAPrefixConfig, apply_lora_with_prefix),
+    "random-subspace": (RandomSubspaceConfig, apply_random_subspace),
     "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),
     "top-k": (TopKConfig, lambda model, config, rng, **name: apply_top_k(model, config.k, **name)),
     "full": (FullConfig, lambda model, config, rng: apply_full(model)),

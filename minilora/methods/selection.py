@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minilora.arrays.backend import Array
+from minilora.layers import QuantizedParameter
 from minilora.methods.state import adapters_of
 from minilora.models.classification import EncoderForClassification
 from minilora.parameter import Module, Parameter
@@ -19,8 +20,11 @@ def train_only(model: Module, parameters: Iterable[Parameter], method: Any) -> N
     method : dataclass or None
         The method's configuration, which `method_of` returns and `save_adapter` writes.
     """
+    chosen = list(parameters)
+    if fixed := [p.name for p in chosen if isinstance(p, QuantizedParameter)]:
+        raise ValueError(f"{fixed[0]} is quantised; it must stay frozen, and the method trains it")
     model.freeze()
-    for p in parameters:
+    for p in chosen:
         p.trainable = True
     adapters_of(model).method = method
     model.name_parameters()
@@ -52,9 +56,17 @@ def block_paths(model: Module) -> list[str]:
 
 def new_array(model: Module, values: Array) -> Array:
     """A new array of these host values, in the dtype and on the device of the model."""
-    array = model.xp.empty(values.shape, dtype=model.parameters()[0].data.dtype)
+    array = model.xp.empty(values.shape, dtype=model.parameters()[0].dtype)
     array[...] = model.xp.asarray(values)
     return array
+
+
+def once(named: Mapping[str, Any]) -> dict[str, Any]:
+    """What is named, without what came before under another name: a tied parameter, or its array."""
+    found: dict[int, tuple[str, Any]] = {}
+    for name, value in named.items():
+        found.setdefault(id(value), (name, value))
+    return dict(found.values())
 
 
 def copies(parameters: Mapping[str, Parameter]) -> dict[str, Any]:

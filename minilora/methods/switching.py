@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from minilora.methods.lora.layer import LoRALinear
-from minilora.methods.selection import plain, train_only
+from minilora.methods.selection import once, plain, train_only
 from minilora.methods.state import NamedAdapter, adapters_of
 from minilora.parameter import Module, Parameter
 
@@ -101,7 +101,7 @@ def active_parameters(model: Module) -> dict[str, Parameter]:
         return {}
     active = [(path, layer.factors) for path, layer in lora_layers(model).items() if layer.active is not None]
     factors = {f"{path}.{name}": p for path, factors in active for name, p in factors.named_parameters()}
-    return factors | adapters.named[adapters.active].own_parameters()
+    return once(factors | adapters.named[adapters.active].own_parameters())
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def _put(model: Module, parts: Mapping[str, Any]) -> dict[str, Any]:
     for place, part in parts.items():
         for path in places.get(id(stood[place]), [place]):
             if part is None:  # a plain model has nothing here
-                delattr(model, path)
+                vars(model).pop(path, None)  # may be gone already: base_in_place within another one
             else:
                 model.replace(path, part)
     model.name_parameters()

@@ -25,7 +25,7 @@ from minilora.parameter import Module
 class RecomputedCache(NamedTuple):
     x: Array  # (N, T, C), the block's input
     options: dict[str, Any]
-    weights: list[Array]  # the arrays that the block's parameters had
+    weights: list[Array]  # the arrays that the block's parameters held
     draws: list[tuple[Any, Any]]  # each module that can drop, and a copy of the generator that it was to draw from
 
 
@@ -77,7 +77,7 @@ def recomputed(model: Any, on: bool) -> Iterator[None]:
 
 
 def _weights(block: Module) -> list[Array]:
-    return [p.data for p in block.parameters()]
+    return [array for p in block.parameters() for array in p.held]
 
 
 def _draws(block: Module) -> list[tuple[Any, Any]]:

@@ -65,7 +65,7 @@ class Session:
         self._weights = self._arrays()
 
     def _arrays(self) -> list[Array]:
-        return [p.data for p in self.model.parameters()]
+        return [array for p in self.model.parameters() for array in p.held]
 
     def stream(
         self,

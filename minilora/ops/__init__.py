@@ -29,6 +29,7 @@ from minilora.ops.dora_linear import (
     dora_norm,
     row_norm,
 )
+from minilora.ops.double_quantization import QuantizedScales, dequantize_scales, dynamic_levels, quantize_scales
 from minilora.ops.dropout import DropoutCache, dropout_backward, dropout_forward, dropout_mask
 from minilora.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from minilora.ops.gelu import (
@@ -38,6 +39,7 @@ from minilora.ops.gelu import (
     gelu_tanh_backward,
     gelu_tanh_forward,
 )
+from minilora.ops.gguf_blocks import dequantize_q4_1, dequantize_q8_0, quantize_q4_1, quantize_q8_0
 from minilora.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from minilora.ops.linear import LinearCache, linear_backward, linear_forward
 from minilora.ops.linear_cross_entropy import (
@@ -47,6 +49,7 @@ from minilora.ops.linear_cross_entropy import (
 )
 from minilora.ops.log_buckets import log_bucket, relative_rows
 from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
+from minilora.ops.nf4 import dequantize_nf4, nearest_levels, nf4_levels, quantize_nf4
 from minilora.ops.plain import plain_ops
 from minilora.ops.policy_gradient import (
     episode_weights,
@@ -55,6 +58,7 @@ from minilora.ops.policy_gradient import (
     policy_gradient_forward,
 )
 from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_forward
+from minilora.ops.random_subspace import RandomSubspaceCache, random_subspace_backward, random_subspace_forward
 from minilora.ops.relu import ReluCache, relu_backward, relu_forward
 from minilora.ops.rmsnorm import RMSNormCache, rmsnorm_backward, rmsnorm_forward
 from minilora.ops.rope import RopeCache, rope_backward, rope_forward
@@ -67,6 +71,18 @@ from minilora.ops.take_rows import TakeRowsCache, take_rows_backward, take_rows_
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
 
 __all__ = [
+    "QuantizedScales",
+    "dequantize_scales",
+    "dynamic_levels",
+    "quantize_scales",
+    "dequantize_q4_1",
+    "dequantize_q8_0",
+    "quantize_q4_1",
+    "quantize_q8_0",
+    "dequantize_nf4",
+    "nearest_levels",
+    "nf4_levels",
+    "quantize_nf4",
     "adamw_inplace",
     "AttentionCache",
     "Conv1dCache",
@@ -82,6 +98,7 @@ __all__ = [
     "Llama3Scaling",
     "LoRALinearCache",
     "PrefixCache",
+    "RandomSubspaceCache",
     "RMSNormCache",
     "ReluCache",
     "RopeCache",
@@ -127,6 +144,8 @@ __all__ = [
     "policy_gradient_forward",
     "prefix_backward",
     "prefix_forward",
+    "random_subspace_backward",
+    "random_subspace_forward",
     "relu_backward",
     "relu_forward",
     "relative_rows",

@@ -10,6 +10,7 @@ import numpy
 
 from minilora.arrays.backend import Array
 from minilora.files import DamagedFile, load_arrays, save_arrays
+from minilora.layers.quantized import QuantizedParameter
 from minilora.limits import one_line_errors
 from minilora.training.history import History
 from minilora.training.optimizers import Optimizer
@@ -165,8 +166,9 @@ def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_arrays(trainer: "Trainer") -> dict[str, Array]:
-    """The arrays of the model and of the optimizer by name; not copies."""
-    arrays = {f"model.{name}": p.data for name, p in trainer.model.named_parameters()}
+    """The arrays of the model and of the optimizer by name; not copies. What is quantised is constant, and left out."""
+    parameters = trainer.model.named_parameters()
+    arrays = {f"model.{name}": p.data for name, p in parameters if not isinstance(p, QuantizedParameter)}
     for p, state in zip(trainer.optimizer.parameters, trainer.optimizer.state, strict=True):
         arrays |= {f"optimizer.{slot}.{p.name}": array for slot, array in state.items()}
     return arrays

@@ -54,4 +54,4 @@ def bytes_per_position(model: Model) -> float:
     """About the bytes that a forward needs for a position: L C numbers, and some 10 C + 4 F in one block."""
     c: Any = model.config
     numbers = c.n_layer * c.d_model + 10 * c.d_model + 4 * c.d_mlp
-    return numbers * next(iter(model.parameters())).data.dtype.itemsize
+    return numbers * next(iter(model.parameters())).dtype.itemsize

@@ -58,6 +58,9 @@ OTHER_METHODS = {
     "adapter-d": ("--leave-out 0", {"kind": "pfeiffer", "size": 8, "leave_out": 0}),
     "prefix-embedding": ("--before 3 --after 0", {"kind": "embedding", "before": 3, "after": 0}),
     "prefix-layer": ("--before 2", {"kind": "layer", "before": 2, "after": 5}),
+    "lora+prefix-embedding": ("--rank 2 --before 3", {"lora.rank": 2, "prefix.kind": "embedding", "prefix.before": 3}),
+    "lora+prefix-layer": ("--targets all-linear --after 1", {"prefix.kind": "layer", "prefix.after": 1}),
+    "random-subspace": ("--dimension 9 --targets q_proj", {"dimension": 9, "targets": ["q_proj"]}),
 }
 
 
@@ -70,7 +73,9 @@ def test_finetune_by_every_other_method_then_evaluate_and_generate(tmp_path, met
     arguments = [*MODEL, "--task", "sums.csv", "--method", method, *options.split(), *QUICK, "--out", tmp_path]
     printed = prints("finetune", *arguments)
     result = read(tmp_path / "result.json")
-    assert result["config"]["method"] == method and result["config"]["settings"].items() >= settings.items()
+    made = result["config"]["settings"]
+    made |= {f"{part}.{name}": v for part in ("lora", "prefix") if part in made for name, v in made[part].items()}
+    assert result["config"]["method"] == method and made.items() >= settings.items()
     assert result["file"]["name"] == "adapter.safetensors" and 0 < result["trainable"] < 4000
     adapted = [*MODEL, "--adapter", tmp_path]
     assert measures(prints("evaluate", *adapted, "--task", "sums.csv")) == measures(printed)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import minilora
 from cli.running import check_refused, prints
@@ -90,13 +91,12 @@ def test_some_layers(folder):
     assert list(told["matrices"]) == list(told["model"]["matrices"]) == ["blocks.0.mlp.fc_in"]
 
 
-def not_finite(folder):
-    shutil.copytree(GPT2 / "c_attn", folder / "nan")
-    from safetensors.numpy import load_file, save_file
-
-    tensors = load_file(folder / "nan" / "adapter_model.safetensors")
-    next(iter(tensors.values()))[0, 0] = np.nan
-    save_file(tensors, folder / "nan" / "adapter_model.safetensors")
+def with_an_entry(folder, value):
+    """A folder of PEFT's with such a number in it."""
+    shutil.copytree(GPT2 / "c_attn", folder)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    next(iter(tensors.values()))[0, 0] = value
+    save_file(tensors, folder / "adapter_model.safetensors")
 
 
 OUT = ("--out", "report.html")
@@ -121,13 +121,15 @@ REFUSED = {
         "--out was one.safetensors, what the adapter",
     ),
     "a folder": (["one.safetensors", "--out", "."], "--out was ., a folder; it must be a file, such as report.html$"),
+    "too large": (["large", *OUT], "attn.c_attn' has 1e[+]31 in B, A or scale; each number must be below 1e[+]30$"),
     "NaN": (["nan", *OUT], "holds NaN or infinite values$"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_reported_is_refused_and_nothing_is_written(arguments, message, folder, capsys):
-    not_finite(folder)
+    with_an_entry(folder / "nan", np.nan)
+    with_an_entry(folder / "large", 1e31)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     check_refused(["report", *arguments], message, folder, capsys)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -131,7 +131,7 @@ WRONG = {
     "B at the start": (["subspace", "--adapter", "start.safetensors"], "delta_W was zero, as it is while B is"),
     "of DoRA's A": (
         ["subspace", "--adapter", "dora.safetensors", "--other", "dora.safetensors", "--of", "A"],
-        "DoRA's delta W is not a product",
+        r"this delta W \(DoRA's, a random subspace's\) is no product",
     ),
 }
 

@@ -1,5 +1,7 @@
 """An option that the method, the task or the verb's mode does not use is refused, and told who uses it."""
 
+import re
+
 import pytest
 
 import minilora
@@ -7,7 +9,7 @@ from cli.running import check_refused
 from minilora.accounting import METHODS as COUNTED
 from minilora.cli import count, finetune
 from minilora.cli.verbs import parser_of
-from minilora.methods import LoRAConfig
+from minilora.methods import LoRAConfig, LoRAPrefixConfig
 
 LAYERS = "but a matrix does not use it; it needs --weights, --adapter or --tuned$"
 GREEDY = "but --temperature was 0, which draws nothing; it must be above 0$"
@@ -20,7 +22,8 @@ REFUSED = {
     ),
     "rank of BitFit": (
         ["finetune", "--method", "bitfit", "--rank", "64"],
-        "--rank was given, but --method bitfit does not use it; it is for --method lora, rslora, dora, pissa$",
+        "--rank was given, but --method bitfit does not use it; it is for --method lora, rslora, dora, pissa, "
+        r"lora\+prefix-embedding, lora\+prefix-layer$",
     ),
     "even the default": (["finetune", "--method", "bitfit", "--rank", "8"], "--rank was given"),
     "a flag": (["finetune", "--method", "full", "--rslora"], "--rslora was given, but --method full"),
@@ -30,7 +33,11 @@ REFUSED = {
         ["finetune", "--method", "adapter-p", "--leave-out", "1"],
         "--leave-out was given, .* adapter-d$",
     ),
-    "before of LoRA": (["finetune", "--before", "5"], "--before was given, .* prefix-embedding, prefix-layer$"),
+    "before of LoRA": (
+        ["finetune", "--before", "5"],
+        r"--before was given, .* prefix-embedding, prefix-layer, lora\+prefix-embedding, lora\+prefix-layer$",
+    ),
+    "dimension of LoRA": (["finetune", "--dimension", "5"], "--dimension was given, .* random-subspace$"),
     "task and text": (
         ["evaluate", "--task", "mini-e2e", "--text", "a.txt"],
         "--task and --text were given; it must be one of the two$",
@@ -89,23 +96,27 @@ def test_every_method_takes_the_options_that_it_uses(method):
         "alpha": "5",
         "targets": "fc_in",
         "dropout": "0.5",
+        "dimension": "3",
         "size": "3",
         "leave_out": "2",
         "before": "3",
         "after": "4",
         "blocks": "1",
         "lr_ratio_b": "2",
+        "bits": "4",
     }
     for dest, methods in finetune.USED_BY.items():
         option = f"--{dest.replace('_', '-')}"
         words = [option, values[dest]] if dest in values else [option]
         if method not in methods:
-            with pytest.raises(ValueError, match=f"^{option} was given, but --method {method} does not use it"):
+            with pytest.raises(
+                ValueError, match=f"^{option} was given, but --method {re.escape(method)} does not use it"
+            ):
                 finetune.method_settings(parse("--method", method, *words))
         else:
             settings = finetune.method_settings(parse("--method", method, *words))
             changed = settings != minilora.METHODS[method]
-            assert changed == (dest != "lr_ratio_b" and not (dest == "rslora" and method == "rslora"))
+            assert changed == (dest not in ("lr_ratio_b", "bits") and not (dest == "rslora" and method == "rslora"))
 
 
 def test_what_was_typed_is_known_whatever_its_value():
@@ -140,6 +151,8 @@ def test_what_is_counted_by_default_is_what_is_trained_by_default(method):
     from minilora.accounting import Settings
 
     settings, trained = Settings(), minilora.METHODS[method]
+    parts = (trained.lora, trained.prefix) if isinstance(trained, LoRAPrefixConfig) else (trained,)
     for name in count.USED_BY:
         if method in count.USED_BY[name]:
-            assert getattr(settings, name) == getattr(trained, finetune.SETTINGS[name])
+            (default,) = [getattr(p, finetune.SETTINGS[name]) for p in parts if hasattr(p, finetune.SETTINGS[name])]
+            assert getattr(settings, name) == default

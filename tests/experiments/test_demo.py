@@ -30,7 +30,7 @@ class Subtracting(LoRALinear):
     def unmerge(self):
         if self.merged:
             self.base.W.data = self.base.W.data - self.delta_W()
-            self._unmerged_W = None
+            self._frozen = None
 
 
 class Doubling(LoRALinear):

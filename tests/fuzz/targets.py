@@ -26,6 +26,9 @@ from minilora.data.files import column_names
 from minilora.experiments import finetune
 from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.finished_runs import FinishedRuns
+from minilora.experiments.report.own import factors_in
+from minilora.experiments.report.page import page
+from minilora.experiments.report.report import make_report
 from minilora.experiments.run_result import finished_run, read_result
 from minilora.interop import (
     load_gguf,
@@ -135,6 +138,17 @@ def peft_target(adapter, base, folder):
     return Target(files, damage, read)
 
 
+def report_target(folder):
+    """A report needs no model that would know what fits."""
+    peft = peft_target("gpt2/patterns", None, folder)
+
+    def read(folder):
+        told, factors = describe(folder), factors_in(folder)
+        page(make_report("peft", told, factors, other="peft", others=factors))
+
+    return peft._replace(read=read)
+
+
 def run_folder_target(folder):
     task = sum_task()
     config = FinetuneConfig("sums", "lora", LoRAConfig(rank=2), TrainConfig(steps=2, batch_size=2, threads=1))
@@ -232,6 +246,7 @@ def targets(folder):
     made["PEFT folder: gpt2"] = peft_target("gpt2/c_attn", load_gpt2(GOLDEN / "peft" / "gpt2"), place("peft"))
     llama = load_llama(GOLDEN / "peft" / "llama")
     made["PEFT folder: llama"] = peft_target("llama/head", llama, place("peft llama"))
+    made["report of a PEFT folder"] = report_target(place("report"))
     made["GGUF file"] = gguf_target(place("gguf"))
     made["GGUF file: gpt2"] = gguf_target(place("gguf gpt2"), gpt2=True)
     made["GGUF adapter"] = gguf_adapter_target(place("gguf adapter"))

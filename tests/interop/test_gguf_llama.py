@@ -12,10 +12,9 @@ from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.gguf_llama import llama_places
 from minilora.interop.gguf_load import load_gguf
 from minilora.interop.gguf_place import to_halves, to_neighbours
-from minilora.interop.gguf_plain_blocks import to_q8_0
 from minilora.interop.gguf_save import save_gguf
 from minilora.models import Llama
-from minilora.ops import Llama3Scaling
+from minilora.ops import Llama3Scaling, quantize_q8_0
 from minilora.ops.rope import rope_forward
 from minilora.ops.rope_table import rope_frequencies, rope_table
 
@@ -53,7 +52,7 @@ def test_matrices_are_rounded_and_vectors_are_not(tmp_path, dtype):
         W, blocks = p.data, p.data.ndim == 2 and dtype == "q8_0" and p.data.shape[1] % 32 == 0
         expected = W if W.ndim == 1 else W.astype("f2").astype("f4")
         if blocks:  # whichever the order of the rows: blocks lie within a row
-            expected = dequantize(to_q8_0(W.reshape(-1, 32)).reshape(-1), 8, W.shape)
+            expected = dequantize(quantize_q8_0(W.reshape(-1, 32)).reshape(-1), 8, W.shape)
         assert np.array_equal(loaded[name].data, expected), name
         assert W.ndim == 1 or not np.array_equal(loaded[name].data, W)
 

@@ -15,7 +15,9 @@ from safetensors.numpy import load_file
 
 from llm import greedy, llama_cpp
 from llm.cases import AWKWARD, PROMPTS, VARIANTS, adapt
+from minilora.experiments.paper.bases import base_of
 from minilora.interop import chat_template_of, load_gguf, load_tokenizer, smollm2_file
+from minilora.interop.opening import open_language_model
 
 pytestmark = pytest.mark.llm
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "llm"
@@ -92,3 +94,11 @@ def test_the_adapter_changes_the_text():
 def test_llama_cpp_still_says_so(path, tmp_path):
     said = greedy.asked_of_llama_cpp(tmp_path, variants=("adapter",), n_prompts=3)
     assert said["adapter"] == golden("greedy.json")["adapter"][:3]
+
+
+def test_the_experiments_know_it_as_a_large_base(path):
+    base = base_of(open_language_model("smollm2"))
+    assert base.label == "smollm2" and base.large and not base.has_biases
+    assert base.shapes["q_proj"] == (576, 576) and base.shapes["v_proj"] == (192, 576)
+    assert base.rates_of("lora", ()) == (2e-3,) and base.rates_of("full", ()) == (1e-4,)
+    assert base.blocks() == (0, 10, 15, 20, 29)

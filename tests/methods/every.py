@@ -6,7 +6,9 @@ from minilora.methods import (
     FullConfig,
     HoulsbyConfig,
     LoRAConfig,
+    LoRAPrefixConfig,
     PrefixConfig,
+    RandomSubspaceConfig,
     TopKConfig,
     apply_method,
 )
@@ -24,6 +26,13 @@ EVERY = {
     "prefix-embedding, before": PrefixConfig("embedding", before=3, after=0),
     "prefix-layer": PrefixConfig("layer", before=1, after=2),
     "prefix-layer, after": PrefixConfig("layer", before=0, after=2),
+    "lora+prefix-embedding": LoRAPrefixConfig(
+        LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE), PrefixConfig("embedding", before=1, after=2)
+    ),
+    "lora+prefix-layer": LoRAPrefixConfig(
+        LoRAConfig(rank=1, alpha=3, dora=True, dora_exact=True), PrefixConfig("layer", before=2, after=1)
+    ),
+    "random-subspace": RandomSubspaceConfig(dimension=7, targets=EVERYWHERE, seed=3),
     "lora": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE),
     "rslora": LoRAConfig(rank=2, alpha=3, rslora=True),
     "dora": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True),

@@ -96,7 +96,7 @@ def test_the_file_holds_A_and_B_and_nothing_of_the_base(saved, path):
         held = {name: file.get_tensor(name) for name in file.keys()}
         about = json.loads(file.metadata()["minilora"])
     assert same_bits(held, {p.name: p.data for p in saved.trainable_parameters()})
-    assert about.keys() == {"kind", "config", "base", "sha256"} and about["kind"] == "lora"
+    assert about.keys() == {"kind", "config", "base", "unquantized_base", "sha256"} and about["kind"] == "lora"
     assert about["config"] == json.loads(json.dumps(asdict(SMALL_LORA)))
 
 

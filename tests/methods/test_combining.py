@@ -226,7 +226,7 @@ def test_adapters_that_differ_cannot_be_averaged(two):
 
 def test_dora_cannot_be_combined_and_nothing_is_relative_to_zero():
     model = two_adapters(two=LoRAConfig(rank=2, targets=EVERYWHERE, dora=True))
-    with pytest.raises(ValueError, match="is DoRA's; its delta_W = W' - W is not a product"):
+    with pytest.raises(ValueError, match="has a delta_W that is not a product of a B and an A, such as DoRA's"):
         combine_adapters(model, NAMES, WEIGHTS)
     with pytest.raises(ValueError, match="sum to zero; an error is relative"):
         combination_error(model, ["one"], [0.0])

@@ -154,6 +154,15 @@ def test_with_the_prefix_switched_off_the_model_is_a_plain_gpt_again():
     assert type(model) is PrefixedGPT and type(model.replica()) is PrefixedGPT
 
 
+def test_lora_can_be_added_while_a_prefix_is_active():
+    model = tiny_adapted(EVERY["prefix-layer"])
+    says = float(model.loss(SHORT)[0])
+    apply_method(model, EVERY["lora"], rng=rng(5))
+    assert type(model) is GPT and not hasattr(model, "prefix")
+    set_adapter(model, "prefix")
+    assert float(model.loss(SHORT)[0]) == says
+
+
 def test_ids_without_the_prefix_are_refused():
     model = tiny_adapted(EVERY["prefix-embedding"])
     with pytest.raises(ValueError, match="ids began without the model's prefix; model.read_batch or read_prompt"):

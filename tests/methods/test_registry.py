@@ -40,6 +40,9 @@ COUNTS = {
     "prefix-embedding, before": C * 3,
     "prefix-layer": L * C * (1 + 2),
     "prefix-layer, after": L * C * 2,
+    "lora+prefix-embedding": LORA_EVERYWHERE + C * 3,
+    "lora+prefix-layer": (2 * L) * (2 * C + C) + L * C * 3,
+    "random-subspace": 7,
     "lora": LORA_EVERYWHERE,
     "rslora": 2 * (2 * L) * C * 2,
     "dora": LORA_EVERYWHERE + L * (4 * C + F + C),
@@ -159,14 +162,18 @@ def test_every_name_applies_its_configuration(name):
         apply_method(model, name)
         assert method_of(model) == METHODS[name]
     else:  # a rank or size of 8, or 10 tokens, is too much for the tiny model
-        with pytest.raises(ValueError, match=r"(rank|size) was 8|before \+ after was 10"):
+        with pytest.raises(ValueError, match=r"(rank|size) was 8|before \+ after was 10|dimension was 1000"):
             apply_method(model, name)
         assert trainable_names(model) == list(weights_of(tiny_gpt())) and method_of(model) is None
 
 
 def test_the_methods_of_the_paper_and_the_variants_are_all_there():
     papers = {"full", "top-k", "bitfit", "adapter-h", "adapter-l", "adapter-p", "adapter-d", "lora"}
-    assert METHODS.keys() == papers | {"prefix-embedding", "prefix-layer", "rslora", "dora", "pissa"}
+    assert METHODS.keys() == papers | {"prefix-embedding", "prefix-layer", "rslora", "dora", "pissa"} | {
+        "lora+prefix-embedding",
+        "lora+prefix-layer",
+        "random-subspace",
+    }
 
 
 def test_switched_off_the_method_is_none_but_full_fine_tuning_which_cannot_be_switched_off():

@@ -6,6 +6,7 @@ from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig, apply_lora
 from minilora.models import GPT, GPTConfig
 from minilora.training import loss_and_backward
+from models.tiny_llama import tiny_llama
 from tiny_models import at_a_generic_point
 
 CONFIG = GPTConfig(vocab_size=11, n_positions=8, n_layer=2, d_model=6, n_head=2, d_mlp=10)
@@ -19,6 +20,16 @@ def rng(seed=0):
 
 def tiny_gpt(dtype="float64", seed=0, config=CONFIG):
     return at_a_generic_point(GPT, config, dtype=dtype, seed=seed)
+
+
+SIZES = {"n_layer": 2, "d_model": 32, "n_head": 4, "d_mlp": 96}  # of matrices whose rows divide into blocks of 32
+
+
+def a_model(kind="llama", dtype="float32"):
+    """A model that can be quantised in every kind."""
+    if kind == "llama":
+        return tiny_llama(dtype=dtype, head_size=8, **SIZES)
+    return at_a_generic_point(GPT, GPTConfig(vocab_size=13, n_positions=9, **SIZES), dtype=dtype, seed=0)
 
 
 def tiny_lora(config=SMALL_LORA, dtype="float64", seed=0):

@@ -92,6 +92,12 @@ def row_cases(*lead, ops=fast):
         "dora_linear, exact": Case(*dora_linear, dora, (1.7,), wrt=dora_wrt),
         "dora_linear, exact, mask": Case(*dora_linear, dora, (1.7, mask), wrt=dora_wrt),
         "prefix": Case(ops.prefix_forward, ops.prefix_backward, {"x": x, "P": normal(3, 5)}, (slots,)),
+        "random_subspace": Case(
+            ops.random_subspace_forward,
+            ops.random_subspace_backward,
+            {"theta": normal(4)},
+            (np.asarray(rng.integers(0, 8, lead)), np.sqrt([3.0, 1.0, 2.0, 7.0])),
+        ),
         "layernorm": Case(
             ops.layernorm_forward, ops.layernorm_backward, {"x": x, "gain": normal(5), "bias": normal(5)}
         ),

@@ -223,6 +223,10 @@ MUTANTS = [
     ("attention_backward", "attention", "dprobs -= D", "dprobs += D"),
     ("disentangled_attention_forward", "disentangled_attention", "distance_rows[-2::-1]", "distance_rows[1:]"),
     ("disentangled_attention_backward", "disentangled_attention", "dscores @ k[n] + dc2p", "dscores @ k[n] - dc2p"),
+    ("dequantize_nf4", "nf4", "byte >> 4], levels[byte & 15]", "byte & 15], levels[byte >> 4]"),  # halves swapped
+    ("dequantize_nf4", "nf4", "w *= absmax[:, None]", "w *= absmax[::-1, None]"),  # the scale of another block
+    ("dequantize_nf4", "nf4", "from_blocks(w, shape)", "from_blocks(w.T, shape)"),  # blocks as columns
+    ("dequantize_q4_1", "gguf_blocks", "q[:, :16]", "q[:, 0::2]"),
     ("dora_linear_forward", "dora_linear", "norm != 0, norm, math.inf", "norm != 1, norm, math.inf"),
     ("dora_linear_backward", "dora_linear", "dx = du @ W", "dx = dy @ W"),
     ("dora_norm", "dora_linear", "W + float(scale)", "W - float(scale)"),
@@ -275,10 +279,26 @@ def changed(file, old, new):
     return mutant
 
 
+W_QUANTIZED = np.random.default_rng(3).standard_normal((5, 70)).astype("float32")
+BLOCKS_OF_32 = ops.quantize_q4_1(np.random.default_rng(4).standard_normal((3, 32)).astype("float32"))
+
+
+def test_the_engine_dequantizes_as_the_page_does_to_the_bit():
+    for w in (W_QUANTIZED, W_QUANTIZED[:1, :3], np.zeros((2, 64), "float32")):
+        codes, absmax = ops.quantize_nf4(w)
+        page, engine = (f(codes, absmax, w.shape) for f in (ops.dequantize_nf4, fast.dequantize_nf4.engine))
+        assert page.dtype == engine.dtype and np.array_equal(page, engine)
+    page, engine = ops.dequantize_q4_1(BLOCKS_OF_32), fast.dequantize_q4_1.engine(BLOCKS_OF_32)
+    assert page.dtype == engine.dtype and np.array_equal(page, engine)
+
+
 @pytest.mark.parametrize(("name", "file", "old", "new"), MUTANTS)
 def test_a_wrong_engine_is_found(name, file, old, new):
     namespace = mutated(file, old, new)
-    if name in ("dora_norm", "row_norm"):
+    if name.startswith("dequantize"):
+        args = (*ops.quantize_nf4(W_QUANTIZED), W_QUANTIZED.shape) if name == "dequantize_nf4" else (BLOCKS_OF_32,)
+        assert not same(getattr(ops, name)(*args), getattr(namespace, name)(*args))
+    elif name in ("dora_norm", "row_norm"):
         W, A, B = (np.random.default_rng(0).standard_normal(shape) for shape in ((4, 5), (2, 5), (4, 2)))
         args = (W, A, B, 1.7) if name == "dora_norm" else (W,)
         assert not same(getattr(ops, name)(*args), getattr(namespace, name)(*args))

@@ -86,6 +86,7 @@ def changed(backward, *names):
     return make
 
 
+subspace = changed(lambda dy, cache: (ops.random_subspace_backward(dy, cache),), "dtheta")
 linear = changed(ops.linear_backward, "dx", "dW", "dbias")
 lora = changed(ops.lora_linear_backward, "dx", "dA", "dB")
 dora = changed(ops.dora_linear_backward, "dx", "dA", "dB", "dm")
@@ -216,6 +217,12 @@ def embedding_that_overwrites(dy, cache):
     return dW
 
 
+def subspace_that_overwrites(dy, c):
+    du = np.zeros(2 * len(c.root_counts))
+    du[c.index] = dy
+    return (du[: len(c.root_counts)] - du[len(c.root_counts) :]) / c.root_counts
+
+
 def dora_of_a_constant_norm(dy, c):
     """dA and dB."""
     return ops.dora_linear_backward(dy, c._replace(V=None))[1:3]
@@ -309,6 +316,22 @@ MUTANTS = {
     "dora: dropout not masked in dx": (
         DORA,
         dora(lambda dy, c, **_: {"dx": (dy * c.m / c.norm) @ (c.W + c.scale * c.B @ c.A)}),
+    ),
+    "random_subspace: the signs forgotten": (
+        ROWS["random_subspace"],
+        subspace(lambda dy, c, **_: {"dtheta": ops.random_subspace_backward(dy, c._replace(index=c.index % 4))}),
+    ),
+    "random_subspace: not divided by the root of the counts": (
+        ROWS["random_subspace"],
+        subspace(lambda dtheta, c, **_: {"dtheta": dtheta * c.root_counts}),
+    ),
+    "random_subspace: divided by the counts": (
+        ROWS["random_subspace"],
+        subspace(lambda dtheta, c, **_: {"dtheta": dtheta / c.root_counts}),
+    ),
+    "random_subspace: repeated indices overwrite": (
+        ROWS["random_subspace"],
+        subspace(lambda dy, c, **_: {"dtheta": subspace_that_overwrites(dy, c)}),
     ),
     "prefix: dx flows through a slot": (ROWS["prefix"], prefix(lambda dy, **_: {"dx": dy})),
     "prefix: dx at the slots alone": (ROWS["prefix"], prefix(lambda dx, dy, **_: {"dx": dy - dx})),

@@ -1,4 +1,4 @@
-"""Small-scale versions of the paper's tables and figures, one module each, and five that it does not have."""
+"""Small-scale versions of the paper's tables and figures, one module each, and eight that it does not have."""
 
 from minilora.experiments.paper import (
     along_training,
@@ -9,7 +9,10 @@ from minilora.experiments.paper import (
     figure8,
     forgetting,
     gradients,
+    intrinsic_dimension,
     learning_rates,
+    policy_gradient,
+    regret,
     table1,
     table2,
     table3,
@@ -35,9 +38,12 @@ MODULES = (
     figure8,
     delta_rank,
     along_training,
+    intrinsic_dimension,
     gradients,
     forgetting,
     learning_rates,
+    regret,
+    policy_gradient,
 )
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 

@@ -18,7 +18,7 @@ from minilora.models import weights_hash
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MOST_BLOCKS = 6  # of which all are looked at
 
-# For a large model: fewer runs, each on more text, because its tokens are words and a step costs a second.
+# For a large model: fewer runs and steps, because a step is slow, each on more text, because its tokens are longer.
 OF_LARGE = Training(steps=200, batch_size=8, seeds=(0, 1, 2), n_held_out=48, alpha=16)
 LARGE_METHODS = ("full fine-tuning", "Adapter^L, large", "prefix-layer", "LoRA")
 LARGE_RANKS = (1, 4, 8, 64)

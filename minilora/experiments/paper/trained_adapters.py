@@ -37,8 +37,12 @@ class SubspaceConfig:
         return SubspaceConfig(QUICK, self.ranks, QUICK_RATES)
 
     def on(self, base):
-        """The configuration on another base, at as many ranks."""
-        most = base.most_rank
+        """The configuration on another base, at as many ranks.
+
+        A small model's are at most half of what its matrices can have: the whole space has all directions in common
+        with any other.
+        """
+        most = base.most_rank // 2
         lower = [min(rank, most // 2 ** (len(self.ranks) - 1 - i)) for i, rank in enumerate(self.ranks)]
         return replace(
             self,

@@ -19,9 +19,11 @@ from minilora.analysis import (
 from minilora.analysis.changes import as_matrix
 from minilora.analysis.spectrum import effective_rank
 from minilora.analysis.svd import rank_of_spectrum
-from minilora.interop.stored_factors import read_factors
+from minilora.interop.stored_factors import StoredFactors, read_factors
+from minilora.limits import one_line_errors, shown
 
 SHARE = 0.9  # of the energy, for `directions`
+TOO_LARGE = 1e30  # of an entry or a scale: the square of their product is still finite
 DRAWS = 8  # random spectra for each shape
 
 
@@ -56,21 +58,27 @@ class Own(NamedTuple):
         return self.effective_rank / len(self.singular_values)
 
 
+@one_line_errors()
 def factors_in(path: str | Path) -> dict[str, Factors]:
     """The factors of an adapter, checked and in float64, by the names in its file.
 
     Raises
     ------
     ValueError
-        If it holds none, or one that is not finite.
+        If it holds none, or numbers that are not finite or too large to be squared.
     """
-    factors = {
-        name: Factors(as_matrix(f"{path}: B of {name}", f.B), as_matrix(f"{path}: A of {name}", f.A), f.scale)
-        for name, f in read_factors(path).items()
-    }
+    factors = {name: _checked(f, f"{path}: {shown(name)}") for name, f in read_factors(path).items()}
     if not factors:
         raise ValueError(f"{path} holds no A and B of a matrix; it must hold a LoRA adapter")
     return factors
+
+
+def _checked(f: StoredFactors, name: str) -> Factors:
+    B, A = as_matrix(f"{name}: B", f.B), as_matrix(f"{name}: A", f.A)
+    largest = max(numpy.abs(B).max(), numpy.abs(A).max(), abs(f.scale))
+    if not largest < TOO_LARGE:
+        raise ValueError(f"{name} has {largest:.3g} in B, A or scale; each number must be below {TOO_LARGE:g}")
+    return Factors(B, A, f.scale)
 
 
 def own_numbers(

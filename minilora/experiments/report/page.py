@@ -99,5 +99,10 @@ def _facts(report: Report) -> str:
         facts["note"] = "PiSSA starts from parts of W: ΔW is scale (B A − B₀ A₀), a product of twice the rank."
     facts |= {"compared with": report.other} if report.other is not None else {}
     facts |= {"next to the base": report.model} if report.model is not None else {}
-    rows = "".join(f"<dt>{text(label)}</dt><dd>{text(value)}</dd>" for label, value in facts.items())
+    rows = "".join(f"<dt>{text(label)}</dt><dd>{_breakable(text(value))}</dd>" for label, value in facts.items())
     return f'<dl class="facts">{rows}</dl>'
+
+
+def _breakable(text: str) -> str:
+    """HTML of a text that can be wrapped after each slash, as paths and lists of targets have many."""
+    return text.replace("/", "/<wbr>")

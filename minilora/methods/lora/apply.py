@@ -8,7 +8,7 @@ set_adapter(model, "other")                                 # another adapter on
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy
@@ -70,7 +70,8 @@ def target_layers(model: Module, config: LoRAConfig, *, any_rank: bool = False) 
 
 def shape_of(layer: Linear | LoRALinear) -> tuple[int, int]:
     """(O, I) of a Linear or LoRALinear."""
-    return base_of(layer).W.data.shape
+    O, I = base_of(layer).W.shape
+    return O, I
 
 
 def base_of(layer: Linear | LoRALinear) -> Linear:
@@ -100,11 +101,23 @@ def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator
         unchanged.
     """
     check_new_name(model, name)
+    attach(model, name, config, *drawn(model, config, rng))
+
+
+def drawn(
+    model: Module, config: LoRAConfig, rng: numpy.random.Generator
+) -> tuple[dict[str, LoRAFactors], dict[str, Any]]:
+    """What a new adapter has: its factors by path of the layer, and its copies of what else it trains.
+
+    Raises
+    ------
+    ValueError
+        If a name or rank does not fit the model.
+    """
     with base_in_place(model):
         layers = target_layers(model, config)
         parts = copies(own_of(model, config, layers))
-        factors = {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}
-    attach(model, name, config, factors, parts)
+        return {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}, parts
 
 
 def own_of(model: Module, config: LoRAConfig, layers: Iterable[str]) -> dict[str, Parameter]:
@@ -148,7 +161,7 @@ def _draw_factors(
 ) -> LoRAFactors:
     (O, I), r = shape_of(layer), config.rank_of(path)
     if config.init == "pissa":
-        B0, A0 = pissa_start(base_of(layer), r, _scale(path, config))
+        B0, A0 = pissa_start(base_of(layer), r, lora_scale_of(path, config))
         if not numpy.isfinite(to_numpy(A0)).all():
             raise ValueError(
                 f"alpha was {config.alpha_of(path)} for {path}; PiSSA divides by it, and it must be larger"
@@ -176,7 +189,7 @@ def make_factors(
 
     The arrays can be on the host or on the device of W; they are copied, in the dtype of W.
     """
-    W, xp, scale = base_of(layer).W.data, layer.xp, _scale(path, config)
+    W, xp, scale = base_of(layer).W.data, layer.xp, lora_scale_of(path, config)
     if abs(scale) > (largest := float(numpy.finfo(W.dtype).max)):
         says = f"scale = {scale:.3g} must be at most {largest:.3g} in {W.dtype}"
         raise ValueError(f"alpha was {shown(config.alpha_of(path))} for {path}; {says}")
@@ -196,12 +209,13 @@ def make_factors(
     return LoRAFactors(**shared)
 
 
-def _scale(path: str, config: LoRAConfig) -> float:
+def lora_scale_of(path: str, config: LoRAConfig) -> float:
+    """The scale that a configuration gives the layer at `path`."""
     return lora_scale(config.alpha_of(path), config.rank_of(path), config.rslora)
 
 
 def attach(
-    model: Module, name: str, config: LoRAConfig, factors: dict[str, LoRAFactors], parts: dict[str, Parameter]
+    model: Module, name: str, config: Any, factors: Mapping[str, LoRAFactors | Any], parts: dict[str, Any]
 ) -> None:
     """Give a model an adapter, activate it, and freeze everything else.
 
@@ -209,11 +223,11 @@ def attach(
     ----------
     model : Module
     name : str
-    config : LoRAConfig
-    factors : dict of str to LoRAFactors
+    config : dataclass
+    factors : dict of str to LoRAFactors or RandomSubspaceFactors
         By path of the layer in the base.
-    parts : dict of str to Parameter
-        What else belongs to the adapter, by path in the base.
+    parts : dict of str to Parameter or Module
+        What else belongs to the adapter, by path in the base; see `NamedAdapter`.
     """
     check_new_name(model, name)
     set_adapter(model, None)

@@ -141,7 +141,7 @@ def _parts(
         if name in layer.adapters:
             product = layer.adapters[name].low_rank()
             if product is None:
-                raise ValueError(f"{name!r} is DoRA's; its delta_W = W' - W is not a product of a B and an A")
+                raise ValueError(f"{name!r} has a delta_W that is not a product of a B and an A, such as DoRA's W' - W")
             parts.append((float(weight), *product))
     return parts
 

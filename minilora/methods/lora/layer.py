@@ -1,5 +1,6 @@
 """LoRALinear: a frozen Linear with low-rank adapters next to it; at most one of them is active."""
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array
 from minilora.layers.linear import Linear
+from minilora.layers.quantized import with_values, without_values
 from minilora.ops.fast import dropout_mask, lora_linear_backward, lora_linear_forward, rows
 from minilora.parameter import Module, Parameter
 
@@ -36,7 +38,8 @@ class LoRAFactors(Module):
     def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
         """(..., I) -> (..., O): the result of the Linear `base` with delta_W added to its W."""
         bias = None if base.bias is None else base.bias.data
-        return lora_linear_forward(x, base.W.data, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
+        y, cache = lora_linear_forward(x, base.W.data, bias, self.A.data, self.B.data, self.scale, self.dropout_mask(x))
+        return y, without_values(cache, base.W)
 
     def dropout_mask(self, x: Array) -> Array | None:
         """0 where an input is dropped, 1 / (1 - p) elsewhere; None outside `adapter_dropout`, or for p = 0."""
@@ -46,7 +49,7 @@ class LoRAFactors(Module):
 
     def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
-        dx, dA, dB = lora_linear_backward(dy, cache)
+        dx, dA, dB = lora_linear_backward(dy, with_values(cache))
         self.A.accumulate(dA)
         self.B.accumulate(dB)
         return dx
@@ -69,6 +72,14 @@ class LoRAFactors(Module):
         return scale * (B @ A)
 
 
+def deepcopy_sharing(factors: Any, memo: dict[int, Any], *constants: Array) -> Any:
+    """A deep copy of an adapter's part in a layer that has the very same constants: for its `__deepcopy__`."""
+    memo |= {id(constant): constant for constant in constants}  # deepcopy treats these as already copied
+    twin = copy.copy(factors)
+    vars(twin).update(copy.deepcopy(vars(factors), memo))
+    return twin
+
+
 class AdaptedCache(NamedTuple):
     owner: Any  # what made `inner`: the active LoRAFactors, or the base
     inner: Any
@@ -84,15 +95,16 @@ class LoRALinear(Module):
     Attributes
     ----------
     adapters : dict of str to LoRAFactors
+        Or whatever else adds to W, and has the same methods: see `methods/random_subspace.py`.
     active : str or None
         The adapter that `forward` uses and whose A and B are this layer's parameters; None: only the base.
     """
 
     def __init__(self, base: Linear) -> None:
         self.base = base
-        self.adapters: dict[str, LoRAFactors] = {}
+        self.adapters: dict[str, Any] = {}
         self.active: str | None = None
-        self._unmerged_W = None  # while merged: the original array
+        self._frozen: Parameter | None = None  # while merged: the base's own W
 
     def members(self) -> Iterator[tuple[str, Parameter | Module]]:
         yield "base", self.base
@@ -122,17 +134,17 @@ class LoRALinear(Module):
     @property
     def merged(self) -> bool:
         """True while base.W holds W + delta_W."""
-        return self._unmerged_W is not None
+        return self._frozen is not None
 
     @property
-    def frozen_W(self) -> Array:
+    def frozen(self) -> Parameter:
         """The base's own W, (O, I), also while merged."""
-        return self._unmerged_W if self.merged else self.base.W.data
+        return self.base.W if self._frozen is None else self._frozen
 
     @property
     def at_work(self) -> Any:
         """What computes y: the active adapter's factors; or the base, if none is active or W holds W + delta_W."""
-        if self.active is None or self._unmerged_W is not None:
+        if self.active is None or self.merged:
             return self.base
         return self.adapters[self.active]
 
@@ -166,7 +178,7 @@ class LoRALinear(Module):
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
         if cache.owner is not self.at_work:
             raise ValueError("cache was made by another adapter; run forward again after switching adapters")
-        if self.merged and self.A.trainable:
+        if self.merged and self.factors.trainable:
             raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
         bias = self.base.bias
         if cache.owner is not self.base and bias is not None and bias.trainable:
@@ -185,19 +197,18 @@ class LoRALinear(Module):
 
     def delta_W(self) -> Array:
         """What the active adapter adds to W, (O, I), for merging and inspection; training never forms it."""
-        return self.factors.delta_W(self.frozen_W)
+        return self.factors.delta_W(self.frozen.data)
 
     def merge(self) -> None:
-        """W <- W + delta_W in a new array; the frozen one is kept."""
+        """W <- W + delta_W in a new Parameter; the frozen one is kept."""
         if self.active is not None and not self.merged:
             W = self.base.W.data
-            self._unmerged_W, self.base.W.data = W, W + self.delta_W()
+            merged = Parameter(W + self.factors.delta_W(W), trainable=False, name=self.base.W.name)
+            self._frozen, self.base.W = self.base.W, merged
 
     def unmerge(self) -> None:
-        """Put the frozen W back: the same array, and so the same bits. (W + D - D would not restore them.)"""
-        if self.merged:
-            self.base.W.data = self._unmerged_W
-            self._unmerged_W = None
+        """Put the frozen W back: the same Parameter, and so the same bits. (W + D - D would not restore them.)"""
+        self.base.W, self._frozen = self.frozen, None
 
 
 def lora_scale(alpha: float, rank: int, rslora: bool = False) -> float:
@@ -208,5 +219,5 @@ def lora_scale(alpha: float, rank: int, rslora: bool = False) -> float:
 def factors_of(model: Module) -> list[LoRAFactors]:
     """All LoRAFactors of a model, whichever adapter is active."""
     modules = [model, *(module for _, module in model.named_modules())]
-    factors = [f for module in modules if isinstance(module, LoRALinear) for f in module.adapters.values()]
-    return factors + [module for module in modules if isinstance(module, LoRAFactors)]
+    held = [f for module in modules if isinstance(module, LoRALinear) for f in module.adapters.values()]
+    return [module for module in (*held, *modules) if isinstance(module, LoRAFactors)]

@@ -4,13 +4,13 @@ Each is a `LoRAFactors` that computes something else from its A and B; the layer
 merging stay the same.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
 from minilora.arrays.backend import Array, get_xp
 from minilora.layers import Linear
-from minilora.methods.lora.layer import LoRAFactors
+from minilora.layers.quantized import with_values, without_values
+from minilora.methods.lora.layer import LoRAFactors, deepcopy_sharing
 from minilora.ops.fast import (
     dora_linear_backward,
     dora_linear_forward,
@@ -41,11 +41,12 @@ class DoRAFactors(LoRAFactors):
         W, A, B = base.W.data, self.A.data, self.B.data
         norm = None if self.exact else dora_norm(W, A, B, self.scale)  # (O,)
         bias = None if base.bias is None else base.bias.data
-        return dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.dropout_mask(x), norm)
+        y, cache = dora_linear_forward(x, W, bias, A, B, self.m.data, self.scale, self.dropout_mask(x), norm)
+        return y, without_values(cache, base.W)
 
     def backward(self, dy: Array, cache: Any) -> Array:
         """(..., O) -> (..., I)"""
-        dx, *grads = dora_linear_backward(dy, cache)
+        dx, *grads = dora_linear_backward(dy, with_values(cache))
         for p, grad in zip((self.A, self.B, self.m), grads, strict=True):
             p.accumulate(grad)
         return dx
@@ -86,10 +87,7 @@ class PiSSAFactors(LoRAFactors):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "PiSSAFactors":
         """A replica shares the three constants, as it shares the arrays of parameters."""
-        memo |= {id(constant): constant for constant in (self.A0, self.B0, self.W_res)}
-        twin = copy.copy(self)
-        vars(twin).update(copy.deepcopy(vars(self), memo))
-        return twin
+        return deepcopy_sharing(self, memo, self.A0, self.B0, self.W_res)
 
     def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
         """(..., I) -> (..., O)"""
@@ -119,7 +117,11 @@ def dora_start(base: Linear) -> Array:
 
 def pissa_start(base: Linear, rank: int, scale: float) -> tuple[Array, Array]:
     """B0 (O, r) and A0 (r, I), for which scale * B0 @ A0 is the best approximation of W of rank r."""
-    W = base.W.data
+    return best_factors(base.W.data, rank, scale)
+
+
+def best_factors(W: Array, rank: int, scale: float) -> tuple[Array, Array]:
+    """B (O, r) and A (r, I), for which scale * B @ A is the best approximation of W of rank r (Eckart and Young)."""
     U, S, Vt = get_xp(W=W).linalg.svd(W, full_matrices=False)  # (O, K), (K,), (K, I), with K = min(O, I)
     root = (S[:rank] / scale) ** 0.5  # (r,)
     return U[:, :rank] * root, root[:, None] * Vt[:rank]

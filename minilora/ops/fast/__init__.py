@@ -26,6 +26,8 @@ from minilora.ops import (
     Llama3Scaling,
     LoRALinearCache,
     PrefixCache,
+    QuantizedScales,
+    RandomSubspaceCache,
     ReluCache,
     RMSNormCache,
     RopeCache,
@@ -39,9 +41,12 @@ from minilora.ops import (
     conv1d_forward,
     cross_entropy_backward,
     cross_entropy_forward,
+    dequantize_q8_0,
+    dequantize_scales,
     dropout_backward,
     dropout_forward,
     dropout_mask,
+    dynamic_levels,
     embedding_forward,
     episode_weights,
     gelu_exact_backward,
@@ -49,10 +54,18 @@ from minilora.ops import (
     leave_one_out,
     linear_cross_entropy_backward,
     log_bucket,
+    nearest_levels,
+    nf4_levels,
     plain_ops,
     policy_gradient_backward,
     policy_gradient_forward,
     prefix_forward,
+    quantize_nf4,
+    quantize_q4_1,
+    quantize_q8_0,
+    quantize_scales,
+    random_subspace_backward,
+    random_subspace_forward,
     relative_rows,
     relu_backward,
     relu_forward,
@@ -71,10 +84,12 @@ from minilora.ops.fast.disentangled_attention import disentangled_attention_back
 from minilora.ops.fast.dora_linear import dora_linear_backward, dora_linear_forward, dora_norm, row_norm
 from minilora.ops.fast.embedding import embedding_backward
 from minilora.ops.fast.gelu import gelu_exact_forward, gelu_tanh_forward
+from minilora.ops.fast.gguf_blocks import dequantize_q4_1
 from minilora.ops.fast.layernorm import layernorm_backward, layernorm_forward
 from minilora.ops.fast.linear import linear_backward, linear_forward
 from minilora.ops.fast.linear_cross_entropy import linear_cross_entropy_forward
 from minilora.ops.fast.lora_linear import lora_linear_backward, lora_linear_forward
+from minilora.ops.fast.nf4 import dequantize_nf4
 from minilora.ops.fast.prefix import prefix_backward
 from minilora.ops.fast.rmsnorm import rmsnorm_backward, rmsnorm_forward
 from minilora.ops.fast.rope import rope_backward, rope_forward
@@ -82,6 +97,18 @@ from minilora.ops.fast.silu import silu_forward, silu_gate_backward, silu_gate_f
 from minilora.ops.fast.softmax import softmax_backward, softmax_forward
 
 __all__ = [
+    "QuantizedScales",
+    "dequantize_scales",
+    "dynamic_levels",
+    "quantize_scales",
+    "dequantize_q4_1",
+    "dequantize_q8_0",
+    "quantize_q4_1",
+    "quantize_q8_0",
+    "dequantize_nf4",
+    "nearest_levels",
+    "nf4_levels",
+    "quantize_nf4",
     "adamw_inplace",
     "AttentionCache",
     "Conv1dCache",
@@ -97,6 +124,7 @@ __all__ = [
     "Llama3Scaling",
     "LoRALinearCache",
     "PrefixCache",
+    "RandomSubspaceCache",
     "RMSNormCache",
     "ReluCache",
     "RopeCache",
@@ -142,6 +170,8 @@ __all__ = [
     "policy_gradient_forward",
     "prefix_backward",
     "prefix_forward",
+    "random_subspace_backward",
+    "random_subspace_forward",
     "relu_backward",
     "relu_forward",
     "relative_rows",

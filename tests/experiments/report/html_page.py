@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "line", "rect", "polyline", "path", "circle", "img", "br", "link", "input"}
+VOID = {"meta", "line", "rect", "polyline", "path", "circle", "img", "br", "wbr", "link", "input"}
 
 
 class Page(HTMLParser):
