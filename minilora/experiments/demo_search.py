@@ -36,6 +36,7 @@ def adapted(
     seed: int = 0,
     rate: float | None = None,
     lr_ratio_B: float | None = None,
+    rank: int | None = None,
     n_train: int | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> dict:
@@ -53,6 +54,8 @@ def adapted(
         The learning rate, instead of the demonstration's.
     lr_ratio_B : float, optional
         LoRA+'s ratio of B's rate to A's, instead of the demonstration's.
+    rank : int, optional
+        LoRA's, instead of the demonstration's, at the same scale alpha / r.
     n_train : int, optional
         How many examples are trained on; as many as in the demonstration, if not given.
     tokenizer : Tokenizer, optional
@@ -72,7 +75,10 @@ def adapted(
     given = {"lr": rate, "lr_ratio_B": lr_ratio_B}
     given = {name: value for name, value in given.items() if value is not None}
     config = replace(of_demo.train, batch_size=batch_size, threads=threads, eval_every=steps, **given)
-    apply_method(model, of_demo.settings, rng=np.random.default_rng(seed))
+    adaptation = of_demo.settings
+    if rank is not None and method == "lora":
+        adaptation = replace(adaptation, rank=rank, alpha=adaptation.alpha / adaptation.rank * rank)
+    apply_method(model, adaptation, rng=np.random.default_rng(seed))
     history = Trainer(model, lambda rng: task.sample_batch(rng, batch_size), config).run(
         f"{method} {steps}x{batch_size}"
     )
@@ -85,6 +91,7 @@ def adapted(
         "seed": seed,
         "rate": config.lr,
         "lr_ratio_B": config.lr_ratio_B,
+        "rank": adaptation.rank if method == "lora" else None,
         "n_train": n_train,
         "loss": round(result["loss"], 4),
         "slot_exact": round(result["slot_exact"], 4),
@@ -115,12 +122,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--full", nargs="*", default=(), help="runs of full fine-tuning, as STEPSxBATCH")
     parser.add_argument("--rates", nargs="*", type=float, default=(None,), help="learning rates, a run with each")
     parser.add_argument("--ratios", nargs="*", type=float, default=(None,), help="LoRA's lr_ratio_B, a run with each")
+    parser.add_argument("--rank", type=int, help="LoRA's")
     parser.add_argument("--n-train", type=int, help="examples that are trained on (default: the demonstration's)")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     tokenizer = open_language_model(options.model).tokenizer
-    common = {"threads": options.threads, "seed": options.seed, "n_train": options.n_train, "tokenizer": tokenizer}
+    common = {
+        "threads": options.threads,
+        "seed": options.seed,
+        "n_train": options.n_train,
+        "rank": options.rank,
+        "tokenizer": tokenizer,
+    }
     for method, runs, ratios in (("lora", options.lora, options.ratios), ("full", options.full, (None,))):
         for steps, batch_size in (map(int, run.split("x")) for run in runs):
             for rate, ratio in itertools.product(options.rates, ratios):
