@@ -24,7 +24,6 @@ from minilora.methods.quantization import block_linears
 from minilora.ops import dequantize_nf4, dequantize_scales, nf4_levels, quantize_nf4, quantize_scales
 from minilora.training import AdamW, train_step
 
-np.set_printoptions(precision=3, suppress=True)
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -171,9 +170,8 @@ plots.bars(distance, x="distance of the logits from those of training", form="{:
 alone = np.linalg.norm(W - pack_nf4(W).values())
 start = {f"r = {r}": loftq(W, r, 1.0, pack_nf4).errors for r in (4, 16, 64)}
 steps = np.arange(6)
-plots.curves(
-    {name: (steps, [1, *np.array(e) / alone]) for name, e in start.items()}, x="step", y="error, beside NF4 alone"
-)
+lines = {name: (steps, [1, *np.array(errors) / alone]) for name, errors in start.items()}
+plots.curves(lines, x="step", y="error, beside NF4 alone")
 
 # %% [markdown]
 # Rounding errors have no preferred direction: their singular values are all of about one size, and a small rank takes
