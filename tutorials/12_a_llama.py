@@ -9,7 +9,8 @@
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb) and [5. Pretrain, then
 # adapt](05_pretrain_then_adapt.ipynb).
 #
-# **Next.** [The exercises](exercises/README.md) 17, 18 and 19: `minilora exercises start 17`.
+# **Next.** [13. A base in four bits](13_four_bits.ipynb), or [the exercises](exercises/README.md) 17, 18 and 19:
+# `minilora exercises start 17`.
 
 # %%
 # %matplotlib inline
