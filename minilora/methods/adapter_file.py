@@ -41,7 +41,7 @@ from minilora.methods.switching import (
 from minilora.parameter import Module
 
 
-def save_adapter(model: Module, path: str | Path, *, name: str | None = None) -> None:
+def save_adapter(model: Module, path: str | Path, *, name: str | None = None, dtype: str | None = None) -> None:
     """Write what an adapter has learned, and which base it belongs to, to a safetensors file.
 
     Parameters
@@ -50,6 +50,8 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
     path : str or Path
     name : str, optional
         The active adapter, if not given; or, if there is none, what full fine-tuning has trained.
+    dtype : {"float16", "float32", "float64"}, optional
+        What the numbers are rounded to in the file; the model's own, if not given.
 
     Raises
     ------
@@ -66,6 +68,8 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None) ->
         arrays, config = _arrays_of(model, which), adapters.named[which].config
     else:
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
+    if dtype is not None:
+        arrays = {name: array.astype(dtype) for name, array in arrays.items()}
     save_arrays(path, arrays, {**to_dict(config), **about_base(model, arrays)})
 
 

@@ -49,7 +49,7 @@ def test_without_what_lora_learned_it_is_the_prefix_alone_and_the_other_way_roun
     for layer in lora_layers(both).values():
         layer.B.data[...] = 0.0
         if config.lora.dora:
-            layer.factors.m.data[...] = np.linalg.norm(layer.frozen_W, axis=1)
+            layer.factors.m.data[...] = np.linalg.norm(layer.frozen.data, axis=1)
     assert loss_of(both) == pytest.approx(loss_of(alone), rel=1e-12) != pytest.approx(with_lora, rel=1e-3)
 
 

@@ -113,7 +113,7 @@ def test_of_the_whole_space_a_step_of_SGD_is_that_of_full_fine_tuning():
         SGD(which.trainable_parameters(), lr=0.1).step()
     of_full = dict(full.named_parameters())
     for path, layer in lora_layers(model).items():
-        assert np.allclose(layer.frozen_W + layer.delta_W(), of_full[f"{path}.W"].data, rtol=0, atol=1e-14), path
+        assert np.allclose(layer.frozen.data + layer.delta_W(), of_full[f"{path}.W"].data, rtol=0, atol=1e-14), path
 
 
 def test_dtheta_is_the_projection_of_the_full_gradient():

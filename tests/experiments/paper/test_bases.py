@@ -33,7 +33,7 @@ pytest.importorskip("sacrebleu", reason="needs minilora[metrics]")
 pytest.importorskip("nltk", reason="needs minilora[metrics]")
 from interop.make_tiny_folders import make_llama  # it imports tokenizers
 
-ABLE = ["table3", "table5", "table6", "table18", "figure3", "figure4", "table7", "figure8"]
+ABLE = ["table3", "table5", "table6", "table18", "figure3", "figure4", "table7", "figure8", "intrinsic_dimension"]
 SMOLLM2 = {"q_proj": (576, 576), "k_proj": (192, 576), "v_proj": (192, 576), "o_proj": (576, 576)}
 LARGE = Base("large", "large", bases.OF_LARGE, SMOLLM2, n_blocks=30, model_id="", n_rates=1, large=True)
 
@@ -114,7 +114,8 @@ def test_an_experiment_has_a_config_for_a_tiny_decoder_a_large_one_and_a_quick_r
     tiny = base_of(open_language_model(llama))
     for base in (tiny, tiny.quick(), LARGE, LARGE.quick()):
         config = EXPERIMENTS[name].on(base)
-        assert config.training.model == base.training.model
+        training = config.decoder if name == "intrinsic_dimension" else config.training  # which has an encoder as well
+        assert training.model == base.training.model
         assert json.dumps(asdict(config))
     assert "{base}" in EXPERIMENTS[name].about
 

@@ -81,7 +81,7 @@ def test_D_is_what_the_subspace_moves():
     model = byte_gpt()
     D = entries_of_linear(model)
     apply_method(model, RandomSubspaceConfig(3, ("q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out")))
-    assert D == sum(layer.frozen_W.size for layer in lora_layers(model).values())
+    assert D == sum(layer.frozen.data.size for layer in lora_layers(model).values())
     assert entries_of_linear(model) == D, "adapted or not"
 
 
