@@ -12,7 +12,7 @@ import pytest
 
 from minilora.cli.demo import samples, table
 from minilora.cli.verbs import parse
-from minilora.models import bundled_recipe
+from minilora.models import bundled_adapter, bundled_recipe
 from minilora.ops import lora_linear_backward
 from minilora.training import train_step
 
@@ -72,13 +72,13 @@ def test_the_language_models_numbers_and_sentences_are_those_of_its_result():
     assert len(shown) == 4 and all(answers[prompt] == " ".join(answer.split()) for prompt, answer in shown)
 
 
-def test_the_longer_runs_numbers_are_those_of_its_result():
-    result = json.loads((ROOT / "figures" / "longer" / "result.json").read_text())
-    n, exact, errors = len(result["samples"]), 100 * result["slot_exact"], 100 * result["slot_error_rate"]
-    right = round(n * result["slot_exact"])
-    said = f"{right} of {n} sentences ({exact:.0f} %) exactly right, at a slot error rate of {errors:.0f} %"
-    assert said in " ".join(README.split())
-    assert result["command"] + "\n" in README
+def test_the_bundled_adapters_numbers_are_those_of_its_record():
+    record = json.loads(bundled_adapter().with_suffix(".json").read_text())
+    valid, train = record["valid"], record["train"]
+    n, exact, errors = len(valid["samples"]), 100 * valid["slot_exact"], 100 * valid["slot_error_rate"]
+    said = f"{round(n * valid['slot_exact'])} of {n} sentences of the valid split ({exact:.0f} %) are exactly right"
+    assert f"{said}, at a slot error rate of {errors:.0f} %" in " ".join(README.split())
+    assert f"{train['steps']:,} steps of {train['batch_size']} (`{record['command']}`)" in " ".join(README.split())
 
 
 def test_the_bundled_decoders_numbers_are_those_of_its_recipe():
