@@ -144,9 +144,9 @@ plots.by_seed(places, x="held-out loss (lower is better)")
 
 # %% [markdown]
 # From seed to seed, the loss varies by a few hundredths. So there is no doubt about $W_q$ alone: in eight steps it has
-# learned next to nothing, and it is the worst in the paper's table too, next to $W_k$. $W_v$ alone, and $W_q$ with
-# $W_v$, differ by less than the seeds do; about them this picture says nothing. All four are somewhat better, and
-# `fc_in`, which the paper did not try, is better still, with fewer parameters.
+# learned least, and it is the worst in the paper's table too, next to $W_k$. $W_v$ alone, and $W_q$ with $W_v$, differ
+# by less than the seeds do; about them this picture says nothing. All four are somewhat better, and `fc_in`, which the
+# paper did not try, is clearly better, with fewer parameters.
 #
 # ### Pairs
 #
@@ -166,8 +166,8 @@ plots.by_seed(places, x="held-out loss (lower is better)", joined=True)
 # %% [markdown]
 # What counts is a difference's size compared with how much **it** varies from seed to seed. All four matrices against
 # $W_q$ and $W_v$: a gain in each seed, and the picture shows why pairs help: the lines run side by side, so that the
-# differences vary less than the losses. $W_v$ against $W_q$ and $W_v$: up once, down once. Whatever is there, three
-# seeds cannot see it.
+# differences vary less than the losses. $W_v$ alone against $W_q$ and $W_v$: a little worse in each seed, which the
+# losses by themselves did not show. With three seeds it remains a hint: three coins show heads every eighth time.
 #
 # ### Ranks
 #
@@ -180,10 +180,9 @@ by_rank = {1: by_rank[1], 4: places["W_q, W_v, r = 4"], 64: by_rank[64]}
 plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="held-out loss (lower is better)")
 
 # %% [markdown]
-# Rank 1 is the worst and rank 64 the best, in each seed. But look at the sizes: most of what rank 64 has gained since
-# the start, rank 1 has gained as well, with a sixty-fourth of the parameters. And one seed of rank 1 lies far off:
-# with a single direction, drawn at random, a run can be unlucky. Had we run that seed alone, we would have told another
-# story about rank 1.
+# Rank 1 is the worst in each seed. But look at the sizes: most of what the others have gained since the start, rank 1
+# has gained as well, with a quarter and with a sixty-fourth of their parameters. Between 4 and 64 the seeds do not
+# agree. Had we run the first seed alone, we would have told that rank 64 is too much; with the second, the opposite.
 #
 # ### What such a table cannot say
 #

@@ -127,9 +127,9 @@ control = random_control(8, 32, I=192)  # (8, 32)
 plots.similarity_heatmap(phi, control, first="$A$, rank 8", second="$A$, rank 32")
 
 # %% [markdown]
-# The first row is the story. The strongest direction that rank 8 has found lies to about one half within what rank 32
-# has found, and much of it already in rank 32's first two directions. Further down, the picture fades towards what
-# chance would give. So one or two directions are found again, and the others are mostly the random start, which
+# The first row is the story. The strongest direction that rank 8 has found lies to almost one half within what rank 32
+# has found, and much of it already in rank 32's first three directions. Further down, the picture fades towards what
+# chance would give. So a few directions are found again, and the others are mostly the random start, which
 # thirty steps have hardly touched. The paper finds the same in GPT-3, and concludes that this is why a rank of 1 or 2
 # can be enough.
 #
@@ -287,7 +287,7 @@ norms = {r"directions of $\Delta W$": table.delta, "of $W$": table.weight, "rand
 plots.bars(norms, x=rf"$\|U^T W V\|_F$, with $\|W\|_F$ = {table.norm_W:.1f}", form="{:.2f}")
 
 # %% [markdown]
-# In the directions that LoRA has chosen, $W$ does some three times as much as in random ones, and far less than in its
+# In the directions that LoRA has chosen, $W$ does more than four times as much as in random ones, and far less than in its
 # own strongest. So $\Delta W$ has to do with $W$, but it does not repeat what $W$ does most.
 #
 # The **amplification factor** says how much larger $\Delta W$ is than what $W$ had there: $\|\Delta W\|_F$ over
@@ -319,10 +319,10 @@ phi_W = weight_similarity(W, r8, 50, rng=rng)  # (50, 8)
 plots.similarity_heatmap(phi_W, random_control(50, 8, 192), first="$W$", second=r"$\Delta W$")
 
 # %% [markdown]
-# The strongest direction of $\Delta W$, in the first column, is hardly to be found among $W$'s first five. Among $W$'s
-# first fifty, of 192, more than half of it is, twice of what chance gives. So the task needs directions that $W$ has,
-# but not those that it has most: from the middle of its spectrum. "Amplify what was learned but not emphasized" is a
-# good description of that.
+# Of the strongest direction of $\Delta W$, in the first column, a quarter lies along $W$'s very first, and hardly more
+# among its first five. Among $W$'s first fifty, of 192, more than half of it does, twice of what chance gives. So the
+# task needs directions that $W$ has, and most of them are not those that it has most: they are from the middle of its
+# spectrum. "Amplify what was learned but not emphasized" is a good description of that.
 #
 # ## On a GPU
 #
