@@ -12,7 +12,8 @@ import pytest
 
 from minilora.cli.demo import samples, table
 from minilora.cli.verbs import parse
-from minilora.models import bundled_adapter, bundled_recipe
+from minilora.methods import bundled_adapter
+from minilora.models import bundled_recipe
 from minilora.ops import lora_linear_backward
 from minilora.training import train_step
 

@@ -228,13 +228,13 @@ show(check_op(layernorm_forward, layernorm_backward, {"x": x, "gain": gain, "bia
 # ## How a check fools you
 #
 # A check that nobody has seen failing is no check. In each of the following four stories a backward is **wrong**, and
-# a check that looks reasonable says that it is right. `verdict` tells what a check says; `table` collects it.
+# a check that looks reasonable says that it is right. `outcome` tells what a check says; `table` collects it.
 
 # %%
 table = {}
 
 
-def verdict(*args, **kwargs):
+def outcome(*args, **kwargs):
     """What check_op says: "passes", or "caught" with its message."""
     try:
         check_op(*args, **kwargs)
@@ -268,7 +268,7 @@ def naive_check(forward, backward, x):
 # %%
 x = rng.standard_normal((2, 5))  # (N, V)
 bad = naive_check(softmax_forward, zeros, x)
-good = verdict(softmax_forward, zeros, {"x": x}, rng=rng)
+good = outcome(softmax_forward, zeros, {"x": x}, rng=rng)
 table["softmax: zeros"] = {"the bad check": bad, "a good one": good}
 print("the bad check:", bad)
 
@@ -352,7 +352,7 @@ plots.matrices({"$dW$, right": right, "$dW$, wrong": wrong}, ("",))
 
 # %%
 W = rng.standard_normal((3, 4))  # (O, I), O = 3 and I = 4
-good = verdict(linear_forward, transposed, {"x": x, "W": W, "bias": bias[:3]}, rng=rng)
+good = outcome(linear_forward, transposed, {"x": x, "W": W, "bias": bias[:3]}, rng=rng)
 table["linear: dW transposed"] = {"the bad check": bad, "a good one": good}
 print("the bad check:", bad)
 
@@ -378,8 +378,8 @@ def forgets_scale(dy, cache):
 names, shapes = ("x", "W", "bias", "A", "B"), ((2, 5), (4, 5), 4, (3, 5), (4, 3))
 arrays = {name: rng.standard_normal(shape) for name, shape in zip(names, shapes)}
 at_start = arrays | {"B": np.zeros((4, 3))}  # (O, r)
-bad = verdict(lora_linear_forward, forgets_scale, at_start, 2.0, rng=rng, wrt=("x", "A", "B"))
-good = verdict(lora_linear_forward, forgets_scale, arrays, 2.0, rng=rng, wrt=("x", "A", "B"))
+bad = outcome(lora_linear_forward, forgets_scale, at_start, 2.0, rng=rng, wrt=("x", "A", "B"))
+good = outcome(lora_linear_forward, forgets_scale, arrays, 2.0, rng=rng, wrt=("x", "A", "B"))
 table["LoRA: scale forgotten"] = {"the bad check": bad, "a good one": good}
 print("the bad check:", bad)
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from minilora import FullConfig, LoRAConfig, apply_method, generate, load_adapter, load_bundled, plots
 from minilora.data import EOT, load_task
-from minilora.models import bundled_adapter, bundled_recipe
+from minilora.methods import bundled_adapter
+from minilora.models import bundled_recipe
 from minilora.ops import softmax_forward
 from minilora.training import TrainConfig, Trainer, evaluate_loss
 

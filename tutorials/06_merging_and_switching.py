@@ -121,8 +121,8 @@ x = np.random.default_rng(0).standard_normal((100, 192))  # (N, I)
 differences = {}
 for dtype in ("float64", "float32", "float16"):
     x_, W_, A_, B_ = (array.astype(dtype) for array in (x, W, layer.A.data, layer.B.data))
-    beside = lora_linear_forward(x_, W_, None, A_, B_, layer.scale)[0]  # (N, O)
-    merged = linear_forward(x_, W_ + layer.scale * (B_ @ A_))[0]  # (N, O)
+    beside = lora_linear_forward(x_, W_, None, A_, B_, layer.scale)[0].astype("float64")  # (N, O)
+    merged = linear_forward(x_, W_ + layer.scale * (B_ @ A_))[0].astype("float64")  # (N, O)
     differences[dtype] = np.linalg.norm(merged - beside) / np.linalg.norm(beside)
 plots.bars(differences, x="relative difference, merged and beside", form="{:.0e}", log=True)
 

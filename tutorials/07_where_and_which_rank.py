@@ -264,6 +264,8 @@ theta.data[:] = rng.standard_normal(10)
 changes = {path: layer.delta_W() for path, layer in lora_layers(subspace).items()}  # (O, I) each
 length = np.sqrt(sum((change**2).sum() for change in changes.values()))
 print(f"{theta.data.size} numbers move {sum(change.size for change in changes.values()):,} entries")
+
+# %%
 print(f"length of theta_d: {np.linalg.norm(theta.data):.4f}   of the change of all matrices: {length:.4f}")
 print("rank of the change of W_q in block 2:", np.linalg.matrix_rank(changes["blocks.2.attn.q_proj"]), "of 192")
 

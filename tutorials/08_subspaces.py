@@ -287,7 +287,7 @@ norms = {r"directions of $\Delta W$": table.delta, "of $W$": table.weight, "rand
 plots.bars(norms, x=rf"$\|U^T W V\|_F$, with $\|W\|_F$ = {table.norm_W:.1f}", form="{:.2f}")
 
 # %% [markdown]
-# In the directions that LoRA has chosen, $W$ does more than four times as much as in random ones, and far less than in its
+# In the directions that LoRA has chosen, $W$ does over four times as much as in random ones, and far less than in its
 # own strongest. So $\Delta W$ has to do with $W$, but it does not repeat what $W$ does most.
 #
 # The **amplification factor** says how much larger $\Delta W$ is than what $W$ had there: $\|\Delta W\|_F$ over

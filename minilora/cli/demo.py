@@ -28,7 +28,7 @@ def add_options(p: Parser) -> None:
         "--steps",
         type=integer(1, 10**9),
         metavar="N",
-        help="training steps of each method (default: 700; for a large model 300)",
+        help="training steps of each method (default: 900; for a large model 300)",
     )
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
     p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")

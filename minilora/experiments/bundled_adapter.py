@@ -19,8 +19,8 @@ from minilora.experiments.demo_settings import configs
 from minilora.experiments.measure import measure
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.methods import apply_method, save_adapter
-from minilora.models import GPT, bundled_adapter, load_bundled, load_model, weights_hash
+from minilora.methods import apply_method, bundled_adapter, save_adapter
+from minilora.models import GPT, load_bundled, load_model, weights_hash
 from minilora.training import Trainer, evaluate_loss
 
 MOST_BYTES = 500_000

@@ -25,8 +25,8 @@ from minilora.experiments.measure import LONGEST_ANSWER, generation_speed, measu
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 from minilora.interop.opening import open_language_model
-from minilora.methods import load_adapter, merge_lora, set_adapter, unmerge_lora
-from minilora.models import bundled_adapter, load_bundled
+from minilora.methods import bundled_adapter, load_adapter, merge_lora, set_adapter, unmerge_lora
+from minilora.models import load_bundled
 from minilora.models.decoder import Decoder
 from minilora.models.generation import generate
 

@@ -69,7 +69,7 @@ class QuantizedParameter(Parameter):
 
     __slots__ = ("_dtype", "original_id", "packed")
 
-    def __init__(self, packed: Packed, *, dtype: Any, name: str = "", original_id: str | None = None):
+    def __init__(self, packed: Packed, *, dtype: Any, name: str = "", original_id: str | None = None) -> None:
         self.packed = packed
         self.grad = None
         self.name = name

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from minilora.methods.adapter_file import classes_in, load_adapter, save_adapter
+from minilora.methods.bundled import bundled_adapter
 from minilora.methods.full import (
     BitFitConfig,
     FullConfig,
@@ -31,6 +32,7 @@ from minilora.methods.switching import adapter_names, lora_layers, remove_adapte
 from minilora.moved import names_before
 
 __all__ = [
+    "bundled_adapter",
     "quantization_of",
     "quantize",
     "HoulsbyConfig",

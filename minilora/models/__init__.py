@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from minilora.models.bundled import bundled_adapter, bundled_recipe, load_bundled
+from minilora.models.bundled import bundled_recipe, load_bundled
 from minilora.models.classification import DebertaForClassification, RobertaForClassification, new_classifier
 from minilora.models.deberta import Deberta, DebertaCache, DebertaConfig
 from minilora.models.decoder import Decoder
@@ -34,7 +34,6 @@ __all__ = [
     "RobertaForClassification",
     "RobertaForMaskedLM",
     "Session",
-    "bundled_adapter",
     "bundled_recipe",
     "generate",
     "load_bundled",

@@ -45,14 +45,6 @@ def bundled_recipe(name: str = "decoder") -> dict[str, Any]:
     return json.loads(_path(name, ".json").read_text())
 
 
-def bundled_adapter() -> Path:
-    """The file of the adapter that comes with the decoder: LoRA on mini-E2E, trained by experiments/bundled_adapter.py.
-
-    `load_adapter(load_bundled("decoder"), bundled_adapter())` puts it into the model.
-    """
-    return ASSETS / "adapters" / "decoder-mini-e2e.safetensors"
-
-
 def _path(name: str, suffix: str) -> Path:
     names = sorted(path.stem for path in ASSETS.glob("*.safetensors"))
     if name not in names:

@@ -42,7 +42,7 @@ def test_demo_s_table_has_a_number_for_each_model(demo):
     assert all(rows[name][0] == "-" for name in [*trained, memory])
     assert all(re.fullmatch(r"[\d.,]+", cell) for name in trained for cell in rows[name][1:])
     assert all(len(cells) == 3 for name, cells in rows.items() if name in {*measured, *trained, memory})
-    assert rows["% of all, A and B included"][2] == "100.00" and 0 < float(rows["% of all, A and B included"][1]) < 10
+    assert rows["% of all, A and B included"][2] == "100.00" and 0 < float(rows["% of all, A and B included"][1]) < 20
 
 
 def test_demo_shows_first_what_is_to_come(demo):
@@ -64,9 +64,9 @@ def test_demo_writes_numbers_figures_and_runs(demo):
     assert results["command"] == command
     assert {"task", "model", "base", "LoRA", "full fine-tuning", "merging", "switching", "seconds"} <= results.keys()
     assert {"minilora", "python", "numpy", "machine", "date"} <= results.keys()
-    assert results["LoRA"]["trainable"] < 0.1 * results["full fine-tuning"]["trainable"]
+    assert results["LoRA"]["trainable"] < 0.25 * results["full fine-tuning"]["trainable"]
     assert results["full fine-tuning"]["trainable"] == results["model"]["parameters"]
-    assert results["LoRA"]["file"]["bytes"] < results["full fine-tuning"]["file"]["bytes"] / 5
+    assert results["LoRA"]["file"]["bytes"] < results["full fine-tuning"]["file"]["bytes"] / 4
     assert results["LoRA"]["loss"] != results["base"]["loss"] != results["full fine-tuning"]["loss"]
     assert results["switching"] == {"base_to_the_bit": True, "adapter_from_file_to_the_bit": True}
     assert results["merging"]["unmerged_to_the_bit"] and results["merging"]["largest_logit_difference"] < 1e-5

@@ -7,9 +7,9 @@ import pytest
 
 from minilora.experiments import bundled_adapter
 from minilora.experiments.bundled_adapter import ADAPTER, main, run
+from minilora.methods import bundled_adapter as bundled_adapter_file
 from minilora.methods import load_adapter
 from minilora.models import GPT, GPTConfig, save_model, weights_hash
-from minilora.models import bundled_adapter as bundled_adapter_file
 
 CONFIG = GPTConfig(vocab_size=256, n_positions=256, n_layer=1, d_model=16, n_head=2)
 

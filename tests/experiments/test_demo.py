@@ -10,9 +10,9 @@ from minilora.data import parse_source, slot_errors
 from minilora.experiments.demo import merging, preview, switching
 from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL, configs, settings_for
 from minilora.experiments.rates import LARGE, OF_TEXTS, default_rate
-from minilora.methods import adapter_names, lora_layers, save_adapter
+from minilora.methods import adapter_names, bundled_adapter, lora_layers, save_adapter
 from minilora.methods.lora import LoRALinear
-from minilora.models import bundled_adapter, load_bundled, weights_hash
+from minilora.models import load_bundled, weights_hash
 
 TASK = sum_task()
 
