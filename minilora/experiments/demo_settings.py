@@ -57,8 +57,8 @@ OF_SMALL = DemoSettings(
     batch_size=16,
     n_train=16_000,
 )
-# Of SmolLM2, of 300 steps of 8, on valid: LoRA with a rate of 2e-3 97 %. Full fine-tuning's rate is a guess: it was not
-# searched for.
+# Of SmolLM2, of 300 steps of 8, on valid: LoRA with a rate of 2e-3 97 %. Full fine-tuning's rate is a guess: no search
+# was made for it.
 OF_LARGE = DemoSettings(
     rank=8,
     lora=TrainConfig(lr=2e-3),
