@@ -5,7 +5,7 @@ from typing import Any
 
 from minilora.experiments.finetune import FinetuneConfig
 from minilora.experiments.rates import is_large
-from minilora.experiments.targets import all_linear
+from minilora.experiments.targets import all_linear, largest_rank
 from minilora.methods import LoRAConfig
 from minilora.models.model import Model
 from minilora.training import TrainConfig
@@ -88,7 +88,8 @@ def configs(model: Model, task_name: str, steps: int | None, seed: int) -> dict[
     }
     if settings is OF_LARGE:
         common["warmup"] = min(1.0, WARMUP / steps)
-    lora = LoRAConfig(rank=settings.rank, alpha=2 * settings.rank, targets=all_linear(model))
+    rank = min(settings.rank, largest_rank(model))
+    lora = LoRAConfig(rank=rank, alpha=2 * rank, targets=all_linear(model))
     return {
         "LoRA": FinetuneConfig(task_name, "lora", lora, replace(settings.lora, **common)),
         "full fine-tuning": FinetuneConfig(task_name, "full", None, replace(settings.full, **common)),

@@ -21,6 +21,11 @@ def entries_of_linear(model: Model) -> int:
     return sum(layer.W.data.size for layer in linear_of_blocks(model).values())
 
 
+def largest_rank(model: Model) -> int:
+    """The highest rank that all of these layers can have."""
+    return min(min(layer.W.data.shape) for layer in linear_of_blocks(model).values())
+
+
 def linear_of_blocks(model: Model) -> dict[str, Linear]:
     """The linear layers in a model's blocks, by their paths."""
     return {p: module for p, module in model.named_modules() if isinstance(module, Linear) and "blocks." in p}

@@ -76,6 +76,8 @@ TEXTS = {  # the options that take no number, and are words, names or files
     "dtype",
     "system",
     "recompute",
+    "bits",
+    "from_results",
 }
 
 

@@ -116,6 +116,12 @@ def test_both_methods_see_the_same_batches():
     assert lora.lr != full.lr
 
 
+def test_a_narrow_model_has_a_lower_rank():
+    """No matrix of a byte_gpt, 16 wide, has rank 32."""
+    lora = configs(byte_gpt(), "sums", 30, seed=3)["LoRA"].settings
+    assert lora.rank == min(byte_gpt().config.d_model, OF_SMALL.rank) and lora.alpha == 2 * lora.rank
+
+
 class OfSize:
     """A model of which only the size is known."""
 
