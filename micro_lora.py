@@ -1,7 +1,6 @@
 """LoRA in one file, with nothing but Python's own library: a transformer, its gradients by hand, and A and B.
 
-A small GPT learns to spell English, from the words of Python's help texts. Then it is frozen, and LoRA of rank 4
-teaches it to spell Korean. A matrix is a list of rows; x, of shape (T, C), has a row for each letter of a word.
+A small GPT learns to spell English; then it is frozen, and LoRA teaches it Korean. A matrix is a list of rows.
 """
 
 import math
@@ -40,7 +39,7 @@ def add(a, b, scale=1.0):
 
 
 def linear(P, name, x):
-    """y = x W^T, and with an adapter + scale (x A^T) B^T. P has all parameters by name."""
+    """y = x W^T, with an adapter + scale (x A^T) B^T; x has a row for each letter. P: all parameters by name."""
     y = product(x, P[name + ".W"])  # (T, I) -> (T, O)
     if name + ".A" not in P:
         return y, (x, None)
@@ -81,8 +80,9 @@ def layernorm_backward(dy, cache):
 
 def softmax(row):
     """exp(v) / (sum of all exp(v)); the largest v is taken away first, against overflow."""
-    e = [math.exp(v - max(row)) for v in row]
-    return [v / sum(e) for v in e]
+    top = max(row)
+    total = sum(e := [math.exp(v - top) for v in row])
+    return [v / total for v in e]
 
 
 def attention(q, k, v):

@@ -8,6 +8,8 @@ import pytest
 from cli.running import PNG, check_refused, prints, read
 from minilora.arrays.backend import gpu_available
 from minilora.cli.demo import report
+from minilora.experiments.demo_settings import OF_SMALL
+from minilora.models import load_bundled
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,11 @@ def test_demo_s_table_has_a_number_for_each_model(demo):
     assert all(rows[name][0] == "-" for name in [*trained, memory])
     assert all(re.fullmatch(r"[\d.,]+", cell) for name in trained for cell in rows[name][1:])
     assert all(len(cells) == 3 for name, cells in rows.items() if name in {*measured, *trained, memory})
-    assert rows["% of all, A and B included"][2] == "100.00" and 0 < float(rows["% of all, A and B included"][1]) < 20
+    C = load_bundled("decoder").config.d_model
+    numbers = 4 * OF_SMALL.rank * (4 * 2 * C + 2 * 5 * C)  # of A and B: in 4 blocks, on 4 C x C and 2 C x 4C matrices
+    of_all = sum(p.data.size for p in load_bundled("decoder").parameters())
+    assert rows["trainable parameters"][1:] == [f"{numbers:,}", f"{of_all:,}"]
+    assert rows["% of all, A and B included"][1:] == [f"{100 * numbers / (of_all + numbers):.2f}", "100.00"]
 
 
 def test_demo_shows_first_what_is_to_come(demo):
@@ -64,9 +70,10 @@ def test_demo_writes_numbers_figures_and_runs(demo):
     assert results["command"] == command
     assert {"task", "model", "base", "LoRA", "full fine-tuning", "merging", "switching", "seconds"} <= results.keys()
     assert {"minilora", "python", "numpy", "machine", "date"} <= results.keys()
-    assert results["LoRA"]["trainable"] < 0.25 * results["full fine-tuning"]["trainable"]
+    assert results["LoRA"]["config"]["settings"]["rank"] == OF_SMALL.rank
     assert results["full fine-tuning"]["trainable"] == results["model"]["parameters"]
-    assert results["LoRA"]["file"]["bytes"] < results["full fine-tuning"]["file"]["bytes"] / 4
+    for method in ("LoRA", "full fine-tuning"):  # float32, and a header
+        assert 0 < results[method]["file"]["bytes"] - 4 * results[method]["trainable"] < 10_000
     assert results["LoRA"]["loss"] != results["base"]["loss"] != results["full fine-tuning"]["loss"]
     assert results["switching"] == {"base_to_the_bit": True, "adapter_from_file_to_the_bit": True}
     assert results["merging"]["unmerged_to_the_bit"] and results["merging"]["largest_logit_difference"] < 1e-5

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments.tiny import adapted, byte_gpt, sum_task
@@ -12,7 +13,7 @@ from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL, configs, sett
 from minilora.experiments.rates import LARGE, OF_TEXTS, default_rate
 from minilora.methods import adapter_names, bundled_adapter, lora_layers, save_adapter
 from minilora.methods.lora import LoRALinear
-from minilora.models import load_bundled, weights_hash
+from minilora.models import Llama, LlamaConfig, load_bundled, weights_hash
 
 TASK = sum_task()
 
@@ -120,6 +121,9 @@ def test_a_narrow_model_has_a_lower_rank():
     """No matrix of a byte_gpt, 16 wide, has rank 32."""
     lora = configs(byte_gpt(), "sums", 30, seed=3)["LoRA"].settings
     assert lora.rank == min(byte_gpt().config.d_model, OF_SMALL.rank) and lora.alpha == 2 * lora.rank
+    sizes = {"vocab_size": 256, "n_positions": 16, "n_layer": 1, "d_model": 16, "n_head": 4, "d_mlp": 24}
+    llama = Llama(LlamaConfig(**sizes, n_kv_head=1), np.random.default_rng(0))
+    assert configs(llama, "sums", 30, seed=3)["LoRA"].settings.rank == 4, "W_k and W_v are 4 x 16"
 
 
 class OfSize:
