@@ -13,6 +13,7 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
         -p             one per block, L_LN = 0                 (Pfeiffer et al., 2021)
         -d             -p without those of the first blocks  (AdapterDrop, Rücklé et al., 2021)
     lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
+    lora-fa            the sum of r O: A is frozen, and r I numbers of it are held        (Zhang et al., 2023)
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
     lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
     random-subspace    d, however large the adapted matrices are              (Li et al., 2018)
@@ -39,6 +40,7 @@ class Adaptation(NamedTuple):
     kept: int = 0  # values that each token keeps for the gradients of what is trained
     prefix: int = 0  # positions that come in addition to the text's
     held: int = 0  # values that a step holds besides all parameters
+    constant_matrices: int = 0  # numbers of new matrices that are multiplied with, and never get a dW
 
     @property
     def trainable(self) -> int:
@@ -53,7 +55,7 @@ class Settings:
     Parameters
     ----------
     rank : int
-        r of lora (also with a prefix) and of dora.
+        r of lora (also with a prefix), lora-fa and dora.
     targets : sequence of str
         The matrices that these and random-subspace adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out; or, in
         a Llama, gate_proj, up_proj and down_proj in place of the last two.
@@ -222,6 +224,14 @@ def dora(a: Architecture, s: Settings) -> Adaptation:
     return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
 
 
+def lora_fa(a: Architecture, s: Settings) -> Adaptation:
+    """LoRA's B; A is held, and multiplied with, but of what a matrix reads only the r values of x A^T are kept."""
+    of_lora = lora(a, s)
+    of_A = a.n_layer * sum(s.rank * a.linear_shapes[name][1] for name in s.targets)
+    of_B, kept = of_lora.added - of_A, a.n_layer * len(s.targets) * s.rank
+    return Adaptation(0, of_B, 0, of_B, a.n_layer, kept, held=of_A, constant_matrices=of_A)
+
+
 def with_prefix(
     prefix: Callable[[Architecture, Settings], Adaptation],
 ) -> Callable[[Architecture, Settings], Adaptation]:
@@ -254,6 +264,7 @@ METHODS = {
     "adapter-d": adapter_d,
     "lora": lora,
     "dora": dora,
+    "lora-fa": lora_fa,
     "lora+prefix-embedding": with_prefix(prefix_embedding),
     "lora+prefix-layer": with_prefix(prefix_layer),
     "random-subspace": random_subspace,

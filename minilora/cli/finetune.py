@@ -40,10 +40,12 @@ from minilora.models.classification import EncoderForClassification, new_classif
 EXAMPLE = "minilora finetune --rank 4 --alpha 8 --out runs/my-adapter"
 ARGUMENTS = {"k": "--blocks", "lr_ratio_B": "--lr-ratio-b"}  # what Python calls some options
 
-LORA = ("lora", "rslora", "dora", "pissa", *LORA_WITH_PREFIX)
+LORA = ("lora", "rslora", "dora", "pissa", "lora-fa", *LORA_WITH_PREFIX)
+WITH_B = tuple(name for name in LORA if name != "lora-fa")  # and an A beside it that learns
 WITH_MATRICES = ("full", "top-k", "pissa", "random-subspace")  # which have float32 matrices of their own
 USED_BY = {  # the methods that use an option
-    **dict.fromkeys(("rank", "alpha", "dropout", "rslora", "lr_ratio_b"), LORA),
+    **dict.fromkeys(("rank", "alpha", "dropout", "rslora"), LORA),
+    "lr_ratio_b": WITH_B,
     "targets": (*LORA, RANDOM_SUBSPACE),
     "dimension": (RANDOM_SUBSPACE,),
     "dora_exact": ("dora",),
@@ -126,7 +128,7 @@ def add_options(p: Parser) -> None:
         type=number(0, 1_000_000, above=True),
         metavar="NUMBER",
         default=TrainConfig.lr_ratio_B,
-        help=f"LoRA+: B's learning rate divided by A's ({lora})",
+        help=f"LoRA+: B's learning rate divided by A's ({', '.join(WITH_B)})",
     )
     add_choice(
         p,

@@ -131,7 +131,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _variant(config: LoRAConfig) -> str:
     """LoRA, or the variant of it, as `METHODS` calls it."""
-    others = ("rslora", "dora", "init")
+    others = ("rslora", "dora", "init", "freeze_A")
     same = (name for name, known in METHODS.items() if isinstance(known, LoRAConfig) and name != "lora")
     for name in same:
         if all(getattr(METHODS[name], setting) == getattr(config, setting) for setting in others):

@@ -15,7 +15,7 @@ from minilora.interop.fused import Factors, join
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
 from minilora.methods import LoRAPrefixConfig
-from minilora.methods.lora import DoRAFactors, LoRAFactors, PiSSAFactors
+from minilora.methods.lora import DoRAFactors, LoRAFactors, LoRAFAFactors, PiSSAFactors
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.registry import kind_of
 from minilora.methods.selection import plain
@@ -27,7 +27,7 @@ from minilora.parameter import Module, Parameter
 
 
 def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
-    """Write one LoRA or DoRA adapter in PEFT's format.
+    """Write one LoRA or DoRA adapter in PEFT's format; LoRA-FA is LoRA there, because A is frozen in training only.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
     How DoRA is differentiated (`dora_exact`) is not saved: PEFT has only one way.
@@ -117,7 +117,7 @@ def _check_adapted(held: dict[str, LoRAFactors], layout: ModelLayout) -> None:
                 "the adapter is PiSSA's, which changes W itself at the start; combine_adapters(model, [name], [1.0]) "
                 "makes a plain LoRA of it, which save_peft writes"
             )
-        if type(factors) not in (LoRAFactors, DoRAFactors):
+        if type(factors) not in (LoRAFactors, LoRAFAFactors, DoRAFactors):
             raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes LoRA and DoRA")
 
 

@@ -37,6 +37,7 @@ METHODS = {
     "rslora": LoRAConfig(rslora=True),
     "dora": LoRAConfig(dora=True),
     "pissa": LoRAConfig(init="pissa"),
+    "lora-fa": LoRAConfig(freeze_A=True),
     "full": FullConfig(),
     "top-k": TopKConfig(),
     "bitfit": BitFitConfig(),

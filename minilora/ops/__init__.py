@@ -48,6 +48,7 @@ from minilora.ops.linear_cross_entropy import (
     linear_cross_entropy_forward,
 )
 from minilora.ops.log_buckets import log_bucket, relative_rows
+from minilora.ops.lora_fa_linear import LoRAFALinearCache, lora_fa_linear_backward, lora_fa_linear_forward
 from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
 from minilora.ops.nf4 import dequantize_nf4, nearest_levels, nf4_levels, quantize_nf4
 from minilora.ops.plain import plain_ops
@@ -96,6 +97,7 @@ __all__ = [
     "LinearCache",
     "LinearCrossEntropyCache",
     "Llama3Scaling",
+    "LoRAFALinearCache",
     "LoRALinearCache",
     "PrefixCache",
     "RandomSubspaceCache",
@@ -137,6 +139,8 @@ __all__ = [
     "linear_cross_entropy_forward",
     "linear_forward",
     "log_bucket",
+    "lora_fa_linear_backward",
+    "lora_fa_linear_forward",
     "lora_linear_backward",
     "lora_linear_forward",
     "plain_ops",

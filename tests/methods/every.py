@@ -37,6 +37,7 @@ EVERY = {
     "rslora": LoRAConfig(rank=2, alpha=3, rslora=True),
     "dora": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True),
     "dora, exact": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True, dora_exact=True),
+    "lora-fa": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, freeze_A=True),
     "pissa": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, init="pissa"),
 }
 

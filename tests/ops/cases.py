@@ -88,6 +88,10 @@ def row_cases(*lead, ops=fast):
         "lora_linear, no bias": Case(
             lora_without_bias, ops.lora_linear_backward, {"x": x, "W": W, "A": A, "B": B}, (1.7,), wrt=wrt
         ),
+        "lora_fa_linear": Case(ops.lora_fa_linear_forward, ops.lora_fa_linear_backward, lora, (1.7,), wrt=("x", "B")),
+        "lora_fa_linear, mask": Case(
+            ops.lora_fa_linear_forward, ops.lora_fa_linear_backward, lora, (1.7, mask), wrt=("x", "B")
+        ),
         "dora_linear": Case(*dora_linear, dora, (1.7, mask, norm), wrt=dora_wrt),
         "dora_linear, exact": Case(*dora_linear, dora, (1.7,), wrt=dora_wrt),
         "dora_linear, exact, mask": Case(*dora_linear, dora, (1.7, mask), wrt=dora_wrt),

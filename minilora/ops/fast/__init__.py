@@ -24,6 +24,7 @@ from minilora.ops import (
     LinearCache,
     LinearCrossEntropyCache,
     Llama3Scaling,
+    LoRAFALinearCache,
     LoRALinearCache,
     PrefixCache,
     QuantizedScales,
@@ -88,6 +89,7 @@ from minilora.ops.fast.gguf_blocks import dequantize_q4_1
 from minilora.ops.fast.layernorm import layernorm_backward, layernorm_forward
 from minilora.ops.fast.linear import linear_backward, linear_forward
 from minilora.ops.fast.linear_cross_entropy import linear_cross_entropy_forward
+from minilora.ops.fast.lora_fa_linear import lora_fa_linear_backward, lora_fa_linear_forward
 from minilora.ops.fast.lora_linear import lora_linear_backward, lora_linear_forward
 from minilora.ops.fast.nf4 import dequantize_nf4
 from minilora.ops.fast.prefix import prefix_backward
@@ -122,6 +124,7 @@ __all__ = [
     "LinearCache",
     "LinearCrossEntropyCache",
     "Llama3Scaling",
+    "LoRAFALinearCache",
     "LoRALinearCache",
     "PrefixCache",
     "RandomSubspaceCache",
@@ -163,6 +166,8 @@ __all__ = [
     "linear_cross_entropy_forward",
     "linear_forward",
     "log_bucket",
+    "lora_fa_linear_backward",
+    "lora_fa_linear_forward",
     "lora_linear_backward",
     "lora_linear_forward",
     "plain_ops",
