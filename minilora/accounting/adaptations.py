@@ -16,6 +16,7 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
     lora-fa            the sum of r O: A is frozen, and r I numbers of it are held        (Zhang et al., 2023)
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
     lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
+    vera               the sum of r + O: two vectors for each adapted matrix              (Kopiczko et al., 2023)
     random-subspace    d, however large the adapted matrices are              (Li et al., 2018)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
@@ -69,6 +70,8 @@ class Settings:
         l_p and l_i of the prefixes.
     dimension : int
         d of random-subspace.
+    vera_rank : int
+        r of vera.
     """
 
     rank: int = 8
@@ -79,10 +82,11 @@ class Settings:
     before: int = 5
     after: int = 5
     dimension: int = 1000
+    vera_rank: int = 256
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
-        for name in ("rank", "blocks", "size", "dimension"):
+        for name in ("rank", "blocks", "size", "dimension", "vera_rank"):
             _check(name, getattr(self, name), 1)
         for name in ("leave_out", "before", "after"):
             _check(name, getattr(self, name), 0)
@@ -252,6 +256,19 @@ def random_subspace(a: Architecture, s: Settings) -> Adaptation:
     return Adaptation(0, s.dimension, D, 0, a.n_layer, a.n_layer * inputs(a, s.targets), held=2 * D)
 
 
+def vera(a: Architecture, s: Settings) -> Adaptation:
+    """d and b for each adapted matrix; A and B, as wide as the widest, are held once, and multiplied with everywhere.
+
+    A token keeps h = x A^T, r values, and v, O, for each.
+    """
+    _check_targets(s.targets, a.linear_shapes)
+    shapes, r = [a.linear_shapes[name] for name in s.targets], s.vera_rank
+    vectors = a.n_layer * sum(r + O for O, _ in shapes)
+    multiplied = a.n_layer * sum(r * (O + I) for O, I in shapes)
+    held = r * (max(O for O, _ in shapes) + max(I for _, I in shapes))
+    return Adaptation(0, vectors, 0, 0, a.n_layer, kept=vectors, held=held, constant_matrices=multiplied)
+
+
 METHODS = {
     "full": full,
     "top-k": top_k,
@@ -268,4 +285,5 @@ METHODS = {
     "lora+prefix-embedding": with_prefix(prefix_embedding),
     "lora+prefix-layer": with_prefix(prefix_layer),
     "random-subspace": random_subspace,
+    "vera": vera,
 }

@@ -22,6 +22,7 @@ OF_TEXTS = {
     "prefix-layer": 1e-1,
     "lora+prefix-embedding": 2e-2,  # LoRA's, not searched for
     "lora+prefix-layer": 2e-2,
+    "vera": 1e-1,  # not searched for
     "random-subspace": 1e-1,  # 3 times what makes its steps as long as full fine-tuning's; not searched for, either
 }
 # Default learning rates for classification: those of figures/table2.json, the bundled encoder's best of three on valid.

@@ -70,6 +70,7 @@ from minilora.ops.silu_gate import SiluGateCache, silu_gate_backward, silu_gate_
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
 from minilora.ops.take_rows import TakeRowsCache, take_rows_backward, take_rows_forward
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
+from minilora.ops.vera_linear import VeRALinearCache, vera_linear_backward, vera_linear_forward
 
 __all__ = [
     "QuantizedScales",
@@ -109,6 +110,7 @@ __all__ = [
     "SoftmaxCache",
     "TakeRowsCache",
     "TanhCache",
+    "VeRALinearCache",
     "attention_backward",
     "attention_forward",
     "check_targets",
@@ -171,6 +173,8 @@ __all__ = [
     "take_rows_forward",
     "tanh_backward",
     "tanh_forward",
+    "vera_linear_backward",
+    "vera_linear_forward",
 ]
 
 if not TYPE_CHECKING:

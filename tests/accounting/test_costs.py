@@ -18,7 +18,7 @@ from minilora.accounting import (
     step_estimate,
 )
 from minilora.accounting.costs import compared_keys
-from minilora.methods import LoRAConfig, apply_full, apply_lora
+from minilora.methods import LoRAConfig, VeRAConfig, apply_full, apply_lora, apply_vera
 from minilora.models import GPT, GPTConfig
 from minilora.training import SGD, AdamW, loss_and_backward
 
@@ -39,6 +39,10 @@ def adapt(model, method):
         targets, freeze_A = ("q_proj", "v_proj", "fc_in"), method == "lora-fa"
         apply_lora(model, LoRAConfig(rank=3, targets=targets, freeze_A=freeze_A), rng=np.random.default_rng(2))
         return adaptation(architecture_of(model.config), method, rank=3, targets=targets)
+    if method == "vera":
+        targets = ("q_proj", "v_proj", "fc_in")
+        apply_vera(model, VeRAConfig(rank=40, targets=targets), rng=np.random.default_rng(2))
+        return adaptation(architecture_of(model.config), "vera", vera_rank=40, targets=targets)
     if method == "top-k":
         model.freeze()
         for block in model.blocks[-2:]:
@@ -53,7 +57,7 @@ def adapt(model, method):
     return adaptation(architecture_of(model.config), "full")
 
 
-METHODS = ("full", "lora", "lora-fa", "top-k", "bitfit")
+METHODS = ("full", "lora", "lora-fa", "vera", "top-k", "bitfit")
 
 # ---- operations
 
@@ -64,7 +68,7 @@ def test_the_operations_of_a_step_are_those_of_the_formula(method, T):
     """Exactly, where the backward goes to the bottom; else but for what the lowest block need not compute of its dx."""
     N, model = 2, small_gpt(T)
     adapted = adapt(model, method)
-    if method in ("lora", "lora-fa"):
+    if method in ("lora", "lora-fa", "vera"):
         model.wpe.W.trainable = True  # below all blocks
     make_counting(model)
     flops = flops_per_token(architecture_of(model.config), adapted, T)
@@ -173,6 +177,7 @@ def test_the_estimate_of_a_model_in_memory_is_that_of_its_method(method):
     adapted = adapt(model, method)
     expected = memory_estimate(architecture_of(model.config), adapted, **sizes)
     of_ranks = 3 * 20 * 3 * 3 * L * 4 if method in ("lora", "lora-fa") else 0
+    of_ranks += 3 * 20 * L * (3 * 40 + 2 * C + F) * 4 if method == "vera" else 0
     assert step_estimate(model, **sizes) == expected._replace(activations=expected.activations - of_ranks)
 
 

@@ -97,6 +97,7 @@ def test_every_method_takes_the_options_that_it_uses(method):
         "targets": "fc_in",
         "dropout": "0.5",
         "dimension": "3",
+        "vera_rank": "3",
         "size": "3",
         "leave_out": "2",
         "before": "3",

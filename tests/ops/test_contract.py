@@ -101,6 +101,7 @@ LEADING = [
     "linear",
     "lora_linear",
     "lora_fa_linear",
+    "vera_linear",
     "layernorm",
     "rmsnorm",
     "gelu_tanh",

@@ -37,6 +37,7 @@ from minilora.ops import (
     SoftmaxCache,
     TakeRowsCache,
     TanhCache,
+    VeRALinearCache,
     check_targets,
     conv1d_backward,
     conv1d_forward,
@@ -97,6 +98,7 @@ from minilora.ops.fast.rmsnorm import rmsnorm_backward, rmsnorm_forward
 from minilora.ops.fast.rope import rope_backward, rope_forward
 from minilora.ops.fast.silu import silu_forward, silu_gate_backward, silu_gate_forward
 from minilora.ops.fast.softmax import softmax_backward, softmax_forward
+from minilora.ops.fast.vera_linear import vera_linear_backward, vera_linear_forward
 
 __all__ = [
     "QuantizedScales",
@@ -136,6 +138,7 @@ __all__ = [
     "SoftmaxCache",
     "TakeRowsCache",
     "TanhCache",
+    "VeRALinearCache",
     "attention_backward",
     "attention_forward",
     "check_targets",
@@ -198,4 +201,6 @@ __all__ = [
     "take_rows_forward",
     "tanh_backward",
     "tanh_forward",
+    "vera_linear_backward",
+    "vera_linear_forward",
 ]
