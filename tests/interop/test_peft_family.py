@@ -9,15 +9,26 @@ from safetensors.numpy import load_file, save_file
 
 from interop.folders import GOLDEN
 from interop.peft_golden import gpt2
-from interop.test_peft_llama import base, expected, logits
 from methods.tiny import same_bits, weights_of
-from minilora.interop import load_peft, save_peft
+from minilora.interop import load_llama, load_peft, save_peft
 from minilora.interop.description import describe
 from minilora.methods import VeRAConfig, apply_method, load_adapter, method_of, save_adapter, set_adapter
 
 LLAMA = GOLDEN / "peft" / "llama"
 OWN = {"vera": VeRAConfig(rank=6, targets=("q_proj", "gate_proj", "down_proj"))}
 each = pytest.mark.parametrize("kind", OWN)
+
+
+def base():
+    return load_llama(LLAMA, dtype="float64")
+
+
+def expected():
+    return load_file(LLAMA / "expected.safetensors")
+
+
+def logits(model):
+    return model.forward(expected()["ids"])[0]
 
 
 def peft_says(kind):
@@ -33,7 +44,7 @@ def changed(folder, kind, tmp_path, **fields):
 
 
 def ours(kind):
-    model = base("llama")
+    model = base()
     apply_method(model, OWN[kind], rng=np.random.default_rng(1))
     draw = np.random.default_rng(2)
     for p in model.trainable_parameters():
@@ -43,17 +54,17 @@ def ours(kind):
 
 @each
 def test_logits_are_those_of_peft_and_with_the_adapter_off_those_of_the_base(kind):
-    model = base("llama")
+    model = base()
     load_peft(model, LLAMA / kind)
-    assert np.abs(logits("llama", model) - peft_says(kind)).max() < 1e-10
-    assert np.abs(peft_says(kind) - expected("llama")["base"]).max() > 0.1
+    assert np.abs(logits(model) - peft_says(kind)).max() < 1e-10
+    assert np.abs(peft_says(kind) - expected()["base"]).max() > 0.1
     set_adapter(model, None)
-    assert np.array_equal(logits("llama", model), logits("llama", base("llama")))
+    assert np.array_equal(logits(model), logits(base()))
 
 
 @each
 def test_what_came_from_peft_goes_out_as_it_was(kind, tmp_path):
-    model = base("llama")
+    model = base()
     load_peft(model, LLAMA / kind)
     save_peft(model, tmp_path)
     here, there = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path, LLAMA / kind))
@@ -68,20 +79,20 @@ def test_what_came_from_peft_goes_out_as_it_was(kind, tmp_path):
 
 @each
 def test_what_came_from_peft_is_kept_in_a_file_of_ours(kind, tmp_path):
-    model, other = base("llama"), base("llama")
+    model, other = base(), base()
     load_peft(model, LLAMA / kind)
     save_adapter(model, tmp_path / "file")
     load_adapter(other, tmp_path / "file")
     assert method_of(other) == method_of(model)
-    assert np.array_equal(logits("llama", other), logits("llama", model))
+    assert np.array_equal(logits(other), logits(model))
 
 
 @each
 def test_an_adapter_of_ours_goes_out_and_in(kind, tmp_path):
-    model, other = ours(kind), base("llama")
+    model, other = ours(kind), base()
     save_peft(model, tmp_path)
     load_peft(other, tmp_path)
-    assert np.abs(logits("llama", other) - logits("llama", model)).max() < 1e-12
+    assert np.abs(logits(other) - logits(model)).max() < 1e-12
 
 
 @each
@@ -101,7 +112,7 @@ def test_veras_file_without_A_and_B_is_refused_and_told_what_to_do(tmp_path):
     with pytest.raises(
         ValueError, match=r"save_projection was False, and .* has no vera_A, which torch draws; save it"
     ):
-        load_peft(base("llama"), folder)
+        load_peft(base(), folder)
 
 
 WRONG = {
@@ -117,10 +128,10 @@ WRONG = {
 
 @pytest.mark.parametrize(("fields", "message"), WRONG.values(), ids=WRONG)
 def test_a_file_of_veras_that_does_not_fit_is_refused_and_the_model_stays_as_it_was(fields, message, tmp_path):
-    model = base("llama")
+    model = base()
     with pytest.raises(ValueError, match=message):
         load_peft(model, changed(LLAMA, "vera", tmp_path, **fields))
-    assert same_bits(weights_of(model), weights_of(base("llama")))
+    assert same_bits(weights_of(model), weights_of(base()))
 
 
 def test_what_is_one_module_there_and_three_layers_here_cannot_have_vera(tmp_path):
