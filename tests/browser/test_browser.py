@@ -83,7 +83,7 @@ print(evaluate_loss(model, batches, progress="valid"), measured["loss"])
 """
 
 
-def run(*command, folder, browser=True, **options):
+def run(*command, folder, browser=True):
     """Run Python in a browser's manner, or as it is; returns what it printed."""
     path = [str(ROOT), *([str(HERE)] if browser else [])]
     environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": os.pathsep.join(path), "OPENBLAS_NUM_THREADS": "1"}
