@@ -25,7 +25,7 @@ from minilora.experiments.record import provenance
 from minilora.interop.smollm2 import smollm2_file
 
 TINY = Shape(L=2, C=16, T=24, N=4, V=32, H=2)
-LLAMA = Shape(L=2, C=16, T=72, N=3, V=32, H=4, G=2, F=24)
+LLAMA = Shape(L=2, C=16, T=24, N=3, V=32, H=4, G=2, F=24)
 PEER = os.environ.get("MINILORA_PEER_PYTHON", "")
 LADDER = Path(__file__).parents[1] / "benchmarks" / "ladder.py"
 
