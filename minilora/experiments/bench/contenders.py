@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -80,7 +80,8 @@ class Contender:
 
     def close(self):
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            stream.close()
+            with suppress(BrokenPipeError):  # a command that it has not read before it ended
+                stream.close()
         self.process.wait()
 
 
