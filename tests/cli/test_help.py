@@ -187,7 +187,7 @@ def test_a_table_is_cut_between_columns():
         ("12", *"abcdefghi"),
     ]
     made = narrowed(["before", *aligned(rows), "", "word " * 30])
-    assert made[0] == "before" and max(map(len, made)) <= 80 and made[-1].strip() == "word"
+    assert made[0] == "before" and max(map(len, made)) <= 80 and set(made[-1].split()) == {"word"}
     heads = [line for line in made if line.startswith("rank")]
     assert len(heads) == 2 and re.findall(r"column \d", " ".join(heads)) == [f"column {i}" for i in range(9)]
     assert [line.split()[0] for line in made if line.endswith(("h", "i"))][-1] == "12"
