@@ -31,7 +31,7 @@ VERBS = {
     "reproduce": "Make small versions of the paper's tables and figures; resumes.",
     "bench": "Measure speed and memory on this machine, against PyTorch's.",
     "exercises": "Write a function, and learn which mistake is in it.",
-    "course": "Write a repository for a class, which checks answers on each push.",
+    "course": "Write a class's repository, which checks answers on each push.",
 }
 SHARED = ("pretrain", "finetune", "reproduce")  # the verbs whose work several ranks can share
 USAGE = "usage: minilora VERB ..."
