@@ -19,6 +19,7 @@ from minilora.accounting import (
 )
 from minilora.accounting import adaptation as adapt
 from minilora.cli.method_options import (
+    ADALORA,
     ALL_PREFIXES,
     HOULSBY,
     LORA_WITH_PREFIX,
@@ -37,8 +38,9 @@ EXAMPLE = "minilora count gpt3-175b --rank 4 --targets q_proj,v_proj"
 LORA = ("lora", "dora", "lora-fa", *LORA_WITH_PREFIX)
 USED_BY = {  # the methods that use an option
     "rank": LORA,
-    "targets": (*LORA, RANDOM_SUBSPACE, VERA),
+    "targets": (*LORA, RANDOM_SUBSPACE, VERA, ADALORA),
     "vera_rank": (VERA,),
+    "initial_rank": (ADALORA,),
     "dimension": (RANDOM_SUBSPACE,),
     "size": HOULSBY,
     "leave_out": ("adapter-d",),

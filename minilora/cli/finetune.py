@@ -9,6 +9,7 @@ import numpy
 
 from minilora.cli.measures import print_left_out, print_measures
 from minilora.cli.method_options import (
+    ADALORA,
     ALL_PREFIXES,
     HOULSBY,
     LORA_WITH_PREFIX,
@@ -45,11 +46,13 @@ LORA = ("lora", "rslora", "dora", "pissa", "lora-fa", *LORA_WITH_PREFIX)
 WITH_B = tuple(name for name in LORA if name != "lora-fa")  # and an A beside it that learns
 WITH_MATRICES = ("full", "top-k", "pissa", "random-subspace")  # which have float32 matrices of their own
 USED_BY = {  # the methods that use an option
-    **dict.fromkeys(("rank", "alpha", "rslora"), LORA),
-    "dropout": (*LORA, VERA),
+    **dict.fromkeys(("rank", "alpha"), (*LORA, ADALORA)),
+    "rslora": LORA,
+    "dropout": (*LORA, VERA, ADALORA),
     "vera_rank": (VERA,),
+    "initial_rank": (ADALORA,),
     "lr_ratio_b": WITH_B,
-    "targets": (*LORA, RANDOM_SUBSPACE, VERA),
+    "targets": (*LORA, RANDOM_SUBSPACE, VERA, ADALORA),
     "dimension": (RANDOM_SUBSPACE,),
     "dora_exact": ("dora",),
     "size": HOULSBY,
@@ -89,14 +92,14 @@ def add_options(p: Parser) -> None:
         type=number(0, 1_000_000, above=True),
         metavar="NUMBER",
         default=LoRAConfig.alpha,
-        help=f"delta W is scaled by alpha / r ({lora})",
+        help=f"delta W is scaled by alpha / r ({lora}; {ADALORA}: by alpha / its initial r)",
     )
     p.add_argument(
         "--dropout",
         type=number(0, 1, below=True),
         metavar="P",
         default=LoRAConfig.dropout,
-        help=f"probability that an input of A is dropped ({lora}, {VERA})",
+        help=f"probability that an input of A is dropped ({lora}, {VERA}, {ADALORA})",
     )
     p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
     p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")

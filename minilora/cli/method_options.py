@@ -6,6 +6,7 @@ from minilora.cli.options import integer
 from minilora.cli.parser import Parser
 from minilora.methods import (
     METHODS,
+    AdaLoRAConfig,
     HoulsbyConfig,
     LoRAConfig,
     PrefixConfig,
@@ -18,18 +19,18 @@ HOULSBY = ("adapter-h", "adapter-l", "adapter-p", "adapter-d")
 PREFIXES = ("prefix-embedding", "prefix-layer")
 LORA_WITH_PREFIX = ("lora+prefix-embedding", "lora+prefix-layer")
 ALL_PREFIXES = (*PREFIXES, *LORA_WITH_PREFIX)
-RANDOM_SUBSPACE, VERA = "random-subspace", "vera"
+RANDOM_SUBSPACE, VERA, ADALORA = "random-subspace", "vera", "adalora"
 
 
 def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
     """Give a parser the options that say which matrices are adapted, and how; `methods` are LoRA's."""
-    with_targets = ", ".join((*methods, RANDOM_SUBSPACE, VERA))
+    with_targets = ", ".join((*methods, RANDOM_SUBSPACE, VERA, ADALORA))
     p.add_argument(
         "--rank",
         type=integer(1, 65_536),
         metavar="N",
         default=LoRAConfig.rank,
-        help=f"r, the rank of delta W ({', '.join(methods)})",
+        help=f"r, the rank of delta W ({', '.join(methods)}; {ADALORA}: of each target on the average, in the end)",
     )
     p.add_argument(
         "--targets",
@@ -50,6 +51,13 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
         metavar="N",
         default=VeRAConfig.rank,
         help=f"r, how many numbers scale the shared A and B in each target ({VERA})",
+    )
+    p.add_argument(
+        "--initial-rank",
+        type=integer(1, 65_536),
+        metavar="N",
+        default=AdaLoRAConfig.initial_rank,
+        help=f"the rank before pruning ({ADALORA})",
     )
 
 

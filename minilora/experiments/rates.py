@@ -22,6 +22,7 @@ OF_TEXTS = {
     "prefix-layer": 1e-1,
     "lora+prefix-embedding": 2e-2,  # LoRA's, not searched for
     "lora+prefix-layer": 2e-2,
+    "adalora": 2e-2,  # LoRA's, not searched for
     "vera": 1e-1,  # not searched for
     "random-subspace": 1e-1,  # 3 times what makes its steps as long as full fine-tuning's; not searched for, either
 }

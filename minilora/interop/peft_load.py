@@ -14,6 +14,7 @@ from minilora.arrays.finite import check_finite
 from minilora.interop.foreign_files import StoredTensor
 from minilora.interop.foreign_lora import add_lora, config_of
 from minilora.interop.fused import Factors, split
+from minilora.interop.peft_adalora import load_adalora
 from minilora.interop.peft_config import PeftConfig, peft_type_of, read_config
 from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, TENSORS, ModelLayout
 from minilora.interop.peft_tensors import adapted_modules, parts_of, read_stored, saved_modules, stored_tensors
@@ -23,12 +24,15 @@ from minilora.methods import LoRAConfig
 from minilora.methods.misplaced import check_is_pefts
 from minilora.models.model import Model
 
-OTHER_KINDS: dict[str, Callable[[Model, Path, str], None]] = {"VERA": load_vera}  # by peft_type
+OTHER_KINDS: dict[str, Callable[[Model, Path, str], None]] = {
+    "VERA": load_vera,
+    "ADALORA": load_adalora,
+}  # by peft_type
 
 
 @one_line_errors()
 def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> None:
-    """Add an adapter that PEFT saved, LoRA, DoRA or VeRA, to a model, make it active, and freeze everything else.
+    """Add an adapter of LoRA, DoRA, VeRA or AdaLoRA that PEFT saved to a model, make it active, and freeze the rest.
 
     What the adapter holds besides A and B (modules_to_save, bias) belongs to it too: it is switched with the adapter.
 

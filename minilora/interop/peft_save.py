@@ -8,11 +8,12 @@ import numpy
 
 from minilora.arrays.backend import to_numpy
 from minilora.interop.fused import Factors, join
+from minilora.interop.peft_adalora import save_adalora
 from minilora.interop.peft_layouts import MAGNITUDE, PREFIX, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
 from minilora.interop.peft_vera import save_vera
 from minilora.interop.peft_write import places_of, task_of, values_of, write_adapter
-from minilora.methods import LoRAPrefixConfig, VeRAConfig
+from minilora.methods import AdaLoRAConfig, LoRAPrefixConfig, VeRAConfig
 from minilora.methods.lora import DoRAFactors, LoRAFactors, LoRAFAFactors, PiSSAFactors
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.registry import kind_of
@@ -23,11 +24,11 @@ from minilora.models.model import Model
 from minilora.ops import row_norm
 from minilora.parameter import Module
 
-OTHER_KINDS: dict[type, Callable[..., None]] = {VeRAConfig: save_vera}
+OTHER_KINDS: dict[type, Callable[..., None]] = {VeRAConfig: save_vera, AdaLoRAConfig: save_adalora}
 
 
 def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
-    """Write one adapter of LoRA, DoRA or VeRA in PEFT's format; LoRA-FA is LoRA there.
+    """Write one adapter of LoRA, DoRA, VeRA or AdaLoRA in PEFT's format; LoRA-FA is LoRA there.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias. What is about training
     alone, LoRA-FA's frozen A and how DoRA is differentiated (`dora_exact`), is not.
@@ -103,7 +104,8 @@ def _nothing_held(model: Module, name: str | None, which: str | None) -> ValueEr
         return ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     return ValueError(
         f"the model is adapted by {kind_of(method)!r}, for which minilora cannot write a PEFT file, "
-        "only for LoRA, DoRA and VeRA; save_adapter writes a file of minilora's own, and save_model the whole model"
+        "only for LoRA, DoRA, VeRA and AdaLoRA; save_adapter writes a file of minilora's own, and save_model the whole "
+        "model"
     )
 
 

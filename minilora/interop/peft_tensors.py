@@ -111,6 +111,21 @@ def plain_name(name: str, known: Container[str]) -> str | None:
     return re.sub(r"(\.lora_magnitude_vector)(\.[^.]+)*$", r"\1", name)
 
 
+def head_alone(config: PeftConfig, layout: ModelLayout, saved: Sequence[str], method: str) -> dict[str, Sequence[str]]:
+    """The tensors of the modules that are saved whole, and the paths of our parameters in each: a new head alone.
+
+    Raises
+    ------
+    ValueError
+        If they are anything else, which minilora does not train beside `method`.
+    """
+    saved_tensors = (layout.whole.get(module, {}) for module in saved)
+    whole: dict[str, Sequence[str]] = {t: paths for tensors in saved_tensors for t, paths in tensors.items()}
+    if others := [ours for paths in whole.values() for ours in paths if ours not in layout.new]:
+        raise config.refusal("modules_to_save", f"meant {others[0]}; beside {method}, minilora trains a new head alone")
+    return whole
+
+
 def read_stored(
     path: Path, stored: dict[str, StoredTensor], shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, numpy.ndarray]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from minilora.methods.adalora import AdaLoRAConfig, apply_adalora, orthogonality
 from minilora.methods.adapter_file import classes_in, load_adapter, save_adapter
 from minilora.methods.bundled import bundled_adapter
 from minilora.methods.full import (
@@ -36,6 +37,7 @@ __all__ = [
     "bundled_adapter",
     "quantization_of",
     "quantize",
+    "AdaLoRAConfig",
     "HoulsbyConfig",
     "BitFitConfig",
     "FullConfig",
@@ -51,6 +53,7 @@ __all__ = [
     "adapter_dropout",
     "adapters_per_row",
     "adapter_names",
+    "apply_adalora",
     "apply_houlsby",
     "apply_bitfit",
     "apply_full",
@@ -70,6 +73,7 @@ __all__ = [
     "lora_layers",
     "merge_lora",
     "method_of",
+    "orthogonality",
     "remove_adapter",
     "remove_lora",
     "save_adapter",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 
+from minilora.methods.adalora import AdaLoRAConfig, apply_adalora
 from minilora.methods.full import (
     BitFitConfig,
     FullConfig,
@@ -52,6 +53,7 @@ METHODS = {
     "lora+prefix-layer": LoRAPrefixConfig(prefix=PrefixConfig("layer")),
     "random-subspace": RandomSubspaceConfig(),
     "vera": VeRAConfig(),
+    "adalora": AdaLoRAConfig(),
 }
 
 # The kinds of configuration by their names in files, and the function that applies each.
@@ -62,6 +64,7 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "lora+prefix": (LoRAPrefixConfig, apply_lora_with_prefix),
     "random-subspace": (RandomSubspaceConfig, apply_random_subspace),
     "vera": (VeRAConfig, apply_vera),
+    "adalora": (AdaLoRAConfig, apply_adalora),
     "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),
     "top-k": (TopKConfig, lambda model, config, rng, **name: apply_top_k(model, config.k, **name)),
     "full": (FullConfig, lambda model, config, rng: apply_full(model)),

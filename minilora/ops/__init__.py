@@ -13,6 +13,7 @@ each pair equal. ``with plain_ops():`` makes layers call the page instead.
 from typing import TYPE_CHECKING
 
 from minilora.moved import names_before
+from minilora.ops.adalora_linear import AdaLoRALinearCache, adalora_linear_backward, adalora_linear_forward
 from minilora.ops.adamw import adamw_inplace
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
 from minilora.ops.conv1d import Conv1dCache, conv1d_backward, conv1d_forward
@@ -51,6 +52,7 @@ from minilora.ops.log_buckets import log_bucket, relative_rows
 from minilora.ops.lora_fa_linear import LoRAFALinearCache, lora_fa_linear_backward, lora_fa_linear_forward
 from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
 from minilora.ops.nf4 import dequantize_nf4, nearest_levels, nf4_levels, quantize_nf4
+from minilora.ops.orthogonality import OrthogonalityCache, orthogonality_backward, orthogonality_forward
 from minilora.ops.plain import plain_ops
 from minilora.ops.policy_gradient import (
     episode_weights,
@@ -86,6 +88,7 @@ __all__ = [
     "nf4_levels",
     "quantize_nf4",
     "adamw_inplace",
+    "AdaLoRALinearCache",
     "AttentionCache",
     "Conv1dCache",
     "CrossEntropyCache",
@@ -100,6 +103,7 @@ __all__ = [
     "Llama3Scaling",
     "LoRAFALinearCache",
     "LoRALinearCache",
+    "OrthogonalityCache",
     "PrefixCache",
     "RandomSubspaceCache",
     "RMSNormCache",
@@ -111,6 +115,8 @@ __all__ = [
     "TakeRowsCache",
     "TanhCache",
     "VeRALinearCache",
+    "adalora_linear_backward",
+    "adalora_linear_forward",
     "attention_backward",
     "attention_forward",
     "check_targets",
@@ -145,6 +151,8 @@ __all__ = [
     "lora_fa_linear_forward",
     "lora_linear_backward",
     "lora_linear_forward",
+    "orthogonality_backward",
+    "orthogonality_forward",
     "plain_ops",
     "policy_gradient_backward",
     "policy_gradient_forward",

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from minilora.moved import names_before
+from minilora.training.adalora import AdaLoRAAdamW
 from minilora.training.checkpoint import resume_newest, resume_run, save_run
 from minilora.training.divergence import Diverged
 from minilora.training.evaluation import evaluate_loss
@@ -21,6 +22,7 @@ from minilora.training.train_config import TrainConfig
 
 __all__ = [
     "SGD",
+    "AdaLoRAAdamW",
     "AdamW",
     "Diverged",
     "Episodes",

@@ -95,7 +95,7 @@ class AdamW(Optimizer):
     those, and a parameter whose first gradient comes after 3,000 steps needs the correction of t = 1, not of t = 3,000.
     """
 
-    slots = ("m", "v")
+    slots: tuple[str, ...] = ("m", "v")
 
     def __init__(
         self,

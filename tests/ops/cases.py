@@ -106,6 +106,17 @@ def row_cases(*lead, ops=fast):
             )
             for name, masks in (("", ()), (", mask", (mask,)))
         },
+        **{
+            f"adalora_linear{name}": Case(
+                ops.adalora_linear_forward,
+                ops.adalora_linear_backward,
+                {"x": x, "W": W, "bias": bias, "P": B, "lam": normal(2), "Q": A},
+                (1.7, *masks),
+                wrt=("x", "P", "lam", "Q"),
+            )
+            for name, masks in (("", ()), (", mask", (mask,)))
+        },
+        "orthogonality": Case(ops.orthogonality_forward, ops.orthogonality_backward, {"P": B, "Q": A}),
         "random_subspace": Case(
             ops.random_subspace_forward,
             ops.random_subspace_backward,

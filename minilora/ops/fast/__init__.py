@@ -13,6 +13,7 @@ gives None for a gradient:
 """
 
 from minilora.ops import (
+    AdaLoRALinearCache,
     Conv1dCache,
     CrossEntropyCache,
     DisentangledAttentionCache,
@@ -26,6 +27,7 @@ from minilora.ops import (
     Llama3Scaling,
     LoRAFALinearCache,
     LoRALinearCache,
+    OrthogonalityCache,
     PrefixCache,
     QuantizedScales,
     RandomSubspaceCache,
@@ -58,6 +60,8 @@ from minilora.ops import (
     log_bucket,
     nearest_levels,
     nf4_levels,
+    orthogonality_backward,
+    orthogonality_forward,
     plain_ops,
     policy_gradient_backward,
     policy_gradient_forward,
@@ -80,6 +84,7 @@ from minilora.ops import (
     tanh_backward,
     tanh_forward,
 )
+from minilora.ops.fast.adalora_linear import adalora_linear_backward, adalora_linear_forward
 from minilora.ops.fast.adamw import adamw_inplace
 from minilora.ops.fast.attention import AttentionCache, attention_backward, attention_forward
 from minilora.ops.fast.disentangled_attention import disentangled_attention_backward, disentangled_attention_forward
@@ -114,6 +119,7 @@ __all__ = [
     "nf4_levels",
     "quantize_nf4",
     "adamw_inplace",
+    "AdaLoRALinearCache",
     "AttentionCache",
     "Conv1dCache",
     "CrossEntropyCache",
@@ -128,6 +134,7 @@ __all__ = [
     "Llama3Scaling",
     "LoRAFALinearCache",
     "LoRALinearCache",
+    "OrthogonalityCache",
     "PrefixCache",
     "RandomSubspaceCache",
     "RMSNormCache",
@@ -139,6 +146,8 @@ __all__ = [
     "TakeRowsCache",
     "TanhCache",
     "VeRALinearCache",
+    "adalora_linear_backward",
+    "adalora_linear_forward",
     "attention_backward",
     "attention_forward",
     "check_targets",
@@ -173,6 +182,8 @@ __all__ = [
     "lora_fa_linear_forward",
     "lora_linear_backward",
     "lora_linear_forward",
+    "orthogonality_backward",
+    "orthogonality_forward",
     "plain_ops",
     "policy_gradient_backward",
     "policy_gradient_forward",
