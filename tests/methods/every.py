@@ -2,6 +2,7 @@
 
 from methods.tiny import EVERYWHERE, rng, tiny_gpt
 from minilora.methods import (
+    AdaLoRAConfig,
     BitFitConfig,
     FullConfig,
     HoulsbyConfig,
@@ -38,6 +39,7 @@ EVERY = {
     "rslora": LoRAConfig(rank=2, alpha=3, rslora=True),
     "dora": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True),
     "dora, exact": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True, dora_exact=True),
+    "adalora": AdaLoRAConfig(rank=1, initial_rank=3, alpha=4, targets=EVERYWHERE),
     "vera": VeRAConfig(rank=7, targets=EVERYWHERE, seed=4),
     "lora-fa": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, freeze_A=True),
     "pissa": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, init="pissa"),

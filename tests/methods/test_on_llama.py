@@ -9,6 +9,7 @@ from device_array import DeviceArray, count_synchronisations, to_fake_device, to
 from methods.tiny import gradients_of, rng, same_bits, some_batch, weights_of, with_B
 from minilora.gradcheck import GradientError, check_model
 from minilora.methods import (
+    AdaLoRAConfig,
     BitFitConfig,
     FullConfig,
     HoulsbyConfig,
@@ -45,6 +46,7 @@ METHODS = {
     "rslora": LoRAConfig(rank=2, alpha=3, rslora=True),
     "dora": LoRAConfig(rank=2, alpha=3, targets=SEVEN, dora=True, dora_exact=True),
     "pissa": LoRAConfig(rank=2, alpha=3, targets=SEVEN, init="pissa"),
+    "adalora": AdaLoRAConfig(rank=1, initial_rank=3, alpha=4, targets=SEVEN),
     "vera": VeRAConfig(rank=5, targets=SEVEN, seed=3),
     "lora-fa": LoRAConfig(rank=2, alpha=3, targets=SEVEN, freeze_A=True),
 }
@@ -117,7 +119,7 @@ def test_generation_continues_as_the_whole_sequence_would(name):
     assert generate(model, [prompt], max_tokens=3) == [read[-3:]]
 
 
-@pytest.mark.parametrize("name", ["lora", "lora, the head too", "dora", "pissa", "vera", "lora-fa"])
+@pytest.mark.parametrize("name", ["lora", "lora, the head too", "dora", "pissa", "adalora", "vera", "lora-fa"])
 def test_merged_the_logits_are_the_same_and_unmerged_the_weights_are_too(name):
     model = adapted(name)
     before, weights = logits_of(model), weights_of(model)

@@ -213,6 +213,8 @@ def test_what_a_cache_leaves_out_has_no_gradient_and_the_rest_has_its_own(name):
 # ---- a wrong engine is found: (function, its file, what stands there, what a mistake would put there)
 
 MUTANTS = [
+    ("adalora_linear_backward", "adalora_linear", "du *= lam", "pass"),
+    ("adalora_linear_forward", "adalora_linear", "P * lam", "P"),
     ("attention_forward", "attention", "q * (1.0 / math.sqrt(q.shape[-1]))", "q * (1.0 / q.shape[-1])"),
     ("attention_forward", "attention_tiles", "start += length", "start = length"),
     ("attention_forward", "attention_tiles", "slice(start, j_stop)", "slice(0, j_stop)"),

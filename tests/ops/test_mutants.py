@@ -91,6 +91,8 @@ linear = changed(ops.linear_backward, "dx", "dW", "dbias")
 lora = changed(ops.lora_linear_backward, "dx", "dA", "dB")
 lora_fa = changed(ops.lora_fa_linear_backward, "dx", "dB")
 vera = changed(ops.vera_linear_backward, "dx", "dd", "db")
+adalora = changed(ops.adalora_linear_backward, "dx", "dP", "dlam", "dQ")
+penalty = changed(ops.orthogonality_backward, "dP", "dQ")
 dora = changed(ops.dora_linear_backward, "dx", "dA", "dB", "dm")
 prefix = changed(ops.prefix_backward, "dx", "dP")
 layernorm = changed(ops.layernorm_backward, "dx", "dgain", "dbias")
@@ -271,6 +273,7 @@ def conv1d_with_the_kernel_as_it_stands(dy, c, **_):
 SILU_X = ROWS["silu"].arrays["x"]
 SQRT_K, SQRT_3K = math.sqrt(4), math.sqrt(12)
 LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
+ADALORA, ADALORA_MASK = ROWS["adalora_linear"], ROWS["adalora_linear, mask"]
 VERA, VERA_MASK = ROWS["vera_linear"], ROWS["vera_linear, mask"]
 LORA_FA, LORA_FA_MASK = ROWS["lora_fa_linear"], ROWS["lora_fa_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
@@ -319,6 +322,39 @@ MUTANTS = {
     "vera: dropout not masked in dx": (
         VERA_MASK,
         vera(lambda dy, c, **_: {"dx": dy @ c.W + (c.d * ((c.b * dy) @ c.B)) @ c.A}),
+    ),
+    "adalora: dx without dh Q": (ADALORA, adalora(lambda dy, c, **_: {"dx": dy @ c.W})),
+    "adalora: dx without lam": (ADALORA, adalora(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (dy @ c.P) @ c.Q})),
+    "adalora: dP without lam": (ADALORA, adalora(lambda dP, c, **_: {"dP": dP / c.lam})),
+    "adalora: dP without scale": (ADALORA, adalora(lambda dP, c, **_: {"dP": dP / c.scale})),
+    "adalora: dlam with lam": (ADALORA, adalora(lambda dlam, c, **_: {"dlam": dlam * c.lam})),
+    "adalora: dlam without scale": (ADALORA, adalora(lambda dlam, c, **_: {"dlam": dlam / c.scale})),
+    "adalora: dQ without lam": (ADALORA, adalora(lambda dQ, c, **_: {"dQ": dQ / c.lam[:, None]})),
+    "adalora: dQ without scale": (ADALORA, adalora(lambda dQ, c, **_: {"dQ": dQ / c.scale})),
+    "adalora: P and Q exchanged": (ADALORA, adalora(lambda dP, dQ, **_: {"dP": dQ.T[:4], "dQ": dP.T})),
+    "adalora: dropout not masked in dx": (
+        ADALORA_MASK,
+        adalora(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (c.lam * (dy @ c.P)) @ c.Q}),
+    ),
+    "orthogonality: half, as if M stood once in it": (
+        ROWS["orthogonality"],
+        penalty(lambda dP, dQ, **_: {"dP": dP / 2.0, "dQ": dQ / 2.0}),
+    ),
+    "orthogonality: without the 1 in dP": (
+        ROWS["orthogonality"],
+        penalty(lambda dy, c, **_: {"dP": dy * 4.0 * c.P @ c.P.T @ c.P}),
+    ),
+    "orthogonality: without the 1 in dQ": (
+        ROWS["orthogonality"],
+        penalty(lambda dy, c, **_: {"dQ": dy * 4.0 * c.Q @ c.Q.T @ c.Q}),
+    ),
+    "orthogonality: of the norm, not squared, as PEFT's": (
+        ROWS["orthogonality"],
+        penalty(lambda dP, c, **_: {"dP": dP / (2.0 * np.linalg.norm(c.M))}),
+    ),
+    "orthogonality: the upstream gradient forgotten": (
+        ROWS["orthogonality"],
+        penalty(lambda c, **_: dict(zip(("dP", "dQ"), ops.orthogonality_backward(1.0, c), strict=True))),
     ),
     "dora: dA and dB of a constant norm": (
         DORA_EXACT,
