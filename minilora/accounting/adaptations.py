@@ -14,6 +14,7 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
         -d             -p without those of the first blocks  (AdapterDrop, Rücklé et al., 2021)
     lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
     lora-fa            the sum of r O: A is frozen, and r I numbers of it are held        (Zhang et al., 2023)
+    lora-ga            lora; it holds W_res, A0 and B0 besides                            (Wang et al., 2024)
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
     lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
     vera               the sum of r + O: two vectors for each adapted matrix              (Kopiczko et al., 2023)
@@ -28,7 +29,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minilora.accounting.architectures import Architecture, size
-from minilora.accounting.beside_matrices import adalora, dora, inputs, lora, lora_fa, vera
+from minilora.accounting.beside_matrices import adalora, dora, inputs, lora, lora_fa, lora_ga, vera
 from minilora.accounting.settings import Adaptation, Settings, check, check_targets
 
 
@@ -156,6 +157,7 @@ METHODS = {
     "lora": lora,
     "dora": dora,
     "lora-fa": lora_fa,
+    "lora-ga": lora_ga,
     "lora+prefix-embedding": with_prefix(prefix_embedding),
     "lora+prefix-layer": with_prefix(prefix_layer),
     "random-subspace": random_subspace,

@@ -38,6 +38,13 @@ def dora(a: Architecture, s: Settings) -> Adaptation:
     return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
 
 
+def lora_ga(a: Architecture, s: Settings) -> Adaptation:
+    """LoRA's; and the frozen W_res beside each W, with A0 and B0 as they were at the start."""
+    of_lora = lora(a, s)
+    frozen = a.n_layer * sum(O * I for O, I in (a.linear_shapes[name] for name in s.targets))
+    return of_lora._replace(held=frozen + of_lora.added)
+
+
 def lora_fa(a: Architecture, s: Settings) -> Adaptation:
     """LoRA's B; A is held, and multiplied with, but of what a matrix reads only the r values of x A^T are kept."""
     of_lora = lora(a, s)

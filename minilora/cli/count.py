@@ -35,7 +35,7 @@ from minilora.cli.printing import WIDTH, print_json, print_lines, wrapped
 
 EXAMPLE = "minilora count gpt3-175b --rank 4 --targets q_proj,v_proj"
 
-LORA = ("lora", "dora", "lora-fa", *LORA_WITH_PREFIX)
+LORA = ("lora", "dora", "lora-fa", "lora-ga", *LORA_WITH_PREFIX)
 USED_BY = {  # the methods that use an option
     "rank": LORA,
     "targets": (*LORA, RANDOM_SUBSPACE, VERA, ADALORA),

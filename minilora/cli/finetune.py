@@ -42,9 +42,9 @@ from minilora.models.classification import EncoderForClassification, new_classif
 EXAMPLE = "minilora finetune --rank 4 --alpha 8 --out runs/my-adapter"
 ARGUMENTS = {"k": "--blocks", "lr_ratio_B": "--lr-ratio-b"}  # what Python calls some options
 
-LORA = ("lora", "rslora", "dora", "pissa", "lora-fa", *LORA_WITH_PREFIX)
+LORA = ("lora", "rslora", "dora", "pissa", "lora-fa", "lora-ga", *LORA_WITH_PREFIX)
 WITH_B = tuple(name for name in LORA if name != "lora-fa")  # and an A beside it that learns
-WITH_MATRICES = ("full", "top-k", "pissa", "random-subspace")  # which have float32 matrices of their own
+WITH_MATRICES = ("full", "top-k", "pissa", "lora-ga", "random-subspace")  # which have float32 matrices of their own
 USED_BY = {  # the methods that use an option
     **dict.fromkeys(("rank", "alpha"), (*LORA, ADALORA)),
     "rslora": LORA,

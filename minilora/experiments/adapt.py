@@ -9,7 +9,7 @@ import numpy
 
 from minilora.accounting import count_parameters
 from minilora.data import load_task
-from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.finetune import FinetuneConfig, start_batches
 from minilora.experiments.measure import measure
 from minilora.experiments.sweep import produces_file
 from minilora.experiments.targets import with_all_linear
@@ -124,7 +124,8 @@ def decoder_trainer(config):
     model, task = base_and_task(config)
     settings = with_all_linear(config.settings, model)
     start_seed = config.train.seed if config.start_seed is None else config.start_seed
-    apply_method(model, settings, rng=numpy.random.default_rng(start_seed))
+    batches = start_batches(task, settings, config.train)
+    apply_method(model, settings, rng=numpy.random.default_rng(start_seed), batches=batches)
     return model, task, Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
 
 

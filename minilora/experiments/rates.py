@@ -11,6 +11,7 @@ OF_TEXTS = {
     "dora": 2e-2,
     "pissa": 5e-3,
     "lora-fa": 2e-2,
+    "lora-ga": 5e-3,  # PiSSA's, not searched for
     "full": 2e-3,
     "top-k": 5e-3,
     "bitfit": 3e-2,
@@ -28,7 +29,7 @@ OF_TEXTS = {
 }
 # Default learning rates for classification: those of figures/table2.json, the bundled encoder's best of three on valid.
 OF_CLASSES = dict.fromkeys(
-    ("lora", "rslora", "dora", "pissa", "lora-fa", "adapter-h", "adapter-l", "adapter-p"), 3e-3
+    ("lora", "rslora", "dora", "pissa", "lora-fa", "lora-ga", "adapter-h", "adapter-l", "adapter-p"), 3e-3
 ) | {
     "full": 3e-4,
     "top-k": 1e-3,

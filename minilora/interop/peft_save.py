@@ -116,9 +116,10 @@ def _check_adapted(held: dict[str, LoRAFactors], layout: ModelLayout) -> None:
             names = ", ".join(short_names(known, known, parts=1))
             raise ValueError(f"{path} is adapted; PEFT's format has names for {names}")
         if type(factors) is PiSSAFactors:
+            whose = "PiSSA" if factors.config.init == "pissa" else "LoRA-GA"
             raise ValueError(
-                "the adapter is PiSSA's, which changes W itself at the start; combine_adapters(model, [name], [1.0]) "
-                "makes a plain LoRA of it, which save_peft writes"
+                f"the adapter is {whose}'s, which changes W itself at the start; "
+                "combine_adapters(model, [name], [1.0]) makes a plain LoRA of it, which save_peft writes"
             )
         if type(factors) not in (LoRAFactors, LoRAFAFactors, DoRAFactors):
             raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes LoRA and DoRA")

@@ -6,7 +6,7 @@ apply_method(model, HoulsbyConfig("houlsby", size=16), rng=rng)
 save_adapter(model, path); load_adapter(other_model, path)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -40,6 +40,7 @@ METHODS = {
     "dora": LoRAConfig(dora=True),
     "pissa": LoRAConfig(init="pissa"),
     "lora-fa": LoRAConfig(freeze_A=True),
+    "lora-ga": LoRAConfig(init="lora-ga"),
     "full": FullConfig(),
     "top-k": TopKConfig(),
     "bitfit": BitFitConfig(),
@@ -73,7 +74,12 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
 
 
 def apply_method(
-    model: Module, method: Any, *, rng: numpy.random.Generator | None = None, name: str | None = None
+    model: Module,
+    method: Any,
+    *,
+    rng: numpy.random.Generator | None = None,
+    name: str | None = None,
+    batches: Sequence[Any] | None = None,
 ) -> None:
     """Adapt a model by any method, in place: only what the method trains becomes trainable.
 
@@ -87,6 +93,8 @@ def apply_method(
     name : str, optional
         The adapter's name: "default" for LoRA, if not given; the kind of method for others, such as "bitfit". Full
         fine-tuning has no name, because it changes the base itself.
+    batches : sequence of Batch, optional
+        For LoRA-GA, which needs them: those whose gradient it starts from. Other methods do not look at them.
 
     Raises
     ------
@@ -95,8 +103,15 @@ def apply_method(
     """
     config = resolve(method)
     _, apply = KINDS[kind_of(config)]
-    options = {} if name is None else {"name": name}
+    options: dict[str, Any] = {} if name is None else {"name": name}
+    if needs_batches(config):
+        options["batches"] = batches
     apply(model, config, rng=rng or numpy.random.default_rng(0), **options)
+
+
+def needs_batches(config: Any) -> bool:
+    """Whether a configuration is one that `apply_method` needs batches for: LoRA-GA's."""
+    return isinstance(config, LoRAConfig) and config.init == "lora-ga"
 
 
 def resolve(method: Any) -> Any:

@@ -43,6 +43,7 @@ ADDED = {
     "dora": ({"rank": 2, "targets": ("k_proj", "fc_in")}, (2 * C * 2 + (C + 10) * 2 + C + 10) * L),
     "adalora": ({"initial_rank": 3, "targets": ("k_proj", "fc_in")}, (3 * (2 * C + C + 10) + 2 * 3) * L),
     "vera": ({"vera_rank": 9, "targets": ("k_proj", "fc_in")}, (9 + C + 9 + 10) * L),
+    "lora-ga": ({"rank": 2, "targets": ("k_proj", "fc_in")}, (2 * C * 2 + (C + 10) * 2) * L),
     "lora-fa": ({"rank": 2, "targets": ("k_proj", "fc_in")}, (C * 2 + 10 * 2) * L),
     "lora+prefix-embedding": ({"rank": 2, "targets": ("k_proj",), "before": 3, "after": 2}, 2 * C * 2 * L + C * 5),
     "random-subspace": ({"dimension": 5, "targets": ("k_proj", "fc_in")}, 5),

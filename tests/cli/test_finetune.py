@@ -52,6 +52,7 @@ OTHER_METHODS = {
     "pissa": ("--rank 3 --alpha 3", {"rank": 3, "alpha": 3, "init": "pissa"}),
     "adalora": ("--rank 1 --initial-rank 3 --targets fc_in", {"rank": 1, "initial_rank": 3, "targets": ["fc_in"]}),
     "vera": ("--vera-rank 5 --targets fc_in", {"rank": 5, "targets": ["fc_in"], "d_initial": 0.1}),
+    "lora-ga": ("--rank 2 --targets q_proj", {"rank": 2, "init": "lora-ga", "gamma": 16}),
     "lora-fa": ("--rank 3 --alpha 5", {"rank": 3, "alpha": 5, "freeze_A": True}),
     "top-k": ("--blocks 1", {"k": 1}),
     "bitfit": ("", {}),

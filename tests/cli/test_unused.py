@@ -23,7 +23,7 @@ REFUSED = {
     "rank of BitFit": (
         ["finetune", "--method", "bitfit", "--rank", "64"],
         "--rank was given, but --method bitfit does not use it; it is for --method lora, rslora, dora, pissa, "
-        r"lora-fa, lora\+prefix-embedding, lora\+prefix-layer, adalora$",
+        r"lora-fa, lora-ga, lora\+prefix-embedding, lora\+prefix-layer, adalora$",
     ),
     "even the default": (["finetune", "--method", "bitfit", "--rank", "8"], "--rank was given"),
     "a flag": (["finetune", "--method", "full", "--rslora"], "--rslora was given, but --method full"),

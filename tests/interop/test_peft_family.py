@@ -11,6 +11,7 @@ from interop.folders import GOLDEN
 from interop.peft_golden import expected as gpt2_expected
 from interop.peft_golden import gpt2
 from methods.tiny import same_bits, weights_of
+from minilora.data.batches import LMBatch
 from minilora.interop import load_llama, load_peft, save_peft
 from minilora.interop.description import describe
 from minilora.methods import (
@@ -85,6 +86,9 @@ def test_what_came_from_peft_goes_out_as_it_was(kind, tmp_path):
     for name, tensor in there.items():
         np.testing.assert_allclose(here[name], tensor, rtol=1e-13, err_msg=name)
     config, theirs = (json.loads((f / "adapter_config.json").read_text()) for f in (tmp_path, LLAMA / kind))
+    if kind == "adalora":  # there each mask has its own order, and the schedule is in steps
+        theirs["rank_pattern"] = {name: sorted(kept)[::-1] for name, kept in theirs["rank_pattern"].items()}
+        theirs |= {name: theirs[name] * 1000 / theirs["total_step"] for name in ("tinit", "tfinal", "total_step")}
     others = ("target_modules", "task_type", "base_model_name_or_path")  # a shorter list, and what is known here
     differ = {field: value for field, value in config.items() if field not in others and theirs[field] != value}
     assert not differ
@@ -206,3 +210,34 @@ def test_a_file_of_adaloras_that_does_not_fit_is_refused(fields, message, tmp_pa
     with pytest.raises(ValueError, match=message):
         load_peft(model, changed(LLAMA, "adalora", tmp_path, **fields))
     assert same_bits(weights_of(model), weights_of(base()))
+
+
+# ---- LoRA-GA, which is LoRA of twice the rank in PEFT's files
+
+
+def lora_ga():
+    model, ids = base(), expected()["ids"]
+    batch = LMBatch(ids[:, :-1], ids[:, 1:], np.ones(ids[:, 1:].shape, bool))
+    config = LoRAConfig(rank=2, alpha=3, targets=("q_proj", "o_proj", "down_proj"), init="lora-ga")
+    apply_method(model, config, batches=[batch])
+    draw = np.random.default_rng(2)
+    for p in model.trainable_parameters():
+        p.data += 0.5 * draw.standard_normal(p.data.shape)
+    return model
+
+
+def test_lora_ga_says_that_it_can_be_converted_and_converted_it_goes_out_and_in(tmp_path):
+    model, other = lora_ga(), base()
+    with pytest.raises(ValueError, match=r"the adapter is LoRA-GA's, .* combine_adapters\(model, \[name\], \[1.0\]\)"):
+        save_peft(model, tmp_path / "out")
+    before = logits(model)
+    combine_adapters(model, ["default"], [1.0])
+    save_peft(model, tmp_path)
+    load_peft(other, tmp_path)
+    assert np.abs(logits(other) - before).max() < 1e-10
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 4
+
+
+def test_a_file_that_pefts_lora_ga_began_and_that_was_not_converted_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="init_lora_weights was 'lora_ga'; it changes W itself"):
+        load_peft(base(), changed(LLAMA, "default", tmp_path, init_lora_weights="lora_ga"))

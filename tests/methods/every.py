@@ -1,6 +1,6 @@
 """Every method, small enough for the tiny GPT, and with what it has learned drawn at random."""
 
-from methods.tiny import EVERYWHERE, rng, tiny_gpt
+from methods.tiny import EVERYWHERE, rng, some_batch, tiny_gpt
 from minilora.methods import (
     AdaLoRAConfig,
     BitFitConfig,
@@ -41,6 +41,7 @@ EVERY = {
     "dora, exact": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True, dora_exact=True),
     "adalora": AdaLoRAConfig(rank=1, initial_rank=3, alpha=4, targets=EVERYWHERE),
     "vera": VeRAConfig(rank=7, targets=EVERYWHERE, seed=4),
+    "lora-ga": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, init="lora-ga", gamma=4),
     "lora-fa": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, freeze_A=True),
     "pissa": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, init="pissa"),
 }
@@ -49,7 +50,7 @@ EVERY = {
 def tiny_adapted(config, dtype="float64", learned=True):
     """A tiny GPT adapted by a method, at its start, or with something learned."""
     model = tiny_gpt(dtype)
-    apply_method(model, config, rng=rng(1))
+    apply_method(model, config, rng=rng(1), batches=[some_batch(T=4)])
     if learned:
         draw = rng(2)
         for p in model.trainable_parameters():

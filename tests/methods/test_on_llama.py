@@ -48,6 +48,7 @@ METHODS = {
     "pissa": LoRAConfig(rank=2, alpha=3, targets=SEVEN, init="pissa"),
     "adalora": AdaLoRAConfig(rank=1, initial_rank=3, alpha=4, targets=SEVEN),
     "vera": VeRAConfig(rank=5, targets=SEVEN, seed=3),
+    "lora-ga": LoRAConfig(rank=2, alpha=3, targets=("q_proj", "o_proj", "up_proj"), init="lora-ga"),
     "lora-fa": LoRAConfig(rank=2, alpha=3, targets=SEVEN, freeze_A=True),
 }
 BATCH = some_batch(T=5)
@@ -67,7 +68,7 @@ each_method = pytest.mark.parametrize("name", METHODS)
 
 def adapted(name, learned=True, **options):
     model = tiny_llama("biases of q, k and v", **options)
-    apply_method(model, METHODS[name], rng=rng(1))
+    apply_method(model, METHODS[name], rng=rng(1), batches=[BATCH])
     if learned:
         draw = rng(2)
         for p in model.trainable_parameters():
@@ -119,7 +120,9 @@ def test_generation_continues_as_the_whole_sequence_would(name):
     assert generate(model, [prompt], max_tokens=3) == [read[-3:]]
 
 
-@pytest.mark.parametrize("name", ["lora", "lora, the head too", "dora", "pissa", "adalora", "vera", "lora-fa"])
+@pytest.mark.parametrize(
+    "name", ["lora", "lora, the head too", "dora", "pissa", "adalora", "vera", "lora-fa", "lora-ga"]
+)
 def test_merged_the_logits_are_the_same_and_unmerged_the_weights_are_too(name):
     model = adapted(name)
     before, weights = logits_of(model), weights_of(model)

@@ -51,6 +51,7 @@ COUNTS = {
     "dora, exact": LORA_EVERYWHERE + L * (4 * C + F + C),
     "adalora": L * (3 * (4 * (C + C) + 2 * (C + F)) + 6 * 3),
     "vera": L * (6 * 7 + 4 * C + F + C),
+    "lora-ga": LORA_EVERYWHERE,
     "lora-fa": L * 2 * (4 * C + F + C),
     "pissa": LORA_EVERYWHERE,
 }
@@ -95,7 +96,7 @@ def test_training_lowers_the_loss_and_leaves_what_is_frozen_to_the_bit(config, d
 def test_at_the_start_the_logits_are_the_bases(config):
     logits = tiny_adapted(config, learned=False).forward(SHORT.ids)[0]
     base = tiny_gpt().forward(SHORT.ids)[0]
-    if getattr(config, "init", None) == "pissa":
+    if getattr(config, "init", None) in ("pissa", "lora-ga"):
         assert np.allclose(logits, base, rtol=0, atol=1e-12)
     else:
         assert same_bits(logits, base)
@@ -154,7 +155,7 @@ def test_its_file_holds_what_it_trained(config, tmp_path):
     content = (tmp_path / "file").read_bytes()
     arrays = len(content) - 8 - int.from_bytes(content[:8], "little")
     trained = 4 * count_parameters(model).trainable
-    if getattr(config, "init", None) == "pissa":
+    if getattr(config, "init", None) in ("pissa", "lora-ga"):
         trained *= 2  # A0 and B0 too
     if getattr(config, "freeze_A", False):
         trained += 4 * L * 2 * (4 * C + C + F)  # A
@@ -186,6 +187,7 @@ def test_the_methods_of_the_paper_and_the_variants_are_all_there():
         "dora",
         "pissa",
         "lora-fa",
+        "lora-ga",
         "vera",
         "adalora",
     } | {

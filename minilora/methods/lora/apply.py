@@ -8,7 +8,7 @@ set_adapter(model, "other")                                 # another adapter on
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -16,11 +16,12 @@ import numpy
 from minilora.arrays.backend import Array, to_numpy
 from minilora.layers import Linear
 from minilora.limits import shown
-from minilora.methods.lora.config import LoRAConfig, fits
+from minilora.methods.lora.config import FROM_W, LoRAConfig, fits
+from minilora.methods.lora.gradient_start import check_batches, gradient_start, weight_gradients
 from minilora.methods.lora.layer import LoRAFactors, LoRALinear, lora_scale
 from minilora.methods.lora.variants import DoRAFactors, LoRAFAFactors, PiSSAFactors, dora_start, pissa_start
 from minilora.methods.selection import copies, new_parameters
-from minilora.methods.state import NamedAdapter
+from minilora.methods.state import NamedAdapter, adapters_of
 from minilora.methods.switching import (
     add_adapter,
     base_in_place,
@@ -79,7 +80,14 @@ def base_of(layer: Linear | LoRALinear) -> Linear:
     return layer.base if isinstance(layer, LoRALinear) else layer
 
 
-def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator, name: str = "default") -> None:
+def apply_lora(
+    model: Module,
+    config: LoRAConfig,
+    *,
+    rng: numpy.random.Generator,
+    name: str = "default",
+    batches: Sequence[Any] | None = None,
+) -> None:
     """Add an adapter to a model, in place, make it the active one, and freeze everything else.
 
     The first adapter wraps each target in a `LoRALinear`; further ones, under other names, are added to it. Each
@@ -93,19 +101,21 @@ def apply_lora(model: Module, config: LoRAConfig, *, rng: numpy.random.Generator
     rng : numpy.random.Generator
         Draws A.
     name : str
+    batches : sequence of Batch, optional
+        For ``init="lora-ga"``: those whose gradient A and B start from.
 
     Raises
     ------
     ValueError
-        If a name or rank does not fit the model, the name is taken, or an adapter is merged. The model is then
-        unchanged.
+        If a name or rank does not fit the model, the name is taken, an adapter is merged, or there are no `batches`
+        where they are needed. The model is then unchanged.
     """
     check_new_name(model, name)
-    attach(model, name, config, *drawn(model, config, rng))
+    attach(model, name, config, *drawn(model, config, rng, batches))
 
 
 def drawn(
-    model: Module, config: LoRAConfig, rng: numpy.random.Generator
+    model: Module, config: LoRAConfig, rng: numpy.random.Generator, batches: Sequence[Any] | None = None
 ) -> tuple[dict[str, LoRAFactors], dict[str, Any]]:
     """What a new adapter has: its factors by path of the layer, and its copies of what else it trains.
 
@@ -117,7 +127,31 @@ def drawn(
     with base_in_place(model):
         layers = target_layers(model, config)
         parts = copies(own_of(model, config, layers))
-        return {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}, parts
+    if config.init == "lora-ga":
+        return from_gradients(model, layers, config, check_batches(batches)), parts
+    return {path: _draw_factors(path, layer, config, rng) for path, layer in layers.items()}, parts
+
+
+def from_gradients(
+    model: Module, layers: Mapping[str, Any], config: LoRAConfig, batches: Sequence[Any]
+) -> dict[str, LoRAFactors]:
+    """LoRA-GA's factors of each layer: A and B from the gradient of its W, with every adapter switched off."""
+    for path, layer in layers.items():
+        if 2 * config.rank_of(path) > min(shape_of(layer)):
+            O, I = shape_of(layer)
+            says = f"it must be from 1 to {min(O, I) // 2}, as LoRA-GA needs 2 r directions"
+            raise ValueError(f"rank was {config.rank_of(path)} for {path}, whose W is {O} x {I}; {says}")
+    active = adapters_of(model).active
+    set_adapter(model, None)
+    try:
+        G = weight_gradients(model, {path: base_of(layer).W for path, layer in layers.items()}, batches)
+    finally:
+        set_adapter(model, active)
+    factors = {}
+    for path, layer in layers.items():
+        B0, A0 = gradient_start(G[path], config.rank_of(path), config.gamma)
+        factors[path] = make_factors(path, layer, config, A=A0, B=B0, A0=A0, B0=B0)
+    return factors
 
 
 def own_of(model: Module, config: LoRAConfig, layers: Iterable[str]) -> dict[str, Parameter]:
@@ -185,7 +219,7 @@ def make_factors(
     A0: Array | None = None,
     B0: Array | None = None,
 ) -> LoRAFactors:
-    """One layer's factors according to the config: DoRA's have `m`, and PiSSA's `A0` and `B0`.
+    """One layer's factors according to the config: DoRA's have `m`, PiSSA's and LoRA-GA's `A0` and `B0`.
 
     The arrays can be on the host or on the device of W; they are copied, in the dtype of W.
     """
@@ -203,7 +237,7 @@ def make_factors(
     shared |= {"scale": scale, "dropout": config.dropout, "config": config}
     if config.dora:
         return DoRAFactors(**shared, m=Parameter(copy(m)), exact=config.dora_exact)
-    if config.init == "pissa":
+    if config.init in FROM_W:
         A0, B0 = copy(A0), copy(B0)
         return PiSSAFactors(**shared, A0=A0, B0=B0, W_res=W - scale * (B0 @ A0))
     return LoRAFAFactors(**shared) if config.freeze_A else LoRAFactors(**shared)
