@@ -16,8 +16,10 @@ from minilora.interop import load_llama, load_peft, save_peft
 from minilora.interop.description import describe
 from minilora.methods import (
     AdaLoRAConfig,
+    LoRAConfig,
     VeRAConfig,
     apply_method,
+    combine_adapters,
     load_adapter,
     lora_layers,
     method_of,

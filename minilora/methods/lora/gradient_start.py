@@ -3,7 +3,7 @@
 With G = dL/dW = dy^T x of some batches at the start, (O, I), a step of gradient descent with rate lr changes W by -lr G
 in full fine-tuning, and to first order, because dB = scale G A^T and dA = scale B^T G, in LoRA by
 
-    d(scale B A) = scale (dB A + B dA) (-lr) = -lr scale^2 (G A0^T A0 + B0 B0^T G)
+    -lr scale (dB A0 + B0 dA) = -lr scale^2 (G A0^T A0 + B0 B0^T G)
 
 Both terms have rank r, so the sum has rank 2 r at most, and the closest to G of that rank is its truncated SVD (Eckart
 and Young). With G = U S V^T it is reached where A0 and B0 take different directions of G (the paper, section 3):
@@ -11,8 +11,8 @@ and Young). With G = U S V^T it is reached where A0 and B0 take different direct
     A0 = a V_[1..r]^T,   B0 = a U_[r+1..2r]        G A0^T A0 = a^2 the first r terms, B0 B0^T G = a^2 the next r
 
 a = O^(1/4) / sqrt(gamma), which keeps the output's scale independent of O and r if scale is rsLoRA's, alpha / sqrt(r).
-B0 A0 is not zero, so W_res = W - scale B0 A0 is frozen in the place of W, as in PiSSA: the start is the
-base's function. (PEFT's lora_ga multiplies B0 by its singular values, which weighs the second r terms by their squares.)
+B0 A0 is not zero, so W_res = W - scale B0 A0 is frozen in the place of W, as in PiSSA: the start is the base's
+function. (PEFT's lora_ga multiplies B0 by its singular values, so that their squares weigh the next r terms.)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ def weight_gradients(model: Module, weights: Mapping[str, Parameter], batches: I
         for batch in batches:
             _, cache = model.loss(batch)  # type: ignore[attr-defined]
             model.backward_loss(1.0 / len(batches), cache)  # type: ignore[attr-defined]
-        return {path: p.grad for path, p in weights.items()}  # type: ignore[misc]  # all have one
+        return {path: p.grad for path, p in weights.items()}
     finally:
         for p, trainable, grad in before:
             p.trainable, p.grad = trainable, grad
