@@ -7,6 +7,7 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
     bitfit             every bias, of linear maps and LayerNorms
     prefix-embedding   d (l_p + l_i)                         l_p new tokens before the prompt, and l_i after it
     prefix-layer       L d (l_p + l_i)                       the same number of activations for every block
+    prompt-tuning      d n                               n of them, all before the prompt (Lester et al., 2021)
     adapter-*          L_adapter (2 d r + r + d) + 2 L_LN d  a bottleneck d -> r -> d with its two biases
         -h             two a block, L_LN = 0                 (Houlsby et al., 2019)
         -l             one per block, with a LayerNorm each    (Lin et al., 2020)
@@ -16,6 +17,8 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
     lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
     random-subspace    d, however large the adapted matrices are              (Li et al., 2018)
+    trainable-tokens   d for each of the tokens
+    ia3                the sum of O over the targets, and of F over the MLPs  (Liu et al., 2022)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
 else each token leaves in memory; `accounting/costs.py` uses that.
@@ -56,7 +59,14 @@ class Settings:
         r of lora (also with a prefix) and of dora.
     targets : sequence of str
         The matrices that these and random-subspace adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out; or, in
-        a Llama, gate_proj, up_proj and down_proj in place of the last two.
+        a Llama, gate_proj, up_proj and down_proj in place of the last two. Those of ia3 are k_proj and v_proj, if not
+        given.
+    feedforward : sequence of str, optional
+        The matrices whose inputs ia3 scales; fc_out or down_proj, if not given.
+    prompt_length : int
+        n of prompt-tuning.
+    tokens : sequence of int
+        The ids of trainable-tokens.
     blocks : int
         k of top-k.
     size : int
@@ -71,6 +81,9 @@ class Settings:
 
     rank: int = 8
     targets: Sequence[str] = ("q_proj", "v_proj")
+    feedforward: Sequence[str] | None = None
+    prompt_length: int = 20
+    tokens: Sequence[int] = (0,)
     blocks: int = 2
     size: int = 8
     leave_out: int = 1
@@ -80,7 +93,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
-        for name in ("rank", "blocks", "size", "dimension"):
+        for name in ("rank", "blocks", "size", "dimension", "prompt_length"):
             _check(name, getattr(self, name), 1)
         for name in ("leave_out", "before", "after"):
             _check(name, getattr(self, name), 0)
@@ -122,7 +135,7 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
     """
     if method not in METHODS:
         raise ValueError(f"method was {method!r}; it must be one of {', '.join(METHODS)}")
-    return METHODS[method](architecture, Settings(**settings))
+    return METHODS[method](architecture, Settings(**DEFAULTS.get(method, {}) | settings))
 
 
 def inputs(a: Architecture, targets: Iterable[str]) -> int:
@@ -167,6 +180,11 @@ def prefix_embedding(a: Architecture, s: Settings) -> Adaptation:
     """The paper's PreEmbed: |Theta| = d (l_p + l_i)."""
     length = s.before + s.after
     return Adaptation(0, length * a.d_model, 0, 0, a.n_layer, prefix=length)
+
+
+def prompt_tuning(a: Architecture, s: Settings) -> Adaptation:
+    """A prefix of embeddings, all of them before the prompt: |Theta| = d n."""
+    return Adaptation(0, s.prompt_length * a.d_model, 0, 0, a.n_layer, prefix=s.prompt_length)
 
 
 def prefix_layer(a: Architecture, s: Settings) -> Adaptation:
@@ -242,12 +260,34 @@ def random_subspace(a: Architecture, s: Settings) -> Adaptation:
     return Adaptation(0, s.dimension, D, 0, a.n_layer, a.n_layer * inputs(a, s.targets), held=2 * D)
 
 
+def ia3(a: Architecture, s: Settings) -> Adaptation:
+    """A number for each output of the targets, and for each input of the MLPs' last maps; a token keeps these values.
+
+    A Llama makes the inputs again, as it does for LoRA's A.
+    """
+    feedforward = s.feedforward if s.feedforward is not None else ("down_proj" if a.gated else "fc_out",)
+    _check_targets((*s.targets, *feedforward), a.linear_shapes)
+    of_outputs = sum(a.linear_shapes[name][0] for name in s.targets if name not in feedforward)
+    of_inputs = sum(a.linear_shapes[name][1] for name in dict.fromkeys(feedforward))
+    added = a.n_layer * (of_outputs + of_inputs)
+    return Adaptation(0, added, 0, 0, a.n_layer, a.n_layer * (of_outputs + inputs(a, feedforward)))
+
+
+def trainable_tokens(a: Architecture, s: Settings) -> Adaptation:
+    """C for each token: a row of the embedding, and of the head if that is tied, which then reads x for it."""
+    if not s.tokens or not all(isinstance(i, int) and 0 <= i < a.vocab_size for i in s.tokens):
+        raise ValueError(f"tokens was {s.tokens!r:.80}; each must be an id from 0 to {a.vocab_size - 1}")
+    return Adaptation(0, len(set(s.tokens)) * a.d_model, 0, 0, a.n_layer)
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {"ia3": {"targets": ("k_proj", "v_proj")}}  # where other than those of Settings
 METHODS = {
     "full": full,
     "top-k": top_k,
     "bitfit": bitfit,
     "prefix-embedding": prefix_embedding,
     "prefix-layer": prefix_layer,
+    "prompt-tuning": prompt_tuning,
     "adapter-h": adapter_h,
     "adapter-l": adapter_l,
     "adapter-p": adapter_p,
@@ -257,4 +297,6 @@ METHODS = {
     "lora+prefix-embedding": with_prefix(prefix_embedding),
     "lora+prefix-layer": with_prefix(prefix_layer),
     "random-subspace": random_subspace,
+    "ia3": ia3,
+    "trainable-tokens": trainable_tokens,
 }

@@ -11,8 +11,11 @@ from minilora.cli.measures import print_left_out, print_measures
 from minilora.cli.method_options import (
     ALL_PREFIXES,
     HOULSBY,
+    IA3,
     LORA_WITH_PREFIX,
+    PROMPT_TUNING,
     RANDOM_SUBSPACE,
+    TRAINABLE_TOKENS,
     add_rank_and_targets,
     add_settings_of_baselines,
 )
@@ -34,7 +37,7 @@ from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output_folder
 from minilora.cli.tasks import open_model_and_task
 from minilora.data import ClassificationTask
-from minilora.methods import METHODS, LoRAConfig, LoRAPrefixConfig, PrefixConfig
+from minilora.methods import METHODS, LoRAConfig, LoRAPrefixConfig, PrefixConfig, PromptTuningConfig
 from minilora.models.classification import EncoderForClassification, new_classifier
 
 EXAMPLE = "minilora finetune --rank 4 --alpha 8 --out runs/my-adapter"
@@ -44,7 +47,10 @@ LORA = ("lora", "rslora", "dora", "pissa", *LORA_WITH_PREFIX)
 WITH_MATRICES = ("full", "top-k", "pissa", "random-subspace")  # which have float32 matrices of their own
 USED_BY = {  # the methods that use an option
     **dict.fromkeys(("rank", "alpha", "dropout", "rslora", "lr_ratio_b"), LORA),
-    "targets": (*LORA, RANDOM_SUBSPACE),
+    "targets": (*LORA, RANDOM_SUBSPACE, IA3),
+    "feedforward": (IA3,),
+    "tokens": (TRAINABLE_TOKENS,),
+    **dict.fromkeys(("prompt_length", "start_text"), (PROMPT_TUNING,)),
     "dimension": (RANDOM_SUBSPACE,),
     "dora_exact": ("dora",),
     "size": HOULSBY,
@@ -54,8 +60,9 @@ USED_BY = {  # the methods that use an option
     "bits": tuple(name for name in METHODS if name not in WITH_MATRICES),
 }
 SETTINGS = {  # as the configurations say
-    **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits")},
+    **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits", "start_text")},
     "blocks": "k",
+    "prompt_length": "length",
 }
 CHECKPOINT_EVERY = 50  # steps
 WRITTEN = ("result.json", "config.json", "history.json")  # and what was learned
@@ -95,6 +102,11 @@ def add_options(p: Parser) -> None:
     p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
     p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")
     add_settings_of_baselines(p)
+    p.add_argument(
+        "--start-text",
+        metavar="TEXT",
+        help=f"whose tokens' embeddings the trained ones start as (default: tokens drawn) ({PROMPT_TUNING})",
+    )
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=TrainConfig.steps, help="training steps")
     p.add_argument(
         "--batch-size",
@@ -156,7 +168,7 @@ def run(options: argparse.Namespace) -> int:
     reads = {"--model": options.model, "--text": options.text, "--task": options.task}
     learned = "model.safetensors" if options.method == "full" else "adapter.safetensors"
     check_output_folder("--out", options.out, reads, (learned, *WRITTEN))
-    prefix = settings.prefix if isinstance(settings, LoRAPrefixConfig) else settings
+    prefix = settings.prefix if isinstance(settings, LoRAPrefixConfig | PromptTuningConfig) else settings
     reserved = prefix.before + prefix.after if isinstance(prefix, PrefixConfig) else 0
     opened, task = open_model_and_task(options, reserved=reserved)
     model = opened.model
@@ -174,6 +186,8 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     settings = with_all_linear(settings, model)
+    if options.start_text is not None:
+        settings = replace(settings, start=tuple(map(int, opened.tokenizer.encode(options.start_text))))
     config = experiment.FinetuneConfig(task.name, options.method, settings, train)
     was_there = (Path(options.out) / experiment.RESULT).exists()
     result, _ = experiment.run(
@@ -207,8 +221,7 @@ def method_settings(options: argparse.Namespace) -> Any:
     """
     refuse_unused(options, USED_BY, "method")
     typed = {SETTINGS[name]: getattr(options, name) for name in SETTINGS if name in options.typed}
-    if "targets" in typed:
-        typed["targets"] = names_in(options.targets)
+    typed |= {name: names_in(typed[name]) for name in ("targets", "feedforward") if name in typed}
     config = METHODS[options.method]
     if not isinstance(config, LoRAPrefixConfig):
         return replace(config, **typed)

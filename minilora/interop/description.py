@@ -20,6 +20,7 @@ from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.hf_folder import INDEX, WEIGHTS
 from minilora.interop.opening import MODEL_FILE, is_gguf
 from minilora.interop.peft_config import read_config
+from minilora.interop.peft_fields import peft_type_of
 from minilora.interop.peft_layouts import CONFIG, TENSORS
 from minilora.interop.stored_factors import (
     ADAPTER_FILE,
@@ -36,6 +37,12 @@ from minilora.models.model_file import KINDS as MODEL_KINDS
 
 RESULT, RUN = "result.json", "config.json"
 SECTIONS = ("settings", "shape", "trained_on")  # of a description: what has values of its own
+# PEFT's other methods by peft_type: our name, and the fields that say what is trained
+PEFTS_OTHERS = {
+    "IA3": ("ia3", ("target_modules", "feedforward_modules")),
+    "PROMPT_TUNING": ("prompt-tuning", ("num_virtual_tokens",)),
+    "TRAINABLE_TOKENS": ("trainable-tokens", ("token_indices",)),
+}
 TEXTS = ("opened_from", "base", "tokenizer", "command")
 
 
@@ -172,9 +179,21 @@ def _run(folder: Path, file: Path) -> dict[str, Any]:
 
 def _peft(folder: Path) -> dict[str, Any]:
     """An adapter that PEFT saved."""
-    config, content = read_config(folder / CONFIG), read_json(folder / CONFIG)
+    kind, content = peft_type_of(folder / CONFIG), read_json(folder / CONFIG)
     stored = tensors_in(folder / TENSORS)
     base = content.get("base_model_name_or_path")
+    if kind in PEFTS_OTHERS:
+        method, fields = PEFTS_OTHERS[kind]
+        return {
+            "holds": "adapter",
+            "method": method,
+            "format": "PEFT",
+            **_sizes(stored),
+            "settings": {field: content.get(field) for field in fields},
+            **({"base": base} if isinstance(base, str) else {}),
+            "trained": _count(stored),
+        }
+    config = read_config(folder / CONFIG)
     return {
         "holds": "adapter",
         "method": "dora" if config.use_dora else "rslora" if config.use_rslora else "lora",

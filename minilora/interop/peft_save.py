@@ -12,11 +12,15 @@ from minilora.arrays.backend import to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.files import write_together
 from minilora.interop.fused import Factors, join
-from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
+from minilora.interop.peft_ia3 import join_ia3
+from minilora.interop.peft_layouts import CONFIG, DOWN_EMBEDDING, MAGNITUDE, PREFIX, TENSORS, UP_EMBEDDING, ModelLayout
+from minilora.interop.peft_prompt import TENSOR, prompt_fields
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
-from minilora.methods import LoRAPrefixConfig
+from minilora.interop.peft_tokens import ROWS
+from minilora.methods import IA3Config, LoRAPrefixConfig, PromptTuningConfig, TrainableTokensConfig
 from minilora.methods.lora import DoRAFactors, LoRAFactors, PiSSAFactors
 from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.embedding import LoRAEmbeddingFactors
 from minilora.methods.registry import kind_of
 from minilora.methods.selection import plain
 from minilora.methods.state import adapters_of, method_of
@@ -27,7 +31,7 @@ from minilora.parameter import Module, Parameter
 
 
 def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
-    """Write one LoRA or DoRA adapter in PEFT's format.
+    """Write one adapter in PEFT's format: LoRA's, DoRA's, IA3's, prompt tuning's, or trained tokens.
 
     What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
     How DoRA is differentiated (`dora_exact`) is not saved: PEFT has only one way.
@@ -54,7 +58,13 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
             "writes a file of minilora's own"
         )
     layout, wrapped = ModelLayout(model), lora_layers(model)
+    if which in adapters.named and isinstance(adapters.named[which].config, PromptTuningConfig | TrainableTokensConfig):
+        _save_embeddings(model, Path(folder), which, layout, base)
+        return
     held = {plain(path): layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
+    if which is not None and held and isinstance(adapters.named[which].config, IA3Config):
+        _save_ia3(model, Path(folder), which, layout, held, base)
+        return
     if which is None or not held:
         raise _nothing_held(model, name, which)
     if which == adapters.active:
@@ -64,19 +74,23 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
     fused = {
         module: _join(layout, paths, held, ours) for module, paths in layout.linear.items() if held.keys() & set(paths)
     }
+    embedded = {
+        module: Factors(to_numpy(held[path].A.data), to_numpy(held[path].B.data), held[path].config.alpha_of(path))
+        for module, path in layout.embeddings.items()
+        if path in held
+    }
     own = adapters.named[which].parts
-    saved, bias, whole = _places_of(own, layout, fused)
+    saved, bias, whole = _places_of(own, layout, fused | embedded)
     tensors = {f"{module}.lora_{letter}.weight": getattr(f, letter) for module, f in fused.items() for letter in "AB"}
     tensors |= {module + MAGNITUDE: f.m for module, f in fused.items() if f.m is not None}
     tensors |= {tensor: _values(layout, tensor, [own[path] for path in paths]) for tensor, paths in whole.items()}
-    rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
-    # with a classifier's adapter, PEFT expects the classifier too
-    task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
+    tensors |= {module + DOWN_EMBEDDING: f.A for module, f in embedded.items()}
+    tensors |= {module + UP_EMBEDDING: f.B for module, f in embedded.items()}
+    everything, named = fused | embedded, [*layout.linear, *layout.embeddings]
+    rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(everything)
     config = {
         "peft_type": "LORA",
-        "task_type": task,
-        "base_model_name_or_path": base,
-        "inference_mode": True,
+        **_about(layout, base, saved),
         "r": rank,
         "lora_alpha": alpha,
         "rank_pattern": rank_pattern,
@@ -85,14 +99,59 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
         "use_dora": ours.dora,
         "lora_dropout": ours.dropout,
         "init_lora_weights": ours.init if ours.init == "gaussian" else True,
-        "target_modules": short_names(fused, layout.linear, parts=2),  # attn.c_proj: the MLP has a c_proj too
+        "target_modules": short_names(everything, named, parts=2),  # attn.c_proj: the MLP has a c_proj too
         "fan_in_fan_out": layout.transposed,
-        "modules_to_save": saved or None,
         "bias": bias,
     }
+    _write(Path(folder), tensors, config)
+
+
+def _about(layout: ModelLayout, base: str | None, saved: list[str]) -> dict[str, Any]:
+    """The fields of any adapter's configuration."""
+    # with a classifier's adapter, PEFT expects the classifier too
+    task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
+    found = {"task_type": task, "base_model_name_or_path": base, "inference_mode": True}
+    return found | {"modules_to_save": saved or None}
+
+
+def _write(folder: Path, tensors: Mapping[str, numpy.ndarray], config: dict[str, Any], prefix: str = PREFIX) -> None:
     check_finite(tensors, folder)
-    content = save({PREFIX + tensor: array for tensor, array in tensors.items()}, metadata={"format": "pt"})
-    write_together({Path(folder) / TENSORS: content, Path(folder) / CONFIG: json.dumps(config, indent=1) + "\n"})
+    content = save({prefix + tensor: array for tensor, array in tensors.items()}, metadata={"format": "pt"})
+    write_together({folder / TENSORS: content, folder / CONFIG: json.dumps(config, indent=1) + "\n"})
+
+
+def _save_embeddings(model: Model, folder: Path, which: str, layout: ModelLayout, base: str | None) -> None:
+    """Write the embeddings of prompt tuning, or of trained tokens."""
+    adapters = adapters_of(model)
+    if which == adapters.active:
+        check_all_own(model)
+    config, parts = adapters.named[which].config, adapters.named[which].parts
+    about = _about(layout, base, [])
+    if isinstance(config, PromptTuningConfig):
+        values = to_numpy(parts["prefix"].tables[0].W.data)
+        _write(folder, {TENSOR: values}, about | prompt_fields(model, config), prefix="")
+        return
+    if layout.new:
+        raise ValueError(f"the model is a {type(model).__name__}; PEFT's trainable tokens have no place for its head")
+    ((module, path),) = layout.embeddings.items()
+    fields = {"peft_type": "TRAINABLE_TOKENS", "token_indices": list(config.tokens), "target_modules": [module]}
+    del about["modules_to_save"]
+    _write(folder, {f"{module}{ROWS}": to_numpy(parts[path].P.data)}, about | fields)
+
+
+def _save_ia3(
+    model: Model, folder: Path, which: str, layout: ModelLayout, held: dict[str, Any], base: str | None
+) -> None:
+    """Write an IA3 adapter, and the new head that belongs to it."""
+    adapters = adapters_of(model)
+    if which == adapters.active:
+        check_all_own(model)
+    _check_has_names(held, layout)
+    tensors, fields = join_ia3(layout, held)
+    own = adapters.named[which].parts
+    saved, _, whole = _places_of(own, layout, ())
+    tensors |= {tensor: _values(layout, tensor, [own[path] for path in paths]) for tensor, paths in whole.items()}
+    _write(folder, tensors, {"peft_type": "IA3", **_about(layout, base, saved), **fields})
 
 
 def _nothing_held(model: Module, name: str | None, which: str | None) -> ValueError:
@@ -102,23 +161,28 @@ def _nothing_held(model: Module, name: str | None, which: str | None) -> ValueEr
         return ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     return ValueError(
         f"the model is adapted by {kind_of(method)!r}, for which minilora cannot write a PEFT file, "
-        "only for LoRA and DoRA; save_adapter writes a file of minilora's own, and save_model the whole model"
+        "only for LoRA, DoRA, IA3, prompt tuning and trained tokens; save_adapter "
+        "writes a file of minilora's own, and save_model the whole model"
     )
 
 
 def _check_adapted(held: dict[str, LoRAFactors], layout: ModelLayout) -> None:
-    known = [path for paths in layout.linear.values() for path in paths]
+    _check_has_names(held, layout)
     for path, factors in held.items():
-        if path not in known:
-            names = ", ".join(short_names(known, known, parts=1))
-            raise ValueError(f"{path} is adapted; PEFT's format has names for {names}")
         if type(factors) is PiSSAFactors:
             raise ValueError(
                 "the adapter is PiSSA's, which changes W itself at the start; combine_adapters(model, [name], [1.0]) "
                 "makes a plain LoRA of it, which save_peft writes"
             )
-        if type(factors) not in (LoRAFactors, DoRAFactors):
+        if type(factors) not in (LoRAFactors, DoRAFactors, LoRAEmbeddingFactors):
             raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes LoRA and DoRA")
+
+
+def _check_has_names(held: Iterable[str], layout: ModelLayout) -> None:
+    known = [*(path for paths in layout.linear.values() for path in paths), *layout.embeddings.values()]
+    if unknown := [path for path in held if path not in known]:
+        names = ", ".join(short_names(known, known, parts=1))
+        raise ValueError(f"{unknown[0]} is adapted; PEFT's format has names for {names}")
 
 
 def _join(layout: ModelLayout, paths: Sequence[str], held: dict[str, Any], config: LoRAConfig) -> Factors:

@@ -23,11 +23,14 @@ from minilora.methods.full import (
     apply_top_k,
 )
 from minilora.methods.houlsby import HoulsbyConfig, apply_houlsby
+from minilora.methods.ia3 import IA3Config, apply_ia3
 from minilora.methods.lora.apply import apply_lora
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora_with_prefix import LoRAPrefixConfig, apply_lora_with_prefix
 from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.methods.prompt_tuning import PromptTuningConfig, apply_prompt_tuning
 from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_subspace
+from minilora.methods.trainable_tokens import TrainableTokensConfig, apply_trainable_tokens
 from minilora.parameter import Module
 
 # LoRA and its variants, then the paper's baselines, LoRA together with prefixes, and what LoRA's hypothesis comes from,
@@ -46,9 +49,12 @@ METHODS = {
     "adapter-d": HoulsbyConfig("pfeiffer", leave_out=1),
     "prefix-embedding": PrefixConfig("embedding"),
     "prefix-layer": PrefixConfig("layer"),
+    "prompt-tuning": PromptTuningConfig(),
     "lora+prefix-embedding": LoRAPrefixConfig(prefix=PrefixConfig("embedding")),
     "lora+prefix-layer": LoRAPrefixConfig(prefix=PrefixConfig("layer")),
     "random-subspace": RandomSubspaceConfig(),
+    "ia3": IA3Config(),
+    "trainable-tokens": TrainableTokensConfig(),
 }
 
 # The kinds of configuration by their names in files, and the function that applies each.
@@ -56,8 +62,11 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (HoulsbyConfig, apply_houlsby),
     "prefix": (PrefixConfig, apply_prefix),
+    "prompt-tuning": (PromptTuningConfig, apply_prompt_tuning),
     "lora+prefix": (LoRAPrefixConfig, apply_lora_with_prefix),
     "random-subspace": (RandomSubspaceConfig, apply_random_subspace),
+    "ia3": (IA3Config, apply_ia3),
+    "trainable-tokens": (TrainableTokensConfig, apply_trainable_tokens),
     "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),
     "top-k": (TopKConfig, lambda model, config, rng, **name: apply_top_k(model, config.k, **name)),
     "full": (FullConfig, lambda model, config, rng: apply_full(model)),

@@ -6,6 +6,7 @@ from minilora.moved import names_before
 from minilora.training.checkpoint import resume_newest, resume_run, save_run
 from minilora.training.divergence import Diverged
 from minilora.training.evaluation import evaluate_loss
+from minilora.training.galore import GaLore, galore_values
 from minilora.training.history import History, diagnose
 from minilora.training.interruption import Stopped
 from minilora.training.loop import Trainer
@@ -22,6 +23,8 @@ from minilora.training.train_config import TrainConfig
 __all__ = [
     "SGD",
     "AdamW",
+    "GaLore",
+    "galore_values",
     "Diverged",
     "Episodes",
     "History",

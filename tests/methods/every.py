@@ -5,11 +5,14 @@ from minilora.methods import (
     BitFitConfig,
     FullConfig,
     HoulsbyConfig,
+    IA3Config,
     LoRAConfig,
     LoRAPrefixConfig,
     PrefixConfig,
+    PromptTuningConfig,
     RandomSubspaceConfig,
     TopKConfig,
+    TrainableTokensConfig,
     apply_method,
 )
 
@@ -33,7 +36,12 @@ EVERY = {
         LoRAConfig(rank=1, alpha=3, dora=True, dora_exact=True), PrefixConfig("layer", before=2, after=1)
     ),
     "random-subspace": RandomSubspaceConfig(dimension=7, targets=EVERYWHERE, seed=3),
+    "prompt-tuning": PromptTuningConfig(3, (5, 2)),
+    "trainable-tokens": TrainableTokensConfig((2, 7, 3)),
+    "ia3": IA3Config(),
+    "ia3, everywhere": IA3Config(EVERYWHERE, ("q_proj", "fc_in")),
     "lora": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE),
+    "lora, the embedding": LoRAConfig(rank=2, alpha=3, targets=("q_proj", "wte")),
     "rslora": LoRAConfig(rank=2, alpha=3, rslora=True),
     "dora": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True),
     "dora, exact": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True, dora_exact=True),
