@@ -26,6 +26,7 @@ from minilora.cli.method_options import (
     PROMPT_TUNING,
     RANDOM_SUBSPACE,
     TRAINABLE_TOKENS,
+    VERA,
     add_rank_and_targets,
     add_settings_of_baselines,
 )
@@ -36,13 +37,14 @@ from minilora.cli.printing import WIDTH, print_json, print_lines, wrapped
 
 EXAMPLE = "minilora count gpt3-175b --rank 4 --targets q_proj,v_proj"
 
-LORA = ("lora", "dora", *LORA_WITH_PREFIX)
+LORA = ("lora", "dora", "lora-fa", *LORA_WITH_PREFIX)
 USED_BY = {  # the methods that use an option
     "rank": LORA,
-    "targets": (*LORA, RANDOM_SUBSPACE, IA3),
+    "targets": (*LORA, RANDOM_SUBSPACE, VERA, IA3),
     "feedforward": (IA3,),
     "tokens": (TRAINABLE_TOKENS,),
     "prompt_length": (PROMPT_TUNING,),
+    "vera_rank": (VERA,),
     "dimension": (RANDOM_SUBSPACE,),
     "size": HOULSBY,
     "leave_out": ("adapter-d",),

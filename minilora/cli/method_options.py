@@ -14,14 +14,15 @@ from minilora.methods import (
     PromptTuningConfig,
     RandomSubspaceConfig,
     TopKConfig,
+    VeRAConfig,
 )
 
 HOULSBY = ("adapter-h", "adapter-l", "adapter-p", "adapter-d")
 PREFIXES = ("prefix-embedding", "prefix-layer")
 LORA_WITH_PREFIX = ("lora+prefix-embedding", "lora+prefix-layer")
 ALL_PREFIXES = (*PREFIXES, *LORA_WITH_PREFIX)
-RANDOM_SUBSPACE, IA3, TRAINABLE_TOKENS = "random-subspace", "ia3", "trainable-tokens"
-PROMPT_TUNING = "prompt-tuning"
+RANDOM_SUBSPACE, VERA = "random-subspace", "vera"
+IA3, TRAINABLE_TOKENS, PROMPT_TUNING = "ia3", "trainable-tokens", "prompt-tuning"
 
 
 def ids(text: str) -> tuple[int, ...]:
@@ -34,7 +35,7 @@ def ids(text: str) -> tuple[int, ...]:
 
 def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
     """Give a parser the options that say which matrices are adapted, and how; `methods` are LoRA's."""
-    with_targets = ", ".join((*methods, RANDOM_SUBSPACE, IA3))
+    with_targets = ", ".join((*methods, RANDOM_SUBSPACE, VERA, IA3))
     p.add_argument(
         "--rank",
         type=integer(1, 65_536),
@@ -67,6 +68,13 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
         metavar="N",
         default=RandomSubspaceConfig.dimension,
         help=f"d, how many numbers move all targets ({RANDOM_SUBSPACE})",
+    )
+    p.add_argument(
+        "--vera-rank",
+        type=integer(1, 65_536),
+        metavar="N",
+        default=VeRAConfig.rank,
+        help=f"r, how many numbers scale the shared A and B in each target ({VERA})",
     )
 
 

@@ -19,9 +19,9 @@ from minilora.interop.gguf_blocks import type_name
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.hf_folder import INDEX, WEIGHTS
 from minilora.interop.opening import MODEL_FILE, is_gguf
-from minilora.interop.peft_config import read_config
-from minilora.interop.peft_fields import peft_type_of
+from minilora.interop.peft_config import peft_type_of, read_config
 from minilora.interop.peft_layouts import CONFIG, TENSORS
+from minilora.interop.peft_load import OTHER_KINDS
 from minilora.interop.stored_factors import (
     ADAPTER_FILE,
     StoredFactors,
@@ -37,11 +37,12 @@ from minilora.models.model_file import KINDS as MODEL_KINDS
 
 RESULT, RUN = "result.json", "config.json"
 SECTIONS = ("settings", "shape", "trained_on")  # of a description: what has values of its own
-# PEFT's other methods by peft_type: our name, and the fields that say what is trained
-PEFTS_OTHERS = {
-    "IA3": ("ia3", ("target_modules", "feedforward_modules")),
-    "PROMPT_TUNING": ("prompt-tuning", ("num_virtual_tokens",)),
-    "TRAINABLE_TOKENS": ("trainable-tokens", ("token_indices",)),
+PEFTS_SETTINGS = {  # of methods other than LoRA, by our words
+    "rank": "r",
+    "targets": "target_modules",
+    "feedforward": "feedforward_modules",
+    "tokens": "token_indices",
+    "length": "num_virtual_tokens",
 }
 TEXTS = ("opened_from", "base", "tokenizer", "command")
 
@@ -138,7 +139,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _variant(config: LoRAConfig) -> str:
     """LoRA, or the variant of it, as `METHODS` calls it."""
-    others = ("rslora", "dora", "init")
+    others = ("rslora", "dora", "init", "freeze_A")
     same = (name for name, known in METHODS.items() if isinstance(known, LoRAConfig) and name != "lora")
     for name in same:
         if all(getattr(METHODS[name], setting) == getattr(config, setting) for setting in others):
@@ -179,17 +180,15 @@ def _run(folder: Path, file: Path) -> dict[str, Any]:
 
 def _peft(folder: Path) -> dict[str, Any]:
     """An adapter that PEFT saved."""
-    kind, content = peft_type_of(folder / CONFIG), read_json(folder / CONFIG)
-    stored = tensors_in(folder / TENSORS)
+    content, stored = read_json(folder / CONFIG), tensors_in(folder / TENSORS)
     base = content.get("base_model_name_or_path")
-    if kind in PEFTS_OTHERS:
-        method, fields = PEFTS_OTHERS[kind]
+    if (kind := peft_type_of(folder / CONFIG)) in OTHER_KINDS:
         return {
             "holds": "adapter",
-            "method": method,
+            "method": kind.lower().replace("_", "-"),
             "format": "PEFT",
             **_sizes(stored),
-            "settings": {field: content.get(field) for field in fields},
+            "settings": {name: content.get(field) for name, field in PEFTS_SETTINGS.items()},
             **({"base": base} if isinstance(base, str) else {}),
             "trained": _count(stored),
         }

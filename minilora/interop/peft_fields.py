@@ -8,12 +8,6 @@ from minilora.interop.peft_config import NO_MATTER, OFF, PeftConfig, as_list
 from minilora.limits import shown
 
 
-def peft_type_of(path: Path) -> Any:
-    """What adapter_config.json says that it configures, such as "LORA"."""
-    content = read_json(path)
-    return content.get("peft_type") if isinstance(content, dict) else None
-
-
 def read_fields(path: Path, used: dict[str, Any], no_matter: tuple[str, ...] = ()) -> dict[str, Any]:
     """The values of the fields in `used`, which has their defaults.
 

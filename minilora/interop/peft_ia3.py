@@ -14,13 +14,16 @@ from minilora.arrays.backend import to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.interop.peft_config import PeftConfig
 from minilora.interop.peft_fields import names_config, read_fields, refuse
-from minilora.interop.peft_layouts import CONFIG, TENSORS, ModelLayout
+from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import short_names
-from minilora.interop.peft_tensors import read_tensors, saved_modules, stored_tensors, whole_parts
+from minilora.interop.peft_tensors import parts_of, read_stored, saved_modules, stored_tensors
+from minilora.interop.peft_write import places_of, task_of, values_of, write_adapter
 from minilora.limits import shown
 from minilora.methods.ia3 import IA3Config, IA3Factors
 from minilora.methods.lora.apply import attach
-from minilora.methods.selection import new_array
+from minilora.methods.selection import new_array, plain
+from minilora.methods.state import adapters_of
+from minilora.methods.switching import lora_layers
 from minilora.models.model import Model
 from minilora.parameter import Parameter
 
@@ -47,14 +50,14 @@ def load_ia3(model: Model, folder: Path, name: str) -> None:
     for module in adapted:
         O, I = layout.shape(module)
         shapes[f"{module}.ia3_l"] = (1, I) if of_inputs(module) else (O, 1)
-    tensors = read_tensors(folder / TENSORS, stored_tensors(folder / TENSORS, layout), shapes)
+    tensors = read_stored(folder / TENSORS, stored_tensors(folder / TENSORS, layout), shapes)
     check_finite(tensors, folder / TENSORS)
     l, inputs = split_ia3(layout, {module: of_inputs(module) for module in adapted}, tensors)
     everything = [path for paths in layout.linear.values() for path in paths]
     named = [tuple(short_names(paths, everything, parts=1)) for paths in (l, inputs)]
     ours = IA3Config(*named)
     factors = {p: IA3Factors(Parameter(new_array(model, v)), p in inputs, ours) for p, v in l.items()}
-    attach(model, name, ours, factors, whole_parts(folder / TENSORS, layout, whole, tensors, model.xp))
+    attach(model, name, ours, factors, parts_of(folder / TENSORS, layout, whole, tensors, model.xp))
 
 
 def read_rules(path: Path) -> tuple[PeftConfig, Callable[[str], bool]]:
@@ -92,6 +95,20 @@ def split_ia3(
         parts = dict(zip(paths, numpy.split(values, len(paths)), strict=True))  # n of (O,)
         found |= {path: part for path, part in parts.items() if (part != 1).any()} or parts
     return {path: found[path] for paths in layout.linear.values() for path in paths if path in found}, inputs
+
+
+def save_ia3(model: Model, folder: Path, name: str, base: str | None) -> None:
+    """Write an IA3 adapter, and the new head that belongs to it; arguments and errors are those of `save_peft`."""
+    layout, own = ModelLayout(model), adapters_of(model).named[name].parts
+    held = {plain(path): layer.adapters[name] for path, layer in lora_layers(model).items() if name in layer.adapters}
+    if unknown := sorted(held.keys() - {path for paths in layout.linear.values() for path in paths}):
+        raise ValueError(f"{unknown[0]} is adapted, for which PEFT's format has no name")
+    tensors, fields = join_ia3(layout, held)
+    saved, _, whole = places_of(own, layout, ())
+    tensors |= {tensor: values_of(layout, tensor, [own[path] for path in paths]) for tensor, paths in whole.items()}
+    about = {"peft_type": "IA3", "task_type": task_of(layout, saved), "base_model_name_or_path": base}
+    config = about | {"inference_mode": True, **fields, "modules_to_save": saved or None}
+    write_adapter(folder, {PREFIX + tensor: array for tensor, array in tensors.items()}, config)
 
 
 def join_ia3(layout: ModelLayout, held: Mapping[str, IA3Factors]) -> tuple[dict[str, numpy.ndarray], dict[str, Any]]:

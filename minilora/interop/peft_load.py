@@ -5,7 +5,7 @@ A and B are (r, in) and (out, r) there too, even if the weight itself is transpo
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy
@@ -14,26 +14,38 @@ from minilora.arrays.finite import check_finite
 from minilora.interop.foreign_files import StoredTensor
 from minilora.interop.foreign_lora import add_lora, config_of
 from minilora.interop.fused import Factors, split
-from minilora.interop.peft_config import PeftConfig, read_config
-from minilora.interop.peft_fields import peft_type_of
+from minilora.interop.peft_config import PeftConfig, peft_type_of, read_config
 from minilora.interop.peft_ia3 import load_ia3
 from minilora.interop.peft_layouts import CONFIG, DOWN_EMBEDDING, MAGNITUDE, TENSORS, UP_EMBEDDING, ModelLayout
 from minilora.interop.peft_prompt import load_prompt
-from minilora.interop.peft_tensors import read_tensors, saved_modules, stored_tensors, whole_parts
+from minilora.interop.peft_tensors import (
+    adapted_embeddings,
+    adapted_modules,
+    parts_of,
+    read_stored,
+    saved_modules,
+    stored_tensors,
+)
 from minilora.interop.peft_tokens import load_tokens
-from minilora.limits import one_line_errors, shown
+from minilora.interop.peft_vera import load_vera
+from minilora.limits import one_line_errors
 from minilora.methods import LoRAConfig
 from minilora.methods.misplaced import check_is_pefts
 from minilora.models.model import Model
 
-OTHERS = {"IA3": load_ia3, "PROMPT_TUNING": load_prompt, "TRAINABLE_TOKENS": load_tokens}  # by peft_type
+OTHER_KINDS: dict[str, Callable[[Model, Path, str], None]] = {  # by peft_type
+    "VERA": load_vera,
+    "IA3": load_ia3,
+    "PROMPT_TUNING": load_prompt,
+    "TRAINABLE_TOKENS": load_tokens,
+}
 
 
 @one_line_errors()
 def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> None:
-    """Add an adapter that PEFT saved to a model, make it the active one, and freeze everything else.
+    """Add an adapter that PEFT saved to a model, make it active, and freeze everything else.
 
-    It can be LoRA's, DoRA's or IA3's, prompt tuning's, or trained tokens. What it holds besides (modules_to_save, bias)
+    It can be LoRA, DoRA, VeRA or IA3, prompt tuning, or trained tokens. What it holds besides (modules_to_save, bias)
     belongs to it too, and is switched with it.
 
     Parameters
@@ -48,57 +60,29 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
         If the adapter uses something that minilora does not compute, or does not fit the model, or a file is missing or
         damaged. The message names the file, and the field or tensor; the model is then unchanged.
     """
-    folder = Path(folder)
+    folder, layout = Path(folder), ModelLayout(model)
     check_is_pefts(folder)
-    if (kind := peft_type_of(folder / CONFIG)) in OTHERS:
-        OTHERS[kind](model, folder, name)
+    if (kind := peft_type_of(folder / CONFIG)) in OTHER_KINDS:
+        OTHER_KINDS[kind](model, folder, name)
         return
-    layout = ModelLayout(model)
     config = read_config(folder / CONFIG)
     saved = saved_modules(config, layout)
-    adapted = _adapted_modules(config, layout)
+    embedded = adapted_embeddings(config, layout)
+    adapted = adapted_modules(config, layout, embedded)
     stored = stored_tensors(folder / TENSORS, layout)
     needed = {tensor: paths for module in saved for tensor, paths in layout.whole.get(module, {}).items()}
     whole = needed | _further(config, layout, adapted, stored)
-    embedded = _adapted_embeddings(config, layout)
-    tensors = read_tensors(folder / TENSORS, stored, _shapes(config, layout, adapted, embedded, whole))
+    tensors = read_stored(folder / TENSORS, stored, _shapes(config, layout, adapted, embedded, whole))
     check_finite(tensors, folder / TENSORS)
-    factors = _split_all(config, layout, adapted, tensors) | {
-        layout.embeddings[module]: Factors(
-            tensors[module + DOWN_EMBEDDING], tensors[module + UP_EMBEDDING], config.rank_and_alpha(module)[1]
-        )
-        for module in embedded
-    }
-    parts = whole_parts(folder / TENSORS, layout, whole, tensors, model.xp)
+    factors = _split_all(config, layout, adapted, tensors)
+    for module in embedded:
+        A, B = tensors[module + DOWN_EMBEDDING], tensors[module + UP_EMBEDDING]
+        factors[layout.embeddings[module]] = Factors(A, B, config.rank_and_alpha(module)[1])
+    parts = parts_of(folder / TENSORS, layout, whole, tensors, model.xp)
     try:
         add_lora(model, name, _our_config(config, layout, factors, parts), factors, parts)
     except ValueError as error:
         raise ValueError(f"{config.path}: {error}") from None
-
-
-def _adapted_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
-    """The linear modules to adapt; anything else that PEFT adapts is refused, unless it has no effect."""
-    others = [m for m, tensors in layout.whole.items() if m not in layout.linear and _has_matrix(layout, tensors)]
-    others = [module for module in (*others, *layout.tied) if module not in layout.embeddings]
-    if not config.all_linear and (odd := config.targets(others)):
-        says = f"meant {odd[0]}; minilora adapts no other embedding than the tokens', no convolution, and no tied head"
-        raise config.refusal("target_modules", says)
-    adapted = config.targets(layout.linear)
-    if not adapted and not _adapted_embeddings(config, layout):
-        raise config.refusal("target_modules", f"was {shown(config.target_modules)}; the model has no such module")
-    return adapted
-
-
-def _adapted_embeddings(config: PeftConfig, layout: ModelLayout) -> list[str]:
-    """The module of the token embedding, if it is adapted."""
-    found = [] if config.all_linear else config.targets(layout.embeddings)
-    if found and config.use_dora:
-        raise config.refusal("target_modules", f"meant {found[0]}; minilora has no DoRA on an embedding")
-    return found
-
-
-def _has_matrix(layout: ModelLayout, tensors: Mapping[str, Sequence[str]]) -> bool:
-    return any(len(layout.parameters[path].data.shape) > 1 for paths in tensors.values() for path in paths)
 
 
 def _further(

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy
 
+from minilora.arrays.backend import to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.interop.foreign_files import check_dtype, read_tensor, tensors_in
 from minilora.interop.peft_fields import read_fields, refuse
 from minilora.interop.peft_layouts import CONFIG, TENSORS
+from minilora.interop.peft_write import write_adapter
 from minilora.limits import shown
 from minilora.methods.prompt_tuning import PromptTuningConfig, apply_prompt_tuning
+from minilora.methods.state import adapters_of
 from minilora.models.model import Model
 
 TENSOR = "prompt_embeddings"
@@ -52,15 +55,19 @@ def load_prompt(model: Model, folder: Path, name: str) -> None:
     P.data[...] = model.xp.asarray(values.astype(P.data.dtype))
 
 
-def prompt_fields(model: Model, config: PromptTuningConfig) -> dict[str, Any]:
-    """The fields of its configuration."""
-    c = model.config
-    return {
+def save_prompt(model: Model, folder: Path, name: str, base: str | None) -> None:
+    """Write the embeddings of prompt tuning; arguments and errors are those of `save_peft`."""
+    adapter, c = adapters_of(model).named[name], model.config
+    config = {
         "peft_type": "PROMPT_TUNING",
-        "num_virtual_tokens": config.length,
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "num_virtual_tokens": adapter.config.length,
         "token_dim": c.d_model,
         "num_transformer_submodules": 1,
         "num_attention_heads": c.n_head,
         "num_layers": c.n_layer,
         "prompt_tuning_init": "RANDOM",
     }
+    write_adapter(folder, {TENSOR: to_numpy(adapter.parts["prefix"].tables[0].W.data)}, config)

@@ -1,4 +1,4 @@
-"""The tensors of an adapter that PEFT saved: found under PEFT's names, checked against a configuration, and read."""
+"""The tensors of an adapter that PEFT saved, of any kind: which modules it changes, and what it has of its own."""
 
 import re
 from collections.abc import Container, Mapping, Sequence
@@ -34,8 +34,39 @@ def saved_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
     return list(dict.fromkeys(saved))
 
 
-def stored_tensors(path: Path, layout: ModelLayout) -> dict[str, StoredTensor]:
-    """The tensors in a file, by name without PEFT's prefix and the adapter's name."""
+def adapted_modules(config: PeftConfig, layout: ModelLayout, embedded: Container[str] = ()) -> list[str]:
+    """The linear modules to adapt; anything else that PEFT adapts is refused, unless it has no effect.
+
+    `embedded` is what `adapted_embeddings` has found.
+    """
+    others = [m for m, tensors in layout.whole.items() if m not in layout.linear and _has_matrix(layout, tensors)]
+    others = [module for module in (*others, *layout.tied) if module not in embedded]
+    if not config.all_linear and (odd := config.targets(others)):
+        says = f"meant {odd[0]}; minilora adapts no convolution, no tied head, and with LoRA alone the token embedding"
+        raise config.refusal("target_modules", says)
+    adapted = config.targets(layout.linear)
+    if not adapted and not embedded:
+        raise config.refusal("target_modules", f"was {shown(config.target_modules)}; the model has no such module")
+    return adapted
+
+
+def adapted_embeddings(config: PeftConfig, layout: ModelLayout) -> list[str]:
+    """The module of the token embedding, if it is adapted."""
+    found = [] if config.all_linear else config.targets(layout.embeddings)
+    if found and config.use_dora:
+        raise config.refusal("target_modules", f"meant {found[0]}; minilora has no DoRA on an embedding")
+    return found
+
+
+def _has_matrix(layout: ModelLayout, tensors: Mapping[str, Sequence[str]]) -> bool:
+    return any(len(layout.parameters[path].data.shape) > 1 for paths in tensors.values() for path in paths)
+
+
+def stored_tensors(path: Path, layout: ModelLayout, shared: Sequence[str] = ()) -> dict[str, StoredTensor]:
+    """The tensors in a file, by name without PEFT's prefix and the adapter's name.
+
+    `shared` are names of tensors that belong to no module, such as VeRA's "vera_A".
+    """
     pickles = sorted(file.name for file in path.parent.glob("adapter_model.*") if file != path)
     if pickles and not path.is_file():
         raise ValueError(
@@ -44,6 +75,9 @@ def stored_tensors(path: Path, layout: ModelLayout) -> dict[str, StoredTensor]:
     stored: dict[str, StoredTensor] = {}
     known = layout.all_tensors()
     for name, tensor in tensors_in(path).items():
+        if (alone := name.removeprefix("base_model.")) in shared:
+            stored[alone] = tensor
+            continue
         if not name.startswith(PREFIX):
             raise ValueError(f"{path} holds {name}, which does not begin with {PREFIX}")
         short = plain_name(name.removeprefix(PREFIX), known)
@@ -86,12 +120,11 @@ def plain_name(name: str, known: Container[str]) -> str | None:
         short = name.replace(".modules_to_save.", ".", 1)
         return short if short in known else re.sub(r"\.modules_to_save\.[^.]+\.", ".", name, count=1)
     name = re.sub(r"(\.lora_[AB])\.[^.]+\.weight$", r"\1.weight", name)
-    name = re.sub(r"(\.trainable_tokens_delta)\.[^.]+$", r"\1", name)
-    name = re.sub(r"(\.lora_embedding_[AB])\.[^.]+$", r"\1", name)
+    name = re.sub(r"(\.trainable_tokens_delta|\.lora_embedding_[AB]|\.ia3_l)\.[^.]+$", r"\1", name)
     return re.sub(r"(\.lora_magnitude_vector)(\.[^.]+)*$", r"\1", name)
 
 
-def read_tensors(
+def read_stored(
     path: Path, stored: dict[str, StoredTensor], shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, numpy.ndarray]:
     """The tensors of a file; they must be exactly those in `shapes`."""
@@ -108,7 +141,7 @@ def read_tensors(
     return {name: read_tensor(tensor) for name, tensor in stored.items()}
 
 
-def whole_parts(
+def parts_of(
     path: Path,
     layout: ModelLayout,
     whole: Mapping[str, Sequence[str]],

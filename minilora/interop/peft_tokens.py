@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy
 
+from minilora.arrays.backend import to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.interop.peft_fields import names_config, read_fields, refuse
-from minilora.interop.peft_layouts import CONFIG, TENSORS, ModelLayout
-from minilora.interop.peft_tensors import read_tensors, stored_tensors
-from minilora.methods.state import NamedAdapter
+from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
+from minilora.interop.peft_tensors import read_stored, stored_tensors
+from minilora.interop.peft_write import write_adapter
+from minilora.methods.state import NamedAdapter, adapters_of
 from minilora.methods.switching import add_adapter, base_in_place, check_new_name, set_adapter
 from minilora.methods.trainable_tokens import TrainableTokensConfig, token_parts
 from minilora.models.model import Model
@@ -37,7 +39,7 @@ def load_tokens(model: Model, folder: Path, name: str) -> None:
     stored = stored_tensors(folder / TENSORS, layout)
     shape: tuple[int, ...] = (len(config.tokens), model.config.d_model)
     shapes = {f"{m}{ROWS}": shape for m in (module, *layout.tied) if m == module or f"{m}{ROWS}" in stored}
-    tensors = read_tensors(folder / TENSORS, stored, shapes)
+    tensors = read_stored(folder / TENSORS, stored, shapes)
     check_finite(tensors, folder / TENSORS)
     rows = tensors[f"{module}{ROWS}"]
     if other := [tensor for tensor, values in tensors.items() if not numpy.array_equal(values, rows)]:
@@ -52,3 +54,20 @@ def load_tokens(model: Model, folder: Path, name: str) -> None:
         refuse(path, "target_modules", fields["target_modules"], "PEFT's file has no place for a classifier's head")
     set_adapter(model, None)
     add_adapter(model, name, NamedAdapter(config, parts))
+
+
+def save_tokens(model: Model, folder: Path, name: str, base: str | None) -> None:
+    """Write trained tokens; arguments and errors are those of `save_peft`."""
+    layout, adapter = ModelLayout(model), adapters_of(model).named[name]
+    if layout.new:
+        raise ValueError(f"model was a {type(model).__name__}; PEFT's trainable tokens have no place for its head")
+    ((module, path),) = layout.embeddings.items()
+    config = {
+        "peft_type": "TRAINABLE_TOKENS",
+        "task_type": layout.task,
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "token_indices": list(adapter.config.tokens),
+        "target_modules": [module],
+    }
+    write_adapter(folder, {f"{PREFIX}{module}{ROWS}": to_numpy(adapter.parts[path].P.data)}, config)

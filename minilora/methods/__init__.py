@@ -32,6 +32,7 @@ from minilora.methods.registry import METHODS, apply_method, to_dict
 from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
 from minilora.methods.trainable_tokens import TrainableTokensConfig, apply_trainable_tokens
+from minilora.methods.vera import VeRAConfig, apply_vera
 from minilora.moved import names_before
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "RandomSubspaceConfig",
     "TopKConfig",
     "TrainableTokensConfig",
+    "VeRAConfig",
     "houlsby_sublayers",
     "adapter_dropout",
     "adapters_per_row",
@@ -69,6 +71,7 @@ __all__ = [
     "apply_random_subspace",
     "apply_top_k",
     "apply_trainable_tokens",
+    "apply_vera",
     "classes_in",
     "combination_error",
     "combine_adapters",

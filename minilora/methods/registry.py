@@ -31,15 +31,17 @@ from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.methods.prompt_tuning import PromptTuningConfig, apply_prompt_tuning
 from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_subspace
 from minilora.methods.trainable_tokens import TrainableTokensConfig, apply_trainable_tokens
+from minilora.methods.vera import VeRAConfig, apply_vera
 from minilora.parameter import Module
 
-# LoRA and its variants, then the paper's baselines, LoRA together with prefixes, and what LoRA's hypothesis comes from,
-# training in a random subspace. LoRA+ is LoRA with other learning rates: TrainConfig.lr_ratio_B.
+# LoRA and its variants, then the paper's baselines, LoRA together with prefixes, what LoRA's hypothesis comes from,
+# training in a random subspace, and what came after. LoRA+ is LoRA with other learning rates: TrainConfig.lr_ratio_B.
 METHODS = {
     "lora": LoRAConfig(),
     "rslora": LoRAConfig(rslora=True),
     "dora": LoRAConfig(dora=True),
     "pissa": LoRAConfig(init="pissa"),
+    "lora-fa": LoRAConfig(freeze_A=True),
     "full": FullConfig(),
     "top-k": TopKConfig(),
     "bitfit": BitFitConfig(),
@@ -55,6 +57,7 @@ METHODS = {
     "random-subspace": RandomSubspaceConfig(),
     "ia3": IA3Config(),
     "trainable-tokens": TrainableTokensConfig(),
+    "vera": VeRAConfig(),
 }
 
 # The kinds of configuration by their names in files, and the function that applies each.
@@ -67,6 +70,7 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "random-subspace": (RandomSubspaceConfig, apply_random_subspace),
     "ia3": (IA3Config, apply_ia3),
     "trainable-tokens": (TrainableTokensConfig, apply_trainable_tokens),
+    "vera": (VeRAConfig, apply_vera),
     "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),
     "top-k": (TopKConfig, lambda model, config, rng, **name: apply_top_k(model, config.k, **name)),
     "full": (FullConfig, lambda model, config, rng: apply_full(model)),

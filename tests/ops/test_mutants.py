@@ -92,6 +92,8 @@ linear_rows = changed(ops.linear_rows_backward, "dx", "dP")
 rescale = changed(ops.rescale_backward, "dx", "dl")
 linear = changed(ops.linear_backward, "dx", "dW", "dbias")
 lora = changed(ops.lora_linear_backward, "dx", "dA", "dB")
+lora_fa = changed(ops.lora_fa_linear_backward, "dx", "dB")
+vera = changed(ops.vera_linear_backward, "dx", "dd", "db")
 dora = changed(ops.dora_linear_backward, "dx", "dA", "dB", "dm")
 prefix = changed(ops.prefix_backward, "dx", "dP")
 layernorm = changed(ops.layernorm_backward, "dx", "dgain", "dbias")
@@ -283,6 +285,8 @@ def conv1d_with_the_kernel_as_it_stands(dy, c, **_):
 SILU_X = ROWS["silu"].arrays["x"]
 SQRT_K, SQRT_3K = math.sqrt(4), math.sqrt(12)
 LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
+VERA, VERA_MASK = ROWS["vera_linear"], ROWS["vera_linear, mask"]
+LORA_FA, LORA_FA_MASK = ROWS["lora_fa_linear"], ROWS["lora_fa_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
 DORA, DORA_EXACT = ROWS["dora_linear"], ROWS["dora_linear, exact"]
 LORA_EMBEDDING = ROWS["lora_embedding"]
@@ -335,6 +339,25 @@ MUTANTS = {
     "rescale: dl of y, where it is of x": (ROWS["rescale"], rescale(lambda dl, c, **_: {"dl": dl * c.l})),
     "rescale: dl of one sequence": (ROWS["rescale"], rescale(lambda dy, c, **_: {"dl": (dy * c.x)[0].sum(axis=0)})),
     "rescale: dl a mean": (ROWS["rescale"], rescale(lambda dy, c, **_: {"dl": rows(dy * c.x).mean(axis=0)})),
+    "lora-fa: dx without dh A": (LORA_FA, lora_fa(lambda dy, c, **_: {"dx": dy @ c.W})),
+    "lora-fa: dx without scale": (LORA_FA, lora_fa(lambda dy, c, **_: {"dx": dy @ c.W + dy @ c.B @ c.A})),
+    "lora-fa: dB without scale": (LORA_FA, lora_fa(lambda dB, c, **_: {"dB": dB / c.scale})),
+    "lora-fa: dB of one sequence": (LORA_FA, lora_fa(lambda dy, c, **_: {"dB": c.scale * dy[0].T @ c.h[0]})),
+    "lora-fa: dropout not masked in dx": (
+        LORA_FA_MASK,
+        lora_fa(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (dy @ c.B) @ c.A}),
+    ),
+    "vera: dx without dh A": (VERA, vera(lambda dy, c, **_: {"dx": dy @ c.W})),
+    "vera: dx without d": (VERA, vera(lambda dy, c, **_: {"dx": dy @ c.W + (c.b * dy) @ c.B @ c.A})),
+    "vera: dx without b": (VERA, vera(lambda dy, c, **_: {"dx": dy @ c.W + (c.d * (dy @ c.B)) @ c.A})),
+    "vera: dd without b": (VERA, vera(lambda dy, c, **_: {"dd": (rows(dy @ c.B) * rows(c.h)).sum(axis=0)})),
+    "vera: dd of d * h": (VERA, vera(lambda dd, c, **_: {"dd": dd * c.d})),
+    "vera: db with b": (VERA, vera(lambda db, c, **_: {"db": db * c.b})),
+    "vera: db of one sequence": (VERA, vera(lambda dy, c, **_: {"db": (dy[0] * c.v[0]).sum(axis=0)})),
+    "vera: dropout not masked in dx": (
+        VERA_MASK,
+        vera(lambda dy, c, **_: {"dx": dy @ c.W + (c.d * ((c.b * dy) @ c.B)) @ c.A}),
+    ),
     "dora: dA and dB of a constant norm": (
         DORA_EXACT,
         dora(lambda dy, c, **_: dict(zip(("dA", "dB"), dora_of_a_constant_norm(dy, c)))),

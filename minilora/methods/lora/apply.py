@@ -19,7 +19,7 @@ from minilora.limits import shown
 from minilora.methods.lora.config import LoRAConfig, fits
 from minilora.methods.lora.embedding import LoRAEmbedding, LoRAEmbeddingFactors, has_tied_head, token_embeddings
 from minilora.methods.lora.layer import LoRAFactors, LoRALinear, lora_scale
-from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, dora_start, pissa_start
+from minilora.methods.lora.variants import DoRAFactors, LoRAFAFactors, PiSSAFactors, dora_start, pissa_start
 from minilora.methods.selection import copies, new_parameters
 from minilora.methods.state import NamedAdapter, adapters_of
 from minilora.methods.switching import (
@@ -29,7 +29,7 @@ from minilora.methods.switching import (
     check_new_name,
     set_adapter,
 )
-from minilora.parameter import Module, Parameter
+from minilora.parameter import Constant, Module, Parameter
 
 
 def linear_layers(model: Module) -> dict[str, Linear | LoRALinear]:
@@ -194,7 +194,7 @@ def make_factors(
     A0: Array | None = None,
     B0: Array | None = None,
 ) -> LoRAFactors:
-    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), according to the config.
+    """One layer's factors according to the config: DoRA's have `m`, and PiSSA's `A0` and `B0`.
 
     The arrays can be on the host or on the device of W; they are copied, in the dtype of W.
     """
@@ -208,18 +208,18 @@ def make_factors(
         array[...] = xp.asarray(values)
         return array
 
-    shared: dict[str, Any] = {"A": Parameter(copy(A)), "B": Parameter(copy(B))}
+    shared: dict[str, Any] = {"A": (Constant if config.freeze_A else Parameter)(copy(A)), "B": Parameter(copy(B))}
     shared |= {"scale": scale, "dropout": config.dropout, "config": config}
     if isinstance(base_of(layer), Embedding):
-        if config.dora or config.init == "pissa":
-            raise ValueError(f"targets named {path}, an embedding; DoRA and PiSSA must have linear layers only")
+        if config.dora or config.init == "pissa" or config.freeze_A:
+            raise ValueError(f"targets named {path}, an embedding; DoRA, PiSSA and LoRA-FA take linear layers only")
         return LoRAEmbeddingFactors(**shared | {"dropout": 0.0})
     if config.dora:
         return DoRAFactors(**shared, m=Parameter(copy(m)), exact=config.dora_exact)
     if config.init == "pissa":
         A0, B0 = copy(A0), copy(B0)
         return PiSSAFactors(**shared, A0=A0, B0=B0, W_res=W - scale * (B0 @ A0))
-    return LoRAFactors(**shared)
+    return LoRAFAFactors(**shared) if config.freeze_A else LoRAFactors(**shared)
 
 
 def lora_scale_of(path: str, config: LoRAConfig) -> float:

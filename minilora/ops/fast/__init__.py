@@ -26,6 +26,7 @@ from minilora.ops import (
     LinearRowsCache,
     Llama3Scaling,
     LoRAEmbeddingCache,
+    LoRAFALinearCache,
     LoRALinearCache,
     PrefixCache,
     QuantizedScales,
@@ -39,6 +40,7 @@ from minilora.ops import (
     SoftmaxCache,
     TakeRowsCache,
     TanhCache,
+    VeRALinearCache,
     check_targets,
     conv1d_backward,
     conv1d_forward,
@@ -100,6 +102,7 @@ from minilora.ops.fast.layernorm import layernorm_backward, layernorm_forward
 from minilora.ops.fast.linear import linear_backward, linear_forward
 from minilora.ops.fast.linear_cross_entropy import linear_cross_entropy_forward
 from minilora.ops.fast.lora_embedding import lora_embedding_backward
+from minilora.ops.fast.lora_fa_linear import lora_fa_linear_backward, lora_fa_linear_forward
 from minilora.ops.fast.lora_linear import lora_linear_backward, lora_linear_forward
 from minilora.ops.fast.nf4 import dequantize_nf4
 from minilora.ops.fast.prefix import prefix_backward
@@ -107,6 +110,7 @@ from minilora.ops.fast.rmsnorm import rmsnorm_backward, rmsnorm_forward
 from minilora.ops.fast.rope import rope_backward, rope_forward
 from minilora.ops.fast.silu import silu_forward, silu_gate_backward, silu_gate_forward
 from minilora.ops.fast.softmax import softmax_backward, softmax_forward
+from minilora.ops.fast.vera_linear import vera_linear_backward, vera_linear_forward
 
 __all__ = [
     "QuantizedScales",
@@ -136,6 +140,7 @@ __all__ = [
     "LinearRowsCache",
     "Llama3Scaling",
     "LoRAEmbeddingCache",
+    "LoRAFALinearCache",
     "LoRALinearCache",
     "PrefixCache",
     "RandomSubspaceCache",
@@ -148,6 +153,7 @@ __all__ = [
     "SoftmaxCache",
     "TakeRowsCache",
     "TanhCache",
+    "VeRALinearCache",
     "attention_backward",
     "attention_forward",
     "check_targets",
@@ -185,6 +191,8 @@ __all__ = [
     "log_bucket",
     "lora_embedding_backward",
     "lora_embedding_forward",
+    "lora_fa_linear_backward",
+    "lora_fa_linear_forward",
     "lora_linear_backward",
     "lora_linear_forward",
     "plain_ops",
@@ -217,4 +225,6 @@ __all__ = [
     "take_rows_forward",
     "tanh_backward",
     "tanh_forward",
+    "vera_linear_backward",
+    "vera_linear_forward",
 ]
