@@ -7,6 +7,7 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
     bitfit             every bias, of linear maps and LayerNorms
     prefix-embedding   d (l_p + l_i)                         l_p new tokens before the prompt, and l_i after it
     prefix-layer       L d (l_p + l_i)                       the same number of activations for every block
+    prompt-tuning      d n                               n of them, all before the prompt (Lester et al., 2021)
     adapter-*          L_adapter (2 d r + r + d) + 2 L_LN d  a bottleneck d -> r -> d with its two biases
         -h             two a block, L_LN = 0                 (Houlsby et al., 2019)
         -l             one per block, with a LayerNorm each    (Lin et al., 2020)
@@ -20,6 +21,8 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
     vera               the sum of r + O: two vectors for each adapted matrix              (Kopiczko et al., 2023)
     adalora            the sum of r (O + I + 1), with r the initial rank                  (Zhang et al., 2023)
     random-subspace    d, however large the adapted matrices are              (Li et al., 2018)
+    trainable-tokens   d for each of the tokens
+    ia3                the sum of O over the targets, and of F over the MLPs  (Liu et al., 2022)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
 else each token leaves in memory; `accounting/costs.py` uses that.
@@ -55,7 +58,7 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
     """
     if method not in METHODS:
         raise ValueError(f"method was {method!r}; it must be one of {', '.join(METHODS)}")
-    return METHODS[method](architecture, Settings(**settings))
+    return METHODS[method](architecture, Settings(**DEFAULTS.get(method, {}) | settings))
 
 
 def full(a: Architecture, s: Settings) -> Adaptation:
@@ -86,6 +89,11 @@ def prefix_embedding(a: Architecture, s: Settings) -> Adaptation:
     """The paper's PreEmbed: |Theta| = d (l_p + l_i)."""
     length = s.before + s.after
     return Adaptation(0, length * a.d_model, 0, 0, a.n_layer, prefix=length)
+
+
+def prompt_tuning(a: Architecture, s: Settings) -> Adaptation:
+    """A prefix of embeddings, all of them before the prompt: |Theta| = d n."""
+    return Adaptation(0, s.prompt_length * a.d_model, 0, 0, a.n_layer, prefix=s.prompt_length)
 
 
 def prefix_layer(a: Architecture, s: Settings) -> Adaptation:
@@ -144,12 +152,34 @@ def random_subspace(a: Architecture, s: Settings) -> Adaptation:
     return Adaptation(0, s.dimension, D, 0, a.n_layer, a.n_layer * inputs(a, s.targets), held=2 * D)
 
 
+def ia3(a: Architecture, s: Settings) -> Adaptation:
+    """A number for each output of the targets, and for each input of the MLPs' last maps; a token keeps these values.
+
+    A Llama makes the inputs again, as it does for LoRA's A.
+    """
+    feedforward = s.feedforward if s.feedforward is not None else ("down_proj" if a.gated else "fc_out",)
+    check_targets((*s.targets, *feedforward), a.linear_shapes)
+    of_outputs = sum(a.linear_shapes[name][0] for name in s.targets if name not in feedforward)
+    of_inputs = sum(a.linear_shapes[name][1] for name in dict.fromkeys(feedforward))
+    added = a.n_layer * (of_outputs + of_inputs)
+    return Adaptation(0, added, 0, 0, a.n_layer, a.n_layer * (of_outputs + inputs(a, feedforward)))
+
+
+def trainable_tokens(a: Architecture, s: Settings) -> Adaptation:
+    """C for each token: a row of the embedding, and of the head if that is tied, which then reads x for it."""
+    if not s.tokens or not all(isinstance(i, int) and 0 <= i < a.vocab_size for i in s.tokens):
+        raise ValueError(f"tokens was {s.tokens!r:.80}; each must be an id from 0 to {a.vocab_size - 1}")
+    return Adaptation(0, len(set(s.tokens)) * a.d_model, 0, 0, a.n_layer)
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {"ia3": {"targets": ("k_proj", "v_proj")}}  # where other than those of Settings
 METHODS = {
     "full": full,
     "top-k": top_k,
     "bitfit": bitfit,
     "prefix-embedding": prefix_embedding,
     "prefix-layer": prefix_layer,
+    "prompt-tuning": prompt_tuning,
     "adapter-h": adapter_h,
     "adapter-l": adapter_l,
     "adapter-p": adapter_p,
@@ -161,6 +191,8 @@ METHODS = {
     "lora+prefix-embedding": with_prefix(prefix_embedding),
     "lora+prefix-layer": with_prefix(prefix_layer),
     "random-subspace": random_subspace,
+    "ia3": ia3,
+    "trainable-tokens": trainable_tokens,
     "vera": vera,
     "adalora": adalora,
 }

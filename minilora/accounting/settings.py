@@ -36,7 +36,14 @@ class Settings:
         r of lora (also with a prefix), lora-fa and dora.
     targets : sequence of str
         The matrices that these and random-subspace adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out; or, in
-        a Llama, gate_proj, up_proj and down_proj in place of the last two.
+        a Llama, gate_proj, up_proj and down_proj in place of the last two. Those of ia3 are k_proj and v_proj, if not
+        given.
+    feedforward : sequence of str, optional
+        The matrices whose inputs ia3 scales; fc_out or down_proj, if not given.
+    prompt_length : int
+        n of prompt-tuning.
+    tokens : sequence of int
+        The ids of trainable-tokens.
     blocks : int
         k of top-k.
     size : int
@@ -55,6 +62,9 @@ class Settings:
 
     rank: int = 8
     targets: Sequence[str] = ("q_proj", "v_proj")
+    feedforward: Sequence[str] | None = None
+    prompt_length: int = 20
+    tokens: Sequence[int] = (0,)
     blocks: int = 2
     size: int = 8
     leave_out: int = 1
@@ -66,7 +76,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
-        for name in ("rank", "blocks", "size", "dimension", "vera_rank", "initial_rank"):
+        for name in ("rank", "blocks", "size", "dimension", "prompt_length", "vera_rank", "initial_rank"):
             check(name, getattr(self, name), 1)
         for name in ("leave_out", "before", "after"):
             check(name, getattr(self, name), 0)

@@ -12,8 +12,11 @@ from minilora.cli.method_options import (
     ADALORA,
     ALL_PREFIXES,
     HOULSBY,
+    IA3,
     LORA_WITH_PREFIX,
+    PROMPT_TUNING,
     RANDOM_SUBSPACE,
+    TRAINABLE_TOKENS,
     VERA,
     add_rank_and_targets,
     add_settings_of_baselines,
@@ -36,7 +39,7 @@ from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output_folder
 from minilora.cli.tasks import open_model_and_task
 from minilora.data import ClassificationTask
-from minilora.methods import METHODS, LoRAConfig, LoRAPrefixConfig, PrefixConfig
+from minilora.methods import METHODS, LoRAConfig, LoRAPrefixConfig, PrefixConfig, PromptTuningConfig
 from minilora.models.classification import EncoderForClassification, new_classifier
 
 EXAMPLE = "minilora finetune --rank 4 --alpha 8 --out runs/my-adapter"
@@ -46,13 +49,16 @@ LORA = ("lora", "rslora", "dora", "pissa", "lora-fa", "lora-ga", *LORA_WITH_PREF
 WITH_B = tuple(name for name in LORA if name != "lora-fa")  # and an A beside it that learns
 WITH_MATRICES = ("full", "top-k", "pissa", "lora-ga", "random-subspace")  # which have float32 matrices of their own
 USED_BY = {  # the methods that use an option
+    "feedforward": (IA3,),
+    "tokens": (TRAINABLE_TOKENS,),
+    **dict.fromkeys(("prompt_length", "start_text"), (PROMPT_TUNING,)),
     **dict.fromkeys(("rank", "alpha"), (*LORA, ADALORA)),
     "rslora": LORA,
     "dropout": (*LORA, VERA, ADALORA),
     "vera_rank": (VERA,),
     "initial_rank": (ADALORA,),
     "lr_ratio_b": WITH_B,
-    "targets": (*LORA, RANDOM_SUBSPACE, VERA, ADALORA),
+    "targets": (*LORA, RANDOM_SUBSPACE, VERA, ADALORA, IA3),
     "dimension": (RANDOM_SUBSPACE,),
     "dora_exact": ("dora",),
     "size": HOULSBY,
@@ -62,8 +68,9 @@ USED_BY = {  # the methods that use an option
     "bits": tuple(name for name in METHODS if name not in WITH_MATRICES),
 }
 SETTINGS = {  # as the configurations say
-    **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits")},
+    **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits", "start_text")},
     "blocks": "k",
+    "prompt_length": "length",
     "vera_rank": "rank",
 }
 CHECKPOINT_EVERY = 50  # steps
@@ -104,6 +111,11 @@ def add_options(p: Parser) -> None:
     p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
     p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")
     add_settings_of_baselines(p)
+    p.add_argument(
+        "--start-text",
+        metavar="TEXT",
+        help=f"whose tokens' embeddings the trained ones start as (default: tokens drawn) ({PROMPT_TUNING})",
+    )
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=TrainConfig.steps, help="training steps")
     p.add_argument(
         "--batch-size",
@@ -165,7 +177,7 @@ def run(options: argparse.Namespace) -> int:
     reads = {"--model": options.model, "--text": options.text, "--task": options.task}
     learned = "model.safetensors" if options.method == "full" else "adapter.safetensors"
     check_output_folder("--out", options.out, reads, (learned, *WRITTEN))
-    prefix = settings.prefix if isinstance(settings, LoRAPrefixConfig) else settings
+    prefix = settings.prefix if isinstance(settings, LoRAPrefixConfig | PromptTuningConfig) else settings
     reserved = prefix.before + prefix.after if isinstance(prefix, PrefixConfig) else 0
     opened, task = open_model_and_task(options, reserved=reserved)
     model = opened.model
@@ -183,6 +195,8 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     settings = with_all_linear(settings, model)
+    if options.start_text is not None:
+        settings = replace(settings, start=tuple(map(int, opened.tokenizer.encode(options.start_text))))
     config = experiment.FinetuneConfig(task.name, options.method, settings, train)
     was_there = (Path(options.out) / experiment.RESULT).exists()
     result, _ = experiment.run(
@@ -216,8 +230,7 @@ def method_settings(options: argparse.Namespace) -> Any:
     """
     refuse_unused(options, USED_BY, "method")
     typed = {SETTINGS[name]: getattr(options, name) for name in SETTINGS if name in options.typed}
-    if "targets" in typed:
-        typed["targets"] = names_in(options.targets)
+    typed |= {name: names_in(typed[name]) for name in ("targets", "feedforward") if name in typed}
     config = METHODS[options.method]
     if not isinstance(config, LoRAPrefixConfig):
         return replace(config, **typed)

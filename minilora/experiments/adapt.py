@@ -40,6 +40,10 @@ class DecoderRun(FinetuneConfig):
     n_held_out: int = HELD_OUT
     start_seed: int | None = None
 
+    def optimizer(self, model):
+        """What trains the model; None: what suits its method."""
+        return None
+
 
 @functools.cache
 def task_of(name, *, length, n_held_out=HELD_OUT, source=None):
@@ -126,7 +130,13 @@ def decoder_trainer(config):
     start_seed = config.train.seed if config.start_seed is None else config.start_seed
     batches = start_batches(task, settings, config.train)
     apply_method(model, settings, rng=numpy.random.default_rng(start_seed), batches=batches)
-    return model, task, Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
+    trainer = Trainer(
+        model,
+        lambda rng: task.sample_batch(rng, config.train.batch_size),
+        config.train,
+        optimizer=config.optimizer(model),
+    )
+    return model, task, trainer
 
 
 def watch(trainer, steps, look):

@@ -21,11 +21,14 @@ OF_TEXTS = {
     "adapter-d": 1e-2,
     "prefix-embedding": 1e-1,
     "prefix-layer": 1e-1,
+    "prompt-tuning": 1e-1,
     "lora+prefix-embedding": 2e-2,  # LoRA's, not searched for
     "lora+prefix-layer": 2e-2,
     "adalora": 2e-2,  # LoRA's, not searched for
     "vera": 1e-1,  # not searched for
     "random-subspace": 1e-1,  # 3 times what makes its steps as long as full fine-tuning's; not searched for, either
+    "trainable-tokens": 1e-1,  # that of a prefix, not searched for
+    "ia3": 3e-2,  # BitFit's, not searched for
 }
 # Default learning rates for classification: those of figures/table2.json, the bundled encoder's best of three on valid.
 OF_CLASSES = dict.fromkeys(

@@ -37,6 +37,13 @@ from minilora.models.model_file import KINDS as MODEL_KINDS
 
 RESULT, RUN = "result.json", "config.json"
 SECTIONS = ("settings", "shape", "trained_on")  # of a description: what has values of its own
+PEFTS_SETTINGS = {  # of methods other than LoRA, by our words
+    "rank": "r",
+    "targets": "target_modules",
+    "feedforward": "feedforward_modules",
+    "tokens": "token_indices",
+    "length": "num_virtual_tokens",
+}
 TEXTS = ("opened_from", "base", "tokenizer", "command")
 
 
@@ -178,10 +185,10 @@ def _peft(folder: Path) -> dict[str, Any]:
     if (kind := peft_type_of(folder / CONFIG)) in OTHER_KINDS:
         return {
             "holds": "adapter",
-            "method": kind.lower(),
+            "method": kind.lower().replace("_", "-"),
             "format": "PEFT",
             **_sizes(stored),
-            "settings": {"rank": content.get("r"), "targets": content.get("target_modules")},
+            "settings": {name: content.get(field) for name, field in PEFTS_SETTINGS.items()},
             **({"base": base} if isinstance(base, str) else {}),
             "trained": _count(stored),
         }

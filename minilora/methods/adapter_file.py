@@ -121,7 +121,7 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         config = KINDS[kind][0](**about["config"])
         if kind == "lora":
             with base_in_place(model):
-                layers = target_layers(model, config, any_rank=True)
+                layers = target_layers(model, config, any_rank=True, embeddings=True)
             own = own_of(model, config, layers)
             expected = _lora_shapes(layers, config) | {path: p.data.shape for path, p in own.items()}
         elif kind == "vera":

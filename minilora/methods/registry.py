@@ -24,11 +24,14 @@ from minilora.methods.full import (
     apply_top_k,
 )
 from minilora.methods.houlsby import HoulsbyConfig, apply_houlsby
+from minilora.methods.ia3 import IA3Config, apply_ia3
 from minilora.methods.lora.apply import apply_lora
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora_with_prefix import LoRAPrefixConfig, apply_lora_with_prefix
 from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.methods.prompt_tuning import PromptTuningConfig, apply_prompt_tuning
 from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_subspace
+from minilora.methods.trainable_tokens import TrainableTokensConfig, apply_trainable_tokens
 from minilora.methods.vera import VeRAConfig, apply_vera
 from minilora.parameter import Module
 
@@ -50,9 +53,12 @@ METHODS = {
     "adapter-d": HoulsbyConfig("pfeiffer", leave_out=1),
     "prefix-embedding": PrefixConfig("embedding"),
     "prefix-layer": PrefixConfig("layer"),
+    "prompt-tuning": PromptTuningConfig(),
     "lora+prefix-embedding": LoRAPrefixConfig(prefix=PrefixConfig("embedding")),
     "lora+prefix-layer": LoRAPrefixConfig(prefix=PrefixConfig("layer")),
     "random-subspace": RandomSubspaceConfig(),
+    "ia3": IA3Config(),
+    "trainable-tokens": TrainableTokensConfig(),
     "vera": VeRAConfig(),
     "adalora": AdaLoRAConfig(),
 }
@@ -62,8 +68,11 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (HoulsbyConfig, apply_houlsby),
     "prefix": (PrefixConfig, apply_prefix),
+    "prompt-tuning": (PromptTuningConfig, apply_prompt_tuning),
     "lora+prefix": (LoRAPrefixConfig, apply_lora_with_prefix),
     "random-subspace": (RandomSubspaceConfig, apply_random_subspace),
+    "ia3": (IA3Config, apply_ia3),
+    "trainable-tokens": (TrainableTokensConfig, apply_trainable_tokens),
     "vera": (VeRAConfig, apply_vera),
     "adalora": (AdaLoRAConfig, apply_adalora),
     "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),

@@ -33,6 +33,7 @@ from minilora.ops.dora_linear import (
 from minilora.ops.double_quantization import QuantizedScales, dequantize_scales, dynamic_levels, quantize_scales
 from minilora.ops.dropout import DropoutCache, dropout_backward, dropout_forward, dropout_mask
 from minilora.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
+from minilora.ops.galore import galore_back, galore_project, galore_projector
 from minilora.ops.gelu import (
     GeluCache,
     gelu_exact_backward,
@@ -48,7 +49,9 @@ from minilora.ops.linear_cross_entropy import (
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
 )
+from minilora.ops.linear_rows import LinearRowsCache, linear_rows_backward, linear_rows_forward
 from minilora.ops.log_buckets import log_bucket, relative_rows
+from minilora.ops.lora_embedding import LoRAEmbeddingCache, lora_embedding_backward, lora_embedding_forward
 from minilora.ops.lora_fa_linear import LoRAFALinearCache, lora_fa_linear_backward, lora_fa_linear_forward
 from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
 from minilora.ops.nf4 import dequantize_nf4, nearest_levels, nf4_levels, quantize_nf4
@@ -63,6 +66,7 @@ from minilora.ops.policy_gradient import (
 from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_forward
 from minilora.ops.random_subspace import RandomSubspaceCache, random_subspace_backward, random_subspace_forward
 from minilora.ops.relu import ReluCache, relu_backward, relu_forward
+from minilora.ops.rescale import RescaleCache, rescale_backward, rescale_forward
 from minilora.ops.rmsnorm import RMSNormCache, rmsnorm_backward, rmsnorm_forward
 from minilora.ops.rope import RopeCache, rope_backward, rope_forward
 from minilora.ops.rope_table import Llama3Scaling, rope_frequencies, rope_table
@@ -100,12 +104,15 @@ __all__ = [
     "LayerNormCache",
     "LinearCache",
     "LinearCrossEntropyCache",
+    "LinearRowsCache",
     "Llama3Scaling",
+    "LoRAEmbeddingCache",
     "LoRAFALinearCache",
     "LoRALinearCache",
     "OrthogonalityCache",
     "PrefixCache",
     "RandomSubspaceCache",
+    "RescaleCache",
     "RMSNormCache",
     "ReluCache",
     "RopeCache",
@@ -135,6 +142,9 @@ __all__ = [
     "embedding_backward",
     "embedding_forward",
     "episode_weights",
+    "galore_back",
+    "galore_project",
+    "galore_projector",
     "gelu_exact_backward",
     "gelu_exact_forward",
     "gelu_tanh_backward",
@@ -146,7 +156,11 @@ __all__ = [
     "linear_cross_entropy_backward",
     "linear_cross_entropy_forward",
     "linear_forward",
+    "linear_rows_backward",
+    "linear_rows_forward",
     "log_bucket",
+    "lora_embedding_backward",
+    "lora_embedding_forward",
     "lora_fa_linear_backward",
     "lora_fa_linear_forward",
     "lora_linear_backward",
@@ -163,6 +177,8 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "relative_rows",
+    "rescale_backward",
+    "rescale_forward",
     "rmsnorm_backward",
     "rmsnorm_forward",
     "rope_backward",

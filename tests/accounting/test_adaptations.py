@@ -47,6 +47,9 @@ ADDED = {
     "lora-fa": ({"rank": 2, "targets": ("k_proj", "fc_in")}, (C * 2 + 10 * 2) * L),
     "lora+prefix-embedding": ({"rank": 2, "targets": ("k_proj",), "before": 3, "after": 2}, 2 * C * 2 * L + C * 5),
     "random-subspace": ({"dimension": 5, "targets": ("k_proj", "fc_in")}, 5),
+    "prompt-tuning": ({"prompt_length": 3}, 3 * C),
+    "trainable-tokens": ({"tokens": (2, 7)}, 2 * C),
+    "ia3": ({}, L * (2 * C + 10)),
     "lora+prefix-layer": ({"rank": 2, "targets": ("k_proj",), "before": 0, "after": 5}, 2 * C * 2 * L + L * C * 5),
 }
 
@@ -79,7 +82,7 @@ def test_the_largest_architecture_takes_no_memory(method):
 
 
 WRONG = {
-    "an unknown method": ("ia3", {}, "method was 'ia3'; it must be one of full, top-k, "),
+    "an unknown method": ("magic", {}, "method was 'magic'; it must be one of full, top-k, "),
     "rank 0": ("lora", {"rank": 0}, "rank was 0; it must be an integer of at least 1"),
     "a rank too large": ("lora", {"rank": 7}, "rank was 7; it must be an integer from 1 to 6"),
     "an unknown target": ("lora", {"targets": ("c_attn",)}, r"targets was \('c_attn',\); each must be one of q_proj, "),

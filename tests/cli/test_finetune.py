@@ -64,6 +64,9 @@ OTHER_METHODS = {
     "prefix-layer": ("--before 2", {"kind": "layer", "before": 2, "after": 5}),
     "lora+prefix-embedding": ("--rank 2 --before 3", {"lora.rank": 2, "prefix.kind": "embedding", "prefix.before": 3}),
     "lora+prefix-layer": ("--targets all-linear --after 1", {"prefix.kind": "layer", "prefix.after": 1}),
+    "prompt-tuning": ("--prompt-length 3 --start-text Sum", {"length": 3, "start": [83, 117, 109]}),
+    "trainable-tokens": ("--tokens 32,65", {"tokens": [32, 65]}),
+    "ia3": ("--feedforward fc_in", {"targets": ["k_proj", "v_proj"], "feedforward": ["fc_in"]}),
     "random-subspace": ("--dimension 9 --targets q_proj", {"dimension": 9, "targets": ["q_proj"]}),
 }
 

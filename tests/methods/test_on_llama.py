@@ -13,9 +13,12 @@ from minilora.methods import (
     BitFitConfig,
     FullConfig,
     HoulsbyConfig,
+    IA3Config,
     LoRAConfig,
     PrefixConfig,
+    PromptTuningConfig,
     TopKConfig,
+    TrainableTokensConfig,
     VeRAConfig,
     adapters_per_row,
     apply_lora,
@@ -41,8 +44,12 @@ METHODS = {
     "adapter-d": HoulsbyConfig("pfeiffer", size=3, leave_out=1),
     "prefix-embedding": PrefixConfig("embedding", before=2, after=1),
     "prefix-layer": PrefixConfig("layer", before=1, after=2),
+    "prompt-tuning": PromptTuningConfig(2),
+    "trainable-tokens": TrainableTokensConfig((2, 7, 3)),
+    "ia3": IA3Config(),
     "lora": LoRAConfig(rank=2, alpha=3, targets=SEVEN),
     "lora, the head too": LoRAConfig(rank=2, alpha=3, targets=("q_proj", "lm_head")),
+    "lora, embedding and head": LoRAConfig(rank=2, alpha=3, targets=("q_proj", "wte", "lm_head")),
     "rslora": LoRAConfig(rank=2, alpha=3, rslora=True),
     "dora": LoRAConfig(rank=2, alpha=3, targets=SEVEN, dora=True, dora_exact=True),
     "pissa": LoRAConfig(rank=2, alpha=3, targets=SEVEN, init="pissa"),
@@ -59,9 +66,12 @@ ADDS_NOTHING = (
     "adapter-h",
     "adapter-l",
     "adapter-d",
+    "trainable-tokens",
+    "ia3",
     "lora",
     "rslora",
     "lora, the head too",
+    "lora, embedding and head",
 )
 each_method = pytest.mark.parametrize("name", METHODS)
 
@@ -121,7 +131,18 @@ def test_generation_continues_as_the_whole_sequence_would(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["lora", "lora, the head too", "dora", "pissa", "adalora", "vera", "lora-fa", "lora-ga"]
+    "name",
+    [
+        "lora",
+        "lora, the head too",
+        "lora, embedding and head",
+        "dora",
+        "pissa",
+        "adalora",
+        "vera",
+        "lora-fa",
+        "lora-ga",
+    ],
 )
 def test_merged_the_logits_are_the_same_and_unmerged_the_weights_are_too(name):
     model = adapted(name)
@@ -149,13 +170,12 @@ def test_an_adapter_of_the_head_reaches_the_loss():
 
 def test_a_tied_head_cannot_be_adapted_and_the_message_says_what_can():
     model = tiny_llama("tied")
-    message = (
-        "targets named 'lm_head', which is not a linear layer of this model; it has q_proj, k_proj, v_proj, o_proj"
-    )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="targets named 'lm_head', tied to the token embedding; it must stay frozen"):
         apply_lora(model, LoRAConfig(rank=2, targets=("lm_head",)), rng=rng())
-    with pytest.raises(ValueError, match="targets named 'wte', which is not a linear layer"):
-        apply_lora(model, LoRAConfig(rank=2, targets=("wte",)), rng=rng())
+    with pytest.raises(
+        ValueError, match="targets named 'rms_1', which is not a linear layer of this model; it has wte, "
+    ):
+        apply_lora(model, LoRAConfig(rank=2, targets=("rms_1",)), rng=rng())
 
 
 def test_what_is_merged_does_not_reach_a_tied_head():
@@ -171,6 +191,24 @@ def test_a_tied_embedding_trained_beside_lora_is_one_copy_for_both_uses():
     apply_lora(model, LoRAConfig(rank=2, besides=("wte",)), rng=rng())
     assert model.wte.W.trainable and model.head.W is model.wte.W
     check_model(with_B(model), BATCH, rng=rng())
+
+
+def test_an_adapter_of_a_tied_embedding_does_not_reach_the_head_and_is_not_merged():
+    """As in PEFT; there, merging reaches the head (its issue 2018)."""
+    model = tiny_llama("tied")
+    apply_lora(model, LoRAConfig(rank=2, targets=("wte",)), rng=rng())
+    for p in model.trainable_parameters():
+        p.data += rng(3).standard_normal(p.data.shape)
+    assert model.head.W is model.wte.W and same_bits(model.wte.W.data, tiny_llama("tied").wte.W.data)
+    check_model(model, BATCH, rng=rng())
+    untied = tiny_llama("tied")  # what the two uses are: another embedding beside the same head
+    untied.wte.W.data += model.wte.delta_W()
+    x, _ = untied.hidden(BATCH.ids)
+    expected = x @ tiny_llama("tied").wte.W.data.T
+    np.testing.assert_allclose(logits_of(model), expected, atol=1e-12)
+    with pytest.raises(ValueError, match="the adapter is in the token embedding, to which the head is tied"):
+        merge_lora(model)
+    assert not model.wte.merged
 
 
 # ---- rows, threads, devices

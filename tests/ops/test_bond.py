@@ -253,6 +253,12 @@ MUTANTS = [
     ("linear_cross_entropy_forward", "linear_cross_entropy", "1.0 / count", "1.0 / V"),
     ("linear_cross_entropy_forward", "linear_cross_entropy", "dlogits *= weights[chunk]", "pass"),
     ("linear_cross_entropy_forward", "linear_cross_entropy", "losses[chunk] *= weights[chunk]", "pass"),
+    (
+        "lora_embedding_backward",
+        "lora_embedding",
+        "scatter_add(dA, ids.reshape(-1), scale * (dy @ B))",
+        "dA[ids.reshape(-1)] += scale * (dy @ B)",
+    ),
     ("lora_linear_backward", "lora_linear", "dB = scale * (dy.T @ h)", "dB = dy.T @ h"),
     ("lora_linear_forward", "lora_linear", "y += (scale * h) @ B.T", "y += h @ B.T"),
     ("lora_fa_linear_backward", "lora_fa_linear", "dx += dx_lora", "pass"),

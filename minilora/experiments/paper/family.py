@@ -1,8 +1,9 @@
 """LoRA's family at one budget: every method that came after it, on mini-E2E, and whether the order is PEFT's."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from statistics import mean
 
+from minilora.experiments.adapt import DecoderRun
 from minilora.experiments.claims import Claim, Fact, later
 from minilora.experiments.comparison import mean_and_spread, plus_minus, rate
 from minilora.experiments.experiment import Experiment
@@ -11,14 +12,20 @@ from minilora.experiments.rates import OF_TEXTS
 from minilora.experiments.spearman import chance_of, spearman
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, no_worse, paired
-from minilora.methods import METHODS, LoRAConfig
+from minilora.methods import METHODS, LoRAConfig, TrainableTokensConfig
+from minilora.training import GaLore
 
 LORA = "lora"
 # What the LoRA paper compares with, in table 3 here, and what is two methods at once; all others are in the family.
 OTHERS = ("top-k", "bitfit", "random-subspace")
 OTHER_KINDS = ("adapter-", "prefix-", "lora+")
-# As many trained numbers as LoRA of rank 8: B alone has half of them.
-SETTINGS = {"lora-fa": LoRAConfig(rank=16, alpha=16, freeze_A=True)}
+# As many trained numbers as LoRA of rank 8: B alone has half of them, and so has a row of the embedding for each byte
+# of ASCII. VeRA, IA3 and prompt tuning have their own defaults, which train less: that is what they are for.
+SETTINGS = {
+    "lora-fa": LoRAConfig(rank=16, alpha=16, freeze_A=True),
+    "trainable-tokens": TrainableTokensConfig(tokens=tuple(range(128))),
+}
+EMBEDDING, GALORE = "lora, embedding too", "galore"  # what is no name in METHODS
 PEFTS = "https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA/results"
 PUBLISHED = {  # test accuracy of Llama 3.2 3B on GSM8K after 5,000 steps on MetaMathQA; the best of a method's settings
     "rslora": 0.5133,
@@ -34,9 +41,36 @@ PUBLISHED = {  # test accuracy of Llama 3.2 3B on GSM8K after 5,000 steps on Met
 }
 
 
+@dataclass(frozen=True)
+class GaLoreRun(DecoderRun):
+    """Full fine-tuning whose optimizer keeps its state in few directions, `galore_rank` of them in each matrix."""
+
+    galore_rank: int = 8
+
+    def optimizer(self, model):
+        """GaLore, as `DecoderRun.optimizer`."""
+        return GaLore(model.parameters(), self.train.lr, rank=self.galore_rank)
+
+
 def family():
-    """The names of the methods that are compared, as `METHODS` has them."""
-    return tuple(name for name in METHODS if name not in OTHERS and not name.startswith(OTHER_KINDS))
+    """The labels of what is compared: names of METHODS, LoRA with the embedding adapted too, and GaLore."""
+    names = (name for name in METHODS if name not in OTHERS and not name.startswith(OTHER_KINDS))
+    return (*names, EMBEDDING, GALORE)
+
+
+def run_of(training, label):
+    """The DecoderRun of a label."""
+    if label == GALORE:
+        full = training.of("full")
+        return GaLoreRun(**{f.name: getattr(full, f.name) for f in fields(full)})
+    if label == EMBEDDING:  # at rank 7 as many numbers, too
+        return training.of(LORA, LoRAConfig(rank=7, alpha=7, targets=("q_proj", "v_proj", "wte")))
+    return training.of(label, SETTINGS.get(label))
+
+
+def usual_rate(label):
+    """The learning rate that suits a method. GaLore's steps are a quarter as long as AdamW's, by its scale."""
+    return 4 * OF_TEXTS["full"] if label == GALORE else OF_TEXTS[LORA if label == EMBEDDING else label]
 
 
 @dataclass(frozen=True)
@@ -47,7 +81,7 @@ class Config:
     ----------
     training : Training
     methods : sequence of str
-        Names in METHODS, LoRA's among them.
+        Of `family()`, LoRA among them.
     n_rates : int
         How many learning rates to try for each: the usual one, three times, and a third of it.
     """
@@ -57,20 +91,20 @@ class Config:
     n_rates: int = 3
 
     def __post_init__(self):
-        if LORA not in self.methods or not set(self.methods) <= set(METHODS) or len(self.methods) < 2:
-            raise ValueError(f"methods was {self.methods}; it must be 'lora' and any others of {', '.join(METHODS)}")
+        if LORA not in self.methods or not set(self.methods) <= set(family()) or len(self.methods) < 2:
+            raise ValueError(f"methods was {self.methods}; it must be 'lora' and any others of {', '.join(family())}")
         if self.n_rates not in (1, 2, 3):
             raise ValueError(f"n_rates was {self.n_rates!r}; it must be 1, 2 or 3")
 
-    def rates_of(self, name):
+    def rates_of(self, label):
         """The learning rates to try for a method, the usual one first."""
-        usual = OF_TEXTS[name]
+        usual = usual_rate(label)
         return tuple(float(f"{usual * factor:.1g}") for factor in (1, 3, 1 / 3))[: self.n_rates]
 
 
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
-    settings = {name: config.training.of(name, SETTINGS.get(name)) for name in config.methods}
+    settings = {name: run_of(config.training, name) for name in config.methods}
     rates = {name: config.rates_of(name) for name in config.methods}
     found = train_all(sweep, settings, rates, config.training.seeds)
     return {"methods": {name: summary(row) for name, row in found.items()}}
@@ -221,9 +255,9 @@ EXPERIMENT = Experiment(
     title="LoRA's family at one budget",
     about="Not in the paper: what came after LoRA, on mini-E2E with the bundled decoder, each with the same steps and "
     "batches, the best of three learning rates on valid, and about as many trained numbers as LoRA of rank 8 on W_q "
-    "and W_v, where the method can have them. PEFT has compared the same methods on a large model. Is the order the same?",
+    "and W_v, where the method can have them. PEFT has compared most of them on a large model. Is the order the same?",
     config=Config(),
-    quick=Config(replace(QUICK, seeds=(0, 1)), methods=("lora", "lora-fa", "lora-ga", "vera", "adalora"), n_rates=1),
+    quick=Config(replace(QUICK, seeds=(0, 1)), methods=("lora", "lora-ga", "vera", "adalora", GALORE), n_rates=1),
     run=run,
     table=table,
     plot=plot,

@@ -9,11 +9,12 @@ from experiments.paper.made_up import row, spread, verdicts
 from experiments.tiny import in_place_of_the_bundled_decoder
 from minilora.accounting import count_parameters
 from minilora.experiments.paper import family as module
-from minilora.experiments.paper.family import PUBLISHED, SETTINGS, Config, family
-from minilora.experiments.paper.mini_e2e import QUICK
+from minilora.experiments.paper.family import EMBEDDING, GALORE, PUBLISHED, Config, family, run_of
+from minilora.experiments.paper.mini_e2e import QUICK, Training
 from minilora.experiments.sweep import Sweep
 from minilora.methods import METHODS, apply_method
 from minilora.models import load_bundled
+from minilora.training import GaLore
 
 SCORES = {  # in PEFT's order
     "rslora": 0.9,
@@ -36,6 +37,7 @@ def results(**changes):
 
 def test_every_method_of_the_package_is_in_the_family_or_one_of_the_papers():
     assert {"lora", "rslora", "dora", "pissa", "full", "lora-fa", "lora-ga", "vera", "adalora"} <= set(family())
+    assert {"ia3", "prompt-tuning", "trainable-tokens", EMBEDDING, GALORE} <= set(family())
     papers = {name for name in METHODS if name not in family()}
     assert papers == {name for name in METHODS if name.startswith(("adapter-", "prefix-", "lora+"))} | {
         "top-k",
@@ -46,11 +48,14 @@ def test_every_method_of_the_package_is_in_the_family_or_one_of_the_papers():
 
 def test_the_budget_is_loras_where_the_method_can_have_it():
     trained = {}
-    for name in ("lora", "rslora", "dora", "pissa", "lora-fa", "adalora"):
-        model = load_bundled("decoder")
-        apply_method(model, SETTINGS.get(name, METHODS[name]), rng=np.random.default_rng(0))
-        trained[name] = count_parameters(model).trainable
-    assert trained["lora"] == trained["rslora"] == trained["pissa"] == trained["lora-fa"]
+    for name in family():
+        model, run = load_bundled("decoder"), run_of(Training(), name)
+        if name != "lora-ga":  # LoRA's
+            apply_method(model, run.settings, rng=np.random.default_rng(0))
+            trained[name] = count_parameters(model).trainable
+    assert trained["lora"] == trained["rslora"] == trained["pissa"] == trained["lora-fa"] == trained["trainable-tokens"]
+    assert trained[EMBEDDING] == pytest.approx(trained["lora"], rel=0.01)
+    assert max(trained[name] for name in ("vera", "ia3", "prompt-tuning")) < trained["lora"]
     assert trained["dora"] < 1.1 * trained["lora"] and trained["adalora"] < 1.6 * trained["lora"]
 
 
@@ -76,14 +81,26 @@ def test_the_order_is_compared_with_pefts_over_the_methods_that_both_have():
     assert any("over 7 methods" in line for line in module.table(results()))
 
 
+def test_galore_is_full_fine_tuning_with_another_optimizer():
+    run = run_of(replace(QUICK, n_held_out=4), GALORE)
+    assert run.method == "full" and repr(run).startswith("GaLoreRun(")
+    optimizer = run.optimizer(load_bundled("decoder"))
+    assert type(optimizer) is GaLore and optimizer.rank == 8
+    assert run_of(QUICK, "lora").optimizer(None) is None
+
+
+def test_every_published_score_is_of_a_method_here():
+    assert set(PUBLISHED) <= set(family())
+
+
 def test_a_small_run_has_all_that_the_claims_need(tmp_path, tmp_path_factory, monkeypatch):
     in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
-    config = Config(replace(QUICK, n_held_out=4), methods=("lora", "lora-fa", "lora-ga", "vera", "adalora"), n_rates=2)
+    config = Config(replace(QUICK, n_held_out=4), methods=("lora", "lora-ga", "adalora", EMBEDDING, GALORE), n_rates=2)
     found = module.run(config, Sweep(tmp_path, progress=False))
     assert list(found["methods"]) == list(config.methods)
     for name, method_row in found["methods"].items():
         assert [lr for lr, _ in method_row["valid_by_lr"]] == list(config.rates_of(name))
-        assert method_row["seconds"] > 0 and len(method_row["test"]["values"]) == 2
+        assert method_row["trainable"] > 0 < method_row["seconds"] and len(method_row["test"]["values"]) == 2
     module.table(found)
     module.plot(found)
 
