@@ -9,7 +9,16 @@ import pytest
 from safetensors.numpy import load_file
 
 from minilora import interop
-from minilora.methods import PromptTuningConfig, method_of
+from minilora.data.batches import LMBatch
+from minilora.methods import (
+    AdaLoRAConfig,
+    LoRAConfig,
+    PromptTuningConfig,
+    VeRAConfig,
+    apply_method,
+    combine_adapters,
+    method_of,
+)
 from minilora.models import Decoder
 
 HERE = Path(__file__).resolve().parent
@@ -25,7 +34,15 @@ KINDS = {
     "lora": "LoRAConfig",
     "tokens": "TrainableTokensConfig",
     "prompt": "PromptTuningConfig",
+    "vera": "VeRAConfig",
+    "adalora": "AdaLoRAConfig",
 }  # by the beginning of an adapter's name
+OURS = {
+    "ours lora-fa": LoRAConfig(rank=3, alpha=5, freeze_A=True),
+    "ours lora-ga": LoRAConfig(rank=2, alpha=5, targets=("q_proj", "v_proj", "o_proj"), init="lora-ga"),
+    "ours adalora": AdaLoRAConfig(rank=1, initial_rank=3, alpha=5, targets=("q_proj", "v_proj", "o_proj")),
+    "ours vera": VeRAConfig(rank=6, targets=("o_proj",), seed=2),
+}
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path(PYTHON).is_file(), reason=f"no Python with peft: {PYTHON} (MINILORA_PEER_PYTHON)"),
@@ -83,6 +100,18 @@ def test_what_comes_in_goes_out_again_and_gives_peft_our_logits(made):
                 p.data += 0.2 * draw.standard_normal(p.data.shape)
             interop.save_peft(model, made / kind / f"ours {adapter}")
             said[kind, f"ours {adapter}"] = logits(model, expected)
+        for name, config in OURS.items():
+            model = LOADERS[kind](made / kind, dtype="float64")
+            batch = LMBatch(*(expected["ids"][:, cut] for cut in (slice(-1), slice(1, None))), expected["mask"][:, 1:])
+            if name == "ours lora-ga" and not isinstance(model, Decoder):
+                continue
+            apply_method(model, config, rng=np.random.default_rng(0), batches=[batch])
+            for p in model.trainable_parameters():
+                p.data += 0.3 * np.random.default_rng(len(p.name)).standard_normal(p.data.shape)
+            if name == "ours lora-ga":
+                combine_adapters(model, ["default"], [1.0])
+            interop.save_peft(model, made / kind / name)
+            said[kind, name] = logits(model, expected)
     peer("read", made)
     for kind in LOADERS:
         read = load_file(made / f"{kind}.read.safetensors")
