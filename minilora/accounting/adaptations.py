@@ -32,6 +32,8 @@ from typing import Any, NamedTuple
 
 from minilora.accounting.architectures import GATED_TARGETS, TARGETS, Architecture, size
 
+OUTSIDE = ("wte", "lm_head")  # what LoRA can adapt besides the blocks: the token embedding, and a head of its own
+
 
 class Adaptation(NamedTuple):
     """What is trained, in numbers (not bytes)."""
@@ -105,7 +107,7 @@ class Settings:
             _check(name, getattr(self, name), 0)
         if self.before + self.after == 0:
             raise ValueError("before and after were 0; at least one of them must be above 0")
-        _check_targets(self.targets, dict.fromkeys((*TARGETS, *GATED_TARGETS)))
+        _check_targets(self.targets, dict.fromkeys((*TARGETS, *GATED_TARGETS, *OUTSIDE)))
 
 
 def _check_targets(targets: Sequence[str], possible: Iterable[str]) -> None:
@@ -230,17 +232,26 @@ def adapter_d(a: Architecture, s: Settings) -> Adaptation:
 
 
 def lora(a: Architecture, s: Settings) -> Adaptation:
-    """r (O + I) for each adapted matrix; a token keeps what they read, and the r values of x A^T for each."""
-    _check_targets(s.targets, a.linear_shapes)
-    shapes = [a.linear_shapes[name] for name in s.targets]
-    _check("rank", s.rank, 1, min(min(shape) for shape in shapes))
-    added = a.n_layer * sum(s.rank * (O + I) for O, I in shapes)
-    kept = a.n_layer * (inputs(a, s.targets) + len(shapes) * s.rank)
-    return Adaptation(0, added, 0, added, a.n_layer, kept)
+    """r (O + I) for each adapted matrix; a token keeps what they read, and the r values of x A^T for each.
+
+    The token embedding, "wte", and a head that is not tied to it, "lm_head", are there once: r (V + C) each. A lookup
+    in A is no product.
+    """
+    outside = [name for name in OUTSIDE if name == "wte" or f"{name}.W" in a.shapes]
+    _check_targets(s.targets, [*a.linear_shapes, *outside])
+    shapes = [a.linear_shapes[name] for name in s.targets if name not in OUTSIDE]
+    once = s.rank * (a.vocab_size + a.d_model)
+    _check("rank", s.rank, 1, min(min(shape) for shape in [*shapes, (a.vocab_size, a.d_model)]))
+    of_blocks = a.n_layer * sum(s.rank * (O + I) for O, I in shapes)
+    n_outside = len(s.targets) - len(shapes)
+    kept = a.n_layer * (inputs(a, s.targets) + len(shapes) * s.rank) + n_outside * s.rank
+    of_head = once * ("lm_head" in s.targets)
+    return Adaptation(0, of_blocks + n_outside * once, 0, of_blocks + of_head, a.n_layer, kept)
 
 
 def dora(a: Architecture, s: Settings) -> Adaptation:
     """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that these scale."""
+    _check_targets(s.targets, a.linear_shapes)
     rows = a.n_layer * sum(a.linear_shapes[name][0] for name in s.targets)
     of_lora = lora(a, s)
     return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
@@ -248,6 +259,7 @@ def dora(a: Architecture, s: Settings) -> Adaptation:
 
 def lora_fa(a: Architecture, s: Settings) -> Adaptation:
     """LoRA's B; A is held, and multiplied with, but of what a matrix reads only the r values of x A^T are kept."""
+    _check_targets(s.targets, a.linear_shapes)
     of_lora = lora(a, s)
     of_A = a.n_layer * sum(s.rank * a.linear_shapes[name][1] for name in s.targets)
     of_B, kept = of_lora.added - of_A, a.n_layer * len(s.targets) * s.rank

@@ -21,6 +21,7 @@ from minilora.interop.peft_prompt import load_prompt
 from minilora.interop.peft_tensors import (
     adapted_embeddings,
     adapted_modules,
+    check_unchanged,
     parts_of,
     read_stored,
     saved_modules,
@@ -70,6 +71,11 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
     embedded = adapted_embeddings(config, layout)
     adapted = adapted_modules(config, layout, embedded)
     stored = stored_tensors(folder / TENSORS, layout)
+    for tensor in [
+        f"{module}.weight" for module in layout.tied if embedded
+    ]:  # PEFT saves both uses of E beside A and B
+        if tensor in stored:
+            check_unchanged(stored.pop(tensor), embedded[0], layout)
     needed = {tensor: paths for module in saved for tensor, paths in layout.whole.get(module, {}).items()}
     whole = needed | _further(config, layout, adapted, stored)
     tensors = read_stored(folder / TENSORS, stored, _shapes(config, layout, adapted, embedded, whole))
