@@ -71,9 +71,7 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
     embedded = adapted_embeddings(config, layout)
     adapted = adapted_modules(config, layout, embedded)
     stored = stored_tensors(folder / TENSORS, layout)
-    for tensor in [
-        f"{module}.weight" for module in layout.tied if embedded
-    ]:  # PEFT saves both uses of E beside A and B
+    for tensor in [f"{module}.weight" for module in layout.tied if embedded]:  # PEFT saves both uses
         if tensor in stored:
             check_unchanged(stored.pop(tensor), embedded[0], layout)
     needed = {tensor: paths for module in saved for tensor, paths in layout.whole.get(module, {}).items()}

@@ -127,8 +127,9 @@ def test_generation_continues_as_the_whole_sequence_would(name):
     assert generate(model, [prompt], max_tokens=3) == [read[-3:]]
 
 
-@pytest.mark.parametrize("name", ["lora", "lora, the head too", "lora, embedding and head", "dora", "pissa"])
-@pytest.mark.parametrize("name", ["lora", "lora, the head too", "dora", "pissa", "vera", "lora-fa"])
+@pytest.mark.parametrize(
+    "name", ["lora", "lora, the head too", "lora, embedding and head", "ia3", "dora", "pissa", "vera", "lora-fa"]
+)
 def test_merged_the_logits_are_the_same_and_unmerged_the_weights_are_too(name):
     model = adapted(name)
     before, weights = logits_of(model), weights_of(model)
