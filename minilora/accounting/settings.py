@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from minilora.accounting.architectures import GATED_TARGETS, TARGETS
 
+OUTSIDE = ("wte", "lm_head")  # what LoRA can adapt besides the blocks: the token embedding, and a head of its own
+
 
 class Adaptation(NamedTuple):
     """What is trained, in numbers (not bytes)."""
@@ -82,7 +84,7 @@ class Settings:
             check(name, getattr(self, name), 0)
         if self.before + self.after == 0:
             raise ValueError("before and after were 0; at least one of them must be above 0")
-        check_targets(self.targets, dict.fromkeys((*TARGETS, *GATED_TARGETS)))
+        check_targets(self.targets, dict.fromkeys((*TARGETS, *GATED_TARGETS, *OUTSIDE)))
 
 
 def check_targets(targets: Sequence[str], possible: Iterable[str]) -> None:

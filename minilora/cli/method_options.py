@@ -48,7 +48,8 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
         "--targets",
         default=",".join(LoRAConfig.targets),
         help="layers to adapt, comma-separated: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out (of a Llama "
-        f"gate_proj, up_proj, down_proj), or whole paths; finetune takes all-linear, too ({with_targets}; "
+        "gate_proj, up_proj, down_proj), or whole paths; LoRA takes wte, the token embedding, and an untied lm_head, "
+        f"finetune all-linear, too ({with_targets}; "
         "of ia3 k_proj,v_proj, if not given)",
     )
     p.add_argument(

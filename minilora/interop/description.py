@@ -188,7 +188,9 @@ def _peft(folder: Path) -> dict[str, Any]:
             "method": kind.lower().replace("_", "-"),
             "format": "PEFT",
             **_sizes(stored),
-            "settings": {name: content.get(field) for name, field in PEFTS_SETTINGS.items()},
+            "settings": {
+                name: content[field] for name, field in PEFTS_SETTINGS.items() if content.get(field) is not None
+            },
             **({"base": base} if isinstance(base, str) else {}),
             "trained": _count(stored),
         }

@@ -22,6 +22,7 @@ from minilora.interop.peft_prompt import load_prompt
 from minilora.interop.peft_tensors import (
     adapted_embeddings,
     adapted_modules,
+    check_unchanged,
     parts_of,
     read_stored,
     saved_modules,
@@ -72,6 +73,9 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
     embedded = adapted_embeddings(config, layout)
     adapted = adapted_modules(config, layout, embedded)
     stored = stored_tensors(folder / TENSORS, layout)
+    for tensor in [f"{module}.weight" for module in layout.tied if embedded]:  # PEFT saves both uses
+        if tensor in stored:
+            check_unchanged(stored.pop(tensor), embedded[0], layout)
     needed = {tensor: paths for module in saved for tensor, paths in layout.whole.get(module, {}).items()}
     whole = needed | _further(config, layout, adapted, stored)
     tensors = read_stored(folder / TENSORS, stored, _shapes(config, layout, adapted, embedded, whole))

@@ -84,7 +84,7 @@ def stored_tensors(path: Path, layout: ModelLayout, shared: Sequence[str] = ()) 
         if short is None or short.startswith(tuple(f"{module}." for module in layout.unused)):
             continue
         if short.endswith(UNCHANGED):
-            _check_unchanged(tensor, short.removesuffix(UNCHANGED), layout)
+            check_unchanged(tensor, short.removesuffix(UNCHANGED), layout)
             continue
         if short in stored and not numpy.array_equal(read_tensor(tensor), read_tensor(stored[short])):
             raise ValueError(f"{path} holds {short} twice, as {name} and as {stored[short].name}, and they differ")
@@ -92,7 +92,7 @@ def stored_tensors(path: Path, layout: ModelLayout, shared: Sequence[str] = ()) 
     return stored
 
 
-def _check_unchanged(tensor: StoredTensor, module: str, layout: ModelLayout) -> None:
+def check_unchanged(tensor: StoredTensor, module: str, layout: ModelLayout) -> None:
     """Refuse another weight for an adapted layer than the model's; PEFT saves a head's beside the head's adapter."""
     check_dtype(tensor)
     paths = (layout.embeddings[module],) if module in layout.embeddings else layout.linear.get(module, ())

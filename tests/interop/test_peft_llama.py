@@ -124,16 +124,12 @@ def changed(tmp_path, tensors, **changes):
     return folder
 
 
-@pytest.mark.parametrize("name", ["lm_head", "embed_tokens", "model.embed_tokens"])
-def test_an_adapter_on_one_of_two_tied_matrices_is_refused(name, tmp_path):
-    module = "lm_head" if name == "lm_head" else "model.embed_tokens"
+def test_an_adapter_on_a_tied_head_is_refused(tmp_path):
     A, B = np.ones((2, 12)), np.ones((19, 2))
-    tensors = {f"{module}.lora_A.weight": A, f"{module}.lora_B.weight": B}
-    folder = changed(tmp_path, tensors, target_modules=["q_proj", name])
+    tensors = {"lm_head.lora_A.weight": A, "lm_head.lora_B.weight": B}
+    folder = changed(tmp_path, tensors, target_modules=["q_proj", "lm_head"])
     model = base("qwen2")
-    with pytest.raises(
-        ValueError, match=f"target_modules meant {module}; minilora adapts no embedding, no convolution, "
-    ):
+    with pytest.raises(ValueError, match="target_modules meant lm_head; minilora adapts no convolution, no tied head"):
         load_peft(model, folder)
     assert np.abs(logits("qwen2", model) - expected("qwen2")["base"]).max() < 1e-10
 

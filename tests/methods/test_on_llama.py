@@ -136,6 +136,7 @@ def test_generation_continues_as_the_whole_sequence_would(name):
         "lora",
         "lora, the head too",
         "lora, embedding and head",
+        "ia3",
         "dora",
         "pissa",
         "adalora",
