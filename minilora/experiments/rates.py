@@ -38,6 +38,8 @@ OF_CLASSES = dict.fromkeys(
     "top-k": 1e-3,
     "bitfit": 1e-2,
     "adapter-d": 1e-2,
+    "adalora": 3e-3,  # LoRA's; and VeRA's, 5 times LoRA's as in texts, was not searched for either
+    "vera": 1.5e-2,
 }
 
 
