@@ -74,6 +74,8 @@ def make(root):
                 model = peft.get_peft_model(new_model(kind), config(**settings), autocast_adapter_dtype=False).eval()
                 model.double()
                 randomised(model, 3, 0.4, only_trainable=True)
+                for p in model.parameters():
+                    p.data = p.data.float().double() if p.requires_grad else p.data  # peft reads a prompt in float32
                 model.save_pretrained(folder / name)
                 found[f"out.{name}"] = logits(kind, load(kind, folder, name))
                 assert np.abs(found[f"out.{name}"] - logits(kind, model)).max() < 1e-12, (kind, name)
