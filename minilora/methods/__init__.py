@@ -32,7 +32,7 @@ from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_
 from minilora.methods.registry import METHODS, apply_method, to_dict
 from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
-from minilora.methods.trainable_tokens import TrainableTokensConfig, apply_trainable_tokens
+from minilora.methods.trainable_tokens import TrainableTokensConfig, apply_trainable_tokens, merge_tokens
 from minilora.methods.vera import VeRAConfig, apply_vera
 from minilora.moved import names_before
 
@@ -81,6 +81,7 @@ __all__ = [
     "load_adapter",
     "lora_layers",
     "merge_lora",
+    "merge_tokens",
     "method_of",
     "orthogonality",
     "remove_adapter",

@@ -21,8 +21,8 @@ from minilora.arrays.backend import Array, to_numpy
 from minilora.limits import shown
 from minilora.methods.lora.embedding import LoRAEmbedding, has_tied_head, token_embeddings
 from minilora.methods.selection import copies, new_parameters
-from minilora.methods.state import NamedAdapter
-from minilora.methods.switching import add_adapter, base_in_place, check_new_name, set_adapter
+from minilora.methods.state import NamedAdapter, adapters_of
+from minilora.methods.switching import add_adapter, base_in_place, check_new_name, remove_adapter, set_adapter
 from minilora.models import GPT, Llama
 from minilora.ops.fast import linear_rows_backward, linear_rows_forward, prefix_backward, prefix_forward
 from minilora.parameter import Module, Parameter
@@ -103,28 +103,27 @@ class TokenRowsHead(Module):
         return [(E,)], None
 
 
-class TokenRowsGPT(GPT):
-    """What a GPT becomes while some of its tokens are trained: its head is tied."""
+class TiedRows:
+    """A decoder with a tied head, while some of its tokens are trained."""
 
     wte: Any
+
+    @property
+    def head(self) -> Any:
+        """The TokenRowsHead that reads the same rows as the embedding."""
+        return TokenRowsHead(self.wte)
+
+
+class TokenRowsGPT(TiedRows, GPT):
+    """What a GPT becomes."""
+
     after_prompt = GPT  # whose parts it has
 
-    @property
-    def head(self) -> Any:
-        """The TokenRowsHead that reads the same rows as the embedding."""
-        return TokenRowsHead(self.wte)
 
+class TokenRowsLlama(TiedRows, Llama):
+    """What a Llama with a tied head becomes."""
 
-class TokenRowsLlama(Llama):
-    """What a Llama with a tied head becomes while some of its tokens are trained."""
-
-    wte: Any
     after_prompt = Llama  # whose parts it has
-
-    @property
-    def head(self) -> Any:
-        """The TokenRowsHead that reads the same rows as the embedding."""
-        return TokenRowsHead(self.wte)
 
 
 TIED = {GPT: TokenRowsGPT, Llama: TokenRowsLlama}
@@ -171,3 +170,19 @@ def token_parts(model: Any, config: TrainableTokensConfig, rows: Array | None = 
     P = E[tokens] if rows is None else model.xp.asarray(to_numpy(rows).astype(E.dtype))
     parts = copies(new_parameters(model)) | {path: TokenRows(embedding, Parameter(P), tokens)}
     return parts | ({"__class__": TIED[type(model)]} if tied else {})
+
+
+def merge_tokens(model: Module) -> None:
+    """Make E' the model's own embedding, for both uses of a tied one, and remove the adapter: E is gone then.
+
+    Raises
+    ------
+    ValueError
+        If no tokens are trained at the moment.
+    """
+    found = [module for _, module in model.named_modules() if isinstance(module, TokenRows)]
+    if not found:
+        raise ValueError("the model's active adapter trains no tokens; there is nothing to merge")
+    ((E, _),) = (TokenRowsHead(rows).products() for rows in found)
+    remove_adapter(model, str(adapters_of(model).active))
+    found[0].W.data = E[0][0]

@@ -12,6 +12,7 @@ from minilora.methods import (
     apply_bitfit,
     apply_lora,
     apply_trainable_tokens,
+    merge_tokens,
     remove_adapter,
     set_adapter,
     trainable_tokens,
@@ -59,6 +60,17 @@ def test_it_is_the_model_whose_embedding_has_these_rows(make):
     by_hand.wte.W.data[list(TOKENS.tokens)] = model.wte.P.data
     assert np.allclose(logits(model), logits(by_hand), rtol=0, atol=1e-12)
     assert np.allclose(model.loss(SHORT)[0], by_hand.loss(SHORT)[0], rtol=0, atol=1e-12)
+
+
+@each_model
+def test_merged_it_is_a_plain_model_that_says_the_same(make):
+    model = adapted(make)
+    expected = logits(model)
+    merge_tokens(model)
+    assert type(model) is type(make()) and adapter_names(model) == []
+    assert np.allclose(logits(model), expected, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="the model's active adapter trains no tokens; there is nothing to merge"):
+        merge_tokens(model)
 
 
 @each_model
