@@ -99,7 +99,7 @@ def make(root):
                     prune(model)
                 expected = logits(kind, model)  # saving cuts what was pruned
                 model.save_pretrained(folder / name)
-                found[f"out.{name}"] = logits(kind, load(kind, folder, name))
+                found[f"out.{name}"] = logits(kind, load(kind, folder, name).double())
                 assert np.abs(found[f"out.{name}"] - expected).max() < 1e-12, (kind, name)
             save_file(found, root / f"{kind}.safetensors")
 
@@ -108,7 +108,9 @@ def read(root):
     for kind in KINDS:
         with precision(kind):
             names = sorted(path.name for path in (root / kind).glob("ours *"))
-            save_file({n: logits(kind, load(kind, root / kind, n)) for n in names}, root / f"{kind}.read.safetensors")
+            save_file(
+                {n: logits(kind, load(kind, root / kind, n).double()) for n in names}, root / f"{kind}.read.safetensors"
+            )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ HEAD = ["head.dense.W", "head.dense.bias", "head.out_proj.W", "head.out_proj.bia
 def adapted(kind, method, learned=True):
     model_class, config, _ = MODELS[kind]
     model = tiny(model_class, config=config)
-    apply_method(model, method, rng=rng(1))
+    apply_method(model, method, rng=rng(1), batches=[batch_of(kind)])
     if learned:
         for p in model.trainable_parameters():
             p.data += 0.3 * rng(len(p.name)).standard_normal(p.data.shape)
