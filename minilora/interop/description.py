@@ -126,6 +126,8 @@ def _file(path: Path) -> dict[str, Any]:
     }
     n, config = sum(array.size for array in arrays.values()), about.get("config")
     settings = config if isinstance(config, dict) else {}
+    if settings.get("init") != "lora-ga":  # which alone uses it
+        settings = {name: value for name, value in settings.items() if name != "gamma"}
     if about["kind"] in MODEL_KINDS:
         return {"holds": "model", "kind": about["kind"], **told, "shape": settings, "parameters": n}
     made = {"holds": "adapter", "method": about["kind"], **told, "settings": settings, "trained": n}
