@@ -157,5 +157,5 @@ def test_trained_rows_of_an_embedding_are_refused(tmp_path):
 def test_the_layout_follows_the_model_s_head():
     config = LlamaConfig(vocab_size=7, n_layer=1, d_model=4, n_head=2, n_positions=5, tied_head=True)
     tied = Llama(config, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="targets named 'lm_head', which is not a linear layer of this model"):
+    with pytest.raises(ValueError, match="targets named 'lm_head', tied to the token embedding; it must stay frozen"):
         apply_lora(tied, LoRAConfig(rank=1, targets=("lm_head",)), rng=np.random.default_rng(0))

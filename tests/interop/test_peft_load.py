@@ -244,7 +244,7 @@ def test_the_fields_that_peft_needs_are_enough(folder):
 
 
 UNSUPPORTED = {
-    "peft_type": "IA3",
+    "peft_type": "OFT",
     "use_dora": 1,
     "layer_replication": [[0, 2]],
     "lora_bias": True,
