@@ -115,6 +115,8 @@ def run(options: argparse.Namespace) -> int:
             settings[names] = names_in(settings[names])
         else:
             settings.pop(names, None)  # the method's own
+    if "tokens" not in options.typed:
+        settings.pop("tokens", None)
     results |= counted(
         name,
         architecture,
