@@ -9,15 +9,18 @@ import ast
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+import figures
 import nbformat
 import pages
 
+from minilora.exercises.sources import exercises
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-NO_WIDGETS = "import sys\n\nsys.modules['ipywidgets'] = None  # cannot be imported, and so plots.sliders shows nothing"
-SLIDERS = "*In a notebook with a kernel, sliders stand here. The next picture is one of their positions.*"
+BEGIN = "import sys\n\nsys.path.insert(0, {site!r})\nimport drawn\n\ndrawn.begin({folder!r}, {url!r}, {starts!r})"
 
 
 def stage(source, run=("",)):
@@ -30,7 +33,7 @@ def stage(source, run=("",)):
         Parts of the names of the notebooks that Sphinx is to run.
     """
     shutil.rmtree(source, ignore_errors=True)
-    leave_out = shutil.ignore_patterns("__pycache__", "assets", "others.md", "latest*")
+    leave_out = shutil.ignore_patterns("__pycache__", "assets", "others.md", "latest*", "*.py")
     for folder in "docs", "figures", "minilora":
         shutil.copytree(ROOT / folder, source / folder, ignore=leave_out)
     for name in "conf.py", "index.md":
@@ -41,12 +44,24 @@ def stage(source, run=("",)):
     for name in "tutorials/README.md", "tutorials/exercises/README.md":
         shutil.copy(ROOT / name, source / name)
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
-        notebook = without_sliders(with_alt_texts(nbformat.read(path, as_version=4)))
-        if not any(part in path.stem for part in run):
+        notebook = nbformat.read(path, as_version=4)
+        if any(part in path.stem for part in run):
+            pictures = source / "_static/drawn" / path.stem
+            notebook = with_pictures(notebook, str(pictures), f"../_static/drawn/{path.stem}")
+        else:
             notebook.metadata["mystnb"] = {"execution_mode": "off"}
+        notebook = with_exercises(notebook, path.stem)
         nbformat.write(notebook, source / "tutorials" / path.name)
-    page = source / "figures/README.md"
-    page.write_text(pages.gallery(page.read_text(encoding="utf-8"), page.parent), encoding="utf-8")
+    figures.stage(source / "figures")
+    fill_in(source / "index.md")
+
+
+def fill_in(page):
+    """Put the committed results into a page, as `make pages` does."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    import make_pages
+
+    page.write_text(make_pages.filled(page.read_text(encoding="utf-8"), make_pages.blocks()), encoding="utf-8")
 
 
 def write(folder, texts):
@@ -56,24 +71,54 @@ def write(folder, texts):
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def with_alt_texts(notebook):
-    """The notebook whose pictures are called by the statement that draws them, instead of by a file's name."""
-    for cell in notebook.cells:
-        code = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
-        if cell.cell_type == "code" and code.strip():
-            drawn = ast.unparse(ast.parse(code).body[-1])
-            cell.metadata["mystnb"] = {"image": {"alt": f"drawn by {drawn}"}}
+def with_pictures(notebook, folder, url):
+    """The notebook in which pictures become files, and a slider takes the place of the static picture behind it."""
+    starts, hidden = [], []
+    for cell, following in pairwise([*notebook.cells, None]):
+        if cell.cell_type == "code" and (call := sliders_in(cell.source)):
+            start = position_in(following, call)
+            starts.append(start or {})
+            if start:
+                hidden.append(following)
+    for cell in hidden:
+        cell.metadata.setdefault("tags", []).append("remove-cell")
+    code = BEGIN.format(site=str(HERE), folder=folder, url=url, starts=starts)
+    begin = nbformat.v4.new_code_cell(code, id="drawn", metadata={"tags": ["remove-cell"]})
+    notebook.cells.insert(0, begin)
     return notebook
 
 
-def without_sliders(notebook):
-    """The notebook with a remark in the place of what only a kernel can move, and which therefore is not made."""
-    cells = [nbformat.v4.new_code_cell(NO_WIDGETS, id="no-widgets", metadata={"tags": ["remove-cell"]})]
-    for cell in notebook.cells:
-        cells.append(cell)
-        if cell.cell_type == "code" and "plots.sliders(" in cell.source:
-            cells.append(nbformat.v4.new_markdown_cell(SLIDERS, id=f"{cell.id}-sliders"))
-    notebook.cells = cells
+def sliders_in(code):
+    """The call of plots.sliders that ends a cell, as a syntax tree; None if there is none."""
+    tree = ast.parse("\n".join(line for line in code.splitlines() if not line.startswith("%")))
+    last = tree.body[-1] if tree.body else None
+    call = last.value if isinstance(last, ast.Expr) else None
+    return call if isinstance(call, ast.Call) and ast.unparse(call.func) == "plots.sliders" else None
+
+
+def position_in(cell, sliders):
+    """Where sliders stand in the static picture behind them, as a dict; None if the cell is something else."""
+    if cell is None or cell.cell_type != "code":
+        return None
+    try:
+        (only,) = ast.parse(cell.source).body
+        call = only.value
+        if ast.unparse(call.func) != ast.unparse(sliders.args[0]):
+            return None
+        names = [keyword.arg for keyword in sliders.keywords]
+        given = dict(zip(names, map(ast.literal_eval, call.args)))
+        return given | {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (ValueError, AttributeError, SyntaxError):
+        return None
+
+
+def with_exercises(notebook, stem):
+    """The notebook with links to the exercises that it prepares, behind its title and at its end."""
+    prepared = [exercise for exercise in exercises() if pages.PREPARED_BY[exercise.number] == stem]
+    if prepared:
+        links = [f"[{e.number}. {e.title}](exercises/{e.file_name[:-3]}.md)" for e in prepared]
+        text = "## Exercises\n\nWrite it yourself, and let the checker say what is right:\n\n" + "\n".join(f"- {each}" for each in links)
+        notebook.cells.append(nbformat.v4.new_markdown_cell(text, id="exercises"))
     return notebook
 
 
