@@ -33,7 +33,18 @@ pytest.importorskip("sacrebleu", reason="needs minilora[metrics]")
 pytest.importorskip("nltk", reason="needs minilora[metrics]")
 from interop.make_tiny_folders import make_llama  # it imports tokenizers
 
-ABLE = ["table3", "table5", "table6", "table18", "figure3", "figure4", "table7", "figure8", "intrinsic_dimension"]
+ABLE = [
+    "table3",
+    "table5",
+    "table6",
+    "table18",
+    "figure3",
+    "figure4",
+    "table7",
+    "figure8",
+    "intrinsic_dimension",
+    "budget",
+]
 SMOLLM2 = {"q_proj": (576, 576), "k_proj": (192, 576), "v_proj": (192, 576), "o_proj": (576, 576)}
 LARGE = Base("large", "large", bases.OF_LARGE, SMOLLM2, n_blocks=30, model_id="", n_rates=1, large=True)
 
