@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import matplotlib
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from minilora.analysis import (
     z_of_whole,
     z_scores,
 )
-from plotted import PHI, TABLE_7, WORD, title_of
+from minilora.plots.style import WIDTH
+from plotted import NODES, PHI, TABLE_7, WORD, title_of
 
 RUNS = {
     "LoRA": (list(np.linspace(4, 2, 100)), [(50, 3.1), (100, 2.2)]),
@@ -30,6 +33,11 @@ SMALL = {"$y$": np.array([[-1.0, 0.5]]), "$x$": np.arange(3), "$W$": np.array([[
 VERDICTS = {"softmax: zeros": {"bad": "passes", "good": "caught"}, "linear": {"bad": "caught", "good": "caught"}}
 TURN = np.array([[1.0, 2.0], [0.5, -0.6]])
 TIMES = {"base": [3.0, 4.0, 5.0], "adapters": [5.0, 6.0, 90.0]}
+PARTS = {"r = 8": {"LoRA": {"weights": 3.4, "gradients": 0.1}, "full": {"weights": 3.4, "gradients": 3.4}}}
+COURSES = {  # close to each other at the end
+    "loss": {"LoRA": [(1, [3.0, 3.1]), (64, [1.0, 1.2])], "full": [(1, [3.0]), (64, [1.01, 1.1])], "x": [(1, [2.0])]},
+    "score of W_q": {"LoRA": [(1, [0.1, 0.3]), (64, [0.9, 1.0])], "full": [(2, [0.5])]},
+}
 LEVELS = {"majority class": 39.4, "naive Bayes, words": 90.9}
 
 RANKS = {"W": rank_measures({"blocks.0.attn.q_proj": WORD, "wte": np.eye(9)}), "I": rank_measures({"wte": np.eye(5)})}
@@ -40,6 +48,9 @@ FIGURES = {
     "similarity": lambda: plots.similarity_heatmap(PHI, 0.5 * PHI),
     "scores": lambda: plots.scores({"names": (SCORES, LEVELS)}, xlabel="accuracy (%)"),
     "scores of two": lambda: plots.scores({"names": (SCORES, LEVELS), "pairs": (SCORES, {})}, xlabel="accuracy (%)"),
+    "seed curves": lambda: plots.seed_curves(COURSES, xlabel="rank", xscale="log2", levels={"loss": ("chance", 1.05)}),
+    "courses": lambda: plots.seed_curves(COURSES, xlabel="step", xscale="log", note="A note."),
+    "overheads": lambda: plots.overheads({"1 x 64": {"LoRA, beside W": (1, 2, 3), "base": (-1, 0, 1)}}, ylabel="%"),
     "sizes": lambda: plots.parameters_against_score(SIZES, ylabel="accuracy (%)", levels=LEVELS),
     "picture": plots.lora_picture,
     "GPT": plots.gpt_picture,
@@ -63,6 +74,8 @@ FIGURES = {
     "overlap": lambda: plots.overlap(PHI, 2, 3),
     "two lines": lambda: plots.two_lines(35),
     "by seed": lambda: plots.by_seed({"r = 1": [2.4, 2.5], "r = 4": [2.3, 2.45]}, x="loss", joined=True),
+    "values": lambda: plots.value_graph(NODES),
+    "stacked": lambda: plots.stacked(PARTS, x="MB"),
     "bars": lambda: plots.bars({"LoRA": 1536, "full": 589_824}, x="numbers", log=True),
     "timings": lambda: plots.timings(TIMES),
     "attention": lambda: plots.attention_map(np.tril(np.full((2, 12, 12), 0.1)), "Hello, world"),
@@ -104,19 +117,33 @@ def test_a_failed_save_leaves_the_old_picture(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @every_figure
-def test_every_text_lies_inside_the_figure(draw):
-    figure = draw()
-    FigureCanvasAgg(figure).draw()
+def test_every_text_lies_inside_and_touches_no_other(draw, dark):
+    with plots.figure_style(dark=dark):
+        figure = draw()
+        FigureCanvasAgg(figure).draw()
+    assert figure.get_figwidth() <= WIDTH
+    found = texts_of(figure)
     width, height = figure.bbox.size
-    texts = [t for axes in figure.axes for t in axes.texts if t.get_text()]
-    labels = [label for axes in figure.axes for label in (axes.title, axes.xaxis.label, axes.yaxis.label)]
-    texts += [label for label in labels if label.get_text()]
-    assert texts
-    for text in texts:
-        box = text.get_window_extent()
-        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-        assert inside, text.get_text()
+    for text, box in found:
+        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
+        assert inside, text
+    for (text, box), (other, its) in combinations(found, 2):
+        wide, high = min(box.x1, its.x1) - max(box.x0, its.x0), min(box.y1, its.y1) - max(box.y0, its.y0)
+        assert wide <= 2 or high <= 0.35 * min(box.height, its.height), (text, other)
+
+
+def texts_of(figure):
+    """Every text that is seen, with its box: titles, labels, those of ticks, and what is written into the axes."""
+    ticks = {t for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for t in axis.findobj(matplotlib.text.Text)}
+    seen = set(figure.findobj(matplotlib.text.Text)) - ticks
+    for axes in figure.axes:
+        if axes.axison:
+            for axis in (axes.xaxis, axes.yaxis):
+                seen |= {tick.label1 for tick in axis._update_ticks()} | {axis.label}
+    shown = [text for text in seen if text.get_visible() and text.get_text().strip()]
+    return [(text.get_text(), text.get_window_extent()) for text in shown]
 
 
 def test_the_picture_says_what_lora_is():
@@ -158,7 +185,8 @@ def test_curves_differ_in_more_than_colour():
 
 def test_no_curve_is_left_out():
     runs = {f"run {n}": RUNS["LoRA"] for n in range(7)}
-    assert len(plots.loss_curves(runs).axes[0].get_lines()) == 2 * 7
+    drawn = lines(plots.loss_curves(runs).axes[0])
+    assert {f"{label}, {what}" for label in runs for what in ("training", "validation")} <= set(drawn)
     drawn = lines(plots.singular_values({label: np.ones(2) for label in runs}).axes[0])
     assert set(runs) <= set(drawn)
 

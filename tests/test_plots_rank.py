@@ -32,6 +32,12 @@ def test_multiples_of_each_other_share_a_colour_and_a_line():
     assert len([line for line in axes.lines if to_hex(line.get_color()) in colors]) == 2
 
 
+def test_arrows_on_one_line_are_told_apart_if_asked_for():
+    (axes,) = plots.arrows({"V": (1, 2), "W": (-1, 1), "longer": (2, 4)}, distinct=True).axes
+    heads, colors = zip(*arrows_of(axes))
+    assert len(set(colors)) == 3 and heads.index((2, 4)) < heads.index((1, 2)), "the shorter is on top"
+
+
 def test_the_ellipse_is_the_image_of_the_circle_and_its_half_axes_are_drawn():
     M = np.array([[1.0, 2.0], [0.5, -0.6]])
     U, S, Vt = np.linalg.svd(M)
@@ -96,9 +102,9 @@ def test_fractions_are_fractions():
     assert drawn(last, 2, 2) == [["1", "1/3"], ["0", "1"]]
 
 
-def test_steps_are_in_rows_that_fit_and_places_without_one_are_empty():
+def test_steps_are_in_rows_that_fit():
     figure = plots.elimination(matrix_rank_steps(np.tri(4, dtype=int)))
-    assert [bool(title_of(axes)) for axes in figure.axes] == [True] * 7 + [False]
+    assert [bool(title_of(axes)) for axes in figure.axes] == [True] * 7, "no empty cell"
     with pytest.raises(
         ValueError, match="the elimination had 29 steps, with the matrix itself; it must have at most 24"
     ):

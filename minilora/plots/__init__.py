@@ -6,6 +6,7 @@ nothing has to be closed, no window opens, and a notebook (after ``%matplotlib i
 
 from minilora.plots.analysis import amplification_bars, similarity_grid, similarity_heatmap, singular_values
 from minilora.plots.bench import bench_memory, bench_ratios, bench_scaling, ladder, overheads, stacked
+from minilora.plots.graph import Node, value_graph
 from minilora.plots.labels import caption, typeset
 from minilora.plots.llama import head_groups, rotations
 from minilora.plots.low_rank import low_rank, ranks, word_image
@@ -21,6 +22,8 @@ from minilora.plots.transformer import gpt_picture
 from minilora.plots.widgets import sliders
 
 __all__ = [
+    "Node",
+    "value_graph",
     "typeset",
     "stacked",
     "looks",

@@ -54,7 +54,7 @@ def singular_values(spectra, *, of=r"\Delta W"):
     for axes, labels in ((above, ends), (below, shares)):
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.set_xlim(1, longest)
+        axes.set_xlim(1, max(longest, 2))
         label_ends(axes, labels, 3.2)
     below.set_xlabel("index $i$ of the direction")
     return caption(figure, note="Grey: linear down to zero.")
@@ -113,9 +113,7 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
     side = (WIDTH - 1.5) / max(columns, 2)  # inches of a panel
     figure = new_figure(side * columns + 1.5, 0.5 + (side + 0.3) * rows)
     all_axes = figure.subplots(rows, columns, squeeze=False)
-    for axes in all_axes.flat[len(panels) :]:
-        axes.remove()
-    shown = list(all_axes.flat[: len(panels)])
+    shown, (*left_over,) = list(all_axes.flat[: len(panels)]), all_axes.flat[len(panels) :]
     for n, (axes, (title, grid)) in enumerate(zip(shown, panels.items())):
         r1, r2 = grid.shape
         if z is not None:
@@ -129,7 +127,15 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
             axes.set_ylabel("$i$")
         axes.grid(False)
     meaning = "0: orthogonal, 1: contained" if largest == 1 else f"0: orthogonal; the scale ends at {largest:.2g}"
-    figure.colorbar(image, ax=shown, pad=0.02, fraction=0.05, label=rf"$\varphi(i, j)$   ({meaning})")
+    if left_over:  # the scale takes an empty cell
+        for axes in left_over:
+            axes.axis("off")
+        scale = left_over[0].inset_axes((0.0, 0.62, 1.0, 0.1))
+        figure.colorbar(image, cax=scale, orientation="horizontal")
+        scale.set_title(r"$\varphi(i, j)$")
+        scale.set_xlabel(meaning.replace(", ", ",\n").replace("; ", ";\n"))
+    else:
+        figure.colorbar(image, ax=shown, pad=0.02, fraction=0.05, label=rf"$\varphi(i, j)$   ({meaning})")
     note = f"$i$ counts directions of {first}, downwards; $j$ those of {second}, to the right."
     return caption(figure, note=note + ("" if z is None else " $z$: standard deviations above random."))
 
@@ -172,6 +178,6 @@ def amplification_bars(tables):
 
 
 def _counts(n):
-    """1 and about eight more round numbers up to n, for an axis that counts."""
-    step = max(1, n // 8)
-    return sorted({1, *range(step, n + 1, step)})
+    """1 and about six more round numbers up to n, for an axis that counts."""
+    step = max(1, n // 6)
+    return [1, *(k for k in range(step, n + 1, step) if k - 1 >= 0.75 * step and k > 1)]

@@ -43,7 +43,8 @@ def bench_ratios(panels):
         inside = high <= right
         axes.plot(low, places, "|", color=page.ink, markersize=9, markeredgewidth=1.8)
         axes.plot(high[inside], places[inside], "|", color=page.ink, markersize=9, markeredgewidth=1.8)
-        axes.plot(numpy.full((~inside).sum(), right), places[~inside], ">", color=page.ink, clip_on=False)
+        for place in places[~inside]:
+            axes.plot(right, place, ">", color=page.ink, clip_on=False)
         names = [f"{label}   {value:.2f}" for label, value in zip(bars, median)]
         axes.axvline(1.0, color=page.ink, linewidth=1.4, linestyle="--")
         axes.set(title=title, yticks=places, xlim=(0, right), ylim=(len(bars) - 0.5, -0.5))
@@ -133,6 +134,8 @@ def bench_scaling(letters):
     -------
     Figure
     """
+    from matplotlib.ticker import MaxNLocator
+
     page, look = theme(), series(0)
     figure = new_figure(WIDTH, 2.15 * len(letters) + 1.1)
     rows = figure.subplots(len(letters), 2, squeeze=False)
@@ -150,7 +153,10 @@ def bench_scaling(letters):
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.yaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
-            axes.margins(y=0.15)
+            axes.margins(x=0.07, y=0.15)
+            if max(*measured, *formula) < 3 * min(*measured, *formula):  # less than two powers of two
+                axes.set_yticks(MaxNLocator(3).tick_values(min(measured), max(measured)))
+                axes.margins(y=0.5)
             axes.set_xlabel(f"${letter}$: {LETTERS[letter]}" if letter in LETTERS else f"${letter}$")
     rows[0, 0].set_title("a step (ms)")
     rows[0, 1].set_title("kept activations (MB)")

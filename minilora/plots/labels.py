@@ -7,6 +7,7 @@ from minilora.plots.style import SMALL
 from minilora.plots.theme import theme
 
 LINE_HEIGHT = 1.3 / 72  # inches a point, of a line of text
+INSIDE = 0.8  # of the width: where a line ends before, its label stands inside
 MOST_LABELS = 9  # at the ends of the lines of one panel
 
 
@@ -26,13 +27,15 @@ def typeset(text):
         part = re.sub(r"\b([A-Za-z]+)\^([A-Z])\b", r"\1$^\\mathrm{\2}$", parts[i])
         part = re.sub(r"\bW_([a-z0-9])\b", r"$W_\1$", part)
         parts[i] = re.sub(r"\b([rk]) = (\d+)\b", r"$\1 = \2$", part)
+    for i in range(1, len(parts), 2):  # in matplotlib, \top stands in a gap
+        parts[i] = parts[i].replace(r"\top", r"\mathrm{T}")
     return "$".join(parts)
 
 
 def label_ends(axes, ends, height):
-    """Write labels at the right of the axes, each at the height of its line's end, moved apart where they would touch.
+    """Write each line's label at its end; at the right of the axes they are moved apart where they would touch.
 
-    The limits of the axes must be final.
+    A line that ends well inside the axes has its label there. The limits of the axes stay what they are.
 
     Parameters
     ----------
@@ -44,8 +47,19 @@ def label_ends(axes, ends, height):
     """
     if not ends:
         return
+    for limits, keep in ((axes.get_xlim(), axes.set_xlim), (axes.get_ylim(), axes.set_ylim)):
+        if limits[0] != limits[1]:
+            keep(limits)  # what is written at the side must not move them
     to_axes = axes.transData + axes.transAxes.inverted()
-    found = sorted((float(to_axes.transform((x, y))[1]), label, color) for x, y, label, color in ends)
+    found = []
+    for x, y, label, color in ends:
+        across, up = to_axes.transform((x, y))
+        if across < INSIDE:
+            style = {"textcoords": "offset points", "va": "center", "color": legible(color), "clip_on": False}
+            axes.annotate(label, (x, y), (9, 0), **style)
+        else:
+            found.append((float(up), label, color))
+    found.sort()
     lines = [label.count("\n") + 1 for _, label, _ in found]
     step = 13 * LINE_HEIGHT / height
     places = spread([y for y, _, _ in found], [step * n for n in lines])
@@ -131,6 +145,11 @@ def wrapped(text, width):
     """Text in lines of at most so many characters; mathematics stays whole."""
     kept = re.sub(r"\$[^$]*\$", lambda math: math[0].replace(" ", "\0"), text)
     return textwrap.fill(kept, width, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
+
+
+def letters(label):
+    """How many letters of a label are seen."""
+    return len(re.sub(r"[$_^{}]|\\[a-z]+", "", label))
 
 
 def whiskers(n, *, what="Whisker", of="seeds"):

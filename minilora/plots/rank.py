@@ -11,7 +11,7 @@ MOST_STEPS = 24  # of an elimination
 
 
 @styled
-def arrows(vectors):
+def arrows(vectors, *, distinct=False):
     """Vectors in the plane, each an arrow from the origin with its label next to the head.
 
     Multiples of each other share a colour, a dash, and a line that is drawn through them.
@@ -19,6 +19,8 @@ def arrows(vectors):
     Parameters
     ----------
     vectors : dict of str to array_like of shape (2,)
+    distinct : bool
+        Give each arrow its own colour; of two on one line, the shorter is drawn over the longer.
 
     Returns
     -------
@@ -31,9 +33,14 @@ def arrows(vectors):
     figure = new_figure(5.6 * width / height + 0.8, 5.6)
     axes = figure.subplots()
     lines = []  # a vector of each line that has been drawn
-    for label, v in zip(vectors, heads):
+    drawn = zip(vectors, heads)
+    if distinct:
+        drawn = sorted(drawn, key=lambda arrow: -numpy.linalg.norm(arrow[1]))
+    for n, (label, v) in enumerate(drawn):
         k = next((k for k, u in enumerate(lines) if numpy.isclose(u[0] * v[1], u[1] * v[0])), len(lines))
         color, dash = series(k).color, series(k).dash
+        if distinct:
+            color = series(n).color
         if k == len(lines):
             lines.append(v)
             axes.axline((0, 0), v, color=color, linestyle=dash, linewidth=1.4, alpha=0.6)
@@ -62,22 +69,24 @@ def elimination(result):
     if n > MOST_STEPS:
         raise ValueError(f"the elimination had {n} steps, with the matrix itself; it must have at most {MOST_STEPS}")
     longest = max(len(str(entry)) for matrix in matrices for row in matrix for entry in row)
-    width = max(3.6, 0.6 + (0.42 + 0.13 * longest) * len(matrices[0][0]))  # inches
+    width = max(2.8, 0.5 + (0.42 + 0.13 * longest) * len(matrices[0][0]))  # inches
     in_a_row = min(n, max(1, int(WIDTH / width)))
     rows = -(-n // in_a_row)
     figure = new_figure(in_a_row * width, rows * (0.62 * len(matrices[0]) + 0.9) + 0.5)
     all_axes = figure.subplots(rows, in_a_row, squeeze=False).ravel()
     for axes in all_axes:
         axes.axis("off")
+    for axes in all_axes[n:]:
+        axes.remove()
     for axes, step, before in zip(all_axes, result.steps, (matrices[0], *matrices)):
-        axes.set_title(step.operation, size=15)
+        axes.set_title(step.operation, size=13)
         _fractions(axes, step.matrix, before)
     for row, column in enumerate(result.pivots):
         left, right, top, bottom = column + 0.1, column + 0.9, row + 0.1, row + 0.9
         frame = [left, right, right, left, left], [top, top, bottom, bottom, top]
         all_axes[n - 1].plot(*frame, color=theme().hues["blue"], linewidth=3)
     rest = f"{result.rank} row is" if result.rank == 1 else f"{result.rank} rows are"
-    figure.supxlabel(f"{rest} left, not zero, each with a pivot (framed): the rank is {result.rank}", size=16)
+    figure.supxlabel(f"{rest} left, not zero, each with a pivot (framed): the rank is {result.rank}", size=14)
     return figure
 
 

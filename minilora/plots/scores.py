@@ -4,7 +4,7 @@ import numpy
 
 from minilora.plots.labels import caption, typeset, whiskers
 from minilora.plots.seed_curves import plain
-from minilora.plots.style import SMALL, WIDTH, looks, new_figure, series, styled
+from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
 from minilora.plots.theme import theme
 
 
@@ -28,7 +28,7 @@ def scores(panels, *, xlabel):
     page = theme()
     methods, _ = next(iter(panels.values()))
     rows = sorted(methods, key=lambda label: numpy.mean(methods[label][1]))
-    look = looks(methods)
+    look = looks(methods) if any(map(method_of, methods)) else dict.fromkeys(methods, series(0))
     height = 1.0 + 0.42 * len(rows)
     figure = new_figure(WIDTH, (height + 0.4) * len(panels) + 0.6)
     all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]

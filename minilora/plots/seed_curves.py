@@ -2,7 +2,7 @@
 
 import numpy
 
-from minilora.plots.labels import MOST_LABELS, caption, label_ends, typeset, whiskers
+from minilora.plots.labels import MOST_LABELS, caption, label_ends, letters, typeset, whiskers
 from minilora.plots.style import WIDTH, looks, new_figure, styled
 from minilora.plots.theme import theme
 
@@ -33,7 +33,7 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
     Figure
     """
     known = {title: known_points(lines) for title, lines in panels.items()}
-    longest = max(len(label) for lines in known.values() for label in lines)
+    longest = max(letters(label) for lines in known.values() for label in lines)
     columns = 2 if len(panels) > 1 and longest <= LONGEST else 1
     rows = -(-len(panels) // columns)
     height = 3.3 if len(panels) > 1 else 4.4  # inches of a panel
@@ -91,8 +91,6 @@ def one_panel(axes, lines, look, xscale, level, height):
         axes.minorticks_off()
     elif xscale == "log":
         axes.xaxis.set_major_formatter(plain)
-    axes.set_xlim(axes.get_xlim())
-    axes.set_ylim(axes.get_ylim())
     if len(ends) > MOST_LABELS:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.08), ncols=2)
     elif len(ends) > 1:
@@ -100,7 +98,7 @@ def one_panel(axes, lines, look, xscale, level, height):
 
 
 def plain(value, _=None):
-    """A number on a logarithmic axis as people write it: 1, 10, 100, and powers of ten from 10,000 up or below 0.01."""
-    if 0.01 <= value < 10_000:
-        return f"{value:g}"
+    """A number on a logarithmic axis as people write it: 0.001, 1, 100; a power of ten from 100,000 up, or if tiny."""
+    if 0.0005 <= value < 100_000:
+        return f"{value:,.12g}"
     return f"$10^{{{round(numpy.log10(value))}}}$"

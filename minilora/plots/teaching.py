@@ -52,7 +52,7 @@ def matrices(named, signs=(), *, own_scale=False):
         scale = (numpy.abs(array).max() if own_scale else largest) or 1.0
         _cells(axes, array, x0, -n_rows / 2, scale, cell)
         middle = x0 + n_columns / 2
-        axes.annotate(label, (middle, -n_rows / 2), (0, 8), textcoords="offset points", ha="center", size=17)
+        axes.annotate(typeset(label), (middle, -n_rows / 2), (0, 8), textcoords="offset points", ha="center", size=17)
         shape = f"{n_rows} × {n_columns}"
         axes.annotate(
             shape, (middle, n_rows / 2), (0, -8), textcoords="offset points", ha="center", va="top", size=SMALL
@@ -148,8 +148,6 @@ def curves(lines, *, x, y, log=""):
     axes.set_xlabel(x)
     if "x" in log:
         _ticks_at(axes, sorted({x for xs, _ in lines.values() for x in xs}))
-    axes.set_xlim(axes.get_xlim())
-    axes.set_ylim(axes.get_ylim())
     if len(lines) > MOST_LABELS:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.06), ncols=2)
     elif len(lines) > 1:

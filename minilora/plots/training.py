@@ -34,8 +34,6 @@ def loss_curves(runs):
     axes.set_title("loss (bits per byte)")
     axes.set_xlabel("training step")
     axes.margins(x=0.02)
-    axes.set_xlim(axes.get_xlim())
-    axes.set_ylim(axes.get_ylim())
     label_ends(axes, ends, 3.8)
     mean = f"mean of {n} steps" if n > 1 else "of every step"
     return caption(figure, note=f"Line: training loss, {mean}. Marks: validation.")
