@@ -72,8 +72,9 @@ plots.word_grid(table, {"–": "white", "new": "orange", "biases": "grey", "last
 #   of one block.
 
 # %%
-biases = {p.name: p.data.size for p in models["bitfit"].parameters() if p.trainable and p.name.startswith("blocks.0")}
-plots.bars({name.removeprefix("blocks.0."): size for name, size in biases.items()}, x="numbers")
+for p in models["bitfit"].parameters():
+    if p.trainable and p.name.startswith("blocks.0"):
+        print(f"{p.name:27} {p.data.size}")
 
 # %% [markdown]
 # One of them has nothing to learn. The bias of $W_k$ adds the same to the score of every position, and softmax does not

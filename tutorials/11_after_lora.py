@@ -186,7 +186,8 @@ plots.curves({label: (range(150), losses) for label, losses in curves.items()}, 
 # %%
 row, change, m = np.array([2.0, 0.8]), np.array([-0.9, 1.2]), 2.9
 V_row = row + change  # (I,)
-plots.arrows({"$W_o$": row, "$V_o$": V_row, "$W'_o$": m * V_row / np.linalg.norm(V_row)})
+W_new = m * V_row / np.linalg.norm(V_row)  # (I,)
+plots.arrows({"$W_o$": row, "$W'_o$": W_new, "$V_o$": V_row}, distinct=True)
 
 # %% [markdown]
 # $m$ starts as the lengths of $W$'s rows, so that $W' = W$ while $B = 0$. It adds $O$ numbers to LoRA's $r (O + I)$.

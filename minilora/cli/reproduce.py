@@ -28,7 +28,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--from-results",
         action="store_true",
-        help="run nothing: tables, verdicts and page of the results that are in --out, such as figures",
+        help="run nothing: tables, verdicts, figures and page of the results that are in --out, such as figures",
     )
     p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
     add_choice(
@@ -91,12 +91,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def print_results(experiments: list, out: Path, place: str) -> None:
-    """Print tables and verdicts of the results that are in a base's folder already, and write the page of all bases."""
+    """Print and draw the results that are in a base's folder already, and write the page of all bases."""
+    from minilora import plots
+    from minilora.experiments.drawing import figure_of
     from minilora.experiments.experiment import report
     from minilora.experiments.figures_page import full_record, write_page
 
     for experiment in experiments:
-        print(report(experiment, full_record(experiment.name, out / place)), "\n", flush=True)
+        record = full_record(experiment.name, out / place)
+        print(report(experiment, record), "\n", flush=True)
+        plots.save(figure_of(experiment, record), out / place / f"{experiment.name}.png")
     write_page(out)
     print(f"in {out}: README.md")
 

@@ -16,6 +16,7 @@ from minilora.experiments.sweep import Sweep
 from minilora.experiments.verdicts import FAILS
 from minilora.methods import FullConfig, HeadConfig
 from minilora.models import bundled, save_model
+from plotted import title_of
 
 LABELS = {
     "table2": list(table2.TRIALS),
@@ -275,7 +276,7 @@ def test_each_table_says_whether_a_baseline_is_better(name):
 def test_both_tasks_are_in_the_table_and_in_the_figure():
     results = made("table2", {}, also={})
     assert sum(line.startswith("LoRA, all linear") for line in find_experiment("table2").table(results)) == 2
-    assert [axes.get_title() for axes in find_experiment("table2").plot(results).axes] == ["names", "pairs"]
+    assert [title_of(axes) for axes in find_experiment("table2").plot(results).axes] == ["names", "pairs"]
 
 
 def test_figure_2_draws_each_size_against_its_parameters():
