@@ -179,6 +179,8 @@ def described(figure):
             continue
         said = [plain(axes.get_title(loc)) for loc in ("left", "center", "right") if axes.get_title(loc)]
         x, y = plain(axes.get_xlabel()), plain(axes.get_ylabel())
+        if x and not y and len(said) == 1:  # the title says what is drawn upwards
+            said, y = [], said[0]
         said += [f"{y} against {x}" if x and y else x or y] if x or y else []
         said += [image(each) for each in axes.get_images()]
         curves = [curve(line) for line in axes.get_lines() if len(line.get_xdata()) > 1]

@@ -12,10 +12,12 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import figures
+import drawn
+import figure_pages
 import nbformat
 import pages
 
+from minilora import plots
 from minilora.exercises.sources import exercises
 
 HERE = Path(__file__).resolve().parent
@@ -33,7 +35,7 @@ def stage(source, run=("",)):
         Parts of the names of the notebooks that Sphinx is to run.
     """
     shutil.rmtree(source, ignore_errors=True)
-    leave_out = shutil.ignore_patterns("__pycache__", "assets", "others.md", "latest*", "*.py")
+    leave_out = shutil.ignore_patterns("__pycache__", "assets", "others.md", "latest*")
     for folder in "docs", "figures", "minilora":
         shutil.copytree(ROOT / folder, source / folder, ignore=leave_out)
     for name in "conf.py", "index.md":
@@ -52,16 +54,22 @@ def stage(source, run=("",)):
             notebook.metadata["mystnb"] = {"execution_mode": "off"}
         notebook = with_exercises(notebook, path.stem)
         nbformat.write(notebook, source / "tutorials" / path.name)
-    figures.stage(source / "figures")
+    figure_pages.stage(source / "figures", source / "_static", source.parent / "pictures")
     fill_in(source / "index.md")
 
 
 def fill_in(page):
-    """Put the committed results into a page, as `make pages` does."""
+    """Put the committed results into a page, as `make pages` does, and the pictures with their texts."""
     sys.path.insert(0, str(ROOT / "docs"))
+    import checker_picture
     import make_pages
 
-    page.write_text(make_pages.filled(page.read_text(encoding="utf-8"), make_pages.blocks()), encoding="utf-8")
+    text = make_pages.filled(page.read_text(encoding="utf-8"), make_pages.blocks())
+    lora = drawn.with_twin(plots.lora_picture)()
+    pictures = drawn.Pictures(page.parent / "_static/drawn/home", "_static/drawn/home", ())
+    shown = drawn.both(pictures.url, *pictures.save(lora, "lora"))
+    text = text.replace("PICTURE", shown).replace("ALT", checker_picture.alt())
+    page.write_text(text, encoding="utf-8")
 
 
 def write(folder, texts):
@@ -114,10 +122,10 @@ def position_in(cell, sliders):
 
 def with_exercises(notebook, stem):
     """The notebook with links to the exercises that it prepares, behind its title and at its end."""
-    prepared = [exercise for exercise in exercises() if pages.PREPARED_BY[exercise.number] == stem]
+    prepared = [exercise for exercise in exercises() if pages.PREPARED_BY.get(exercise.number) == stem]
     if prepared:
-        links = [f"[{e.number}. {e.title}](exercises/{e.file_name[:-3]}.md)" for e in prepared]
-        text = "## Exercises\n\nWrite it yourself, and let the checker say what is right:\n\n" + "\n".join(f"- {each}" for each in links)
+        links = [f"- [{e.number}. {e.title}](exercises/{e.file_name[:-3]}.md)" for e in prepared]
+        text = "\n".join(["## Exercises", "", "Write it yourself, and let the checker say what is right:", "", *links])
         notebook.cells.append(nbformat.v4.new_markdown_cell(text, id="exercises"))
     return notebook
 
