@@ -40,7 +40,10 @@ def begin(folder, url, starts=()):
         if inspect.isfunction(getattr(plots, name)):
             setattr(plots, name, with_twin(getattr(plots, name)))
     plots.sliders = pictures.sliders
-    get_ipython().display_formatter.formatters["text/html"].for_type(Figure, pictures.shown)
+    shell = get_ipython()
+    gui, backend = shell.enable_matplotlib("inline")
+    shell.enable_matplotlib = lambda *_: (gui, backend)  # again, it would forget the next line
+    shell.display_formatter.formatters["text/html"].for_type(Figure, pictures.shown)
 
 
 def with_twin(draw):

@@ -10,7 +10,7 @@ NAMES = (
     r"inv_std|k_rel|q_rel|dk_rel|dq_rel|mid|beta1|beta2|theta_D|theta_d|theta_0|theta_j|Lambda_b|Lambda_d)"
 )
 TOKEN = re.compile(
-    r"(?P<code>\(?`[^`]+`\)?)|(?P<number>\d[\d,]*(?:\.\d+)?)|(?P<word>[A-Za-z]+\d*)|(?P<dots>\.\.\.)|(?P<two>\+-|\+=|<=|>=|\|\|)"
+    r"(?P<code>\(?`[^`]+`\)?)|(?P<name>inv_std\b)|(?P<number>\d[\d,]*(?:\.\d+)?)|(?P<word>[A-Za-z]+\d*)|(?P<dots>\.\.\.)|(?P<two>\+-|\+=|<=|>=|\|\|)"
     r"|(?P<index>_(?:[A-Za-z0-9]+(?:<[a-z])?))|(?P<transposed>\^T\b)|(?P<power>\^(?:\d+|\())|(?P<prime>'+)"
     r"|(?P<space> +)|(?P<sign>[-+*/=()\[\],.:|<>])"
 )
@@ -26,7 +26,7 @@ SIGNS = {
 
 
 CODE = re.compile(r"^\s*@|^\s*with |\w\.\w+\(|_(?:forward|backward|ops)\b|\bQ\d_\d")
-OPERANDS = {"word", "index", "transposed", "power", "prime", "number", ")"}
+OPERANDS = {"name", "word", "index", "transposed", "power", "prime", "number", ")"}
 
 
 def typeset(lines):
@@ -102,6 +102,8 @@ def formula(cell):
         i = m.end()
         if kind == "code":
             out.append(r"\quad\text{" + text.replace("`", "").replace("_", r"\_") + "}")
+        elif kind == "name":
+            out.append(named(text))
         elif kind == "word" and text == "sqrt" and cell[i : i + 1] == "(":
             out.append(r"\sqrt{")
             i += 1

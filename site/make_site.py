@@ -12,16 +12,21 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
+import checker_picture
 import drawn
 import figure_pages
+import make_pages
 import nbformat
 import pages
+from address import address
 
 from minilora import plots
 from minilora.exercises.sources import exercises
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+DOCS = ("lora", "demo", "models", "python", "command_line", "machines", "testing", "speed", "report")  # first of docs/
 BEGIN = "import sys\n\nsys.path.insert(0, {site!r})\nimport drawn\n\ndrawn.begin({folder!r}, {url!r}, {starts!r})"
 
 
@@ -56,18 +61,21 @@ def stage(source, run=("",)):
         nbformat.write(notebook, source / "tutorials" / path.name)
     figure_pages.stage(source / "figures", source / "_static", source.parent / "pictures")
     fill_in(source / "index.md")
+    for path in sorted((source / "docs").glob("*.md")):
+        text = pages.linked_inside(path.read_text(encoding="utf-8"), path.parent, source, address())
+        path.write_text(text, encoding="utf-8")
 
 
 def fill_in(page):
     """Put the committed results into a page, as `make pages` does, and the pictures with their texts."""
-    sys.path.insert(0, str(ROOT / "docs"))
-    import checker_picture
-    import make_pages
-
     text = make_pages.filled(page.read_text(encoding="utf-8"), make_pages.blocks())
     lora = drawn.with_twin(plots.lora_picture)()
     pictures = drawn.Pictures(page.parent / "_static/drawn/home", "_static/drawn/home", ())
-    shown = drawn.both(pictures.url, *pictures.save(lora, "lora"))
+    name, text_of, _, twin = pictures.save(lora, "lora")
+    shown = drawn.both(pictures.url, name, text_of, 560, twin)
+    there = sorted(path.stem for path in (page.parent / "docs").glob("*.md"))
+    docs = sorted(there, key=lambda name: DOCS.index(name) if name in DOCS else len(DOCS))
+    text = text.replace("DOCS", "\n".join(f"docs/{name}" for name in docs))
     text = text.replace("PICTURE", shown).replace("ALT", checker_picture.alt())
     page.write_text(text, encoding="utf-8")
 

@@ -100,7 +100,7 @@ def api_page(module):
             parts.append(f"{title(file.removeprefix(f'{module}.'), '-')}\n.. automodule:: {file}\n   :no-index:\n")
         parts += [f".. currentmodule:: {module}\n", *(directive(name, names[name]) for name in here)]
     if constants:
-        parts += [title("Constants", "-"), *(f".. autodata:: {name}\n   :no-value:\n" for name in constants)]
+        parts += [title("Constants", "-"), *(constant(name, names[name]) for name in constants)]
     return "\n".join(parts)
 
 
@@ -143,6 +143,13 @@ def directive(name, value):
     if issubclass(value, BaseException):
         return f".. autoexception:: {name}\n"
     return f".. autoclass:: {name}\n   :members:\n"
+
+
+def constant(name, value):
+    """What documents a constant; the name of a type, such as dict[str, str], has no source to be shown."""
+    if isinstance(value, types.GenericAlias):
+        return f".. object:: {name}\n\n   ``{value}``\n"
+    return f".. autodata:: {name}\n   :no-value:\n"
 
 
 def public(module):
@@ -211,6 +218,31 @@ def with_formulas(markdown):
         return match[0] if lines is None else "\n".join(["$$", *lines, "$$", ""])
 
     return markdown and re.sub(r"(?<=\n\n)(?: {4}.*(?:\n|$)|\n(?= {4}))+", display, markdown)
+
+
+def linked_inside(text, folder, root, repository):
+    """Markdown in which a link to what the site does not have leads to the repository, if that has an address.
+
+    Parameters
+    ----------
+    text : str
+    folder : Path
+        Where the page is.
+    root : Path
+        Of the site's sources.
+    repository : str
+        Its address, or empty.
+    """
+
+    def link(match):
+        there = (folder / match[2]).resolve()
+        if there.is_file():
+            return match[0]
+        if there.with_suffix(".md").is_file():  # an exercise
+            return f"[{match[1]}]({Path(match[2]).with_suffix('.md')})"
+        return f"[{match[1]}]({repository}/tree/main/{there.relative_to(root.resolve())})" if repository else match[1]
+
+    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)\)", link, text)
 
 
 def gallery(page, folder):
