@@ -98,7 +98,7 @@ def one_panel(axes, lines, look, xscale, level, height):
 
 
 def plain(value, _=None):
-    """A number on a logarithmic axis as people write it: 0.001, 1, 100; a power of ten from 100,000 up, or if tiny."""
-    if 0.0005 <= value < 100_000:
+    """A number on a logarithmic axis as people write it: 0.001, 1, 10,000; as a power of ten if huge or tiny."""
+    if 0.00005 <= value < 5_000_000:
         return f"{value:,.12g}"
     return f"$10^{{{round(numpy.log10(value))}}}$"
