@@ -120,7 +120,7 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
             title = f"{title}\n$z$({r1}, {r2}) = {z[title]:.1f}"
         edges = (0.5, r2 + 0.5, r1 + 0.5, 0.5)
         image = axes.imshow(grid, cmap=sequential(), vmin=0, vmax=largest, aspect="auto", extent=edges)
-        axes.set(title=title, xticks=_counts(r2), yticks=_counts(r1))
+        axes.set(title=title, xticks=counts(r2), yticks=counts(r1))
         if n + columns >= len(panels):  # the lowest of its column
             axes.set_xlabel("$j$")
         if n % columns == 0:
@@ -177,7 +177,7 @@ def amplification_bars(tables):
     return figure
 
 
-def _counts(n):
+def counts(n):
     """1 and about six more round numbers up to n, for an axis that counts."""
     step = max(1, n // 6)
     return [1, *(k for k in range(step, n + 1, step) if k - 1 >= 0.75 * step and k > 1)]

@@ -28,7 +28,7 @@ def record_of(name):
         ),
         (
             {"config": {"training": {"steps": 250, "seeds": [0, 1, 2]}, "steps": [1, 2]}},
-            "The bundled decoder, mini-E2E, 3 seeds.",
+            "The bundled decoder, mini-E2E, 250 steps, 3 seeds.",
         ),
         (
             {"base": {"label": "smollm2"}, "config": {"training": {"model": "smollm2", "steps": 9, "seeds": [0, 1]}}},
