@@ -60,7 +60,7 @@ FIGURES = {
     "ladder": lambda: plots.ladder(RUNGS),
     "row": lambda: plots.similarity_grid(dict.fromkeys("abc", PHI), largest=0.2),
     "captioned": lambda: plots.caption(
-        plots.bars({"LoRA": 1.0}, x="x"), title=20 * "Many words ", note=40 * "more WORDS "
+        plots.bars({"LoRA": 1.0}, x="x"), title=20 * "Many words, ", note=40 * "more words, "
     ),
     "grid": lambda: plots.similarity_grid({"one": PHI, "two": PHI, "random": 0.2 * PHI}, columns=2),
     "amplification": lambda: plots.amplification_bars(TABLE_7),

@@ -138,7 +138,7 @@ def caption(figure, *, title=None, note=None):
     if note is not None:
         said = getattr(figure, "said", [])
         figure.said = [note, *said]
-        text = wrapped(" ".join(figure.said), round(10.4 * width))
+        text = wrapped(" ".join(figure.said), round(10.2 * width))
         _grow(figure, text, figure.get_supxlabel(), SMALL)
         figure.supxlabel(text, x=0.01, ha="left", color=theme().soft, size=SMALL, linespacing=1.3)
     return figure
