@@ -33,7 +33,7 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
     Figure
     """
     known = {title: known_points(lines) for title, lines in panels.items()}
-    longest = max(letters(label) for lines in known.values() for label in lines)
+    longest = max((letters(label) for lines in known.values() for label in lines), default=0)
     columns = 2 if len(panels) > 1 and longest <= LONGEST else 1
     rows = -(-len(panels) // columns)
     height = 3.3 if len(panels) > 1 else 4.4  # inches of a panel
@@ -48,7 +48,7 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
         axes.set_title(typeset(title))
         if n + columns >= len(panels):
             axes.set_xlabel(xlabel)
-    many = max(len(v) for lines in known.values() for points in lines.values() for _, v in points)
+    many = max((len(v) for lines in known.values() for points in lines.values() for _, v in points), default=1)
     said = whiskers(many, what="Whisker" if xscale == "log2" else "Band")
     return caption(figure, note=" ".join(part for part in (note, said) if part))
 
