@@ -58,6 +58,10 @@ FIGURES = {
     "memory": lambda: plots.bench_memory(MEMORY),
     "growth": lambda: plots.bench_scaling(GROWTH),
     "ladder": lambda: plots.ladder(RUNGS),
+    "row": lambda: plots.similarity_grid(dict.fromkeys("abc", PHI), largest=0.2),
+    "captioned": lambda: plots.caption(
+        plots.bars({"LoRA": 1.0}, x="x"), title=20 * "Many words, ", note=40 * "more words, "
+    ),
     "grid": lambda: plots.similarity_grid({"one": PHI, "two": PHI, "random": 0.2 * PHI}, columns=2),
     "amplification": lambda: plots.amplification_bars(TABLE_7),
     "elimination": lambda: plots.elimination(matrix_rank_steps([[0, 1, "2/3"], [2, "-5/7", 4], [2, 4, 1], [0, 1, 1]])),
@@ -239,8 +243,8 @@ def test_heat_maps_share_one_scale_from_0_to_1():
         "measured",
         "random subspaces (expected)",
     )
-    assert bar.get_ylim() == (0, 1)
-    assert r"\varphi(i, j)" in bar.get_ylabel()
+    assert bar.get_xlim() == (0, 1)
+    assert r"\varphi(i, j)" in bar.get_xlabel()
 
 
 def test_a_z_score_stands_below_the_title_of_its_heat_map():

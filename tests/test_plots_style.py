@@ -111,4 +111,8 @@ def test_mathematics_is_never_broken():
 def test_a_caption_is_above_and_below():
     figure = plots.caption(plots.bars({"LoRA": 1.0}, x="x"), title="Adapter^H", note="Three seeds.")
     assert figure.get_suptitle() == r"Adapter$^\mathrm{H}$" and figure.get_supxlabel() == "Three seeds."
+    height = figure.get_figheight()
     assert plots.caption(figure, note="A model.").get_supxlabel() == "A model. Three seeds."
+    assert figure.get_figheight() == height
+    plots.caption(figure, note=30 * "many words ")
+    assert figure.get_figheight() > height + 0.5, "room for more lines"

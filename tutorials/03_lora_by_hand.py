@@ -165,8 +165,9 @@ plots.matrices({"$G$": G, r"$dB \propto G A^\top$": dB, r"$dA \propto B^\top G$"
 # $$-\eta\,\text{scale}^2\,\big(G A^\top\! A \;+\; B B^\top G\big).$$
 #
 # Full fine-tuning would change $W$ by $-\eta\, G$. Let us compare the two directions for a larger layer (24 × 60,
-# rank 2), in which $G$ happens to be a picture. LoRA's step is drawn with the few strokes that $A$ and $B$ allow:
-# stripes down, which are weighted sums of the columns of $G$, and stripes across, weighted sums of its rows.
+# rank 2), in which $G$ happens to be a picture. LoRA's step is drawn with the few strokes that $A$ and $B$ allow: the
+# rows of $GA^\top\! A$ are mixtures of the two rows of $A$, which makes stripes downwards; the columns of $BB^\top G$
+# are mixtures of the two columns of $B$, which makes stripes across.
 
 # %%
 G = plots.word_image("G", (24, 60))  # (O, I)

@@ -183,8 +183,13 @@ from minilora.accounting import adaptation, architecture_of
 
 architecture = architecture_of(models["full"].config)
 settings = {"lora": {"rank": 8}, "top-k": {"blocks": 2}}
-settings |= {name: {"size": 8} for name in METHODS if name.startswith("adapter")}
-settings |= {name: {"before": 5, "after": 5} for name in METHODS if name.startswith("prefix")}
+for method in METHODS:
+    if method.startswith("adapter"):
+        settings[method] = {"size": 8}
+    if method.startswith("prefix"):
+        settings[method] = {"before": 5, "after": 5}
+
+# %%
 counts = {}
 for method in METHODS:
     by_formula = adaptation(architecture, method, **settings.get(method, {})).trainable

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 
+from minilora.cli.completion import from_words
 from minilora.cli.measures import print_left_out, print_measures
 from minilora.cli.method_options import (
     ALL_PREFIXES,
@@ -21,6 +22,7 @@ from minilora.cli.options import (
     add_bits,
     add_choice,
     add_device,
+    add_json,
     add_model,
     add_seed,
     add_task,
@@ -33,6 +35,7 @@ from minilora.cli.options import (
 )
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output_folder
+from minilora.cli.printing import print_json
 from minilora.cli.tasks import open_model_and_task
 from minilora.data import ClassificationTask
 from minilora.methods import METHODS, LoRAConfig, LoRAPrefixConfig, PrefixConfig
@@ -81,7 +84,7 @@ def add_options(p: Parser) -> None:
         metavar="METHOD",
         default="lora",
         help=f"what is trained: {', '.join(METHODS)}",
-    )
+    ).completer = from_words(METHODS)
     lora = ", ".join(LORA)
     add_rank_and_targets(p, LORA)
     p.add_argument(
@@ -145,6 +148,7 @@ def add_options(p: Parser) -> None:
     add_device(p)
     add_seed(p)
     p.add_argument("--out", metavar="DIR", default="runs/finetune", help="the run's folder")
+    add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -192,6 +196,9 @@ def run(options: argparse.Namespace) -> int:
         checkpoint_every=CHECKPOINT_EVERY,
         ranks=options.ranks,
     )
+    if options.json:
+        print_json(result)
+        return 0
     if was_there:
         print(f"{options.out} already holds this run, finished: nothing was trained")
     print(f"{task.name}, test:")

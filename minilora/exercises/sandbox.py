@@ -1,7 +1,8 @@
 """Running an answer that may loop forever, print megabytes, exit or crash: in a process of its own, with limits.
 
 That process has no minilora, in grading as in practice: it gets the calls as plain data, and hands arrays back. Only
-this process knows the right results.
+this process knows the right results. A browser's Python has no other process; there the answer runs in this one
+(`runner/here.py`).
 """
 
 import contextlib
@@ -17,7 +18,9 @@ from typing import NamedTuple
 
 import numpy
 
+from minilora.arrays.threads import in_browser
 from minilora.exercises.runner.calls import Call, Result, decode, encode
+from minilora.exercises.runner.here import run_here
 from minilora.exercises.runner.worker import ANSWER, CALLS, RESULTS
 
 COMPUTING = 10  # seconds of processor time; an answer to any exercise here takes a fraction of one
@@ -63,6 +66,8 @@ def run_answer(source: str, calls: list[Call], computing: int = COMPUTING, waiti
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = Path(folder)
         (folder / ANSWER).write_text(source, encoding="utf-8", errors="surrogatepass")
+        if in_browser():
+            return Outcome(*run_here(folder / ANSWER, calls, seconds=computing, printed=PRINTED))
         (folder / CALLS).write_text(json.dumps(encode(calls)), encoding="utf-8")
         printed, stopped = _run_worker(folder, computing, waiting)
         if stopped:

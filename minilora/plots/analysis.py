@@ -111,7 +111,7 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
         columns = 2
     rows = -(-len(panels) // columns)
     side = (WIDTH - 1.5) / max(columns, 2)  # inches of a panel
-    figure = new_figure(side * columns + 1.5, 0.5 + (side + 0.3) * rows)
+    figure = new_figure(side * columns + 1.5, 0.5 + (side + 0.3) * rows + (1.0 if rows == 1 else 0))
     all_axes = figure.subplots(rows, columns, squeeze=False)
     shown, (*left_over,) = list(all_axes.flat[: len(panels)]), all_axes.flat[len(panels) :]
     for n, (axes, (title, grid)) in enumerate(zip(shown, panels.items())):
@@ -120,7 +120,7 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
             title = f"{title}\n$z$({r1}, {r2}) = {z[title]:.1f}"
         edges = (0.5, r2 + 0.5, r1 + 0.5, 0.5)
         image = axes.imshow(grid, cmap=sequential(), vmin=0, vmax=largest, aspect="auto", extent=edges)
-        axes.set(title=title, xticks=_counts(r2), yticks=_counts(r1))
+        axes.set(title=title, xticks=counts(r2), yticks=counts(r1))
         if n + columns >= len(panels):  # the lowest of its column
             axes.set_xlabel("$j$")
         if n % columns == 0:
@@ -135,7 +135,8 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
         scale.set_title(r"$\varphi(i, j)$")
         scale.set_xlabel(meaning.replace(", ", ",\n").replace("; ", ";\n"))
     else:
-        figure.colorbar(image, ax=shown, pad=0.02, fraction=0.05, label=rf"$\varphi(i, j)$   ({meaning})")
+        place = {"location": "bottom", "shrink": 0.6} if rows == 1 else {"pad": 0.02, "fraction": 0.05}
+        figure.colorbar(image, ax=shown, label=rf"$\varphi(i, j)$   ({meaning})", **place)
     note = f"$i$ counts directions of {first}, downwards; $j$ those of {second}, to the right."
     return caption(figure, note=note + ("" if z is None else " $z$: standard deviations above random."))
 
@@ -177,7 +178,7 @@ def amplification_bars(tables):
     return figure
 
 
-def _counts(n):
+def counts(n):
     """1 and about six more round numbers up to n, for an axis that counts."""
     step = max(1, n // 6)
     return [1, *(k for k in range(step, n + 1, step) if k - 1 >= 0.75 * step and k > 1)]

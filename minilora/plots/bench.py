@@ -117,7 +117,8 @@ def stacked(panels, *, x, form="{:,.0f}"):
     all_axes[-1].set(xlabel=x, xlim=(0, 1.13 * most))
     n_parts = len(next(iter(next(iter(panels.values())).values())))
     if n_parts > 1:
-        all_axes[0].legend(loc="lower left", bbox_to_anchor=(0.0, 1.0 + 0.32 / n_bars), ncols=3)
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0 + 0.32 / n_bars), "handlelength": 1.8}
+        all_axes[0].legend(ncols=min(n_parts, 4), columnspacing=1.4, **place)
     return figure
 
 

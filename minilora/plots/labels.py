@@ -3,7 +3,7 @@
 import re
 import textwrap
 
-from minilora.plots.style import SMALL
+from minilora.plots.style import SMALL, styled
 from minilora.plots.theme import theme
 
 LINE_HEIGHT = 1.3 / 72  # inches a point, of a line of text
@@ -115,6 +115,7 @@ def luminance(rgb):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+@styled
 def caption(figure, *, title=None, note=None):
     """Give a figure a title, and add to the small print below it.
 
@@ -131,12 +132,14 @@ def caption(figure, *, title=None, note=None):
     """
     width = figure.get_figwidth()
     if title is not None:
-        text = wrapped(typeset(title), round(8.6 * width))
+        text = wrapped(typeset(title), round(8.0 * width))
+        _grow(figure, text, figure.get_suptitle(), 15)
         figure.suptitle(text, x=0.01, ha="left", color=theme().ink, linespacing=1.25)
     if note is not None:
         said = getattr(figure, "said", [])
         figure.said = [note, *said]
-        text = wrapped(" ".join(figure.said), round(11.4 * width))
+        text = wrapped(" ".join(figure.said), round(10.2 * width))
+        _grow(figure, text, figure.get_supxlabel(), SMALL)
         figure.supxlabel(text, x=0.01, ha="left", color=theme().soft, size=SMALL, linespacing=1.3)
     return figure
 
@@ -145,6 +148,12 @@ def wrapped(text, width):
     """Text in lines of at most so many characters; mathematics stays whole."""
     kept = re.sub(r"\$[^$]*\$", lambda math: math[0].replace(" ", "\0"), text)
     return textwrap.fill(kept, width, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
+
+
+def _grow(figure, text, before, size):
+    """Make room for text in place of what was there before: as many inches as it has more lines."""
+    more = (text.count("\n") + bool(text)) - (before.count("\n") + bool(before))
+    figure.set_figheight(figure.get_figheight() + more * size * LINE_HEIGHT)
 
 
 def letters(label):

@@ -33,19 +33,19 @@ def lora_picture():
 
     # W0
     _block(axes, left, (2.0, wide), (6.0, wide), frozen, frozen_edge)
-    write(left, 4.4, "$W_0$", size=44)
-    write(left, 3.45, r"$O \times I$", size=20)
+    write(left, 4.4, "$W_0$", size=36)
+    write(left, 3.45, r"$O \times I$", size=17)
     write(left, 2.45, "frozen", size=18, color=frozen_edge, weight="bold")
 
     # A, the r features between, and B
     _block(axes, right, (2.0, wide), (3.6, narrow), trained, trained_edge)
-    write(right, 2.95, "$A$", size=34)
-    write(right, 2.3, r"$r \times I$", size=20)
+    write(right, 3.02, "$A$", size=26)
+    write(right, 2.3, r"$r \times I$", size=16)
     _vector(axes, right, 3.8, narrow, 3)
     note(right + 0.8, 4.0, "$r$ features")
     _block(axes, right, (4.4, narrow), (6.0, wide), trained, trained_edge)
-    write(right, 5.05, "$B$", size=34)
-    write(right, 5.7, r"$O \times r$", size=20)
+    write(right, 4.98, "$B$", size=26)
+    write(right, 5.7, r"$O \times r$", size=16)
     for y, start in (5.2, "$B = 0$ at the start"), (2.8, "random at the start"):
         note(right + 2.3, y + 0.2, "trained", size=18, color=trained_edge, weight="bold")
         note(right + 2.3, y - 0.3, start)

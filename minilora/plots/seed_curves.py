@@ -33,7 +33,7 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
     Figure
     """
     known = {title: known_points(lines) for title, lines in panels.items()}
-    longest = max(letters(label) for lines in known.values() for label in lines)
+    longest = max((letters(label) for lines in known.values() for label in lines), default=0)
     columns = 2 if len(panels) > 1 and longest <= LONGEST else 1
     rows = -(-len(panels) // columns)
     height = 3.3 if len(panels) > 1 else 4.4  # inches of a panel
@@ -48,7 +48,7 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
         axes.set_title(typeset(title))
         if n + columns >= len(panels):
             axes.set_xlabel(xlabel)
-    many = max(len(v) for lines in known.values() for points in lines.values() for _, v in points)
+    many = max((len(v) for lines in known.values() for points in lines.values() for _, v in points), default=1)
     said = whiskers(many, what="Whisker" if xscale == "log2" else "Band")
     return caption(figure, note=" ".join(part for part in (note, said) if part))
 
@@ -98,7 +98,7 @@ def one_panel(axes, lines, look, xscale, level, height):
 
 
 def plain(value, _=None):
-    """A number on a logarithmic axis as people write it: 0.001, 1, 100; a power of ten from 100,000 up, or if tiny."""
-    if 0.0005 <= value < 100_000:
+    """A number on a logarithmic axis as people write it: 0.001, 1, 10,000; as a power of ten if huge or tiny."""
+    if 0.00005 <= value < 5_000_000:
         return f"{value:,.12g}"
     return f"$10^{{{round(numpy.log10(value))}}}$"

@@ -2,6 +2,7 @@
 
 import numpy
 
+from minilora.plots.analysis import counts
 from minilora.plots.labels import legible
 from minilora.plots.style import WIDTH, new_figure, series, styled
 from minilora.plots.theme import sequential, theme
@@ -33,6 +34,7 @@ def overlap(G, i, j, *, first="$A_1$", second="$A_2$"):
     axes.plot(*frame, color=theme().hues["blue"], linewidth=4, clip_on=False, solid_joinstyle="miter")
     axes.set_title(rf"sum in the frame / min({i}, {j}) = $\varphi$({i}, {j}) = {phi:.2f}")
     axes.set(xlabel=f"direction of {second}", ylabel=f"direction of {first}")
+    axes.set(xticks=counts(r2), yticks=counts(r1))
     axes.grid(False)
     figure.colorbar(image, ax=axes, label="squared cosine")
     return figure

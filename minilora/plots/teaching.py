@@ -2,7 +2,7 @@
 
 import numpy
 
-from minilora.plots.labels import MOST_LABELS, caption, label_ends, typeset
+from minilora.plots.labels import MOST_LABELS, caption, contrast, label_ends, typeset
 from minilora.plots.seed_curves import plain
 from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
 from minilora.plots.theme import diverging, sequential, theme
@@ -66,14 +66,18 @@ def matrices(named, signs=(), *, own_scale=False):
 def _cells(axes, array, x0, y0, scale, cell):
     n_rows, n_columns = array.shape
     x, y = x0 + numpy.arange(n_columns + 1), y0 + numpy.arange(n_rows + 1)
+    from matplotlib.colors import to_rgb
+
     page = theme()
-    edge = {"edgecolors": page.grid, "linewidth": 0.8 if cell > 0.2 else 0.2}
-    axes.pcolormesh(x, y, array / scale, cmap=diverging(), vmin=-1.6, vmax=1.6, **edge)
+    edge = {"edgecolors": page.grid, "linewidth": 0.8} if cell > 0.2 else {}
+    mesh = axes.pcolormesh(x, y, array / scale, cmap=diverging(), vmin=-1.6, vmax=1.6, **edge)
     frame = [x[0], x[-1], x[-1], x[0], x[0]], [y[0], y[0], y[-1], y[-1], y[0]]
     axes.plot(*frame, color=page.soft, linewidth=1)
     if cell >= SMALLEST_WITH_NUMBERS:
         for (i, j), value in numpy.ndenumerate(array):
-            axes.text(x[j] + 0.5, y[i] + 0.5, _short(value), ha="center", va="center", size=12)
+            ground = mesh.to_rgba(value / scale)[:3]
+            ink = max(("#000000", "#FFFFFF"), key=lambda color: contrast(to_rgb(color), ground))
+            axes.text(x[j] + 0.5, y[i] + 0.5, _short(value), ha="center", va="center", size=SMALL, color=ink)
 
 
 def _short(value):
@@ -226,7 +230,8 @@ def timings(measured, *, x="milliseconds"):
     axes.set(xlabel=x, yticks=range(len(measured)), ylim=(len(measured) - 0.5, -0.5), xlim=(0, right))
     axes.set_yticklabels(names)
     cut = sum(time > right for times in measured.values() for time in times)
-    beyond = f" {cut} slower ones lie beyond the picture." if cut else ""
+    total = sum(map(len, measured.values()))
+    beyond = f" {cut} of the {total} times lie beyond the picture." if cut else ""
     return caption(figure, note="Stroke and number: the smallest time." + beyond)
 
 

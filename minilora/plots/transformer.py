@@ -49,7 +49,7 @@ def _block(axes, x):
         axes.plot((x, x + offset, x + offset), (2.1, 2.1, 2.4), color=theme().soft, linewidth=1.6)
         _arrow(axes, x + offset, 3.02, 3.5)
     axes.plot((x, x), (1.82, 2.1), color=theme().soft, linewidth=1.6)
-    _box(axes, x, 3.5, r"softmax$(q k^\top / \sqrt{K})\, v$", weights=False, width=6.0)
+    _box(axes, x, 3.5, r"softmax$(q k^\mathrm{T} / \sqrt{K})\, v$", weights=False, width=6.0)
     _box(axes, x, 4.6, "o_proj", weights=True)
     _arrow(axes, x, 4.12, 4.6)
     _sum(axes, x, 5.95)

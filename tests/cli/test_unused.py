@@ -55,6 +55,11 @@ REFUSED = {
     ),
     "shapes of scaling": (["bench", "scaling", "--shapes", "S1"], "--shapes was given, but scaling does not use it"),
     "rounds of memory": (["bench", "memory", "--rounds", "2"], "--rounds was given, but memory does not use it"),
+    "most rounds of memory": (["bench", "memory", "--most-rounds", "9"], "--most-rounds was given, but memory does"),
+    "llama.cpp of a step": (
+        ["bench", "train", "--against", "torch,llama.cpp"],
+        "--against held llama.cpp, but train does not use it; it is for generate$",
+    ),
     "peer without against": (["bench", "--peer-python", "python"], "--peer-python was given, but without --against"),
     "layers of a matrix": (["rank", "1,2", "--layers", "q_proj"], f"--layers was given, {LAYERS}"),
     "share of a matrix": (["rank", "1,2", "--share", "50"], f"--share was given, {LAYERS}"),

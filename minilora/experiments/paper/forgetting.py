@@ -238,11 +238,11 @@ def plot(results):
             learned = numpy.mean([path[0]["code_valid"] - p["code_valid"] for path, p in zip(row["paths"], points)])
             forgotten = [p["prose"] - path[0]["prose"] for path, p in zip(row["paths"], points)]
             lines[label].append((float(learned), forgotten))
-    every = next(iter(results["methods"].values()))["paths"][0][1]["step"]
+    steps = [point["step"] for point in next(iter(results["methods"].values()))["paths"][0]]
     return plots.seed_curves(
         {"prose forgotten (bits per byte above the base)": lines},
         xlabel="code learned (bits per byte below the base)",
-        note=f"A mark every {every} steps; the base would be at 0, 0.",
+        note=f"Marks from step {steps[min(1, len(steps) - 1)]} to {steps[-1]}; the base would be at 0, 0.",
     )
 
 
