@@ -93,6 +93,9 @@ def make(root):
                 model = peft.get_peft_model(new_model(kind), config(**settings), autocast_adapter_dtype=False).eval()
                 model.double()
                 randomised(model, 3, 0.4, only_trainable=True)
+                for part, p in model.named_parameters():
+                    if "ranknum" in part:  # AdaLoRA's init_r, which peft does not save
+                        p.data.fill_(4.0)
                 for p in model.parameters():
                     p.data = p.data.float().double() if p.requires_grad else p.data  # peft reads a prompt in float32
                 if "pruned" in name:
