@@ -21,7 +21,6 @@ API = {
     "minilora.methods": (),
     "minilora.training": (),
     "minilora.distributed": ("join", "SingleProcess", "Ranks"),
-    "minilora.models.generation": ("generate",),
     "minilora.models.sampling": ("Sampling",),
     "minilora.gradcheck": ("check_op", "check_model", "numerical_gradient", "complex_step_gradient", "GradientError"),
     "minilora.analysis": (),

@@ -2,6 +2,7 @@
 
 import html
 import importlib
+import inspect
 import json
 import os
 import re
@@ -58,6 +59,12 @@ def test_every_public_name_is_in_the_reference_once(site):
         page = pages.api_page(module)
         for name in pages.public(module):
             assert page.count(f":: {name}\n") == 1, f"{module}.{name}"
+
+
+def test_no_function_is_in_the_reference_twice(site):
+    pages = site["pages"]
+    found = [value for module in pages.API for value in pages.public(module).values() if inspect.isfunction(value)]
+    assert [value.__name__ for value in found if found.count(value) > 1] == []
 
 
 def test_every_name_of_the_package_itself_is_documented_somewhere(site):
