@@ -17,6 +17,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+# LoRA itself, for whoever has two hours: the gradients of a linear map, and what LoRA adds to it.
+SHORT_PATH = ("linear_backward", "lora_linear_forward", "lora_start", "merging", "lora_linear_backward")
+# What a training run with LoRA needs of the exercises: `capstone/` says what for.
+CAPSTONE = (
+    "linear_backward",
+    "lora_linear_forward",
+    "cross_entropy_backward",
+    "lora_start",
+    "lora_linear_backward",
+    "adamw_step",
+    "layernorm",
+    "attention_backward",
+)
 TITLE = re.compile(r"^# Exercise (?P<number>\d+): (?P<title>.+)$", re.MULTILINE)
 EFFORT = re.compile(r"^\*Difficulty (?P<difficulty>\d) of 5, about (?P<minutes>\d+) minutes\.\*", re.MULTILINE)
 
@@ -135,3 +148,13 @@ def blank(text, exercise):
         if not inside and line.strip() != END:
             lines.append(line)
     return "\n".join(lines)
+
+
+def names_of(exercise: Exercise) -> tuple[str, str]:
+    """The names of the student's file and notebook."""
+    return exercise.file_name, str(Path(exercise.file_name).with_suffix(".ipynb"))
+
+
+def path_of(exercise: Exercise, folder: str | Path) -> Path | None:
+    """The student's file, or notebook; None if there is neither."""
+    return next((path for name in names_of(exercise) if (path := Path(folder) / name).is_file()), None)

@@ -1,7 +1,7 @@
 """Answers of all kinds, and checking one in this process, where it is quick and what it raises can be looked at."""
 
 from minilora.exercises.judge import judge
-from minilora.exercises.runner.worker import functions_of
+from minilora.exercises.runner.answers import functions_of
 from minilora.exercises.sources import BEGIN, END, exercises
 from minilora.exercises.task import run
 from minilora.exercises.tasks import TASKS

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from minilora.exercises.notebooks import without_magics as sources_without_magic
 from minilora.exercises.sources import exercises, find, student_file
 from minilora.exercises.tasks import TASKS
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPE = re.compile(r"\((\.\.\.|[A-Za-z\d]+)(, .*?)?\)")
 
 
@@ -172,3 +174,16 @@ def test_a_wheel_brings_the_sources_along():
     project = tomllib.loads((sources.folder().parents[1] / "pyproject.toml").read_text())
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert included == {"tutorials/exercises": "minilora/exercises/sources"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_names_its_notebook_and_the_notebook_names_the_exercise(name):
+    exercise = by_name(name)
+    named = re.search(r"tutorial (\d+), (.+) \(`tutorials/(\w+)\.ipynb`\)", exercise.cells[0].markdown)
+    notebook = (ROOT / "tutorials" / f"{named[3]}.py").read_text()
+    assert f"# # {named[1]}. {named[2]}\n" in notebook
+    following = re.search(r"^# \*\*Next\.\*\* (.+\n(?:# \S.*\n)*)", notebook, re.MULTILINE)[1]
+    numbers = re.search(
+        r"\[(?:the )?exercises?\]?(?:\(exercises/README\.md\))? ([\d, and]+)", following, re.IGNORECASE
+    )[1]
+    assert str(exercise.number) in re.findall(r"\d+", numbers)
