@@ -47,7 +47,7 @@ def test_the_way_through_the_first_exercise(minilora, tmp_path):
     assert progress.load(tmp_path)["linear_backward"] == progress.FRESH | {"passed": True, "checks": 2}
 
     _, printed = minilora("list")
-    assert re.search(r" 1  linear_backward +\* +20 +2 +passed", printed) and "1 of 19 passed" in printed
+    assert re.search(r" 1  linear_backward +\* +20 +2 +passed", printed) and "1 of 22 passed" in printed
     assert "lora_linear_forward" in minilora("start")[1]
 
 
@@ -82,7 +82,7 @@ def test_the_short_path_leads_to_lora(minilora, tmp_path):
     assert numbers == [1, 2, 7, 8, 9] and "The next one" not in printed
     printed = minilora("list", "--short")[1]
     assert "5 of 5 passed" in printed and "adamw_step" not in printed
-    assert "5 of 19 passed" in minilora("list")[1]
+    assert "5 of 22 passed" in minilora("list")[1]
     assert "the exercise was 3, and the path says which one is next" in minilora("start", 3, "--short")[1]
 
 
@@ -199,7 +199,7 @@ def test_when_all_are_passed_the_last_one_is_next(tmp_path):
     ("arguments", "said"),
     [
         (("hint",), "which exercise? For example:  minilora exercises hint 1"),
-        (("check", "99"), "the exercise was '99'; it must be a number from 1 to 19, or a name in the list"),
+        (("check", "99"), "the exercise was '99'; it must be a number from 1 to 22, or a name in the list"),
         (("check", "2"), "there is no 02_lora_linear_forward.py in"),
     ],
 )

@@ -69,11 +69,22 @@ class Result(NamedTuple):
     problem: Exception | None = None
 
 
-FUNCTIONS = {
+def _allocates(dropped, kept):
+    def f(x):
+        needed = numpy.zeros(125_000 * int(dropped))  # eight bytes each
+        returned = numpy.zeros(125_000 * int(kept))
+        del needed
+        return returned
+
+    return f
+
+
+FUNCTIONS: dict[str, Callable] = {
     "sin(x M)": lambda M: lambda x: numpy.sin(x @ M),
     "(x M)^3": lambda M: lambda x: (x @ M) ** 3,
     "x": lambda: lambda x: x,
     "x[::-1]": lambda: lambda x: x[::-1],
+    "allocates MB": _allocates,
 }
 
 
