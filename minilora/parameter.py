@@ -87,6 +87,25 @@ class Parameter:
         return f"Parameter({self.name or 'unnamed'}: {self.shape} {self.dtype}, {state})"
 
 
+class Constant(Parameter):
+    """A Parameter that is never trained: part of an adapter, and of its file, but drawn once, as LoRA-FA's A is."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Array, *, name: str = "") -> None:
+        super().__init__(data, trainable=False, name=name)
+
+    @property
+    def trainable(self) -> bool:
+        """False."""
+        return False
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if value:
+            raise ValueError(f"{self.name or 'a constant'} was made trainable; it must stay as it was drawn")
+
+
 class Module:
     """Anything that holds parameters. Members are found in the order in which the attributes were set.
 

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "training":    (*BELOW_TRAINING, "distributed", "data", "analysis", "accounting"),
     "experiments": (*BELOW_EXPERIMENTS, "plots", "__init__"),
     "exercises":   BELOW_EXPERIMENTS,
+    "museum":      (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises"),
     "cli":         (*BELOW_EXPERIMENTS, "plots", "__init__", "experiments", "exercises"),
     # beside the row
     "distributed": ("moved", "arrays"),

@@ -13,8 +13,10 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
         -p             one per block, L_LN = 0                 (Pfeiffer et al., 2021)
         -d             -p without those of the first blocks  (AdapterDrop, Rücklé et al., 2021)
     lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
+    lora-fa            the sum of r O: A is frozen, and r I numbers of it are held        (Zhang et al., 2023)
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
     lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
+    vera               the sum of r + O: two vectors for each adapted matrix              (Kopiczko et al., 2023)
     random-subspace    d, however large the adapted matrices are              (Li et al., 2018)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
@@ -39,6 +41,7 @@ class Adaptation(NamedTuple):
     kept: int = 0  # values that each token keeps for the gradients of what is trained
     prefix: int = 0  # positions that come in addition to the text's
     held: int = 0  # values that a step holds besides all parameters
+    constant_matrices: int = 0  # numbers of new matrices that are multiplied with, and never get a dW
 
     @property
     def trainable(self) -> int:
@@ -53,7 +56,7 @@ class Settings:
     Parameters
     ----------
     rank : int
-        r of lora (also with a prefix) and of dora.
+        r of lora (also with a prefix), lora-fa and dora.
     targets : sequence of str
         The matrices that these and random-subspace adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out; or, in
         a Llama, gate_proj, up_proj and down_proj in place of the last two.
@@ -67,6 +70,8 @@ class Settings:
         l_p and l_i of the prefixes.
     dimension : int
         d of random-subspace.
+    vera_rank : int
+        r of vera.
     """
 
     rank: int = 8
@@ -77,10 +82,11 @@ class Settings:
     before: int = 5
     after: int = 5
     dimension: int = 1000
+    vera_rank: int = 256
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
-        for name in ("rank", "blocks", "size", "dimension"):
+        for name in ("rank", "blocks", "size", "dimension", "vera_rank"):
             _check(name, getattr(self, name), 1)
         for name in ("leave_out", "before", "after"):
             _check(name, getattr(self, name), 0)
@@ -222,6 +228,14 @@ def dora(a: Architecture, s: Settings) -> Adaptation:
     return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
 
 
+def lora_fa(a: Architecture, s: Settings) -> Adaptation:
+    """LoRA's B; A is held, and multiplied with, but of what a matrix reads only the r values of x A^T are kept."""
+    of_lora = lora(a, s)
+    of_A = a.n_layer * sum(s.rank * a.linear_shapes[name][1] for name in s.targets)
+    of_B, kept = of_lora.added - of_A, a.n_layer * len(s.targets) * s.rank
+    return Adaptation(0, of_B, 0, of_B, a.n_layer, kept, held=of_A, constant_matrices=of_A)
+
+
 def with_prefix(
     prefix: Callable[[Architecture, Settings], Adaptation],
 ) -> Callable[[Architecture, Settings], Adaptation]:
@@ -242,6 +256,19 @@ def random_subspace(a: Architecture, s: Settings) -> Adaptation:
     return Adaptation(0, s.dimension, D, 0, a.n_layer, a.n_layer * inputs(a, s.targets), held=2 * D)
 
 
+def vera(a: Architecture, s: Settings) -> Adaptation:
+    """d and b for each adapted matrix; A and B, as wide as the widest, are held once, and multiplied with everywhere.
+
+    A token keeps h = x A^T, r values, and v, O, for each.
+    """
+    _check_targets(s.targets, a.linear_shapes)
+    shapes, r = [a.linear_shapes[name] for name in s.targets], s.vera_rank
+    vectors = a.n_layer * sum(r + O for O, _ in shapes)
+    multiplied = a.n_layer * sum(r * (O + I) for O, I in shapes)
+    held = r * (max(O for O, _ in shapes) + max(I for _, I in shapes))
+    return Adaptation(0, vectors, 0, 0, a.n_layer, kept=vectors, held=held, constant_matrices=multiplied)
+
+
 METHODS = {
     "full": full,
     "top-k": top_k,
@@ -254,7 +281,9 @@ METHODS = {
     "adapter-d": adapter_d,
     "lora": lora,
     "dora": dora,
+    "lora-fa": lora_fa,
     "lora+prefix-embedding": with_prefix(prefix_embedding),
     "lora+prefix-layer": with_prefix(prefix_layer),
     "random-subspace": random_subspace,
+    "vera": vera,
 }

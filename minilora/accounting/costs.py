@@ -6,7 +6,7 @@ are counted, as is usual (Kaplan et al., 2020): the elementwise rest is smaller 
     forward     2 (4 C^2 + 2 C F) L      the six maps of each block; of Llama's seven, 2 (2 C H K + 2 C G K + 3 C F) L
                 + 4 S C L                q k^T and probs v, with the S keys that a query is compared with; C is H K
                 + 2 V C                  the head of a decoder
-                + 2 (added matrices)
+                + 2 (added matrices, trained or not)
     dx          the same for the maps, the head and what is added, and 10 S C for the attention (both of its products
                 have two arguments, and q k^T is computed again), but only in the blocks that the backward goes through
     dW          2 (trained matrix elements)
@@ -124,7 +124,7 @@ def flops_per_token(architecture: Architecture, adaptation: Adaptation, length: 
     conv = 2 * a.conv_width * C * C
     if a.family == "deberta":
         attention += 4 * 2 * T * C
-    added = 2 * added_matrices
+    added = 2 * (added_matrices + adaptation.constant_matrices)
     forward = L * (maps + attention) + head + conv + added
     dx = depth * (maps + 2 * attention + again) + head + (conv if depth == L else 0) + added
     times = T / length
@@ -222,7 +222,8 @@ def step_estimate(model: Any, *, batch_size: int, length: int, optimizer: str = 
     a, count = architecture_of(model.config), count_parameters(model)
     added = count.total - a.n_parameters
     matrices = [name for name, p in model.named_parameters() if p.trainable and len(p.shape) == 2]
-    trained = {match.groups() for name in matrices if (match := MAP_OF_A_BLOCK.search(name))}
+    # B's gradient needs x A^T, and only A's needs x
+    trained = {match.groups() for name in matrices if not name.endswith(".B") if (match := MAP_OF_A_BLOCK.search(name))}
     kept = sum(inputs(a, {target for block, target in trained if int(block) == i}) for i in range(a.n_layer))
     adaptation = Adaptation(count.trainable - added, added, 0, 0, a.n_layer, kept)
     bytes_each = model.parameters()[0].dtype.itemsize

@@ -179,9 +179,11 @@ class Chat:
         model = self.opened.model
         try:
             path = adapter_file(file)
-        except ValueError as error:
-            raise ValueError(str(error).replace("--adapter was", "/load was")) from None
-        if classes_of(path):
+            is_classifier = bool(classes_of(path))
+        except ValueError as error:  # it speaks of chat's options
+            said = str(error).replace("--adapter was", "/load was", 1)
+            raise ValueError(said.replace("give it as --model", "start chat with it as --model")) from None
+        if is_classifier:
             raise ValueError(f"{file} is a classifier's adapter; this model writes text")
         if self._is_full or holds(path, ("full",)):
             raise ValueError(f"{file} cannot be loaded here: full fine-tuning replaces the base; start chat with it")

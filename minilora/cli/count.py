@@ -23,6 +23,7 @@ from minilora.cli.method_options import (
     HOULSBY,
     LORA_WITH_PREFIX,
     RANDOM_SUBSPACE,
+    VERA,
     add_rank_and_targets,
     add_settings_of_baselines,
 )
@@ -33,10 +34,11 @@ from minilora.cli.printing import WIDTH, print_json, print_lines, wrapped
 
 EXAMPLE = "minilora count gpt3-175b --rank 4 --targets q_proj,v_proj"
 
-LORA = ("lora", "dora", *LORA_WITH_PREFIX)
+LORA = ("lora", "dora", "lora-fa", *LORA_WITH_PREFIX)
 USED_BY = {  # the methods that use an option
     "rank": LORA,
-    "targets": (*LORA, RANDOM_SUBSPACE),
+    "targets": (*LORA, RANDOM_SUBSPACE, VERA),
+    "vera_rank": (VERA,),
     "dimension": (RANDOM_SUBSPACE,),
     "size": HOULSBY,
     "leave_out": ("adapter-d",),

@@ -20,6 +20,8 @@ FIGURES = ("loss.png", "singular_values.png", "phi.png")
 
 def add_options(p: Parser) -> None:
     """What to adapt to, for how long, and where to write."""
+    from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL
+
     p.add_argument(
         "--model", metavar="MODEL", default="decoder", help=f"{MODEL_HELP}; a decoder, because it is to write sentences"
     )
@@ -28,7 +30,7 @@ def add_options(p: Parser) -> None:
         "--steps",
         type=integer(1, 10**9),
         metavar="N",
-        help="training steps of each method (default: 900; for a large model 300)",
+        help=f"training steps of each method (default: {OF_SMALL.steps}; for a large model {OF_LARGE.steps})",
     )
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
     p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")

@@ -13,6 +13,7 @@ from minilora.cli.method_options import (
     HOULSBY,
     LORA_WITH_PREFIX,
     RANDOM_SUBSPACE,
+    VERA,
     add_rank_and_targets,
     add_settings_of_baselines,
 )
@@ -40,11 +41,15 @@ from minilora.models.classification import EncoderForClassification, new_classif
 EXAMPLE = "minilora finetune --rank 4 --alpha 8 --out runs/my-adapter"
 ARGUMENTS = {"k": "--blocks", "lr_ratio_B": "--lr-ratio-b"}  # what Python calls some options
 
-LORA = ("lora", "rslora", "dora", "pissa", *LORA_WITH_PREFIX)
+LORA = ("lora", "rslora", "dora", "pissa", "lora-fa", *LORA_WITH_PREFIX)
+WITH_B = tuple(name for name in LORA if name != "lora-fa")  # and an A beside it that learns
 WITH_MATRICES = ("full", "top-k", "pissa", "random-subspace")  # which have float32 matrices of their own
 USED_BY = {  # the methods that use an option
-    **dict.fromkeys(("rank", "alpha", "dropout", "rslora", "lr_ratio_b"), LORA),
-    "targets": (*LORA, RANDOM_SUBSPACE),
+    **dict.fromkeys(("rank", "alpha", "rslora"), LORA),
+    "dropout": (*LORA, VERA),
+    "vera_rank": (VERA,),
+    "lr_ratio_b": WITH_B,
+    "targets": (*LORA, RANDOM_SUBSPACE, VERA),
     "dimension": (RANDOM_SUBSPACE,),
     "dora_exact": ("dora",),
     "size": HOULSBY,
@@ -56,6 +61,7 @@ USED_BY = {  # the methods that use an option
 SETTINGS = {  # as the configurations say
     **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits")},
     "blocks": "k",
+    "vera_rank": "rank",
 }
 CHECKPOINT_EVERY = 50  # steps
 WRITTEN = ("result.json", "config.json", "history.json")  # and what was learned
@@ -90,7 +96,7 @@ def add_options(p: Parser) -> None:
         type=number(0, 1, below=True),
         metavar="P",
         default=LoRAConfig.dropout,
-        help=f"probability that an input of A is dropped ({lora})",
+        help=f"probability that an input of A is dropped ({lora}, {VERA})",
     )
     p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
     p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")
@@ -126,7 +132,7 @@ def add_options(p: Parser) -> None:
         type=number(0, 1_000_000, above=True),
         metavar="NUMBER",
         default=TrainConfig.lr_ratio_B,
-        help=f"LoRA+: B's learning rate divided by A's ({lora})",
+        help=f"LoRA+: B's learning rate divided by A's ({', '.join(WITH_B)})",
     )
     add_choice(
         p,

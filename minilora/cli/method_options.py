@@ -4,18 +4,26 @@ from collections.abc import Iterable
 
 from minilora.cli.options import integer
 from minilora.cli.parser import Parser
-from minilora.methods import METHODS, HoulsbyConfig, LoRAConfig, PrefixConfig, RandomSubspaceConfig, TopKConfig
+from minilora.methods import (
+    METHODS,
+    HoulsbyConfig,
+    LoRAConfig,
+    PrefixConfig,
+    RandomSubspaceConfig,
+    TopKConfig,
+    VeRAConfig,
+)
 
 HOULSBY = ("adapter-h", "adapter-l", "adapter-p", "adapter-d")
 PREFIXES = ("prefix-embedding", "prefix-layer")
 LORA_WITH_PREFIX = ("lora+prefix-embedding", "lora+prefix-layer")
 ALL_PREFIXES = (*PREFIXES, *LORA_WITH_PREFIX)
-RANDOM_SUBSPACE = "random-subspace"
+RANDOM_SUBSPACE, VERA = "random-subspace", "vera"
 
 
 def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
     """Give a parser the options that say which matrices are adapted, and how; `methods` are LoRA's."""
-    with_targets = ", ".join((*methods, RANDOM_SUBSPACE))
+    with_targets = ", ".join((*methods, RANDOM_SUBSPACE, VERA))
     p.add_argument(
         "--rank",
         type=integer(1, 65_536),
@@ -35,6 +43,13 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
         metavar="N",
         default=RandomSubspaceConfig.dimension,
         help=f"d, how many numbers move all targets ({RANDOM_SUBSPACE})",
+    )
+    p.add_argument(
+        "--vera-rank",
+        type=integer(1, 65_536),
+        metavar="N",
+        default=VeRAConfig.rank,
+        help=f"r, how many numbers scale the shared A and B in each target ({VERA})",
     )
 
 

@@ -33,7 +33,7 @@ from minilora.data.masked import MaskedBatch, encode_text_rows, masked_window_ba
 from minilora.data.mini_e2e import examples, parse_source, realise, references, source_text
 from minilora.data.mini_e2e_grammar import SLOTS
 from minilora.data.mini_e2e_parser import Parsed, SlotErrors, parse, slot_errors
-from minilora.data.packing import pack_batch
+from minilora.data.packing import deal_rows, pack_batch
 from minilora.data.pairs import Pair, load_pairs
 from minilora.data.splits import corpus_id, split_of
 from minilora.data.tasks import TASKS, PairTask, TextTask, load_task, text_task
@@ -102,6 +102,7 @@ __all__ = [
     "window_batch",
     "windows",
     "pair_batch",
+    "deal_rows",
     "pack_batch",
     "ChatTemplate",
     "PlainTemplate",

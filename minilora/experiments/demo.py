@@ -47,13 +47,13 @@ def preview(n=2):
     answers : list of dict of str to str
         prompt, base, and "bundled adapter".
     """
-    base, adapted = load_bundled("decoder"), load_bundled("decoder")
-    load_adapter(adapted, bundled_adapter())
-    task = load_task("mini-e2e", length=base.config.n_positions, n_train=1, n_held_out=96)
+    model = load_bundled("decoder")
+    task = load_task("mini-e2e", length=model.config.n_positions, n_train=1, n_held_out=96)
     prompts, _ = task.prompts("valid", n)
-    answers = {"prompt": prompts}
-    for name, model in (("base", base), ("bundled adapter", adapted)):
-        answers[name] = generate(model, prompts, max_tokens=LONGEST_ANSWER, stop=task.tokenizer.end_of_text)
+    how = {"max_tokens": LONGEST_ANSWER, "stop": task.tokenizer.end_of_text}
+    answers = {"prompt": prompts, "base": generate(model, prompts, **how)}
+    load_adapter(model, bundled_adapter())
+    answers["bundled adapter"] = generate(model, prompts, **how)
     texts = [[task.tokenizer.decode(ids).strip() for ids in column] for column in answers.values()]
     return [dict(zip(answers, row, strict=True)) for row in zip(*texts, strict=True)]
 

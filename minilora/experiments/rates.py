@@ -10,6 +10,7 @@ OF_TEXTS = {
     "rslora": 2e-2,
     "dora": 2e-2,
     "pissa": 5e-3,
+    "lora-fa": 2e-2,
     "full": 2e-3,
     "top-k": 5e-3,
     "bitfit": 3e-2,
@@ -21,10 +22,13 @@ OF_TEXTS = {
     "prefix-layer": 1e-1,
     "lora+prefix-embedding": 2e-2,  # LoRA's, not searched for
     "lora+prefix-layer": 2e-2,
+    "vera": 1e-1,  # not searched for
     "random-subspace": 1e-1,  # 3 times what makes its steps as long as full fine-tuning's; not searched for, either
 }
 # Default learning rates for classification: those of figures/table2.json, the bundled encoder's best of three on valid.
-OF_CLASSES = dict.fromkeys(("lora", "rslora", "dora", "pissa", "adapter-h", "adapter-l", "adapter-p"), 3e-3) | {
+OF_CLASSES = dict.fromkeys(
+    ("lora", "rslora", "dora", "pissa", "lora-fa", "adapter-h", "adapter-l", "adapter-p"), 3e-3
+) | {
     "full": 3e-4,
     "top-k": 1e-3,
     "bitfit": 1e-2,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from minilora.layers import Linear
-from minilora.methods import LoRAConfig, LoRAPrefixConfig, RandomSubspaceConfig
+from minilora.methods import LoRAPrefixConfig
 from minilora.models.model import Model
 
 ALL_LINEAR = "all-linear"  # PEFT's word for it
@@ -35,6 +35,6 @@ def with_all_linear(settings: Any, model: Model) -> Any:
     """A method's configuration, with the names of the model's linear layers if its targets are "all-linear"."""
     if isinstance(settings, LoRAPrefixConfig):
         return replace(settings, lora=with_all_linear(settings.lora, model))
-    if isinstance(settings, LoRAConfig | RandomSubspaceConfig) and settings.targets == (ALL_LINEAR,):
+    if getattr(settings, "targets", None) == (ALL_LINEAR,):
         return replace(settings, targets=all_linear(model))
     return settings

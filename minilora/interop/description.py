@@ -19,8 +19,9 @@ from minilora.interop.gguf_blocks import type_name
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.hf_folder import INDEX, WEIGHTS
 from minilora.interop.opening import MODEL_FILE, is_gguf
-from minilora.interop.peft_config import read_config
+from minilora.interop.peft_config import peft_type_of, read_config
 from minilora.interop.peft_layouts import CONFIG, TENSORS
+from minilora.interop.peft_load import OTHER_KINDS
 from minilora.interop.stored_factors import (
     ADAPTER_FILE,
     StoredFactors,
@@ -131,7 +132,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _variant(config: LoRAConfig) -> str:
     """LoRA, or the variant of it, as `METHODS` calls it."""
-    others = ("rslora", "dora", "init")
+    others = ("rslora", "dora", "init", "freeze_A")
     same = (name for name, known in METHODS.items() if isinstance(known, LoRAConfig) and name != "lora")
     for name in same:
         if all(getattr(METHODS[name], setting) == getattr(config, setting) for setting in others):
@@ -172,9 +173,19 @@ def _run(folder: Path, file: Path) -> dict[str, Any]:
 
 def _peft(folder: Path) -> dict[str, Any]:
     """An adapter that PEFT saved."""
-    config, content = read_config(folder / CONFIG), read_json(folder / CONFIG)
-    stored = tensors_in(folder / TENSORS)
+    content, stored = read_json(folder / CONFIG), tensors_in(folder / TENSORS)
     base = content.get("base_model_name_or_path")
+    if (kind := peft_type_of(folder / CONFIG)) in OTHER_KINDS:
+        return {
+            "holds": "adapter",
+            "method": kind.lower(),
+            "format": "PEFT",
+            **_sizes(stored),
+            "settings": {"rank": content.get("r"), "targets": content.get("target_modules")},
+            **({"base": base} if isinstance(base, str) else {}),
+            "trained": _count(stored),
+        }
+    config = read_config(folder / CONFIG)
     return {
         "holds": "adapter",
         "method": "dora" if config.use_dora else "rslora" if config.use_rslora else "lora",

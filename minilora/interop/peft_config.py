@@ -139,8 +139,17 @@ def read_config(path: str | Path) -> PeftConfig:
     ValueError
         If the file is missing or damaged, or a field has a value that is not supported; the message names both.
     """
-    path = Path(path)
-    content = read_json(path)
+    return config_of_content(Path(path), read_json(path))
+
+
+def peft_type_of(path: Path) -> str:
+    """Which kind of adapter it is, in PEFT's word; "LORA" if the file does not say, as `read_config` then will."""
+    kind = read_json(path).get("peft_type")
+    return kind if isinstance(kind, str) else "LORA"
+
+
+def config_of_content(path: Path, content: dict[str, Any]) -> PeftConfig:
+    """`read_config`, of what is in the file already, or is put into LoRA's words."""
     used = {f.name for f in fields(PeftConfig)} - {"path"}
     for name, value in content.items():
         if name not in used and name not in NO_MATTER and value not in OFF:

@@ -1,21 +1,19 @@
 """An adapter for PEFT: a folder that ``PeftModel.from_pretrained(base, folder)`` reads."""
 
-import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
-from safetensors.numpy import save
 
 from minilora.arrays.backend import to_numpy
-from minilora.arrays.finite import check_finite
-from minilora.files import write_together
 from minilora.interop.fused import Factors, join
-from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, PREFIX, TENSORS, ModelLayout
+from minilora.interop.peft_layouts import MAGNITUDE, PREFIX, ModelLayout
 from minilora.interop.peft_settings import ranks_and_alphas, short_names
-from minilora.methods import LoRAPrefixConfig
-from minilora.methods.lora import DoRAFactors, LoRAFactors, PiSSAFactors
+from minilora.interop.peft_vera import save_vera
+from minilora.interop.peft_write import places_of, task_of, values_of, write_adapter
+from minilora.methods import LoRAPrefixConfig, VeRAConfig
+from minilora.methods.lora import DoRAFactors, LoRAFactors, LoRAFAFactors, PiSSAFactors
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.registry import kind_of
 from minilora.methods.selection import plain
@@ -23,14 +21,16 @@ from minilora.methods.state import adapters_of, method_of
 from minilora.methods.switching import adapter_names, check_all_own, lora_layers
 from minilora.models.model import Model
 from minilora.ops import row_norm
-from minilora.parameter import Module, Parameter
+from minilora.parameter import Module
+
+OTHER_KINDS: dict[type, Callable[..., None]] = {VeRAConfig: save_vera}
 
 
 def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base: str | None = None) -> None:
-    """Write one LoRA or DoRA adapter in PEFT's format.
+    """Write one adapter of LoRA, DoRA or VeRA in PEFT's format; LoRA-FA is LoRA there.
 
-    What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias.
-    How DoRA is differentiated (`dora_exact`) is not saved: PEFT has only one way.
+    What the adapter has of its own besides A and B is saved too: as modules_to_save, or as bias. What is about training
+    alone, LoRA-FA's frozen A and how DoRA is differentiated (`dora_exact`), is not.
 
     Parameters
     ----------
@@ -53,6 +53,11 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
             f"the adapter {which!r} is LoRA with a prefix, for which PEFT's format of LoRA has no place; save_adapter "
             "writes a file of minilora's own"
         )
+    if which in adapters.named and (save_other := OTHER_KINDS.get(type(adapters.named[which].config))):
+        if which == adapters.active:
+            check_all_own(model)
+        save_other(model, Path(folder), which, base)
+        return
     layout, wrapped = ModelLayout(model), lora_layers(model)
     held = {plain(path): layer.adapters[which] for path, layer in wrapped.items() if which in layer.adapters}
     if which is None or not held:
@@ -65,16 +70,14 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
         module: _join(layout, paths, held, ours) for module, paths in layout.linear.items() if held.keys() & set(paths)
     }
     own = adapters.named[which].parts
-    saved, bias, whole = _places_of(own, layout, fused)
+    saved, bias, whole = places_of(own, layout, fused)
     tensors = {f"{module}.lora_{letter}.weight": getattr(f, letter) for module, f in fused.items() for letter in "AB"}
     tensors |= {module + MAGNITUDE: f.m for module, f in fused.items() if f.m is not None}
-    tensors |= {tensor: _values(layout, tensor, [own[path] for path in paths]) for tensor, paths in whole.items()}
+    tensors |= {tensor: values_of(layout, tensor, [own[path] for path in paths]) for tensor, paths in whole.items()}
     rank, alpha, rank_pattern, alpha_pattern = ranks_and_alphas(fused)
-    # with a classifier's adapter, PEFT expects the classifier too
-    task = layout.task if layout.task != "SEQ_CLS" or "classifier" in saved else None
     config = {
         "peft_type": "LORA",
-        "task_type": task,
+        "task_type": task_of(layout, saved),
         "base_model_name_or_path": base,
         "inference_mode": True,
         "r": rank,
@@ -90,9 +93,7 @@ def save_peft(model: Model, folder: str | Path, *, name: str | None = None, base
         "modules_to_save": saved or None,
         "bias": bias,
     }
-    check_finite(tensors, folder)
-    content = save({PREFIX + tensor: array for tensor, array in tensors.items()}, metadata={"format": "pt"})
-    write_together({Path(folder) / TENSORS: content, Path(folder) / CONFIG: json.dumps(config, indent=1) + "\n"})
+    write_adapter(folder, {PREFIX + tensor: array for tensor, array in tensors.items()}, config)
 
 
 def _nothing_held(model: Module, name: str | None, which: str | None) -> ValueError:
@@ -102,7 +103,7 @@ def _nothing_held(model: Module, name: str | None, which: str | None) -> ValueEr
         return ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     return ValueError(
         f"the model is adapted by {kind_of(method)!r}, for which minilora cannot write a PEFT file, "
-        "only for LoRA and DoRA; save_adapter writes a file of minilora's own, and save_model the whole model"
+        "only for LoRA, DoRA and VeRA; save_adapter writes a file of minilora's own, and save_model the whole model"
     )
 
 
@@ -117,7 +118,7 @@ def _check_adapted(held: dict[str, LoRAFactors], layout: ModelLayout) -> None:
                 "the adapter is PiSSA's, which changes W itself at the start; combine_adapters(model, [name], [1.0]) "
                 "makes a plain LoRA of it, which save_peft writes"
             )
-        if type(factors) not in (LoRAFactors, DoRAFactors):
+        if type(factors) not in (LoRAFactors, LoRAFAFactors, DoRAFactors):
             raise ValueError(f"{path} has {type(factors).__name__}; save_peft writes LoRA and DoRA")
 
 
@@ -133,29 +134,3 @@ def _join(layout: ModelLayout, paths: Sequence[str], held: dict[str, Any], confi
         return joined
     ms = [held[path].m.data if path in held else row_norm(layout.parameters[f"{path}.W"].data) for path in paths]
     return joined._replace(m=numpy.concatenate([to_numpy(m) for m in ms]))
-
-
-def _values(layout: ModelLayout, tensor: str, parameters: Iterable[Parameter]) -> numpy.ndarray:
-    values = numpy.concatenate([to_numpy(p.data) for p in parameters])
-    return numpy.ascontiguousarray(values.T) if layout.is_transposed(tensor) else values
-
-
-def _places_of(
-    own: dict[str, Any], layout: ModelLayout, adapted: Container[str]
-) -> tuple[list[str], str, Mapping[str, Sequence[str]]]:
-    """Where PEFT keeps an adapter's own parameters: modules_to_save, bias, and our paths by tensor name."""
-    saved = [
-        module for module, tensors in layout.whole.items() if own.keys() >= {p for ps in tensors.values() for p in ps}
-    ]
-    saved = [module for module in saved if module not in adapted]
-    whole = {tensor: paths for module in saved for tensor, paths in layout.whole[module].items()}
-    for bias in ("none", "lora_only", "all"):
-        tensors = whole | layout.biases(adapted, bias)
-        if own.keys() == {path for paths in tensors.values() for path in paths}:
-            return layout.collapsed(saved), bias, tensors
-    in_whole = {path for paths in whole.values() for path in paths}
-    names = ", ".join(path for path in own if path not in in_whole)
-    possible = ", ".join(short_names(layout.whole, layout.whole, parts=1))
-    raise ValueError(
-        f"{names} is trained; besides A and B, PEFT saves all biases, or those of adapted layers, or one of {possible}"
-    )

@@ -29,6 +29,7 @@ from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_
 from minilora.methods.registry import METHODS, apply_method, to_dict
 from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
+from minilora.methods.vera import VeRAConfig, apply_vera
 from minilora.moved import names_before
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "PrefixConfig",
     "RandomSubspaceConfig",
     "TopKConfig",
+    "VeRAConfig",
     "houlsby_sublayers",
     "adapter_dropout",
     "adapters_per_row",
@@ -60,6 +62,7 @@ __all__ = [
     "apply_prefix",
     "apply_random_subspace",
     "apply_top_k",
+    "apply_vera",
     "classes_in",
     "combination_error",
     "combine_adapters",

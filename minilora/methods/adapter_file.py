@@ -38,6 +38,7 @@ from minilora.methods.switching import (
     refuse_merged,
     set_adapter,
 )
+from minilora.methods.vera import vera_shapes
 from minilora.parameter import Module
 
 
@@ -123,6 +124,8 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
                 layers = target_layers(model, config, any_rank=True)
             own = own_of(model, config, layers)
             expected = _lora_shapes(layers, config) | {path: p.data.shape for path, p in own.items()}
+        elif kind == "vera":
+            expected = vera_shapes(model, config)
         else:
             expected = _trained_shapes(model, config)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -142,7 +145,8 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
     else:
         apply_method(model, config, name=name if kind == "full" else own_name)
         learned = active_parameters(model) or base_parameters(model)
-    for parameter, p in learned.items():
+    for parameter in learned.keys() & arrays.keys():  # a constant may have been drawn instead
+        p = learned[parameter]
         p.data[...] = model.xp.asarray(arrays[parameter].astype(p.data.dtype))
 
 

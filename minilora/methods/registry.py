@@ -28,15 +28,17 @@ from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora_with_prefix import LoRAPrefixConfig, apply_lora_with_prefix
 from minilora.methods.prefix import PrefixConfig, apply_prefix
 from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_subspace
+from minilora.methods.vera import VeRAConfig, apply_vera
 from minilora.parameter import Module
 
-# LoRA and its variants, then the paper's baselines, LoRA together with prefixes, and what LoRA's hypothesis comes from,
-# training in a random subspace. LoRA+ is LoRA with other learning rates: TrainConfig.lr_ratio_B.
+# LoRA and its variants, then the paper's baselines, LoRA together with prefixes, what LoRA's hypothesis comes from,
+# training in a random subspace, and what came after. LoRA+ is LoRA with other learning rates: TrainConfig.lr_ratio_B.
 METHODS = {
     "lora": LoRAConfig(),
     "rslora": LoRAConfig(rslora=True),
     "dora": LoRAConfig(dora=True),
     "pissa": LoRAConfig(init="pissa"),
+    "lora-fa": LoRAConfig(freeze_A=True),
     "full": FullConfig(),
     "top-k": TopKConfig(),
     "bitfit": BitFitConfig(),
@@ -49,6 +51,7 @@ METHODS = {
     "lora+prefix-embedding": LoRAPrefixConfig(prefix=PrefixConfig("embedding")),
     "lora+prefix-layer": LoRAPrefixConfig(prefix=PrefixConfig("layer")),
     "random-subspace": RandomSubspaceConfig(),
+    "vera": VeRAConfig(),
 }
 
 # The kinds of configuration by their names in files, and the function that applies each.
@@ -58,6 +61,7 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "prefix": (PrefixConfig, apply_prefix),
     "lora+prefix": (LoRAPrefixConfig, apply_lora_with_prefix),
     "random-subspace": (RandomSubspaceConfig, apply_random_subspace),
+    "vera": (VeRAConfig, apply_vera),
     "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),
     "top-k": (TopKConfig, lambda model, config, rng, **name: apply_top_k(model, config.k, **name)),
     "full": (FullConfig, lambda model, config, rng: apply_full(model)),

@@ -7,7 +7,7 @@ from minilora.arrays.backend import Array
 from minilora.layers import QuantizedParameter
 from minilora.methods.state import adapters_of
 from minilora.models.classification import EncoderForClassification
-from minilora.parameter import Module, Parameter
+from minilora.parameter import Constant, Module, Parameter
 
 
 def train_only(model: Module, parameters: Iterable[Parameter], method: Any) -> None:
@@ -17,10 +17,11 @@ def train_only(model: Module, parameters: Iterable[Parameter], method: Any) -> N
     ----------
     model : Module
     parameters : iterable of Parameter
+        Of these, all but the constants.
     method : dataclass or None
         The method's configuration, which `method_of` returns and `save_adapter` writes.
     """
-    chosen = list(parameters)
+    chosen = [p for p in parameters if not isinstance(p, Constant)]
     if fixed := [p.name for p in chosen if isinstance(p, QuantizedParameter)]:
         raise ValueError(f"{fixed[0]} is quantised; it must stay frozen, and the method trains it")
     model.freeze()

@@ -48,6 +48,7 @@ from minilora.ops.linear_cross_entropy import (
     linear_cross_entropy_forward,
 )
 from minilora.ops.log_buckets import log_bucket, relative_rows
+from minilora.ops.lora_fa_linear import LoRAFALinearCache, lora_fa_linear_backward, lora_fa_linear_forward
 from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
 from minilora.ops.nf4 import dequantize_nf4, nearest_levels, nf4_levels, quantize_nf4
 from minilora.ops.plain import plain_ops
@@ -69,6 +70,7 @@ from minilora.ops.silu_gate import SiluGateCache, silu_gate_backward, silu_gate_
 from minilora.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
 from minilora.ops.take_rows import TakeRowsCache, take_rows_backward, take_rows_forward
 from minilora.ops.tanh import TanhCache, tanh_backward, tanh_forward
+from minilora.ops.vera_linear import VeRALinearCache, vera_linear_backward, vera_linear_forward
 
 __all__ = [
     "QuantizedScales",
@@ -96,6 +98,7 @@ __all__ = [
     "LinearCache",
     "LinearCrossEntropyCache",
     "Llama3Scaling",
+    "LoRAFALinearCache",
     "LoRALinearCache",
     "PrefixCache",
     "RandomSubspaceCache",
@@ -107,6 +110,7 @@ __all__ = [
     "SoftmaxCache",
     "TakeRowsCache",
     "TanhCache",
+    "VeRALinearCache",
     "attention_backward",
     "attention_forward",
     "check_targets",
@@ -137,6 +141,8 @@ __all__ = [
     "linear_cross_entropy_forward",
     "linear_forward",
     "log_bucket",
+    "lora_fa_linear_backward",
+    "lora_fa_linear_forward",
     "lora_linear_backward",
     "lora_linear_forward",
     "plain_ops",
@@ -167,6 +173,8 @@ __all__ = [
     "take_rows_forward",
     "tanh_backward",
     "tanh_forward",
+    "vera_linear_backward",
+    "vera_linear_forward",
 ]
 
 if not TYPE_CHECKING:

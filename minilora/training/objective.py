@@ -14,7 +14,7 @@ import numpy
 
 from minilora.arrays.backend import same_gpu
 from minilora.arrays.threads import one_blas_thread, retain_freed_memory
-from minilora.data import LMBatch, pack_batch
+from minilora.data import LMBatch, deal_rows, pack_batch
 from minilora.methods import adapter_dropout
 from minilora.methods.lora.per_row_linear import PerRowModule
 from minilora.models.model import Model
@@ -59,16 +59,23 @@ def without_padding(model: Model, batch: Any) -> Any:
     It is as it is for models that read one text in a row: encoders, decoders with a prefix, and those of which each row
     has an adapter of its own. And on a GPU, where a few large products of attention take the place of many small ones.
     """
-    if not isinstance(batch, LMBatch) or not model.reads_several_texts or model.xp is not numpy:
-        return batch
-    if any(isinstance(module, PerRowModule) for _, module in model.named_modules()):
+    if not can_be_packed(model, batch):
         return batch
     packed = pack_batch(batch)
     return packed if packed.ids.size < (1.0 - LITTLE) * batch.ids.size else batch
 
 
+def can_be_packed(model: Model, batch: Any) -> bool:
+    """Whether `without_padding` may pack a batch."""
+    if not isinstance(batch, LMBatch) or not model.reads_several_texts or model.xp is not numpy:
+        return False
+    return not any(isinstance(module, PerRowModule) for _, module in model.named_modules())
+
+
 class DataParallel:
     """`loss_and_backward` with the rows of a batch shared among threads, in `accumulation` micro-batches, packed.
+
+    Where rows are packed, they are dealt so that each thread has about as many tokens to read.
 
     Each thread runs the plain forward and backward on a replica, which has the model's own arrays but its own
     gradients. NumPy and BLAS release the GIL while they compute, so every core has work in elementwise passes too,
@@ -125,6 +132,8 @@ class DataParallel:
         count = max(batch.n_targets, 1)
         loss = 0.0
         for micro_batch in split_batch(batch, self.accumulation):
+            if self.total > 1 and can_be_packed(self.model, micro_batch):
+                micro_batch = deal_rows(micro_batch, self.total)
             shards = split_batch(micro_batch, self.total)
             rngs = rng.spawn(len(shards)) if rng is not None else [None] * len(shards)
             own = slice(*(len(shards) * threads // self.total for threads in (self.before, self.before + self.threads)))

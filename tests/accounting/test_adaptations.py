@@ -41,6 +41,8 @@ ADDED = {
     "adapter-d": ({"size": 4, "leave_out": 1}, (L - 1) * BOTTLENECK),
     "lora": ({"rank": 2, "targets": ("k_proj",)}, 2 * C * 2 * L),
     "dora": ({"rank": 2, "targets": ("k_proj", "fc_in")}, (2 * C * 2 + (C + 10) * 2 + C + 10) * L),
+    "vera": ({"vera_rank": 9, "targets": ("k_proj", "fc_in")}, (9 + C + 9 + 10) * L),
+    "lora-fa": ({"rank": 2, "targets": ("k_proj", "fc_in")}, (C * 2 + 10 * 2) * L),
     "lora+prefix-embedding": ({"rank": 2, "targets": ("k_proj",), "before": 3, "after": 2}, 2 * C * 2 * L + C * 5),
     "random-subspace": ({"dimension": 5, "targets": ("k_proj", "fc_in")}, 5),
     "lora+prefix-layer": ({"rank": 2, "targets": ("k_proj",), "before": 0, "after": 5}, 2 * C * 2 * L + L * C * 5),

@@ -1,5 +1,7 @@
 """The formulas of memory and operations, against what small models take in memory and compute."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ from minilora.accounting import (
     step_estimate,
 )
 from minilora.accounting.costs import compared_keys
-from minilora.methods import LoRAConfig, apply_full, apply_lora
+from minilora.methods import LoRAConfig, VeRAConfig, apply_full, apply_lora, apply_vera
 from minilora.models import GPT, GPTConfig
 from minilora.training import SGD, AdamW, loss_and_backward
 
@@ -33,10 +35,14 @@ def small_gpt(T, dtype="float32", n_layer=L):
 
 def adapt(model, method):
     """Apply a method to the model; returns what the formulas say of it."""
-    if method == "lora":
+    if method in ("lora", "lora-fa"):
+        targets, freeze_A = ("q_proj", "v_proj", "fc_in"), method == "lora-fa"
+        apply_lora(model, LoRAConfig(rank=3, targets=targets, freeze_A=freeze_A), rng=np.random.default_rng(2))
+        return adaptation(architecture_of(model.config), method, rank=3, targets=targets)
+    if method == "vera":
         targets = ("q_proj", "v_proj", "fc_in")
-        apply_lora(model, LoRAConfig(rank=3, targets=targets), rng=np.random.default_rng(2))
-        return adaptation(architecture_of(model.config), "lora", rank=3, targets=targets)
+        apply_vera(model, VeRAConfig(rank=40, targets=targets), rng=np.random.default_rng(2))
+        return adaptation(architecture_of(model.config), "vera", vera_rank=40, targets=targets)
     if method == "top-k":
         model.freeze()
         for block in model.blocks[-2:]:
@@ -51,7 +57,7 @@ def adapt(model, method):
     return adaptation(architecture_of(model.config), "full")
 
 
-METHODS = ("full", "lora", "top-k", "bitfit")
+METHODS = ("full", "lora", "lora-fa", "vera", "top-k", "bitfit")
 
 # ---- operations
 
@@ -62,7 +68,7 @@ def test_the_operations_of_a_step_are_those_of_the_formula(method, T):
     """Exactly, where the backward goes to the bottom; else but for what the lowest block need not compute of its dx."""
     N, model = 2, small_gpt(T)
     adapted = adapt(model, method)
-    if method == "lora":
+    if method in ("lora", "lora-fa", "vera"):
         model.wpe.W.trainable = True  # below all blocks
     make_counting(model)
     flops = flops_per_token(architecture_of(model.config), adapted, T)
@@ -131,6 +137,21 @@ def test_the_activations_that_a_forward_keeps_are_those_of_the_formula(method, N
     assert kept - of_the_head == pytest.approx(estimate.activations, rel=0.01)
 
 
+def test_lora_fa_keeps_what_lora_keeps_but_for_the_inputs_of_A():
+    """By formula C for q_proj and v_proj together, and C for fc_in, in each block and for each token; and measured."""
+    N, T, kept, estimates = 8, 64, {}, {}
+    example = batch(N, T)
+    for method in ("lora", "lora-fa"):
+        model = small_gpt(T)
+        adapted = adapt(model, method)
+        loss_and_backward(model, example)
+        kept[method], _, _ = traced(functools.partial(model.loss, example))
+        estimates[method] = memory_estimate(architecture_of(model.config), adapted, batch_size=N, length=T).activations
+    saved = N * T * L * 2 * C * 4
+    assert estimates["lora"] - estimates["lora-fa"] == saved
+    assert kept["lora"] - kept["lora-fa"] == pytest.approx(saved, rel=0.01)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("T", [32, 160])
 def test_a_step_takes_the_memory_of_the_formula(method, T):
@@ -155,7 +176,8 @@ def test_the_estimate_of_a_model_in_memory_is_that_of_its_method(method):
     model, sizes = small_gpt(32), {"batch_size": 3, "length": 20, "optimizer": "sgd"}
     adapted = adapt(model, method)
     expected = memory_estimate(architecture_of(model.config), adapted, **sizes)
-    of_ranks = 3 * 20 * 3 * 3 * L * 4 if method == "lora" else 0
+    of_ranks = 3 * 20 * 3 * 3 * L * 4 if method in ("lora", "lora-fa") else 0
+    of_ranks += 3 * 20 * L * (3 * 40 + 2 * C + F) * 4 if method == "vera" else 0
     assert step_estimate(model, **sizes) == expected._replace(activations=expected.activations - of_ranks)
 
 

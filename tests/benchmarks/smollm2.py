@@ -28,10 +28,13 @@ from minilora.experiments.text_table import aligned
 from minilora.files import write_json
 from minilora.interop import load_gguf, load_llama, save_hf
 from minilora.interop.smollm2 import smollm2_file
+from minilora.layers import QuantizedParameter
+from minilora.methods import quantize
 from minilora.training import AdamW
 from minilora.training.objective import DataParallel
 
 HERE = Path(__file__).resolve().parent
+OUR_TURN = [sys.executable, str(HERE / "smollm2.py"), "turn"]
 RANK = 8
 SHAPES = {"8 x 64": (8, 64), "2 x 256": (2, 256)}
 TARGETS = {
@@ -65,6 +68,8 @@ def our_turn(turn):
     """minilora's side of a turn, in this process."""
     rng = numpy.random.default_rng(0)
     model = load_llama(turn["folder"])
+    if turn.get("bits"):
+        quantize(model, turn["bits"])
     apply_lora(model, LoRAConfig(rank=turn["rank"], alpha=2 * turn["rank"], targets=tuple(turn["targets"])), rng=rng)
     optimizer = AdamW(model.trainable_parameters(), lr=1e-4)
     ids = rng.integers(0, model.config.vocab_size, (turn["N"], turn["T"] + 1))
@@ -83,7 +88,8 @@ def our_turn(turn):
         losses += [step() for _ in range(turn["steps"])]
         seconds = (time.perf_counter() - started) / turn["steps"]
     trainable = sum(p.data.size for p in model.trainable_parameters())
-    return {"seconds": seconds, "bytes": most_held(), "trainable": trainable, "losses": losses}
+    kept = sum(p.nbytes if isinstance(p, QuantizedParameter) else p.data.nbytes for p in model.parameters())
+    return {"seconds": seconds, "bytes": most_held(), "parameters": kept, "trainable": trainable, "losses": losses}
 
 
 def ask(command, turn):
@@ -96,12 +102,20 @@ def ask(command, turn):
 
 
 def measured(sides, turn, rounds):
-    """The median and range of what each side measures, and of the ratios of a round."""
+    """The median and range of what each side measures, and of the ratios of a round.
+
+    Parameters
+    ----------
+    sides : dict of str to (list of str, dict)
+        A command for each side, and what its turn has of its own.
+    turn : dict
+    rounds : int
+    """
     answers = {side: [] for side in sides}
     for _ in range(rounds):
-        for side, command in sides.items():
+        for side, (command, own) in sides.items():
             time.sleep(1.0)
-            answers[side].append(ask(command, turn))
+            answers[side].append(ask(command, turn | own))
             print(
                 f"  {side} {answers[side][-1]['seconds']:.2f} s, {answers[side][-1]['bytes'] / 1e6:.0f} MB", flush=True
             )
@@ -111,6 +125,7 @@ def measured(sides, turn, rounds):
             "tokens/s": median_and_range([tokens / answer["seconds"] for answer in given]),
             "MB": median_and_range([answer["bytes"] / 1e6 for answer in given]),
             "trainable": given[0]["trainable"],
+            "MB of parameters": given[0].get("parameters", 0) / 1e6 or None,
             "losses": given[0]["losses"],
         }
         for side, given in answers.items()
@@ -120,7 +135,7 @@ def measured(sides, turn, rounds):
         pairs = list(zip(ours, peer, strict=True))
         results["times as fast"] = median_and_range([b["seconds"] / a["seconds"] for a, b in pairs])
         results["of its memory"] = median_and_range([a["bytes"] / b["bytes"] for a, b in pairs])
-        results["peer"] = {name: peer[0][name] for name in ("torch", "transformers", "peft")}
+        results["peer"] = {name: peer[0][name] for name in ("torch", "transformers", "peft") if name in peer[0]}
     return results
 
 
@@ -138,9 +153,9 @@ def main():
     parser.add_argument("--shapes", default=",".join(SHAPES))
     parser.add_argument("--out", default="figures/latest")
     options = parser.parse_args()
-    sides = {"minilora": [sys.executable, str(HERE / "smollm2.py"), "turn"]}
+    sides = {"minilora": (OUR_TURN, {})}
     if options.peer_python:
-        sides["torch"] = [options.peer_python, str(HERE / "smollm2_peer.py")]
+        sides["torch"] = ([options.peer_python, str(HERE / "smollm2_peer.py")], {})
     results, lines = {}, [["a LoRA step, r = 8", *(f"{side}, tokens/s" for side in sides), "times as fast"]]
     lines[0] += [*(f"{side}, MB" for side in sides), "of its memory"]
     with tempfile.TemporaryDirectory() as folder:

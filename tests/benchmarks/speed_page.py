@@ -1,4 +1,4 @@
-"""Put the committed results of the benchmarks into docs/speed.md and README.md.
+"""Put the committed results of the benchmarks into docs/speed.md.
 
     python tests/benchmarks/speed_page.py
 
@@ -16,7 +16,7 @@ from minilora.experiments.bench.shapes import RANK, SHAPES
 from minilora.experiments.text_table import aligned
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "docs" / "speed.md", ROOT / "README.md")
+PAGES = (ROOT / "docs" / "speed.md",)
 RESULTS = ROOT / "figures" / "bench"
 TARGETS = {  # times as fast as the peer, LoRA's step and generation; and the step's part of the floor, %
     "S1": (2.5, 5.0, 50),
@@ -141,7 +141,7 @@ def processes(shapes):
 
 
 def summary(bench, gpt2):
-    """The README's table: LoRA against PyTorch with PEFT."""
+    """In short: LoRA against PyTorch with PEFT."""
     rows = [("times as fast as PyTorch + PEFT", "LoRA step", "generating", "tokens/s", "memory, % of its")]
     for results in (bench, gpt2):
         for shape, methods in results["train"].items():

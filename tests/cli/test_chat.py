@@ -9,16 +9,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minilora
 from cli.running import check_refused
-from experiments.tiny import byte_gpt
+from experiments.tiny import CONFIG, LORA, adapted, byte_gpt
+from methods.tiny import with_B
 from minilora.cli import main
 from minilora.data import ByteTokenizer
 from minilora.data.conversation_rows import chat_prompt
+from minilora.interop import load_gguf_adapter
+from minilora.interop.gguf_adapter import save_gguf_adapter
+from minilora.interop.gguf_save import save_gguf
 from minilora.interop.opening import open_language_model
 
 MODEL = ("--model", "model.safetensors")
@@ -80,6 +86,84 @@ def test_an_adapter_is_switched_and_another_loaded(monkeypatch, capsys):
     assert said.count("model.safetensors, with adapter.safetensors") == 2
 
 
+@pytest.fixture
+def gguf_files(tmp_path):
+    """Adapters in llama.cpp's format: the small model's, a narrow one of it, and some that do not fit it."""
+    pytest.importorskip("gguf")
+    from interop.gguf_models import CONFIGS, tiny_llama
+    from interop.gguf_models import adapted as adapted_llama
+
+    narrow = byte_gpt()
+    minilora.apply_lora(narrow, minilora.LoRAConfig(rank=2, targets=("o_proj",)), rng=np.random.default_rng(3))
+    wider = byte_gpt(config=replace(CONFIG, d_model=24, d_mlp=96))
+    minilora.apply_lora(wider, LORA, rng=np.random.default_rng(0))
+    models = {"ours": adapted(), "narrow": with_B(narrow, 3), "wider": wider, "llama": adapted_llama()}
+    for name, model in models.items():
+        save_gguf_adapter(model, tmp_path / f"{name}.gguf")
+    save_gguf(tiny_llama(CONFIGS["grouped"]), tmp_path / "model.gguf")
+    (tmp_path / "cut.gguf").write_bytes((tmp_path / "ours.gguf").read_bytes()[:-300])
+    return tmp_path
+
+
+def gguf_answers(*files):
+    """What the small model answers to Hi: as it is, and with each of these adapters."""
+    answers = [answer_of(byte_gpt(), [user("Hi")])]
+    for file in files:
+        model = byte_gpt()
+        load_gguf_adapter(model, file)
+        answers.append(answer_of(model, [user("Hi")]))
+    assert len(set(answers)) == len(answers)
+    return answers
+
+
+def test_an_adapter_of_llama_cpp_answers_and_is_switched(gguf_files, monkeypatch, capsys):
+    file = gguf_files / "ours.gguf"
+    base, with_it = gguf_answers(file)
+    asked = ["Hi", "/reset", "/adapter off", "Hi", "/reset", "/adapter on", "Hi"]
+    printed, said = chat(monkeypatch, capsys, asked, (*CHAT, "--adapter", file))
+    assert "\n".join(printed) == "\n".join([with_it, base, with_it])
+    assert f"model.safetensors, without {file}" in said and f"model.safetensors, with {file}" in said
+    assert chat(monkeypatch, capsys, ["Hi"], ADAPTED)[0] == with_it.split("\n")
+
+
+def test_adapters_of_llama_cpp_are_loaded_next_to_others(gguf_files, monkeypatch, capsys):
+    ours, narrow = gguf_files / "ours.gguf", gguf_files / "narrow.gguf"
+    base, with_ours, with_narrow = gguf_answers(ours, narrow)
+    asked = ["Hi"]
+    for command in (f"/load {narrow}", f"/load {ours}", "/adapter off", "/adapter on", "/load adapter.safetensors"):
+        asked += ["/reset", command, "Hi"]
+    printed, _ = chat(monkeypatch, capsys, asked)
+    assert "\n".join(printed) == "\n".join([base, with_narrow, with_ours, base, with_ours, with_ours])
+    printed, _ = chat(monkeypatch, capsys, ["/reset", f"/load {narrow}", "Hi"], ADAPTED)
+    assert "\n".join(printed) == with_narrow
+
+
+GGUF_WRONG = {
+    "of another shape": ("wider.gguf", "wider.gguf has A of shape .* in the model$"),
+    "of a Llama": ("llama.gguf", "general.architecture was 'llama'; for this model it must be 'gpt2'$"),
+    "a whole model": (
+        "model.gguf",
+        "^/load was .*model.gguf, a model .*; start chat with it as --model$",
+    ),
+    "damaged": ("cut.gguf", "cut.gguf"),
+}
+
+
+@pytest.mark.parametrize(("name", "message"), GGUF_WRONG.values(), ids=GGUF_WRONG)
+def test_an_adapter_of_llama_cpp_that_does_not_fit_changes_nothing(name, message, gguf_files, monkeypatch, capsys):
+    base, with_it = gguf_answers(gguf_files / "ours.gguf")
+    for arguments, expected in ((CHAT, base), (ADAPTED, with_it)):
+        printed, said = chat(monkeypatch, capsys, [f"/load {gguf_files / name}", "Hi"], arguments)
+        assert re.search(message, said[0]) and len(said) == 2
+        assert "\n".join(printed) == expected
+
+
+def test_chat_does_not_begin_with_an_adapter_of_llama_cpp_that_does_not_fit(gguf_files, folder, capsys):
+    for name, (file, message) in GGUF_WRONG.items():
+        said = message if name != "a whole model" else "--adapter was .*, a model in llama.cpp's format"
+        check_refused([*CHAT, "--adapter", gguf_files / file], said, folder, capsys)
+
+
 def test_the_system_s_instruction_stands_first(monkeypatch, capsys):
     printed, _ = chat(monkeypatch, capsys, ["Hi", "/system Be long.", "Hi"], (*CHAT, "--system", "Be brief."))
     expected = [
@@ -105,7 +189,10 @@ WRONG = {
     "no file": ("/load", r"/load was alone; it must name an adapter's file or run folder"),
     "no such file": ("/load none", r"/load was none; there is no such file"),
     "another shape": ("/load wider.safetensors", r"wider.safetensors: "),
-    "a model": ("/load model.safetensors", r"which is a whole model"),
+    "a model": (
+        "/load model.safetensors",
+        r"^/load was model.safetensors, .* model; start chat with it as --model$",
+    ),
     "temperature": ("/temperature hot", r"/temperature was hot; it must be a number from 0 to 1,000"),
     "control characters": ("/\x1b[2J", r"there is no command '/\\x1b\[2J'"),
     "too long": ("x" * 300, r"that made \d+ tokens; it must make fewer than 256 for this model"),

@@ -2,13 +2,16 @@
 
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 
 from cli.running import PNG, check_refused, prints, read
 from minilora.arrays.backend import gpu_available
 from minilora.cli.demo import report
-from minilora.experiments.demo_settings import OF_SMALL
+from minilora.experiments import demo as experiment
+from minilora.experiments import demo_settings
+from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL
 from minilora.models import load_bundled
 
 
@@ -49,6 +52,19 @@ def test_demo_s_table_has_a_number_for_each_model(demo):
     of_all = sum(p.data.size for p in load_bundled("decoder").parameters())
     assert rows["trainable parameters"][1:] == [f"{numbers:,}", f"{of_all:,}"]
     assert rows["% of all, A and B included"][1:] == [f"{100 * numbers / (of_all + numbers):.2f}", "100.00"]
+
+
+def test_help_tells_the_steps_of_the_settings(monkeypatch):
+    monkeypatch.setattr(demo_settings, "OF_SMALL", replace(OF_SMALL, steps=1234))
+    told = " ".join(prints("help", "demo").split())
+    assert f"(default: 1234; for a large model {OF_LARGE.steps})" in told
+
+
+def test_the_preview_opens_the_decoder_once(monkeypatch):
+    opened = []
+    monkeypatch.setattr(experiment, "load_bundled", lambda name: opened.append(name) or load_bundled(name))
+    (row,) = experiment.preview(1)
+    assert opened == ["decoder"] and row["base"] != row["bundled adapter"]
 
 
 def test_demo_shows_first_what_is_to_come(demo):

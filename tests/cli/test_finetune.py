@@ -50,6 +50,8 @@ OTHER_METHODS = {
     "rslora": ("--rank 2 --targets q_proj", {"rank": 2, "targets": ["q_proj"], "rslora": True, "dora": False}),
     "dora": ("--rank 2 --dora-exact", {"rank": 2, "alpha": 8, "dora": True, "dora_exact": True}),
     "pissa": ("--rank 3 --alpha 3", {"rank": 3, "alpha": 3, "init": "pissa"}),
+    "vera": ("--vera-rank 5 --targets fc_in", {"rank": 5, "targets": ["fc_in"], "d_initial": 0.1}),
+    "lora-fa": ("--rank 3 --alpha 5", {"rank": 3, "alpha": 5, "freeze_A": True}),
     "top-k": ("--blocks 1", {"k": 1}),
     "bitfit": ("", {}),
     "adapter-h": ("--size 3", {"kind": "houlsby", "size": 3, "leave_out": 0}),

@@ -92,7 +92,9 @@ def test_only_the_options_that_a_verb_uses_are_shown():
 def test_a_default_of_0_is_shown(capsys):
     assert main(["help", "finetune"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    dropped = "is dropped (lora, rslora, dora, pissa, lora+prefix-embedding, lora+prefix-layer) (default: 0.0)"
+    dropped = (
+        "is dropped (lora, rslora, dora, pissa, lora-fa, lora+prefix-embedding, lora+prefix-layer, vera) (default: 0.0)"
+    )
     assert dropped in text and "random seed (default: 0)" in text
 
 

@@ -26,7 +26,13 @@ def folder(gpt_folder, monkeypatch):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"rslora": True}, {"init": "pissa"}, {"alpha_pattern": {"fc_in": 7.0}, "rank_pattern": {"v_proj": 3}}],
+    [
+        {},
+        {"rslora": True},
+        {"init": "pissa"},
+        {"freeze_A": True},
+        {"alpha_pattern": {"fc_in": 7.0}, "rank_pattern": {"v_proj": 3}},
+    ],
 )
 def test_the_norms_are_those_of_delta_W(settings, tmp_path):
     model = byte_gpt()
@@ -37,7 +43,7 @@ def test_the_norms_are_those_of_delta_W(settings, tmp_path):
     expected = {path: np.linalg.norm(W) for path, W in delta_weights(model).items()}
     assert told["norms"].keys() == expected.keys() and len(expected) == 3
     assert told["norms"] == pytest.approx(expected, rel=1e-5)
-    named = {"rslora": "rslora", "init": "pissa"}.get(next(iter(settings), ""), "lora")
+    named = {"rslora": "rslora", "init": "pissa", "freeze_A": "lora-fa"}.get(next(iter(settings), ""), "lora")
     assert (told["holds"], told["method"], told["settings"]["targets"]) == ("adapter", named, list(LORA.targets))
 
 

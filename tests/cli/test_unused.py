@@ -23,7 +23,7 @@ REFUSED = {
     "rank of BitFit": (
         ["finetune", "--method", "bitfit", "--rank", "64"],
         "--rank was given, but --method bitfit does not use it; it is for --method lora, rslora, dora, pissa, "
-        r"lora\+prefix-embedding, lora\+prefix-layer$",
+        r"lora-fa, lora\+prefix-embedding, lora\+prefix-layer$",
     ),
     "even the default": (["finetune", "--method", "bitfit", "--rank", "8"], "--rank was given"),
     "a flag": (["finetune", "--method", "full", "--rslora"], "--rslora was given, but --method full"),
@@ -97,6 +97,7 @@ def test_every_method_takes_the_options_that_it_uses(method):
         "targets": "fc_in",
         "dropout": "0.5",
         "dimension": "3",
+        "vera_rank": "3",
         "size": "3",
         "leave_out": "2",
         "before": "3",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minilora.data import ByteTokenizer, Example, LMBatch, pack_batch, pair_batch
+from minilora.data import ByteTokenizer, Example, LMBatch, deal_rows, pack_batch, pair_batch
+from minilora.training.objective import split_batch
 
 MASKS = {
     "ends at the last target that counts": ([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 1]], (4, 1, 5)),
@@ -61,3 +62,35 @@ def test_nothing_passed_in_is_changed():
     before = [a.copy() for a in batch[:3]]
     pack_batch(batch)
     assert all((a == b).all() for a, b in zip(before, batch[:3]))
+
+
+def lengths_of(batch):
+    return [int(np.flatnonzero(mask)[-1]) + 1 if mask.any() else 0 for mask in batch.loss_mask]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "parts", "loads"),
+    [
+        ((9, 8, 1, 2, 3, 4), 2, [13, 14]),  # neighbours: 18 and 9
+        ((5, 5, 5, 1), 2, [10, 6]),  # two rows each, whatever they hold
+        ((7, 1, 1, 7, 4), 2, [11, 9]),  # parts of 2 and of 3 rows; neighbours: 8 and 12
+        ((3, 0, 2), 3, [3, 2, 0]),
+        ((4, 2), 5, [4, 2]),
+    ],
+)
+def test_rows_are_dealt_so_that_parts_have_about_as_many_tokens_to_read(lengths, parts, loads):
+    batch = numbered([[int(t == n - 1) for t in range(9)] for n in lengths])
+    dealt = deal_rows(batch, parts)
+    found = [sum(lengths_of(part)) for part in split_batch(dealt, parts)]
+    assert sorted(found) == sorted(loads)
+    assert sorted(map(tuple, dealt.ids)) == sorted(map(tuple, batch.ids)), "the same rows"
+    np.testing.assert_array_equal(dealt.targets, dealt.ids + 100)
+    assert dealt.n_targets == batch.n_targets
+
+
+def test_dealt_rows_of_several_texts_keep_their_texts():
+    masks = [[0, 1, 0, 1], [1, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0]]  # to read: 4, 4, 1, 1; neighbours: 8 and 2
+    batch = numbered(masks, text_lengths=((2, 2), (1, 3), (4,), (4,)))
+    dealt = deal_rows(batch, 2)
+    assert dealt.ids[:, 0].tolist() == [0, 8, 4, 12] and dealt.text_lengths == ((2, 2), (4,), (1, 3), (4,))
+    assert [sum(pack_batch(part).text_lengths[0]) for part in split_batch(dealt, 2)] == [5, 5]

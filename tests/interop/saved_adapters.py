@@ -16,6 +16,7 @@ OURS = {
         "rank_pattern": {"v_proj": 3, "blocks.1.attn.q_proj": 5},
         "alpha_pattern": {"v_proj": 7, "blocks.0.attn.o_proj": 2},
     },
+    "LoRA-FA": {"targets": ("q_proj", "v_proj", "fc_out"), "freeze_A": True},
     "DoRA": {"targets": ("q_proj", "v_proj", "fc_out"), "dora": True, "rank_pattern": {"v_proj": 3}},
     "one layer": {"targets": ("blocks.1.attn.v_proj", "blocks.0.mlp.fc_in")},
 }

@@ -10,6 +10,7 @@ from minilora.methods import (
     PrefixConfig,
     RandomSubspaceConfig,
     TopKConfig,
+    VeRAConfig,
     apply_method,
 )
 
@@ -37,6 +38,8 @@ EVERY = {
     "rslora": LoRAConfig(rank=2, alpha=3, rslora=True),
     "dora": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True),
     "dora, exact": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dora=True, dora_exact=True),
+    "vera": VeRAConfig(rank=7, targets=EVERYWHERE, seed=4),
+    "lora-fa": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, freeze_A=True),
     "pissa": LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, init="pissa"),
 }
 

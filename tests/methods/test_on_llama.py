@@ -15,6 +15,7 @@ from minilora.methods import (
     LoRAConfig,
     PrefixConfig,
     TopKConfig,
+    VeRAConfig,
     adapters_per_row,
     apply_lora,
     apply_method,
@@ -44,6 +45,8 @@ METHODS = {
     "rslora": LoRAConfig(rank=2, alpha=3, rslora=True),
     "dora": LoRAConfig(rank=2, alpha=3, targets=SEVEN, dora=True, dora_exact=True),
     "pissa": LoRAConfig(rank=2, alpha=3, targets=SEVEN, init="pissa"),
+    "vera": VeRAConfig(rank=5, targets=SEVEN, seed=3),
+    "lora-fa": LoRAConfig(rank=2, alpha=3, targets=SEVEN, freeze_A=True),
 }
 BATCH = some_batch(T=5)
 ADDS_NOTHING = (
@@ -114,7 +117,7 @@ def test_generation_continues_as_the_whole_sequence_would(name):
     assert generate(model, [prompt], max_tokens=3) == [read[-3:]]
 
 
-@pytest.mark.parametrize("name", ["lora", "lora, the head too", "dora", "pissa"])
+@pytest.mark.parametrize("name", ["lora", "lora, the head too", "dora", "pissa", "vera", "lora-fa"])
 def test_merged_the_logits_are_the_same_and_unmerged_the_weights_are_too(name):
     model = adapted(name)
     before, weights = logits_of(model), weights_of(model)

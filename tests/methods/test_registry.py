@@ -1,5 +1,7 @@
 """What holds for every method: its count, its gradients, its frozen weights, its file, its threads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,8 @@ COUNTS = {
     "rslora": 2 * (2 * L) * C * 2,
     "dora": LORA_EVERYWHERE + L * (4 * C + F + C),
     "dora, exact": LORA_EVERYWHERE + L * (4 * C + F + C),
+    "vera": L * (6 * 7 + 4 * C + F + C),
+    "lora-fa": L * 2 * (4 * C + F + C),
     "pissa": LORA_EVERYWHERE,
 }
 
@@ -149,7 +153,11 @@ def test_its_file_holds_what_it_trained(config, tmp_path):
     content = (tmp_path / "file").read_bytes()
     arrays = len(content) - 8 - int.from_bytes(content[:8], "little")
     trained = 4 * count_parameters(model).trainable
-    assert arrays == (2 * trained if getattr(config, "init", None) == "pissa" else trained)  # A0 and B0 too
+    if getattr(config, "init", None) == "pissa":
+        trained *= 2  # A0 and B0 too
+    if getattr(config, "freeze_A", False):
+        trained += 4 * L * 2 * (4 * C + C + F)  # A
+    assert arrays == trained
 
 
 # ---- by name
@@ -158,9 +166,10 @@ def test_its_file_holds_what_it_trained(config, tmp_path):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_name_applies_its_configuration(name):
     model = tiny_gpt()
-    if name in ("full", "top-k", "bitfit"):
+    if name in ("full", "top-k", "bitfit", "vera"):
         apply_method(model, name)
-        assert method_of(model) == METHODS[name]
+        drawn = {"seed": method_of(model).seed} if hasattr(method_of(model), "seed") else {}
+        assert method_of(model) == replace(METHODS[name], **drawn)
     else:  # a rank or size of 8, or 10 tokens, is too much for the tiny model
         with pytest.raises(ValueError, match=r"(rank|size) was 8|before \+ after was 10|dimension was 1000"):
             apply_method(model, name)
@@ -169,7 +178,15 @@ def test_every_name_applies_its_configuration(name):
 
 def test_the_methods_of_the_paper_and_the_variants_are_all_there():
     papers = {"full", "top-k", "bitfit", "adapter-h", "adapter-l", "adapter-p", "adapter-d", "lora"}
-    assert METHODS.keys() == papers | {"prefix-embedding", "prefix-layer", "rslora", "dora", "pissa"} | {
+    assert METHODS.keys() == papers | {
+        "prefix-embedding",
+        "prefix-layer",
+        "rslora",
+        "dora",
+        "pissa",
+        "lora-fa",
+        "vera",
+    } | {
         "lora+prefix-embedding",
         "lora+prefix-layer",
         "random-subspace",

@@ -34,12 +34,12 @@ from minilora.methods import (
     unmerge_lora,
 )
 from minilora.methods.lora import variants as lora_variants
-from minilora.ops.fast import dora_linear_backward, linear_backward, linear_forward, row_norm
+from minilora.ops.fast import dora_linear_backward, linear_backward, linear_forward, lora_fa_linear_backward, row_norm
 from minilora.training import AdamW
 
-DORA, PISSA = EVERY["dora"], EVERY["pissa"]
-VARIANTS = [DORA, EVERY["dora, exact"], PISSA]
-each_variant = pytest.mark.parametrize("config", VARIANTS, ids=["dora", "dora, exact", "pissa"])
+DORA, PISSA, LORA_FA = EVERY["dora"], EVERY["pissa"], EVERY["lora-fa"]
+VARIANTS = [DORA, EVERY["dora, exact"], PISSA, LORA_FA]
+each_variant = pytest.mark.parametrize("config", VARIANTS, ids=["dora", "dora, exact", "pissa", "lora-fa"])
 
 
 # ---- DoRA
@@ -124,6 +124,44 @@ def test_doras_delta_W_is_of_full_rank_and_has_no_factors():
         ValueError, match="the delta_W of .* is not a product of .*; delta_weights gives it as a matrix"
     ):
         adapter_factors(model)
+
+
+# ---- LoRA-FA
+
+
+def test_lora_fa_is_lora_whose_A_does_not_move():
+    model, plain = tiny_adapted(LORA_FA), tiny_gpt()
+    apply_lora(plain, EVERY["lora"], rng=rng(1))
+    names = trainable_names(model)
+    assert all(name.endswith(".B") for name in names) and len(names) == 12
+    for path, layer in lora_layers(model).items():
+        other = lora_layers(plain)[path]
+        assert same_bits(layer.A.data, other.A.data), path  # the same draw
+        other.B.data[...] = layer.B.data
+    assert same_bits(logits_of(model), logits_of(plain))
+    with_all = gradients_of(plain)
+    assert all(same_bits(grad, with_all[name]) for name, grad in gradients_of(model).items())
+
+
+def test_lora_fa_keeps_no_input():
+    layer, x = tiny_adapted(LORA_FA).blocks[0].mlp.fc_in, rng(5).standard_normal((4, 6))
+    cache = layer.forward(x)[1].inner
+    assert not any(array is x or array.shape == x.shape for array in cache if hasattr(array, "shape"))
+
+
+@pytest.mark.parametrize("mutant", [lambda dx, dB: (dx, 2.0 * dB), lambda dx, dB: (0.9 * dx, dB)])
+def test_a_wrong_backward_of_lora_fa_fails(monkeypatch, mutant):
+    monkeypatch.setattr(
+        lora_variants, "lora_fa_linear_backward", lambda dy, cache: mutant(*lora_fa_linear_backward(dy, cache))
+    )
+    with pytest.raises(GradientError, match="backward says"):
+        check_model(tiny_adapted(LORA_FA), some_batch(), rng=rng(4))
+
+
+def test_a_constant_cannot_be_made_trainable():
+    A = tiny_adapted(LORA_FA).blocks[0].mlp.fc_in.A
+    with pytest.raises(ValueError, match=r"blocks.0.mlp.fc_in.A was made trainable; it must stay as it was drawn"):
+        A.trainable = True
 
 
 # ---- PiSSA
@@ -232,7 +270,7 @@ def test_it_stands_beside_plain_lora_on_one_base(config, tmp_path):
 def test_a_file_without_one_of_its_arrays_is_refused(config, tmp_path):
     save_adapter(tiny_adapted(config), tmp_path / "file")
     arrays, about = load_arrays(tmp_path / "file", "lora")
-    missing = "blocks.0.attn.q_proj." + ("m" if config.dora else "A0")
+    missing = "blocks.0.attn.q_proj." + ("m" if config.dora else "A" if config.freeze_A else "A0")
     del arrays[missing]
     save_arrays(tmp_path / "file", arrays, about)
     with pytest.raises(ValueError, match=f"does not fit the model: {missing} is only in one of them"):
@@ -255,6 +293,9 @@ def test_a_file_of_plain_lora_that_knows_no_variants_still_loads(tmp_path):
     ("settings", "message"),
     [
         ({"dora": True, "init": "pissa"}, "dora and init='pissa' are mutually exclusive"),
+        ({"dora": True, "freeze_A": True}, "freeze_A was True, beside dora or init='pissa', which train A"),
+        ({"init": "pissa", "freeze_A": True}, "freeze_A was True, beside dora or init='pissa', which train A"),
+        ({"freeze_A": 1}, "freeze_A was 1; it must be True or False"),
         ({"dora_exact": True}, "dora_exact was True, but dora was False"),
         (
             {"init": "pissa", "alpha": 0},

@@ -88,10 +88,24 @@ def row_cases(*lead, ops=fast):
         "lora_linear, no bias": Case(
             lora_without_bias, ops.lora_linear_backward, {"x": x, "W": W, "A": A, "B": B}, (1.7,), wrt=wrt
         ),
+        "lora_fa_linear": Case(ops.lora_fa_linear_forward, ops.lora_fa_linear_backward, lora, (1.7,), wrt=("x", "B")),
+        "lora_fa_linear, mask": Case(
+            ops.lora_fa_linear_forward, ops.lora_fa_linear_backward, lora, (1.7, mask), wrt=("x", "B")
+        ),
         "dora_linear": Case(*dora_linear, dora, (1.7, mask, norm), wrt=dora_wrt),
         "dora_linear, exact": Case(*dora_linear, dora, (1.7,), wrt=dora_wrt),
         "dora_linear, exact, mask": Case(*dora_linear, dora, (1.7, mask), wrt=dora_wrt),
         "prefix": Case(ops.prefix_forward, ops.prefix_backward, {"x": x, "P": normal(3, 5)}, (slots,)),
+        **{
+            f"vera_linear{name}": Case(
+                ops.vera_linear_forward,
+                ops.vera_linear_backward,
+                {"x": x, "W": W, "bias": bias, "A": A, "B": B, "d": normal(2), "b": normal(4)},
+                masks,
+                wrt=("x", "d", "b"),
+            )
+            for name, masks in (("", ()), (", mask", (mask,)))
+        },
         "random_subspace": Case(
             ops.random_subspace_forward,
             ops.random_subspace_backward,

@@ -253,7 +253,11 @@ MUTANTS = [
     ("linear_cross_entropy_forward", "linear_cross_entropy", "losses[chunk] *= weights[chunk]", "pass"),
     ("lora_linear_backward", "lora_linear", "dB = scale * (dy.T @ h)", "dB = dy.T @ h"),
     ("lora_linear_forward", "lora_linear", "y += (scale * h) @ B.T", "y += h @ B.T"),
+    ("lora_fa_linear_backward", "lora_fa_linear", "dx += dx_lora", "pass"),
+    ("lora_fa_linear_forward", "lora_fa_linear", "(x, W, bias, A, B, scale, dropout_mask)", "(x, W, bias, A, B, 1.0)"),
     ("prefix_backward", "prefix", "(slots < 0)[..., None]", "(slots <= 0)[..., None]"),
+    ("vera_linear_backward", "vera_linear", "du *= d", "pass"),
+    ("vera_linear_forward", "vera_linear", "y += b * v", "y += v"),
     ("softmax_backward", "softmax", "dx *= probs", "pass"),
     ("softmax_forward", "softmax", "x /= xp", "x *= xp"),
 ]

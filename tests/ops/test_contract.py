@@ -97,7 +97,19 @@ def test_a_backward_twice_gives_the_same_bits(case):
     assert bits(*case.gradients(dy, cache)) == bits(*case.gradients(dy, cache))
 
 
-LEADING = ["linear", "lora_linear", "layernorm", "rmsnorm", "gelu_tanh", "gelu_exact", "silu", "tanh", "softmax"]
+LEADING = [
+    "linear",
+    "lora_linear",
+    "lora_fa_linear",
+    "vera_linear",
+    "layernorm",
+    "rmsnorm",
+    "gelu_tanh",
+    "gelu_exact",
+    "silu",
+    "tanh",
+    "softmax",
+]
 
 
 @pytest.mark.parametrize("name", LEADING)

@@ -89,6 +89,8 @@ def changed(backward, *names):
 subspace = changed(lambda dy, cache: (ops.random_subspace_backward(dy, cache),), "dtheta")
 linear = changed(ops.linear_backward, "dx", "dW", "dbias")
 lora = changed(ops.lora_linear_backward, "dx", "dA", "dB")
+lora_fa = changed(ops.lora_fa_linear_backward, "dx", "dB")
+vera = changed(ops.vera_linear_backward, "dx", "dd", "db")
 dora = changed(ops.dora_linear_backward, "dx", "dA", "dB", "dm")
 prefix = changed(ops.prefix_backward, "dx", "dP")
 layernorm = changed(ops.layernorm_backward, "dx", "dgain", "dbias")
@@ -269,6 +271,8 @@ def conv1d_with_the_kernel_as_it_stands(dy, c, **_):
 SILU_X = ROWS["silu"].arrays["x"]
 SQRT_K, SQRT_3K = math.sqrt(4), math.sqrt(12)
 LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
+VERA, VERA_MASK = ROWS["vera_linear"], ROWS["vera_linear, mask"]
+LORA_FA, LORA_FA_MASK = ROWS["lora_fa_linear"], ROWS["lora_fa_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
 DORA, DORA_EXACT = ROWS["dora_linear"], ROWS["dora_linear, exact"]
 HEAD = ROWS["linear_cross_entropy"]
@@ -297,6 +301,25 @@ MUTANTS = {
         lora(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (dy @ c.B) @ c.A}),
     ),
     "lora: dropout masks the base too": (LORA_MASK, lora(lambda dx, c, **_: {"dx": dx * c.dropout_mask})),
+    "lora-fa: dx without dh A": (LORA_FA, lora_fa(lambda dy, c, **_: {"dx": dy @ c.W})),
+    "lora-fa: dx without scale": (LORA_FA, lora_fa(lambda dy, c, **_: {"dx": dy @ c.W + dy @ c.B @ c.A})),
+    "lora-fa: dB without scale": (LORA_FA, lora_fa(lambda dB, c, **_: {"dB": dB / c.scale})),
+    "lora-fa: dB of one sequence": (LORA_FA, lora_fa(lambda dy, c, **_: {"dB": c.scale * dy[0].T @ c.h[0]})),
+    "lora-fa: dropout not masked in dx": (
+        LORA_FA_MASK,
+        lora_fa(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (dy @ c.B) @ c.A}),
+    ),
+    "vera: dx without dh A": (VERA, vera(lambda dy, c, **_: {"dx": dy @ c.W})),
+    "vera: dx without d": (VERA, vera(lambda dy, c, **_: {"dx": dy @ c.W + (c.b * dy) @ c.B @ c.A})),
+    "vera: dx without b": (VERA, vera(lambda dy, c, **_: {"dx": dy @ c.W + (c.d * (dy @ c.B)) @ c.A})),
+    "vera: dd without b": (VERA, vera(lambda dy, c, **_: {"dd": (rows(dy @ c.B) * rows(c.h)).sum(axis=0)})),
+    "vera: dd of d * h": (VERA, vera(lambda dd, c, **_: {"dd": dd * c.d})),
+    "vera: db with b": (VERA, vera(lambda db, c, **_: {"db": db * c.b})),
+    "vera: db of one sequence": (VERA, vera(lambda dy, c, **_: {"db": (dy[0] * c.v[0]).sum(axis=0)})),
+    "vera: dropout not masked in dx": (
+        VERA_MASK,
+        vera(lambda dy, c, **_: {"dx": dy @ c.W + (c.d * ((c.b * dy) @ c.B)) @ c.A}),
+    ),
     "dora: dA and dB of a constant norm": (
         DORA_EXACT,
         dora(lambda dy, c, **_: dict(zip(("dA", "dB"), dora_of_a_constant_norm(dy, c)))),

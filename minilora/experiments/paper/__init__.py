@@ -1,7 +1,8 @@
-"""Small-scale versions of the paper's tables and figures, one module each, and eight that it does not have."""
+"""Small-scale versions of the paper's tables and figures, one module each, and nine that it does not have."""
 
 from minilora.experiments.paper import (
     along_training,
+    budget,
     delta_rank,
     figure2,
     figure3,
@@ -42,6 +43,7 @@ MODULES = (
     gradients,
     forgetting,
     learning_rates,
+    budget,
     regret,
     policy_gradient,
 )

@@ -21,7 +21,7 @@ MOST_BLOCKS = 6  # of which all are looked at
 # For a large model: fewer runs and steps, because a step is slow, each on more text, because its tokens are longer.
 OF_LARGE = Training(steps=200, batch_size=8, seeds=(0, 1, 2), n_held_out=48, alpha=16)
 LARGE_METHODS = ("full fine-tuning", "Adapter^L, large", "prefix-layer", "LoRA")
-LARGE_RANKS = (1, 4, 8, 64)
+LARGE_RANKS = (1, 4, 8, 16, 64)  # table 18 claims something of 1, 4, 16 and of those above it
 
 
 @dataclass(frozen=True)

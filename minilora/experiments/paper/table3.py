@@ -6,6 +6,7 @@ from minilora.experiments.claims import Claim, paper
 from minilora.experiments.comparison import plus_minus, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import ALPHA, HERE, QUICK, Training, rates_line, summary, train_all
+from minilora.experiments.targets import ALL_LINEAR
 from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, no_worse, paired
@@ -23,6 +24,7 @@ METHODS = {  # by label: the method, its settings and learning rates; the paper'
     "prefix-embedding": ("prefix-embedding", PrefixConfig("embedding", before=8, after=3), ADDED, None),
     "BitFit": ("bitfit", None, ADDED, None),
     "LoRA": ("lora", LoRAConfig(rank=4, alpha=ALPHA), ADDED, (70.4, 8.85, 46.8)),
+    "LoRA, all layers": ("lora", LoRAConfig(rank=16, alpha=ALPHA, targets=(ALL_LINEAR,)), (1e-3, 3e-3, 1e-2), None),
 }
 SCORES = {  # digits, and a factor
     "valid": (3, 1),
@@ -106,12 +108,15 @@ NO_WORSE = no_worse(2.0, "BLEU", "LoRA's lead over full fine-tuning in the paper
 
 
 def against(chosen):
-    """`Claim.compare`: LoRA's BLEU against that of each other method for which ``chosen(label, row, LoRA's row)``."""
+    """`Claim.compare`: LoRA's BLEU against that of each other method for which ``chosen(label, row, LoRA's row)``.
+
+    LoRA's is the row of W_q and W_v, as in the paper; LoRA elsewhere is no other method.
+    """
 
     def compare(results):
         rows = results["methods"]
         lora = rows["LoRA"]
-        others = [label for label, row in rows.items() if label != "LoRA" and chosen(label, row, lora)]
+        others = [label for label, row in rows.items() if not label.startswith("LoRA") and chosen(label, row, lora)]
         return [
             paired(f"LoRA against {label}", lora["bleu"]["values"], rows[label]["bleu"]["values"]) for label in others
         ] or None

@@ -4,7 +4,7 @@
 |---|---|
 | `config.py` | LoRAConfig: what is adapted, at which rank, and how A and B start |
 | `layer.py` | LoRALinear, a frozen Linear and the A and B next to it |
-| `variants.py` | DoRA and PiSSA, which compute something else from A and B |
+| `variants.py` | LoRA-FA, DoRA and PiSSA, which compute something else from A and B |
 | `apply.py` | putting an adapter into a model |
 | `merging.py` | W + delta_W, and back to the bit |
 | `dropout.py` | dropout, for the length of a step |
@@ -14,6 +14,15 @@
 
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora.layer import LoRAFactors, LoRALinear, factors_of, lora_scale
-from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors
+from minilora.methods.lora.variants import DoRAFactors, LoRAFAFactors, PiSSAFactors
 
-__all__ = ["DoRAFactors", "LoRAConfig", "LoRAFactors", "LoRALinear", "PiSSAFactors", "factors_of", "lora_scale"]
+__all__ = [
+    "DoRAFactors",
+    "LoRAConfig",
+    "LoRAFAFactors",
+    "LoRAFactors",
+    "LoRALinear",
+    "PiSSAFactors",
+    "factors_of",
+    "lora_scale",
+]

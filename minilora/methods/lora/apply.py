@@ -18,7 +18,7 @@ from minilora.layers import Linear
 from minilora.limits import shown
 from minilora.methods.lora.config import LoRAConfig, fits
 from minilora.methods.lora.layer import LoRAFactors, LoRALinear, lora_scale
-from minilora.methods.lora.variants import DoRAFactors, PiSSAFactors, dora_start, pissa_start
+from minilora.methods.lora.variants import DoRAFactors, LoRAFAFactors, PiSSAFactors, dora_start, pissa_start
 from minilora.methods.selection import copies, new_parameters
 from minilora.methods.state import NamedAdapter
 from minilora.methods.switching import (
@@ -28,7 +28,7 @@ from minilora.methods.switching import (
     check_new_name,
     set_adapter,
 )
-from minilora.parameter import Module, Parameter
+from minilora.parameter import Constant, Module, Parameter
 
 
 def linear_layers(model: Module) -> dict[str, Linear | LoRALinear]:
@@ -185,7 +185,7 @@ def make_factors(
     A0: Array | None = None,
     B0: Array | None = None,
 ) -> LoRAFactors:
-    """One layer's LoRAFactors, DoRAFactors (with `m`) or PiSSAFactors (with `A0` and `B0`), according to the config.
+    """One layer's factors according to the config: DoRA's have `m`, and PiSSA's `A0` and `B0`.
 
     The arrays can be on the host or on the device of W; they are copied, in the dtype of W.
     """
@@ -199,14 +199,14 @@ def make_factors(
         array[...] = xp.asarray(values)
         return array
 
-    shared: dict[str, Any] = {"A": Parameter(copy(A)), "B": Parameter(copy(B))}
+    shared: dict[str, Any] = {"A": (Constant if config.freeze_A else Parameter)(copy(A)), "B": Parameter(copy(B))}
     shared |= {"scale": scale, "dropout": config.dropout, "config": config}
     if config.dora:
         return DoRAFactors(**shared, m=Parameter(copy(m)), exact=config.dora_exact)
     if config.init == "pissa":
         A0, B0 = copy(A0), copy(B0)
         return PiSSAFactors(**shared, A0=A0, B0=B0, W_res=W - scale * (B0 @ A0))
-    return LoRAFactors(**shared)
+    return LoRAFAFactors(**shared) if config.freeze_A else LoRAFactors(**shared)
 
 
 def lora_scale_of(path: str, config: LoRAConfig) -> float:

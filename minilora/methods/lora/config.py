@@ -37,6 +37,8 @@ class LoRAConfig:
         Learn the length of each row of W + delta_W separately from its direction (see `DoRAFactors`).
     dora_exact : bool
         Differentiate through DoRA's norm, which its paper and PEFT treat as a constant.
+    freeze_A : bool
+        LoRA-FA: A stays as it was drawn, and only B is trained (see `LoRAFAFactors`).
     rank_pattern, alpha_pattern : dict of str to int or float
         Exceptions, by the same kind of name as in `targets`; the longest name that matches wins.
     besides : sequence of str
@@ -53,6 +55,7 @@ class LoRAConfig:
     init: str = "uniform"
     dora: bool = False
     dora_exact: bool = False
+    freeze_A: bool = False
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
     besides: Sequence[str] = ()
@@ -82,7 +85,7 @@ class LoRAConfig:
         if not is_number(self.dropout) or not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout was {_quoted(self.dropout)}; it must be 0 <= dropout < 1")
         object.__setattr__(self, "dropout", as_python(self.dropout))
-        for setting in ("rslora", "dora", "dora_exact"):
+        for setting in ("rslora", "dora", "dora_exact", "freeze_A"):
             if not isinstance(getattr(self, setting), bool):
                 raise ValueError(f"{setting} was {shown(getattr(self, setting))}; it must be True or False")
         if self.init not in INITS:
@@ -91,6 +94,8 @@ class LoRAConfig:
             raise ValueError("dora and init='pissa' are mutually exclusive")
         if self.init == "pissa" and min(self.alpha, *self.alpha_pattern.values(), math.inf) <= 0:
             raise ValueError("init was 'pissa', which divides by alpha; each alpha must be a number above 0")
+        if self.freeze_A and (self.dora or self.init == "pissa"):
+            raise ValueError("freeze_A was True, beside dora or init='pissa', which train A; it must be without them")
         if self.dora_exact and not self.dora:
             raise ValueError("dora_exact was True, but dora was False; it says how DoRA is differentiated")
 

@@ -1,4 +1,4 @@
-"""Adapters that a LoRALinear can hold besides plain LoRA's: DoRA and PiSSA.
+"""Adapters that a LoRALinear can hold besides plain LoRA's: LoRA-FA, DoRA and PiSSA.
 
 Each is a `LoRAFactors` that computes something else from its A and B; the layer around it, its names, switching and
 merging stay the same.
@@ -15,10 +15,30 @@ from minilora.ops.fast import (
     dora_linear_backward,
     dora_linear_forward,
     dora_norm,
+    lora_fa_linear_backward,
+    lora_fa_linear_forward,
     lora_linear_forward,
     row_norm,
 )
 from minilora.parameter import Parameter
+
+
+@dataclass(eq=False)
+class LoRAFAFactors(LoRAFactors):
+    """LoRA-FA (Zhang et al., 2023): A is a Constant, and no x is kept for it. See `ops/lora_fa_linear.py`."""
+
+    def forward(self, x: Array, base: Linear) -> tuple[Array, Any]:
+        """(..., I) -> (..., O)"""
+        W, A, B = base.W.data, self.A.data, self.B.data
+        bias = None if base.bias is None else base.bias.data
+        y, cache = lora_fa_linear_forward(x, W, bias, A, B, self.scale, self.dropout_mask(x))
+        return y, without_values(cache, base.W)
+
+    def backward(self, dy: Array, cache: Any) -> Array:
+        """(..., O) -> (..., I)"""
+        dx, dB = lora_fa_linear_backward(dy, with_values(cache))
+        self.B.accumulate(dB)
+        return dx
 
 
 @dataclass(eq=False)

@@ -24,6 +24,7 @@ from minilora.ops import (
     LinearCache,
     LinearCrossEntropyCache,
     Llama3Scaling,
+    LoRAFALinearCache,
     LoRALinearCache,
     PrefixCache,
     QuantizedScales,
@@ -36,6 +37,7 @@ from minilora.ops import (
     SoftmaxCache,
     TakeRowsCache,
     TanhCache,
+    VeRALinearCache,
     check_targets,
     conv1d_backward,
     conv1d_forward,
@@ -88,6 +90,7 @@ from minilora.ops.fast.gguf_blocks import dequantize_q4_1
 from minilora.ops.fast.layernorm import layernorm_backward, layernorm_forward
 from minilora.ops.fast.linear import linear_backward, linear_forward
 from minilora.ops.fast.linear_cross_entropy import linear_cross_entropy_forward
+from minilora.ops.fast.lora_fa_linear import lora_fa_linear_backward, lora_fa_linear_forward
 from minilora.ops.fast.lora_linear import lora_linear_backward, lora_linear_forward
 from minilora.ops.fast.nf4 import dequantize_nf4
 from minilora.ops.fast.prefix import prefix_backward
@@ -95,6 +98,7 @@ from minilora.ops.fast.rmsnorm import rmsnorm_backward, rmsnorm_forward
 from minilora.ops.fast.rope import rope_backward, rope_forward
 from minilora.ops.fast.silu import silu_forward, silu_gate_backward, silu_gate_forward
 from minilora.ops.fast.softmax import softmax_backward, softmax_forward
+from minilora.ops.fast.vera_linear import vera_linear_backward, vera_linear_forward
 
 __all__ = [
     "QuantizedScales",
@@ -122,6 +126,7 @@ __all__ = [
     "LinearCache",
     "LinearCrossEntropyCache",
     "Llama3Scaling",
+    "LoRAFALinearCache",
     "LoRALinearCache",
     "PrefixCache",
     "RandomSubspaceCache",
@@ -133,6 +138,7 @@ __all__ = [
     "SoftmaxCache",
     "TakeRowsCache",
     "TanhCache",
+    "VeRALinearCache",
     "attention_backward",
     "attention_forward",
     "check_targets",
@@ -163,6 +169,8 @@ __all__ = [
     "linear_cross_entropy_forward",
     "linear_forward",
     "log_bucket",
+    "lora_fa_linear_backward",
+    "lora_fa_linear_forward",
     "lora_linear_backward",
     "lora_linear_forward",
     "plain_ops",
@@ -193,4 +201,6 @@ __all__ = [
     "take_rows_forward",
     "tanh_backward",
     "tanh_forward",
+    "vera_linear_backward",
+    "vera_linear_forward",
 ]

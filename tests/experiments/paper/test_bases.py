@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from cli.running import check_refused, prints, read
-from experiments.paper.made_up import spread
+from experiments.paper.made_up import row, spread, verdicts
 from experiments.tiny import byte_encoder, byte_gpt
 from minilora.accounting import count_parameters
 from minilora.experiments import rates
 from minilora.experiments.adapt import adapt_and_keep, base_and_task, decoder_trainer
 from minilora.experiments.experiment import report
 from minilora.experiments.figures_page import write_page
-from minilora.experiments.paper import EXPERIMENTS, bases, decoder_tasks, table3, table5, table6
+from minilora.experiments.paper import EXPERIMENTS, bases, decoder_tasks, table3, table5, table6, table18
 from minilora.experiments.paper.bases import Base, base_of, short_name
 from minilora.experiments.paper.mini_e2e import LORA_RATES, Training, at, train_all
 from minilora.experiments.paper.trained_adapters import SubspaceConfig
@@ -33,7 +33,18 @@ pytest.importorskip("sacrebleu", reason="needs minilora[metrics]")
 pytest.importorskip("nltk", reason="needs minilora[metrics]")
 from interop.make_tiny_folders import make_llama  # it imports tokenizers
 
-ABLE = ["table3", "table5", "table6", "table18", "figure3", "figure4", "table7", "figure8", "intrinsic_dimension"]
+ABLE = [
+    "table3",
+    "table5",
+    "table6",
+    "table18",
+    "figure3",
+    "figure4",
+    "table7",
+    "figure8",
+    "intrinsic_dimension",
+    "budget",
+]
 SMOLLM2 = {"q_proj": (576, 576), "k_proj": (192, 576), "v_proj": (192, 576), "o_proj": (576, 576)}
 LARGE = Base("large", "large", bases.OF_LARGE, SMOLLM2, n_blocks=30, model_id="", n_rates=1, large=True)
 
@@ -158,6 +169,15 @@ def test_ranks_are_at_most_what_the_matrices_can_have(llama):
     assert tiny.most_rank == 16 and tiny.ranks_of((1, 4, 8, 64, 128)) == (1, 4, 8, 16)
     assert SubspaceConfig(ranks=(8, 64)).on(tiny).ranks == (4, 8)
     assert SubspaceConfig(ranks=(8, 64)).on(LARGE).ranks == (8, 64)
+
+
+def test_a_large_base_has_the_ranks_that_the_claims_of_the_rank_need():
+    large = replace(LARGE, ranks=bases.LARGE_RANKS)
+    trained = table18.on(large).ranks
+    assert "?" not in verdicts(
+        table18, {"ranks": {str(r): row(bleu=60.0 + (r == 4), valid=2 - r / 64) for r in trained}}
+    )
+    assert {"1", "4", "8", "64"} <= {str(r) for r in table6.RANKS} & {str(r) for r in trained}
 
 
 def test_of_many_blocks_five_are_looked_at_and_the_third_is_the_middle_one():

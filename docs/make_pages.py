@@ -1,0 +1,204 @@
+"""``make pages``: put the committed results, and the repository's address, into README.md and the pages of docs/.
+
+A paragraph or a block of text behind a comment such as ``<!-- demo-table -->`` is made here, from JSON files that the
+commands wrote; a test holds the pages to it. ``tests/benchmarks/speed_page.py`` does this for the tables of speed.
+"""
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+from address import address, binder, colab, on_github
+
+from minilora.cli.demo import listed, samples, table
+from minilora.data import parse_source, slot_errors
+from minilora.methods import bundled_adapter
+from minilora.models import bundled_recipe
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PAGES = (ROOT / "README.md", *sorted(HERE.glob("*.md")))
+PARTS = ("train", "generate", "memory")  # of the benchmarks
+FIRST = "tutorials/01_rank.ipynb"  # the notebook that the badges open
+
+
+def badges(repository):
+    """Links that open the first notebook in Colab and in Binder, as Markdown; none without an address on GitHub."""
+    if not on_github(repository):
+        return []
+    return [
+        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab(repository, FIRST)})",
+        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder(repository, FIRST)})",
+    ]
+
+
+def read(name):
+    """A committed result."""
+    return json.loads((ROOT / "figures" / name).read_text(encoding="utf-8"))
+
+
+def is_exact(sample):
+    """Whether an answer states every attribute of its prompt once and nothing else."""
+    return slot_errors(parse_source(sample["prompt"].strip()), sample["answer"]).exact
+
+
+def demonstration(results):
+    """The blocks about `minilora demo`, from its demo.json."""
+    lora, full, base = results["LoRA"], results["full fine-tuning"], results["base"]
+    shown = [
+        {"prompt": asked["prompt"].strip(), "base": asked["answer"], "LoRA": answered["answer"]}
+        for asked, answered in list(zip(base["samples"], lora["samples"]))[: results["n_shown"]]
+    ]
+    right = sum(is_exact(sample) for sample in lora["samples"][: len(shown)])
+    exact = {name: percent(results[name]["slot_exact"]) for name in ("base", "LoRA", "full fine-tuning")}
+    merging, n = results["merging"], len(lora["samples"])
+    speed = {name: f"{s['median']:,.0f}" for name, s in merging["tokens_per_second"].items()}
+    return {
+        "demo-table": fenced(table(results)),
+        "demo-samples": fenced(samples(results)),
+        "demo-short": fenced(listed(shown, ("prompt", "base", "LoRA"))),
+        "demo-time": wrapped(
+            f"It takes {minutes(results)} on two cores. The first of its {n} test prompts (`{results['command']}`,",
+            "seed 0):",
+        ),
+        "demo-result": wrapped(
+            f"A parser finds {of_them(right, len(shown))} of LoRA's sentences exactly right here: every attribute is",
+            f"stated once, and nothing else. Of all {n}, {exact['LoRA']} are right with LoRA, which trains",
+            f"{lora['trainable']:,} numbers, {exact['full fine-tuning']} with full fine-tuning, which trains",
+            f"{full['trainable']:,}, and {exact['base']} without training.",
+        ),
+        "demo-merging": wrapped(
+            f"The demonstration also merges the adapter into W: {merging['same_answers']} of {merging['answers']}",
+            "answers",
+            f"stay the same. Merged, it makes {speed['LoRA, merged']} tokens per second, where the base makes",
+            f"{speed['base']} and LoRA beside W {speed['LoRA']}: medians of short runs, whose spread is as large as",
+            "their differences.",
+        ),
+    }
+
+
+def percent(fraction):
+    """A fraction in percent."""
+    return f"{100 * fraction:.0f} %"
+
+
+def minutes(result):
+    """How long it took."""
+    return f"{result['seconds'] / 60:.0f} minutes"
+
+
+def of_them(right, n):
+    """How many of n, in words."""
+    return {0: "none", n: "both" if n == 2 else f"all {n}"}.get(right, f"{right} of {n}")
+
+
+def language_model(result, n=4):
+    """The blocks about SmolLM2, from its result.json."""
+    tested = result["samples"]
+    right = sum(map(is_exact, tested))
+    wrong = [sample for sample in tested if not is_exact(sample)][:1]
+    shown = [sample for sample in tested if is_exact(sample)][: n - len(wrong)] + wrong
+    rows = [{"prompt": sample["prompt"].strip(), "LoRA": sample["answer"]} for sample in shown]
+    settings, train = result["config"]["settings"], result["config"]["train"]
+    last = "The last one is the first that is wrong." if wrong else ""
+    exact, errors = percent(result["slot_exact"]), percent(result["slot_error_rate"])
+    return {
+        "smollm2-result": wrapped(
+            f"LoRA of rank {settings['rank']} on all {len(settings['targets'])} matrices of each block,",
+            f"{train['steps']}",
+            f"steps of {train['batch_size']} examples of mini-E2E, {minutes(result)} on two cores, and {right} of",
+            f"{len(tested)}",
+            f"test sentences ({exact}) state every attribute once and nothing else; the slot error rate is {errors}",
+            f"([result.json](../figures/smollm2/result.json), one seed). {last}",
+        ),
+        "smollm2-samples": fenced(listed(rows, ("prompt", "LoRA"))),
+        "smollm2-short": wrapped(
+            f"On mini-E2E this takes {minutes(result)} on two cores, and {right} of {len(tested)} test sentences",
+            "are exactly",
+            "right.",
+        ),
+    }
+
+
+def assets(recipe, adapter):
+    """The blocks about what is bundled, from the decoder's recipe and the adapter's record."""
+    ours, gzips = recipe["bits_per_byte"]["test"], recipe["gzip_bits_per_byte"]["test"]
+    valid, train = adapter["valid"], adapter["train"]
+    right, n = sum(map(is_exact, valid["samples"])), len(valid["samples"])
+    return {
+        "decoder": wrapped(f"It needs {ours:.2f} bits per byte on held-out prose, where gzip needs {gzips:.2f}."),
+        "adapter": wrapped(
+            f"The adapter that comes with minilora was trained longer, {train['steps']:,} steps of",
+            f"{train['batch_size']}",
+            f"(`{adapter['command']}`): {right} of {n} sentences of the valid split",
+            f"({percent(valid['slot_exact'])}) are",
+            f"exactly right, at a slot error rate of {percent(valid['slot_error_rate'])}.",
+        ),
+    }
+
+
+def speed(bench, gpt2):
+    """The README's line on speed, from the benchmarks' results."""
+    all_of = {part: [of["lora"] for made in (bench, gpt2) for of in made[part].values()] for part in PARTS}
+    step, tokens = (span([of["ratio"]["median"] for of in all_of[part]], ".1f") for part in ("train", "generate"))
+    memory = span([100 * of["minilora"]["step"] / of["torch"]["step"] for of in all_of["memory"]], ".0f")
+    return {
+        "speed-line": wrapped(
+            f"Next to PyTorch eager with PEFT on the same two cores, a LoRA step is {step} times as fast, and",
+            "generating",
+            f"{tokens} times, at {memory} % of its memory: four sizes up to GPT-2 small, medians, float32.",
+            "`minilora bench --against torch` measures it on your machine.",
+        )
+    }
+
+
+def span(values, form):
+    """The smallest and the largest of some numbers."""
+    return f"{min(values):{form}} to {max(values):{form}}"
+
+
+def blocks(repository=None):
+    """The lines of each block, by the name in its comment."""
+    repository = address() if repository is None else repository
+    adapter = json.loads(bundled_adapter().with_suffix(".json").read_text(encoding="utf-8"))
+    return {
+        "badges": badges(repository),
+        "clone": wrapped(f"With Python 3.11 or newer, make and python3-venv, in a clone of {of(repository)}:"),
+        **demonstration(read("demo/demo.json")),
+        **language_model(read("smollm2/result.json")),
+        **assets(bundled_recipe(), adapter),
+        **speed(read("bench/bench.json"), read("bench/gpt2-small/bench.json")),
+    }
+
+
+def wrapped(*parts):
+    """A paragraph, in lines that can be compared."""
+    return textwrap.wrap(" ".join(parts), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def of(repository):
+    """The repository, with the command that clones it if its address is known."""
+    return f"[this repository]({repository}) (`git clone {repository}`)" if repository else "this repository"
+
+
+def fenced(lines):
+    """Lines as a block of text."""
+    return ["```text", *"\n".join(lines).rstrip().split("\n"), "```"]
+
+
+BLOCK = re.compile(r"^<!-- ([\w-]+) -->\n(?:```text\n.*?^```\n|(?:[^\n]+\n)*)", re.DOTALL | re.MULTILINE)
+
+
+def filled(page, texts):
+    """A page with other text behind its comments, each up to an empty line or the end of its block of text."""
+
+    def block(match):
+        return "\n".join([f"<!-- {match[1]} -->", *texts[match[1]]]) + "\n" if match[1] in texts else match[0]
+
+    return BLOCK.sub(block, page)
+
+
+if __name__ == "__main__":
+    for path in PAGES:
+        path.write_text(filled(path.read_text(encoding="utf-8"), blocks()), encoding="utf-8")

@@ -1,0 +1,206 @@
+"""How LoRA's gap to full fine-tuning depends on the budget: mini-E2E with more and more steps."""
+
+from dataclasses import dataclass, replace
+
+from minilora.experiments.claims import Claim, own
+from minilora.experiments.comparison import mean_and_spread, plus_minus, rate
+from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper.mini_e2e import ALPHA, HERE, QUICK, Training, rates_line, summary, train_all
+from minilora.experiments.targets import ALL_LINEAR
+from minilora.experiments.text_scores import need_text_scores
+from minilora.experiments.text_table import aligned
+from minilora.experiments.verdicts import better, no_worse, of_values, paired
+from minilora.methods import LoRAConfig
+
+FULL = "full fine-tuning"
+LORA = "LoRA, all layers"
+NARROW = "LoRA, W_q and W_v"
+METHODS = {  # by label: the method, its settings, and the learning rates to try
+    FULL: ("full", None, (1e-3, 3e-3, 3e-4)),
+    LORA: ("lora", LoRAConfig(rank=16, alpha=ALPHA, targets=(ALL_LINEAR,)), (3e-3, 1e-2, 1e-3)),
+    NARROW: ("lora", LoRAConfig(rank=4, alpha=ALPHA), (1e-2, 3e-2, 3e-3)),
+}
+MARGIN = 2.0  # BLEU, as in table 3
+
+
+@dataclass(frozen=True)
+class Config:
+    """How long the decoder is trained, and with which methods.
+
+    Parameters
+    ----------
+    training : Training
+        Its steps are replaced by those below.
+    steps : sequence of int
+        Rising. A longer run is a run of its own, whose learning rate falls to zero at its own end.
+    methods : sequence of str
+        In METHODS.
+    rates : sequence of sequence of float, optional
+        Of each method, the usual one first; METHODS', if not given.
+    n_rates : int
+        How many of them to try.
+    """
+
+    training: Training = Training(batch_size=8, seeds=(0, 1, 2, 3, 4))
+    steps: tuple[int, ...] = (100, 300, 900)
+    methods: tuple[str, ...] = tuple(METHODS)
+    rates: tuple[tuple[float, ...], ...] | None = None
+    n_rates: int = 3
+
+    def __post_init__(self):
+        if len(self.steps) < 2 or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
+            raise ValueError(f"steps was {self.steps}; it must be at least 2 rising numbers, from 1")
+        if not {FULL, LORA} <= set(self.methods) <= set(METHODS):
+            raise ValueError(f"methods was {self.methods}; it must be {FULL}, {LORA}, and may be {NARROW}")
+
+    def rates_of(self, label):
+        """The learning rates to try for a method."""
+        rates = METHODS[label][2] if self.rates is None else self.rates[self.methods.index(label)]
+        return rates[: self.n_rates]
+
+
+def on(base):
+    """The Config on another base: two methods, and budgets up to the base's own."""
+    most = base.training.steps
+    steps = (max(1, most // 4), max(2, most // 2), max(3, most))
+    rates = tuple(base.rates_of(METHODS[label][0], METHODS[label][2]) for label in (FULL, LORA))
+    return Config(base.training, steps, (FULL, LORA), rates, base.n_rates)
+
+
+def run(config, sweep):
+    """Arguments and result are those of `Experiment.run`."""
+    need_text_scores()
+    results = {}
+    for steps in config.steps:
+        training = replace(config.training, steps=steps)
+        settings = {label: of_training(training, label) for label in config.methods}
+        rates = {label: config.rates_of(label) for label in config.methods}
+        found = train_all(sweep, settings, rates, training.seeds)
+        results[str(steps)] = {label: summary(row) for label, row in found.items()}
+    return {"batch_size": config.training.batch_size, "steps": results}
+
+
+def of_training(training, label):
+    """A method's DecoderRun."""
+    method, settings, _ = METHODS[label]
+    if isinstance(settings, LoRAConfig):
+        settings = replace(settings, alpha=training.alpha)
+    return training.of(method, settings)
+
+
+def gap(results, score, label=LORA):
+    """By how much full fine-tuning is ahead of LoRA: for each number of steps, a value for each seed."""
+    return {
+        int(steps): [full - lora for full, lora in zip(rows[FULL][score]["values"], rows[label][score]["values"])]
+        for steps, rows in results["steps"].items()
+    }
+
+
+def table(results):
+    scores = ("test loss", "exact, %", "SER, %", "BLEU", "BLEU behind full")
+    lines = [("steps", "", "trainable", "lr", *scores)]
+    for steps, rows in results["steps"].items():
+        for label, row in rows.items():
+            behind = "-" if label == FULL else plus_minus(mean_and_spread(gap(results, "bleu", label)[int(steps)]))
+            lines.append(
+                (
+                    steps,
+                    label,
+                    f"{row['trainable']:,}",
+                    rate(row),
+                    plus_minus(row["test"], 3),
+                    *(plus_minus(row[score], 1, 100) for score in ("slot_exact", "slot_error_rate")),
+                    plus_minus(row["bleu"]),
+                    behind,
+                )
+            )
+    return [
+        *aligned(lines),
+        "",
+        f"Each step reads {results['batch_size']} examples. Losses in nats per byte; exact: answers that say every",
+        "attribute once and nothing else; SER: slot error rate.",
+        *rates_line([row for rows in results["steps"].values() for row in rows.values()], "method and budget"),
+    ]
+
+
+def closes(results):
+    """The gap with the fewest steps, less that with the most, for each seed."""
+    gaps = gap(results, "bleu")
+    return [paired(f"gap after {min(gaps)} steps, less that after {max(gaps)}", gaps[min(gaps)], gaps[max(gaps)])]
+
+
+def at_the_end(results):
+    """LoRA's lead over full fine-tuning with the most steps, for each seed."""
+    gaps = gap(results, "bleu")
+    return [of_values(f"LoRA against full fine-tuning, {max(gaps)} steps", [-value for value in gaps[max(gaps)]])]
+
+
+def narrow_at_the_end(results):
+    """The lead of LoRA on all layers over LoRA on W_q and W_v with the most steps; None if that was not trained."""
+    rows = results["steps"][max(results["steps"], key=int)]
+    if NARROW not in rows:
+        return None
+    return [paired(f"{LORA} against {NARROW}", rows[LORA]["bleu"]["values"], rows[NARROW]["bleu"]["values"])]
+
+
+CLAIMS = (
+    Claim(
+        "budget.closes",
+        "LoRA's gap to full fine-tuning is smaller after many steps than after few",
+        own("the question that table 3's budget raises"),
+        better("BLEU"),
+        closes,
+        "Where both have learned next to nothing there is no gap either; look at the curve.",
+    ),
+    Claim(
+        "budget.no-worse",
+        "With the most steps, LoRA on all layers is no worse than full fine-tuning",
+        own("table 3, on all layers and with a larger budget"),
+        no_worse(MARGIN, "BLEU", "that of table 3"),
+        at_the_end,
+    ),
+    Claim(
+        "budget.all-layers",
+        "With the most steps, LoRA on all layers is better than on W_q and W_v alone",
+        own("LoRA Without Regret says so of larger models"),
+        better("BLEU"),
+        narrow_at_the_end,
+        note="It has 18 times as many parameters as well.",
+    ),
+)
+
+
+def plot(results):
+    from minilora import plots
+
+    def curves(score, factor=1):
+        return {
+            label: [
+                (int(steps), [factor * value for value in rows[label][score]["values"]])
+                for steps, rows in results["steps"].items()
+            ]
+            for label in next(iter(results["steps"].values()))
+        }
+
+    panels = {
+        "test loss (nats per byte)": curves("test"),
+        "BLEU on test": curves("bleu"),
+        "slot-exact sentences (%)": curves("slot_exact", 100),
+    }
+    return plots.seed_curves(panels, xlabel="training steps", xscale="log2")
+
+
+EXPERIMENT = Experiment(
+    name="budget",
+    title="LoRA and full fine-tuning, against the number of steps",
+    about="In table 3 every method has the same small budget. Here {base} is adapted to mini-E2E for more and more "
+    "steps; each budget is a run of its own, with a learning rate of its own, chosen on valid.",
+    config=Config(),
+    quick=Config(QUICK, steps=(2, 3), n_rates=1),
+    run=run,
+    table=table,
+    plot=plot,
+    claims=CLAIMS,
+    here=HERE,
+    on=on,
+)
