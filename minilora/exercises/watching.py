@@ -20,7 +20,7 @@ def saves(paths: Callable[[], Sequence[Path]], pause: float = PAUSE) -> Iterator
     Parameters
     ----------
     paths : callable
-        Gives the paths to look at, anew each time; there need not be a file.
+        Gives the paths to look at, each time; there need not be a file.
     pause : float
         Seconds between two looks.
 

@@ -6,7 +6,7 @@ import numpy
 
 from minilora.exercises.capstone.reference import Reference
 from minilora.exercises.runner.capstone import Setting, State, Trained, start, step
-from minilora.exercises.runner.handed_in import RETURNS, guarded
+from minilora.exercises.runner.handed_in import RETURNS, guarded, print_of
 from minilora.exercises.tasks import TASKS
 
 BOUND = 1e-6  # relative: of rounding, AdamW's division makes 1e-10 or so in a hundred steps
@@ -69,8 +69,6 @@ def parting(trained: Trained, setting: Setting, last: int) -> Parting | None:
 
 def noting(name, right, trace):
     """The right function, which notes of all that it returns what the student's run has noted, and the norm."""
-    from minilora.exercises.runner.handed_in import print_of
-
     names, shapes_of = RETURNS[name]
 
     def call(*arguments):
