@@ -72,10 +72,11 @@ def show_list(options):
     print(f"\n{passed} of {len(shown)} passed. The next one:  {following}")
     if not options.short:
         short, eight = (", ".join(str(find(name).number) for name in names) for names in (SHORT_PATH, CAPSTONE))
-        print(f"In a hurry? {short} lead to LoRA by themselves:  {program()} exercises list --short")
-        print(f"Your answers to {eight} train LoRA:")
-        state = ", passed" if progress.of(done, CAPSTONE_NAME)["passed"] else ""
-        print(f"  {program()} exercises check {CAPSTONE_NAME}{in_folder(options)}{state}")
+        print(f"In a hurry? {short} lead to LoRA by themselves:")
+        print(f"  {program()} exercises list --short{in_folder(options)}")
+        state = " (passed)" if progress.of(done, CAPSTONE_NAME)["passed"] else ""
+        print(f"Your answers to {eight} train LoRA{state}:")
+        print(f"  {program()} exercises check {CAPSTONE_NAME}{in_folder(options)}")
 
 
 def start(options):

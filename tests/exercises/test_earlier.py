@@ -58,7 +58,7 @@ def test_the_gradient_check_agrees_with_right_gradients_and_with_no_wrong_one(na
                 assert verdict is not True, (what, gradient)
                 continue
             size = numpy.linalg.norm(right[gradient][0])
-            same = numpy.linalg.norm(value - right[gradient][0]) <= 1e-6 * size
+            same = bool(numpy.linalg.norm(value - right[gradient][0]) <= 1e-6 * size)
             assert verdict is same, (what, gradient)
             seen += not same
     assert seen

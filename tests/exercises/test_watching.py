@@ -23,8 +23,14 @@ class Watch:
     def __init__(self, folder, *arguments):
         command = [sys.executable, "-u", "-m", "minilora", "exercises", "watch", "--folder", str(folder), *arguments]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, start_new_session=True
-        )
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+            start_new_session=True,
+            preexec_fn=None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # a shell lets what it runs in the background ignore Ctrl-C
         self.lines = queue.Queue()
         self.reader = threading.Thread(target=lambda: [self.lines.put(line) for line in self.process.stdout])
         self.reader.start()
