@@ -66,7 +66,8 @@ marks("peak_memory", peak_memory, points=6, seed=122)
 # before.
 
 # %% [markdown] tags=["hint"]
-# Does the result of f still exist when you read? `f(x)` on a line of its own gives it back at once; `y = f(x)` keeps it.
+# Does the result of f still exist when you read? `f(x)` on a line of its own gives it back at once; `y = f(x)` keeps
+# it.
 
 # %% [markdown] tags=["hint"]
 # `after, most = tracemalloc.get_traced_memory()`: peak is `most - before`, kept is `after - before`, each divided by
