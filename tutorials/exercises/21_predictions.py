@@ -61,7 +61,7 @@ marks("predictions", predictions, points=6, seed=121)
 
 # %% [markdown] tags=["hint"]
 # At the start B is zero, so after one step delta_W is scale times the step of B times A. The step of gradient descent
-# is proportional to dB, which has a scale of its own. AdamW's first step has the same size whatever the gradient's size.
+# is proportional to dB, which has a scale of its own. AdamW's first step has one size, whatever the gradient's size.
 
 # %% [markdown] tags=["hint"]
 # dB = scale dy^T (x A^T) and dA = scale (dy B)^T x. delta_W has the rank of its thinnest factor. Doubling A doubles
