@@ -7,6 +7,7 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
     bitfit             every bias, of linear maps and LayerNorms
     prefix-embedding   d (l_p + l_i)                         l_p new tokens before the prompt, and l_i after it
     prefix-layer       L d (l_p + l_i)                       the same number of activations for every block
+    prompt-tuning      d n                               n of them, all before the prompt (Lester et al., 2021)
     adapter-*          L_adapter (2 d r + r + d) + 2 L_LN d  a bottleneck d -> r -> d with its two biases
         -h             two a block, L_LN = 0                 (Houlsby et al., 2019)
         -l             one per block, with a LayerNorm each    (Lin et al., 2020)
@@ -14,96 +15,25 @@ With d = C, and r the rank of LoRA or the bottleneck of an adapter, the trained 
         -d             -p without those of the first blocks  (AdapterDrop, Rücklé et al., 2021)
     lora               the sum of r (O + I) over the adapted matrices, 2 d r for a square one
     lora-fa            the sum of r O: A is frozen, and r I numbers of it are held        (Zhang et al., 2023)
+    lora-ga            lora; it holds W_res, A0 and B0 besides                            (Wang et al., 2024)
     dora               lora, and a magnitude for each row, O (Liu et al., 2024)
     lora+prefix-*      both at once: the sum of the two      (the paper's LoRA+PE and LoRA+PL, appendix E)
     vera               the sum of r + O: two vectors for each adapted matrix              (Kopiczko et al., 2023)
+    adalora            the sum of r (O + I + 1), with r the initial rank                  (Zhang et al., 2023)
     random-subspace    d, however large the adapted matrices are              (Li et al., 2018)
+    trainable-tokens   d for each of the tokens
+    ia3                the sum of O over the targets, and of F over the MLPs  (Liu et al., 2022)
 
 An adaptation also says what training costs: how far down the backward goes, which matrices get a gradient, and what
 else each token leaves in memory; `accounting/costs.py` uses that.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-from minilora.accounting.architectures import GATED_TARGETS, TARGETS, Architecture, size
-
-
-class Adaptation(NamedTuple):
-    """What is trained, in numbers (not bytes)."""
-
-    own: int  # parameters of the model itself
-    added: int  # new parameters
-    own_matrices: int  # numbers of the model's matrices that get a dW
-    added_matrices: int  # those of `added` that do
-    depth: int  # number of blocks that the backward goes through, from the top
-    kept: int = 0  # values that each token keeps for the gradients of what is trained
-    prefix: int = 0  # positions that come in addition to the text's
-    held: int = 0  # values that a step holds besides all parameters
-    constant_matrices: int = 0  # numbers of new matrices that are multiplied with, and never get a dW
-
-    @property
-    def trainable(self) -> int:
-        """|Theta|."""
-        return self.own + self.added
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of all methods; each uses its own.
-
-    Parameters
-    ----------
-    rank : int
-        r of lora (also with a prefix), lora-fa and dora.
-    targets : sequence of str
-        The matrices that these and random-subspace adapt, any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out; or, in
-        a Llama, gate_proj, up_proj and down_proj in place of the last two.
-    blocks : int
-        k of top-k.
-    size : int
-        r of the adapters.
-    leave_out : int
-        How many of the lowest blocks have no adapter in adapter-d.
-    before, after : int
-        l_p and l_i of the prefixes.
-    dimension : int
-        d of random-subspace.
-    vera_rank : int
-        r of vera.
-    """
-
-    rank: int = 8
-    targets: Sequence[str] = ("q_proj", "v_proj")
-    blocks: int = 2
-    size: int = 8
-    leave_out: int = 1
-    before: int = 5
-    after: int = 5
-    dimension: int = 1000
-    vera_rank: int = 256
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", tuple(dict.fromkeys(self.targets)))
-        for name in ("rank", "blocks", "size", "dimension", "vera_rank"):
-            _check(name, getattr(self, name), 1)
-        for name in ("leave_out", "before", "after"):
-            _check(name, getattr(self, name), 0)
-        if self.before + self.after == 0:
-            raise ValueError("before and after were 0; at least one of them must be above 0")
-        _check_targets(self.targets, dict.fromkeys((*TARGETS, *GATED_TARGETS)))
-
-
-def _check_targets(targets: Sequence[str], possible: Iterable[str]) -> None:
-    if not targets or not set(targets) <= set(possible):
-        raise ValueError(f"targets was {targets}; each must be one of {', '.join(possible)}")
-
-
-def _check(name: str, value: Any, least: int, most: int | None = None) -> None:
-    if not isinstance(value, int) or value < least or (most is not None and value > most):
-        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} was {value!r}; it must be an integer {limits}")
+from minilora.accounting.architectures import Architecture, size
+from minilora.accounting.beside_matrices import adalora, dora, inputs, lora, lora_fa, lora_ga, vera
+from minilora.accounting.settings import Adaptation, Settings, check, check_targets
 
 
 def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adaptation:
@@ -128,21 +58,7 @@ def adaptation(architecture: Architecture, method: str, **settings: Any) -> Adap
     """
     if method not in METHODS:
         raise ValueError(f"method was {method!r}; it must be one of {', '.join(METHODS)}")
-    return METHODS[method](architecture, Settings(**settings))
-
-
-def inputs(a: Architecture, targets: Iterable[str]) -> int:
-    """How many values per token keeps in a block for the dW, or dA, of these linear maps: their inputs.
-
-    q_proj, k_proj and v_proj read one array. A Llama only keeps what o_proj reads; what the others read is made again
-    (`layers/made_again.py`).
-    """
-    C, F, adapted = a.d_model, a.d_mlp, set(targets)
-    of_o = a.n_head * a.head_size if "o_proj" in adapted else 0
-    if a.gated:
-        return of_o
-    of_qkv = C if {"q_proj", "k_proj", "v_proj"} & adapted else 0
-    return of_qkv + of_o + C * ("fc_in" in adapted) + F * ("fc_out" in adapted)
+    return METHODS[method](architecture, Settings(**DEFAULTS.get(method, {}) | settings))
 
 
 def full(a: Architecture, s: Settings) -> Adaptation:
@@ -155,7 +71,7 @@ def full(a: Architecture, s: Settings) -> Adaptation:
 
 def top_k(a: Architecture, s: Settings) -> Adaptation:
     """The last k blocks, without the LayerNorm that follows: that is the paper's 25.19M."""
-    _check("blocks", s.blocks, 1, a.n_layer)
+    check("blocks", s.blocks, 1, a.n_layer)
     own, matrices, kept = (
         s.blocks * each for each in (size(a.block_shapes), a.block_matrices, inputs(a, a.linear_shapes))
     )
@@ -173,6 +89,11 @@ def prefix_embedding(a: Architecture, s: Settings) -> Adaptation:
     """The paper's PreEmbed: |Theta| = d (l_p + l_i)."""
     length = s.before + s.after
     return Adaptation(0, length * a.d_model, 0, 0, a.n_layer, prefix=length)
+
+
+def prompt_tuning(a: Architecture, s: Settings) -> Adaptation:
+    """A prefix of embeddings, all of them before the prompt: |Theta| = d n."""
+    return Adaptation(0, s.prompt_length * a.d_model, 0, 0, a.n_layer, prefix=s.prompt_length)
 
 
 def prefix_layer(a: Architecture, s: Settings) -> Adaptation:
@@ -207,33 +128,8 @@ def adapter_p(a: Architecture, s: Settings) -> Adaptation:
 
 def adapter_d(a: Architecture, s: Settings) -> Adaptation:
     """AdapterDrop: Pfeiffer's, without those of the lowest blocks, so that the backward need not reach these."""
-    _check("leave_out", s.leave_out, 0, a.n_layer - 1)
+    check("leave_out", s.leave_out, 0, a.n_layer - 1)
     return _adapters(a, s, a.n_layer - s.leave_out, a.n_layer - s.leave_out)
-
-
-def lora(a: Architecture, s: Settings) -> Adaptation:
-    """r (O + I) for each adapted matrix; a token keeps what they read, and the r values of x A^T for each."""
-    _check_targets(s.targets, a.linear_shapes)
-    shapes = [a.linear_shapes[name] for name in s.targets]
-    _check("rank", s.rank, 1, min(min(shape) for shape in shapes))
-    added = a.n_layer * sum(s.rank * (O + I) for O, I in shapes)
-    kept = a.n_layer * (inputs(a, s.targets) + len(shapes) * s.rank)
-    return Adaptation(0, added, 0, added, a.n_layer, kept)
-
-
-def dora(a: Architecture, s: Settings) -> Adaptation:
-    """LoRA's, and a magnitude for each of the O rows of W; a token also keeps the O values that these scale."""
-    rows = a.n_layer * sum(a.linear_shapes[name][0] for name in s.targets)
-    of_lora = lora(a, s)
-    return of_lora._replace(added=of_lora.added + rows, kept=of_lora.kept + rows)
-
-
-def lora_fa(a: Architecture, s: Settings) -> Adaptation:
-    """LoRA's B; A is held, and multiplied with, but of what a matrix reads only the r values of x A^T are kept."""
-    of_lora = lora(a, s)
-    of_A = a.n_layer * sum(s.rank * a.linear_shapes[name][1] for name in s.targets)
-    of_B, kept = of_lora.added - of_A, a.n_layer * len(s.targets) * s.rank
-    return Adaptation(0, of_B, 0, of_B, a.n_layer, kept, held=of_A, constant_matrices=of_A)
 
 
 def with_prefix(
@@ -250,31 +146,40 @@ def with_prefix(
 
 def random_subspace(a: Architecture, s: Settings) -> Adaptation:
     """d. Each adapted matrix has its dW, and a step holds W + P theta and P, one number for each of W."""
-    _check_targets(s.targets, a.linear_shapes)
+    check_targets(s.targets, a.linear_shapes)
     D = a.n_layer * sum(O * I for O, I in (a.linear_shapes[name] for name in s.targets))
-    _check("dimension", s.dimension, 1, D)
+    check("dimension", s.dimension, 1, D)
     return Adaptation(0, s.dimension, D, 0, a.n_layer, a.n_layer * inputs(a, s.targets), held=2 * D)
 
 
-def vera(a: Architecture, s: Settings) -> Adaptation:
-    """d and b for each adapted matrix; A and B, as wide as the widest, are held once, and multiplied with everywhere.
+def ia3(a: Architecture, s: Settings) -> Adaptation:
+    """A number for each output of the targets, and for each input of the MLPs' last maps; a token keeps these values.
 
-    A token keeps h = x A^T, r values, and v, O, for each.
+    A Llama makes the inputs again, as it does for LoRA's A.
     """
-    _check_targets(s.targets, a.linear_shapes)
-    shapes, r = [a.linear_shapes[name] for name in s.targets], s.vera_rank
-    vectors = a.n_layer * sum(r + O for O, _ in shapes)
-    multiplied = a.n_layer * sum(r * (O + I) for O, I in shapes)
-    held = r * (max(O for O, _ in shapes) + max(I for _, I in shapes))
-    return Adaptation(0, vectors, 0, 0, a.n_layer, kept=vectors, held=held, constant_matrices=multiplied)
+    feedforward = s.feedforward if s.feedforward is not None else ("down_proj" if a.gated else "fc_out",)
+    check_targets((*s.targets, *feedforward), a.linear_shapes)
+    of_outputs = sum(a.linear_shapes[name][0] for name in s.targets if name not in feedforward)
+    of_inputs = sum(a.linear_shapes[name][1] for name in dict.fromkeys(feedforward))
+    added = a.n_layer * (of_outputs + of_inputs)
+    return Adaptation(0, added, 0, 0, a.n_layer, a.n_layer * (of_outputs + inputs(a, feedforward)))
 
 
+def trainable_tokens(a: Architecture, s: Settings) -> Adaptation:
+    """C for each token: a row of the embedding, and of the head if that is tied, which then reads x for it."""
+    if not s.tokens or not all(isinstance(i, int) and 0 <= i < a.vocab_size for i in s.tokens):
+        raise ValueError(f"tokens was {s.tokens!r:.80}; each must be an id from 0 to {a.vocab_size - 1}")
+    return Adaptation(0, len(set(s.tokens)) * a.d_model, 0, 0, a.n_layer)
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {"ia3": {"targets": ("k_proj", "v_proj")}}  # where other than those of Settings
 METHODS = {
     "full": full,
     "top-k": top_k,
     "bitfit": bitfit,
     "prefix-embedding": prefix_embedding,
     "prefix-layer": prefix_layer,
+    "prompt-tuning": prompt_tuning,
     "adapter-h": adapter_h,
     "adapter-l": adapter_l,
     "adapter-p": adapter_p,
@@ -282,8 +187,12 @@ METHODS = {
     "lora": lora,
     "dora": dora,
     "lora-fa": lora_fa,
+    "lora-ga": lora_ga,
     "lora+prefix-embedding": with_prefix(prefix_embedding),
     "lora+prefix-layer": with_prefix(prefix_layer),
     "random-subspace": random_subspace,
+    "ia3": ia3,
+    "trainable-tokens": trainable_tokens,
     "vera": vera,
+    "adalora": adalora,
 }

@@ -4,11 +4,19 @@ import contextlib
 import ctypes
 import functools
 import os
+import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
+
+
+def in_browser() -> bool:
+    """Whether this Python runs in a browser (Pyodide): it can start no thread and no process, and gets no signals."""
+    return sys.platform == "emscripten"
 
 
 def cores() -> int:
@@ -18,7 +26,19 @@ def cores() -> int:
 
 def allowed_cores() -> list[int]:
     """The numbers of the cores that this process may use; of all cores, if the system does not say."""
+    if in_browser():
+        return [0]
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+@contextlib.contextmanager
+def shared_by(threads: int, initializer: Callable[[], Any] | None = None) -> Iterator[Callable[..., Iterator]]:
+    """A context in which ``map_(function, items)`` is `map` by several threads, or in a browser by the only one."""
+    if in_browser():
+        yield map
+        return
+    with ThreadPoolExecutor(threads, initializer=initializer) as pool:
+        yield pool.map
 
 
 @contextlib.contextmanager
@@ -45,6 +65,11 @@ def one_blas_thread() -> Iterator[None]:
 def _blas_controller() -> ThreadpoolController:
     return ThreadpoolController()
 
+
+if in_browser():  # tqdm would start a thread that watches its bars, and warn that it cannot
+    import tqdm
+
+    tqdm.tqdm.monitor_interval = 0
 
 # BLAS's threads belong to the whole process: the first context to open limits them, the last to close restores them.
 _blas = types.SimpleNamespace(lock=threading.Lock(), open=0, limit=None)

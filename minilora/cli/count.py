@@ -19,10 +19,14 @@ from minilora.accounting import (
 )
 from minilora.accounting import adaptation as adapt
 from minilora.cli.method_options import (
+    ADALORA,
     ALL_PREFIXES,
     HOULSBY,
+    IA3,
     LORA_WITH_PREFIX,
+    PROMPT_TUNING,
     RANDOM_SUBSPACE,
+    TRAINABLE_TOKENS,
     VERA,
     add_rank_and_targets,
     add_settings_of_baselines,
@@ -34,11 +38,15 @@ from minilora.cli.printing import WIDTH, print_json, print_lines, wrapped
 
 EXAMPLE = "minilora count gpt3-175b --rank 4 --targets q_proj,v_proj"
 
-LORA = ("lora", "dora", "lora-fa", *LORA_WITH_PREFIX)
+LORA = ("lora", "dora", "lora-fa", "lora-ga", *LORA_WITH_PREFIX)
 USED_BY = {  # the methods that use an option
     "rank": LORA,
-    "targets": (*LORA, RANDOM_SUBSPACE, VERA),
+    "targets": (*LORA, RANDOM_SUBSPACE, VERA, ADALORA, IA3),
+    "feedforward": (IA3,),
+    "tokens": (TRAINABLE_TOKENS,),
+    "prompt_length": (PROMPT_TUNING,),
     "vera_rank": (VERA,),
+    "initial_rank": (ADALORA,),
     "dimension": (RANDOM_SUBSPACE,),
     "size": HOULSBY,
     "leave_out": ("adapter-d",),
@@ -102,8 +110,13 @@ def run(options: argparse.Namespace) -> int:
         holds = count_parameters(model).total
         results = {"holds": holds, "head": holds - count_parameters(getattr(model, "encoder", model)).total}
     settings = {key: getattr(options, key) for key in USED_BY if options.method in USED_BY[key]}
-    if "targets" in settings:
-        settings["targets"] = names_in(options.targets)
+    for names in ("targets", "feedforward"):
+        if names in settings and (names in options.typed or options.method != IA3):
+            settings[names] = names_in(settings[names])
+        else:
+            settings.pop(names, None)  # the method's own
+    if "tokens" not in options.typed:
+        settings.pop("tokens", None)
     results |= counted(
         name,
         architecture,
@@ -190,7 +203,7 @@ def counted(
 def counted_lines(results: dict[str, Any]) -> list[str]:
     """The results of `counted`, as lines of text."""
     shape = ", ".join(f"{letter} {size}" for letter, size in results["shape"].items())
-    settings = [f"{key} {v if isinstance(v, int) else ','.join(v)}" for key, v in results["settings"].items()]
+    settings = [f"{key} {v if isinstance(v, int) else ','.join(map(str, v))}" for key, v in results["settings"].items()]
     step, checkpoint = results["step"], results["checkpoint_bytes"]
     sent, sent_full = results["message_bytes"][results["method"]], results["message_bytes"]["full"]
     bits = f", the blocks' matrices in {step['bits']} bits" if "bits" in step else ""

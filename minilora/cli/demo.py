@@ -1,16 +1,18 @@
 """`minilora demo`: the main job, and what it prints at its end."""
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minilora.cli.colours import painted
 from minilora.cli.measures import token_of
-from minilora.cli.options import MODEL_HELP, add_device, add_seed, integer
+from minilora.cli.options import MODEL_HELP, add_device, add_json, add_seed, integer
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_input, check_output_folder
-from minilora.cli.printing import WIDTH, fitted
+from minilora.cli.printing import WIDTH, fitted, print_json, remark_of
 from minilora.experiments.text_table import aligned
 
 EXAMPLE = "minilora demo --text my.txt"
@@ -36,6 +38,7 @@ def add_options(p: Parser) -> None:
     p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
     add_device(p)
     add_seed(p)
+    add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,9 +49,10 @@ def run(options: argparse.Namespace) -> int:
         check_input("--text", options.text)
     check_output_folder("--out", options.out, {"--text": options.text}, ("demo.json", *FIGURES))
     check_output_folder("--runs", options.runs, {}, ())
-    if options.text is None and options.model == "decoder":
-        print("What is to come: LoRA as it was trained before, on two prompts.\n")
-        print("\n".join(listed(demo.preview(), ("prompt", "base", "bundled adapter"))), flush=True)
+    say = remark_of(options)
+    if options.text is None and options.model == "decoder" and say is print:
+        say("What is to come: LoRA as it was trained before, on two prompts.\n")
+        say("\n".join(listed(demo.preview(), ("prompt", "base", "bundled adapter"))), flush=True)
     results = demo.run(
         options.out,
         options.runs,
@@ -58,8 +62,9 @@ def run(options: argparse.Namespace) -> int:
         device=options.device,
         seed=options.seed,
         command=options.command,
+        say=say,
     )
-    print(report(results, options.out))
+    print_json(results) if options.json else print(report(results, options.out))
     return 0
 
 
@@ -150,5 +155,5 @@ def megabytes(n: int | None) -> str:
 
 
 def yes(fact: bool) -> str:
-    """ "yes" or "NO"."""
-    return "yes" if fact else "NO"
+    """ "yes" or "NO", on a terminal in green or red."""
+    return painted("yes", "green", sys.stdout) if fact else painted("NO", "red", sys.stdout)

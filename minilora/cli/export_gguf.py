@@ -5,9 +5,10 @@ from pathlib import Path
 
 from minilora.cli.merge import check_for_llama_cpp, merged
 from minilora.cli.opening import open_model
-from minilora.cli.options import add_adapter, add_choice, add_model, refuse
+from minilora.cli.options import add_adapter, add_choice, add_json, add_model, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
+from minilora.cli.printing import file_size, print_json
 
 EXAMPLE = "minilora export-gguf --model smollm2 --adapter runs/a --out a.gguf"
 DTYPES = ("f16", "q8_0", "f32")
@@ -26,6 +27,7 @@ def add_options(p: Parser) -> None:
         help="of the whole model's matrices: float16, 8 bits with a scale for 32 numbers, or float32",
     )
     p.add_argument("--out", metavar="FILE", required=True, help="the file, whose name ends in .gguf")
+    add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,5 +48,6 @@ def run(options: argparse.Namespace) -> int:
         save_gguf(merged(opened.model, options.adapter), options.out, like=opened.source, dtype=options.dtype)
     else:
         save_gguf_adapter(opened.model, options.out)
-    print(f"{options.out}: {'the whole model' if options.merged else 'the adapter'} for llama.cpp")
+    what = "the whole model" if options.merged else "the adapter"
+    print_json(file_size(options.out)) if options.json else print(f"{options.out}: {what} for llama.cpp")
     return 0

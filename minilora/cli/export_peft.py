@@ -3,9 +3,10 @@
 import argparse
 
 from minilora.cli.opening import open_model
-from minilora.cli.options import add_adapter, add_model
+from minilora.cli.options import add_adapter, add_json, add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output_folder
+from minilora.cli.printing import file_size, print_json
 
 EXAMPLE = "minilora export-peft --adapter runs/my-adapter --out for-peft"
 WRITTEN = ("adapter_config.json", "adapter_model.safetensors")
@@ -17,6 +18,7 @@ def add_options(p: Parser) -> None:
     add_adapter(p)
     p.add_argument("--base", metavar="NAME", help="where PEFT finds the base model")
     p.add_argument("--out", metavar="DIR", required=True, help="the folder")
+    add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,5 +30,5 @@ def run(options: argparse.Namespace) -> int:
     reads = {"--model": options.model, "--adapter": options.adapter}
     check_output_folder("--out", options.out, reads, WRITTEN)
     save_peft(open_model(options.model, options.adapter).model, options.out, base=options.base)
-    print(f"{options.out}: the adapter for PEFT")
+    print_json(file_size(options.out)) if options.json else print(f"{options.out}: the adapter for PEFT")
     return 0

@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy
 
+from minilora.cli.completion import from_words
 from minilora.cli.measures import print_left_out, print_measures
 from minilora.cli.method_options import (
+    ADALORA,
     ALL_PREFIXES,
     HOULSBY,
+    IA3,
     LORA_WITH_PREFIX,
+    PROMPT_TUNING,
     RANDOM_SUBSPACE,
+    TRAINABLE_TOKENS,
     VERA,
     add_rank_and_targets,
     add_settings_of_baselines,
@@ -21,6 +26,7 @@ from minilora.cli.options import (
     add_bits,
     add_choice,
     add_device,
+    add_json,
     add_model,
     add_seed,
     add_task,
@@ -33,23 +39,29 @@ from minilora.cli.options import (
 )
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output_folder
+from minilora.cli.printing import print_json
 from minilora.cli.tasks import open_model_and_task
 from minilora.data import ClassificationTask
-from minilora.methods import METHODS, LoRAConfig, LoRAPrefixConfig, PrefixConfig
+from minilora.methods import METHODS, LoRAConfig, LoRAPrefixConfig, PrefixConfig, PromptTuningConfig
 from minilora.models.classification import EncoderForClassification, new_classifier
 
 EXAMPLE = "minilora finetune --rank 4 --alpha 8 --out runs/my-adapter"
 ARGUMENTS = {"k": "--blocks", "lr_ratio_B": "--lr-ratio-b"}  # what Python calls some options
 
-LORA = ("lora", "rslora", "dora", "pissa", "lora-fa", *LORA_WITH_PREFIX)
+LORA = ("lora", "rslora", "dora", "pissa", "lora-fa", "lora-ga", *LORA_WITH_PREFIX)
 WITH_B = tuple(name for name in LORA if name != "lora-fa")  # and an A beside it that learns
-WITH_MATRICES = ("full", "top-k", "pissa", "random-subspace")  # which have float32 matrices of their own
+WITH_MATRICES = ("full", "top-k", "pissa", "lora-ga", "random-subspace")  # which have float32 matrices of their own
 USED_BY = {  # the methods that use an option
-    **dict.fromkeys(("rank", "alpha", "rslora"), LORA),
-    "dropout": (*LORA, VERA),
+    "feedforward": (IA3,),
+    "tokens": (TRAINABLE_TOKENS,),
+    **dict.fromkeys(("prompt_length", "start_text"), (PROMPT_TUNING,)),
+    **dict.fromkeys(("rank", "alpha"), (*LORA, ADALORA)),
+    "rslora": LORA,
+    "dropout": (*LORA, VERA, ADALORA),
     "vera_rank": (VERA,),
+    "initial_rank": (ADALORA,),
     "lr_ratio_b": WITH_B,
-    "targets": (*LORA, RANDOM_SUBSPACE, VERA),
+    "targets": (*LORA, RANDOM_SUBSPACE, VERA, ADALORA, IA3),
     "dimension": (RANDOM_SUBSPACE,),
     "dora_exact": ("dora",),
     "size": HOULSBY,
@@ -59,8 +71,9 @@ USED_BY = {  # the methods that use an option
     "bits": tuple(name for name in METHODS if name not in WITH_MATRICES),
 }
 SETTINGS = {  # as the configurations say
-    **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits")},
+    **{name: name for name in USED_BY if name not in ("lr_ratio_b", "bits", "start_text")},
     "blocks": "k",
+    "prompt_length": "length",
     "vera_rank": "rank",
 }
 CHECKPOINT_EVERY = 50  # steps
@@ -81,7 +94,7 @@ def add_options(p: Parser) -> None:
         metavar="METHOD",
         default="lora",
         help=f"what is trained: {', '.join(METHODS)}",
-    )
+    ).completer = from_words(METHODS)
     lora = ", ".join(LORA)
     add_rank_and_targets(p, LORA)
     p.add_argument(
@@ -89,18 +102,23 @@ def add_options(p: Parser) -> None:
         type=number(0, 1_000_000, above=True),
         metavar="NUMBER",
         default=LoRAConfig.alpha,
-        help=f"delta W is scaled by alpha / r ({lora})",
+        help=f"delta W is scaled by alpha / r ({lora}; {ADALORA}: by alpha / its initial r)",
     )
     p.add_argument(
         "--dropout",
         type=number(0, 1, below=True),
         metavar="P",
         default=LoRAConfig.dropout,
-        help=f"probability that an input of A is dropped ({lora}, {VERA})",
+        help=f"probability that an input of A is dropped ({lora}, {VERA}, {ADALORA})",
     )
     p.add_argument("--rslora", action="store_true", help=f"scale by alpha / sqrt(r) instead ({lora})")
     p.add_argument("--dora-exact", action="store_true", help="differentiate through DoRA's norm (dora)")
     add_settings_of_baselines(p)
+    p.add_argument(
+        "--start-text",
+        metavar="TEXT",
+        help=f"whose tokens' embeddings the trained ones start as (default: tokens drawn) ({PROMPT_TUNING})",
+    )
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=TrainConfig.steps, help="training steps")
     p.add_argument(
         "--batch-size",
@@ -145,6 +163,7 @@ def add_options(p: Parser) -> None:
     add_device(p)
     add_seed(p)
     p.add_argument("--out", metavar="DIR", default="runs/finetune", help="the run's folder")
+    add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -162,7 +181,7 @@ def run(options: argparse.Namespace) -> int:
     reads = {"--model": options.model, "--text": options.text, "--task": options.task}
     learned = "model.safetensors" if options.method == "full" else "adapter.safetensors"
     check_output_folder("--out", options.out, reads, (learned, *WRITTEN))
-    prefix = settings.prefix if isinstance(settings, LoRAPrefixConfig) else settings
+    prefix = settings.prefix if isinstance(settings, LoRAPrefixConfig | PromptTuningConfig) else settings
     reserved = prefix.before + prefix.after if isinstance(prefix, PrefixConfig) else 0
     opened, task = open_model_and_task(options, reserved=reserved)
     model = opened.model
@@ -180,6 +199,8 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     settings = with_all_linear(settings, model)
+    if options.start_text is not None:
+        settings = replace(settings, start=tuple(map(int, opened.tokenizer.encode(options.start_text))))
     config = experiment.FinetuneConfig(task.name, options.method, settings, train)
     was_there = (Path(options.out) / experiment.RESULT).exists()
     result, _ = experiment.run(
@@ -192,6 +213,9 @@ def run(options: argparse.Namespace) -> int:
         checkpoint_every=CHECKPOINT_EVERY,
         ranks=options.ranks,
     )
+    if options.json:
+        print_json(result)
+        return 0
     if was_there:
         print(f"{options.out} already holds this run, finished: nothing was trained")
     print(f"{task.name}, test:")
@@ -213,8 +237,7 @@ def method_settings(options: argparse.Namespace) -> Any:
     """
     refuse_unused(options, USED_BY, "method")
     typed = {SETTINGS[name]: getattr(options, name) for name in SETTINGS if name in options.typed}
-    if "targets" in typed:
-        typed["targets"] = names_in(options.targets)
+    typed |= {name: names_in(typed[name]) for name in ("targets", "feedforward") if name in typed}
     config = METHODS[options.method]
     if not isinstance(config, LoRAPrefixConfig):
         return replace(config, **typed)

@@ -16,7 +16,7 @@ from minilora.cli.options import (
     refuse_unused_draws,
 )
 from minilora.cli.parser import Parser
-from minilora.cli.printing import print_json, warn
+from minilora.cli.printing import print_json, progress, warn
 from minilora.data import SEPARATOR, TextStream, Tokenizer
 from minilora.models.streaming import stream
 
@@ -67,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
     )
     pieces = TextStream(tokenizer, after=() if options.source else prompt)
     if options.json:
-        added = [pieces.add(token) for token in tokens]
+        room = min(options.max_tokens, room)
+        added = [pieces.add(token) for token in progress(tokens, "generate", "token", total=room)]
         print_json({"prompt": options.prompt, "answer": "".join(added) + pieces.end(), "tokens": len(added)})
         return 0
     print("" if options.source else options.prompt, end="", flush=True)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import minilora
 from minilora.cli.opening import ADAPTER_FILE, default_model_named, open_model
-from minilora.cli.options import add_model
+from minilora.cli.options import add_json, add_model
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
+from minilora.cli.printing import file_size, print_json
 
 EXAMPLE = "minilora import-peft their-adapter --out adapter.safetensors"
 
@@ -17,6 +18,7 @@ def add_options(p: Parser) -> None:
     p.add_argument("folder", help="with adapter_config.json and adapter_model.safetensors")
     add_model(p)
     p.add_argument("--out", metavar="FILE", required=True, help="the adapter's file")
+    add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,5 +35,5 @@ def run(options: argparse.Namespace) -> int:
     with default_model_named(options.model):
         load_peft(model, options.folder)
     minilora.save_adapter(model, options.out)
-    print(f"{options.out}: the adapter")
+    print_json(file_size(options.out)) if options.json else print(f"{options.out}: the adapter")
     return 0

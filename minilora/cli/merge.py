@@ -11,7 +11,16 @@ from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output, check_output_folder
 from minilora.cli.printing import print_json
 from minilora.interop.opening import OpenedModel, has_tokenizer
-from minilora.methods import HoulsbyConfig, LoRAPrefixConfig, PrefixConfig, lora_layers, method_of
+from minilora.methods import (
+    HoulsbyConfig,
+    LoRAPrefixConfig,
+    PrefixConfig,
+    PromptTuningConfig,
+    TrainableTokensConfig,
+    lora_layers,
+    merge_tokens,
+    method_of,
+)
 from minilora.models import GPT, Llama
 from minilora.models.model import Model
 
@@ -71,10 +80,12 @@ def merged(model: Model, adapter: str | None) -> Model:
     ValueError
         If that cannot be.
     """
-    if isinstance(method_of(model), (HoulsbyConfig, PrefixConfig, LoRAPrefixConfig)):
+    if isinstance(method_of(model), (HoulsbyConfig, PrefixConfig, PromptTuningConfig, LoRAPrefixConfig)):
         what = "which cannot be merged: Houlsby adapters and prefixes are no part of a W"
         raise ValueError(f"--adapter was {adapter}, {what}; it must be of another method")
-    if lora_layers(model):
+    if isinstance(method_of(model), TrainableTokensConfig):
+        merge_tokens(model)
+    elif lora_layers(model):
         minilora.merge_lora(model)
         minilora.remove_lora(model)
     return model

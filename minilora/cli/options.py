@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 
+from minilora.cli.completion import from_words
 from minilora.cli.parser import Parser, did_you_mean
 from minilora.cli.printing import typed
 
@@ -16,10 +17,14 @@ MODEL_HELP = (
     "decoder or encoder, which come with minilora; smollm2, if its package is installed; a Hugging Face folder; a "
     ".gguf file; or a file that minilora saved"
 )
+MODELS = ("decoder", "encoder", "smollm2")
+TEXT_TASKS = ("mini-e2e", "pairs", "prose", "code")
+CLASS_TASKS = ("unicode-names", "unicode-names-by-word", "docstring-pairs", "function-packages")
+TASKS = (*TEXT_TASKS, *CLASS_TASKS)
 TASK_HELP = (
-    "text tasks: mini-e2e, pairs, prose, code, a .txt file, a .csv or .jsonl file with source and target, or a .jsonl "
+    f"text tasks: {', '.join(TEXT_TASKS)}, a .txt file, a .csv or .jsonl file with source and target, or a .jsonl "
     "file of conversations with messages, with prompt and completion, or with text; "
-    "classification tasks: unicode-names, unicode-names-by-word, docstring-pairs, function-packages, or a file with "
+    f"classification tasks: {', '.join(CLASS_TASKS)}, or a file with "
     "text, label and, for pairs of texts, second"
 )
 
@@ -70,12 +75,14 @@ def one_of(known: Collection[str]) -> Callable[[str], str]:
 
 def add_choice(p: Parser, name: str, known: Collection[str], *, default: str | None, help: str) -> None:
     """Give a parser an option that takes one of several words."""
-    p.add_argument(name, type=one_of(known), metavar="{" + ",".join(known) + "}", default=default, help=help)
+    action = p.add_argument(name, type=one_of(known), metavar="{" + ",".join(known) + "}", default=default, help=help)
+    action.completer = from_words(known)
 
 
 def add_model(p: Parser, default: str = "the decoder, or for classes the encoder") -> None:
     """Give a parser --model."""
-    p.add_argument("--model", metavar="MODEL", help=f"{MODEL_HELP} (default: {default})")
+    action = p.add_argument("--model", metavar="MODEL", help=f"{MODEL_HELP} (default: {default})")
+    action.completer = from_words(MODELS, files=True)
 
 
 def add_bits(p: Parser, note: str = "") -> None:
@@ -101,7 +108,7 @@ def add_adapter(p: Parser) -> None:
 
 def add_task(p: Parser) -> None:
     """Give a parser --task and --text."""
-    p.add_argument("--task", default="mini-e2e", help=TASK_HELP)
+    p.add_argument("--task", default="mini-e2e", help=TASK_HELP).completer = from_words(TASKS, files=True)
     p.add_argument("--text", metavar="FILE", help="running text in UTF-8 instead, any file")
 
 
@@ -146,8 +153,9 @@ def add_threads(p: Parser, what: str) -> None:
 
 
 def add_json(p: Parser) -> None:
-    """Give a parser --json."""
-    p.add_argument("--json", action="store_true", help="print the results as JSON")
+    """Give a parser --json and --quiet."""
+    p.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else")
+    p.add_argument("--quiet", action="store_true", help="no progress and no remarks: results and errors only")
 
 
 def flag(dest: str) -> str:

@@ -4,9 +4,10 @@ import argparse
 from dataclasses import replace
 
 from minilora.accounting import architecture_of
-from minilora.cli.options import add_choice, add_device, add_seed, integer
+from minilora.cli.options import add_choice, add_device, add_json, add_seed, integer
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output_folder
+from minilora.cli.printing import print_json, print_lines
 
 EXAMPLE = "minilora pretrain --kind encoder --out runs/encoder"
 ARGUMENTS = {"d_model": "--width", "n_head": "--heads", "n_layer": "--layers"}  # what Python calls some options
@@ -39,6 +40,7 @@ def add_options(p: Parser) -> None:
     p.add_argument("--heads", type=integer(1, 1024), metavar="H", default=decoder.model.n_head, help="attention heads")
     add_device(p)
     add_seed(p)
+    add_json(p)
 
 
 def kinds():
@@ -68,6 +70,10 @@ def run(options: argparse.Namespace) -> int:
     if n > MOST_PARAMETERS:
         raise ValueError(f"--layers and --width made {n:,} parameters; they must make at most {MOST_PARAMETERS:,}")
     recipe = pretrain(kind, config, out, device=options.device, command=options.command, ranks=options.ranks)
+    if options.json:
+        print_json(recipe)
+        return 0
     ours, rivals = recipe["bits_per_byte"]["test"], recipe[f"{kind.rival}_bits_per_byte"]["test"]
-    print(f"{out}/{kind.name}.safetensors: {ours:.3f} bits per byte on held-out text; {kind.rival}: {rivals:.3f}")
+    measured = f"{ours:.3f} bits per byte on held-out text; {kind.rival}: {rivals:.3f}"
+    print_lines([f"{out}/{kind.name}.safetensors: {measured}"])
     return 0

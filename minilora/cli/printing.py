@@ -1,13 +1,19 @@
 """How all verbs print: lines that fit a terminal of 80 columns, JSON, and errors without control characters."""
 
+import argparse
+import contextlib
 import json
 import math
+import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from tqdm import tqdm
+
+from minilora.cli.colours import painted
 from minilora.experiments.text_table import aligned
 from minilora.limits import one_line, shown
 
@@ -46,6 +52,39 @@ def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [rows[0][0], head, rule, *below]
 
 
+def narrowed(lines: Sequence[str]) -> list[str]:
+    """Lines that fit: a table that is too wide comes in parts, each with the first column; other lines are wrapped."""
+    made, i = [], 0
+    while i < len(lines):
+        if i + 1 < len(lines) and re.fullmatch("-{9,}", lines[i + 1]):
+            end = next((j for j in range(i + 2, len(lines)) if not lines[j].strip()), len(lines))
+            made += _parts([lines[i], *lines[i + 2 : end]])
+            i = end
+        else:
+            made += fitted([lines[i]]) if lines[i] else [""]
+            i += 1
+    return made
+
+
+def _parts(rows: list[str]) -> list[str]:
+    """The head and the rows of a table, in as many parts as it takes."""
+    width = max(map(len, rows))
+    rows = [row.ljust(width) for row in rows]
+    is_blank = "".join(" " if all(row[at] == " " for row in rows) else "x" for at in range(width))
+    spans = [match.span() for match in re.finditer(r"x(?:x| (?=x))*", is_blank)]  # two blanks are between columns
+    first, *others = spans
+    parts: list[list[tuple[int, int]]] = [[first]]
+    for span in others:
+        if sum(end - start + 2 for start, end in (*parts[-1], span)) - 2 > WIDTH and len(parts[-1]) > 1:
+            parts.append([first])
+        parts[-1].append(span)
+    made = []
+    for part in parts:
+        head, *cells = ("  ".join(row[slice(*span)] for span in part).rstrip() for row in rows)
+        made += [head, "-" * max(map(len, (head, *cells))), *cells, ""]
+    return made[:-1]
+
+
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines, wrapped between words if they are too long."""
     print("\n".join(fitted(lines)))
@@ -81,4 +120,30 @@ def error_line(error: str) -> str:
 
 def warn(verb: str, message: str) -> None:
     """Tell the user on standard error something that is not an error."""
-    print(f"minilora {verb}: {error_line(message)}", file=sys.stderr)
+    print(f"{painted(f'minilora {verb}', 'yellow', sys.stderr)}: {error_line(message)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def unless_quiet(options: argparse.Namespace) -> Iterator[None]:
+    """A context in which --quiet leaves standard error empty: no progress and no remarks; errors come after it."""
+    if not getattr(options, "quiet", False):
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+def remark_of(options: argparse.Namespace) -> Callable[..., None]:
+    """How to say on standard output what is no result: `print`, or with --json or --quiet nothing at all."""
+    return (lambda *_, **__: None) if options.json or options.quiet else print
+
+
+def progress(items: Iterable, title: str, unit: str, **settings: Any) -> Iterable:
+    """The items, with a bar on standard error if they take more than two seconds."""
+    return tqdm(items, title, unit=unit, delay=2, leave=False, disable=sys.stderr is None, **settings)
+
+
+def file_size(path: str) -> dict[str, str | int]:
+    """A file that was written, or a folder with all that is in it, and its bytes, for JSON."""
+    files = [path] if os.path.isfile(path) else [entry.path for entry in os.scandir(path) if entry.is_file()]
+    return {"file": path, "bytes": sum(map(os.path.getsize, files))}

@@ -25,7 +25,7 @@ from minilora.cli.opening import named_model, open_lora, open_model
 from minilora.cli.options import LAYERS_HELP, add_adapter, add_json, add_model, number, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
-from minilora.cli.printing import print_json, table, typed
+from minilora.cli.printing import print_json, progress, table, typed
 from minilora.methods import remove_lora
 
 EXAMPLE = 'minilora rank "1,2;2,5;2,4" --plot steps.png'
@@ -142,7 +142,10 @@ def ranks_of_layers(options: argparse.Namespace) -> int:
         found["full fine-tuning"] = changes_of_tuning(options.model, options.tuned)
     found = {label: chosen(matrices, options.layers) for label, matrices in found.items()}
     share = options.share / 100
-    measured = {label: rank_measures(matrices, share) for label, matrices in found.items()}
+    measured = {
+        label: {path: rank_measures({path: M}, share)[path] for path, M in progress(matrices.items(), label, "matrix")}
+        for label, matrices in found.items()
+    }
     if options.plot is not None:
         save_figure(rank_figure(found, measured, share), options.plot)
     if options.json:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from minilora.arrays.threads import cores
 from minilora.cli.opening import open_decoder
-from minilora.cli.options import MODEL_HELP, add_choice, integer, refuse
+from minilora.cli.options import MODEL_HELP, add_choice, add_json, integer, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_folder
-from minilora.cli.printing import wrapped
+from minilora.cli.printing import narrowed, print_json, wrapped
 
 BUNDLED = "bundled"  # the bundled model that each experiment names
 EXAMPLE = "minilora reproduce table6 --quick"
@@ -28,7 +28,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--from-results",
         action="store_true",
-        help="run nothing: tables, verdicts and page of the results that are in --out, such as figures",
+        help="run nothing: tables, verdicts, figures and page of the results that are in --out, such as figures",
     )
     p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
     add_choice(
@@ -44,19 +44,29 @@ def add_options(p: Parser) -> None:
         help="for results, figures and their page (default: figures/latest); there is a folder in it for each --model",
     )
     p.add_argument("--runs", metavar="DIR", help="where finished runs are kept (default: runs/reproduce)")
+    add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the experiments, reusing saved runs; print their tables and claims."""
+    from minilora import plots
+    from minilora.experiments.drawing import figure_of
     from minilora.experiments.experiment import report
     from minilora.experiments.experiment import reproduce as run_experiment
-    from minilora.experiments.figures_page import write_page
+    from minilora.experiments.figures_page import full_record, write_page
     from minilora.experiments.paper import EXPERIMENTS
     from minilora.experiments.paper.bases import base_of
     from minilora.experiments.sweep import Sweep
 
     if options.names == ["list"]:
-        refuse(options, options.typed - {"names"}, "`minilora reproduce list` does not use it; it needs an experiment")
+        refuse(
+            options,
+            options.typed - {"names", "json", "quiet"},
+            "`minilora reproduce list` does not use it; it needs an experiment",
+        )
+        if options.json:
+            print_json({name: experiment.title for name, experiment in EXPERIMENTS.items()})
+            return 0
         width = max(map(len, EXPERIMENTS)) + 2
         for name, experiment in EXPERIMENTS.items():
             print("\n".join(wrapped(experiment.title, f"{name:<{width}}", " " * width)))
@@ -72,33 +82,37 @@ def run(options: argparse.Namespace) -> int:
     if options.from_results:
         refuse(options, ("quick", "workers", "executor", "runs"), "--from-results runs nothing")
         there = [e for e in experiments if options.names != ["all"] or (out / place / f"{e.name}.json").exists()]
-        print_results(there, out, place)
+        records = {e.name: full_record(e.name, out / place) for e in there}
+        for experiment in there:
+            plots.save(figure_of(experiment, records[experiment.name]), out / place / f"{experiment.name}.png")
+        write_page(out)
+        if options.json:
+            print_json(records)
+            return 0
+        for experiment in there:
+            print("\n".join(narrowed(report(experiment, records[experiment.name]).splitlines())), "\n")
+        print(f"in {out}: README.md")
         return 0
     with executor_of(options) as executor:
         if options.ranks.rank:
             return 0  # entering the context made it work for the first rank until nothing was left
-        sweep = Sweep(runs / place, executor)
+        sweep, records = Sweep(runs / place, executor, progress=not options.quiet), {}
         for experiment in experiments:
             record = run_experiment(
                 experiment, out / place, sweep, quick=options.quick, command=options.command, base=base
             )
-            print(report(experiment, record), "\n", flush=True)
-    print(f"in {out / place}: a .json and a .png of each")
+            records[experiment.name] = record
+            if not options.json:
+                print("\n".join(narrowed(report(experiment, record).splitlines())), "\n", flush=True)
     if not options.quick:
         write_page(out)
+    if options.json:
+        print_json(records)
+        return 0
+    print(f"in {out / place}: a .json and a .png of each")
+    if not options.quick:
         print(f"in {out}: README.md, with all of them")
     return 0
-
-
-def print_results(experiments: list, out: Path, place: str) -> None:
-    """Print tables and verdicts of the results that are in a base's folder already, and write the page of all bases."""
-    from minilora.experiments.experiment import report
-    from minilora.experiments.figures_page import full_record, write_page
-
-    for experiment in experiments:
-        print(report(experiment, full_record(experiment.name, out / place)), "\n", flush=True)
-    write_page(out)
-    print(f"in {out}: README.md")
 
 
 def chosen(names: list[str], model: str) -> list:

@@ -25,7 +25,7 @@ from minilora.cli.opening import open_lora
 from minilora.cli.options import LAYERS_HELP, add_adapter, add_choice, add_json, add_model, add_seed, integer, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_output
-from minilora.cli.printing import print_json, table
+from minilora.cli.printing import print_json, progress, table
 from minilora.methods import lora_layers
 
 EXAMPLE = "minilora subspace --adapter runs/one --other runs/two --plot phi.png"
@@ -153,7 +153,7 @@ def against_another(
     if not both:
         raise ValueError(f"the adapters have no layer in common: {', '.join(changes)}; {', '.join(others)}")
     similarities = {}
-    for path in both:
+    for path in progress(both, "phi", "matrix"):
         V1, V2 = (_directions(path, adapter[path], of, r) for adapter in (changes, others))
         control = random_control(len(V1), len(V2), V1.shape[1])
         phi = similarity_of_bases(V1, V2)
@@ -198,7 +198,10 @@ def against_weights(
     dict of str to Amplification
     """
     weights = {path: layer.base.W.data for path, layer in lora_layers(model).items()}
-    return {path: amplification_table(weights[path], delta_W, r, rng=rng) for path, delta_W in changes.items()}
+    return {
+        path: amplification_table(weights[path], delta_W, r, rng=rng)
+        for path, delta_W in progress(changes.items(), "weights", "matrix")
+    }
 
 
 def weight_figure(model, changes, r=None, *, rng):

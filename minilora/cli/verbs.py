@@ -2,11 +2,13 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
 import minilora
+from minilora.cli.colours import painted
 from minilora.cli.parser import Parser, UsageError, did_you_mean
 from minilora.cli.printing import typed, wrapped
 
@@ -29,6 +31,7 @@ VERBS = {
     "reproduce": "Make small versions of the paper's tables and figures; resumes.",
     "bench": "Measure speed and memory on this machine, against PyTorch's.",
     "exercises": "Write a function, and learn which mistake is in it.",
+    "course": "Write a class's repository, which checks answers on each push.",
 }
 SHARED = ("pretrain", "finetune", "reproduce")  # the verbs whose work several ranks can share
 USAGE = "usage: minilora VERB ..."
@@ -77,7 +80,7 @@ def overview(arguments: Sequence[str]) -> str | None:
             return parser_of(verb).format_help().rstrip()
         case [] | ["help"] | ["-h"] | ["--help"]:
             lines = [USAGE, "", *wrapped(minilora.__doc__, "", ""), ""]
-            lines += (f"  {verb:<13}{summary}" for verb, summary in VERBS.items())
+            lines += (f"  {painted(f'{verb:<13}', 'bold', sys.stdout)}{summary}" for verb, summary in VERBS.items())
             return "\n".join([*lines, "", "minilora help VERB: its options.  minilora --version: the version."])
     return None
 

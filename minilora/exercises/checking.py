@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from minilora.arrays.threads import in_browser
 from minilora.exercises.earlier import GRADIENT_CHECK, earlier_for, looks_at_gradients, passed_answers
 from minilora.exercises.judge import Finding, judge
 from minilora.exercises.notebooks import without_magics
+from minilora.exercises.runner.here import GIVEN_UP
 from minilora.exercises.sandbox import run_answer
 from minilora.exercises.sources import find
 from minilora.exercises.tasks import TASKS
@@ -69,6 +71,7 @@ def check_answer(name: str, source: str, seed: int = 0, answers: dict[str, str] 
         shown = printed.splitlines()
         lines += ["", "Your code printed:", *(f"  {line[:200]}" for line in shown[:SHOWN_LINES])]
         lines += [f"  ... and {len(shown) - SHOWN_LINES} lines more"] if len(shown) > SHOWN_LINES else []
+    lines += ["", GIVEN_UP] if in_browser() else []
     return Verdict(passed, right, max(len(findings), 1), "\n".join(lines))
 
 

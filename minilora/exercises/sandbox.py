@@ -1,7 +1,8 @@
 """Running an answer that may loop forever, print megabytes, exit or crash: in a process of its own, with limits.
 
 That process has no minilora, in grading as in practice: it gets the calls as plain data, and hands arrays back. Only
-this process knows the right results.
+this process knows the right results. A browser's Python has no other process; there the answer runs in this one
+(`runner/here.py`).
 """
 
 import contextlib
@@ -18,8 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from minilora.arrays.threads import in_browser
 from minilora.exercises.runner.answers import ANSWER
 from minilora.exercises.runner.calls import Call, Result, decode, encode
+from minilora.exercises.runner.here import run_here
 from minilora.exercises.runner.worker import CALLS, RESULTS
 
 COMPUTING = 10  # seconds of processor time; an answer to any exercise here takes a fraction of one
@@ -84,6 +87,9 @@ def run_answer(
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = Path(folder)
         write_answers(folder, {**earlier.files, ANSWER: source})
+        if in_browser():
+            paths = {name: folder / file for name, file in earlier.functions.items()}
+            return Outcome(*run_here(folder / ANSWER, calls, seconds=computing, printed=PRINTED, earlier=paths))
         asked = {"calls": encode(calls), "earlier": dict(earlier.functions)}
         (folder / CALLS).write_text(json.dumps(asked), encoding="utf-8")
         printed, stopped = run_worker("worker", folder, computing, waiting)

@@ -9,7 +9,7 @@ import numpy
 
 from minilora.accounting import count_parameters
 from minilora.data import load_task
-from minilora.experiments.finetune import FinetuneConfig
+from minilora.experiments.finetune import FinetuneConfig, start_batches
 from minilora.experiments.measure import measure
 from minilora.experiments.sweep import produces_file
 from minilora.experiments.targets import with_all_linear
@@ -39,6 +39,10 @@ class DecoderRun(FinetuneConfig):
     model: str = field(default="decoder", repr=False)
     n_held_out: int = HELD_OUT
     start_seed: int | None = None
+
+    def optimizer(self, model):
+        """What trains the model; None: what suits its method."""
+        return None
 
 
 @functools.cache
@@ -124,8 +128,15 @@ def decoder_trainer(config):
     model, task = base_and_task(config)
     settings = with_all_linear(config.settings, model)
     start_seed = config.train.seed if config.start_seed is None else config.start_seed
-    apply_method(model, settings, rng=numpy.random.default_rng(start_seed))
-    return model, task, Trainer(model, lambda rng: task.sample_batch(rng, config.train.batch_size), config.train)
+    batches = start_batches(task, settings, config.train)
+    apply_method(model, settings, rng=numpy.random.default_rng(start_seed), batches=batches)
+    trainer = Trainer(
+        model,
+        lambda rng: task.sample_batch(rng, config.train.batch_size),
+        config.train,
+        optimizer=config.optimizer(model),
+    )
+    return model, task, trainer
 
 
 def watch(trainer, steps, look):

@@ -15,10 +15,13 @@ from minilora.experiments.record import provenance
 from minilora.experiments.run_result import RESULT as RESULT
 from minilora.experiments.run_result import describe_file, finished_run, write_result
 from minilora.methods import METHODS, apply_method, quantization_of, save_adapter
+from minilora.methods.registry import needs_batches
 from minilora.methods.selection import new_parameters
 from minilora.models import save_model, weights_hash
 from minilora.training import TrainConfig, Trainer, diagnose, evaluate_loss, resume_newest
 from minilora.training.checkpoint import remove_checkpoints
+
+START_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def run(
     """
     check_vocabulary(model, task.tokenizer)
     folder, base = Path(folder), weights_hash(model)
-    apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
+    batches = start_batches(task, config.settings, config.train)
+    apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed), batches=batches)
     trainer = Trainer(
         model,
         lambda rng: task.sample_batch(rng, config.train.batch_size),
@@ -137,6 +141,14 @@ def run(
             lambda: _measured_and_kept(trainer, task, config, base, kept, n_prompts, progress)
         )
     return result, trainer.history
+
+
+def start_batches(task, settings, train):
+    """The batches from which a method starts that needs some, LoRA-GA; None for the others."""
+    if not needs_batches(settings):
+        return None
+    rng = numpy.random.default_rng([train.seed, 2])  # `seed` by itself draws what the method adds, and the batches
+    return [task.sample_batch(rng, train.batch_size) for _ in range(START_BATCHES)]
 
 
 def _measured_and_kept(trainer, task, config, base, about, n_prompts, progress):

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sized
 from statistics import median
 
 import numpy
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from minilora.analysis import classification_scores
 from minilora.arrays.backend import gpu_memory, to_numpy
-from minilora.arrays.threads import cores, one_blas_thread
+from minilora.arrays.threads import cores, one_blas_thread, shared_by
 from minilora.data import ClassificationTask, ConversationTask, check_vocabulary, parse_source, slot_errors
 from minilora.experiments.baselines import baselines
 from minilora.models.classification import EncoderForClassification
@@ -24,7 +24,7 @@ LONGEST_ANSWER = 160  # bytes; the longest sentence of mini-E2E's test has 138
 TOGETHER = 24  # prompts that are continued at once
 
 
-def measure_classes(model, task, *, split="test"):
+def measure_classes(model, task, *, split="test", progress=False):
     """How well a classifier tells a task's classes apart.
 
     Parameters
@@ -32,6 +32,8 @@ def measure_classes(model, task, *, split="test"):
     model : RobertaForClassification or DebertaForClassification
     task : ClassificationTask
     split : str
+    progress : bool
+        Show a progress bar if it takes more than two seconds.
 
     Returns
     -------
@@ -51,20 +53,22 @@ def measure_classes(model, task, *, split="test"):
         )
     if model.config.n_classes != n_classes:
         raise ValueError(f"the model tells {model.config.n_classes} classes apart; {task.name} has {n_classes}")
-    logits, labels = class_logits(model, task.batches(split, 32)), task.labels[split]
+    batches = list(task.batches(split, 32))
+    logits, labels = class_logits(model, batches, progress=progress), task.labels[split]
     loss, _ = cross_entropy_forward(logits, labels)
     return {"loss": float(loss), **classification_scores(labels, logits.argmax(axis=1))}
 
 
-def class_logits(model, batches):
+def class_logits(model, batches, *, progress=False):
     """The logits of each example of the batches, in their order: (n, n_classes), on the host."""
 
     def logits_of(batch):
         logits, _ = model.forward(*model.to_model(batch.ids, batch.padding_mask))  # (N, n_classes)
         return to_numpy(logits)
 
-    with one_blas_thread(), ThreadPoolExecutor(cores() if model.xp is numpy else 1) as pool:
-        return numpy.concatenate(list(pool.map(logits_of, batches)))
+    with one_blas_thread(), shared_by(cores() if model.xp is numpy else 1) as map_:
+        bar = {"total": len(batches) if isinstance(batches, Sized) else None, "unit": "batch", **bar_of(progress)}
+        return numpy.concatenate(list(tqdm(map_(logits_of, batches), "texts", **bar)))
 
 
 def measure(model, task, *, split="test", n_prompts=48, max_tokens=None, progress=False):
@@ -91,9 +95,9 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=None, progres
     """
     check_vocabulary(model, task.tokenizer)
     if isinstance(task, ClassificationTask):
-        return {**measure_classes(model, task, split=split), "baselines": baselines(task, split)}
-    bar = {"delay": 2, "leave": False, "disable": not progress or sys.stderr is None}
-    loss = evaluate_loss(model, tqdm(list(task.batches(split)), "loss", unit="batch", **bar))
+        return {**measure_classes(model, task, split=split, progress=progress), "baselines": baselines(task, split)}
+    bar = bar_of(progress)
+    loss = evaluate_loss(model, list(task.batches(split)), progress="loss" if progress else None)
     prompts, references = task.prompts(split, n_prompts)
     stops = task.stops if isinstance(task, ConversationTask) else (task.tokenizer.end_of_text,)
     bytes_per_token, answers = task.bytes_per_token(split), []
@@ -113,6 +117,11 @@ def measure(model, task, *, split="test", n_prompts=48, max_tokens=None, progres
     if task.name == "mini-e2e":
         result |= slot_scores(samples)
     return result
+
+
+def bar_of(progress):
+    """tqdm's settings for a bar that is shown after two seconds, and only while something is measured."""
+    return {"delay": 2, "leave": False, "disable": not progress or sys.stderr is None}
 
 
 def read(tokenizer, ids):

@@ -76,8 +76,9 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
     def sample_batch(rng):
         return kind.sample(tokens["train"], rng, batch_size=config.train.batch_size, length=length)
 
-    def loss_on(split, ranks=SINGLE_PROCESS):
-        return evaluate_loss(model, kind.held_out(tokens[split], length=length, batch_size=16), ranks)
+    def loss_on(split, ranks=SINGLE_PROCESS, progress=None):
+        batches = kind.held_out(tokens[split], length=length, batch_size=16)
+        return evaluate_loss(model, batches, ranks, progress=progress)
 
     trainer = Trainer(
         model,
@@ -99,7 +100,7 @@ def run(kind, config, folder, *, checkpoint_every=250, device="cpu", command=Non
             "corpus": {"id": corpus.id, "bytes": {split: len(t) for split, t in tokens.items()}},
             "tokens_seen": history.tokens,
             "seconds": round(history.seconds),
-            "bits_per_byte": {split: loss_on(split) / math.log(2) for split in held_out},
+            "bits_per_byte": {split: loss_on(split, progress=split) / math.log(2) for split in held_out},
             f"{kind.rival}_bits_per_byte": rival_bits,
             "validation": [{"step": s, "bits_per_byte": loss / math.log(2)} for s, loss in history.validation],
             "train_bits_per_byte": mean_of_runs([loss / math.log(2) for loss in history.losses], 100),

@@ -11,6 +11,7 @@ OF_TEXTS = {
     "dora": 2e-2,
     "pissa": 5e-3,
     "lora-fa": 2e-2,
+    "lora-ga": 5e-3,  # PiSSA's, not searched for
     "full": 2e-3,
     "top-k": 5e-3,
     "bitfit": 3e-2,
@@ -20,24 +21,30 @@ OF_TEXTS = {
     "adapter-d": 1e-2,
     "prefix-embedding": 1e-1,
     "prefix-layer": 1e-1,
+    "prompt-tuning": 1e-1,
     "lora+prefix-embedding": 2e-2,  # LoRA's, not searched for
     "lora+prefix-layer": 2e-2,
+    "adalora": 2e-2,  # LoRA's, not searched for
     "vera": 1e-1,  # not searched for
     "random-subspace": 1e-1,  # 3 times what makes its steps as long as full fine-tuning's; not searched for, either
+    "trainable-tokens": 1e-1,  # that of a prefix, not searched for
+    "ia3": 3e-2,  # BitFit's, not searched for
 }
 # Default learning rates for classification: those of figures/table2.json, the bundled encoder's best of three on valid.
 OF_CLASSES = dict.fromkeys(
-    ("lora", "rslora", "dora", "pissa", "lora-fa", "adapter-h", "adapter-l", "adapter-p"), 3e-3
+    ("lora", "rslora", "dora", "pissa", "lora-fa", "lora-ga", "adapter-h", "adapter-l", "adapter-p"), 3e-3
 ) | {
     "full": 3e-4,
     "top-k": 1e-3,
     "bitfit": 1e-2,
     "adapter-d": 1e-2,
+    "adalora": 3e-3,  # LoRA's; and VeRA's, 5 times LoRA's as in texts, was not searched for either
+    "vera": 1.5e-2,
 }
 
 
-# A large model needs lower rates. For SmolLM2 these are the demonstration's, LoRA's 2e-3 and full fine-tuning's 1e-4: a
-# tenth and a twentieth of the bundled decoder's. They are starting points, not the best of several.
+# A large model needs lower rates: LoRA a tenth, full fine-tuning a twentieth of the bundled decoder's. For SmolLM2 that
+# is 2e-3 and 1e-4, near what `demo_settings.py` found for it: starting points, not the best of several.
 LARGE = 50_000_000  # parameters; the bundled decoder has 2 million, SmolLM2 135 million
 OF_ITS = {"full": 1 / 20, "top-k": 1 / 20}  # of the bundled decoder's rate
 TENTH = 1 / 10

@@ -37,6 +37,13 @@ from minilora.models.model_file import KINDS as MODEL_KINDS
 
 RESULT, RUN = "result.json", "config.json"
 SECTIONS = ("settings", "shape", "trained_on")  # of a description: what has values of its own
+PEFTS_SETTINGS = {  # of methods other than LoRA, by our words
+    "rank": "r",
+    "targets": "target_modules",
+    "feedforward": "feedforward_modules",
+    "tokens": "token_indices",
+    "length": "num_virtual_tokens",
+}
 TEXTS = ("opened_from", "base", "tokenizer", "command")
 
 
@@ -119,6 +126,8 @@ def _file(path: Path) -> dict[str, Any]:
     }
     n, config = sum(array.size for array in arrays.values()), about.get("config")
     settings = config if isinstance(config, dict) else {}
+    if settings.get("init") != "lora-ga":  # which alone uses it
+        settings = {name: value for name, value in settings.items() if name != "gamma"}
     if about["kind"] in MODEL_KINDS:
         return {"holds": "model", "kind": about["kind"], **told, "shape": settings, "parameters": n}
     made = {"holds": "adapter", "method": about["kind"], **told, "settings": settings, "trained": n}
@@ -178,10 +187,12 @@ def _peft(folder: Path) -> dict[str, Any]:
     if (kind := peft_type_of(folder / CONFIG)) in OTHER_KINDS:
         return {
             "holds": "adapter",
-            "method": kind.lower(),
+            "method": kind.lower().replace("_", "-"),
             "format": "PEFT",
             **_sizes(stored),
-            "settings": {"rank": content.get("r"), "targets": content.get("target_modules")},
+            "settings": {
+                name: content[field] for name, field in PEFTS_SETTINGS.items() if content.get(field) is not None
+            },
             **({"base": base} if isinstance(base, str) else {}),
             "trained": _count(stored),
         }

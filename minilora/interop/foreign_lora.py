@@ -60,7 +60,7 @@ def add_lora(
         unchanged.
     """
     with base_in_place(model):
-        layers = target_layers(model, config, any_rank=True)
+        layers = target_layers(model, config, any_rank=True, embeddings=True)
         made = {}
         for path, layer in layers.items():
             A, B, _, m = factors[path]

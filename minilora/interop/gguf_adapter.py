@@ -24,6 +24,7 @@ from minilora.interop.gguf_file import FLOAT32, STRING
 from minilora.interop.gguf_load import architecture_of, places_of
 from minilora.interop.gguf_place import Place
 from minilora.interop.gguf_write import Tensor, write_gguf
+from minilora.methods.lora.embedding import LoRAEmbedding
 from minilora.methods.selection import plain
 from minilora.methods.state import adapters_of
 from minilora.methods.switching import adapter_names, lora_layers
@@ -62,6 +63,8 @@ def save_gguf_adapter(model: Llama | GPT, path: str | Path, *, name: str | None 
             f"the adapter {which!r} also trains {own[0]}; llama.cpp's adapters must have A and B only: merge it, and "
             "write the whole model with save_gguf"
         )
+    if embeddings := [p for p, layer in layers.items() if p in held and isinstance(layer, LoRAEmbedding)]:
+        raise ValueError(f"{embeddings[0]} is adapted, an embedding; llama.cpp's adapters must be of linear layers")
     places = [place for place in places_of(model.config) if place.parameter.endswith(".W")]
     if unknown := sorted(held.keys() - {place.parameter.removesuffix(".W") for place in places}):
         raise ValueError(f"{unknown[0]} is adapted; llama.cpp's format has a name for the layers of a plain model only")

@@ -11,6 +11,7 @@ from minilora.models.model import Model
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every tensor's name
+DOWN_EMBEDDING, UP_EMBEDDING = ".lora_embedding_A", ".lora_embedding_B"  # end the names of an embedding's A and B
 MAGNITUDE = ".lora_magnitude_vector"  # ends the name of DoRA's m
 THEIR_NAMES = {"W": "weight", "gain": "weight", "bias": "bias"}  # of our parameters
 
@@ -28,6 +29,8 @@ class ModelLayout:
         See Layout.
     linear : dict of str to tuple of str
         See Layout; with the names of every block.
+    embeddings : dict of str to str
+        The module of the token embedding, and the path of ours.
     parameters : dict of str to Parameter
         The base's own parameters, by path.
     new : container of str
@@ -48,6 +51,8 @@ class ModelLayout:
         self.parameters, self.new = base_parameters(model), new_parameters(model).keys()
         numbers = range(model.config.n_layer)
         self.linear = _filled(layout.linear, numbers)
+        others = [*layout.other.items(), *((module, path.removesuffix(".W")) for module, path in layout.tied.items())]
+        self.embeddings = dict([(name, path) for name, path in others if path.rpartition(".")[2] == "wte"][:1])
         whole = {name: self._tensors(name, paths) for name, paths in self.linear.items()}
         whole |= {name: self._tensors(name, (path,)) for name, path in _filled(layout.other, numbers).items()}
         self.whole = {name: tensors for name, tensors in whole.items() if tensors}  # some have no convolution

@@ -14,23 +14,42 @@ from minilora.arrays.finite import check_finite
 from minilora.interop.foreign_files import StoredTensor
 from minilora.interop.foreign_lora import add_lora, config_of
 from minilora.interop.fused import Factors, split
+from minilora.interop.peft_adalora import load_adalora
 from minilora.interop.peft_config import PeftConfig, peft_type_of, read_config
-from minilora.interop.peft_layouts import CONFIG, MAGNITUDE, TENSORS, ModelLayout
-from minilora.interop.peft_tensors import adapted_modules, parts_of, read_stored, saved_modules, stored_tensors
+from minilora.interop.peft_ia3 import load_ia3
+from minilora.interop.peft_layouts import CONFIG, DOWN_EMBEDDING, MAGNITUDE, TENSORS, UP_EMBEDDING, ModelLayout
+from minilora.interop.peft_prompt import load_prompt
+from minilora.interop.peft_tensors import (
+    adapted_embeddings,
+    adapted_modules,
+    check_unchanged,
+    parts_of,
+    read_stored,
+    saved_modules,
+    stored_tensors,
+)
+from minilora.interop.peft_tokens import load_tokens
 from minilora.interop.peft_vera import load_vera
 from minilora.limits import one_line_errors
 from minilora.methods import LoRAConfig
 from minilora.methods.misplaced import check_is_pefts
 from minilora.models.model import Model
 
-OTHER_KINDS: dict[str, Callable[[Model, Path, str], None]] = {"VERA": load_vera}  # by peft_type
+OTHER_KINDS: dict[str, Callable[[Model, Path, str], None]] = {  # by peft_type
+    "VERA": load_vera,
+    "ADALORA": load_adalora,
+    "IA3": load_ia3,
+    "PROMPT_TUNING": load_prompt,
+    "TRAINABLE_TOKENS": load_tokens,
+}
 
 
 @one_line_errors()
 def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> None:
-    """Add an adapter that PEFT saved, LoRA, DoRA or VeRA, to a model, make it active, and freeze everything else.
+    """Add an adapter that PEFT saved to a model, make it active, and freeze everything else.
 
-    What the adapter holds besides A and B (modules_to_save, bias) belongs to it too: it is switched with the adapter.
+    It can be LoRA, DoRA, VeRA, AdaLoRA or IA3, prompt tuning, or trained tokens. What it holds besides
+    (modules_to_save, bias) belongs to it too, and is switched with it.
 
     Parameters
     ----------
@@ -51,13 +70,20 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
         return
     config = read_config(folder / CONFIG)
     saved = saved_modules(config, layout)
-    adapted = adapted_modules(config, layout)
+    embedded = adapted_embeddings(config, layout)
+    adapted = adapted_modules(config, layout, embedded)
     stored = stored_tensors(folder / TENSORS, layout)
+    for tensor in [f"{module}.weight" for module in layout.tied if embedded]:  # PEFT saves both uses
+        if tensor in stored:
+            check_unchanged(stored.pop(tensor), embedded[0], layout)
     needed = {tensor: paths for module in saved for tensor, paths in layout.whole.get(module, {}).items()}
     whole = needed | _further(config, layout, adapted, stored)
-    tensors = read_stored(folder / TENSORS, stored, _shapes(config, layout, adapted, whole))
+    tensors = read_stored(folder / TENSORS, stored, _shapes(config, layout, adapted, embedded, whole))
     check_finite(tensors, folder / TENSORS)
     factors = _split_all(config, layout, adapted, tensors)
+    for module in embedded:
+        A, B = tensors[module + DOWN_EMBEDDING], tensors[module + UP_EMBEDDING]
+        factors[layout.embeddings[module]] = Factors(A, B, config.rank_and_alpha(module)[1])
     parts = parts_of(folder / TENSORS, layout, whole, tensors, model.xp)
     try:
         add_lora(model, name, _our_config(config, layout, factors, parts), factors, parts)
@@ -81,7 +107,11 @@ def _further(
 
 
 def _shapes(
-    config: PeftConfig, layout: ModelLayout, adapted: list[str], whole: Mapping[str, Sequence[str]]
+    config: PeftConfig,
+    layout: ModelLayout,
+    adapted: list[str],
+    embedded: list[str],
+    whole: Mapping[str, Sequence[str]],
 ) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor that the file must hold, by its name without PEFT's prefix."""
     shapes = {tensor: layout.shape_of(tensor, paths) for tensor, paths in whole.items()}
@@ -90,6 +120,9 @@ def _shapes(
         shapes |= {f"{module}.lora_A.weight": (r, I), f"{module}.lora_B.weight": (O, r)}
         if config.use_dora:
             shapes[module + MAGNITUDE] = (O,)
+    for module in embedded:
+        (V, C), (r, _) = layout.parameters[f"{layout.embeddings[module]}.W"].shape, config.rank_and_alpha(module)
+        shapes |= {module + DOWN_EMBEDDING: (r, V), module + UP_EMBEDDING: (C, r)}
     return shapes
 
 
@@ -112,7 +145,7 @@ def _our_config(
 ) -> LoRAConfig:
     return config_of(
         factors,
-        [path for paths in layout.linear.values() for path in paths],
+        [*(path for paths in layout.linear.values() for path in paths), *layout.embeddings.values()],
         dropout=config.lora_dropout,
         rslora=config.use_rslora,
         dora=config.use_dora,

@@ -157,7 +157,8 @@ def layout_of(model: Model) -> Layout:
     ValueError
         If there is none for this kind of model.
     """
-    kind = type(model).__name__
+    kinds = [kind.__name__ for kind in type(model).__mro__]  # a method can put another class in the place of a model's
+    kind = next((kind for kind in kinds if kind in LAYOUTS), kinds[0])
     if kind not in LAYOUTS:
         raise ValueError(f"model was a {kind}; PEFT's names are known for {', '.join(LAYOUTS)}")
     return _llama(tied_head=True) if getattr(model.config, "tied_head", False) else LAYOUTS[kind]

@@ -34,16 +34,28 @@ def saved_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
     return list(dict.fromkeys(saved))
 
 
-def adapted_modules(config: PeftConfig, layout: ModelLayout) -> list[str]:
-    """The linear modules to adapt; anything else that PEFT adapts is refused, unless it has no effect."""
+def adapted_modules(config: PeftConfig, layout: ModelLayout, embedded: Container[str] = ()) -> list[str]:
+    """The linear modules to adapt; anything else that PEFT adapts is refused, unless it has no effect.
+
+    `embedded` is what `adapted_embeddings` has found.
+    """
     others = [m for m, tensors in layout.whole.items() if m not in layout.linear and _has_matrix(layout, tensors)]
-    if not config.all_linear and (odd := config.targets([*others, *layout.tied])):
-        says = f"meant {odd[0]}; minilora adapts no embedding, no convolution, and nothing that is tied to one"
+    others = [module for module in (*others, *layout.tied) if module not in embedded]
+    if not config.all_linear and (odd := config.targets(others)):
+        says = f"meant {odd[0]}; minilora adapts no convolution, no tied head, and with LoRA alone the token embedding"
         raise config.refusal("target_modules", says)
     adapted = config.targets(layout.linear)
-    if not adapted:
+    if not adapted and not embedded:
         raise config.refusal("target_modules", f"was {shown(config.target_modules)}; the model has no such module")
     return adapted
+
+
+def adapted_embeddings(config: PeftConfig, layout: ModelLayout) -> list[str]:
+    """The module of the token embedding, if it is adapted."""
+    found = [] if config.all_linear else config.targets(layout.embeddings)
+    if found and config.use_dora:
+        raise config.refusal("target_modules", f"meant {found[0]}; minilora has no DoRA on an embedding")
+    return found
 
 
 def _has_matrix(layout: ModelLayout, tensors: Mapping[str, Sequence[str]]) -> bool:
@@ -72,7 +84,7 @@ def stored_tensors(path: Path, layout: ModelLayout, shared: Sequence[str] = ()) 
         if short is None or short.startswith(tuple(f"{module}." for module in layout.unused)):
             continue
         if short.endswith(UNCHANGED):
-            _check_unchanged(tensor, short.removesuffix(UNCHANGED), layout)
+            check_unchanged(tensor, short.removesuffix(UNCHANGED), layout)
             continue
         if short in stored and not numpy.array_equal(read_tensor(tensor), read_tensor(stored[short])):
             raise ValueError(f"{path} holds {short} twice, as {name} and as {stored[short].name}, and they differ")
@@ -80,11 +92,11 @@ def stored_tensors(path: Path, layout: ModelLayout, shared: Sequence[str] = ()) 
     return stored
 
 
-def _check_unchanged(tensor: StoredTensor, module: str, layout: ModelLayout) -> None:
+def check_unchanged(tensor: StoredTensor, module: str, layout: ModelLayout) -> None:
     """Refuse another weight for an adapted layer than the model's; PEFT saves a head's beside the head's adapter."""
     check_dtype(tensor)
-    paths = layout.linear.get(module, ())
-    if len(paths) != 1 or tensor.shape != layout.shape(module):
+    paths = (layout.embeddings[module],) if module in layout.embeddings else layout.linear.get(module, ())
+    if len(paths) != 1 or tensor.shape != layout.parameters[f"{paths[0]}.W"].shape:
         raise ValueError(f"{tensor.file} holds {tensor.name}, which the model has no place for")
     ours, theirs = to_numpy(layout.parameters[f"{paths[0]}.W"].data), read_tensor(tensor)
     if not numpy.array_equal(theirs.astype(ours.dtype), ours) and not numpy.array_equal(
@@ -108,7 +120,23 @@ def plain_name(name: str, known: Container[str]) -> str | None:
         short = name.replace(".modules_to_save.", ".", 1)
         return short if short in known else re.sub(r"\.modules_to_save\.[^.]+\.", ".", name, count=1)
     name = re.sub(r"(\.lora_[AB])\.[^.]+\.weight$", r"\1.weight", name)
+    name = re.sub(r"(\.trainable_tokens_delta|\.lora_embedding_[AB]|\.ia3_l)\.[^.]+$", r"\1", name)
     return re.sub(r"(\.lora_magnitude_vector)(\.[^.]+)*$", r"\1", name)
+
+
+def head_alone(config: PeftConfig, layout: ModelLayout, saved: Sequence[str], method: str) -> dict[str, Sequence[str]]:
+    """The tensors of the modules that are saved whole, and the paths of our parameters in each: a new head alone.
+
+    Raises
+    ------
+    ValueError
+        If they are anything else, which minilora does not train beside `method`.
+    """
+    saved_tensors = (layout.whole.get(module, {}) for module in saved)
+    whole: dict[str, Sequence[str]] = {t: paths for tensors in saved_tensors for t, paths in tensors.items()}
+    if others := [ours for paths in whole.values() for ours in paths if ours not in layout.new]:
+        raise config.refusal("modules_to_save", f"meant {others[0]}; beside {method}, minilora trains a new head alone")
+    return whole
 
 
 def read_stored(

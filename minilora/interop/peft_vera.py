@@ -17,7 +17,14 @@ from minilora.files import read_json
 from minilora.interop.peft_config import BIASES, PeftConfig, config_of_content
 from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import short_names
-from minilora.interop.peft_tensors import adapted_modules, parts_of, read_stored, saved_modules, stored_tensors
+from minilora.interop.peft_tensors import (
+    adapted_modules,
+    head_alone,
+    parts_of,
+    read_stored,
+    saved_modules,
+    stored_tensors,
+)
 from minilora.interop.peft_write import places_of, task_of, values_of, write_adapter
 from minilora.methods import VeRAConfig
 from minilora.methods.selection import plain
@@ -42,9 +49,7 @@ def load_vera(model: Model, folder: Path, name: str) -> None:
     shapes: dict[str, tuple[int, ...]] = {A: (r, I), B: (O, r)}
     for module in adapted:
         shapes |= {module + LAMBDA_B: layout.shape(module)[:1], module + LAMBDA_D: (r,)}
-    whole = {tensor: paths for module in saved for tensor, paths in layout.whole.get(module, {}).items()}
-    if others := [ours for paths in whole.values() for ours in paths if ours not in layout.new]:
-        raise config.refusal("modules_to_save", f"meant {others[0]}; beside VeRA, minilora trains a new head alone")
+    whole = head_alone(config, layout, saved, "VeRA")
     stored = stored_tensors(folder / TENSORS, layout, (A, B))
     if A not in stored and not content.get("save_projection", True):
         raise config.refusal("save_projection", f"was False, and {TENSORS} has no {A}, which torch draws; {SAVE_IT}")

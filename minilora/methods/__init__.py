@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from minilora.methods.adalora import AdaLoRAConfig, apply_adalora, orthogonality
 from minilora.methods.adapter_file import classes_in, load_adapter, save_adapter
 from minilora.methods.bundled import bundled_adapter
 from minilora.methods.full import (
@@ -15,6 +16,7 @@ from minilora.methods.full import (
     apply_top_k,
 )
 from minilora.methods.houlsby import HoulsbyConfig, apply_houlsby, houlsby_sublayers
+from minilora.methods.ia3 import IA3Config, apply_ia3
 from minilora.methods.lora.apply import apply_lora
 from minilora.methods.lora.combining import combination_error, combine_adapters
 from minilora.methods.lora.config import LoRAConfig
@@ -24,11 +26,13 @@ from minilora.methods.lora.merging import merge_lora, unmerge_lora
 from minilora.methods.lora.per_row import adapters_per_row
 from minilora.methods.lora_with_prefix import LoRAPrefixConfig, apply_lora_with_prefix
 from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.methods.prompt_tuning import PromptTuningConfig, apply_prompt_tuning
 from minilora.methods.quantization import quantization_of, quantize
 from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_subspace
 from minilora.methods.registry import METHODS, apply_method, to_dict
 from minilora.methods.state import method_of
 from minilora.methods.switching import adapter_names, lora_layers, remove_adapter, remove_lora, set_adapter
+from minilora.methods.trainable_tokens import TrainableTokensConfig, apply_trainable_tokens, merge_tokens
 from minilora.methods.vera import VeRAConfig, apply_vera
 from minilora.moved import names_before
 
@@ -36,32 +40,40 @@ __all__ = [
     "bundled_adapter",
     "quantization_of",
     "quantize",
+    "AdaLoRAConfig",
     "HoulsbyConfig",
     "BitFitConfig",
     "FullConfig",
     "HeadConfig",
+    "IA3Config",
     "LoRAConfig",
     "LoRAPrefixConfig",
     "METHODS",
     "PrefixConfig",
+    "PromptTuningConfig",
     "RandomSubspaceConfig",
     "TopKConfig",
+    "TrainableTokensConfig",
     "VeRAConfig",
     "houlsby_sublayers",
     "adapter_dropout",
     "adapters_per_row",
     "adapter_names",
+    "apply_adalora",
     "apply_houlsby",
     "apply_bitfit",
     "apply_full",
     "apply_head",
+    "apply_ia3",
     "apply_loftq",
     "apply_lora",
     "apply_lora_with_prefix",
     "apply_method",
     "apply_prefix",
+    "apply_prompt_tuning",
     "apply_random_subspace",
     "apply_top_k",
+    "apply_trainable_tokens",
     "apply_vera",
     "classes_in",
     "combination_error",
@@ -69,7 +81,9 @@ __all__ = [
     "load_adapter",
     "lora_layers",
     "merge_lora",
+    "merge_tokens",
     "method_of",
+    "orthogonality",
     "remove_adapter",
     "remove_lora",
     "save_adapter",

@@ -20,7 +20,7 @@ from minilora.limits import one_line_errors
 from minilora.methods.base_id import about_base, base_id, in_words, unquantized_id
 from minilora.methods.full import FullConfig
 from minilora.methods.lora.apply import attach, make_factors, own_of, shape_of, target_layers
-from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.config import FROM_W, LoRAConfig
 from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.misplaced import check_is_file
 from minilora.methods.quantization import quantization_of
@@ -121,7 +121,7 @@ def load_adapter(model: Module, path: str | Path, *, name: str | None = None, ot
         config = KINDS[kind][0](**about["config"])
         if kind == "lora":
             with base_in_place(model):
-                layers = target_layers(model, config, any_rank=True)
+                layers = target_layers(model, config, any_rank=True, embeddings=True)
             own = own_of(model, config, layers)
             expected = _lora_shapes(layers, config) | {path: p.data.shape for path, p in own.items()}
         elif kind == "vera":
@@ -181,7 +181,7 @@ def classes_in(path: str | Path) -> int | None:
 
 def _letters(config: LoRAConfig) -> tuple[str, ...]:
     """The names of the arrays that a file holds for each LoRA layer."""
-    return ("A", "B", *(("m",) if config.dora else ()), *(("A0", "B0") if config.init == "pissa" else ()))
+    return ("A", "B", *(("m",) if config.dora else ()), *(("A0", "B0") if config.init in FROM_W else ()))
 
 
 def _lora_shapes(layers: Mapping[str, Linear | LoRALinear], config: LoRAConfig) -> dict[str, tuple[int, ...]]:

@@ -63,5 +63,8 @@ def _original_id(p: Parameter) -> str:
 def _unchanged(model: Module, learned: Container[str]) -> dict[str, Parameter]:
     base = base_parameters(model)
     with base_in_place(model):
-        base |= {f"{plain(path)}.W": layer.frozen for path, layer in lora_layers(model).items()}
+        for path, layer in lora_layers(model).items():
+            base[f"{plain(path)}.W"] = layer.frozen
+            if layer.frozen_bias is not None:
+                base[f"{plain(path)}.bias"] = layer.frozen_bias
     return {path: p for path, p in base.items() if path not in learned}

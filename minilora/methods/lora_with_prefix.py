@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 import numpy
 
 from minilora.methods.lora.apply import attach, drawn
-from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.config import FROM_W, LoRAConfig
 from minilora.methods.prefix import PrefixConfig, check_prefix, prefix_parts
 from minilora.methods.switching import check_new_name, set_adapter
 from minilora.models.model import Model
@@ -42,8 +42,9 @@ class LoRAPrefixConfig:
                 object.__setattr__(self, setting, kind(**value))
             elif not isinstance(value, kind):
                 raise ValueError(f"{setting} was {value!r}; it must be a {kind.__name__}")
-        if self.lora.init == "pissa":
-            raise ValueError("lora.init was 'pissa'; together with a prefix it must be 'uniform' or 'gaussian'")
+        if self.lora.init in FROM_W:
+            says = "together with a prefix it must be 'uniform' or 'gaussian'"
+            raise ValueError(f"lora.init was {self.lora.init!r}; {says}")
 
 
 def apply_lora_with_prefix(

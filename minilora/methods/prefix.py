@@ -84,12 +84,15 @@ def check_prefix(model: Model, config: PrefixConfig) -> None:
         raise ValueError(f"before + after was {n}; it must be from 1 to {limit - 1}, because n_positions is {limit}")
 
 
-def prefix_parts(model: Any, config: PrefixConfig, rng: numpy.random.Generator) -> dict[str, Any]:
-    """What an adapter with a prefix puts into a decoder without one.
+def prefix_parts(
+    model: Any, config: PrefixConfig, rng: numpy.random.Generator, start: numpy.ndarray | None = None
+) -> dict[str, Any]:
+    """What an adapter with a prefix puts into a decoder without one; it starts as these tokens, (T,), or drawn ones.
 
     While it is active, a GPT is a PrefixedGPT that has a prefix; switched off, it is a GPT again.
     """
-    tables = _start(model, rng.integers(0, model.config.vocab_size, config.before + config.after))
+    ids = rng.integers(0, model.config.vocab_size, config.before + config.after) if start is None else start
+    tables = _start(model, ids)
     tables = tables[:1] if config.kind == "embedding" else tables
     prefix = Prefix([Embedding(P) for P in tables], config.before, config.after, model.config.vocab_size)
     return {"prefix": prefix, "__class__": PREFIXED[type(model)]}

@@ -6,12 +6,13 @@ apply_method(model, HoulsbyConfig("houlsby", size=16), rng=rng)
 save_adapter(model, path); load_adapter(other_model, path)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy
 
+from minilora.methods.adalora import AdaLoRAConfig, apply_adalora
 from minilora.methods.full import (
     BitFitConfig,
     FullConfig,
@@ -23,11 +24,14 @@ from minilora.methods.full import (
     apply_top_k,
 )
 from minilora.methods.houlsby import HoulsbyConfig, apply_houlsby
+from minilora.methods.ia3 import IA3Config, apply_ia3
 from minilora.methods.lora.apply import apply_lora
 from minilora.methods.lora.config import LoRAConfig
 from minilora.methods.lora_with_prefix import LoRAPrefixConfig, apply_lora_with_prefix
 from minilora.methods.prefix import PrefixConfig, apply_prefix
+from minilora.methods.prompt_tuning import PromptTuningConfig, apply_prompt_tuning
 from minilora.methods.random_subspace import RandomSubspaceConfig, apply_random_subspace
+from minilora.methods.trainable_tokens import TrainableTokensConfig, apply_trainable_tokens
 from minilora.methods.vera import VeRAConfig, apply_vera
 from minilora.parameter import Module
 
@@ -39,6 +43,7 @@ METHODS = {
     "dora": LoRAConfig(dora=True),
     "pissa": LoRAConfig(init="pissa"),
     "lora-fa": LoRAConfig(freeze_A=True),
+    "lora-ga": LoRAConfig(init="lora-ga"),
     "full": FullConfig(),
     "top-k": TopKConfig(),
     "bitfit": BitFitConfig(),
@@ -48,10 +53,14 @@ METHODS = {
     "adapter-d": HoulsbyConfig("pfeiffer", leave_out=1),
     "prefix-embedding": PrefixConfig("embedding"),
     "prefix-layer": PrefixConfig("layer"),
+    "prompt-tuning": PromptTuningConfig(),
     "lora+prefix-embedding": LoRAPrefixConfig(prefix=PrefixConfig("embedding")),
     "lora+prefix-layer": LoRAPrefixConfig(prefix=PrefixConfig("layer")),
     "random-subspace": RandomSubspaceConfig(),
+    "ia3": IA3Config(),
+    "trainable-tokens": TrainableTokensConfig(),
     "vera": VeRAConfig(),
+    "adalora": AdaLoRAConfig(),
 }
 
 # The kinds of configuration by their names in files, and the function that applies each.
@@ -59,9 +68,13 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
     "lora": (LoRAConfig, apply_lora),
     "adapter": (HoulsbyConfig, apply_houlsby),
     "prefix": (PrefixConfig, apply_prefix),
+    "prompt-tuning": (PromptTuningConfig, apply_prompt_tuning),
     "lora+prefix": (LoRAPrefixConfig, apply_lora_with_prefix),
     "random-subspace": (RandomSubspaceConfig, apply_random_subspace),
+    "ia3": (IA3Config, apply_ia3),
+    "trainable-tokens": (TrainableTokensConfig, apply_trainable_tokens),
     "vera": (VeRAConfig, apply_vera),
+    "adalora": (AdaLoRAConfig, apply_adalora),
     "bitfit": (BitFitConfig, lambda model, config, rng, **name: apply_bitfit(model, **name)),
     "top-k": (TopKConfig, lambda model, config, rng, **name: apply_top_k(model, config.k, **name)),
     "full": (FullConfig, lambda model, config, rng: apply_full(model)),
@@ -70,7 +83,12 @@ KINDS: dict[str, tuple[Any, Callable[..., None]]] = {
 
 
 def apply_method(
-    model: Module, method: Any, *, rng: numpy.random.Generator | None = None, name: str | None = None
+    model: Module,
+    method: Any,
+    *,
+    rng: numpy.random.Generator | None = None,
+    name: str | None = None,
+    batches: Sequence[Any] | None = None,
 ) -> None:
     """Adapt a model by any method, in place: only what the method trains becomes trainable.
 
@@ -84,6 +102,8 @@ def apply_method(
     name : str, optional
         The adapter's name: "default" for LoRA, if not given; the kind of method for others, such as "bitfit". Full
         fine-tuning has no name, because it changes the base itself.
+    batches : sequence of Batch, optional
+        For LoRA-GA, which needs them: those whose gradient it starts from. Other methods do not look at them.
 
     Raises
     ------
@@ -92,8 +112,15 @@ def apply_method(
     """
     config = resolve(method)
     _, apply = KINDS[kind_of(config)]
-    options = {} if name is None else {"name": name}
+    options: dict[str, Any] = {} if name is None else {"name": name}
+    if needs_batches(config):
+        options["batches"] = batches
     apply(model, config, rng=rng or numpy.random.default_rng(0), **options)
+
+
+def needs_batches(config: Any) -> bool:
+    """Whether a configuration is one that `apply_method` needs batches for: LoRA-GA's."""
+    return isinstance(config, LoRAConfig) and config.init == "lora-ga"
 
 
 def resolve(method: Any) -> Any:

@@ -38,11 +38,12 @@ def flatten(model: Any, length: int) -> FlatDecoder | None:
     try:
         blocks = [_flat_block(block) for block in model.blocks]
         norm_f, head = Norm(model.ln_f if kind is GPT else model.rms_f), Products([_map_of(model.head)])
+        embed = _embedding(model)
     except NotFlat:
         return None
     attn = model.blocks[0].attn
     rotation = None if kind is GPT else _table(*model.rotation(model.xp.arange(length)))
-    return FlatDecoder(_embedding(model), rotation, blocks, norm_f, head, attn.n_head, attn.n_kv_head)
+    return FlatDecoder(embed, rotation, blocks, norm_f, head, attn.n_head, attn.n_kv_head)
 
 
 def _flat_block(block: Any) -> FlatBlock:
@@ -71,13 +72,13 @@ def _map_of(layer: Any) -> Any:
 
 def _embedding(model: Any) -> Callable[[Array, Any], Array]:
     """What enters the first block: tokens (N,) at position t -> (N, C)."""
-    if type(model.wte) is not Embedding or (isinstance(model, GPT) and type(model.wpe) is not Embedding):
+    if isinstance(model, GPT) and type(model.wpe) is not Embedding:
         raise NotFlat
-    wte = model.wte.W.data
+    wte = model.wte.W.data.__getitem__ if type(model.wte) is Embedding else lambda tokens: model.wte.forward(tokens)[0]
     if not isinstance(model, GPT):
-        return lambda tokens, t: wte[tokens]
+        return lambda tokens, t: wte(tokens)
     wpe = model.wpe.W.data
-    return lambda tokens, t: wte[tokens] + wpe[t]
+    return lambda tokens, t: wte(tokens) + wpe[t]
 
 
 def _table(cos: Array, sin: Array) -> tuple[Array, Array]:

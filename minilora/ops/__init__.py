@@ -13,6 +13,7 @@ each pair equal. ``with plain_ops():`` makes layers call the page instead.
 from typing import TYPE_CHECKING
 
 from minilora.moved import names_before
+from minilora.ops.adalora_linear import AdaLoRALinearCache, adalora_linear_backward, adalora_linear_forward
 from minilora.ops.adamw import adamw_inplace
 from minilora.ops.attention import AttentionCache, attention_backward, attention_forward
 from minilora.ops.conv1d import Conv1dCache, conv1d_backward, conv1d_forward
@@ -32,6 +33,7 @@ from minilora.ops.dora_linear import (
 from minilora.ops.double_quantization import QuantizedScales, dequantize_scales, dynamic_levels, quantize_scales
 from minilora.ops.dropout import DropoutCache, dropout_backward, dropout_forward, dropout_mask
 from minilora.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
+from minilora.ops.galore import galore_back, galore_project, galore_projector
 from minilora.ops.gelu import (
     GeluCache,
     gelu_exact_backward,
@@ -47,10 +49,13 @@ from minilora.ops.linear_cross_entropy import (
     linear_cross_entropy_backward,
     linear_cross_entropy_forward,
 )
+from minilora.ops.linear_rows import LinearRowsCache, linear_rows_backward, linear_rows_forward
 from minilora.ops.log_buckets import log_bucket, relative_rows
+from minilora.ops.lora_embedding import LoRAEmbeddingCache, lora_embedding_backward, lora_embedding_forward
 from minilora.ops.lora_fa_linear import LoRAFALinearCache, lora_fa_linear_backward, lora_fa_linear_forward
 from minilora.ops.lora_linear import LoRALinearCache, lora_linear_backward, lora_linear_forward
 from minilora.ops.nf4 import dequantize_nf4, nearest_levels, nf4_levels, quantize_nf4
+from minilora.ops.orthogonality import OrthogonalityCache, orthogonality_backward, orthogonality_forward
 from minilora.ops.plain import plain_ops
 from minilora.ops.policy_gradient import (
     episode_weights,
@@ -61,6 +66,7 @@ from minilora.ops.policy_gradient import (
 from minilora.ops.prefix import PrefixCache, prefix_backward, prefix_forward
 from minilora.ops.random_subspace import RandomSubspaceCache, random_subspace_backward, random_subspace_forward
 from minilora.ops.relu import ReluCache, relu_backward, relu_forward
+from minilora.ops.rescale import RescaleCache, rescale_backward, rescale_forward
 from minilora.ops.rmsnorm import RMSNormCache, rmsnorm_backward, rmsnorm_forward
 from minilora.ops.rope import RopeCache, rope_backward, rope_forward
 from minilora.ops.rope_table import Llama3Scaling, rope_frequencies, rope_table
@@ -86,6 +92,7 @@ __all__ = [
     "nf4_levels",
     "quantize_nf4",
     "adamw_inplace",
+    "AdaLoRALinearCache",
     "AttentionCache",
     "Conv1dCache",
     "CrossEntropyCache",
@@ -97,11 +104,15 @@ __all__ = [
     "LayerNormCache",
     "LinearCache",
     "LinearCrossEntropyCache",
+    "LinearRowsCache",
     "Llama3Scaling",
+    "LoRAEmbeddingCache",
     "LoRAFALinearCache",
     "LoRALinearCache",
+    "OrthogonalityCache",
     "PrefixCache",
     "RandomSubspaceCache",
+    "RescaleCache",
     "RMSNormCache",
     "ReluCache",
     "RopeCache",
@@ -111,6 +122,8 @@ __all__ = [
     "TakeRowsCache",
     "TanhCache",
     "VeRALinearCache",
+    "adalora_linear_backward",
+    "adalora_linear_forward",
     "attention_backward",
     "attention_forward",
     "check_targets",
@@ -129,6 +142,9 @@ __all__ = [
     "embedding_backward",
     "embedding_forward",
     "episode_weights",
+    "galore_back",
+    "galore_project",
+    "galore_projector",
     "gelu_exact_backward",
     "gelu_exact_forward",
     "gelu_tanh_backward",
@@ -140,11 +156,17 @@ __all__ = [
     "linear_cross_entropy_backward",
     "linear_cross_entropy_forward",
     "linear_forward",
+    "linear_rows_backward",
+    "linear_rows_forward",
     "log_bucket",
+    "lora_embedding_backward",
+    "lora_embedding_forward",
     "lora_fa_linear_backward",
     "lora_fa_linear_forward",
     "lora_linear_backward",
     "lora_linear_forward",
+    "orthogonality_backward",
+    "orthogonality_forward",
     "plain_ops",
     "policy_gradient_backward",
     "policy_gradient_forward",
@@ -155,6 +177,8 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "relative_rows",
+    "rescale_backward",
+    "rescale_forward",
     "rmsnorm_backward",
     "rmsnorm_forward",
     "rope_backward",

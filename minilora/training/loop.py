@@ -23,13 +23,13 @@ from minilora.models.recompute import recomputed
 from minilora.training.agreement import check_ranks_in_sync
 from minilora.training.bucket import Bucket
 from minilora.training.checkpoint import CHECKPOINT, PREVIOUS, save_run
+from minilora.training.default_optimizer import default_optimizer
 from minilora.training.divergence import advise_on_divergence, check_validation, check_weights
 from minilora.training.history import History, diagnose
 from minilora.training.interruption import Stopped, defer_sigint
 from minilora.training.memory import explain_out_of_memory
 from minilora.training.objective import DataParallel
-from minilora.training.optimizers import AdamW, Optimizer
-from minilora.training.parameter_groups import lora_plus_groups
+from minilora.training.optimizers import Optimizer
 from minilora.training.run_folder import FolderLock, lock_run_folder
 from minilora.training.schedules import schedule_factor
 from minilora.training.step import train_step
@@ -47,7 +47,8 @@ class Trainer:
     config : TrainConfig
     optimizer : Optimizer, optional
         For the model's parameters, such as ``SGD(model.parameters(), lr)``; if not given, an AdamW with the settings of
-        `config`. Its learning rate is `config.lr` times the schedule's factor.
+        `config`, or what else the method wants: see `default_optimizer`. Its learning rate is `config.lr` times the
+        schedule's factor.
     validate : callable, optional
         ``validate() -> float``, the validation loss.
     folder : str or Path, optional
@@ -92,12 +93,7 @@ class Trainer:
         self.about = about or {}
         self.ranks = ranks
         self.rng = numpy.random.default_rng(config.seed)
-        self.optimizer = optimizer or AdamW(
-            model.parameters() if config.lr_ratio_B == 1.0 else lora_plus_groups(model, config.lr_ratio_B),
-            config.lr,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-        )
+        self.optimizer = optimizer or default_optimizer(model, config)
         self.bucket = Bucket(model.trainable_parameters(), ranks)
         self.history = History()
         self.kept_threads: list[int] | None = None  # those that the run began with, according to a checkpoint

@@ -16,6 +16,7 @@ from minilora.arrays.backend import same_gpu
 from minilora.arrays.threads import one_blas_thread, retain_freed_memory
 from minilora.data import LMBatch, deal_rows, pack_batch
 from minilora.methods import adapter_dropout
+from minilora.methods.adalora import penalise_orthogonality
 from minilora.methods.lora.per_row_linear import PerRowModule
 from minilora.models.model import Model
 
@@ -37,11 +38,12 @@ def loss_and_backward(model: Model, batch: Any, weight: float = 1.0, rng: numpy.
     Returns
     -------
     loss : array scalar
-        The mean over the counted tokens, in nats, not multiplied by the weight.
+        The mean over the counted tokens, in nats, not multiplied by the weight, and without AdaLoRA's penalty.
     """
     with adapter_dropout(model, rng):
         loss, cache = model.loss(batch)
     model.backward_loss(weight, cache)
+    penalise_orthogonality(model, weight)  # of AdaLoRA; the weights of a batch's parts add up to 1
     return loss
 
 

@@ -44,7 +44,11 @@ class Optimizer:
         self.weight_decay = weight_decay
         self.steps = 0
         self.updates = [0] * len(self.parameters)
-        self.state = [{slot: get_xp(p.data).zeros_like(p.data) for slot in self.slots} for p in self.parameters]
+        self.state = [self.new_state(p) for p in self.parameters]
+
+    def new_state(self, p: Parameter) -> dict[str, Any]:
+        """The arrays that are kept for a parameter, by name: zeros of its shape."""
+        return {slot: get_xp(p.data).zeros_like(p.data) for slot in self.slots}
 
     def step(self) -> None:
         """Change every parameter that has a gradient, in place. ``model.zero_grad()`` forgets the gradients."""
@@ -95,7 +99,7 @@ class AdamW(Optimizer):
     those, and a parameter whose first gradient comes after 3,000 steps needs the correction of t = 1, not of t = 3,000.
     """
 
-    slots = ("m", "v")
+    slots: tuple[str, ...] = ("m", "v")
 
     def __init__(
         self,

@@ -13,8 +13,9 @@ def folder(gpt_folder, monkeypatch):
 
 WRONG = {
     "bench of what is not there": (["bench", "walk"], r"parts held 'walk'; .* train, generate, memory, scaling"),
-    "bench of no shape": (["bench", "--shapes", "S9"], r"shapes held 'S9'; .* S1, S2, S3, gpt2-small"),
+    "bench of no shape": (["bench", "--shapes", "S9"], r"shapes held 'S9'; .* S1, S2, S3, gpt2-small, smollm2"),
     "bench in no round": (["bench", "--rounds", "0"], r"--rounds was 0; it must be an integer from 1 to 10,000$"),
+    "bench against nobody": (["bench", "--against", "jax"], "against held 'jax'; .* torch, torch-compiled, llama.cpp$"),
     "bench against what is not installed": (
         ["bench", "--against", "torch", "--peer-python", "nowhere/python"],
         r"--against torch needs .* nowhere/python is not there: make it with: python3 -m venv .*pip install torch",

@@ -67,7 +67,7 @@ def test_a_hugging_face_folder_is_read_with_its_own_tokenizer(tmp_path):
 @pytest.mark.parametrize("kind", ["roberta-masked-lm", "deberta"])
 def test_every_method_for_encoders(method, kind, tmp_path):
     own = {"lora": ("--rank", 2), "rslora": ("--rank", 2), "dora": ("--rank", 2), "pissa": ("--rank", 2)}
-    own["lora-fa"] = ("--rank", 2)
+    own |= {"lora-fa": ("--rank", 2), "lora-ga": ("--rank", 2)}
     options = ("--method", method, *(("--size", 4) if method.startswith("adapter") else own.get(method, ())))
     printed = prints("finetune", "--model", kind, *WORDS, *options, *QUICK, "--out", tmp_path)
     if method == "full":

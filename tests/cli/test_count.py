@@ -146,7 +146,7 @@ WRONG = {
     "nothing": ([], "count takes either an architecture .* or --model MODEL"),
     "both": (["gpt2", "--model", "model.safetensors"], "count takes either an architecture"),
     "an unknown architecture": (["gpt5"], "architecture was 'gpt5'; it \\w+ be one of gpt2, .*gpt3-175b"),
-    "an unknown method": (["gpt2", "--method", "ia3"], "--method was ia3; it must be one of full, top-k, "),
+    "an unknown method": (["gpt2", "--method", "magic"], "--method was magic; it must be one of full, top-k, "),
     "an unknown target": (["gpt2", "--targets", "c_attn"], r"--targets was \('c_attn',\); each \w+ be one of q_proj"),
     "a rank too large": (["gpt2", "--rank", "1000"], "--rank was 1000; it \\w+ be an integer from 1 to 768"),
     "too long": (["gpt2", "--length", "1025"], "--length was 1,025; it must be from 1 to 1,024 for gpt2"),

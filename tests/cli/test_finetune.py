@@ -50,7 +50,9 @@ OTHER_METHODS = {
     "rslora": ("--rank 2 --targets q_proj", {"rank": 2, "targets": ["q_proj"], "rslora": True, "dora": False}),
     "dora": ("--rank 2 --dora-exact", {"rank": 2, "alpha": 8, "dora": True, "dora_exact": True}),
     "pissa": ("--rank 3 --alpha 3", {"rank": 3, "alpha": 3, "init": "pissa"}),
+    "adalora": ("--rank 1 --initial-rank 3 --targets fc_in", {"rank": 1, "initial_rank": 3, "targets": ["fc_in"]}),
     "vera": ("--vera-rank 5 --targets fc_in", {"rank": 5, "targets": ["fc_in"], "d_initial": 0.1}),
+    "lora-ga": ("--rank 2 --targets q_proj", {"rank": 2, "init": "lora-ga", "gamma": 16}),
     "lora-fa": ("--rank 3 --alpha 5", {"rank": 3, "alpha": 5, "freeze_A": True}),
     "top-k": ("--blocks 1", {"k": 1}),
     "bitfit": ("", {}),
@@ -62,6 +64,9 @@ OTHER_METHODS = {
     "prefix-layer": ("--before 2", {"kind": "layer", "before": 2, "after": 5}),
     "lora+prefix-embedding": ("--rank 2 --before 3", {"lora.rank": 2, "prefix.kind": "embedding", "prefix.before": 3}),
     "lora+prefix-layer": ("--targets all-linear --after 1", {"prefix.kind": "layer", "prefix.after": 1}),
+    "prompt-tuning": ("--prompt-length 3 --start-text Sum", {"length": 3, "start": [83, 117, 109]}),
+    "trainable-tokens": ("--tokens 32,65", {"tokens": [32, 65]}),
+    "ia3": ("--feedforward fc_in", {"targets": ["k_proj", "v_proj"], "feedforward": ["fc_in"]}),
     "random-subspace": ("--dimension 9 --targets q_proj", {"dimension": 9, "targets": ["q_proj"]}),
 }
 

@@ -59,6 +59,16 @@ def test_an_adapter_of_peft_s_has_the_norms_that_it_has_here(adapter):
     assert np.sqrt(sum(norm**2 for norm in told["norms"].values())) == pytest.approx(total, rel=1e-6)
 
 
+def test_an_ia3_in_each_format_says_so(tmp_path):
+    model = gpt2()
+    minilora.methods.apply_method(model, "ia3")
+    minilora.save_adapter(model, tmp_path / "ours.safetensors")
+    minilora.save_peft(model, tmp_path / "peft")
+    for path, settings in ((tmp_path / "ours.safetensors", "targets k_proj/v_proj"), (tmp_path / "peft", "c_attn")):
+        printed = prints("info", path)
+        assert "ia3" in printed and settings in printed
+
+
 def test_a_run_says_what_it_was_trained_on(tmp_path):
     out = tmp_path / "run"
     prints("finetune", "--model", "model.safetensors", "--task", "sums.csv", *QUICK, "--out", out)

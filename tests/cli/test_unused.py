@@ -23,7 +23,7 @@ REFUSED = {
     "rank of BitFit": (
         ["finetune", "--method", "bitfit", "--rank", "64"],
         "--rank was given, but --method bitfit does not use it; it is for --method lora, rslora, dora, pissa, "
-        r"lora-fa, lora\+prefix-embedding, lora\+prefix-layer$",
+        r"lora-fa, lora-ga, lora\+prefix-embedding, lora\+prefix-layer, adalora$",
     ),
     "even the default": (["finetune", "--method", "bitfit", "--rank", "8"], "--rank was given"),
     "a flag": (["finetune", "--method", "full", "--rslora"], "--rslora was given, but --method full"),
@@ -55,6 +55,11 @@ REFUSED = {
     ),
     "shapes of scaling": (["bench", "scaling", "--shapes", "S1"], "--shapes was given, but scaling does not use it"),
     "rounds of memory": (["bench", "memory", "--rounds", "2"], "--rounds was given, but memory does not use it"),
+    "most rounds of memory": (["bench", "memory", "--most-rounds", "9"], "--most-rounds was given, but memory does"),
+    "llama.cpp of a step": (
+        ["bench", "train", "--against", "torch,llama.cpp"],
+        "--against held llama.cpp, but train does not use it; it is for generate$",
+    ),
     "peer without against": (["bench", "--peer-python", "python"], "--peer-python was given, but without --against"),
     "layers of a matrix": (["rank", "1,2", "--layers", "q_proj"], f"--layers was given, {LAYERS}"),
     "share of a matrix": (["rank", "1,2", "--share", "50"], f"--share was given, {LAYERS}"),
@@ -101,6 +106,7 @@ def test_every_method_takes_the_options_that_it_uses(method):
         "dropout": "0.5",
         "dimension": "3",
         "vera_rank": "3",
+        "initial_rank": "13",
         "size": "3",
         "leave_out": "2",
         "before": "3",
@@ -108,6 +114,10 @@ def test_every_method_takes_the_options_that_it_uses(method):
         "blocks": "1",
         "lr_ratio_b": "2",
         "bits": "4",
+        "feedforward": "fc_in",
+        "tokens": "3,5",
+        "prompt_length": "3",
+        "start_text": "Summary:",
     }
     for dest, methods in finetune.USED_BY.items():
         option = f"--{dest.replace('_', '-')}"
@@ -120,7 +130,9 @@ def test_every_method_takes_the_options_that_it_uses(method):
         else:
             settings = finetune.method_settings(parse("--method", method, *words))
             changed = settings != minilora.METHODS[method]
-            assert changed == (dest not in ("lr_ratio_b", "bits") and not (dest == "rslora" and method == "rslora"))
+            assert changed == (
+                dest not in ("lr_ratio_b", "bits", "start_text") and not (dest == "rslora" and method == "rslora")
+            )
 
 
 def test_what_was_typed_is_known_whatever_its_value():
@@ -153,8 +165,9 @@ def test_finetune_and_count_show_the_defaults_of_python():
 @pytest.mark.parametrize("method", COUNTED.keys() & minilora.METHODS.keys())
 def test_what_is_counted_by_default_is_what_is_trained_by_default(method):
     from minilora.accounting import Settings
+    from minilora.accounting.adaptations import DEFAULTS
 
-    settings, trained = Settings(), minilora.METHODS[method]
+    settings, trained = Settings(**DEFAULTS.get(method, {})), minilora.METHODS[method]
     parts = (trained.lora, trained.prefix) if isinstance(trained, LoRAPrefixConfig) else (trained,)
     for name in count.USED_BY:
         if method in count.USED_BY[name]:

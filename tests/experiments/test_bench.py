@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import asdict
@@ -14,13 +15,18 @@ import pytest
 import device_array
 from device_array import to_fake_device
 from minilora.cli import main
+from minilora.experiments.bench import blas, medians, report, scaling
+from minilora.experiments.bench import contenders as contenders_module
 from minilora.experiments.bench import run as bench
-from minilora.experiments.bench import scaling
 from minilora.experiments.bench.contenders import Contender, contenders, rounds
 from minilora.experiments.bench.shapes import SHAPES, Shape, flops_of_step, products_of_step
 from minilora.experiments.bench.worker import Worker
+from minilora.experiments.record import provenance
+from minilora.interop.smollm2 import smollm2_file
 
 TINY = Shape(L=2, C=16, T=24, N=4, V=32, H=2)
+LLAMA = Shape(L=2, C=16, T=24, N=3, V=32, H=4, G=2, F=24)
+PEER = os.environ.get("MINILORA_PEER_PYTHON", "")
 LADDER = Path(__file__).parents[1] / "benchmarks" / "ladder.py"
 
 
@@ -33,9 +39,10 @@ def worker(shape=TINY, method="lora", threads=1):
 # ---- what is counted
 
 
+@pytest.mark.parametrize("shape", [TINY, LLAMA], ids=["GPT", "Llama"])
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_the_products_of_a_step_are_those_that_a_step_makes(method, monkeypatch):
-    made = worker(method=method)
+def test_the_products_of_a_step_are_those_that_a_step_makes(method, shape, monkeypatch):
+    made = worker(shape, method)
     flops = []
     call = device_array._call
 
@@ -50,7 +57,15 @@ def test_the_products_of_a_step_are_those_that_a_step_makes(method, monkeypatch)
         p.data = to_fake_device(p.data)
     _loss, cache = made.model.loss(made.batch)
     made.model.backward_loss(1.0, cache)
-    assert sum(flops) == flops_of_step(TINY, method)
+    assert sum(flops) == flops_of_step(shape, method)
+
+
+def test_the_shape_of_smollm2_is_smollm2_s():
+    config = SHAPES["smollm2"].config
+    numbers = config.vocab_size * config.d_model + config.d_model  # the embedding, and the last norm
+    attention = 2 * config.d_model**2 + 2 * config.d_model * config.n_kv_head * config.head_size
+    numbers += config.n_layer * (attention + 3 * config.d_model * config.d_mlp + 2 * config.d_model)
+    assert numbers == 134_515_008 and config.head_size == 64  # as Hugging Face's model page counts them
 
 
 def test_causal_tiles_leave_out_most_of_the_upper_triangle():
@@ -111,8 +126,10 @@ def test_sides_take_turns():
 
 
 def test_a_ratio_is_of_two_turns_of_one_round():
-    result = bench.compared({"minilora": [1.0, 2.0, 4.0], "torch": [3.0, 4.0, 20.0], "floor": [0.5, 1.0, 1.0]})
+    turns = {"minilora": [1.0, 2.0, 4.0], "torch": [3.0, 4.0, 20.0], "floor": [0.5, 1.0, 1.0]}
+    result = bench.compared({**turns, "torch-compiled": [2.0, 2.0, 2.0]})
     assert result["ratio"] == {"median": 3.0, "min": 2.0, "max": 5.0}
+    assert result["ratios"] == {"torch-compiled": {"median": 1.0, "min": 0.5, "max": 2.0}}
     assert result["floor_percent"] == {"median": 50.0, "min": 25.0, "max": 50.0}
 
 
@@ -133,18 +150,158 @@ def test_the_verb_measures_prints_and_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(SHAPES, "tiny", TINY)
     monkeypatch.setattr(scaling, "BASE", TINY)
     monkeypatch.setattr(bench, "TURN_SECONDS", 0.01)
-    arguments = ["--shapes", "tiny", "--rounds", "2", "--device", "cpu", "--seed", "3", "--out", str(tmp_path)]
+    arguments = [
+        "--shapes",
+        "tiny",
+        "--rounds",
+        "2",
+        "--most-rounds",
+        "2",
+        "--device",
+        "cpu",
+        "--seed",
+        "3",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(["bench", *arguments]) == 0
     printed = capsys.readouterr().out
     results = json.loads((tmp_path / "bench.json").read_text())
     lora = results["train"]["tiny"]["lora"]
     assert f"{lora['tokens_per_second']:,.0f}" in printed and "tiny, LoRA merged" in printed
+    assert blas.in_words(results["blas"]) in printed and max(map(len, printed.splitlines())) <= 80
+    assert lora["rounds"] == 2 and "NOT every 95 % interval" in printed
     assert 0 < lora["seconds"]["minilora"]["min"] <= lora["seconds"]["minilora"]["median"]
     memory = results["memory"]["tiny"]["lora"]["minilora"]
     assert memory["imports"] <= memory["model"] <= memory["step"]
     assert results["config"]["seed"] == 3
     assert set(results["scaling"]) == {"L", "C", "T", "N", "r"}
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "memory.png", "scaling.png"}
+
+
+# ---- how well a median is known
+
+
+@pytest.mark.parametrize(("n", "k"), [(6, 1), (7, 1), (8, 1), (9, 2), (12, 3), (20, 6), (30, 10)])
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says(n, k):
+    values = np.random.default_rng(n).exponential(size=(4000, n))  # not symmetric; its median is log 2
+    found = np.array([medians.interval(row) for row in values])
+    np.testing.assert_array_equal(found, np.sort(values, axis=1)[:, [k - 1, n - k]])
+    inside = np.mean((found[:, 0] <= np.log(2)) & (np.log(2) <= found[:, 1]))
+    assert inside > 0.945
+    narrower = np.sort(values, axis=1)[:, [k, n - k - 1]]  # one further in: the mutant
+    assert np.mean((narrower[:, 0] <= np.log(2)) & (np.log(2) <= narrower[:, 1])) < 0.945
+
+
+def test_five_values_have_no_interval_of_95_percent():
+    assert medians.interval([1.0, 1.1, 1.2, 1.3, 1.4]) is None and medians.width([1.0] * 5) == np.inf
+    assert medians.width([1.0, 1.1, 1.2, 1.3, 1.4, 1.5]) == pytest.approx(0.5 / 1.25)
+
+
+def test_rounds_go_on_until_every_median_is_known(monkeypatch):
+    monkeypatch.setattr(contenders_module, "PAUSE", 0)
+    steady = iter(np.tile([1.0, 1.01], 50))
+    assert len(rounds({"steady": lambda: next(steady)}, 3, 40)["steady"]) == medians_needed(1)
+    noisy = iter(np.tile([1.0, 2.0], 50))
+    assert len(rounds({"noisy": lambda: next(noisy)}, 3, 40)["noisy"]) == 40
+    both = {"noisy": lambda: next(noisy), "steady": lambda: next(steady)}
+    assert len(rounds(both, 3, 12)["steady"]) == 12, "one that is not known is enough"
+    assert len(rounds({"steady": lambda: next(steady)}, 9, 40)["steady"]) == 9, "at least as many as were asked for"
+    assert len(rounds({"noisy": lambda: next(noisy)}, 4)["noisy"]) == 4
+
+
+def medians_needed(k):
+    """The fewest values whose smallest and largest, k deep, make an interval."""
+    return next(n for n in range(1, 100) if medians.interval(range(n)) == (k - 1, n - k))
+
+
+def test_what_is_not_known_is_said():
+    known = bench.compared({"minilora": [1.0] * 7, "torch": [2.0] * 7})
+    assert known["rounds"] == 7 and known["widths"] == {"minilora": 0.0, "torch": 0.0}
+    (said,) = report.how_well_known({"train": {"S1": {"lora": known}}})
+    assert said == "The 95 % interval of each median of seconds is narrower than 5 % of it, after 7 rounds."
+    wide = bench.compared({"minilora": [1.0] * 7, "torch": [2.0, 2.2, 2.0, 2.1, 2.0, 2.0, 2.0]})
+    few = bench.compared({"minilora": [1.0]})
+    (said,) = report.how_well_known({"train": {"S1": {"lora": wide, "full": few}}})
+    assert said.startswith(
+        "NOT every 95 % interval of a median of seconds is narrower than 5 % of it, after 1 to 7 rounds"
+    )
+    assert said.endswith(": S1, lora, torch, 10 %; S1, full, minilora, too few rounds.")
+    assert report.how_well_known({"train": {"S1": {"lora": {"seconds": {}}}}}) == [], "an older file"
+
+
+# ---- which kernel
+
+
+def asked_with(**environment):
+    """What `blas` and `pinned` say in a process with these environment variables."""
+    code = "import json; from minilora.experiments.bench import blas as b; print(json.dumps([b.blas(), b.pinned()]))"
+    pinning = (blas.KERNEL, blas.L2_SIZE)
+    plain = {name: value for name, value in os.environ.items() if name not in pinning}
+    run = {"capture_output": True, "text": True, "check": True, "env": plain | environment}
+    return json.loads(subprocess.run([sys.executable, "-c", code], **run).stdout)
+
+
+def test_a_kernel_that_a_variable_pins_is_told():
+    free, said = asked_with()
+    assert said == [] and free["cores"] == len(os.sched_getaffinity(0)) and free["of"] == os.cpu_count()
+    if free["library"] != "openblas" or platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("no OpenBLAS with the kernels of x86-64")
+    line = blas.in_words(free)
+    assert f"kernel {free['kernel']}, on {free['cores']} of {free['of']} cores" in line and free["version"] in line
+    old, said = asked_with(OPENBLAS_CORETYPE="Nehalem")
+    assert old["kernel"] == "Nehalem" != free["kernel"]
+    (told,) = said
+    assert told.startswith(
+        "OPENBLAS_CORETYPE was Nehalem, so OpenBLAS computes with its kernel for Nehalem; without it"
+    )
+    assert told.endswith(f", the kernel would be the one for {free['kernel']}")
+    assert asked_with(OPENBLAS_CORETYPE=free["kernel"])[1] == [], "it would have been chosen anyway"
+    ((only),) = asked_with(OPENBLAS_L2_SIZE="256")[1]
+    assert only.startswith("OPENBLAS_L2_SIZE was 256, so OpenBLAS cuts its products for an L2 of that size")
+
+
+# ---- the peers themselves
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path(PEER).is_file(), reason="needs a Python with torch and xllamacpp: MINILORA_PEER_PYTHON")
+def test_the_peers_take_part(tmp_path, monkeypatch):
+    pytest.importorskip("gguf")
+    try:
+        smollm2_file()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    monkeypatch.setitem(SHAPES, "smollm2", Shape(L=2, C=32, T=8, N=1, V=49152, H=2, G=1, F=64))
+    monkeypatch.setattr(bench, "TURN_SECONDS", 0.01)
+    against = ("torch", "torch-compiled", "llama.cpp")
+    sizes = {"shapes": ("smollm2",), "methods": ("lora",), "rounds": 1, "most_rounds": 1, "threads": 1}
+    config = bench.BenchConfig(parts=("train", "generate"), against=against, peer_python=PEER, **sizes)
+    results = bench.run(config, tmp_path)
+    train, base = results["train"]["smollm2"]["lora"], results["generate"]["smollm2"]["base"]
+    assert set(base["seconds"]) == {"minilora", "torch", "llama.cpp"} and base["ratios"]["llama.cpp"]["median"] > 0
+    assert set(results["generate"]["smollm2"]["lora"]["seconds"]) == {"minilora", "torch"}
+    compiled = "torch-compiled"
+    assert compiled in train["seconds"] or "stopped at" in results["left_out"][f"{compiled}, smollm2, lora"]
+    assert {"torch", "peft", "xllamacpp"} <= results["provenance"].keys()
+    printed = "\n".join(report.report(results, tmp_path))
+    assert "against llama.cpp" in printed and "too few rounds" in printed
+
+
+def test_a_peer_that_does_not_work_is_left_out_and_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(SHAPES, "tiny", TINY)
+    monkeypatch.setattr(bench, "TURN_SECONDS", 0.01)
+    broken = [sys.executable, "-c", "raise SystemExit('no compiler')"]
+    monkeypatch.setattr(bench, "about", lambda commands: {"provenance": provenance()})
+    monkeypatch.setattr(bench, "peer_command", lambda python, name: broken)
+    sizes = {"shapes": ("tiny",), "methods": ("lora",), "rounds": 1, "most_rounds": 1, "threads": 1}
+    for part, name in (("train", "torch-compiled"), ("generate", "llama.cpp")):
+        results = bench.run(bench.BenchConfig(parts=(part,), against=(name,), peer_python="python", **sizes), tmp_path)
+        ((_, why),) = results["left_out"].items()
+        assert "no compiler" in why or "only SmolLM2's shape" in why
+        assert any("left out; " in line for line in report.report(results, tmp_path))
+        with pytest.raises(RuntimeError, match="no compiler"):
+            bench.run(bench.BenchConfig(parts=(part,), against=("torch",), peer_python="python", **sizes), tmp_path)
 
 
 # ---- the ladder

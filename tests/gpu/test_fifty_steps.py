@@ -37,7 +37,7 @@ def on(device, model, config):
     """The model, moved and then adapted there, with something learned: the same bits on every device."""
     for p in model.parameters():
         p.data = PLACES[device](p.data)
-    apply_method(model, config, rng=rng(1))
+    apply_method(model, config, rng=rng(1), batches=BATCHES[:1])
     draw = rng(2)
     for p in model.trainable_parameters():
         p.data += PLACES[device]((0.1 * draw.standard_normal(p.data.shape)).astype("float32"))

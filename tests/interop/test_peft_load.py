@@ -244,7 +244,7 @@ def test_the_fields_that_peft_needs_are_enough(folder):
 
 
 UNSUPPORTED = {
-    "peft_type": "IA3",
+    "peft_type": "OFT",
     "use_dora": 1,
     "layer_replication": [[0, 2]],
     "lora_bias": True,
@@ -292,7 +292,7 @@ WRONG_FIELDS = {
     ),
     "the head": ({"modules_to_save": ["lm_head"]}, "modules_to_save named 'lm_head'"),
     "the same module, whole": ({"modules_to_save": ["c_attn"]}, "target_modules was .*; the model has no such module"),
-    "an embedding to adapt": ({"target_modules": ["c_attn", "wte"]}, "target_modules meant transformer.wte; minilora"),
+    "positions to adapt": ({"target_modules": ["c_attn", "wpe"]}, "target_modules meant transformer.wpe; minilora"),
     "the head to adapt": (
         {"target_modules": ["c_attn", "lm_head"]},
         "target_modules meant lm_head; minilora adapts no",

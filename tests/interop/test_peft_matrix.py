@@ -38,15 +38,15 @@ LOADERS = {
 LLAMAS = ("llama", "qwen2", "mistral")
 # How many give the same logits, and how many are refused by the name of a field; peft itself refuses the rest.
 COUNTS = {
-    "gpt2": (64, 15),
-    "roberta": (69, 8),
-    "masked": (64, 13),
-    "encoder": (70, 9),
-    "deberta": (69, 9),
-    "deberta-encoder": (67, 12),
-    "llama": (71, 11),
-    "qwen2": (63, 18),
-    "mistral": (71, 11),
+    "gpt2": (66, 13),
+    "roberta": (71, 6),
+    "masked": (66, 11),
+    "encoder": (72, 7),
+    "deberta": (71, 7),
+    "deberta-encoder": (69, 10),
+    "llama": (73, 9),
+    "qwen2": (65, 16),
+    "mistral": (73, 9),
 }
 FIELDS = ["target_modules", "modules_to_save", "trainable_token_indices", "ensure_weight_tying", "lora_bias"]
 FIELDS += ["lora_dropout", "layer_replication", "init_lora_weights"]

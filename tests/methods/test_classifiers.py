@@ -12,7 +12,10 @@ from minilora.methods.houlsby import HoulsbySublayer
 from minilora.training import AdamW, loss_and_backward
 from models.tiny_encoders import tiny
 
-METHODS = {"head": HeadConfig(), **{name: config for name, config in EVERY.items() if "prefix" not in name}}
+METHODS = {
+    "head": HeadConfig(),
+    **{name: config for name, config in EVERY.items() if not name.startswith(("prefix", "prompt", "lora+prefix"))},
+}
 each_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 each_model = pytest.mark.parametrize("kind", MODELS)
 HEAD = ["head.dense.W", "head.dense.bias", "head.out_proj.W", "head.out_proj.bias"]
@@ -21,7 +24,7 @@ HEAD = ["head.dense.W", "head.dense.bias", "head.out_proj.W", "head.out_proj.bia
 def adapted(kind, method, learned=True):
     model_class, config, _ = MODELS[kind]
     model = tiny(model_class, config=config)
-    apply_method(model, method, rng=rng(1))
+    apply_method(model, method, rng=rng(1), batches=[batch_of(kind)])
     if learned:
         for p in model.trainable_parameters():
             p.data += 0.3 * rng(len(p.name)).standard_normal(p.data.shape)

@@ -34,7 +34,7 @@ def base(on_device):
 def adapted(config, on_device):
     """Adapted where it lives, then with something learned, the same on both."""
     model, draw = base(on_device), rng(2)
-    apply_method(model, config, rng=rng(1))
+    apply_method(model, config, rng=rng(1), batches=[SHORT])
     for p in model.trainable_parameters():
         p.data += model.xp.asarray((0.3 * draw.standard_normal(p.data.shape)).astype("float32"))
     return model

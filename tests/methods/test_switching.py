@@ -103,7 +103,7 @@ def two(tmp_path):
         second = second or LoRAConfig(rank=1, targets=targets, besides=besides)
         for seed, (name, method) in enumerate({"one": config, "two": second}.items()):
             model = base(kind)
-            apply_method(model, method, rng=rng(seed + 1), name=name)
+            apply_method(model, method, rng=rng(seed + 1), name=name, batches=[batch_of(kind)])
             learn(model, 10 * seed)
             save_adapter(model, tmp_path / name)
             said[name] = outputs(kind, model)

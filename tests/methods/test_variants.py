@@ -38,8 +38,8 @@ from minilora.ops.fast import dora_linear_backward, linear_backward, linear_forw
 from minilora.training import AdamW
 
 DORA, PISSA, LORA_FA = EVERY["dora"], EVERY["pissa"], EVERY["lora-fa"]
-VARIANTS = [DORA, EVERY["dora, exact"], PISSA, LORA_FA]
-each_variant = pytest.mark.parametrize("config", VARIANTS, ids=["dora", "dora, exact", "pissa", "lora-fa"])
+VARIANTS = [DORA, EVERY["dora, exact"], PISSA, LORA_FA, EVERY["lora-ga"]]
+each_variant = pytest.mark.parametrize("config", VARIANTS, ids=["dora", "dora, exact", "pissa", "lora-fa", "lora-ga"])
 
 
 # ---- DoRA
@@ -293,8 +293,10 @@ def test_a_file_of_plain_lora_that_knows_no_variants_still_loads(tmp_path):
     ("settings", "message"),
     [
         ({"dora": True, "init": "pissa"}, "dora and init='pissa' are mutually exclusive"),
-        ({"dora": True, "freeze_A": True}, "freeze_A was True, beside dora or init='pissa', which train A"),
-        ({"init": "pissa", "freeze_A": True}, "freeze_A was True, beside dora or init='pissa', which train A"),
+        ({"dora": True, "freeze_A": True}, "freeze_A was True, beside dora, which trains A"),
+        ({"init": "pissa", "freeze_A": True}, "freeze_A was True, beside init='pissa', which trains A"),
+        ({"init": "lora-ga", "dora": True}, "dora and init='lora-ga' are mutually exclusive"),
+        ({"init": "lora-ga", "gamma": 0}, "gamma was 0; it must be a number above 0"),
         ({"freeze_A": 1}, "freeze_A was 1; it must be True or False"),
         ({"dora_exact": True}, "dora_exact was True, but dora was False"),
         (

@@ -61,6 +61,9 @@ def row_cases(*lead, ops=fast):
     def embedding_of(W, ids):
         return ops.embedding_forward(ids, W)
 
+    def lora_embedding_of(E, A, B, ids, scale):
+        return ops.lora_embedding_forward(ids, E, A, B, scale)
+
     def lora_without_bias(x, W, A, B, scale):
         return ops.lora_linear_forward(x, W, None, A, B, scale)
 
@@ -106,11 +109,30 @@ def row_cases(*lead, ops=fast):
             )
             for name, masks in (("", ()), (", mask", (mask,)))
         },
+        **{
+            f"adalora_linear{name}": Case(
+                ops.adalora_linear_forward,
+                ops.adalora_linear_backward,
+                {"x": x, "W": W, "bias": bias, "P": B, "lam": normal(2), "Q": A},
+                (1.7, *masks),
+                wrt=("x", "P", "lam", "Q"),
+            )
+            for name, masks in (("", ()), (", mask", (mask,)))
+        },
+        "orthogonality": Case(ops.orthogonality_forward, ops.orthogonality_backward, {"P": B, "Q": A}),
         "random_subspace": Case(
             ops.random_subspace_forward,
             ops.random_subspace_backward,
             {"theta": normal(4)},
             (np.asarray(rng.integers(0, 8, lead)), np.sqrt([3.0, 1.0, 2.0, 7.0])),
+        ),
+        "rescale": Case(ops.rescale_forward, ops.rescale_backward, {"x": x, "l": normal(5)}),
+        "linear_rows": Case(
+            ops.linear_rows_forward,
+            ops.linear_rows_backward,
+            {"x": x, "W": W, "P": normal(2, 5)},
+            (np.array([3, 1]),),
+            wrt=("x", "P"),
         ),
         "layernorm": Case(
             ops.layernorm_forward, ops.layernorm_backward, {"x": x, "gain": normal(5), "bias": normal(5)}
@@ -126,6 +148,13 @@ def row_cases(*lead, ops=fast):
         "dropout": Case(dropout_with_the_same_mask, ops.dropout_backward, {"x": x}, (0.3,)),
         "softmax": Case(ops.softmax_forward, ops.softmax_backward, {"x": x}),
         "embedding": Case(embedding_of, ops.embedding_backward, {"W": normal(4, 3)}, (ids,)),
+        "lora_embedding": Case(
+            lora_embedding_of,
+            ops.lora_embedding_backward,
+            {"E": normal(4, 3), "A": normal(2, 4), "B": normal(3, 2)},
+            (ids, 1.7),
+            wrt=("A", "B"),
+        ),
         "cross_entropy": Case(*loss, {"logits": normal(*lead, 7)}, (targets,)),
         "cross_entropy, mask": Case(*loss, {"logits": normal(*lead, 7)}, (targets, counts)),
         "cross_entropy, weights": Case(*loss, {"logits": normal(*lead, 7)}, (targets, None, np.array(normal(*lead)))),

@@ -213,6 +213,8 @@ def test_what_a_cache_leaves_out_has_no_gradient_and_the_rest_has_its_own(name):
 # ---- a wrong engine is found: (function, its file, what stands there, what a mistake would put there)
 
 MUTANTS = [
+    ("adalora_linear_backward", "adalora_linear", "du *= lam", "pass"),
+    ("adalora_linear_forward", "adalora_linear", "P * lam", "P"),
     ("attention_forward", "attention", "q * (1.0 / math.sqrt(q.shape[-1]))", "q * (1.0 / q.shape[-1])"),
     ("attention_forward", "attention_tiles", "start += length", "start = length"),
     ("attention_forward", "attention_tiles", "slice(start, j_stop)", "slice(0, j_stop)"),
@@ -251,6 +253,12 @@ MUTANTS = [
     ("linear_cross_entropy_forward", "linear_cross_entropy", "1.0 / count", "1.0 / V"),
     ("linear_cross_entropy_forward", "linear_cross_entropy", "dlogits *= weights[chunk]", "pass"),
     ("linear_cross_entropy_forward", "linear_cross_entropy", "losses[chunk] *= weights[chunk]", "pass"),
+    (
+        "lora_embedding_backward",
+        "lora_embedding",
+        "scatter_add(dA, ids.reshape(-1), scale * (dy @ B))",
+        "dA[ids.reshape(-1)] += scale * (dy @ B)",
+    ),
     ("lora_linear_backward", "lora_linear", "dB = scale * (dy.T @ h)", "dB = dy.T @ h"),
     ("lora_linear_forward", "lora_linear", "y += (scale * h) @ B.T", "y += h @ B.T"),
     ("lora_fa_linear_backward", "lora_fa_linear", "dx += dx_lora", "pass"),

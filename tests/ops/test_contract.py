@@ -102,6 +102,7 @@ LEADING = [
     "lora_linear",
     "lora_fa_linear",
     "vera_linear",
+    "adalora_linear",
     "layernorm",
     "rmsnorm",
     "gelu_tanh",

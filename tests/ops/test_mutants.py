@@ -87,10 +87,15 @@ def changed(backward, *names):
 
 
 subspace = changed(lambda dy, cache: (ops.random_subspace_backward(dy, cache),), "dtheta")
+lora_embedding = changed(ops.lora_embedding_backward, "dA", "dB")
+linear_rows = changed(ops.linear_rows_backward, "dx", "dP")
+rescale = changed(ops.rescale_backward, "dx", "dl")
 linear = changed(ops.linear_backward, "dx", "dW", "dbias")
 lora = changed(ops.lora_linear_backward, "dx", "dA", "dB")
 lora_fa = changed(ops.lora_fa_linear_backward, "dx", "dB")
 vera = changed(ops.vera_linear_backward, "dx", "dd", "db")
+adalora = changed(ops.adalora_linear_backward, "dx", "dP", "dlam", "dQ")
+penalty = changed(ops.orthogonality_backward, "dP", "dQ")
 dora = changed(ops.dora_linear_backward, "dx", "dA", "dB", "dm")
 prefix = changed(ops.prefix_backward, "dx", "dP")
 layernorm = changed(ops.layernorm_backward, "dx", "dgain", "dbias")
@@ -219,6 +224,17 @@ def embedding_that_overwrites(dy, cache):
     return dW
 
 
+def lora_embedding_that_overwrites(dy, c, **_):
+    """dA[:, ids] += dh, which counts an id that comes twice once."""
+    dA = np.zeros_like(c.A)
+    dA.T[c.ids] += c.scale * dy @ c.B
+    return {"dA": dA}
+
+
+def linear_rows_of_other_columns(dy, c, **_):
+    return {"dP": rows(dy[..., : len(c.places)]).T @ rows(c.x)}
+
+
 def subspace_that_overwrites(dy, c):
     du = np.zeros(2 * len(c.root_counts))
     du[c.index] = dy
@@ -271,10 +287,12 @@ def conv1d_with_the_kernel_as_it_stands(dy, c, **_):
 SILU_X = ROWS["silu"].arrays["x"]
 SQRT_K, SQRT_3K = math.sqrt(4), math.sqrt(12)
 LORA, LORA_MASK = ROWS["lora_linear"], ROWS["lora_linear, mask"]
+ADALORA, ADALORA_MASK = ROWS["adalora_linear"], ROWS["adalora_linear, mask"]
 VERA, VERA_MASK = ROWS["vera_linear"], ROWS["vera_linear, mask"]
 LORA_FA, LORA_FA_MASK = ROWS["lora_fa_linear"], ROWS["lora_fa_linear, mask"]
 LOSS, LOSS_MASK = ROWS["cross_entropy"], ROWS["cross_entropy, mask"]
 DORA, DORA_EXACT = ROWS["dora_linear"], ROWS["dora_linear, exact"]
+LORA_EMBEDDING = ROWS["lora_embedding"]
 HEAD = ROWS["linear_cross_entropy"]
 (POLICY,) = policy_gradient_cases().values()
 DRAWN = POLICY.args[2]
@@ -301,6 +319,29 @@ MUTANTS = {
         lora(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (dy @ c.B) @ c.A}),
     ),
     "lora: dropout masks the base too": (LORA_MASK, lora(lambda dx, c, **_: {"dx": dx * c.dropout_mask})),
+    "lora_embedding: dA of the last of equal ids": (LORA_EMBEDDING, lora_embedding(lora_embedding_that_overwrites)),
+    "lora_embedding: dA without scale": (LORA_EMBEDDING, lora_embedding(lambda dA, c, **_: {"dA": dA / c.scale})),
+    "lora_embedding: dB without scale": (LORA_EMBEDDING, lora_embedding(lambda dB, c, **_: {"dB": dB / c.scale})),
+    "lora_embedding: dB zero, as it is while A is": (LORA_EMBEDDING, lora_embedding(lambda dB, **_: {"dB": 0.0 * dB})),
+    "lora_embedding: dB of one sequence": (
+        LORA_EMBEDDING,
+        lora_embedding(lambda dy, c, **_: {"dB": c.scale * dy[0].T @ c.h[0]}),
+    ),
+    "linear_rows: dP of other columns": (ROWS["linear_rows"], linear_rows(linear_rows_of_other_columns)),
+    "linear_rows: dP of one sequence": (
+        ROWS["linear_rows"],
+        linear_rows(lambda dy, c, **_: {"dP": dy[0][..., c.places].T @ c.x[0]}),
+    ),
+    "linear_rows: dx through W alone": (ROWS["linear_rows"], linear_rows(lambda dy, c, **_: {"dx": dy @ c.W})),
+    "linear_rows: dx through both": (
+        ROWS["linear_rows"],
+        linear_rows(lambda dy, c, **_: {"dx": dy @ c.W + dy[..., c.places] @ c.P}),
+    ),
+    "rescale: dx without l": (ROWS["rescale"], rescale(lambda dy, **_: {"dx": dy.copy()})),
+    "rescale: dx divided by l": (ROWS["rescale"], rescale(lambda dy, c, **_: {"dx": dy / c.l})),
+    "rescale: dl of y, where it is of x": (ROWS["rescale"], rescale(lambda dl, c, **_: {"dl": dl * c.l})),
+    "rescale: dl of one sequence": (ROWS["rescale"], rescale(lambda dy, c, **_: {"dl": (dy * c.x)[0].sum(axis=0)})),
+    "rescale: dl a mean": (ROWS["rescale"], rescale(lambda dy, c, **_: {"dl": rows(dy * c.x).mean(axis=0)})),
     "lora-fa: dx without dh A": (LORA_FA, lora_fa(lambda dy, c, **_: {"dx": dy @ c.W})),
     "lora-fa: dx without scale": (LORA_FA, lora_fa(lambda dy, c, **_: {"dx": dy @ c.W + dy @ c.B @ c.A})),
     "lora-fa: dB without scale": (LORA_FA, lora_fa(lambda dB, c, **_: {"dB": dB / c.scale})),
@@ -319,6 +360,39 @@ MUTANTS = {
     "vera: dropout not masked in dx": (
         VERA_MASK,
         vera(lambda dy, c, **_: {"dx": dy @ c.W + (c.d * ((c.b * dy) @ c.B)) @ c.A}),
+    ),
+    "adalora: dx without dh Q": (ADALORA, adalora(lambda dy, c, **_: {"dx": dy @ c.W})),
+    "adalora: dx without lam": (ADALORA, adalora(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (dy @ c.P) @ c.Q})),
+    "adalora: dP without lam": (ADALORA, adalora(lambda dP, c, **_: {"dP": dP / c.lam})),
+    "adalora: dP without scale": (ADALORA, adalora(lambda dP, c, **_: {"dP": dP / c.scale})),
+    "adalora: dlam with lam": (ADALORA, adalora(lambda dlam, c, **_: {"dlam": dlam * c.lam})),
+    "adalora: dlam without scale": (ADALORA, adalora(lambda dlam, c, **_: {"dlam": dlam / c.scale})),
+    "adalora: dQ without lam": (ADALORA, adalora(lambda dQ, c, **_: {"dQ": dQ / c.lam[:, None]})),
+    "adalora: dQ without scale": (ADALORA, adalora(lambda dQ, c, **_: {"dQ": dQ / c.scale})),
+    "adalora: P and Q exchanged": (ADALORA, adalora(lambda dP, dQ, **_: {"dP": dQ.T[:4], "dQ": dP.T})),
+    "adalora: dropout not masked in dx": (
+        ADALORA_MASK,
+        adalora(lambda dy, c, **_: {"dx": dy @ c.W + c.scale * (c.lam * (dy @ c.P)) @ c.Q}),
+    ),
+    "orthogonality: half, as if M stood once in it": (
+        ROWS["orthogonality"],
+        penalty(lambda dP, dQ, **_: {"dP": dP / 2.0, "dQ": dQ / 2.0}),
+    ),
+    "orthogonality: without the 1 in dP": (
+        ROWS["orthogonality"],
+        penalty(lambda dy, c, **_: {"dP": dy * 4.0 * c.P @ c.P.T @ c.P}),
+    ),
+    "orthogonality: without the 1 in dQ": (
+        ROWS["orthogonality"],
+        penalty(lambda dy, c, **_: {"dQ": dy * 4.0 * c.Q @ c.Q.T @ c.Q}),
+    ),
+    "orthogonality: of the norm, not squared, as PEFT's": (
+        ROWS["orthogonality"],
+        penalty(lambda dP, c, **_: {"dP": dP / (2.0 * np.linalg.norm(c.M))}),
+    ),
+    "orthogonality: the upstream gradient forgotten": (
+        ROWS["orthogonality"],
+        penalty(lambda c, **_: dict(zip(("dP", "dQ"), ops.orthogonality_backward(1.0, c), strict=True))),
     ),
     "dora: dA and dB of a constant norm": (
         DORA_EXACT,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy
 
+from minilora.arrays.threads import in_browser
 from minilora.exercises.capstone.setting import save
 from minilora.exercises.runner.capstone import RUN, STEPS, TRAINED, Setting, Trained, adapted
 from minilora.exercises.runner.worker import RESULTS
@@ -42,6 +43,8 @@ def run_answers(answers: dict[str, str], setting: Setting, after: Callable[[int]
     after : callable
         Is told from time to time how many steps are done.
     """
+    if in_browser():
+        return Run(None, "It needs a process of its own, and a browser's Python has no other.")
     files = {find(name).file_name: source for name, source in answers.items()}
     functions = {function: find(name).file_name for name in answers for function in TASKS[name].functions}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:

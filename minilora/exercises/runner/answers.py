@@ -100,4 +100,5 @@ def where(problem: BaseException) -> str:
 
 def _of(path):
     """Which file, unless it is the one that is checked."""
-    return "" if path == ANSWER else f" of {path}"
+    name = os.path.basename(path)
+    return "" if name == ANSWER else f" of {name}"

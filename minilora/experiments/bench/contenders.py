@@ -10,16 +10,24 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import minilora
+from tqdm import tqdm
 
-PEER_SCRIPT = Path(minilora.__file__).resolve().parent.parent / "tests" / "benchmarks" / "peer_torch.py"
+import minilora
+from minilora.experiments.bench.medians import all_narrow
+
+BENCHMARKS = Path(minilora.__file__).resolve().parent.parent / "tests" / "benchmarks"
+PEERS = {  # by name: the script, and its arguments
+    "torch": ("peer_torch.py",),
+    "torch-compiled": ("peer_torch.py", "--compile"),
+    "llama.cpp": ("peer_llama_cpp.py",),
+}
 PAUSE = 0.2  # seconds before a turn
 HOW_TO = (
     "make it with: python3 -m venv .venv-torch && .venv-torch/bin/pip install torch==2.13.0 transformers==5.23.0 "
-    "peft==0.21.2; or name another Python that has them with --peer-python"
+    "peft==0.21.2, and for llama.cpp xllamacpp; or name another Python that has them with --peer-python"
 )
 
 
@@ -28,19 +36,20 @@ def our_command():
     return [sys.executable, "-m", "minilora.experiments.bench.worker"]
 
 
-def peer_command(python):
-    """The command that starts the PyTorch peer in the environment of the given Python.
+def peer_command(python, name="torch"):
+    """The command that starts a peer, of PEERS, in the environment of the given Python.
 
     Raises
     ------
     ValueError
         If there is no such Python or script; the message says what to do.
     """
-    if not PEER_SCRIPT.is_file():
-        raise ValueError(f"the peer's script {PEER_SCRIPT} is not there; --against works in a clone of the repository")
+    script, *arguments = PEERS[name]
+    if not (BENCHMARKS / script).is_file():
+        raise ValueError(f"the peer's script {BENCHMARKS / script} is not there; --against works in a clone")
     if not Path(python).is_file():
-        raise ValueError(f"--against torch needs an environment with PyTorch; {python} is not there: {HOW_TO}")
-    return [str(python), str(PEER_SCRIPT)]
+        raise ValueError(f"--against {name} needs an environment with PyTorch; {python} is not there: {HOW_TO}")
+    return [str(python), str(BENCHMARKS / script), *arguments]
 
 
 class Contender:
@@ -71,7 +80,8 @@ class Contender:
 
     def close(self):
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            stream.close()
+            with suppress(BrokenPipeError):  # a command that it has not read before it ended
+                stream.close()
         self.process.wait()
 
 
@@ -89,14 +99,18 @@ def contenders(commands):
             contender.close()
 
 
-def rounds(turns, count):
-    """Let several callables take turns, `count` times.
+def rounds(turns, count, most=None, *, title=None):
+    """Let several callables take turns, `count` times; or until the median of each is known, if that takes longer.
 
     Parameters
     ----------
     turns : dict of str to callable
         Each returns what its turn measured.
     count : int
+    most : int, optional
+        Go on to at most this many rounds, until the interval of each median is narrow: see `medians`.
+    title : str, optional
+        Of a progress bar, which is shown after two seconds.
 
     Returns
     -------
@@ -104,7 +118,10 @@ def rounds(turns, count):
         What each measured, round by round.
     """
     measured = {name: [] for name in turns}
-    for _ in range(count):
+    rounds_left = range(max(count, most or 0))
+    for i in tqdm(rounds_left, title, unit="round", delay=2, leave=False, disable=title is None or sys.stderr is None):
+        if i >= count and all_narrow(measured):
+            break
         for name, turn in turns.items():
             time.sleep(PAUSE)
             measured[name].append(turn())

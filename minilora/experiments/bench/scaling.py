@@ -1,7 +1,10 @@
 """How the cost of a LoRA step grows with L, C, T, N and r: measured slopes next to those of the formula."""
 
 import math
+import sys
 from dataclasses import asdict, replace
+
+from tqdm import tqdm
 
 from minilora.accounting import adaptation, architecture_of, memory_estimate
 from minilora.experiments.bench.shapes import RANK, Shape, flops_of_step
@@ -28,7 +31,8 @@ def measure_scaling(contender, threads, count, seed=0):
         formula; and `slopes` of seconds, flops, bytes and bytes_formula.
     """
     results = {}
-    for letter in ("L", "C", "T", "N", "r"):
+    letters = tqdm(("L", "C", "T", "N", "r"), "scaling", delay=2, leave=False, disable=sys.stderr is None)
+    for letter in letters:
         points = []
         for factor in FACTORS:
             value = int(factor * (RANK if letter == "r" else getattr(BASE, letter)))

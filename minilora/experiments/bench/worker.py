@@ -20,8 +20,9 @@ from minilora.arrays.backend import gpu_memory, tf32, to_numpy
 from minilora.arrays.threads import one_blas_thread
 from minilora.data import LMBatch
 from minilora.experiments.bench.shapes import Shape, products_of_step
+from minilora.interop.gguf_save import save_gguf
 from minilora.methods import LoRAConfig, apply_full, apply_lora, merge_lora
-from minilora.models import GPT
+from minilora.models import GPT, Llama
 from minilora.models.generation import generate
 from minilora.training import AdamW, DataParallel
 
@@ -32,7 +33,8 @@ class Worker:
     def make(self, shape, method, threads, rank=8, device="cpu", seed=0):
         shape, self.device = Shape(**shape), device
         rng = numpy.random.default_rng(seed)
-        self.model = GPT(shape.config, rng, device=device)
+        kind = GPT if shape.G is None else Llama
+        self.model = kind(shape.config, rng, device=device)
         if method == "lora":
             apply_lora(self.model, LoRAConfig(rank=rank, alpha=rank), rng=rng)
             for name, p in self.model.named_parameters():
@@ -65,6 +67,10 @@ class Worker:
     def merge(self):
         """Merge the adapter into W."""
         merge_lora(self.model)
+
+    def save(self, path, like):
+        """Write a file for llama.cpp in float32, with the tokenizer of another one."""
+        save_gguf(self.model, path, like=like, dtype="f32")
 
     def activations(self):
         """The bytes that the forward keeps for the backward, as Python's tracemalloc counts them."""

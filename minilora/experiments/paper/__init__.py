@@ -1,9 +1,10 @@
-"""Small-scale versions of the paper's tables and figures, one module each, and nine that it does not have."""
+"""Small-scale versions of the paper's tables and figures, one module each, and ten that it does not have."""
 
 from minilora.experiments.paper import (
     along_training,
     budget,
     delta_rank,
+    family,
     figure2,
     figure3,
     figure4,
@@ -46,6 +47,7 @@ MODULES = (
     budget,
     regret,
     policy_gradient,
+    family,
 )
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 

@@ -97,6 +97,8 @@ def _facts(report: Report) -> str:
             facts["note"] += " Next to W, ΔW is what DoRA changes in all."
     if report.told["method"] == "pissa":
         facts["note"] = "PiSSA starts from parts of W: ΔW is scale (B A − B₀ A₀), a product of twice the rank."
+    if report.told["method"] == "lora-ga":
+        facts["note"] = "LoRA-GA starts from a gradient: ΔW is scale (B A − B₀ A₀), a product of twice the rank."
     facts |= {"compared with": report.other} if report.other is not None else {}
     facts |= {"next to the base": report.model} if report.model is not None else {}
     rows = "".join(f"<dt>{text(label)}</dt><dd>{_breakable(text(value))}</dd>" for label, value in facts.items())

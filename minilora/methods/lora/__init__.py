@@ -5,6 +5,7 @@
 | `config.py` | LoRAConfig: what is adapted, at which rank, and how A and B start |
 | `layer.py` | LoRALinear, a frozen Linear and the A and B next to it |
 | `variants.py` | LoRA-FA, DoRA and PiSSA, which compute something else from A and B |
+| `gradient_start.py` | LoRA-GA, whose A and B start from a gradient |
 | `apply.py` | putting an adapter into a model |
 | `merging.py` | W + delta_W, and back to the bit |
 | `dropout.py` | dropout, for the length of a step |

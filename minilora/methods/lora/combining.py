@@ -17,6 +17,7 @@ import numpy
 from minilora.arrays.backend import Array, get_xp, to_numpy
 from minilora.methods.lora.apply import attach, make_factors, shape_of
 from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.embedding import LoRAEmbedding
 from minilora.methods.lora.layer import LoRALinear
 from minilora.methods.selection import new_parameters
 from minilora.methods.state import adapters_of
@@ -68,7 +69,11 @@ def combine_adapters(
         alpha_pattern=ranks,
         besides=tuple(path for path in own if path not in new_parameters(model)),
     )
-    factors = {path: make_factors(path, layers[path], config, A, B) for path, (B, A) in combined.items()}
+    factors = {}
+    for path, (B, A) in combined.items():
+        if isinstance(layers[path], LoRAEmbedding):  # B A is delta_E here, the transpose of its own B A
+            A, B = B.T, A.T
+        factors[path] = make_factors(path, layers[path], config, A, B)
     attach(model, name, config, factors, own)
 
 

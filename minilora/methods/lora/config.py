@@ -9,7 +9,8 @@ import numpy
 
 from minilora.limits import shown
 
-INITS = ("uniform", "gaussian", "pissa")
+INITS = ("uniform", "gaussian", "pissa", "lora-ga")
+FROM_W = ("pissa", "lora-ga")  # those whose A and B are not zero together, so that W itself is another at the start
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,13 @@ class LoRAConfig:
         The probability that an input of LoRA's branch is dropped in training.
     rslora : bool
         Scale by alpha / sqrt(r) instead.
-    init : {"uniform", "gaussian", "pissa"}
+    init : {"uniform", "gaussian", "pissa", "lora-ga"}
         How A is drawn: U(-1/sqrt(I), 1/sqrt(I)), as loralib and PEFT do, or N(0, 1/r^2), PEFT's reading of the paper's
         "random Gaussian", for which the paper gives no deviation. B is zero, so that delta_W starts as zero. "pissa"
-        draws nothing: A and B start as W's r largest singular directions (see `PiSSAFactors`).
+        draws nothing: A and B start as W's r largest singular directions (see `PiSSAFactors`), with
+        "lora-ga" as those of its gradient (see `gradient_start.py`); this one needs `batches` when it is applied.
+    gamma : float
+        Of "lora-ga": the larger, the smaller its start. The paper has 16 and 64.
     dora : bool
         Learn the length of each row of W + delta_W separately from its direction (see `DoRAFactors`).
     dora_exact : bool
@@ -53,6 +57,7 @@ class LoRAConfig:
     dropout: float = 0.0
     rslora: bool = False
     init: str = "uniform"
+    gamma: float = 16
     dora: bool = False
     dora_exact: bool = False
     freeze_A: bool = False
@@ -90,12 +95,15 @@ class LoRAConfig:
                 raise ValueError(f"{setting} was {shown(getattr(self, setting))}; it must be True or False")
         if self.init not in INITS:
             raise ValueError(f"init was {shown(self.init)}; it must be one of {', '.join(map(repr, INITS))}")
-        if self.init == "pissa" and self.dora:
-            raise ValueError("dora and init='pissa' are mutually exclusive")
+        if not is_number(self.gamma) or self.gamma <= 0:
+            raise ValueError(f"gamma was {_quoted(self.gamma)}; it must be a number above 0")
+        if self.init in FROM_W and self.dora:
+            raise ValueError(f"dora and init={self.init!r} are mutually exclusive")
         if self.init == "pissa" and min(self.alpha, *self.alpha_pattern.values(), math.inf) <= 0:
             raise ValueError("init was 'pissa', which divides by alpha; each alpha must be a number above 0")
-        if self.freeze_A and (self.dora or self.init == "pissa"):
-            raise ValueError("freeze_A was True, beside dora or init='pissa', which train A; it must be without them")
+        if self.freeze_A and (self.dora or self.init in FROM_W):
+            other = "dora" if self.dora else f"init={self.init!r}"
+            raise ValueError(f"freeze_A was True, beside {other}, which trains A; it must be without it")
         if self.dora_exact and not self.dora:
             raise ValueError("dora_exact was True, but dora was False; it says how DoRA is differentiated")
 

@@ -101,10 +101,11 @@ class LoRALinear(Module):
     """
 
     def __init__(self, base: Linear) -> None:
-        self.base = base
+        self.base: Any = base
         self.adapters: dict[str, Any] = {}
         self.active: str | None = None
         self._frozen: Parameter | None = None  # while merged: the base's own W
+        self._frozen_bias: Parameter | None = None  # and its bias, where that changes too
 
     def members(self) -> Iterator[tuple[str, Parameter | Module]]:
         yield "base", self.base
@@ -142,6 +143,11 @@ class LoRALinear(Module):
         return self.base.W if self._frozen is None else self._frozen
 
     @property
+    def frozen_bias(self) -> Parameter | None:
+        """The base's own bias, (O,), also while merged; None if it has none."""
+        return self.base.bias if self._frozen_bias is None else self._frozen_bias
+
+    @property
     def at_work(self) -> Any:
         """What computes y: the active adapter's factors; or the base, if none is active or W holds W + delta_W."""
         if self.active is None or self.merged:
@@ -176,20 +182,27 @@ class LoRALinear(Module):
 
     def backward(self, dy: Array, cache: AdaptedCache) -> Array:
         """(..., O) -> (..., I). W is a constant here; the base's bias is trained if it is trainable."""
-        if cache.owner is not self.at_work:
-            raise ValueError("cache was made by another adapter; run forward again after switching adapters")
-        if self.merged and self.factors.trainable:
-            raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
+        self.check_cache(cache)
         bias = self.base.bias
         if cache.owner is not self.base and bias is not None and bias.trainable:
             # forward: y = ... + bias   so
             bias.accumulate(rows(dy).sum(axis=0))  # (M, O) -> (O,)
         return cache.owner.backward(dy, cache.inner)
 
+    def check_cache(self, cache: AdaptedCache) -> None:
+        """Raise ValueError unless what made a cache is what is at work, and can be trained."""
+        if cache.owner is not self.at_work:
+            raise ValueError("cache was made by another adapter; run forward again after switching adapters")
+        if self.merged and self.factors.trainable:
+            raise ValueError("a merged adapter cannot be trained: call unmerge_lora(model) first")
+
     def products(self) -> tuple[list[tuple[Array, ...]], Array | None]:
         """The matrices of `forward`, and the bias; see `Linear.products`."""
         owner, (W, bias) = self.at_work, self.base.products()
-        return (W if owner is self.base else owner.products(self.base.W.data)), bias
+        if owner is self.base:
+            return W, bias
+        change = self.delta_bias()
+        return owner.products(self.base.W.data), bias if change is None else bias + change
 
     def low_rank(self) -> tuple[Array, Array, float] | None:
         """The active adapter's B, A and scale, whose product is delta_W; None if it is not such a product."""
@@ -199,16 +212,27 @@ class LoRALinear(Module):
         """What the active adapter adds to W, (O, I), for merging and inspection; training never forms it."""
         return self.factors.delta_W(self.frozen.data)
 
+    def delta_bias(self) -> Array | None:
+        """What the active adapter adds to the bias, (O,): None for all but IA3, which scales whole outputs."""
+        bias, change = self.frozen_bias, getattr(self.factors, "delta_bias", None)
+        return None if bias is None or change is None else change(bias.data)
+
     def merge(self) -> None:
-        """W <- W + delta_W in a new Parameter; the frozen one is kept."""
-        if self.active is not None and not self.merged:
-            W = self.base.W.data
-            merged = Parameter(W + self.factors.delta_W(W), trainable=False, name=self.base.W.name)
-            self._frozen, self.base.W = self.base.W, merged
+        """W <- W + delta_W in a new Parameter, and the bias likewise where it changes; the frozen ones are kept."""
+        if self.active is None or self.merged:
+            return
+        base, change = self.base, self.delta_bias()
+        merged = Parameter(base.W.data + self.factors.delta_W(base.W.data), trainable=False, name=base.W.name)
+        self._frozen, base.W = base.W, merged
+        if change is not None:
+            merged = Parameter(base.bias.data + change, trainable=False, name=base.bias.name)
+            self._frozen_bias, base.bias = base.bias, merged
 
     def unmerge(self) -> None:
-        """Put the frozen W back: the same Parameter, and so the same bits. (W + D - D would not restore them.)"""
+        """Put what was frozen back: the same Parameters, and so the same bits. (W + D - D would not restore them.)"""
         self.base.W, self._frozen = self.frozen, None
+        if self._frozen_bias is not None:
+            self.base.bias, self._frozen_bias = self._frozen_bias, None
 
 
 def lora_scale(alpha: float, rank: int, rslora: bool = False) -> float:

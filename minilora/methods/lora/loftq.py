@@ -25,7 +25,7 @@ from minilora.arrays.backend import Array, get_xp
 from minilora.layers import Packed
 from minilora.limits import shown
 from minilora.methods.lora.apply import apply_lora, lora_scale_of, target_layers
-from minilora.methods.lora.config import LoRAConfig
+from minilora.methods.lora.config import FROM_W, LoRAConfig
 from minilora.methods.lora.variants import best_factors
 from minilora.methods.quantization import linears_to_quantize, packing, put_quantized
 from minilora.methods.switching import check_new_name, lora_layers
@@ -92,8 +92,10 @@ def apply_loftq(
     ValueError
         If an argument does not fit; the model is then unchanged.
     """
-    if config.dora or config.init == "pissa" or min(config.alpha, *config.alpha_pattern.values(), numpy.inf) <= 0:
-        raise ValueError("config had dora, init='pissa' or an alpha of 0 or less; for LoftQ it must have none of these")
+    if config.dora or config.init in FROM_W or min(config.alpha, *config.alpha_pattern.values(), numpy.inf) <= 0:
+        raise ValueError(
+            "config had dora, init='pissa' or 'lora-ga', or an alpha of 0 or less; for LoftQ it must have none"
+        )
     if not isinstance(steps, int) or not 1 <= steps <= 100:
         raise ValueError(f"steps was {shown(steps)}; it must be an integer from 1 to 100")
     check_new_name(model, name)

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from minilora.methods.lora.embedding import LoRAEmbedding
 from minilora.methods.lora.per_row_linear import PerRowLoRALinear, PerRowModule
 from minilora.methods.selection import new_modules, train_only
 from minilora.methods.state import adapters_of, method_of
@@ -81,6 +82,8 @@ def _check_rows(model: Model, used: Iterable[str]) -> None:
                 continue
             if hasattr(model.config, "n_buckets") and path.endswith((".q_proj", ".k_proj")):
                 raise ValueError(f"the adapter {name!r} is in {path}, which reads relative positions, not rows")
+            if isinstance(layer, LoRAEmbedding):
+                raise ValueError(f"the adapter {name!r} is in {path}, which all rows of a batch share")
             if path == "lm_head" or (path.startswith("head.") and "head" not in new):
                 raise ValueError(f"the adapter {name!r} is in {path}, which reads the positions that count, not rows")
 

@@ -88,6 +88,8 @@ class DoRAFactors(LoRAFactors):
 class PiSSAFactors(LoRAFactors):
     """PiSSA (Meng et al., 2024): B and A start as the largest singular directions of W, and the rest of W is frozen.
 
+    LoRA-GA, too, which starts elsewhere: see `gradient_start.py`.
+
         W = U S V^T,   B0 = U_r (S_r / scale)^(1/2),   A0 = (S_r / scale)^(1/2) V_r^T
         y = x W_res^T + bias + scale (x A^T) B^T,   W_res = W - scale B0 A0
 
