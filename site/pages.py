@@ -170,8 +170,9 @@ def title(text, line):
 EXERCISES = """# Exercises
 
 Each asks for one or two functions of a few lines. `minilora exercises start 1` writes the first one's file, `check 1`
-says which tensor is wrong, by how much, and which known mistake it is, and `hint 1` gives the next of three hints. What
-a [teacher](README.md) needs stands on a page of its own.
+says which tensor is wrong, by how much, and which known mistake it is, and `hint 1` gives the next of three hints. How
+to go about it, and the capstone, stand on a page for [students](README.md); what a [teacher](TEACHING.md) needs, on
+another.
 
 | exercise | difficulty, of 5 | minutes |
 |---|---|---|
@@ -181,8 +182,9 @@ a [teacher](README.md) needs stands on a page of its own.
 :hidden:
 :glob:
 
-[0-9]*
 README
+[0-9]*
+TEACHING
 ```
 """
 
