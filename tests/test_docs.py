@@ -10,7 +10,7 @@ from benchmarks.speed_page import PAGES, blocks, filled
 from minilora.cli.verbs import parse
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-TEXTS = "\n".join((DOCS / name).read_text(encoding="utf-8") for name in ("speed.md", "report.md"))
+TEXTS = "\n".join((DOCS / name).read_text(encoding="utf-8") for name in ("speed.md", "report.md", "museum.md"))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
