@@ -286,7 +286,8 @@ show(check_op(layernorm_forward, layernorm_backward, {"x": x, "gain": gain, "bia
 # ## How a check fools you
 #
 # A check that nobody has seen failing is no check. In each of the following four stories a backward is **wrong**, and
-# a check that looks reasonable says that it is right. `outcome` tells what a check says; `table` collects it.
+# a check that looks reasonable says that it is right. `outcome` tells what a check says; `table` collects it. (What
+# wrong gradients do to a training run, and how many have been published, the [museum](../docs/museum.md) shows.)
 
 # %%
 table = {}

@@ -104,6 +104,14 @@ FROM_NOTHING = TrainConfig(steps=STEPS, batch_size=8, lr=5e-3, accumulation=2, t
 SHORT, LONG = functools.partial(windows, 32), functools.partial(windows, 64)
 
 SCENES = {
+    "gpt": Scene("a small GPT-2 from nothing, all weights, on sentences", small_gpt, LONG, FROM_NOTHING),
+    "llama": Scene("a small Llama from nothing, all weights, on sentences", small_llama, LONG, FROM_NOTHING),
+    "pairs": Scene(
+        "a small GPT-2 from nothing, all weights, on records and their sentences",
+        functools.partial(small_gpt, n_positions=256),
+        pairs,
+        TrainConfig(steps=STEPS, batch_size=4, lr=5e-3, accumulation=4, threads=1),
+    ),
     "lora": Scene("LoRA (r = 4) in the bundled decoder, on sentences", adapted, SHORT, ADAPTING),
     "dropout": Scene(
         "LoRA (r = 4, dropout 0.5) in the bundled decoder, on sentences",
@@ -113,14 +121,6 @@ SCENES = {
     ),
     "dora": Scene(
         "DoRA (r = 4) in the bundled decoder, on sentences", functools.partial(adapted, dora=True), SHORT, ADAPTING
-    ),
-    "gpt": Scene("a small GPT-2 from nothing, all weights, on sentences", small_gpt, LONG, FROM_NOTHING),
-    "llama": Scene("a small Llama from nothing, all weights, on sentences", small_llama, LONG, FROM_NOTHING),
-    "pairs": Scene(
-        "a small GPT-2 from nothing, all weights, on records and their sentences",
-        functools.partial(small_gpt, n_positions=256),
-        pairs,
-        TrainConfig(steps=STEPS, batch_size=4, lr=5e-3, accumulation=4, threads=1),
     ),
 }
 
