@@ -1,9 +1,10 @@
 """Many small panels of two curves each, which the eye compares at one glance."""
 
-from itertools import cycle
 from textwrap import fill
 
-from minilora.plots.style import LINES, new_figure, styled
+from minilora.plots.style import WIDTH, looks, new_figure, styled
+
+TITLE = 24  # letters in a line of a panel's title
 
 
 @styled
@@ -24,14 +25,15 @@ def small_multiples(panels, *, xlabel, ylabel, columns=3):
     Figure
     """
     rows = -(-len(panels) // columns)
-    figure = new_figure(4.6 * columns, 3.6 * rows + 0.6)
+    figure = new_figure(WIDTH, 2.7 * rows + 0.6)
+    look = looks(next(iter(panels.values())))
     all_axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes in all_axes[len(panels) :]:
         axes.axis("off")
     for n, (axes, (title, lines)) in enumerate(zip(all_axes, panels.items())):
-        axes.set_title(fill(title, 30))
-        for (label, (x, y)), line in zip(lines.items(), cycle(LINES)):
-            axes.plot(x, y, label=label, color=line["color"], linestyle=line["linestyle"])
+        axes.set_title(fill(title, TITLE))
+        for label, (x, y) in lines.items():
+            axes.plot(x, y, label=label, color=look[label].color, linestyle=look[label].dash)
         axes.tick_params(labelbottom=True, labelleft=True)
         if n + columns >= len(panels):
             axes.set_xlabel(xlabel)
