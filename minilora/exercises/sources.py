@@ -36,6 +36,7 @@ CAPSTONE = (
     "attention_backward",
 )
 TITLE = re.compile(r"^# Exercise (?P<number>\d+): (?P<title>.+)$", re.MULTILINE)
+NOTEBOOK = re.compile(r"`tutorials/(\w+)\.ipynb`")
 EFFORT = re.compile(r"^\*Difficulty (?P<difficulty>\d) of 5, about (?P<minutes>\d+) minutes\.\*", re.MULTILINE)
 
 
@@ -75,6 +76,11 @@ class Exercise(NamedTuple):
     def mends(self):
         """Whether students get wrong lines to mend, not a blank."""
         return any(INSTEAD in cell.text for cell in self.cells)
+
+    @property
+    def notebook(self):
+        """The name of the notebook that prepares it, as its text says."""
+        return NOTEBOOK.search(self.cells[0].markdown)[1]
 
     @property
     def file_name(self):
