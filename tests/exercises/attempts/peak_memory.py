@@ -55,12 +55,12 @@ def no_name(f, x):
     return round(most / 1e6), round(now / 1e6)
 
 
-@a.is_wrong("the size of x", "zero")
+@a.is_wrong("the size of x", "zero", "equals 0")
 def of_x(f, x):
     return round(x.nbytes / 1e6), round(x.nbytes / 1e6)
 
 
-@a.is_wrong("called twice, with both kept")
+@a.is_wrong("called twice, with both kept", "2 times the right one")
 def twice(f, x):
     tracemalloc.start()
     y = f(x), f(x)
