@@ -59,7 +59,8 @@ def test_the_checkpoints_code_runs(tmp_path):
 
 
 def test_no_code_is_shown_that_no_test_runs():
-    assert {path.name: n for path in PAGES if (n := len(blocks(path, "python")))} == {
+    pages = [path for path in PAGES if path.name != "museum.md"]  # tests/museum runs its lines
+    assert {path.name: n for path in pages if (n := len(blocks(path, "python")))} == {
         "README.md": 1,
         "lora.md": 2,
         "models.md": 1,

@@ -38,7 +38,8 @@ for exercise in exercises():
     right = check_answer(exercise.name, exercise.solution)
     assert right.passed and right.report.endswith({given_up!r}), right.report
     blank = check_answer(exercise.name, student_file(exercise))
-    assert not blank.passed and "Still to be written" in blank.report, blank.report
+    given = student_file(exercise)
+    assert not blank.passed and ("Still to be written" in blank.report or "NotImplementedError" not in given), blank.report
     print(exercise.name)
 """
 ANSWERS = """

@@ -27,9 +27,13 @@ def test_a_verdict_needs_more_than_seeds_differ(wrong, verdict):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Three steps of the small GPT."""
+    """Three steps of the small GPT, from nothing."""
     scene = scenes.SCENES["gpt"]
-    monkeypatch.setitem(scenes.SCENES, "gpt", scene._replace(config=replace(scene.config, steps=3, batch_size=2)))
+    config = replace(scene.config, steps=3, batch_size=2)
+    monkeypatch.setitem(scenes.SCENES, "gpt", scene._replace(config=config, from_nothing=False))
+    scenes.weights_before.cache_clear()
+    yield
+    scenes.weights_before.cache_clear()
 
 
 def test_a_wrong_run_begins_as_the_right_one_and_leaves_it(short, tmp_path):
@@ -48,6 +52,22 @@ def test_a_loss_on_the_wrong_targets_is_judged_by_the_right_program(short, tmp_p
         model, _ = scenes.train("gpt", 0)
         by_itself = scenes.judged("gpt", 0, model)
     assert by_itself < results["wrong"][name]["held_out"] == scenes.judged("gpt", 0, model)
+
+
+def test_a_model_has_read_with_the_right_functions_before_it_is_led_astray(monkeypatch):
+    scene = scenes.SCENES["gpt"]
+    monkeypatch.setitem(scenes.SCENES, "gpt", scene._replace(config=replace(scene.config, steps=3, batch_size=2)))
+    monkeypatch.setattr(scenes, "STEPS_BEFORE", 4)
+    scenes.weights_before.cache_clear()
+    before = scenes.weights_before("gpt")
+    with exchanged(EXHIBITS["targets-not-shifted"].instead):
+        assert scenes.weights_before("gpt") is before
+        begun = scenes.model_of("gpt", 5)
+    random = dict(scene.model(5, "float32").named_parameters())
+    for path, p in begun.named_parameters():
+        assert (p.data == before[path]).all() and (p.data != random[path].data).any(), path
+    assert scenes.weights_before("lora") == {}
+    scenes.weights_before.cache_clear()
 
 
 def test_what_is_done_is_not_done_again(short, tmp_path, monkeypatch):
