@@ -39,6 +39,7 @@ notebooks: $(VENV)/.installed-dev  ## set up, then make tutorials/*.ipynb from t
 	$(PY) tutorials/make_notebooks.py
 
 pages: $(VENV)/.installed-test  ## put committed results, and the repository's address, into README.md and docs/
+	$(PY) docs/lora_picture.py
 	$(PY) docs/checker_picture.py
 	$(PY) docs/make_pages.py
 	$(PY) tests/benchmarks/speed_page.py

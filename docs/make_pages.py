@@ -93,30 +93,27 @@ def of_them(right, n):
     return {0: "none", n: "both" if n == 2 else f"all {n}"}.get(right, f"{right} of {n}")
 
 
-def language_model(result, n=4):
-    """The blocks about SmolLM2, from its result.json."""
-    tested = result["samples"]
-    right = sum(map(is_exact, tested))
-    wrong = [sample for sample in tested if not is_exact(sample)][:1]
-    shown = [sample for sample in tested if is_exact(sample)][: n - len(wrong)] + wrong
-    rows = [{"prompt": sample["prompt"].strip(), "LoRA": sample["answer"]} for sample in shown]
-    settings, train = result["config"]["settings"], result["config"]["train"]
-    last = "The last one is the first that is wrong." if wrong else ""
-    exact, errors = percent(result["slot_exact"]), percent(result["slot_error_rate"])
+def language_model(results):
+    """The blocks about SmolLM2, from its demo.json."""
+    lora, full = results["LoRA"], results["full fine-tuning"]
+    settings, train = lora["config"]["settings"], lora["config"]["train"]
+    right, of_full = (f"{sum(map(is_exact, row['samples']))}" for row in (lora, full))
+    n = len(lora["samples"])
     return {
+        "smollm2-table": fenced(table(results)),
         "smollm2-result": wrapped(
             f"LoRA of rank {settings['rank']} on all {len(settings['targets'])} matrices of each block,",
-            f"{train['steps']}",
-            f"steps of {train['batch_size']} examples of mini-E2E, {minutes(result)} on two cores, and {right} of",
-            f"{len(tested)}",
-            f"test sentences ({exact}) state every attribute once and nothing else; the slot error rate is {errors}",
-            f"([result.json](../figures/smollm2/result.json), one seed). {last}",
+            f"{train['steps']} steps of {train['batch_size']} examples of mini-E2E: {right} of {n} test sentences",
+            f"state every attribute once and nothing else, and {of_full} after full fine-tuning. LoRA trains",
+            f"{lora['percent']:.1f} % as many numbers, in {lora['file']['bytes'] / 1e6:.0f} MB instead of",
+            f"{full['file']['bytes'] / 1e6:.0f} (`{results['command']}`,",
+            "[demo.json](../figures/smollm2/demo.json); one seed; the seconds are those of two cores with other work).",
         ),
-        "smollm2-samples": fenced(listed(rows, ("prompt", "LoRA"))),
+        "smollm2-samples": fenced(samples(results)),
         "smollm2-short": wrapped(
-            f"On mini-E2E this takes {minutes(result)} on two cores, and {right} of {len(tested)} test sentences",
-            "are exactly",
-            "right.",
+            f"On mini-E2E, {train['steps']} steps of {train['batch_size']} examples took {minutes(lora)} on two busy",
+            f"cores. Then {right} of {n} test sentences are exactly right; full fine-tuning, which trains",
+            f"{full['trainable'] / lora['trainable']:.0f} times as many numbers, gets {of_full}.",
         ),
     }
 
@@ -166,7 +163,7 @@ def blocks(repository=None):
         "badges": badges(repository),
         "clone": wrapped(f"With Python 3.11 or newer, make and python3-venv, in a clone of {of(repository)}:"),
         **demonstration(read("demo/demo.json")),
-        **language_model(read("smollm2/result.json")),
+        **language_model(read("smollm2/demo.json")),
         **assets(bundled_recipe(), adapter),
         **speed(read("bench/bench.json"), read("bench/gpt2-small/bench.json")),
     }

@@ -1,5 +1,8 @@
 """Sphinx's settings for the course site; make_site.py puts the sources together and calls Sphinx with them."""
 
+import time
+from pathlib import Path
+
 from docstrings import prepare
 
 project = "minilora"
@@ -18,6 +21,7 @@ html_theme = "furo"
 html_title = "minilora"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_copy_source = html_show_sourcelink = False
 mathjax_path = "mathjax/tex-svg.js"  # of this site, like all else that a page loads
 mathjax3_config = {"options": {"enableMenu": False}}  # whose entries would load more from the network
@@ -32,7 +36,7 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True  # what a cell prints is one block, however it came
 nb_output_stderr = "error"
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["attrs_inline", "dollarmath"]
 myst_heading_anchors = 3
 
 # Docstrings
@@ -44,6 +48,18 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 
+NOTEBOOKS = sorted(path.stem for path in (Path(__file__).parent / "tutorials").glob("*.ipynb"))
+
+
+def say_which(app, page, source):
+    """Say which notebook is read now; one that is run takes a minute."""
+    name = page.rpartition("/")[2]
+    if page.startswith("tutorials/") and name in NOTEBOOKS:
+        clock = time.strftime("%H:%M:%S")
+        print(f"make site: {clock} notebook {NOTEBOOKS.index(name) + 1} of {len(NOTEBOOKS)}, {name}", flush=True)
+
+
 def setup(app):
     """The docstrings are prepared before napoleon, with priority 500, reads their sections."""
+    app.connect("source-read", say_which)
     app.connect("autodoc-process-docstring", prepare, priority=400)

@@ -9,15 +9,25 @@ import ast
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
+import checker_picture
+import drawn
+import figure_pages
+import make_pages
 import nbformat
 import pages
+from address import address
+
+from minilora import plots
+from minilora.exercises.sources import exercises
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-NO_WIDGETS = "import sys\n\nsys.modules['ipywidgets'] = None  # cannot be imported, and so plots.sliders shows nothing"
-SLIDERS = "*In a notebook with a kernel, sliders stand here. The next picture is one of their positions.*"
+DOCS = ("lora", "demo", "models", "python", "command_line", "machines", "testing", "speed", "report")  # first of docs/
+BEGIN = "import sys\n\nsys.path.insert(0, {site!r})\nimport drawn\n\ndrawn.begin({folder!r}, {url!r}, {starts!r})"
 
 
 def stage(source, run=("",)):
@@ -41,12 +51,33 @@ def stage(source, run=("",)):
     for name in "tutorials/README.md", "tutorials/exercises/README.md":
         shutil.copy(ROOT / name, source / name)
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
-        notebook = without_sliders(with_alt_texts(nbformat.read(path, as_version=4)))
-        if not any(part in path.stem for part in run):
+        notebook = nbformat.read(path, as_version=4)
+        if any(part in path.stem for part in run):
+            pictures = source / "_static/drawn" / path.stem
+            notebook = with_pictures(notebook, str(pictures), f"../_static/drawn/{path.stem}")
+        else:
             notebook.metadata["mystnb"] = {"execution_mode": "off"}
+        notebook = with_exercises(notebook, path.stem)
         nbformat.write(notebook, source / "tutorials" / path.name)
-    page = source / "figures/README.md"
-    page.write_text(pages.gallery(page.read_text(encoding="utf-8"), page.parent), encoding="utf-8")
+    figure_pages.stage(source / "figures", source / "_static", source.parent / "pictures")
+    fill_in(source / "index.md")
+    for path in sorted((source / "docs").glob("*.md")):
+        text = pages.linked_inside(path.read_text(encoding="utf-8"), path.parent, source, address())
+        path.write_text(text, encoding="utf-8")
+
+
+def fill_in(page):
+    """Put the committed results into a page, as `make pages` does, and the pictures with their texts."""
+    text = make_pages.filled(page.read_text(encoding="utf-8"), make_pages.blocks())
+    lora = drawn.with_twin(plots.lora_picture)()
+    pictures = drawn.Pictures(page.parent / "_static/drawn/home", "_static/drawn/home", ())
+    name, text_of, _, twin = pictures.save(lora, "lora")
+    shown = drawn.both(pictures.url, name, text_of, 560, twin)
+    there = sorted(path.stem for path in (page.parent / "docs").glob("*.md"))
+    docs = sorted(there, key=lambda name: DOCS.index(name) if name in DOCS else len(DOCS))
+    text = text.replace("DOCS", "\n".join(f"docs/{name}" for name in docs))
+    text = text.replace("PICTURE", shown).replace("ALT", checker_picture.alt())
+    page.write_text(text, encoding="utf-8")
 
 
 def write(folder, texts):
@@ -56,24 +87,54 @@ def write(folder, texts):
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def with_alt_texts(notebook):
-    """The notebook whose pictures are called by the statement that draws them, instead of by a file's name."""
-    for cell in notebook.cells:
-        code = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
-        if cell.cell_type == "code" and code.strip():
-            drawn = ast.unparse(ast.parse(code).body[-1])
-            cell.metadata["mystnb"] = {"image": {"alt": f"drawn by {drawn}"}}
+def with_pictures(notebook, folder, url):
+    """The notebook in which pictures become files, and a slider takes the place of the static picture behind it."""
+    starts, hidden = [], []
+    for cell, following in pairwise([*notebook.cells, None]):
+        if cell.cell_type == "code" and (call := sliders_in(cell.source)):
+            start = position_in(following, call)
+            starts.append(start or {})
+            if start:
+                hidden.append(following)
+    for cell in hidden:
+        cell.metadata.setdefault("tags", []).append("remove-cell")
+    code = BEGIN.format(site=str(HERE), folder=folder, url=url, starts=starts)
+    begin = nbformat.v4.new_code_cell(code, id="drawn", metadata={"tags": ["remove-cell"]})
+    notebook.cells.insert(0, begin)
     return notebook
 
 
-def without_sliders(notebook):
-    """The notebook with a remark in the place of what only a kernel can move, and which therefore is not made."""
-    cells = [nbformat.v4.new_code_cell(NO_WIDGETS, id="no-widgets", metadata={"tags": ["remove-cell"]})]
-    for cell in notebook.cells:
-        cells.append(cell)
-        if cell.cell_type == "code" and "plots.sliders(" in cell.source:
-            cells.append(nbformat.v4.new_markdown_cell(SLIDERS, id=f"{cell.id}-sliders"))
-    notebook.cells = cells
+def sliders_in(code):
+    """The call of plots.sliders that ends a cell, as a syntax tree; None if there is none."""
+    tree = ast.parse("\n".join(line for line in code.splitlines() if not line.startswith("%")))
+    last = tree.body[-1] if tree.body else None
+    call = last.value if isinstance(last, ast.Expr) else None
+    return call if isinstance(call, ast.Call) and ast.unparse(call.func) == "plots.sliders" else None
+
+
+def position_in(cell, sliders):
+    """Where sliders stand in the static picture behind them, as a dict; None if the cell is something else."""
+    if cell is None or cell.cell_type != "code":
+        return None
+    try:
+        (only,) = ast.parse(cell.source).body
+        call = only.value
+        if ast.unparse(call.func) != ast.unparse(sliders.args[0]):
+            return None
+        names = [keyword.arg for keyword in sliders.keywords]
+        given = dict(zip(names, map(ast.literal_eval, call.args)))
+        return given | {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (ValueError, AttributeError, SyntaxError):
+        return None
+
+
+def with_exercises(notebook, stem):
+    """The notebook with links to the exercises that it prepares, behind its title and at its end."""
+    prepared = [exercise for exercise in exercises() if pages.PREPARED_BY.get(exercise.number) == stem]
+    if prepared:
+        links = [f"- [{e.number}. {e.title}](exercises/{e.file_name[:-3]}.md)" for e in prepared]
+        text = "\n".join(["## Exercises", "", "Write it yourself, and let the checker say what is right:", "", *links])
+        notebook.cells.append(nbformat.v4.new_markdown_cell(text, id="exercises"))
     return notebook
 
 

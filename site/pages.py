@@ -3,9 +3,12 @@
 import importlib
 import inspect
 import re
+import textwrap
+import types
 from pathlib import Path
 
 from docstrings import plain
+from formulas import typeset
 
 import minilora
 from minilora.exercises.sources import blank, exercises, for_students
@@ -18,7 +21,6 @@ API = {
     "minilora.methods": (),
     "minilora.training": (),
     "minilora.distributed": ("join", "SingleProcess", "Ranks"),
-    "minilora.models.generation": ("generate",),
     "minilora.models.sampling": ("Sampling",),
     "minilora.gradcheck": ("check_op", "check_model", "numerical_gradient", "complex_step_gradient", "GradientError"),
     "minilora.analysis": (),
@@ -26,6 +28,42 @@ API = {
     "minilora.interop": (),
     "minilora.data": (),
     "minilora.plots": (),
+}
+
+
+# The files of the ops, in reading order, under headings.
+READING_ORDER = {
+    "LoRA": ("lora_linear", "linear"),
+    "A transformer": ("attention", "softmax", "layernorm", "gelu", "embedding", "cross_entropy", "dropout"),
+    "A Llama": ("rmsnorm", "rope", "rope_table", "silu", "silu_gate"),
+    "Other methods": ("dora_linear", "lora_fa_linear", "vera_linear", "random_subspace", "prefix", "relu", "tanh"),
+    "Training": ("adamw", "policy_gradient", "linear_cross_entropy", "take_rows"),
+    "DeBERTa": ("disentangled_attention", "log_buckets", "conv1d"),
+    "Few bits": ("nf4", "double_quantization", "gguf_blocks"),
+    "Switches and helpers": ("plain", "rows"),
+}
+
+# The notebook that prepares each exercise.
+PREPARED_BY = {
+    1: "02_backprop_by_hand",
+    2: "03_lora_by_hand",
+    3: "09_other_methods",
+    4: "02_backprop_by_hand",
+    5: "02_backprop_by_hand",
+    6: "04_a_transformer",
+    7: "03_lora_by_hand",
+    8: "06_merging_and_switching",
+    9: "03_lora_by_hand",
+    10: "05_pretrain_then_adapt",
+    11: "08_subspaces",
+    12: "08_subspaces",
+    13: "10_gpu_and_checkpoints",
+    14: "02_backprop_by_hand",
+    15: "04_a_transformer",
+    16: "11_after_lora",
+    17: "12_a_llama",
+    18: "12_a_llama",
+    19: "12_a_llama",
 }
 
 
@@ -50,8 +88,10 @@ def api_page(module):
     names = public(module)
     by_file = {}
     for name, value in names.items():
-        by_file.setdefault(value.__module__ if callable(value) else "", []).append(name)
+        by_file.setdefault(value.__module__ if is_code(value) else "", []).append(name)
     constants = by_file.pop("", [])
+    if module == "minilora.ops":
+        by_file = in_reading_order(by_file)
     ordered = {name: names[name] for here in by_file.values() for name in here}
     parts = [title(module, "="), f".. automodule:: {module}\n", summaries(ordered, lambda name: f"{module}.{name}")]
     for file, here in by_file.items():
@@ -59,8 +99,18 @@ def api_page(module):
             parts.append(f"{title(file.removeprefix(f'{module}.'), '-')}\n.. automodule:: {file}\n   :no-index:\n")
         parts += [f".. currentmodule:: {module}\n", *(directive(name, names[name]) for name in here)]
     if constants:
-        parts += [title("Constants", "-"), *(f".. autodata:: {name}\n   :no-value:\n" for name in constants)]
+        parts += [title("Constants", "-"), *(constant(name, names[name]) for name in constants)]
     return "\n".join(parts)
+
+
+def in_reading_order(by_file):
+    """The ops' names by file, in the order of READING_ORDER; a file that it does not name comes before the helpers."""
+    *groups, helpers = READING_ORDER.values()
+    known = {f"minilora.ops.{name}" for group in READING_ORDER.values() for name in group}
+    first = [f"minilora.ops.{name}" for group in groups for name in group]
+    last = [f"minilora.ops.{name}" for name in helpers]
+    order = [*first, *sorted(by_file.keys() - known), *last]
+    return {file: by_file[file] for file in order if file in by_file}
 
 
 def summaries(names, target):
@@ -68,8 +118,13 @@ def summaries(names, target):
     return "".join(
         f"* :py:obj:`{name} <{target(name)}>`: {plain(inspect.getdoc(value).splitlines()[0])}\n"
         for name, value in names.items()
-        if callable(value) and not is_record(value)
+        if is_code(value) and not is_record(value)
     )
+
+
+def is_code(value):
+    """Whether something is a function or a class, and not a constant or the name of a type."""
+    return callable(value) and not isinstance(value, types.GenericAlias)
 
 
 def is_record(value):
@@ -87,6 +142,13 @@ def directive(name, value):
     if issubclass(value, BaseException):
         return f".. autoexception:: {name}\n"
     return f".. autoclass:: {name}\n   :members:\n"
+
+
+def constant(name, value):
+    """What documents a constant; the name of a type, such as dict[str, str], has no source to be shown."""
+    if isinstance(value, types.GenericAlias):
+        return f".. object:: {name}\n\n   ``{value}``\n"
+    return f".. autodata:: {name}\n   :no-value:\n"
 
 
 def public(module):
@@ -133,14 +195,53 @@ def exercise_pages():
 
 
 def exercise_page(exercise):
-    """One exercise: its text, the code that is given, and the commands."""
+    """One exercise: its text, the notebook that prepares it, the code that is given, and the commands."""
     parts = [
-        cell.markdown or f"```python\n{blank(cell.text, exercise).strip()}\n```"
+        with_formulas(cell.markdown) or f"```python\n{blank(cell.text, exercise).strip()}\n```"
         for cell in exercise.cells
         if for_students(cell) and not cell.has("check")
     ]
+    notebook = PREPARED_BY.get(exercise.number)
+    if notebook:
+        name = notebook[3:].replace("_", " ")
+        parts.insert(1, f"*What it needs is in notebook [{int(notebook[:2])}, {name}](../{notebook}.ipynb).*")
     commands = "\n".join(f"minilora exercises {verb} {exercise.number}" for verb in ("start", "check", "hint"))
     return "\n\n".join([*parts, f"## Begin\n\n```sh\n{commands}\n```"]) + "\n"
+
+
+def with_formulas(markdown):
+    """Markdown whose indented blocks are typeset, where they are formulas."""
+
+    def display(match):
+        lines = typeset(textwrap.dedent(match[0]).strip("\n").split("\n"))
+        return match[0] if lines is None else "\n".join(["$$", *lines, "$$", ""])
+
+    return markdown and re.sub(r"(?<=\n\n)(?: {4}.*(?:\n|$)|\n(?= {4}))+", display, markdown)
+
+
+def linked_inside(text, folder, root, repository):
+    """Markdown in which a link to what the site does not have leads to the repository, if that has an address.
+
+    Parameters
+    ----------
+    text : str
+    folder : Path
+        Where the page is.
+    root : Path
+        Of the site's sources.
+    repository : str
+        Its address, or empty.
+    """
+
+    def link(match):
+        there = (folder / match[2]).resolve()
+        if there.is_file():
+            return match[0]
+        if there.with_suffix(".md").is_file():  # an exercise
+            return f"[{match[1]}]({Path(match[2]).with_suffix('.md')})"
+        return f"[{match[1]}]({repository}/tree/main/{there.relative_to(root.resolve())})" if repository else match[1]
+
+    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)\)", link, text)
 
 
 def gallery(page, folder):

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from benchmarks import speed_page
-from pages import PAGES, ROOT
+from markdown_pages import PAGES, ROOT
 
 HERE = "https://github.com/owner/name"
 

@@ -12,7 +12,7 @@ from minilora.analysis import (
     matrix_rank_steps,
     rank_measures,
 )
-from plotted import WORD
+from plotted import WORD, title_of
 
 TEXTBOOK = [[1, 2], [2, 5], [2, 4]]
 GAUSSIAN = np.random.default_rng(0).standard_normal((12, 9))
@@ -30,6 +30,12 @@ def test_multiples_of_each_other_share_a_colour_and_a_line():
     assert heads == ((1, 2), (2, 5), (2, 4), (-1, -2))
     assert colors[0] == colors[2] == colors[3] != colors[1]
     assert len([line for line in axes.lines if to_hex(line.get_color()) in colors]) == 2
+
+
+def test_arrows_on_one_line_are_told_apart_if_asked_for():
+    (axes,) = plots.arrows({"V": (1, 2), "W": (-1, 1), "longer": (2, 4)}, distinct=True).axes
+    heads, colors = zip(*arrows_of(axes))
+    assert len(set(colors)) == 3 and heads.index((2, 4)) < heads.index((1, 2)), "the shorter is on top"
 
 
 def test_the_ellipse_is_the_image_of_the_circle_and_its_half_axes_are_drawn():
@@ -60,7 +66,7 @@ def boxes(axes, color):
 
 def test_elimination_is_drawn_step_by_step():
     figure = plots.elimination(matrix_rank_steps(TEXTBOOK))
-    assert [axes.get_title() for axes in figure.axes] == [
+    assert [title_of(axes) for axes in figure.axes] == [
         "the matrix",
         "row 2 minus 2 times row 1",
         "row 3 minus 2 times row 1",
@@ -75,8 +81,8 @@ def test_elimination_is_drawn_step_by_step():
 
 def test_what_a_step_has_changed_is_orange_and_the_pivots_are_framed():
     *before, last = plots.elimination(matrix_rank_steps([[0, 0, 3], [0, 2, 1], [0, 4, 5]])).axes
-    assert before[0].get_title() == "the matrix" and not boxes(before[0], "#f2b661")
-    assert before[1].get_title() == "swap row 1 and row 2" and boxes(before[1], "#f2b661") == [(0, 0), (0, 1)]
+    assert title_of(before[0]) == "the matrix" and not boxes(before[0], "#f2b661")
+    assert title_of(before[1]) == "swap row 1 and row 2" and boxes(before[1], "#f2b661") == [(0, 0), (0, 1)]
     assert [boxes(axes, "#0072b2") for axes in before] == [[]] * len(before)
     assert boxes(last, "#0072b2") == [(1, 0), (2, 1)]
 
@@ -96,9 +102,9 @@ def test_fractions_are_fractions():
     assert drawn(last, 2, 2) == [["1", "1/3"], ["0", "1"]]
 
 
-def test_steps_are_in_rows_that_fit_and_places_without_one_are_empty():
+def test_steps_are_in_rows_that_fit():
     figure = plots.elimination(matrix_rank_steps(np.tri(4, dtype=int)))
-    assert [bool(axes.get_title()) for axes in figure.axes] == [True] * 7 + [False]
+    assert [bool(title_of(axes)) for axes in figure.axes] == [True] * 7, "no empty cell"
     with pytest.raises(
         ValueError, match="the elimination had 29 steps, with the matrix itself; it must have at most 24"
     ):
@@ -122,13 +128,14 @@ def test_the_numerical_rank_is_what_lies_above_the_tolerance():
 def test_a_lower_rank_is_shown_with_its_image_its_error_and_its_cost(r):
     low, errors = low_rank_approximation(GAUSSIAN, r), low_rank_errors(GAUSSIAN)
     *images, cut, cost = plots.low_rank(GAUSSIAN, low, errors).axes
-    arrays = [-axes.get_images()[0].get_array() for axes in images]
+    arrays = [axes.get_images()[0].get_array() for axes in images]
     for array, expected in zip(arrays, (GAUSSIAN, low.product, GAUSSIAN - low.product), strict=True):
         np.testing.assert_allclose(array, expected)
     assert len({axes.get_images()[0].get_clim() for axes in images}) == 1
     norm = np.linalg.norm(GAUSSIAN)
     percent = 100 * np.linalg.norm(GAUSSIAN - low.product) / norm
-    assert [axes.get_title().split(":")[1].split()[0] for axes in images] == ["108", str(r * 21), f"{percent:.0f}"]
+    said = [title_of(axes).replace("\n", " ") for axes in images]
+    assert "108 numbers" in said[0] and f"{r * 21} numbers" in said[1] and f" {percent:.0f} % of" in said[2]
 
     S = np.linalg.svd(GAUSSIAN, compute_uv=False)
     kept, left_out = cut.containers
@@ -161,13 +168,15 @@ def test_every_matrix_has_a_row_and_every_sense_of_rank_a_panel():
     seeds = [RankMeasures(9, 2.0 + seed, 4.0, 3 + seed, 1.0) for seed in (0, 1, 3)]
     figure = plots.ranks({"W": of_W, "delta": {"v": seeds, "head": seeds}}, share=0.5)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["q", "v", "head"]
-    assert figure.axes[0].yaxis_inverted() and "50 %" in figure.axes[0].get_xlabel()
+    assert figure.axes[0].yaxis_inverted() and "50 %" in title_of(figure.axes[0])
     for axes, name in zip(figure.axes, ("directions", "stable_rank", "effective_rank"), strict=True):
-        W, delta = axes.containers
-        assert W.lines[0].get_xydata().tolist() == [[getattr(of_W[row], name), y] for y, row in enumerate("qv")]
+        points = [line.get_xydata() for line in axes.get_lines() if line.get_label() in ("W", "delta")]
         values = [getattr(m, name) for m in seeds]
-        assert delta.lines[0].get_xydata().tolist() == [[np.mean(values), y] for y in (1, 2)]
-        (bars,) = delta.lines[2]
+        assert points[0][:, 0].tolist() == [getattr(of_W[row], name) for row in "qv"]
+        assert points[1][:, 0].tolist() == [np.mean(values)] * 2
+        assert [np.round(y).tolist() for y in (points[0][:, 1], points[1][:, 1])] == [[0, 1], [1, 2]]
+        assert points[0][1, 1] < points[1][0, 1], "in the same row, one below the other"
+        (bars,) = axes.containers[1].lines[2]
         ends = [[min(values), max(values)]] * 2
         assert [segment[:, 0].tolist() for segment in bars.get_segments()] == ends
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["W", "delta"]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["W", "delta"]

@@ -3,43 +3,65 @@
 import pytest
 
 from minilora import plots
+from plotted import title_of
 
 
-def test_a_curve_goes_through_the_means_and_leaves_out_what_diverged():
+def curve(axes, label):
+    """A curve's points."""
+    (line,) = (line for line in axes.get_lines() if line.get_label() == label)
+    return line.get_xydata()
+
+
+def words(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize("xscale", ["log2", "log", None])
+def test_a_curve_goes_through_the_means_and_leaves_out_what_diverged(xscale):
     lines = {"one": [(1, [1.0, 3.0]), (2, [5.0, None]), (4, [None, None])], "two": [(1, [2.0, 2.0])]}
-    axes, other = plots.seed_curves({"loss": lines, "score": lines}, xlabel="rank", xscale="log2").axes
-    curve = axes.containers[0].lines[0]
-    assert curve.get_xydata().tolist() == [[1, 2], [2, 5]]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "4"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
-    assert (axes.get_ylabel(), other.get_ylabel(), axes.get_xlabel()) == ("loss", "score", "rank")
+    axes, other = plots.seed_curves({"loss": lines, "score": lines}, xlabel="rank", xscale=xscale).axes
+    assert curve(axes, "one")[:, 1].tolist() == [2, 5]
+    assert [title_of(axes) for axes in (axes, other)] == ["loss", "score"]
+    assert other.get_xlabel() == "rank" and set(words(axes)) == {"one", "two"}
+    if xscale == "log2":
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2"]
+        one, two = curve(axes, "one"), curve(axes, "two")
+        assert one[0, 0] < 1 < two[0, 0] < one[1, 0], "whiskers stand next to each other, between the ranks' middles"
+    else:
+        assert curve(axes, "one")[:, 0].tolist() == [1, 2]
+        (band,) = [c for c in axes.collections if len(c.get_paths()) and len(c.get_paths()[0].vertices) > 4]
+        assert band.get_paths()[0].get_extents().extents.tolist() == [1, 1, 2, 5], "from the lowest to the highest"
+
+
+def test_a_method_that_was_not_run_is_left_out():
+    (axes,) = plots.seed_curves({"loss": {"LoRA": [(1, [1.0])], "BitFit": []}}, xlabel="rank").axes
+    assert [line.get_label() for line in axes.get_lines() if line.get_label()[0] != "_"] == ["LoRA"]
 
 
 def test_equal_scores_have_a_bar_of_no_length():
     plots.seed_curves({"loss": {"one": [(1, [0.1] * 3), (2, [2.7 + 1e-16, 2.7, 2.7])]}}, xlabel="rank")
 
 
-def test_a_single_curve_needs_no_legend():
+def test_a_single_curve_needs_no_label():
     (axes,) = plots.seed_curves({"loss": {"one": [(0.1, [1.0])]}}, xlabel="lr", xscale="log").axes
-    assert axes.get_legend() is None and axes.get_xscale() == "log"
+    assert axes.get_legend() is None and not axes.texts and axes.get_xscale() == "log"
 
 
-def test_panels_stand_in_rows_and_each_curve_is_explained_once():
+def test_panels_stand_in_rows_and_each_curve_has_its_label():
     def lines(*labels):
         return {label: [(1, [0.0, 1.0])] for label in labels}
 
     panels = {"a": lines("q", "v"), "b": lines("q", "v"), "c": lines("q", "k"), "d": lines("v", "q"), "e": lines("x")}
-    figure = plots.seed_curves(panels, xlabel="x", columns=2)
-    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes] == [0, 0, 1, 1, 2, 2]
-    legends = [axes.get_legend() for axes in figure.axes]
-    explained = [legend and [text.get_text() for text in legend.get_texts()] for legend in legends]
-    assert explained == [["q", "v"], None, ["k"], ["v", "q"], None, None], "v and q look otherwise in d"
-    assert not figure.axes[5].axison
+    figure = plots.seed_curves(panels, xlabel="x")
+    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes] == [0, 0, 1, 1, 2], "no empty cell"
+    assert [set(words(axes)) for axes in figure.axes[:4]] == [set("qv"), set("qv"), set("qk"), set("qv")]
+    colors = [{line.get_label(): line.get_color() for line in axes.get_lines()} for axes in figure.axes]
+    assert colors[0] == colors[1] == colors[3] and colors[2]["q"] == colors[0]["q"], "one colour in all panels"
 
 
 def test_overheads_have_a_panel_for_each_shape():
     bars = {"a": (1.0, 2.0, 3.0), "b": (-1.0, 0.0, 1.0)}
     figure = plots.overheads({"32 x 256": bars, "1 x 64": bars}, ylabel="slower (%)")
-    assert [axes.get_title() for axes in figure.axes] == ["32 x 256", "1 x 64"]
-    heights = [patch.get_height() for patch in figure.axes[0].patches]
-    assert heights == pytest.approx([2.0, 0.0])
+    assert [title_of(axes) for axes in figure.axes] == ["32 x 256", "1 x 64"]
+    lengths = [patch.get_width() for patch in figure.axes[0].patches]
+    assert lengths == pytest.approx([2.0, 0.0])

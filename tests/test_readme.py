@@ -9,11 +9,11 @@ from importlib.util import find_spec
 
 import pytest
 
+from markdown_pages import PAGES, README, ROOT, blocks, commands, of_minilora, said, targets
 from minilora.accounting import adaptation, find_architecture
 from minilora.cli.verbs import parse
 from minilora.ops import lora_linear_backward
 from minilora.training import train_step
-from pages import PAGES, README, ROOT, blocks, commands, of_minilora, said, targets
 
 DOCS = ROOT / "docs"
 

@@ -2,9 +2,9 @@
 # # 2. Backpropagation by hand
 #
 # **Goal.** Derive the backward passes of a linear map, of softmax and of layer normalisation, one line at a time;
-# check each against finite differences; and see four checks that pass a wrong gradient.
+# check each against finite differences; see four checks that pass a wrong gradient; and train with what you derived.
 #
-# **Minutes.** 60
+# **Minutes.** 75
 #
 # **Prerequisites.** Partial derivatives, the chain rule, matrix products, a little NumPy.
 #
@@ -85,8 +85,65 @@ plots.curves(errors, x="step size $h$", y="relative error", log="xy")
 #
 # $$dx_i \;=\; \sum_o dy_o \, \frac{\partial y_o}{\partial x_i},$$
 #
-# and this `dx` is the upstream gradient of whatever made $x$. So every function needs a partner. In minilora each
-# operation is a pair with one contract:
+# and this `dx` is the upstream gradient of whatever made $x$.
+#
+# ### Forward and backward in one picture
+#
+# Take the smallest model there is: one weight, one bias, and the squared error of what they give. It should turn
+# $x = 2$ into $t = 4$, and gives 2. Forward, every line makes a number from the ones above it:
+
+# %%
+x, w, b, t = 2.0, 1.5, -1.0, 4.0
+p = w * x
+y = p + b
+e = y - t
+L = e**2
+
+# %% [markdown]
+# Backward, we read these lines from the last to the first. Each says how fast its left side changes with what stands
+# at its right, and the gradient that arrives is multiplied by that:
+
+# %%
+dL = 1.0
+de = dL * 2 * e  # forward: L = e**2   so
+dy, dt = de * 1, de * -1  # forward: e = y - t
+dp, db = dy * 1, dy * 1  # forward: y = p + b
+dw, dx = dp * x, dp * w  # forward: p = w * x
+
+# %% [markdown]
+# Move the slider from 0 to 8: first the values flow to the right, then the gradients flow back to the left. (Without a
+# live kernel, the picture below shows the end.)
+
+# %%
+from minilora.plots import Node
+
+nodes = {"x": Node("x", x, dx, {}), "w": Node("w", w, dw, {}), "b": Node("b", b, db, {}), "t": Node("t", t, dt, {})}
+nodes["p"] = Node("p = w x", p, dp, {"x": w, "w": x})
+nodes["y"] = Node("y = p + b", y, dy, {"p": 1, "b": 1})
+nodes["e"] = Node("e = y - t", e, de, {"y": 1, "t": -1})
+nodes["L"] = Node("L = e^2", L, dL, {"e": 2 * e})
+
+
+def flow(step=8):
+    """The graph after so many steps forward, and then backward."""
+    return plots.value_graph(nodes, step)
+
+
+plots.sliders(flow, step=(0, 8))
+
+# %%
+flow(8)
+
+# %% [markdown]
+# The gradient of $w$ is $-8$: make $w$ a little larger, and the loss falls eight times as fast. Ask the function, and
+# it says the same:
+
+# %%
+numerical_gradient(lambda w: (w * x + b - t) ** 2, np.array(w))
+
+# %% [markdown]
+# Nothing in the backward pass is cleverer than this, in any model. There are only more numbers, and they are in
+# arrays. So every function needs a partner. In minilora each operation is a pair with one contract:
 #
 #     y, cache = f_forward(x, ...)        # the cache keeps what the backward will need
 #     dx, ... = f_backward(dy, cache)     # one gradient for each array that went in
@@ -403,6 +460,38 @@ for method in ("difference", "complex"):
     show(check_op(layernorm_forward, layernorm_backward, arrays, rng=rng, method=method))
 
 # %% [markdown]
+# ## It learns
+#
+# The pieces of this notebook are enough to train a model: a linear map, softmax with the logarithm of the right
+# probability (cross-entropy, a pair like the others), and the gradients. Three clouds of points in the plane, a class
+# each:
+
+# %%
+from minilora.ops import cross_entropy_backward, cross_entropy_forward
+
+classes = rng.integers(0, 3, 200)  # (N,)
+centres = np.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])  # (V, I)
+points = centres[classes] + rng.standard_normal((200, 2))  # (N, I)
+
+# %%
+W, bias, losses, right = np.zeros((3, 2)), np.zeros(3), [], []  # (V, I), (V,)
+for _ in range(60):
+    logits, cache = linear_forward(points, W, bias)  # (N, V)
+    loss, loss_cache = cross_entropy_forward(logits, classes)
+    dlogits = cross_entropy_backward(1.0, loss_cache)  # (N, V)
+    _, dW, dbias = linear_backward(dlogits, cache)
+    W, bias = W - 0.5 * dW, bias - 0.5 * dbias
+    losses.append(loss)
+    right.append(100 * np.mean(logits.argmax(axis=1) == classes))
+
+# %%
+print(f"right at the start: {right[0]:.0f} %, at the end: {right[-1]:.0f} %")
+plots.curves({"training": (range(1, 61), losses)}, x="step", y="loss")
+
+# %% [markdown]
+# Sixty steps downhill, by gradients that you can derive on paper. All the rest of this course is the same loop with
+# larger models.
+#
 # ## On a GPU
 #
 # The formulas are the same, and so is the code ([notebook 10](10_gpu_and_checkpoints.ipynb)). Gradient checks are

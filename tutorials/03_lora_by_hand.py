@@ -76,7 +76,9 @@ plots.matrices({r"$\Delta W$": delta_W, "scale $B$": scale * B, "$A$": A}, ("=",
 # GPT-2:
 
 # %%
-counts = {"W, full fine-tuning": 768 * 768} | {f"A and B, r = {r}": r * (768 + 768) for r in (64, 8, 4, 1)}
+counts = {"full fine-tuning, $W$": 768 * 768}
+for rank in 64, 8, 4, 1:
+    counts[f"LoRA, r = {rank}"] = rank * (768 + 768)
 plots.bars(counts, x="trained numbers in one matrix", log=True)
 
 # %% [markdown]
@@ -162,12 +164,14 @@ plots.matrices({"$G$": G, r"$dB \propto G A^\top$": dB, r"$dA \propto B^\top G$"
 #
 # $$-\eta\,\text{scale}^2\,\big(G A^\top\! A \;+\; B B^\top G\big).$$
 #
-# Full fine-tuning would change $W$ by $-\eta\, G$. Let us compare the two directions for a larger layer (24 × 32,
-# rank 2). LoRA's step is a caricature of $G$, drawn with the few strokes that $A$ and $B$ allow:
+# Full fine-tuning would change $W$ by $-\eta\, G$. Let us compare the two directions for a larger layer (24 × 60,
+# rank 2), in which $G$ happens to be a picture. LoRA's step is drawn with the few strokes that $A$ and $B$ allow: the
+# rows of $GA^\top\! A$ are mixtures of the two rows of $A$, which makes stripes downwards; the columns of $BB^\top G$
+# are mixtures of the two columns of $B$, which makes stripes across.
 
 # %%
-G = rng.standard_normal((24, 3)) @ rng.standard_normal((3, 32))  # (O, I)
-A2, B2 = rng.standard_normal((2, 32)), rng.standard_normal((24, 2))  # (r, I), (O, r)
+G = plots.word_image("G", (24, 60))  # (O, I)
+A2, B2 = rng.standard_normal((2, 60)), rng.standard_normal((24, 2))  # (r, I), (O, r)
 seen = G @ A2.T @ A2 + B2 @ B2.T @ G  # (O, I)
 print(f"cosine of the two directions: {np.sum(G * seen) / np.linalg.norm(G) / np.linalg.norm(seen):.2f}")
 plots.matrices({"full: $G$": G, r"LoRA: $G A^\top A + B B^\top G$": seen}, own_scale=True)
@@ -215,9 +219,12 @@ def descend(A, B, steps=3000, lr=0.05):
 
 # %%
 A0, B0 = 0.4 * rng.standard_normal((2, 5)), 0.4 * rng.standard_normal((4, 2))  # (r, I), (O, r)
-starts = {"A random, B = 0 (LoRA)": (A0, 0 * B0), "A = 0, B random": (0 * A0, B0)}
-starts |= {"both random": (A0, B0), "both zero": (0 * A0, 0 * B0)}
-runs = {label: descend(*start) for label, start in starts.items()}
+runs = {
+    "LoRA: $B = 0$": descend(A0, 0 * B0),
+    "$A = 0$": descend(0 * A0, B0),
+    "both random": descend(A0, B0),
+    "both zero": descend(0 * A0, 0 * B0),
+}
 plots.curves({label: (range(3000), losses) for label, losses in runs.items()}, x="step", y="loss", log="y")
 
 # %% [markdown]

@@ -111,13 +111,13 @@ for name in "gpt2-medium", "gpt3-175b":
 #
 # Read the objective closely: the sum runs over the tokens of $y$. The source $x$ stands to the right of the bar; it is
 # read, but not predicted. So a batch has a third array next to ids and targets, a **loss mask**, True where a target
-# counts. In one row of a batch (the last byte, drawn as a square, is the end of the text, which has to be learned as
-# well):
+# counts. In one row of a batch (the first byte is missing, for nothing stands before it from which it could be
+# predicted; the last, drawn as a square, is the end of the text, which has to be learned as well):
 
 # %%
 batch = task.sample_batch(np.random.default_rng(0), 1)  # ids, targets and loss_mask of shape (N, T)
 text = "".join(chr(byte) if byte != EOT else "■" for byte in batch.targets[0])
-plots.marked_text(text, batch.loss_mask[0], marked="y: counts in the loss", unmarked="x: is read only", width=70)
+plots.marked_text(text, batch.loss_mask[0], marked="y: counts in the loss", unmarked="x: is read only")
 
 # %% [markdown]
 # It makes a difference. Asked for all of it, the model is judged mostly by how well it guesses attributes, which
@@ -230,9 +230,9 @@ medium = find_architecture("gpt2-medium")
 ways = {"full fine-tuning": adaptation(medium, "full"), "LoRA": adaptation(medium, "lora", rank=8, targets=everywhere)}
 operations = {}
 for name, way in ways.items():
-    for part, flops in flops_per_token(medium, way, length=512)._asdict().items():
-        operations[f"{name}: {part}"] = flops / 1e6
-plots.bars(operations, x="million operations per token")
+    parts = flops_per_token(medium, way, length=512)._asdict()
+    operations[name] = {part: flops / 1e6 for part, flops in parts.items()}
+plots.stacked({"GPT-2 medium": operations}, x="million operations per token")
 
 # %% [markdown]
 # And measured, in our run of a small model, where the thin products of $A$ and $B$ take some of it back:
@@ -265,9 +265,9 @@ from minilora.accounting import memory_estimate
 megabytes = {}
 for name, way in ways.items():
     estimate = memory_estimate(medium, way, batch_size=8, length=512)
-    for part in ("weights", "gradients", "optimizer", "activations"):
-        megabytes[f"{name}: {part}"] = getattr(estimate, part) / 1e6
-plots.bars(megabytes, x="megabytes")
+    parts = ("weights", "gradients", "optimizer", "activations")
+    megabytes[name] = {part: getattr(estimate, part) / 1e6 for part in parts}
+plots.stacked({"GPT-2 medium, 8 texts of 512 tokens": megabytes}, x="megabytes")
 
 # %% [markdown]
 # The activations have not become fewer at all! An adapted layer keeps its input for $dA = dh^\top x$, just as a
@@ -275,8 +275,10 @@ plots.bars(megabytes, x="megabytes")
 # ([notebook 4](04_a_transformer.ipynb)). With LoRA on $W_q$ and $W_v$ alone, as in most of the paper:
 
 # %%
-ways["LoRA on q, v"] = adaptation(medium, "lora", rank=8, targets=("q_proj", "v_proj"))
-kept = {name: memory_estimate(medium, way, batch_size=8, length=512).activations / 1e6 for name, way in ways.items()}
+ways["LoRA, W_q and W_v"] = adaptation(medium, "lora", rank=8, targets=("q_proj", "v_proj"))
+kept = {}
+for name, way in ways.items():
+    kept[name] = memory_estimate(medium, way, batch_size=8, length=512).activations / 1e6
 plots.bars(kept, x="megabytes of activations")
 
 # %% [markdown]
@@ -291,8 +293,9 @@ from minilora.experiments.measure import step_memory
 peaks = {}
 for name, trainer in trainers.items():
     memory = step_memory(trainer)
-    peaks |= {f"{name}: stays": memory["staying"] / 1e6, f"{name}: peak of a step": memory["peak"] / 1e6}
-plots.bars(peaks, x="megabytes", form="{:,.1f}")
+    stays, peak = memory["staying"] / 1e6, memory["peak"] / 1e6
+    peaks[name] = {"stays": stays, "comes and goes in a step": peak - stays}
+plots.stacked({"our model": peaks}, x="megabytes", form="{:,.1f}")
 
 # %% [markdown]
 # ## On a GPU

@@ -109,9 +109,15 @@ for label, scores in wikisql.items():
 
 # %%
 ATTENTION = "q_proj", "k_proj", "v_proj", "o_proj"
-PLACES = {"W_q, r = 8": (8, ("q_proj",)), "W_v, r = 8": (8, ("v_proj",))}
-PLACES |= {"W_q, W_v, r = 4": (4, ("q_proj", "v_proj")), "all four, r = 2": (2, ATTENTION)}
-PLACES |= {"fc_in, r = 3": (3, ("fc_in",))}
+PLACES = {  # by label: the rank, and which matrices
+    "W_q, r = 8": (8, ("q_proj",)),
+    "W_v, r = 8": (8, ("v_proj",)),
+    "W_q, W_v, r = 4": (4, ("q_proj", "v_proj")),
+    "all four, r = 2": (2, ATTENTION),
+    "fc_in, r = 3": (3, ("fc_in",)),
+}
+
+# %%
 shape = architecture_of(load_bundled("decoder").config)
 for label, (rank, targets) in PLACES.items():
     print(f"{label:20} {adaptation(shape, 'lora', rank=rank, targets=targets).trainable:,} parameters")

@@ -230,11 +230,13 @@ from minilora.analysis import factored_svd, similarity_of_bases
 
 V, V_changed = factored_svd(r8.B, r8.A).Vt, factored_svd(B, A).Vt  # (r, I) each
 free = similarity_of_bases(V, V_changed)  # (8, 8)
-plots.similarity_heatmap(trap, free, first="$A$", second="$M^{-1}A$", titles=("directions of $A$", r"of $\Delta W$"))
+compared = range(1, 9)  # how many directions of each
+lines = {"of $A$": (compared, np.diag(trap)), r"of $\Delta W$": (compared, np.diag(free))}
+plots.curves(lines, x="how many directions are compared, $i$", y=r"$\varphi(i, i)$ of an adapter with itself")
 
 # %% [markdown]
-# On the right the diagonal is 1 from the first direction on, as it should be. Now the two seeds again, by $A$ as in the
-# paper and by $\Delta W$:
+# By the directions of $\Delta W$ the two are the same from the first direction on, as they should be; by those of $A$
+# they seem to differ until all eight are there. Now the two seeds again, by $A$ as in the paper and by $\Delta W$:
 
 # %%
 bases = [factored_svd(*factors).Vt for factors in (r8, other)]  # (8, I) each

@@ -72,8 +72,9 @@ plots.word_grid(table, {"–": "white", "new": "orange", "biases": "grey", "last
 #   of one block.
 
 # %%
-biases = {p.name: p.data.size for p in models["bitfit"].parameters() if p.trainable and p.name.startswith("blocks.0")}
-plots.bars({name.removeprefix("blocks.0."): size for name, size in biases.items()}, x="numbers")
+for p in models["bitfit"].parameters():
+    if p.trainable and p.name.startswith("blocks.0"):
+        print(f"{p.name:27} {p.data.size}")
 
 # %% [markdown]
 # One of them has nothing to learn. The bias of $W_k$ adds the same to the score of every position, and softmax does not
@@ -182,8 +183,13 @@ from minilora.accounting import adaptation, architecture_of
 
 architecture = architecture_of(models["full"].config)
 settings = {"lora": {"rank": 8}, "top-k": {"blocks": 2}}
-settings |= {name: {"size": 8} for name in METHODS if name.startswith("adapter")}
-settings |= {name: {"before": 5, "after": 5} for name in METHODS if name.startswith("prefix")}
+for method in METHODS:
+    if method.startswith("adapter"):
+        settings[method] = {"size": 8}
+    if method.startswith("prefix"):
+        settings[method] = {"before": 5, "after": 5}
+
+# %%
 counts = {}
 for method in METHODS:
     by_formula = adaptation(architecture, method, **settings.get(method, {})).trainable

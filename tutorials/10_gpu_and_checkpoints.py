@@ -224,8 +224,8 @@ for name in ("h.0.attn.c_attn.weight", "h.0.attn.c_proj.weight", "h.0.mlp.c_fc.w
 # %%
 from minilora.interop import load_gpt2
 
-config = {"model_type": "gpt2", "activation_function": "gelu_new"}
-config |= {"vocab_size": V, "n_positions": T, "n_embd": C, "n_layer": L, "n_head": 2}
+sizes = {"vocab_size": V, "n_positions": T, "n_embd": C, "n_layer": L, "n_head": 2}
+config = {"model_type": "gpt2", "activation_function": "gelu_new", **sizes}
 (folder / "gpt2").mkdir()
 (folder / "gpt2/config.json").write_text(json.dumps(config))
 save_file(tensors, folder / "gpt2/model.safetensors")

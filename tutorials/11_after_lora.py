@@ -166,7 +166,8 @@ plots.curves({label: (range(150), losses) for label, losses in curves.items()}, 
 
 # %%
 curves = {"0.001, and 16 times as much for $B$": fit(4, 2.0, lr=1e-3, lr_ratio=16, size=256, hidden=4)}
-curves |= {f"{lr} for both": fit(4, 2.0, lr=lr, size=256, hidden=4) for lr in (0.004, 0.016)}
+for lr in 0.004, 0.016:
+    curves[f"{lr} for both"] = fit(4, 2.0, lr=lr, size=256, hidden=4)
 plots.curves({label: (range(150), losses) for label, losses in curves.items()}, x="step", y="loss", log="y")
 
 # %% [markdown]
@@ -186,7 +187,8 @@ plots.curves({label: (range(150), losses) for label, losses in curves.items()}, 
 # %%
 row, change, m = np.array([2.0, 0.8]), np.array([-0.9, 1.2]), 2.9
 V_row = row + change  # (I,)
-plots.arrows({"$W_o$": row, "$V_o$": V_row, "$W'_o$": m * V_row / np.linalg.norm(V_row)})
+W_new = m * V_row / np.linalg.norm(V_row)  # (I,)
+plots.arrows({"$W_o$": row, "$W'_o$": W_new, "$V_o$": V_row}, distinct=True)
 
 # %% [markdown]
 # $m$ starts as the lengths of $W$'s rows, so that $W' = W$ while $B = 0$. It adds $O$ numbers to LoRA's $r (O + I)$.
@@ -196,8 +198,16 @@ plots.arrows({"$W_o$": row, "$V_o$": V_row, "$W'_o$": m * V_row / np.linalg.norm
 from minilora.ops import dora_linear_backward, dora_linear_forward
 
 I, O, r, scale = 5, 4, 2, 1.5
-arrays = {"x": rng.standard_normal((3, I)), "W": rng.standard_normal((O, I)), "bias": rng.standard_normal(O)}
-arrays |= {"A": rng.standard_normal((r, I)), "B": rng.standard_normal((O, r)), "m": rng.uniform(0.5, 2, O)}
+arrays = {
+    "x": rng.standard_normal((3, I)),
+    "W": rng.standard_normal((O, I)),
+    "bias": rng.standard_normal(O),
+    "A": rng.standard_normal((r, I)),
+    "B": rng.standard_normal((O, r)),
+    "m": rng.uniform(0.5, 2, O),
+}
+
+# %%
 y, cache = dora_linear_forward(*arrays.values(), scale)  # (N, O)
 V = arrays["W"] + scale * arrays["B"] @ arrays["A"]  # (O, I)
 W_new = arrays["m"][:, None] * V / np.linalg.norm(V, axis=1, keepdims=True)  # (O, I)
@@ -262,12 +272,13 @@ except GradientError as error:
 # %%
 dy = rng.standard_normal(y.shape)  # (N, O)
 exact, approximate = dora_linear_backward(dy, cache), constant_norm(dy, cache)
-pairs = {}
 for k, name in enumerate(wrt):
     cosine = np.sum(exact[k] * approximate[k]) / np.linalg.norm(exact[k]) / np.linalg.norm(approximate[k])
     print(f"d{name}: cosine {cosine:.2f}")
-    pairs |= {f"$d{name}$, exact": exact[k], f"$d{name}$, constant norm": approximate[k]} if name == "A" else {}
-plots.matrices(pairs, own_scale=True)
+
+# %%
+k = wrt.index("A")
+plots.matrices({"$dA$, exact": exact[k], "$dA$, constant norm": approximate[k]}, own_scale=True)
 
 # %% [markdown]
 # It points roughly the same way; $dx$ and $dm$ are exact. Here, a layer with five inputs, the part along $V$ is one

@@ -266,7 +266,7 @@ tokens = np.append(example.ids[0, 0], example.targets[0])  # (T + 1,): each but 
 pieces = [tokenizer.decode([i]) or "·" for i in tokens]
 text = "".join(pieces)
 counted = np.repeat(np.append(False, example.loss_mask[0]), [len(piece) for piece in pieces])
-plots.marked_text(text, counted, marked="the answer: counts in the loss", unmarked="is read only", width=70)
+plots.marked_text(text, counted, marked="the answer: counts in the loss", unmarked="is read only")
 
 # %% [markdown]
 # What does the model make of such a list before it was ever shown the task?

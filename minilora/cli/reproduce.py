@@ -28,7 +28,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--from-results",
         action="store_true",
-        help="run nothing: tables, verdicts and page of the results that are in --out, such as figures",
+        help="run nothing: tables, verdicts, figures and page of the results that are in --out, such as figures",
     )
     p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
     add_choice(
@@ -49,6 +49,8 @@ def add_options(p: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the experiments, reusing saved runs; print their tables and claims."""
+    from minilora import plots
+    from minilora.experiments.drawing import figure_of
     from minilora.experiments.experiment import report
     from minilora.experiments.experiment import reproduce as run_experiment
     from minilora.experiments.figures_page import full_record, write_page
@@ -81,6 +83,8 @@ def run(options: argparse.Namespace) -> int:
         refuse(options, ("quick", "workers", "executor", "runs"), "--from-results runs nothing")
         there = [e for e in experiments if options.names != ["all"] or (out / place / f"{e.name}.json").exists()]
         records = {e.name: full_record(e.name, out / place) for e in there}
+        for experiment in there:
+            plots.save(figure_of(experiment, records[experiment.name]), out / place / f"{experiment.name}.png")
         write_page(out)
         if options.json:
             print_json(records)

@@ -57,12 +57,12 @@ OF_SMALL = DemoSettings(
     batch_size=16,
     n_train=16_000,
 )
-# Of SmolLM2, of 300 steps of 8, on valid: LoRA with a rate of 2e-3 97 %. Full fine-tuning's rate is a guess: no search
-# was made for it.
+# Of SmolLM2, on valid: LoRA, 300 steps of 8, with a rate of 2e-3 97 %, of 3e-3 99 %. Full fine-tuning, 100 steps of 8,
+# with 5e-5 43 % (loss 0.602), with 1e-4 57 % (0.523), with 3e-4 49 % (0.487): its rate is between the last two.
 OF_LARGE = DemoSettings(
     rank=8,
-    lora=TrainConfig(lr=2e-3),
-    full=TrainConfig(lr=1e-4),
+    lora=TrainConfig(lr=3e-3),
+    full=TrainConfig(lr=2e-4),
     steps=300,
     batch_size=8,
     n_train=4000,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minilora.experiments.claims import Claim, lines_of
+from minilora.experiments.drawing import figure_of
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 
@@ -94,7 +95,7 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None, base=None
         "seconds": round(time.perf_counter() - started, 1),  # without those of runs that had been saved before
         **provenance(),
     }
-    plots.save(experiment.plot(results), folder / f"{experiment.name}.png")
+    plots.save(figure_of(experiment, record), folder / f"{experiment.name}.png")
     write_json(folder / f"{experiment.name}.json", record)
     return record
 

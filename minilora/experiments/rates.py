@@ -43,8 +43,8 @@ OF_CLASSES = dict.fromkeys(
 }
 
 
-# A large model needs lower rates. For SmolLM2 these are the demonstration's, LoRA's 2e-3 and full fine-tuning's 1e-4: a
-# tenth and a twentieth of the bundled decoder's. They are starting points, not the best of several.
+# A large model needs lower rates: LoRA a tenth, full fine-tuning a twentieth of the bundled decoder's. For SmolLM2 that
+# is 2e-3 and 1e-4, near what `demo_settings.py` found for it: starting points, not the best of several.
 LARGE = 50_000_000  # parameters; the bundled decoder has 2 million, SmolLM2 135 million
 OF_ITS = {"full": 1 / 20, "top-k": 1 / 20}  # of the bundled decoder's rate
 TENTH = 1 / 10

@@ -1,10 +1,10 @@
 """What was learned: the spectrum of delta W, and how far two subspaces agree."""
 
-from itertools import cycle
-
 import numpy
 
-from minilora.plots.style import LINES, new_figure, styled
+from minilora.plots.labels import caption, label_ends, typeset
+from minilora.plots.style import METHODS, WIDTH, looks, new_figure, styled
+from minilora.plots.theme import sequential, theme
 
 PANELS = "measured", "random subspaces (expected)"
 
@@ -29,29 +29,35 @@ def singular_values(spectra, *, of=r"\Delta W"):
     largest = max(S[0] for S in spectra.values())
     i = numpy.arange(1, longest + 1)
     powers_of_two = [int(n) - 1 for n in i if n & (n - 1) == 0]  # where markers and ticks go
-    figure = new_figure(13, 5.6)
-    left, right = figure.subplots(1, 2)
-    for (label, S), line in zip(spectra.items(), cycle(LINES)):
+    figure = new_figure(WIDTH, 8.4)
+    above, below = figure.subplots(2, 1)
+    look, ends, shares = looks(spectra), [], []
+    for label, S in spectra.items():
         if not S[0] > 0:
             raise ValueError(f"spectra[{label!r}] begins with {S[0]}; the largest singular value must be positive")
         S = numpy.pad(S, (0, longest - len(S)))
         share = 100 * numpy.cumsum(S**2) / numpy.sum(S**2)
         n = 1 + numpy.argmax(share >= 90)
-        curve = {**line, "markevery": powers_of_two, "markeredgecolor": "black", "clip_on": False}
-        left.plot(i, S, label=label, **curve)
-        right.plot(i, share, label=f"{label}: 90 % in the first {n}", **curve)
+        curve = {**look[label].line(), "markevery": powers_of_two, "clip_on": False}
+        above.plot(i, S, label=label, **curve)
+        below.plot(i, share, label=label, **curve)
+        ends.append((longest, S[-1], typeset(label), look[label].color))
+        shares.append((longest, share[-1], f"{typeset(label)}:\n90 % in the first {n}", look[label].color))
     # logarithmic down to a thousandth of the largest, and linear below, so that zero has its place
-    left.set_yscale("symlog", linthresh=10 ** numpy.ceil(numpy.log10(largest) - 3), linscale=0.4)
-    left.set_ylim(bottom=0)
-    left.set_ylabel(rf"singular value $\sigma_i$ of ${of}$")
-    right.set_ylim(0, 100)
-    right.set_ylabel(rf"share of $\|{of}\|_F^2$ in the first $i$ (%)")
-    for axes in (left, right):
+    smallest = 10 ** numpy.ceil(numpy.log10(largest) - 3)
+    above.set_yscale("symlog", linthresh=smallest, linscale=0.4)
+    above.set_ylim(bottom=0)
+    above.axhspan(0, smallest, color=theme().sheet, alpha=0.4, linewidth=0)
+    above.set_title(rf"singular value $\sigma_i$ of ${of}$")
+    below.set_ylim(0, 100)
+    below.set_title(rf"share of $\|{of}\|_F^2$ in the first $i$ (%)")
+    for axes, labels in ((above, ends), (below, shares)):
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.set_xlabel("index $i$ of the direction")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))  # above, where no curve can be
-    return figure
+        axes.set_xlim(1, max(longest, 2))
+        label_ends(axes, labels, 3.2)
+    below.set_xlabel("index $i$ of the direction")
+    return caption(figure, note="Grey: linear down to zero.")
 
 
 @styled
@@ -100,27 +106,39 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
     """
     if not 0 < largest <= 1:
         raise ValueError(f"largest was {largest}; it must be a number above 0, up to 1")
-    columns = min(columns, len(panels))
+    columns = min(columns, len(panels), 3)
+    if len(panels) == 4:
+        columns = 2
     rows = -(-len(panels) // columns)
-    figure = new_figure(1.8 + (5.2 if columns < 3 else 4.0) * columns, 0.6 + 4.8 * rows)
+    side = (WIDTH - 1.5) / max(columns, 2)  # inches of a panel
+    figure = new_figure(side * columns + 1.5, 0.5 + (side + 0.3) * rows + (1.0 if rows == 1 else 0))
     all_axes = figure.subplots(rows, columns, squeeze=False)
-    for axes in all_axes.flat[len(panels) :]:
-        axes.axis("off")
-    for n, (axes, (title, grid)) in enumerate(zip(all_axes.flat, panels.items())):
+    shown, (*left_over,) = list(all_axes.flat[: len(panels)]), all_axes.flat[len(panels) :]
+    for n, (axes, (title, grid)) in enumerate(zip(shown, panels.items())):
         r1, r2 = grid.shape
         if z is not None:
             title = f"{title}\n$z$({r1}, {r2}) = {z[title]:.1f}"
         edges = (0.5, r2 + 0.5, r1 + 0.5, 0.5)
-        image = axes.imshow(grid, cmap="magma_r", vmin=0, vmax=largest, aspect="auto", extent=edges)
-        axes.set(title=title, xticks=_counts(r2), yticks=_counts(r1))
+        image = axes.imshow(grid, cmap=sequential(), vmin=0, vmax=largest, aspect="auto", extent=edges)
+        axes.set(title=title, xticks=counts(r2), yticks=counts(r1))
         if n + columns >= len(panels):  # the lowest of its column
-            axes.set_xlabel(f"$j$: directions of {second}")
+            axes.set_xlabel("$j$")
         if n % columns == 0:
-            axes.set_ylabel(f"$i$: directions of {first}")
+            axes.set_ylabel("$i$")
         axes.grid(False)
-    meaning = "0: orthogonal, 1: contained" if largest == 1 else "0: orthogonal"
-    figure.colorbar(image, ax=all_axes, pad=0.02, label=rf"$\varphi(i, j)$   ({meaning})")
-    return figure
+    meaning = "0: orthogonal, 1: contained" if largest == 1 else f"0: orthogonal; the scale ends at {largest:.2g}"
+    if left_over:  # the scale takes an empty cell
+        for axes in left_over:
+            axes.axis("off")
+        scale = left_over[0].inset_axes((0.0, 0.62, 1.0, 0.1))
+        figure.colorbar(image, cax=scale, orientation="horizontal")
+        scale.set_title(r"$\varphi(i, j)$")
+        scale.set_xlabel(meaning.replace(", ", ",\n").replace("; ", ";\n"))
+    else:
+        place = {"location": "bottom", "shrink": 0.6} if rows == 1 else {"pad": 0.02, "fraction": 0.05}
+        figure.colorbar(image, ax=shown, label=rf"$\varphi(i, j)$   ({meaning})", **place)
+    note = f"$i$ counts directions of {first}, downwards; $j$ those of {second}, to the right."
+    return caption(figure, note=note + ("" if z is None else " $z$: standard deviations above random."))
 
 
 @styled
@@ -137,28 +155,30 @@ def amplification_bars(tables):
     -------
     Figure
     """
+    page, lora = theme(), METHODS["lora"].color
     kinds = {
-        r"$W$ in its own directions": ("weight", "0.8", ""),
-        r"$W$ in those of $\Delta W$": ("delta", LINES[1]["color"], "//"),
-        r"$W$ in random ones": ("random_expected", "white", ".."),
-        r"$\Delta W$": ("norm_delta", LINES[0]["color"], ""),
+        r"$W$ in its own directions": ("weight", page.sheet, ""),
+        r"$W$ in those of $\Delta W$": ("delta", page.hues["sky"], "//"),
+        r"$W$ in random ones": ("random_expected", page.paper, ".."),
+        r"$\Delta W$": ("norm_delta", lora, ""),
     }
-    figure = new_figure(max(9.0, 2.4 + 3.2 * len(tables)), 6.2)
+    figure = new_figure(WIDTH, 5.6)
     axes = figure.subplots()
     places = numpy.arange(len(tables))
     for k, (kind, (field, color, hatch)) in enumerate(kinds.items()):
         values = [getattr(table, field) for table in tables.values()]
-        bars = axes.bar(places + 0.21 * (k - 1.5), values, 0.2, color=color, hatch=hatch, edgecolor="black", label=kind)
+        place = places + 0.21 * (k - 1.5)
+        bars = axes.bar(place, values, 0.2, color=color, hatch=hatch, edgecolor=page.ink, label=kind)
         axes.bar_label(bars, fmt="%.3g", padding=3, size=13)
-    titles = [f"{label}\namplification {table.factor:.3g}" for label, table in tables.items()]
-    axes.set(yscale="log", ylabel="Frobenius norm", xticks=places, xticklabels=titles)
+    titles = [f"{typeset(label)}\namplification {table.factor:.3g}" for label, table in tables.items()]
+    axes.set(yscale="log", title="Frobenius norm", xticks=places, xticklabels=titles)
     axes.margins(y=0.12)
     axes.grid(axis="x", visible=False)
-    figure.legend(loc="outside upper center", ncols=2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.06), ncols=2)
     return figure
 
 
-def _counts(n):
-    """1 and about eight more round numbers up to n, for an axis that counts."""
-    step = max(1, n // 8)
-    return sorted({1, *range(step, n + 1, step)})
+def counts(n):
+    """1 and about six more round numbers up to n, for an axis that counts."""
+    step = max(1, n // 6)
+    return [1, *(k for k in range(step, n + 1, step) if k - 1 >= 0.75 * step and k > 1)]

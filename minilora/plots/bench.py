@@ -2,9 +2,17 @@
 
 import numpy
 
-from minilora.plots.style import LINES, new_figure, styled
+from minilora.plots.labels import caption, typeset
+from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
+from minilora.plots.theme import theme
 
-OURS, THEIRS = "#0072B2", "#B8B8B8"
+LETTERS = {  # of bench_scaling's panels; others stand alone
+    "L": "layers",
+    "C": "channels",
+    "T": "positions",
+    "N": "batch",
+    "r": "LoRA's rank",
+}
 
 
 @styled
@@ -20,25 +28,31 @@ def bench_ratios(panels):
     -------
     Figure
     """
-    figure = new_figure(4.6 * len(panels) + 0.6, 5.0)
-    for axes, (title, bars) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
-        medians, low, high = (numpy.array(column) for column in zip(*bars.values()))
+    page = theme()
+    n_bars = max(map(len, panels.values()))
+    figure = new_figure(WIDTH, (0.9 + 0.42 * n_bars) * len(panels) + 1.0)
+    medians = [median for bars in panels.values() for median, _, _ in bars.values()]
+    most = max(high for bars in panels.values() for _, _, high in bars.values())
+    # a thread that lost its core for a while can make one round many times as slow
+    right = max(1.05, min(1.12 * most, 1.8 * max(medians)))
+    for axes, (title, bars) in zip(figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0], panels.items()):
+        median, low, high = (numpy.array(column) for column in zip(*bars.values()))
         places = numpy.arange(len(bars))
-        axes.bar(places, medians, width=0.6, color=OURS)
-        # a thread that lost its core for a while can make one round many times as slow: cut the whisker there
-        top = max(1.05, min(1.05 * high.max(), 1.6 * medians.max()))
-        # lists: older matplotlib takes an array of one for a number, and NumPy warns about that
-        whiskers = [(medians - low).tolist(), (numpy.minimum(high, top) - medians).tolist()]
-        axes.errorbar(places, medians, whiskers, fmt="none", color="black", capsize=6)
-        for place, median, most in zip(places, medians, high):
-            axes.annotate(f"{median:.2f}", (place, 0), (0, 6), textcoords="offset points", ha="center", color="white")
-            if most > top:
-                axes.annotate(f"to {most:.1f}", (place, top), (8, -16), textcoords="offset points", size=13)
-        axes.axhline(1.0, color="black", linewidth=1.4, linestyle="--")
-        axes.set(title=title, xticks=places, xticklabels=bars, xlim=(-0.7, len(bars) - 0.3), ylim=(0, top))
-        axes.grid(axis="x", visible=False)
-    figure.axes[0].set_ylabel("times as fast as PyTorch + PEFT")
-    return figure
+        axes.barh(places, median, height=0.62, color=page.hues["sky"])
+        axes.hlines(places, low, numpy.minimum(high, right), color=page.ink, linewidth=1.8)
+        inside = high <= right
+        axes.plot(low, places, "|", color=page.ink, markersize=9, markeredgewidth=1.8)
+        axes.plot(high[inside], places[inside], "|", color=page.ink, markersize=9, markeredgewidth=1.8)
+        for place in places[~inside]:
+            axes.plot(right, place, ">", color=page.ink, clip_on=False)
+        names = [f"{label}   {value:.2f}" for label, value in zip(bars, median)]
+        axes.axvline(1.0, color=page.ink, linewidth=1.4, linestyle="--")
+        axes.set(title=title, yticks=places, xlim=(0, right), ylim=(len(bars) - 0.5, -0.5))
+        axes.set_yticklabels(names)
+        axes.grid(axis="y", visible=False)
+    figure.axes[-1].set_xlabel("times as fast as PyTorch + PEFT (dashed: as fast)")
+    beyond = " An arrow: beyond the picture." if most > right else ""
+    return caption(figure, note="Bar and number: median of the rounds. Stroke: fastest to slowest round." + beyond)
 
 
 @styled
@@ -54,23 +68,57 @@ def bench_memory(panels):
     -------
     Figure
     """
-    figure = new_figure(max(4.4 * len(panels) + 0.6, 8.4), 5.6)
-    most = max(peaks[-1] for bars in panels.values() for peaks in bars.values()) / 1e6
-    stages = {"imports": "0.8", "model and optimizer": "#56B4E9", "steps": "#0072B2"}
-    for axes, (shape, bars) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
+    stages = ("imports", "model and optimizer", "steps")
+    grown = {}
+    for shape, bars in panels.items():
+        for name, peaks in bars.items():
+            parts = numpy.diff([0, *peaks]) / 1e6
+            grown.setdefault(shape, {})[name.replace("\n", ", ")] = dict(zip(stages, parts.tolist()))
+    return stacked(grown, x="most memory held (MB)")
+
+
+@styled
+def stacked(panels, *, x, form="{:,.0f}"):
+    """What a total is made of: a bar for each row, in parts next to each other, with the sum at its end.
+
+    Parameters
+    ----------
+    panels : dict of str to dict of str to dict of str to float
+        By title, by row, and by part, which are the same in all rows, in the same order.
+    x : str
+        The label of the axis.
+    form : str
+        How a sum is written.
+
+    Returns
+    -------
+    Figure
+    """
+    page = theme()
+    shades = dict(zip(("grey", "sky", "blue", "amber", "vermilion"), ("", "//", "", "..", "")))
+    n_bars = max(map(len, panels.values()))
+    figure = new_figure(WIDTH, (0.6 + 0.46 * n_bars) * len(panels) + 1.1)
+    all_axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (title, bars) in zip(all_axes, panels.items()):
         places = numpy.arange(len(bars))
-        peaks = numpy.array(list(bars.values())).T / 1e6  # (stages, bars)
-        before = numpy.zeros(len(bars))
-        for (stage, color), peak in zip(stages.items(), peaks):
-            axes.bar(places, peak - before, bottom=before, width=0.66, color=color, edgecolor="white", label=stage)
-            before = peak
-        for place, peak in zip(places, peaks[-1]):
-            axes.annotate(f"{peak:,.0f}", (place, peak), (0, 4), textcoords="offset points", ha="center", size=13)
-        axes.set(title=shape, xticks=places, ylim=(0, 1.08 * most))
-        axes.set_xticklabels(bars, size=13)
-        axes.grid(axis="x", visible=False)
-    figure.axes[0].set_ylabel("most memory held (MB)")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(stages))
+        left = numpy.zeros(len(bars))
+        for part, (hue, hatch) in zip(next(iter(bars.values())), shades.items()):
+            sizes = numpy.array([parts[part] for parts in bars.values()])
+            style = {"color": page.hues[hue], "hatch": hatch, "edgecolor": page.ink, "linewidth": 0.8}
+            axes.barh(places, sizes, left=left, height=0.66, label=part, **style)
+            left = left + sizes
+        for place, total in zip(places, left):
+            style = {"textcoords": "offset points", "va": "center"}
+            axes.annotate(form.format(total), (total, place), (5, 0), **style)
+        axes.set(title=title, yticks=places, ylim=(len(bars) - 0.5, -0.5))
+        axes.set_yticklabels(list(map(typeset, bars)))
+        axes.grid(axis="y", visible=False)
+    most = max(sum(parts.values()) for bars in panels.values() for parts in bars.values())
+    all_axes[-1].set(xlabel=x, xlim=(0, 1.13 * most))
+    n_parts = len(next(iter(next(iter(panels.values())).values())))
+    if n_parts > 1:
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0 + 0.32 / n_bars), "handlelength": 1.8}
+        all_axes[0].legend(ncols=min(n_parts, 4), columnspacing=1.4, **place)
     return figure
 
 
@@ -87,28 +135,34 @@ def bench_scaling(letters):
     -------
     Figure
     """
-    figure = new_figure(3.5 * len(letters) + 0.8, 7.6)
-    rows = figure.subplots(2, len(letters), sharey="row", squeeze=False)
-    for column, (letter, (values, seconds, flops, held, held_formula)) in enumerate(letters.items()):
+    from matplotlib.ticker import MaxNLocator
+
+    page, look = theme(), series(0)
+    figure = new_figure(WIDTH, 2.15 * len(letters) + 1.1)
+    rows = figure.subplots(len(letters), 2, squeeze=False)
+    for row, (letter, (values, seconds, flops, held, held_formula)) in zip(rows, letters.items()):
         middle = len(values) // 2
         panels = (
-            (rows[0, column], 1e3 * numpy.array(seconds), 1e3 * seconds[middle] * numpy.array(flops) / flops[middle]),
-            (rows[1, column], numpy.array(held) / 1e6, numpy.array(held_formula) / 1e6),
+            (row[0], 1e3 * numpy.array(seconds), 1e3 * seconds[middle] * numpy.array(flops) / flops[middle]),
+            (row[1], numpy.array(held) / 1e6, numpy.array(held_formula) / 1e6),
         )
         for axes, measured, formula in panels:
-            axes.plot(values, formula, color="0.72", linewidth=8, solid_capstyle="round", label="formula")
-            axes.plot(values, measured, label="measured", **LINES[1] | {"linestyle": "-"})
+            axes.plot(values, formula, color=page.hues["grey"], linewidth=8, solid_capstyle="round", label="formula")
+            axes.plot(values, measured, label="measured", **look.line())
             axes.set_xscale("log", base=2)
             axes.set_yscale("log", base=2)
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.yaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
-            axes.margins(y=0.1)
-        rows[1, column].set_xlabel(f"${letter}$")
-    rows[0, 0].set_ylabel("a step (ms)")
-    rows[1, 0].set_ylabel("kept activations (MB)")
-    rows[0, 0].legend()
-    return figure
+            axes.margins(x=0.07, y=0.15)
+            if max(*measured, *formula) < 3 * min(*measured, *formula):  # less than two powers of two
+                axes.set_yticks(MaxNLocator(3).tick_values(min(measured), max(measured)))
+                axes.margins(y=0.5)
+            axes.set_xlabel(f"${letter}$: {LETTERS[letter]}" if letter in LETTERS else f"${letter}$")
+    rows[0, 0].set_title("a step (ms)")
+    rows[0, 1].set_title("kept activations (MB)")
+    note = "Line with marks: measured. Thick grey line: the formula; of time, through the middle measurement."
+    return caption(figure, note=note)
 
 
 @styled
@@ -124,28 +178,23 @@ def ladder(rungs):
     -------
     Figure
     """
+    page = theme()
     names = list(next(iter(rungs.values())))
-    figure = new_figure(4.2 * len(rungs) + 4.4, 0.62 * len(names) + 1.8)
-    for axes, (shape, bars) in zip(figure.subplots(1, len(rungs), squeeze=False, sharey=True)[0], rungs.items()):
+    figure = new_figure(WIDTH, (0.34 * len(names) + 0.5) * len(rungs) + 1.0)
+    right = 1.25 * max(median for bars in rungs.values() for median, _, _ in bars.values())
+    all_axes = figure.subplots(len(rungs), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (shape, bars) in zip(all_axes, rungs.items()):
         medians, low, high = (numpy.array(column) for column in zip(*bars.values()))
         places = numpy.arange(len(bars))
-        axes.barh(places, medians, color=OURS, height=0.62)
-        axes.errorbar(medians, places, xerr=(medians - low, high - medians), fmt="none", color="black", capsize=4)
-        right = 1.5 * medians.max()  # a round in which the first rung stalled would flatten the others
-        for place, median in zip(places, medians):
-            axes.annotate(
-                f"{median:.2f}",
-                (right, place),
-                (-4, 0),
-                textcoords="offset points",
-                va="center",
-                ha="right",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-            )
-        axes.set(title=shape, yticks=places, yticklabels=names, xlabel="times the first", xlim=(0, right))
+        axes.barh(places, medians, color=page.hues["sky"], height=0.62)
+        axes.hlines(places, low, numpy.minimum(high, right), color=page.ink, linewidth=1.4)
+        labels = [f"{name}   {median:.2f}" for name, median in zip(bars, medians)]
+        axes.set(title=shape, yticks=places, xlim=(0, right), ylim=(len(bars) - 0.5, -0.5))
+        axes.set_yticklabels(labels, size=SMALL)
         axes.grid(axis="y", visible=False)
-    figure.axes[0].invert_yaxis()
-    return figure
+    all_axes[-1].set_xlabel("times as many steps a second as plain NumPy")
+    note = "Each row adds one optimisation. Bar and number: median of the rounds; stroke: their range."
+    return caption(figure, note=note)
 
 
 @styled
@@ -162,15 +211,19 @@ def overheads(panels, *, ylabel):
     -------
     Figure
     """
-    figure = new_figure(4.4 * len(panels) + 1.4, 6.2)
-    for axes, (shape, bars) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
+    page = theme()
+    n_bars = max(map(len, panels.values()))
+    figure = new_figure(WIDTH, (0.36 * n_bars + 0.5) * len(panels) + 1.0)
+    all_axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (shape, bars) in zip(all_axes, panels.items()):
         low, medians, high = (numpy.array(column) for column in zip(*bars.values()))
-        places = numpy.arange(len(bars))
-        axes.bar(places, medians, width=0.7, color="#56B4E9")
-        axes.errorbar(places, medians, (medians - low, high - medians), fmt="none", color="black", capsize=5)
-        axes.axhline(0.0, color="black", linewidth=1.4)
-        axes.set(title=shape)
-        axes.set_xticks(places, bars, rotation=50, ha="right", rotation_mode="anchor", size=13)
-        axes.grid(axis="x", visible=False)
-    figure.axes[0].set_ylabel(ylabel)
-    return figure
+        places, look = numpy.arange(len(bars)), looks(bars)
+        colors = [look[label].color if method_of(label) else page.hues["grey"] for label in bars]
+        axes.barh(places, medians, height=0.66, color=colors)
+        axes.errorbar(medians, places, xerr=(medians - low, high - medians), fmt="none", ecolor=page.ink, capsize=4)
+        axes.axvline(0.0, color=page.ink, linewidth=1.4)
+        axes.set(title=shape, yticks=places, ylim=(len(bars) - 0.5, -0.5))
+        axes.set_yticklabels(list(map(typeset, bars)))
+        axes.grid(axis="y", visible=False)
+    all_axes[-1].set_xlabel(ylabel)
+    return caption(figure, note="Bar: median of the rounds. Whisker: from the first to the third quartile.")

@@ -2,8 +2,8 @@
 
 import numpy
 
-from minilora.plots.picture import FROZEN, FROZEN_EDGE
-from minilora.plots.style import new_figure, styled
+from minilora.plots.style import METHODS, WIDTH, new_figure, styled
+from minilora.plots.theme import theme
 
 
 @styled
@@ -21,13 +21,15 @@ def rotations(angles):
     """
     angles = numpy.asarray(angles)
     T, n_planes = angles.shape
-    figure = new_figure(0.72 * T + 1.6, 0.72 * n_planes + 0.9)
+    cell = min(0.72, (WIDTH - 1.0) / T)  # inches of a dial
+    figure = new_figure(cell * T + 1.0, cell * n_planes + 0.9)
+    page, hand = theme(), METHODS["lora"].color
     axes = figure.add_subplot(xlim=(-0.6, T - 0.4), ylim=(n_planes - 0.4, -0.6), aspect="equal")
     turn = numpy.linspace(0, 2 * numpy.pi, 60)
     x, y = 0.4 * numpy.cos(turn), -0.4 * numpy.sin(turn)
     for (t, i), angle in numpy.ndenumerate(angles):
-        axes.fill(t + x, i + y, facecolor="white", edgecolor="0.6")
-        axes.plot((t, t + 0.38 * numpy.cos(angle)), (i, i - 0.38 * numpy.sin(angle)), color="#D55E00", linewidth=2.4)
+        axes.fill(t + x, i + y, facecolor=page.paper, edgecolor=page.soft)
+        axes.plot((t, t + 0.38 * numpy.cos(angle)), (i, i - 0.38 * numpy.sin(angle)), color=hand, linewidth=2.4)
     axes.set(xticks=range(T), yticks=range(n_planes), xlabel="position", ylabel="plane")
     axes.tick_params(length=0)
     axes.grid(False)
@@ -48,16 +50,17 @@ def head_groups(H, G):
     -------
     Figure
     """
-    figure = new_figure(0.95 * H + 1.2, 3.4)
+    page = theme()
+    figure = new_figure(min(WIDTH, 0.95 * H + 1.2), 3.4)
     axes = figure.add_subplot(xlim=(-0.8, H - 0.2), ylim=(-0.2, 3.3), aspect="auto")
     axes.axis("off")
     J = H // G
     for g in range(G):
         middle = g * J + (J - 1) / 2
         for h in range(g * J, (g + 1) * J):
-            axes.plot((h, middle), (2.1, 1.1), color="0.4", linewidth=1.8)
-            _box(axes, h, 2.1, f"$q_{{{h}}}$", "white", "0.3", 0.8)
-        _box(axes, middle, 0.2, f"$k_{{{g}}}, v_{{{g}}}$", FROZEN, FROZEN_EDGE, max(1.4, 0.5 * J))
+            axes.plot((h, middle), (2.1, 1.1), color=page.soft, linewidth=1.8)
+            _box(axes, h, 2.1, f"$q_{{{h}}}$", page.paper, page.soft, 0.8)
+        _box(axes, middle, 0.2, f"$k_{{{g}}}, v_{{{g}}}$", *page.frozen, max(1.4, 0.5 * J))
     return figure
 
 

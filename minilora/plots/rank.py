@@ -2,15 +2,16 @@
 
 import numpy
 
-from minilora.plots.style import KEPT, LEFT_OUT, LINES, new_figure, styled
+from minilora.plots.labels import legible
+from minilora.plots.style import WIDTH, new_figure, series, styled
+from minilora.plots.theme import theme
 
 ARROW = {"arrowstyle": "-|>,head_width=0.3,head_length=0.7", "linewidth": 2.6, "shrinkA": 0, "shrinkB": 0}
-CHANGED = "#F2B661"
-MOST_STEPS, WIDEST = 24, 17.0  # of an elimination, and of its figure in inches
+MOST_STEPS = 24  # of an elimination
 
 
 @styled
-def arrows(vectors):
+def arrows(vectors, *, distinct=False):
     """Vectors in the plane, each an arrow from the origin with its label next to the head.
 
     Multiples of each other share a colour, a dash, and a line that is drawn through them.
@@ -18,6 +19,8 @@ def arrows(vectors):
     Parameters
     ----------
     vectors : dict of str to array_like of shape (2,)
+    distinct : bool
+        Give each arrow its own colour; of two on one line, the shorter is drawn over the longer.
 
     Returns
     -------
@@ -30,9 +33,14 @@ def arrows(vectors):
     figure = new_figure(5.6 * width / height + 0.8, 5.6)
     axes = figure.subplots()
     lines = []  # a vector of each line that has been drawn
-    for label, v in zip(vectors, heads):
+    drawn = zip(vectors, heads)
+    if distinct:
+        drawn = sorted(drawn, key=lambda arrow: -numpy.linalg.norm(arrow[1]))
+    for n, (label, v) in enumerate(drawn):
         k = next((k for k, u in enumerate(lines) if numpy.isclose(u[0] * v[1], u[1] * v[0])), len(lines))
-        color, dash = (LINES[k % len(LINES)][key] for key in ("color", "linestyle"))
+        color, dash = series(k).color, series(k).dash
+        if distinct:
+            color = series(n).color
         if k == len(lines):
             lines.append(v)
             axes.axline((0, 0), v, color=color, linestyle=dash, linewidth=1.4, alpha=0.6)
@@ -61,22 +69,24 @@ def elimination(result):
     if n > MOST_STEPS:
         raise ValueError(f"the elimination had {n} steps, with the matrix itself; it must have at most {MOST_STEPS}")
     longest = max(len(str(entry)) for matrix in matrices for row in matrix for entry in row)
-    width = max(3.6, 0.6 + (0.42 + 0.13 * longest) * len(matrices[0][0]))  # inches
-    in_a_row = min(n, max(1, int(WIDEST / width)))
+    width = max(2.8, 0.5 + (0.42 + 0.13 * longest) * len(matrices[0][0]))  # inches
+    in_a_row = min(n, max(1, int(WIDTH / width)))
     rows = -(-n // in_a_row)
     figure = new_figure(in_a_row * width, rows * (0.62 * len(matrices[0]) + 0.9) + 0.5)
     all_axes = figure.subplots(rows, in_a_row, squeeze=False).ravel()
     for axes in all_axes:
         axes.axis("off")
+    for axes in all_axes[n:]:
+        axes.remove()
     for axes, step, before in zip(all_axes, result.steps, (matrices[0], *matrices)):
-        axes.set_title(step.operation, size=15)
+        axes.set_title(step.operation, size=13)
         _fractions(axes, step.matrix, before)
     for row, column in enumerate(result.pivots):
         left, right, top, bottom = column + 0.1, column + 0.9, row + 0.1, row + 0.9
         frame = [left, right, right, left, left], [top, top, bottom, bottom, top]
-        all_axes[n - 1].plot(*frame, color=KEPT, linewidth=3)
+        all_axes[n - 1].plot(*frame, color=theme().hues["blue"], linewidth=3)
     rest = f"{result.rank} row is" if result.rank == 1 else f"{result.rank} rows are"
-    figure.supxlabel(f"{rest} left, not zero, each with a pivot (framed): the rank is {result.rank}", size=16)
+    figure.supxlabel(f"{rest} left, not zero, each with a pivot (framed): the rank is {result.rank}", size=14)
     return figure
 
 
@@ -85,12 +95,12 @@ def _fractions(axes, matrix, before):
     m, n = len(matrix), len(matrix[0])
     axes.set(xlim=(-0.35, n + 0.35), ylim=(m + 0.15, -0.15))
     for tip, back in ((0, -0.25), (n, n + 0.25)):
-        axes.plot([tip, back, back, tip], [0, 0, m, m], color="black", linewidth=2)
+        axes.plot([tip, back, back, tip], [0, 0, m, m], color=theme().ink, linewidth=2)
     for i, (row, old) in enumerate(zip(matrix, before)):
         if row != old:
-            axes.fill([0, n, n, 0], [i + 0.06, i + 0.06, i + 0.94, i + 0.94], facecolor=CHANGED)
+            axes.fill([0, n, n, 0], [i + 0.06, i + 0.06, i + 0.94, i + 0.94], facecolor=theme().hues["pale"])
         if not any(row):
-            axes.plot([0, n], [i + 0.5, i + 0.5], color="0.35", linewidth=2)
+            axes.plot([0, n], [i + 0.5, i + 0.5], color=theme().soft, linewidth=2)
         for j, entry in enumerate(row):
             axes.text(j + 0.5, i + 0.5, str(entry), ha="center", va="center", size=18)
 
@@ -109,31 +119,31 @@ def circle_and_image(M, U, S, Vt):
     -------
     Figure
     """
-    figure = new_figure(11, 5.4)
+    figure = new_figure(WIDTH, 4.6)
     left, right = figure.subplots(1, 2)
     angle = numpy.linspace(0, 2 * numpy.pi, 200)
     circle = numpy.stack((numpy.cos(angle), numpy.sin(angle)))  # (2, 200)
     reach = 1.35 * max(1.0, S[0])
     for axes, shape, title in ((left, circle, "$x$, of length 1"), (right, M @ circle, "$M x$")):
-        axes.plot(*shape, color="0.35", linewidth=2)
+        axes.plot(*shape, color=theme().soft, linewidth=2)
         axes.set_title(title)
         _plane(axes, (-reach, reach), (-reach, reach))
-    for i, line in zip(range(2), LINES):
+    for i, look in enumerate((series(0), series(2))):
         for axes, v, label in ((left, Vt[i], f"$v_{i + 1}$"), (right, S[i] * U[:, i], rf"$\sigma_{i + 1} u_{i + 1}$")):
-            _arrow(axes, v, line["color"], label, 20 * v / numpy.linalg.norm(v))
+            _arrow(axes, v, look.color, label, 20 * v / numpy.linalg.norm(v))
     return figure
 
 
 def _arrow(axes, v, color, label, offset):
     """An arrow from the origin to v, with its label `offset` points from the head."""
     axes.annotate("", v, (0, 0), arrowprops={**ARROW, "color": color})
-    axes.annotate(label, v, offset, textcoords="offset points", ha="center", va="center", size=17, color=color)
+    axes.annotate(label, v, offset, textcoords="offset points", ha="center", va="center", size=17, color=legible(color))
 
 
 def _plane(axes, xlim, ylim):
     axes.set(xlim=xlim, ylim=ylim, aspect="equal")
     for line in (axes.axhline, axes.axvline):
-        line(0, color="0.6", linewidth=1)
+        line(0, color=theme().soft, linewidth=1)
 
 
 @styled
@@ -153,19 +163,20 @@ def spectrum_cut(S, tolerance):
     """
     if not (S[0] > 0 and tolerance > 0):
         raise ValueError(f"S began with {S[0]}, and tolerance was {tolerance}; both must be numbers above 0")
-    figure = new_figure(9.5, 5.0)
+    page = theme()
+    figure = new_figure(WIDTH, 4.8)
     axes = figure.subplots()
     i, rank = numpy.arange(1, len(S) + 1), numpy.count_nonzero(S > tolerance)
     bottom = 0.1 * min(tolerance, *S[S > 0])
     drawn = numpy.maximum(S, 2 * bottom)  # a zero has its place, too
     kinds = (
-        (slice(rank), KEPT, "o", f"above: the numerical rank is {rank}"),
-        (slice(rank, None), LEFT_OUT, "s", "not above: can be rounding alone"),
+        (slice(rank), page.hues["blue"], "o", f"above: the numerical rank is {rank}"),
+        (slice(rank, None), page.hues["pale"], "s", "not above: can be rounding alone"),
     )
     for part, color, marker, label in kinds:
         axes.vlines(i[part], bottom, drawn[part], color=color, linewidth=6)
-        axes.plot(i[part], drawn[part], marker, color=color, markeredgecolor="black", markersize=11, label=label)
-    axes.axhline(tolerance, color="black", linestyle="--", linewidth=1.6, label=f"tolerance {tolerance:.0e}")
+        axes.plot(i[part], drawn[part], marker, color=color, markeredgecolor=page.ink, markersize=11, label=label)
+    axes.axhline(tolerance, color=page.ink, linestyle="--", linewidth=1.6, label=f"tolerance {tolerance:.0e}")
     axes.set(yscale="log", ylim=(bottom, 10 * S[0]), xlim=(0.3, len(S) + 0.7))
     axes.set(xlabel="index $i$ of the direction", ylabel=r"singular value $\sigma_i$")
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -1,17 +1,16 @@
 """How well several methods do a task."""
 
-from itertools import cycle
-
 import numpy
 
-from minilora.plots.style import LINES, new_figure, styled
-
-DASHES = ((0, (1, 1)), (0, (6, 2)), (0, (3, 1, 1, 1)), "solid")  # of the lines across
+from minilora.plots.labels import caption, typeset, whiskers
+from minilora.plots.seed_curves import plain
+from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
+from minilora.plots.theme import theme
 
 
 @styled
 def scores(panels, *, xlabel):
-    """A row for each method: a dot per seed, and a stroke at their mean; a line for each baseline.
+    """A row for each method: its mark for every seed, and a stroke at their mean; a line for each baseline.
 
     The method that is best in the first panel is on top.
 
@@ -26,59 +25,95 @@ def scores(panels, *, xlabel):
     -------
     Figure
     """
+    page = theme()
     methods, _ = next(iter(panels.values()))
     rows = sorted(methods, key=lambda label: numpy.mean(methods[label][1]))
-    names = list(dict.fromkeys(name for _, levels in panels.values() for name in levels))
-    figure = new_figure(5.5 + 6 * len(panels), 2.6 + 0.5 * len(rows))
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    look = looks(methods) if any(map(method_of, methods)) else dict.fromkeys(methods, series(0))
+    height = 1.0 + 0.42 * len(rows)
+    figure = new_figure(WIDTH, (height + 0.4) * len(panels) + 0.6)
+    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (title, (of_panel, levels)) in zip(all_axes, panels.items()):
         for y, label in enumerate(rows):
             values = of_panel[label][1]
-            axes.plot(numpy.mean(values), y, "|", markersize=24, markeredgewidth=3, color="black")
-            axes.plot(values, numpy.full(len(values), y), "o", color=LINES[0]["color"], markeredgecolor="black")
-        for name, level in levels.items():
-            line = LINES[1:][names.index(name) % len(LINES[1:])]
-            axes.axvline(level, color=line["color"], linestyle=line["linestyle"], label=name)
-        axes.set(title=title, xlabel=xlabel, ylim=(-0.6, len(rows) - 0.4))
-    all_axes[0].set_yticks(range(len(rows)), [f"{label}  ({methods[label][0]:,})" for label in rows])
-    handles = {h.get_label(): h for axes in all_axes for h in axes.get_legend_handles_labels()[0]}
-    if handles:
-        figure.legend(handles=handles.values(), loc="outside upper right", ncols=2)
-    return figure
+            axes.plot(values, numpy.full(len(values), y), linestyle="none", zorder=3, **look[label].marks())
+            axes.plot(numpy.mean(values), y, "|", markersize=22, markeredgewidth=2.6, color=page.ink, zorder=4)
+        axes.set(title=typeset(title), ylim=(-0.6, len(rows) - 0.4))
+        axes.set_yticks(range(len(rows)), [f"{typeset(label)}  ({methods[label][0]:,})" for label in rows])
+        axes.grid(axis="x", visible=False)
+        _across(axes, levels, (len(rows) - 0.3))
+    all_axes[-1].set_xlabel(xlabel)
+    n = max(len(values) for of_panel, _ in panels.values() for _, values in of_panel.values())
+    return caption(figure, note=f"A mark for each of {n} seeds, a stroke at their mean; in brackets: parameters.")
+
+
+def _across(axes, levels, top):
+    """A line upwards for each baseline, with its name at the top, higher where it would meet its neighbour's."""
+    page = theme()
+    for n, (name, level) in enumerate(sorted(levels.items(), key=lambda item: item[1])):
+        axes.axvline(level, color=page.soft, linewidth=1.4, linestyle=(0, (5, 3)), label=name)
+        high = 14 * (n % 2)
+        place = {"textcoords": "offset points", "va": "bottom", "size": SMALL, "color": page.soft}
+        axes.annotate(name, (level, top), (-3, high), ha="right", annotation_clip=False, **place)
+    if len(levels) > 1:
+        axes.set_title(axes.get_title(loc="left"), pad=34)
 
 
 @styled
-def parameters_against_score(methods, *, ylabel, levels=None):
+def parameters_against_score(methods, *, ylabel, levels=None, note=None):
     """The score of each method against how many parameters it trains, as in the paper's figure 2.
 
     Parameters
     ----------
     methods : dict of str to list of (n, values)
         By label: for each size of the method, the trainable parameters and the score of each seed. Sizes are joined by
-        a line through their means; a bar spans the seeds.
+        a line through their means; a whisker spans the seeds.
     ylabel : str
     levels : dict of str to float, optional
         By label: the score of a baseline, drawn as a line across.
+    note : str, optional
+        For the small print.
 
     Returns
     -------
     Figure
     """
-    figure = new_figure(12, 7)
+    look = looks(methods)
+    figure = new_figure(WIDTH, 6.4)
     axes = figure.subplots()
-    for k, (label, sizes) in enumerate(methods.items()):
-        n, values = zip(*sizes)
+    axes.set_xscale("log")
+    height = {}
+    for label, sizes in methods.items():
+        n, values = zip(*sorted(sizes, key=lambda size: size[0]))
         means = numpy.array([numpy.mean(v) for v in values])
         spans = numpy.array([(m - numpy.min(v), numpy.max(v) - m) for m, v in zip(means, values)]).T
-        line = LINES[k % len(LINES)]
-        fill = "white" if k // len(LINES) % 2 else line["color"]  # the second five of ten are hollow
-        axes.errorbar(n, means, spans, label=label, capsize=4, markerfacecolor=fill, **line)
-    for (label, level), dash in zip((levels or {}).items(), cycle(DASHES)):
-        axes.axhline(level, color="0.45", linewidth=1.6, linestyle=dash, label=label)
-    axes.set_xscale("log")
-    axes.set(xlabel="trainable parameters", ylabel=ylabel)
-    figure.legend(loc="outside right upper")
-    return figure
+        settings = look[label].line() | {"linewidth": 1.6, "elinewidth": 1.2}
+        axes.errorbar(n, means, numpy.maximum(spans, 0), label=label, capsize=3, ecolor=look[label].color, **settings)
+        height[label] = means[-1]
+    outside = _levels_across(axes, levels or {})
+    axes.xaxis.set_major_formatter(plain)
+    axes.set_title(ylabel)
+    axes.set_xlabel("trainable parameters")
+    marks = dict(zip(methods, axes.containers))
+    shown = sorted(methods, key=lambda label: -height[label])  # from high to low, as they stand in the picture
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "handlelength": 1.6, "labelspacing": 0.7}
+    axes.legend([marks[label].lines[0] for label in shown], list(map(typeset, shown)), **place)
+    said = whiskers(max(len(values) for sizes in methods.values() for _, values in sizes))
+    beyond = "; ".join(f"{label} {level:.1f}" for label, level in outside.items())
+    parts = (note, f"Outside the picture: {beyond}." if beyond else "", said)
+    return caption(figure, note=" ".join(part for part in parts if part))
+
+
+def _levels_across(axes, levels):
+    """A line across for each level, with its name above; returns those that lie too far away to be drawn."""
+    page, (low, high), outside = theme(), axes.get_ylim(), {}
+    for label, level in levels.items():
+        if not low - 0.4 * (high - low) <= level <= high + 0.4 * (high - low):
+            outside[label] = level
+            continue
+        axes.axhline(level, color=page.soft, linewidth=1.4, linestyle=(0, (5, 3)), label=label)
+        style = {"textcoords": "offset points", "va": "bottom", "ha": "right", "size": SMALL, "color": page.soft}
+        axes.annotate(label, (1.0, level), (0, 2), xycoords=("axes fraction", "data"), **style)
+    return outside
 
 
 @styled
@@ -98,16 +133,17 @@ def by_seed(measured, *, x, joined=False):
     -------
     Figure
     """
-    figure = new_figure(10.5, 1.6 + 0.6 * len(measured))
+    figure = new_figure(WIDTH, 1.4 + 0.5 * len(measured))
     axes = figure.subplots()
     values = numpy.array(list(measured.values()))  # (settings, seeds)
     places = numpy.arange(len(values))
-    for seed, line in zip(range(values.shape[1]), cycle(LINES)):
-        dash = {"linestyle": line["linestyle"] if joined else "none", "linewidth": 1.4, "alpha": 0.8}
-        marker = {"marker": line["marker"], "color": line["color"], "markeredgecolor": "black"}
-        axes.plot(values[:, seed], places, label=f"seed {seed}", **dash, **marker)
-    axes.plot(values.mean(axis=1), places, "|", markersize=26, markeredgewidth=3, color="black", label="mean")
-    axes.set_yticks(places, measured)
+    for seed in range(values.shape[1]):
+        look = series(seed)
+        dash = {"linestyle": look.dash if joined else "none", "linewidth": 1.4, "alpha": 0.8}
+        axes.plot(values[:, seed], places, label=f"seed {seed}", **look.marks(), **dash)
+    stroke = {"markersize": 24, "markeredgewidth": 2.6, "color": theme().ink, "label": "mean"}
+    axes.plot(values.mean(axis=1), places, "|", **stroke)
+    axes.set_yticks(places, list(map(typeset, measured)))
     axes.set(xlabel=x, ylim=(len(values) - 0.5, -0.5))
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=values.shape[1] + 1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=values.shape[1] + 1)
     return figure

@@ -1,58 +1,104 @@
 """A score against a chosen number: a rank, a learning rate, a step."""
 
-from itertools import cycle
-
 import numpy
 
-from minilora.plots.style import LINES, new_figure, styled
+from minilora.plots.labels import MOST_LABELS, caption, label_ends, letters, typeset, whiskers
+from minilora.plots.style import WIDTH, looks, new_figure, styled
+from minilora.plots.theme import theme
+
+LONGEST = 9  # letters of a label with which two panels fit next to each other
 
 
 @styled
-def seed_curves(panels, *, xlabel, xscale=None, columns=None):
-    """A curve through the means of the seeds for each label, with a bar from the lowest to the highest.
+def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
+    """A curve through the means of the seeds for each label, with the range of the seeds as a band or as whiskers.
+
+    Each curve has its label at its end, and each method its own colour and mark.
 
     Parameters
     ----------
     panels : dict of str to dict of str to list of (x, values)
-        By the label of the panel's y axis, and by the curve's label: the scores of the seeds at each x. None values
-        are left out, and so is an x that has nothing else.
+        By the panel's title, and by the curve's label: the scores of the seeds at each x. None values are left out,
+        and so is an x, or a curve, that has nothing else.
     xlabel : str
     xscale : {"log", "log2"}, optional
-        "log2" has a tick at each x.
-    columns : int, optional
-        Panels per row; all in one row, if not given.
+        "log2" is for few x, such as ranks: each is a tick, and has whiskers, next to each other where curves meet.
+    levels : dict of str to (str, float), optional
+        By the panel's title: the label and the height of a line across.
+    note : str, optional
+        For the small print.
 
     Returns
     -------
     Figure
     """
-    columns = columns or len(panels)
+    known = {title: known_points(lines) for title, lines in panels.items()}
+    longest = max((letters(label) for lines in known.values() for label in lines), default=0)
+    columns = 2 if len(panels) > 1 and longest <= LONGEST else 1
     rows = -(-len(panels) // columns)
-    width, height = (6.6, 5.8) if rows == 1 else (5.4, 4.6)  # inches of a panel
-    figure = new_figure(max(9, width * columns), height * rows)
-    explained = set()  # the labels, with their places, of the legends so far
+    height = 3.3 if len(panels) > 1 else 4.4  # inches of a panel
+    figure = new_figure(WIDTH, height * rows + 0.7)
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in all_axes[len(panels) :]:
-        axes.axis("off")
-    for axes, (ylabel, lines) in zip(all_axes, panels.items()):
-        for (label, points), line in zip(lines.items(), cycle(LINES)):
-            known = [(x, [v for v in values if v is not None]) for x, values in points]
-            x, values = zip(*((x, numpy.array(v)) for x, v in known if v))
-            means = numpy.array([v.mean() for v in values])
-            spans = numpy.array([(m - v.min(), v.max() - m) for m, v in zip(means, values)]).T
-            spans = numpy.maximum(spans, 0)  # the mean of equal numbers may be off by its rounding
-            axes.errorbar(x, means, spans, label=label, capsize=4, markeredgecolor="black", **line)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
-        if xscale is not None:
-            axes.set_xscale("log", base=2 if xscale == "log2" else 10)
+        axes.remove()
+    look = looks(dict.fromkeys(label for lines in known.values() for label in lines))
+    for n, (axes, (title, lines)) in enumerate(zip(all_axes, known.items())):
+        level = (levels or {}).get(title)
+        one_panel(axes, lines, look, xscale, level, height - 0.9)
+        axes.set_title(typeset(title))
+        if n + columns >= len(panels):
+            axes.set_xlabel(xlabel)
+    many = max((len(v) for lines in known.values() for points in lines.values() for _, v in points), default=1)
+    said = whiskers(many, what="Whisker" if xscale == "log2" else "Band")
+    return caption(figure, note=" ".join(part for part in (note, said) if part))
+
+
+def known_points(lines):
+    """The curves with what is known of each: (x, ndarray of values) for every x that has any."""
+    known = {}
+    for label, points in lines.items():
+        known[label] = [(x, numpy.array([v for v in values if v is not None])) for x, values in points]
+        known[label] = [(x, values) for x, values in known[label] if len(values)]
+    return {label: points for label, points in known.items() if points}
+
+
+def one_panel(axes, lines, look, xscale, level, height):
+    """Curves, their ranges, and their labels."""
+    page = theme()
+    if xscale is not None:
+        axes.set_xscale("log", base=2 if xscale == "log2" else 10)
+    ends = []
+    for k, (label, points) in enumerate(lines.items()):
+        x, values = zip(*points)
+        x = numpy.array(x, dtype=float)
+        means, low, high = (numpy.array([f(v) for v in values]) for f in (numpy.mean, numpy.min, numpy.max))
         if xscale == "log2":
-            ticks = sorted({x for points in lines.values() for x, _ in points})
-            axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
-        handles, labels = axes.get_legend_handles_labels()
-        new = [n for n, label in enumerate(labels) if (n, label) not in explained]
-        if len(lines) > 1 and new:
-            # above the panel, where no curve can be
-            above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3 if rows == 1 else 2}
-            axes.legend([handles[n] for n in new], [labels[n] for n in new], **above)
-            explained.update(enumerate(labels))
-    return figure
+            x = x * 2.0 ** (0.11 * (k - (len(lines) - 1) / 2))  # whiskers of two curves stand next to each other
+        if xscale == "log2" or len(x) == 1:
+            spans = numpy.maximum((means - low, high - means), 0)  # the mean of equal numbers may be off by rounding
+            axes.errorbar(x, means, spans, fmt="none", ecolor=look[label].color, elinewidth=1.8, capsize=4)
+        else:
+            axes.fill_between(x, low, high, color=look[label].color, alpha=0.16, linewidth=0)
+        axes.plot(x, means, label=label, markevery=max(1, len(x) // 12), **look[label].line())
+        ends.append((x[-1], means[-1], typeset(label), look[label].color))
+    if level is not None:
+        name, y = level
+        axes.axhline(y, color=page.soft, linewidth=1.4, linestyle=(0, (5, 3)))
+        ends.append((axes.get_xlim()[1], y, name, page.soft))
+    if xscale == "log2":
+        ticks = sorted({x for points in lines.values() for x, _ in points})
+        axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        axes.minorticks_off()
+    elif xscale == "log":
+        axes.xaxis.set_major_formatter(plain)
+    if len(ends) > MOST_LABELS:
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.08), ncols=2)
+    elif len(ends) > 1:
+        label_ends(axes, ends, height)
+
+
+def plain(value, _=None):
+    """A number on a logarithmic axis as people write it: 0.001, 1, 10,000; as a power of ten if huge or tiny."""
+    if 0.00005 <= value < 5_000_000:
+        return f"{value:,.12g}"
+    return f"$10^{{{round(numpy.log10(value))}}}$"

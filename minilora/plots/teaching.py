@@ -1,80 +1,18 @@
-"""Pictures for the tutorials: small matrices with their numbers, verdicts, curves, attention, marked text."""
-
-from itertools import cycle
+"""Pictures for the tutorials: verdicts, curves, bars, timings, attention, marked text."""
 
 import numpy
 
-from minilora.plots.style import LINES, new_figure, styled
-
-WIDEST = 12.5  # inches
-CELL, SMALLEST_WITH_NUMBERS, GAP = 0.62, 0.44, 0.8  # inches
-SHADES = {"blue": "#0072B2", "orange": "#F2B661", "white": "#FFFFFF", "grey": "#D9D9D9"}
-
-
-@styled
-def matrices(named, signs=(), *, own_scale=False):
-    """Matrices next to each other, every entry a cell: orange above zero, purple below, white at zero, on one scale.
-
-    Entries are written into their cells if these are large enough; if not, a negative one has a dash.
-
-    Parameters
-    ----------
-    named : dict of str to ndarray of shape (rows, columns), or (columns,)
-        By label, which may hold mathematics.
-    signs : sequence of str, optional
-        What to write between one and the next, such as "=" or "@".
-    own_scale : bool
-        Scale the colours of each matrix by its own largest entry.
-
-    Returns
-    -------
-    Figure
-    """
-    arrays = {label: numpy.atleast_2d(array) for label, array in named.items()}
-    largest = max(numpy.abs(array).max() for array in arrays.values())
-    columns = sum(array.shape[1] for array in arrays.values())
-    rows = max(array.shape[0] for array in arrays.values())
-    cell = min(CELL, (WIDEST - GAP * len(arrays)) / columns)
-    gap = GAP / cell  # in cells, as all that follows
-    width, height = columns + gap * len(arrays), rows + 2.0 * CELL / cell  # with labels above and shapes below
-    figure = new_figure(cell * width, cell * height)
-    axes = figure.add_subplot(xlim=(0, width), ylim=(height / 2, -height / 2))
-    axes.axis("off")
-    x0 = gap / 2
-    for i, (label, array) in enumerate(arrays.items()):
-        n_rows, n_columns = array.shape
-        scale = (numpy.abs(array).max() if own_scale else largest) or 1.0
-        _cells(axes, array, x0, -n_rows / 2, scale, cell)
-        middle = x0 + n_columns / 2
-        axes.annotate(label, (middle, -n_rows / 2), (0, 8), textcoords="offset points", ha="center", size=17)
-        shape = f"{n_rows} × {n_columns}"
-        axes.annotate(shape, (middle, n_rows / 2), (0, -8), textcoords="offset points", ha="center", va="top", size=12)
-        x0 += n_columns + gap
-        if i < len(signs):
-            axes.text(x0 - gap / 2, 0, signs[i], ha="center", va="center", size=20)
-    return figure
+from minilora.plots.labels import MOST_LABELS, caption, label_ends, typeset
+from minilora.plots.seed_curves import plain
+from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
+from minilora.plots.theme import sequential, theme
 
 
-def _cells(axes, array, x0, y0, scale, cell):
-    n_rows, n_columns = array.shape
-    x, y = x0 + numpy.arange(n_columns + 1), y0 + numpy.arange(n_rows + 1)
-    edge = {"edgecolors": "0.75", "linewidth": 0.8 if cell > 0.2 else 0.2}
-    axes.pcolormesh(x, y, -array / scale, cmap="PuOr", vmin=-1.6, vmax=1.6, **edge)
-    for (i, j), value in numpy.ndenumerate(array):
-        if cell >= SMALLEST_WITH_NUMBERS:
-            axes.text(x[j] + 0.5, y[i] + 0.5, _short(value), ha="center", va="center", size=12)
-        elif value < 0 and cell >= 0.15:
-            axes.text(x[j] + 0.5, y[i] + 0.5, "–", ha="center", va="center", size=9)
-
-
-def _short(value):
-    """At most five characters of a number."""
-    if value == 0 or (float(value).is_integer() and abs(value) < 1000):
-        return f"{value:.0f}"
-    if 0.005 <= abs(value) < 100:
-        return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
-    mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
+def shade(name):
+    """The ground of a word: "blue", "orange", "white" or "grey", and the ink on it."""
+    page = theme()
+    grounds = {"blue": page.hues["blue"], "orange": page.hues["pale"], "white": page.paper, "grey": page.sheet}
+    return grounds[name], "#FFFFFF" if name == "blue" else page.ink
 
 
 @styled
@@ -93,14 +31,14 @@ def word_grid(table, shades):
     Figure
     """
     columns = list(next(iter(table.values())))
-    margin = 0.115 * max(len(row) for row in table)
-    figure = new_figure(margin + max(1.15 * len(columns), 4.0) + 0.5, 0.52 * len(table) + 1.5)
+    figure = new_figure(WIDTH, 0.5 * len(table) + 1.0)
     axes = figure.subplots()
     for i, row in enumerate(table.values()):
         for j, column in enumerate(columns):
-            word, shade = row[column], shades[row[column]]
-            axes.fill([j, j + 1, j + 1, j], [i, i, i + 1, i + 1], facecolor=SHADES[shade], edgecolor="0.6", linewidth=1)
-            ink = "white" if shade == "blue" else "black"
+            word = row[column]
+            ground, ink = shade(shades[word])
+            corners = [j, j + 1, j + 1, j], [i, i, i + 1, i + 1]
+            axes.fill(*corners, facecolor=ground, edgecolor=theme().soft, linewidth=1)
             axes.text(j + 0.5, i + 0.5, word, ha="center", va="center", size=13, color=ink)
     axes.set(xlim=(0, len(columns)), ylim=(len(table), 0))
     axes.set_xticks(numpy.arange(len(columns)) + 0.5, columns)
@@ -128,15 +66,32 @@ def curves(lines, *, x, y, log=""):
     -------
     Figure
     """
-    figure = new_figure(9.5, 5.0)
+    figure = new_figure(WIDTH, 4.6)
     axes = figure.subplots()
-    for (label, (xs, ys)), line in zip(lines.items(), cycle(LINES)):
-        every = max(1, len(xs) // 12)
-        axes.plot(xs, ys, label=label, markevery=every, markeredgecolor="black", **line)
-    axes.set(xlabel=x, ylabel=y, xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
-    if len(lines) > 1:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # above, where no curve can be
+    axes.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+    look, ends = looks(lines), []
+    for label, (xs, ys) in lines.items():
+        axes.plot(xs, ys, label=label, markevery=max(1, len(xs) // 12), **look[label].line())
+        ends.append((xs[-1], ys[-1], typeset(label), look[label].color))
+    axes.set_title(typeset(y))
+    axes.set_xlabel(x)
+    if "x" in log:
+        _ticks_at(axes, sorted({x for xs, _ in lines.values() for x in xs}))
+    if len(lines) > MOST_LABELS:
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.06), ncols=2)
+    elif len(lines) > 1:
+        label_ends(axes, ends, 3.6)
     return figure
+
+
+def _ticks_at(axes, xs):
+    """Ticks of a logarithmic axis: at every power of two if all numbers are, as ranks are; at powers of ten else."""
+    if len(xs) <= 12 and all(x == round(x) and int(x) & (int(x) - 1) == 0 for x in xs):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(xs, [f"{x:g}" for x in xs])
+        axes.minorticks_off()
+    else:
+        axes.xaxis.set_major_formatter(plain)
 
 
 @styled
@@ -156,14 +111,17 @@ def bars(values, *, x, form="{:,.0f}", log=False):
     -------
     Figure
     """
-    figure = new_figure(9.5, 0.58 * len(values) + 1.3)
+    figure = new_figure(WIDTH, 0.46 * len(values) + 1.1)
     axes = figure.subplots()
-    drawn = axes.barh(list(values), list(values.values()), color=SHADES["blue"], height=0.62)
-    axes.bar_label(drawn, [form.format(value) for value in values.values()], padding=6, size=14)
+    look, page = looks(values), theme()
+    colors = [look[label].color if method_of(label) else page.hues["grey"] for label in values]
+    drawn = axes.barh(list(map(typeset, values)), list(values.values()), color=colors, height=0.62)
+    axes.bar_label(drawn, [form.format(value) for value in values.values()], padding=6)
     axes.set(xlabel=x, xscale="log" if log else "linear", ylim=(len(values) - 0.5, -0.5))
     axes.margins(x=0.14)
     if log:
         axes.set_xlim(left=min(values.values()) / 3)
+        axes.xaxis.set_major_formatter(plain)
     axes.grid(axis="y", visible=False)
     return figure
 
@@ -185,18 +143,21 @@ def timings(measured, *, x="milliseconds"):
     -------
     Figure
     """
-    figure = new_figure(9.5, 0.66 * len(measured) + 1.3)
-    axes = figure.subplots()
+    figure = new_figure(WIDTH, 0.6 * len(measured) + 1.1)
+    axes, page = figure.subplots(), theme()
     smallest = [min(times) for times in measured.values()]
-    for place, times, least, line in zip(range(len(measured)), measured.values(), smallest, cycle(LINES)):
-        dots = {"linestyle": "none", "marker": line["marker"], "color": line["color"], "alpha": 0.55}
-        axes.plot(times, numpy.full(len(times), place), **dots)
-        axes.plot(least, place, marker="|", markersize=26, markeredgewidth=3, color="black")
-        axes.annotate(f"{least:.3g}", (least, place), (0, 16), textcoords="offset points", ha="center", size=13)
-    axes.set(xlabel=x, yticks=range(len(measured)), ylim=(len(measured) - 0.4, -0.75))
-    axes.set_yticklabels(measured)
-    axes.set_xlim(0, min(1.05 * max(map(max, measured.values())), 3 * max(smallest)))
-    return figure
+    right = min(1.05 * max(map(max, measured.values())), 3 * max(smallest))
+    for place, (times, least) in enumerate(zip(measured.values(), smallest)):
+        look = series(place)
+        axes.plot(times, numpy.full(len(times), place), linestyle="none", alpha=0.5, **look.marks())
+        axes.plot(least, place, marker="|", markersize=22, markeredgewidth=3, color=page.ink)
+    names = [f"{typeset(label)}   {least:.3g}" for label, least in zip(measured, smallest)]
+    axes.set(xlabel=x, yticks=range(len(measured)), ylim=(len(measured) - 0.5, -0.5), xlim=(0, right))
+    axes.set_yticklabels(names)
+    cut = sum(time > right for times in measured.values() for time in times)
+    total = sum(map(len, measured.values()))
+    beyond = f" {cut} of the {total} times lie beyond the picture." if cut else ""
+    return caption(figure, note="Stroke and number: the smallest time." + beyond)
 
 
 def _visible(character):
@@ -218,23 +179,31 @@ def attention_map(probs, tokens):
     """
     H, T, _ = probs.shape
     tokens = [_visible(token) for token in tokens]
-    width = max(3.0, 0.21 * T)
-    figure = new_figure(width * H + 1.6, width + 1.1)
-    panels = figure.subplots(1, H, sharey=True, squeeze=False)[0]
-    for h, axes in enumerate(panels):
-        image = axes.imshow(probs[h], cmap="magma_r", vmin=0, vmax=1)
-        axes.set(title=f"head {h}", xlabel="key (looked at)", xticks=range(T), yticks=range(T))
-        axes.set_xticklabels(tokens, family="monospace", size=11)
-        axes.set_yticklabels(tokens, family="monospace", size=11)
+    columns = min(H, 2)
+    rows = -(-H // columns)
+    side = (WIDTH - 1.6) / 2
+    figure = new_figure(side * columns + 1.6, (side + 0.6) * rows)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[H:]:
+        axes.remove()
+    size = min(SMALL, 60 * side / T)
+    for h, axes in enumerate(panels[:H]):
+        image = axes.imshow(probs[h], cmap=sequential(), vmin=0, vmax=1)
+        axes.set(title=f"head {h}", xticks=range(T), yticks=range(T))
+        if h + columns >= H:
+            axes.set_xlabel("key (looked at)")
+        if h % columns == 0:
+            axes.set_ylabel("query (looks)")
+        axes.set_xticklabels(tokens, family="monospace", size=size)
+        axes.set_yticklabels(tokens, family="monospace", size=size)
         axes.tick_params(length=0)
         axes.grid(False)
-    panels[0].set_ylabel("query (looks)")
-    figure.colorbar(image, ax=panels, label="probability", shrink=0.8)
+    figure.colorbar(image, ax=panels[:H], label="probability", shrink=0.8, fraction=0.05)
     return figure
 
 
 @styled
-def marked_text(text, mask, *, marked, unmarked, width=60):
+def marked_text(text, mask, *, marked, unmarked, width=50):
     """Text, character by character: on an orange ground where the mask is True, on grey elsewhere.
 
     Parameters
@@ -251,16 +220,16 @@ def marked_text(text, mask, *, marked, unmarked, width=60):
     Figure
     """
     n_lines = -(-len(text) // width)
-    figure = new_figure(0.165 * width + 0.4, 0.34 * n_lines + 0.8)
+    figure = new_figure(0.165 * width + 0.3, 0.34 * n_lines + 0.8)
     axes = figure.add_subplot(xlim=(-1, width + 1), ylim=(n_lines + 1.3, -0.3))
     axes.axis("off")
     for i, (character, counts) in enumerate(zip(text, mask, strict=True)):
         y, x = divmod(i, width)
-        ground = {"facecolor": SHADES["orange" if counts else "grey"], "edgecolor": "white", "linewidth": 0.5}
+        ground = {"facecolor": shade("orange" if counts else "grey")[0], "edgecolor": theme().paper, "linewidth": 0.5}
         axes.fill([x, x + 1, x + 1, x], [y, y, y + 1, y + 1], **ground)
         axes.text(x + 0.5, y + 0.5, _visible(character), ha="center", va="center_baseline", family="monospace", size=13)
-    for x, shade, label in (0, "orange", marked), (width / 2, "grey", unmarked):
+    for x, name, label in (0, "orange", marked), (width / 2, "grey", unmarked):
         y = n_lines + 0.3
-        axes.fill([x, x + 1, x + 1, x], [y, y, y + 0.8, y + 0.8], facecolor=SHADES[shade])
+        axes.fill([x, x + 1, x + 1, x], [y, y, y + 0.8, y + 0.8], facecolor=shade(name)[0])
         axes.text(x + 1.6, y + 0.42, label, va="center", size=13)
     return figure

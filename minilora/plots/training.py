@@ -1,10 +1,9 @@
 """The course of a training run."""
 
-from itertools import cycle
-
 import numpy
 
-from minilora.plots.style import LINES, new_figure, styled
+from minilora.plots.labels import caption, label_ends, typeset
+from minilora.plots.style import WIDTH, looks, new_figure, styled
 
 
 @styled
@@ -20,16 +19,21 @@ def loss_curves(runs):
     -------
     Figure
     """
-    figure = new_figure(10, 5.6)
+    figure = new_figure(WIDTH, 4.8)
     axes = figure.subplots()
     n = max(1, min(len(losses) for losses, _ in runs.values()) // 25)
-    for (label, (losses, validation)), line in zip(runs.items(), cycle(LINES)):
+    look, ends = looks(runs), []
+    for label, (losses, validation) in runs.items():
         means = numpy.convolve(losses, numpy.full(n, 1 / n), mode="valid")  # (steps,) -> (steps - n + 1,)
         steps = numpy.arange(len(means)) + (n + 1) / 2  # the middle of each window; the first step is 1
-        axes.plot(steps, means, color=line["color"], linestyle=line["linestyle"], label=f"{label}, training")
-        points = {"color": line["color"], "marker": line["marker"], "markeredgecolor": "black"}
-        axes.plot(*zip(*validation), linestyle="none", markersize=11, label=f"{label}, validation", **points)
+        style = {"color": look[label].color, "linestyle": look[label].dash, "linewidth": 2.0}
+        axes.plot(steps, means, label=f"{label}, training", **style)
+        marks = {"linestyle": "none", "markersize": 10, "clip_on": False, "zorder": 4}
+        axes.plot(*zip(*validation), label=f"{label}, validation", **look[label].marks(), **marks)
+        ends.append((steps[-1], validation[-1][1], typeset(label), look[label].color))
+    axes.set_title("loss (bits per byte)")
     axes.set_xlabel("training step")
-    axes.set_ylabel("loss (bits per byte)")
-    axes.legend(loc="upper right", title=f"training: moving average of {n} steps" if n > 1 else None, alignment="left")
-    return figure
+    axes.margins(x=0.02)
+    label_ends(axes, ends, 3.8)
+    mean = f"mean of {n} steps" if n > 1 else "of every step"
+    return caption(figure, note=f"Line: training loss, {mean}. Marks: validation.")

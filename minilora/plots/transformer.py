@@ -1,9 +1,8 @@
 """GPT in one drawing."""
 
-from minilora.plots.picture import FROZEN, FROZEN_EDGE
-from minilora.plots.style import new_figure, styled
+from minilora.plots.style import WIDTH, new_figure, styled
+from minilora.plots.theme import theme
 
-PLAIN, EDGE = "#FFFFFF", "0.3"
 WIDE, HIGH = 2.6, 0.62  # of a box
 
 
@@ -15,7 +14,7 @@ def gpt_picture():
     -------
     Figure
     """
-    figure = new_figure(11.4, 9.4)
+    figure = new_figure(WIDTH, 7.1)
     axes = figure.add_subplot(xlim=(0, 14.2), ylim=(-0.9, 11.2), aspect="equal")
     axes.axis("off")
     _stack(axes, 2.6)
@@ -47,10 +46,10 @@ def _block(axes, x):
     _box(axes, x, 1.2, "ln_1", weights=True)
     for offset, name in (-2.1, "q_proj"), (0.0, "k_proj"), (2.1, "v_proj"):
         _box(axes, x + offset, 2.4, name, weights=True, width=1.8)
-        axes.plot((x, x + offset, x + offset), (2.1, 2.1, 2.4), color=EDGE, linewidth=1.6)
+        axes.plot((x, x + offset, x + offset), (2.1, 2.1, 2.4), color=theme().soft, linewidth=1.6)
         _arrow(axes, x + offset, 3.02, 3.5)
-    axes.plot((x, x), (1.82, 2.1), color=EDGE, linewidth=1.6)
-    _box(axes, x, 3.5, r"softmax$(q k^\top / \sqrt{K})\, v$", weights=False, width=6.0)
+    axes.plot((x, x), (1.82, 2.1), color=theme().soft, linewidth=1.6)
+    _box(axes, x, 3.5, r"softmax$(q k^\mathrm{T} / \sqrt{K})\, v$", weights=False, width=6.0)
     _box(axes, x, 4.6, "o_proj", weights=True)
     _arrow(axes, x, 4.12, 4.6)
     _sum(axes, x, 5.95)
@@ -68,18 +67,18 @@ def _block(axes, x):
 
 
 def _way_around(axes, x, low, high, reach):
-    axes.plot((x, x - reach, x - reach, x - 0.27), (low, low, high, high), color=EDGE, linewidth=1.6)
+    axes.plot((x, x - reach, x - reach, x - 0.27), (low, low, high, high), color=theme().soft, linewidth=1.6)
 
 
 def _box(axes, x, y, name, *, weights, width=WIDE, height=HIGH):
-    face, edge = (FROZEN, FROZEN_EDGE) if weights else (PLAIN, EDGE)
+    face, edge = theme().frozen if weights else (theme().paper, theme().soft)
     corners = [x - width / 2, x + width / 2, x + width / 2, x - width / 2], [y, y, y + height, y + height]
     axes.fill(*corners, facecolor=face, edgecolor=edge, linewidth=1.8)
     _text(axes, x, y + height / 2, name, size=15)
 
 
 def _sum(axes, x, y):
-    ring = {"boxstyle": "circle,pad=0.18", "facecolor": "white", "edgecolor": EDGE, "linewidth": 1.6}
+    ring = {"boxstyle": "circle,pad=0.18", "facecolor": theme().paper, "edgecolor": theme().soft, "linewidth": 1.6}
     _text(axes, x, y, "+", size=15, bbox=ring)
 
 
@@ -88,9 +87,9 @@ def _text(axes, x, y, text, *, size=17, **settings):
 
 
 def _shape(axes, x, y, shape):
-    axes.text(x, y, f"({shape})", ha="left", va="center", size=13, color="0.35")
+    axes.text(x, y, f"({shape})", ha="left", va="center", size=13, color=theme().soft)
 
 
 def _arrow(axes, x, low, high):
-    head = {"arrowstyle": "-|>,head_width=0.22,head_length=0.4", "color": EDGE, "linewidth": 1.6}
+    head = {"arrowstyle": "-|>,head_width=0.22,head_length=0.4", "color": theme().soft, "linewidth": 1.6}
     axes.annotate("", (x, high), (x, low), arrowprops={**head, "shrinkA": 0, "shrinkB": 0})

@@ -31,6 +31,7 @@ def sliders(draw, **ranges):
     picture = Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
     arguments = signature(draw).parameters
     controls = {name: interactive.widget_from_abbrev(ends, arguments[name].default) for name, ends in ranges.items()}
+    wide = {"width": "100%", "max_width": "640px"}  # of which every pixel can be a value
 
     def redraw(_=None):
         png = io.BytesIO()
@@ -39,6 +40,7 @@ def sliders(draw, **ranges):
 
     for name, control in controls.items():
         control.description = name
+        control.layout = wide
         control.observe(redraw, names="value")
     redraw()
     display(VBox([*controls.values(), picture]))

@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from smollm2 import OUR_TURN, RANK, TARGETS, measured, shown, weights
+from smollm2 import OUR_TURN, RANK, TARGETS, measured, weights
+from speed_page import bits_of_smollm2
 
 from minilora.experiments.record import provenance
 from minilora.experiments.text_table import aligned
@@ -30,9 +31,6 @@ def main():
     parser.add_argument("--out", default="figures/latest")
     options = parser.parse_args()
     results = {}
-    lines = [
-        ["", "float32, tokens/s", "in bits, tokens/s", "times float32's time", "MB", "of float32's", "parameters, MB"]
-    ]
     with tempfile.TemporaryDirectory() as folder:
         name = weights(Path(folder) / "model")
         for kind, shape in ((k, s) for k in KINDS for s in options.shapes.split(",")):
@@ -41,18 +39,11 @@ def main():
             turn |= {"rank": RANK, "steps": options.steps, "threads": min(options.threads, N)}
             print(f"{kind}, {shape}:", flush=True)
             sides = {kind: (OUR_TURN, {"bits": KINDS[kind]}), "float32": (OUR_TURN, {})}
-            row = results[f"{kind}, {shape}"] = measured(sides, turn, options.rounds)
-            slower = {key: 1 / value for key, value in row["times as fast"].items()}
-            slower = {"median": slower["median"], "min": slower["max"], "max": slower["min"]}
-            speeds = [shown(row[side]["tokens/s"]) for side in ("float32", kind)]
-            memory = shown(row[kind]["MB"]), shown(row["of its memory"], 2)
-            lines.append(
-                [f"{kind}, {shape}", *speeds, shown(slower, 2), *memory, f"{row[kind]['MB of parameters']:.0f}"]
-            )
+            results[f"{kind}, {shape}"] = measured(sides, turn, options.rounds)
     command = f"python tests/benchmarks/four_bits.py --rounds {options.rounds} --steps {options.steps}"
     record = {"command": command, "weights": name, "provenance": provenance(), "results": results}
     write_json(Path(options.out) / "four_bits.json", record)
-    print(f"\n{name}\n" + "\n".join(aligned(lines)))
+    print(f"\n{name}\n" + "\n".join(aligned(bits_of_smollm2(results))))
 
 
 if __name__ == "__main__":

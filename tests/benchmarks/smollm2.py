@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy
 from smollm2_turn import most_held, reset_most_held
+from speed_page import steps_of_smollm2
 
 from minilora import Llama, LlamaConfig, LoRAConfig, apply_lora
 from minilora.data import LMBatch
@@ -139,11 +140,6 @@ def measured(sides, turn, rounds):
     return results
 
 
-def shown(value, digits=0):
-    """0.5 [0.4, 0.6]"""
-    return "{median:,.{n}f} [{min:,.{n}f}, {max:,.{n}f}]".format(**value, n=digits)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", default=os.environ.get("MINILORA_PEER_PYTHON"))
@@ -156,8 +152,7 @@ def main():
     sides = {"minilora": (OUR_TURN, {})}
     if options.peer_python:
         sides["torch"] = ([options.peer_python, str(HERE / "smollm2_peer.py")], {})
-    results, lines = {}, [["a LoRA step, r = 8", *(f"{side}, tokens/s" for side in sides), "times as fast"]]
-    lines[0] += [*(f"{side}, MB" for side in sides), "of its memory"]
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         name = weights(Path(folder) / "model")
         for targets, shape in ((t, s) for t in TARGETS for s in options.shapes.split(",")):
@@ -165,14 +160,12 @@ def main():
             turn = {"folder": str(Path(folder) / "model"), "targets": TARGETS[targets], "N": N, "T": T, "rank": RANK}
             turn |= {"steps": options.steps, "threads": options.threads}
             print(f"{targets}, {shape}:", flush=True)
-            row = results[f"{targets}, {shape}"] = measured(sides, turn, options.rounds)
-            ratios = [shown(row[key], 2) if key in row else "" for key in ("times as fast", "of its memory")]
-            speeds, memories = ([shown(row[side][what]) for side in sides] for what in ("tokens/s", "MB"))
-            lines.append([f"{targets}, {shape}", *speeds, ratios[0], *memories, ratios[1]])
+            results[f"{targets}, {shape}"] = measured(sides, turn, options.rounds)
     command = f"python tests/benchmarks/smollm2.py --rounds {options.rounds} --steps {options.steps}"
-    record = {"command": command, "weights": name, "provenance": provenance(), "results": results}
+    made = provenance() | next(iter(results.values())).get("peer", {})
+    record = {"command": command, "weights": name, "provenance": made, "results": results}
     write_json(Path(options.out) / "smollm2.json", record)
-    print(f"\n{name}, {options.threads} threads\n" + "\n".join(aligned(lines)))
+    print(f"\n{name}, {options.threads} threads\n" + "\n".join(aligned(steps_of_smollm2(results))))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ holds the pages to it.
 import json
 import re
 from pathlib import Path
+from statistics import median
 
 from minilora.accounting import adaptation, architecture_of, memory_estimate
 from minilora.experiments.bench.report import METHODS, generation, memory, scaling, spread, training
 from minilora.experiments.bench.shapes import RANK, SHAPES
+from minilora.experiments.measure import median_and_range
 from minilora.experiments.text_table import aligned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +43,8 @@ def blocks():
     """The text of each block, by the name in its comment."""
     names = ("bench.json", "gpt2-small/bench.json", "ladder.json", "where.json", "processes.json")
     bench, gpt2, ladder, where, ways = map(read, names)
+    smollm2, bits = read("smollm2/smollm2.json"), read("smollm2/four_bits.json")
+    made = {threads: read(f"smollm2/threads-{threads}/generation.json") for threads in (1, 2)}
     return {
         "bench": [*aligned(training(bench["train"])), "", *aligned(generation(bench["generate"])), "", machine(bench)],
         "gpt2": [
@@ -60,6 +64,9 @@ def blocks():
         "targets": aligned(targets(bench, gpt2)),
         "processes": aligned(processes(ways["seconds"])),
         "speed": aligned(summary(bench, gpt2)),
+        "smollm2": [*aligned(steps_of_smollm2(smollm2["results"])), "", machine(smollm2)],
+        "smollm2_bits": [*aligned(bits_of_smollm2(bits["results"])), "", machine(bits)],
+        "smollm2_generation": aligned(generation_of_smollm2(made)),
     }
 
 
@@ -123,6 +130,45 @@ def targets(bench, gpt2):
             held = results["memory"][shape]["lora"]
             part, most = 100 * held["minilora"]["step"] / held["torch"]["step"], 100 if shape == "gpt2-small" else 50
             rows.append((f"{shape}, memory, % of the peer's", f"{most}", f"{part:.0f}", met(-part, -most), ""))
+    return rows
+
+
+def steps_of_smollm2(results):
+    """Of each targets and shape: tokens per second of each side, the ratio, and memory."""
+    sides = [side for side, row in next(iter(results.values())).items() if isinstance(row, dict) and "tokens/s" in row]
+    head = (*(f"{side}, tokens/s" for side in sides), "times as fast", *(f"{side}, MB" for side in sides))
+    rows = [("a LoRA step, r = 8", *head, "of its memory")]
+    for name, row in results.items():
+        speeds, memories = ([spread(row[side][what], ",.0f") for side in sides] for what in ("tokens/s", "MB"))
+        rows.append(
+            (name, *speeds, spread(row.get("times as fast"), ".2f"), *memories, spread(row.get("of its memory"), ".2f"))
+        )
+    return rows
+
+
+def bits_of_smollm2(results):
+    """Of each kind and shape: tokens per second, how much longer a step takes than in float32, and memory."""
+    rows = [
+        ("a LoRA step, r = 8", "tokens/s", "float32, tokens/s", "times its time", "MB", "of its MB", "parameters, MB")
+    ]
+    for name, row in results.items():
+        kind = name.split(",")[0]
+        speeds = (spread(row[side]["tokens/s"], ",.0f") for side in (kind, "float32"))
+        faster = row["times as fast"]
+        longer = {"median": 1 / faster["median"], "min": 1 / faster["max"], "max": 1 / faster["min"]}
+        memory = spread(row[kind]["MB"], ",.0f"), spread(row["of its memory"], ".2f")
+        rows.append((name, *speeds, spread(longer, ".2f"), *memory, f"{row[kind]['MB of parameters']:,.0f}"))
+    return rows
+
+
+def generation_of_smollm2(records):
+    """Of each contender, with one thread and with two: tokens per second, and how many times as fast minilora is."""
+    rows = [("one sequence, tokens/s", *(f"{threads} thread(s)" for threads in records), "minilora's, times")]
+    found = {threads: record["results"]["smollm2"] for threads, record in records.items()}
+    for name in next(iter(found.values())):
+        cells = (spread(median_and_range(of[name]), ".1f") for of in found.values())
+        times = (median(a / b for a, b in zip(of["minilora"], of[name], strict=True)) for of in found.values())
+        rows.append((name, *cells, ", ".join(f"{ratio:.2f}" for ratio in times)))
     return rows
 
 

@@ -15,6 +15,7 @@ from minilora.analysis import (
 )
 from minilora.cli import main
 from minilora.models import new_classifier, save_model
+from plotted import title_of
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def test_the_elimination_of_a_matrix_is_drawn(drawn, capsys, tmp_path):
     text = printed(capsys, "rank", "1,2;2,5;2,4", "--plot", tmp_path / "steps.png")
     assert text.endswith(f"{tmp_path}/steps.png: the elimination, step by step\n")
     (figure,) = drawn
-    assert [axes.get_title() for axes in figure.axes][1:] == ["row 2 minus 2 times row 1", "row 3 minus 2 times row 1"]
+    assert [title_of(axes) for axes in figure.axes][1:] == ["row 2 minus 2 times row 1", "row 3 minus 2 times row 1"]
     assert (tmp_path / "steps.png").read_bytes().startswith(PNG)
 
 
@@ -125,11 +126,11 @@ def test_of_several_matrices_the_ranks_are_drawn(drawn, capsys, tmp_path):
         "--plot",
         tmp_path / "ranks.png",
     )
-    labels = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in drawn]
+    labels = [[text.get_text() for text in figure.axes[0].get_legend().get_texts()] for figure in drawn]
     rows_drawn = [[row.get_text() for row in figure.axes[0].get_yticklabels()] for figure in drawn]
     assert labels == [["W", "full fine-tuning"], ["W"], ["W", "full fine-tuning"]]
     assert rows_drawn == [[Q_PROJ, V_PROJ], [Q_PROJ, V_PROJ], [Q_PROJ]]
-    assert ["60 %" in figure.axes[0].get_xlabel() for figure in drawn] == [True, False, False]
+    assert ["60 %" in title_of(figure.axes[0]) for figure in drawn] == [True, False, False]
 
 
 @pytest.mark.parametrize("kind", ["roberta", "roberta-masked-lm"])
@@ -162,7 +163,7 @@ def test_of_one_matrix_the_cut_is_drawn_where_it_has_the_share(source, drawn, lo
     r = int(rows_of(text)[Q_PROJ][4])
     (figure,) = drawn
     whole, approximation, *_ = (-axes.get_images()[0].get_array() for axes in figure.axes[:3])
-    assert figure.axes[1].get_title().startswith(f"$BA$, rank {r}:")
+    assert title_of(figure.axes[1]).startswith(f"$BA$, rank {r}:")
     assert np.linalg.matrix_rank(approximation) == r
     assert (np.linalg.norm(approximation) / np.linalg.norm(whole)) ** 2 >= 0.7
     if source[0] == "--adapter":

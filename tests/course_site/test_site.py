@@ -2,6 +2,7 @@
 
 import html
 import importlib
+import inspect
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from course_site import browser, links
@@ -20,6 +22,7 @@ from minilora.exercises.sources import exercises
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build" / "site" / "html"
+MODULES = ("pages", "docstrings", "formulas", "drawn", "figure_pages", "make_site")
 nbformat = pytest.importorskip("nbformat")
 
 
@@ -28,7 +31,7 @@ def site():
     """The modules of the folder site/."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "site"))
-        yield {name: importlib.import_module(name) for name in ("pages", "docstrings", "make_site")}
+        yield {name: importlib.import_module(name) for name in MODULES}
 
 
 def test_an_exercise_has_its_text_and_no_line_of_its_solution(site):
@@ -56,6 +59,12 @@ def test_every_public_name_is_in_the_reference_once(site):
         page = pages.api_page(module)
         for name in pages.public(module):
             assert page.count(f":: {name}\n") == 1, f"{module}.{name}"
+
+
+def test_no_function_is_in_the_reference_twice(site):
+    pages = site["pages"]
+    found = [value for module in pages.API for value in pages.public(module).values() if inspect.isfunction(value)]
+    assert [value.__name__ for value in found if found.count(value) > 1] == []
 
 
 def test_every_name_of_the_package_itself_is_documented_somewhere(site):
@@ -94,16 +103,138 @@ def test_the_docstring_that_python_makes_of_a_signature_is_left_out(site):
     assert prepared(site, "A number.", "class", int) == "A number."
 
 
-def test_a_slider_is_replaced_by_a_remark(site, monkeypatch):
-    make_site = site["make_site"]
-    code = ["plots.sliders(draw, r=(1, 8))", "draw(r=2)"]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in code])
-    cells = make_site.without_sliders(notebook).cells
-    assert [cell.source for cell in cells] == [make_site.NO_WIDGETS, code[0], make_site.SLIDERS, code[1]]
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)  # restored afterwards
-    monkeypatch.setitem(sys.modules, "ipykernel", None)
-    exec(cells[0].source, {})
-    plots.sliders(pytest.fail, r=(1, 8))
+def in_a_notebook(*sources):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+
+
+def test_sliders_begin_where_the_static_picture_is_which_is_then_left_out(site):
+    sources = [
+        "M = 1\nplots.sliders(frame, i=(1, 8), j=(1, 32))",
+        "frame(3, j=6)",
+        "plots.sliders(draw, r=(1, 8))",
+        "other(2)",
+    ]
+    first, *cells = site["make_site"].with_pictures(in_a_notebook(*sources), "folder", "url").cells
+    assert "drawn.begin('folder', 'url', [{'i': 3, 'j': 6}, {}])" in first.source
+    assert first.metadata["tags"] == ["remove-cell"]
+    assert [cell.metadata.get("tags") for cell in cells] == [None, ["remove-cell"], None, None]
+    assert [cell.source for cell in cells] == sources
+
+
+@pytest.mark.parametrize("ends, start, most, values", [
+    ((1, 5), None, 10, [1, 2, 3, 4, 5]),
+    ((0.0, 0.3, 0.1), None, 10, [0.0, 0.1, 0.2, 0.3]),
+    ((0, 90), None, 4, [0, 30, 60, 90]),
+    ((0, 90), 35, 4, [0, 35, 60, 90]),
+    ((1, 256), None, 9, [1, 2, 4, 8, 16, 32, 64, 128, 256]),
+])  # fmt: skip
+def test_a_slider_has_as_many_positions_as_can_be_drawn(site, ends, start, most, values):
+    assert site["drawn"].positions(ends, start, most) == values
+
+
+def drawn_in(site, folder, draw, **ranges):
+    """The HTML that sliders of `draw` show."""
+    pictures, shown = site["drawn"].Pictures(folder, "url", [{}]), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("IPython.display.display", lambda shows: shown.append(shows.data))
+        pictures.sliders(site["drawn"].with_twin(draw), **ranges)
+    return shown[0]
+
+
+def test_each_position_of_a_slider_is_drawn_twice_and_says_what_it_shows(site, tmp_path):
+    def draw(r=2):
+        return plots.curves({"loss": ([1, 2, 3], [3.0, 2.0, 1.0 / r])}, x="step", y="loss")
+
+    shown = drawn_in(site, tmp_path, draw, r=(1, 3))
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
+    assert files == {f"01/{i}{end}.png" for i in range(3) for end in ("", "-dark")}
+    assert shown.count("<input") == 1 and 'max="2" value="1"' in shown and 'data-values="[1, 2, 3]"' in shown
+    assert 'class="only-light" src="url/01/1.png"' in shown and 'class="only-dark" src="url/01/1-dark.png"' in shown
+    assert 'alt="loss against step; loss falls from 3 to 0.5"' in shown
+    assert "falls from 3 to 0.333" in html.unescape(shown)
+    light, dark = ((tmp_path / "01" / name).read_bytes() for name in ("1.png", "1-dark.png"))
+    assert light != dark
+
+
+def test_the_text_of_a_picture_says_what_is_to_be_seen(site):
+    described = site["drawn"].described
+    said = described(plots.bars({"LoRA": 3.0, "full": 12.5}, x="numbers"))
+    assert "LoRA 3" in said and "full 12.5" in said and "numbers" in said
+    said = described(plots.matrices({"$B$": np.ones((4, 2)), "$A$": np.ones((2, 3))}, ("@",)))
+    assert "B" in said and "A" in said and "$" not in said
+    said = described(plots.curves({"a": ([1, 2], [1.0, 4.0]), "b": ([1, 2], [2.0, 2.0])}, x="$r$", y="y"))
+    assert said == "y against r; a rises from 1 to 4; b at 2"
+
+
+@pytest.mark.parametrize("lines, tex", [
+    (["dA = dh^T x         (r, I)"], [r"dA &= dh^\top \, x \qquad (r, I) \\"]),
+    (["dq      = dscores k / sqrt(K)"], [r"dq &= \mathrm{dscores}\, k / \sqrt{K} \\"]),
+    (["D_i = sum_j dprobs_ij probs_ij"], [r"D_{i} &= \sum_{j}\, \mathrm{dprobs}_{ij}\, \mathrm{probs}_{ij} \\"]),
+    (["dup = dy * silu(gate)"], [r"\mathrm{dup} &= dy \odot  \operatorname{silu}(\mathrm{gate}) \\"]),
+])  # fmt: skip
+def test_a_formula_of_a_docstring_is_typeset(site, lines, tex):
+    assert site["formulas"].typeset(lines) == [r"\begin{aligned}", *tex, r"\end{aligned}"]
+
+
+@pytest.mark.parametrize("line", [
+    "y, cache = f_forward(*arrays, **python_scalars)",
+    "@engine_of(page.softmax_forward)",
+    "Q8_0     w = d q         q from -128 to 127",
+    "above   Q(p),      p in 8 equal steps",
+    "model.backward(dlogits, cache)",
+])  # fmt: skip
+def test_code_and_tables_are_no_formulas(site, line):
+    assert site["formulas"].typeset([line]) is None
+
+
+def test_lora_comes_first_in_the_reference_of_ops_and_helpers_last(site):
+    pages = site["pages"]
+    page = pages.api_page("minilora.ops")
+    order = [
+        page.index(f":: {name}\n") for name in ("lora_linear_forward", "attention_forward", "rope_forward", "rows")
+    ]
+    assert order == sorted(order) and page.index(":: rows\n") > page.index(":: nf4_levels\n")
+    named = [name for group in pages.READING_ORDER.values() for name in group]
+    assert len(named) == len(set(named))
+    assert all((ROOT / "minilora" / "ops" / f"{name}.py").is_file() for name in named)
+
+
+def test_every_exercise_is_prepared_by_a_notebook_and_both_link_to_each_other(site):
+    pages, make_site = site["pages"], site["make_site"]
+    assert {exercise.number for exercise in exercises()} == set(pages.PREPARED_BY)
+    for exercise in exercises():
+        stem = pages.PREPARED_BY[exercise.number]
+        assert (ROOT / "tutorials" / f"{stem}.ipynb").is_file()
+        assert f"](../{stem}.ipynb)" in pages.exercise_page(exercise)
+        last = make_site.with_exercises(in_a_notebook("1"), stem).cells[-1]
+        assert f"](exercises/{exercise.file_name[:-3]}.md)" in last.source
+
+
+TABLE = """\
+           added       paper, %
+-------------------------------
+base           0          - / -
+Adapter^H     12  +2 (+1 to +3)
+"""
+
+
+def test_a_table_of_text_becomes_one_whose_cells_can_break(site):
+    made = site["figure_pages"].tables(TABLE.rstrip() + "\n\nA note\nin two lines.")
+    assert "<th>base</th><td>0</td><td>- / -</td>" in made and "<td>+2 (+1 to +3)</td>" in made
+    assert made.endswith("<p>A note in two lines.</p>")
+
+
+def test_the_page_of_figures_has_a_summary_and_titles(site):
+    folder = ROOT / "figures"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    made = site["figure_pages"].made_of(page, {"table1.png": "<img alt='x'>"}, folder)
+    assert made.index("## Summary") < made.index("## Verdicts") < made.index("## Table 1: The latency of adapters")
+    assert (
+        "| [Table 1: The latency of adapters, and of LoRA](#table-1-the-latency-of-adapters-and-of-lora) | 1 |" in made
+    )
+    assert "```text" not in made and "Adapter^" not in made and "\n## table" not in made
+    assert "```{raw} html\n<img alt='x'>\n```" in made and "](table1.png)" not in made
+    assert len(re.findall(r"<table>", made)) >= 17
 
 
 def test_the_gallery_shows_the_pictures_of_the_table_with_their_commands_and_numbers(site, tmp_path):
@@ -119,21 +250,13 @@ def test_the_gallery_shows_the_pictures_of_the_table_with_their_commands_and_num
     )
 
 
-def test_the_gallery_shows_every_figure_with_a_text_for_who_cannot_see_it(site):
+def test_the_page_shows_every_figure_with_a_text_for_who_cannot_see_it(site):
     folder = ROOT / "figures"
-    page = site["pages"].gallery((folder / "README.md").read_text(encoding="utf-8"), folder)
+    page = site["figure_pages"].made_of((folder / "README.md").read_text(encoding="utf-8"), {}, folder)
     shown = {name: alt for alt, name in re.findall(r"!\[(.*?)\]\((.+?)\)", page)}
     figures = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
-    assert shown.keys() == {name for name in figures if not name.startswith("latest")}
+    assert shown.keys() == {name for name in figures if not re.search("^latest|-dark", name)}
     assert all(shown.values())
-
-
-def test_a_picture_of_a_notebook_is_called_by_what_draws_it(site):
-    cell = nbformat.v4.new_code_cell("%matplotlib inline\nM = 1\nplots.bars(\n    {'a': M},  # one\n)")
-    prose = nbformat.v4.new_markdown_cell("# 100 %")
-    (cell, prose) = site["make_site"].with_alt_texts(nbformat.v4.new_notebook(cells=[cell, prose])).cells
-    assert cell.metadata["mystnb"]["image"]["alt"] == "drawn by plots.bars({'a': M})"
-    assert "mystnb" not in prose.metadata
 
 
 def test_without_npm_it_says_so_in_a_line(site, tmp_path, monkeypatch):
@@ -161,6 +284,8 @@ def build(*arguments):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    n = len(list(ROOT.glob("tutorials/*.ipynb")))
+    assert re.search(rf"notebook 2 of {n}, 02_backprop_by_hand", done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +317,17 @@ def test_a_page_loads_nothing_from_elsewhere(built):
 @pytest.mark.slow
 def test_a_notebook_that_has_run_shows_its_pictures(built):
     page = (built / "tutorials" / "01_rank.html").read_text(encoding="utf-8")
-    assert page.count("<img") > 10
-    assert "sliders stand here" in page and "interactive(" not in page
+    assert page.count('class="only-light"') > 10 and page.count('class="only-dark"') > 10
+    assert page.count('class="positions"') >= 2 and "data:image" not in page
+
+
+@pytest.mark.slow
+def test_an_exercise_is_reached_from_its_notebook_and_back(built, site):
+    for exercise in exercises():
+        notebook = f"{site['pages'].PREPARED_BY[exercise.number]}.html"
+        there = exercise.file_name.replace(".py", ".html")
+        assert f"exercises/{there}" in links.read(built / "tutorials" / notebook).links
+        assert f"../{notebook}" in links.read(built / "tutorials" / "exercises" / there).links
 
 
 @pytest.mark.slow
@@ -219,7 +353,10 @@ def check_in_a_browser(pages, profile, width=375):
     assert console == []
     for report in reports:
         assert report["formulas"] == report["rendered"], report
-        assert not any(report[what] for what in ("failed", "raw", "broken", "elsewhere")), report
+        assert not any(report[what] for what in ("failed", "raw", "broken", "elsewhere", "nameless")), report
+        assert not report["dark"]["wrong"], report
+        for slider in report["sliders"]:
+            assert slider == {"hidden": False, "changed": True, "drawn": True, "alt": True, "says": True}, report
         assert report["scrolls"] <= 0 and not report["wide"], report
     return {report["page"]: report for report in reports}
 
@@ -229,7 +366,11 @@ def test_every_page_is_readable_on_a_phone_and_its_formulas_are_drawn(built, tmp
     pages = sorted(str(path.relative_to(built)) for path in built.rglob("*.html") if "_modules" not in path.parts)
     reports = check_in_a_browser(pages, tmp_path)
     assert reports["tutorials/02_backprop_by_hand.html"]["rendered"] > 50
-    assert reports["index.html"]["rendered"] == 2
+    assert reports["index.html"]["rendered"] == 4
+    assert reports["api/minilora.ops.html"]["rendered"] > 30
+    assert len(reports["tutorials/01_rank.html"]["sliders"]) >= 2
+    assert reports["tutorials/01_rank.html"]["dark"]["pictures"] > 20
+    assert reports["figures/README.html"]["dark"]["pictures"] >= 34
 
 
 @pytest.mark.slow
@@ -248,12 +389,16 @@ def test_the_browser_finds_what_is_wrong(tmp_path):
     profile.mkdir()
     (site / "bad.html").write_text(
         "<meta name=viewport content='width=device-width'><article><p>$x$</p><span class=math>x</span><img src=no.png>"
-        "<div style='width: 600px'>wide</div><script src=https://example.org/x.js></script><script>f()</script></article>"
+        "<div style='width: 600px'>wide</div><div class=positions>"
+        "<label><input type=range max=2 value=0 data-values='[1,2,3]'>"
+        "<output>1</output></label><img class=only-light src=no.png></div><script src=https://example.org/x.js></script><script>f()</script></article>"
     )
     (report,), missing, console = browser.visit(site, ["bad.html"], profile)
     assert (report["formulas"], report["rendered"], report["raw"]) == (1, 0, ["$x$"])
     assert report["broken"] and report["scrolls"] > 0 and report["wide"]
     assert set(missing) == {"/no.png"}
+    assert report["nameless"] and report["dark"]["wrong"]
+    assert report["sliders"] == [{"hidden": False, "changed": False, "drawn": False, "alt": False, "says": False}]
     assert report["elsewhere"] == ["https://example.org/x.js"]
     assert any("f is not defined" in line for line in console)
 

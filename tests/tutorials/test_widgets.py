@@ -39,6 +39,7 @@ def test_in_a_notebook_the_picture_follows_the_sliders(shown):
     assert plots.sliders(draw, i=(1, 8), size=(0.0, 1.5, 0.1)) is None
     ((first, second, picture),) = (box.children for box in shown)
     assert [(s.description, s.min, s.max, s.value) for s in (first, second)] == [("i", 1, 8, 4), ("size", 0, 1.5, 0.5)]
+    assert {s.layout.width for s in (first, second)} == {"100%"}, "wide enough to meet each of 192 values"
     before = bytes(picture.value)
     assert before.startswith(b"\x89PNG")
     first.value = 7

@@ -8,6 +8,8 @@ from minilora.experiments.text_table import aligned
 
 STATES = {"lora": "LoRA beside W", "merged": "LoRA merged", "base": "base model"}
 METHODS = {"lora": "LoRA", "full": "full fine-tuning"}
+STAGES = ("imports", "model", "step")
+CONTENDERS = {"torch": "PyTorch + PEFT"}  # as figures call them
 
 
 def report(results, folder, table=aligned):
@@ -159,7 +161,7 @@ def draw(results, folder):
     if "memory" in results:
         panels = {
             shape: {
-                f"{contender}\n{method}": tuple(peaks[stage] for stage in ("imports", "model", "step"))
+                f"{CONTENDERS.get(contender, contender)}\n{METHODS[method]}": tuple(peaks[stage] for stage in STAGES)
                 for method, contenders in methods.items()
                 for contender, peaks in contenders.items()
             }

@@ -217,26 +217,33 @@ CLAIMS = (
 def plot(results):
     from minilora import plots
 
-    def lines(name, title="{}"):
+    def lines(name):
         return {
-            title.format(symbol): [(int(step), row[name]) for step, row in results["measured"][kind].items()]
+            symbol: [(int(step), row[name]) for step, row in results["measured"][kind].items()]
             for kind, symbol in PROJECTIONS.items()
         }
 
-    def phi(name, **chance):
-        both = lines(f"{name}_all", "{}, all $r$") | lines(f"{name}_first", "{}, the first")
-        steps = [int(step) for step in results["measured"]["q_proj"]]
-        return both | {title: [(step, [value]) for step in steps] for title, value in chance.items()}
-
+    r, chance = results["rank"], results["chance"]
     panels = {
-        r"$\varphi$: now and at the end": phi("end"),
-        r"$\varphi$: two seeds": phi("seeds", **{"chance, all $r$": results["chance"]["all"]}),
-        r"amplification factor": lines("amplification"),
-        r"$\|U^T W V\|_F$, $\times$ chance": lines("beside_chance"),
-        rf"stable rank of $\Delta W$, $r = {results['rank']}$": lines("stable_rank"),
-        r"$\|A\|_F$ and $\|B\|_F$": lines("norm_A", "{}: $A$") | lines("norm_B", "{}: $B$"),
+        rf"$\varphi$ of now and the end, all {r}": lines("end_all"),
+        r"$\varphi$ of now and the end, first": lines("end_first"),
+        rf"$\varphi$ of two seeds, all {r}": lines("seeds_all"),
+        r"$\varphi$ of two seeds, first": lines("seeds_first"),
+        "amplification factor": lines("amplification"),
+        r"$\|U^\mathrm{T} W V\|_F$, times chance": lines("beside_chance"),
+        r"stable rank of $\Delta W$": lines("stable_rank"),
+        r"$\|\Delta W\| \,/\, \|W\|$": lines("size"),
     }
-    return plots.seed_curves(panels, xlabel="training step", xscale="log", columns=3)
+    titles = list(panels)
+    levels = {title: ("chance", chance["all"]) for title in (titles[0], titles[2])}
+    levels |= {title: ("chance", chance["first"]) for title in (titles[1], titles[3])}
+    return plots.seed_curves(
+        panels,
+        xlabel="training step",
+        xscale="log",
+        levels=levels,
+        note=f"all {r}: the whole subspaces; first: the first directions alone. Of two seeds the band spans the pairs.",
+    )
 
 
 EXPERIMENT = Experiment(

@@ -232,14 +232,10 @@ def plot(results):
     measured = {}
     for label, rows in results["ranks"].items():
         title = f"LoRA, r = {results['rank']}" if label == LORA else label
-        measured[title] = {row_of(path): [RankMeasures(**m) for m in seeds] for path, seeds in rows.items()}
+        measured[title] = {}
+        for path, seeds in rows.items():  # all blocks and seeds of a kind of matrix in one row
+            measured[title].setdefault(SYMBOLS[path.rsplit(".", 1)[-1]], []).extend(RankMeasures(**m) for m in seeds)
     return plots.ranks(measured)
-
-
-def row_of(path):
-    """A layer's path as a label: "blocks.2.attn.q_proj" is W_q of block 2."""
-    _, block, *_, kind = path.split(".")
-    return f"{SYMBOLS[kind]}, block {block}"
 
 
 EXPERIMENT = Experiment(

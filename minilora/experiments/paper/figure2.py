@@ -123,13 +123,14 @@ def plot(results):
 
     ((task, task_results),) = results["tasks"].items()
     rows = task_results["methods"]
-    methods = {
-        method: [(row["trainable"], [100 * v for v in row["accuracy"]["values"]]) for _, row in by_size(rows, method)]
-        for method in METHODS
-        if method != HEAD
-    }
+    methods = {}
+    for method, sizes in METHODS.items():
+        there = [rows[label] for label in (label_of(method, size) for size in sizes) if label in rows]
+        if there and method != HEAD:
+            methods[method] = [(row["trainable"], [100 * v for v in row["accuracy"]["values"]]) for row in there]
     levels = {label: 100 * row["accuracy"] for label, row in task_results["baselines"].items()}
-    levels = {HEAD: 100 * rows[HEAD]["accuracy"]["mean"], **levels}
+    if HEAD in rows:
+        levels = {HEAD: 100 * rows[HEAD]["accuracy"]["mean"], **levels}
     return plots.parameters_against_score(methods, ylabel=f"accuracy on {task} (%)", levels=levels)
 
 

@@ -234,10 +234,16 @@ def plot(results):
     lines = {}
     for label, row in results["methods"].items():
         lines[label] = []
-        for points in zip(*row["paths"], strict=True):  # the seeds' measurements at one step
-            lines[label].append((float(numpy.mean([p["code_valid"] for p in points])), [p["prose"] for p in points]))
-    panels = {"prose, test (bits per byte)": lines}
-    return plots.seed_curves(panels, xlabel="code, valid (bits per byte): training goes to the left")
+        for points in list(zip(*row["paths"], strict=True))[1:]:  # the seeds' measurements at one step
+            learned = numpy.mean([path[0]["code_valid"] - p["code_valid"] for path, p in zip(row["paths"], points)])
+            forgotten = [p["prose"] - path[0]["prose"] for path, p in zip(row["paths"], points)]
+            lines[label].append((float(learned), forgotten))
+    steps = [point["step"] for point in next(iter(results["methods"].values()))["paths"][0]]
+    return plots.seed_curves(
+        {"prose forgotten (bits per byte above the base)": lines},
+        xlabel="code learned (bits per byte below the base)",
+        note=f"Marks from step {steps[min(1, len(steps) - 1)]} to {steps[-1]}; the base would be at 0, 0.",
+    )
 
 
 EXPERIMENT = Experiment(

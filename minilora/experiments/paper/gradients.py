@@ -196,13 +196,13 @@ def plot(results):
     from minilora import plots
 
     def line(name, factor=1):
-        return [(int(s), [factor * v for v in row[name]["values"]]) for s, row in results["steps"].items()]
+        return [(int(s) + 1, [factor * v for v in row[name]["values"]]) for s, row in results["steps"].items()]
 
     panels = {
-        r"share of $\|dW\|_F^2$ (%)": {"A and B": line("share", 100), "random A and B": line("expected", 100)},
-        "cosine of the step and $dW$": {"A and B": line("cosine")},
+        r"share of $\|dW\|_F^2$ (%)": {"LoRA": line("share", 100), "random $A$, $B$": line("expected", 100)},
+        "cosine of the step and $dW$": {"LoRA": line("cosine")},
     }
-    return plots.seed_curves(panels, xlabel="training step")
+    return plots.seed_curves(panels, xlabel="training step; 1 is the first", xscale="log")
 
 
 EXPERIMENT = Experiment(

@@ -121,6 +121,7 @@ def plot(results):
             where: [
                 (rank, [100 * v for v in task_results["methods"][label_of(where, rank)]["accuracy"]["values"]])
                 for rank in ranks_of(results)
+                if label_of(where, rank) in task_results["methods"]
             ]
             for where in TARGETS
         }

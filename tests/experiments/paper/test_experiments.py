@@ -81,9 +81,11 @@ def test_the_page_counts_the_verdicts_and_what_was_not_run(folder):
 def test_tables_verdicts_and_page_come_from_results_that_are_there(folder, capsys):
     (folder / "README.md").unlink(missing_ok=True)
     before = (folder / "table4.json").read_text()
+    (folder / "table4.png").write_bytes(b"an old picture")
     assert main(["reproduce", "all", "--from-results", "--out", str(folder)]) == 0
     assert "**holds**: LoRA trains 10,000 times fewer parameters" in capsys.readouterr().out
     assert "37,748,736" in (folder / "README.md").read_text() and (folder / "table4.json").read_text() == before
+    assert (folder / "table4.png").read_bytes().startswith(b"\x89PNG"), "drawn again"
     assert main(["reproduce", "table5", "--from-results", "--out", str(folder)]) == 2
     assert "table5.json" in capsys.readouterr().err
     assert main(["reproduce", "all", "--from-results", "--quick", "--out", str(folder)]) == 2
