@@ -33,7 +33,7 @@ WHOLE = LoRAConfig(rank=1, targets=("v_proj",), besides=("ln_f", "blocks.0.mlp",
 ALIKE = ("top-2", "prefix-embedding, before", "rslora", "dora, exact", "adapter-p")  # to others of these
 SWITCHED = {name: config for name, config in EVERY.items() if name != "full" and name not in ALIKE}
 OF_GPT = SWITCHED | {"lora, besides": BESIDES, "lora, whole parts": WHOLE}
-OF_CLASSIFIERS = {name: config for name, config in SWITCHED.items() if "prefix" not in name}
+OF_CLASSIFIERS = {name: config for name, config in SWITCHED.items() if "prefix" not in name and "prompt" not in name}
 OF_CLASSIFIERS |= {"head": HeadConfig(), "lora, besides": BESIDES}
 OF_MASKED_LM = {"lora, tied": BESIDES, "bitfit": EVERY["bitfit"], "lora": EVERY["lora"]}
 ON_LLAMA = LoRAConfig(rank=2, alpha=3, targets=("q_proj", "gate_proj"), besides=("rms_1", "bias", "wte"))
