@@ -48,7 +48,7 @@ def stage(source, run=("",)):
     shutil.copytree(HERE / "_static", source / "_static")
     write(source / "api", pages.api_pages())
     write(source / "tutorials/exercises", pages.exercise_pages())
-    for name in "tutorials/README.md", "tutorials/exercises/README.md":
+    for name in "tutorials/README.md", "tutorials/exercises/README.md", "tutorials/exercises/TEACHING.md":
         shutil.copy(ROOT / name, source / name)
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)

@@ -43,28 +43,8 @@ READING_ORDER = {
     "Switches and helpers": ("plain", "rows"),
 }
 
-# The notebook that prepares each exercise.
-PREPARED_BY = {
-    1: "02_backprop_by_hand",
-    2: "03_lora_by_hand",
-    3: "09_other_methods",
-    4: "02_backprop_by_hand",
-    5: "02_backprop_by_hand",
-    6: "04_a_transformer",
-    7: "03_lora_by_hand",
-    8: "06_merging_and_switching",
-    9: "03_lora_by_hand",
-    10: "05_pretrain_then_adapt",
-    11: "08_subspaces",
-    12: "08_subspaces",
-    13: "10_gpu_and_checkpoints",
-    14: "02_backprop_by_hand",
-    15: "04_a_transformer",
-    16: "11_after_lora",
-    17: "12_a_llama",
-    18: "12_a_llama",
-    19: "12_a_llama",
-}
+# The notebook that prepares each exercise, as the exercise itself says.
+PREPARED_BY = {exercise.number: exercise.notebook for exercise in exercises()}
 
 
 def api_pages():
@@ -170,8 +150,9 @@ def title(text, line):
 EXERCISES = """# Exercises
 
 Each asks for one or two functions of a few lines. `minilora exercises start 1` writes the first one's file, `check 1`
-says which tensor is wrong, by how much, and which known mistake it is, and `hint 1` gives the next of three hints. What
-a [teacher](README.md) needs stands on a page of its own.
+says which tensor is wrong, by how much, and which known mistake it is, and `hint 1` gives the next of three hints. How
+to go about it, and the capstone, stand on a page for [students](README.md); what a [teacher](TEACHING.md) needs, on
+another.
 
 | exercise | difficulty, of 5 | minutes |
 |---|---|---|
@@ -181,8 +162,9 @@ a [teacher](README.md) needs stands on a page of its own.
 :hidden:
 :glob:
 
-[0-9]*
 README
+[0-9]*
+TEACHING
 ```
 """
 
@@ -197,16 +179,20 @@ def exercise_pages():
 def exercise_page(exercise):
     """One exercise: its text, the notebook that prepares it, the code that is given, and the commands."""
     parts = [
-        with_formulas(cell.markdown) or f"```python\n{blank(cell.text, exercise).strip()}\n```"
+        with_formulas(without_notebook(cell.markdown)) or f"```python\n{blank(cell.text, exercise).strip()}\n```"
         for cell in exercise.cells
         if for_students(cell) and not cell.has("check")
     ]
-    notebook = PREPARED_BY.get(exercise.number)
-    if notebook:
-        name = notebook[3:].replace("_", " ")
-        parts.insert(1, f"*What it needs is in notebook [{int(notebook[:2])}, {name}](../{notebook}.ipynb).*")
+    notebook = PREPARED_BY[exercise.number]
+    name = notebook[3:].replace("_", " ")
+    parts.insert(1, f"*What it needs is in notebook [{int(notebook[:2])}, {name}](../{notebook}.ipynb).*")
     commands = "\n".join(f"minilora exercises {verb} {exercise.number}" for verb in ("start", "check", "hint"))
     return "\n\n".join([*parts, f"## Begin\n\n```sh\n{commands}\n```"]) + "\n"
+
+
+def without_notebook(markdown):
+    """An exercise's text without the line that names its notebook, for which the page has a link."""
+    return markdown and re.sub(r"^\*The formula at work: .+\*\n\n", "", markdown, flags=re.MULTILINE)
 
 
 def with_formulas(markdown):

@@ -71,6 +71,12 @@ FIGURES = {
     "matrices": lambda: plots.matrices(SMALL, ("=", "@")),
     "words": lambda: plots.word_grid(VERDICTS, {"passes": "orange", "caught": "blue"}),
     "curves": lambda: plots.curves({"r": ([1, 2], [3, 4]), "q": ([1, 2], [4, 3])}, x="rank", y="loss", log="xy"),
+    "multiples": lambda: plots.small_multiples(
+        {name: {"wrong": ([1, 2], [3, 4]), "right": ([1, 2], [3, 2])} for name in ("a", "b", "a long name of a panel")},
+        xlabel="step",
+        ylabel="loss",
+        columns=2,
+    ),
     "rotations": lambda: plots.rotations(np.outer(np.arange(5), (1.0, 0.3))),
     "groups": lambda: plots.head_groups(6, 2),
     "arrows": lambda: plots.arrows({"row 1": (1, 2), "row 2": (2, 5), "row 3": (2, 4), "row 4": (-1, 0)}),

@@ -40,6 +40,8 @@ def test_a_method_looks_the_same_in_every_company():
     assert among["LoRA, r = 8"] == alone == style.METHODS["lora"]
     other = among["LoRA, r = 64"]
     assert other.hue == alone.hue and other.marker == alone.marker and other.fill != alone.fill
+    assert len({look.marker for look in plots.looks(["LoRA", "full", "W_q", "W_v"]).values()}) == 4
+    assert len(plots.looks([*style.METHODS, "W_q"])) == len(style.METHODS) + 1, "no mark is free, and yet it is drawn"
     hues = {look.hue for look in style.METHODS.values() if look.hue != "black"}
     assert not hues & {style.series(n).hue for n in range(9)}, "what is no method is not taken for one"
 

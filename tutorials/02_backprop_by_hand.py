@@ -9,6 +9,7 @@
 # **Prerequisites.** Partial derivatives, the chain rule, matrix products, a little NumPy.
 #
 # **Next.** [3. LoRA by hand](03_lora_by_hand.ipynb)
+# To write it yourself: [exercises 1, 4, 5 and 14](exercises/README.md), `minilora exercises start 1`.
 
 # %%
 # %matplotlib inline
@@ -285,7 +286,8 @@ show(check_op(layernorm_forward, layernorm_backward, {"x": x, "gain": gain, "bia
 # ## How a check fools you
 #
 # A check that nobody has seen failing is no check. In each of the following four stories a backward is **wrong**, and
-# a check that looks reasonable says that it is right. `outcome` tells what a check says; `table` collects it.
+# a check that looks reasonable says that it is right. `outcome` tells what a check says; `table` collects it. (What
+# wrong gradients do to a training run, and how many have been published, the [museum](../docs/museum.md) shows.)
 
 # %%
 table = {}

@@ -10,6 +10,7 @@
 # hand](03_lora_by_hand.ipynb).
 #
 # **Next.** [5. Pretrain, then adapt](05_pretrain_then_adapt.ipynb)
+# To write it yourself: [exercises 6 and 15](exercises/README.md), `minilora exercises start 6`.
 
 # %%
 # %matplotlib inline

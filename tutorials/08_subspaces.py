@@ -11,6 +11,7 @@
 # [3. LoRA by hand](03_lora_by_hand.ipynb).
 #
 # **Next.** [9. The other methods](09_other_methods.ipynb)
+# To write it yourself: [exercises 11 and 12](exercises/README.md), `minilora exercises start 11`.
 
 # %%
 # %matplotlib inline

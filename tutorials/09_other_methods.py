@@ -11,6 +11,7 @@
 # LayerNorm), for which [notebook 4](04_a_transformer.ipynb) is good.
 #
 # **Next.** [10. On a GPU, and on real checkpoints](10_gpu_and_checkpoints.ipynb)
+# To write it yourself: [exercise 3](exercises/README.md), `minilora exercises start 3`.
 
 # %%
 # %matplotlib inline

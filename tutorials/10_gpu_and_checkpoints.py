@@ -11,6 +11,7 @@
 # tasks](06_merging_and_switching.ipynb).
 #
 # **Next.** [11. After LoRA](11_after_lora.ipynb)
+# To write it yourself: [exercise 13](exercises/README.md), `minilora exercises start 13`.
 
 # %%
 # %matplotlib inline

@@ -3,10 +3,12 @@
 import ast
 import inspect
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from minilora.arrays.threads import in_browser
-from minilora.exercises.judge import judge
+from minilora.exercises.earlier import GRADIENT_CHECK, earlier_for, looks_at_gradients, passed_answers
+from minilora.exercises.judge import Finding, judge
 from minilora.exercises.notebooks import without_magics
 from minilora.exercises.runner.here import GIVEN_UP
 from minilora.exercises.sandbox import run_answer
@@ -25,7 +27,7 @@ class Verdict(NamedTuple):
     report: str
 
 
-def check_answer(name: str, source: str, seed: int = 0) -> Verdict:
+def check_answer(name: str, source: str, seed: int = 0, answers: dict[str, str] | None = None) -> Verdict:
     """Check a student's code.
 
     Parameters
@@ -36,6 +38,8 @@ def check_answer(name: str, source: str, seed: int = 0) -> Verdict:
         Everything that the answer needs, including imports.
     seed : int
         Seed of the random points at which it is checked.
+    answers : dict of str to str, optional
+        The right answers to other exercises, which this one may use; and exercise 4's gradient check looks at this one.
 
     Returns
     -------
@@ -45,18 +49,23 @@ def check_answer(name: str, source: str, seed: int = 0) -> Verdict:
     title = f"Exercise {exercise.number}, {name}"
     source = without_magics(source.removeprefix("\ufeff"))
     error, printed, calls = _import_of_the_package(source), "", task.calls_for(seed)
+    earlier = earlier_for(name, answers or {})
+    slopes = task.slope_calls(seed, len(calls))
+    slopes = slopes if looks_at_gradients(name, earlier, slopes) else []
     findings, problems = [], []
     if not error:
-        outcome = run_answer(source, calls)
+        outcome = run_answer(source, calls + slopes, earlier=earlier)
         error, printed = outcome.error, outcome.printed
+    results = [] if error else outcome.results[: len(calls)]
     if not error:
-        findings = judge(task, outcome.results, seed)
-        problems = _problems(calls, outcome.results)
+        findings = judge(task, results, seed)
+        problems = _problems(calls, results)
     right = sum(finding.right for finding in findings)
     passed = bool(findings) and right == len(findings)
     lines = [f"{title}: {'passed' if passed else 'not yet'}", "", *([error] if error else problems)]
-    if error or any(result.values for result in outcome.results):
-        lines += [""] * bool(problems) + [line for finding in findings for line in _lines(finding)]
+    if error or any(result.values for result in results):
+        lines += [""] * bool(problems) + [line for finding in findings for line in lines_of(finding)]
+        lines += [] if error else _of_gradient_check(slopes, outcome.results[len(calls) :])
     lines += ["", exercise.shown] if passed else []
     if printed:
         shown = printed.splitlines()
@@ -75,11 +84,26 @@ def _problems(calls, results):
     return [line for problem in said.values() for line in problem]
 
 
-def _lines(finding):
+def lines_of(finding: Finding) -> list[str]:
+    """What the report says of one tensor."""
     if finding.right:
         return [f"  {finding.name}: right"]
     mistake = [f"      {finding.mistake}"] if finding.mistake else []
     return [f"  {finding.name}: wrong", *mistake, *(f"      {line}" for line in finding.details)]
+
+
+def _of_gradient_check(calls, results):
+    """What the student's own gradient check says, of each gradient."""
+    said = []
+    for call, result in zip(calls, results, strict=True):
+        if call.function == "agree":
+            verdict = bool(next(iter(result.values.values()))) if result.values else None
+            said.append(f"{call.where} {'agrees' if verdict else 'does not' if verdict is False else 'not looked at'}")
+    if not said:
+        return []
+    problems = [str(r.problem) for c, r in zip(calls, results, strict=True) if r.problem and str(r.problem)]
+    title = f"Your own gradient check (exercise {find(GRADIENT_CHECK).number}) says:"
+    return ["", title, f"  {', '.join(said)}", *(f"  {problem}" for problem in dict.fromkeys(problems))]
 
 
 def _import_of_the_package(source):
@@ -149,7 +173,7 @@ def check(name: str, answer, seed: int = 0) -> None:
     seed : int
         Seed of the random points at which it is checked.
     """
-    print(check_answer(name, source_of(answer), seed).report)
+    print(check_answer(name, source_of(answer), seed, passed_answers(Path.cwd())).report)
 
 
 def marks(name: str, answer, points: float, seed: int) -> float:

@@ -1,6 +1,6 @@
 """``python -m minilora.exercises.course FOLDER [EXERCISE ...]``: an nbgrader course with these exercises, released.
 
-`tutorials/exercises/README.md` says what a teacher does with it.
+`tutorials/exercises/TEACHING.md` says what a teacher does with it.
 """
 
 import argparse

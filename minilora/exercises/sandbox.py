@@ -13,15 +13,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 
 from minilora.arrays.threads import in_browser
+from minilora.exercises.runner.answers import ANSWER
 from minilora.exercises.runner.calls import Call, Result, decode, encode
 from minilora.exercises.runner.here import run_here
-from minilora.exercises.runner.worker import ANSWER, CALLS, RESULTS
+from minilora.exercises.runner.worker import CALLS, RESULTS
 
 COMPUTING = 10  # seconds of processor time; an answer to any exercise here takes a fraction of one
 WAITING = 60  # seconds of wall-clock time, more than the processor time because the machine may be busy
@@ -31,10 +33,11 @@ RETURNED = 4 << 20  # bytes
 # removed again: the answer finds Python's modules, and what is loaded.
 START = (
     "import sys; python = list(sys.path); sys.path += sys.argv[2:]; import numpy.linalg, numpy.random\n"
-    "from runner.worker import main; main(int(sys.argv[1]), python)"
+    "from runner.{} import main; main(int(sys.argv[1]), python)"
 )
 FOUND = (Path(__file__).parent, Path(numpy.__file__).parents[1])  # the runner's folder, and NumPy's
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "LANG", "OPENBLAS_CORETYPE")
+ENDED = "Your code ended the Python process before it had returned its answer."
 ENDLESS = "Your code did not finish, and was stopped after {} seconds. Is there a loop that never ends?"
 
 
@@ -46,7 +49,23 @@ class Outcome(NamedTuple):
     printed: str  # what the code printed
 
 
-def run_answer(source: str, calls: list[Call], computing: int = COMPUTING, waiting: float = WAITING) -> Outcome:
+class Earlier(NamedTuple):
+    """The earlier answers that an answer can use."""
+
+    files: Mapping[str, str]  # name to source
+    functions: Mapping[str, str]  # name to the file that defines it
+
+
+NOTHING_EARLIER = Earlier({}, {})
+
+
+def run_answer(
+    source: str,
+    calls: list[Call],
+    computing: int = COMPUTING,
+    waiting: float = WAITING,
+    earlier: Earlier = NOTHING_EARLIER,
+) -> Outcome:
     """Run a student's code and make calls of its functions.
 
     Parameters
@@ -54,10 +73,12 @@ def run_answer(source: str, calls: list[Call], computing: int = COMPUTING, waiti
     source : str
         The student's code.
     calls : list of Call
+        Those of functions that `earlier` has are made of the earlier answers; all others, of this one.
     computing : int
         Seconds of processor time after which it is stopped, where the system can do that.
     waiting : float
         Seconds of wall-clock time after which it is stopped.
+    earlier : Earlier
 
     Returns
     -------
@@ -65,18 +86,31 @@ def run_answer(source: str, calls: list[Call], computing: int = COMPUTING, waiti
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = Path(folder)
-        (folder / ANSWER).write_text(source, encoding="utf-8", errors="surrogatepass")
+        write_answers(folder, {**earlier.files, ANSWER: source})
         if in_browser():
-            return Outcome(*run_here(folder / ANSWER, calls, seconds=computing, printed=PRINTED))
-        (folder / CALLS).write_text(json.dumps(encode(calls)), encoding="utf-8")
-        printed, stopped = _run_worker(folder, computing, waiting)
+            paths = {name: folder / file for name, file in earlier.functions.items()}
+            return Outcome(*run_here(folder / ANSWER, calls, seconds=computing, printed=PRINTED, earlier=paths))
+        asked = {"calls": encode(calls), "earlier": dict(earlier.functions)}
+        (folder / CALLS).write_text(json.dumps(asked), encoding="utf-8")
+        printed, stopped = run_worker("worker", folder, computing, waiting)
         if stopped:
             return Outcome([], stopped, printed)
-        try:
-            results, error = _read(folder / RESULTS, len(calls))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-            return Outcome([], "Your code ended the Python process before it had returned its answer.", printed)
+        results, error = left_by(lambda: _read(folder / RESULTS, len(calls)), ([], ENDED))
     return Outcome(results, error, printed)
+
+
+def write_answers(folder: Path, files: Mapping[str, str]) -> None:
+    """Write students' code into a worker's folder, whatever characters are in it."""
+    for name, source in files.items():
+        (folder / name).write_text(source, encoding="utf-8", errors="surrogatepass")
+
+
+def left_by(read: Callable[[], Any], otherwise: Any) -> Any:
+    """What a worker has left, as `read` gives it; `otherwise`, if that is missing or not what it should be."""
+    try:
+        return read()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        return otherwise
 
 
 def _read(path, n):
@@ -102,12 +136,22 @@ def _result(left):
     return Result(values)
 
 
-def _run_worker(folder, computing, waiting):
-    """What the worker printed, and why it was stopped or crashed, if it was."""
+def run_worker(main: str, folder: Path, computing: int, waiting: float) -> tuple[str, str]:
+    """Run a worker in its folder: what it printed, and why it was stopped or crashed, if it was.
+
+    Parameters
+    ----------
+    main : str
+        The module of `runner` whose `main` is to run.
+    folder : Path
+        Has the students' code and what the worker is asked for.
+    computing : int
+    waiting : float
+    """
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     # -I -S: see START; -B: no .pyc files next to the package; -u: print at once
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-u", "-c", START, str(computing), *map(str, FOUND)],
+        [sys.executable, "-I", "-S", "-B", "-u", "-c", START.format(main), str(computing), *map(str, FOUND)],
         cwd=folder,
         env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,  # closed when this process ends, however it ends; then the worker ends too

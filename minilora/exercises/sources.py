@@ -4,7 +4,8 @@ A file is a sequence of cells, each after a line `# %%`, which a notebook shows 
 the cell is for, in the form that nbgrader and Jupyter use:
 
     # %% [markdown]                                 the goal and the formula; the first has the title and the effort
-    # %% nbgrader={... "solution": true ...}        the answer, with the solution between two marks
+    # %% nbgrader={... "solution": true ...}        the answer, with the solution between two marks; perhaps, after a
+                                                    third, commented out, the wrong lines that students get in its place
     # %% tags=["check"] ...                         checks the answer, in a notebook
     # %% nbgrader={... "grade": true ...}           checks it for marks; hidden from students
     # %% [markdown] tags=["hint"]                   three of these, from weak to strong
@@ -16,8 +17,26 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+BEGIN, INSTEAD, END = "### BEGIN SOLUTION", "### INSTEAD", "### END SOLUTION"
+BLOCK = re.compile(
+    rf"^(?P<indent> *){BEGIN}\n(?P<solution>.*?)(?:^ *{INSTEAD}\n(?P<instead>.*?))?^ *{END}(?:\n|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+# LoRA itself, for whoever has two hours: the gradients of a linear map, and what LoRA adds to it.
+SHORT_PATH = ("linear_backward", "lora_linear_forward", "lora_start", "merging", "lora_linear_backward")
+# What a training run with LoRA needs of the exercises: `capstone/` says what for.
+CAPSTONE = (
+    "linear_backward",
+    "lora_linear_forward",
+    "cross_entropy_backward",
+    "lora_start",
+    "lora_linear_backward",
+    "adamw_step",
+    "layernorm",
+    "attention_backward",
+)
 TITLE = re.compile(r"^# Exercise (?P<number>\d+): (?P<title>.+)$", re.MULTILINE)
+NOTEBOOK = re.compile(r"`tutorials/(\w+)\.ipynb`")
 EFFORT = re.compile(r"^\*Difficulty (?P<difficulty>\d) of 5, about (?P<minutes>\d+) minutes\.\*", re.MULTILINE)
 
 
@@ -52,6 +71,16 @@ class Exercise(NamedTuple):
     solution: str
     head: str  # the text above the first cell
     cells: tuple[Cell, ...]
+
+    @property
+    def mends(self):
+        """Whether students get wrong lines to mend, not a blank."""
+        return any(INSTEAD in cell.text for cell in self.cells)
+
+    @property
+    def notebook(self):
+        """The name of the notebook that prepares it, as its text says."""
+        return NOTEBOOK.search(self.cells[0].markdown)[1]
 
     @property
     def file_name(self):
@@ -105,7 +134,7 @@ def read(path):
         minutes=int(effort["minutes"]),
         hints=tuple(cell.markdown for cell in cells if cell.has("hint")),
         shown=shown,
-        solution="\n".join(line for line in solution.splitlines() if line.strip() not in (BEGIN, END)),
+        solution=BLOCK.sub(lambda block: block["solution"], solution + "\n").rstrip("\n"),
         head=head,
         cells=cells,
     )
@@ -124,14 +153,23 @@ def for_students(cell):
 
 
 def blank(text, exercise):
-    """A cell's text with each solution replaced by an error that names the task."""
-    lines, function, inside = [], exercise.name, False
-    for line in text.splitlines():
-        function = m[1] if (m := re.match(r"\s*def (\w+)", line)) else function
-        if line.strip() == BEGIN:
-            indent = line[: line.index("#")]
-            lines.append(f'{indent}raise NotImplementedError("exercise {exercise.number}, {function}")')
-        inside = (inside or line.strip() == BEGIN) and line.strip() != END
-        if not inside and line.strip() != END:
-            lines.append(line)
-    return "\n".join(lines)
+    """A cell's text with each solution replaced by what students get: an error that names the task, or wrong lines."""
+
+    def instead(block):
+        if block["instead"] is not None:
+            return re.sub(r"^( *)# ?", r"\1", block["instead"], flags=re.MULTILINE)
+        functions = re.findall(r"^ *def (\w+)", text[: block.start()], re.MULTILINE)
+        function = functions[-1] if functions else exercise.name
+        return f'{block["indent"]}raise NotImplementedError("exercise {exercise.number}, {function}")\n'
+
+    return BLOCK.sub(instead, text + "\n").rstrip("\n")
+
+
+def names_of(exercise: Exercise) -> tuple[str, str]:
+    """The names of the student's file and notebook."""
+    return exercise.file_name, str(Path(exercise.file_name).with_suffix(".ipynb"))
+
+
+def path_of(exercise: Exercise, folder: str | Path) -> Path | None:
+    """The student's file, or notebook; None if there is neither."""
+    return next((path for name in names_of(exercise) if (path := Path(folder) / name).is_file()), None)

@@ -2,10 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.exercises.runner.calls import Call, Result, perform
+from minilora.exercises.runner.calls import Call, Kept, Partial, Result, perform
+
+
+class Slopes(NamedTuple):
+    """Gradients that a student's own gradient check can look at.
+
+    Parameters
+    ----------
+    calls : list of Call
+        The last is the backward's, with `dy` for its upstream gradient; those before it make its cache.
+    dy : ndarray or float
+    of : dict of str to Partial
+        By the gradient's name: the forward, as a function of what the gradient belongs to.
+    """
+
+    calls: list[Call]
+    dy: Any
+    of: dict[str, Partial]
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,9 @@ class Task:
         Tensors that must be equal to the bit.
     whole : tuple of str
         Results that must be an int.
+    slopes : callable, optional
+        ``slopes(rng)``, for a backward pass: a point at which the student's own gradient check, of exercise 4, can look
+        at it.
     """
 
     functions: dict[str, Callable]
@@ -35,10 +56,37 @@ class Task:
     bound: float = 1e-9
     exact: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
+    slopes: Callable[[numpy.random.Generator], Slopes] | None = None
 
     def calls_for(self, seed: int) -> list[Call]:
         """The calls that a seed gives."""
         return self.calls(numpy.random.default_rng(seed))
+
+    def slope_calls(self, seed: int, made: int) -> list[Call]:
+        """The calls with which a student's `numerical_gradient` and `agree` look at the gradients, after others.
+
+        Parameters
+        ----------
+        seed : int
+        made : int
+            How many calls precede these.
+        """
+        if self.slopes is None:
+            return []
+        calls, dy, of = self.slopes(numpy.random.default_rng(seed + 1))
+        calls = [call._replace(arguments={n: _later(v, made) for n, v in call.arguments.items()}) for call in calls]
+        backward = made + len(calls) - 1
+        for name, forward in of.items():
+            x = forward.arguments[forward.of]
+            calls.append(Call(name, "numerical_gradient", {"f": forward, "x": x, "dy": dy}, (name,)))
+            numerical = Kept(made + len(calls) - 1, name)
+            arguments = {"analytic": Kept(backward, name), "numerical": numerical}
+            calls.append(Call(name, "agree", arguments, (f"{name} agrees",)))
+        return calls
+
+
+def _later(value, made):
+    return Kept(value.call + made, value.name) if isinstance(value, Kept) else value
 
 
 def run(task: Task, functions: dict[str, Callable], seed: int) -> list[Result]:

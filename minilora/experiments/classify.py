@@ -13,6 +13,7 @@ import numpy
 
 from minilora.accounting import count_parameters
 from minilora.data import check_vocabulary, load_classification_task
+from minilora.experiments.finetune import start_batches
 from minilora.experiments.measure import measure_classes
 from minilora.methods import apply_method
 from minilora.models import load_bundled, load_model, new_classifier
@@ -87,7 +88,7 @@ def adapted_classifier(settings):
     check_vocabulary(encoder, task.tokenizer)
     rng = numpy.random.default_rng(settings.train.seed)
     model = new_classifier(encoder, len(task.label_names), rng)
-    apply_method(model, settings.method, rng=rng)
+    apply_method(model, settings.method, rng=rng, batches=start_batches(task, settings.method, settings.train))
     return model, task
 
 

@@ -15,7 +15,7 @@ from minilora.interop.foreign_files import StoredTensor, check_dtype, read_tenso
 from minilora.interop.gguf_adapter_load import gguf_factors
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.opening import is_gguf
-from minilora.interop.peft_config import PeftConfig, read_config
+from minilora.interop.peft_config import PeftConfig, peft_type_of, read_config
 from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS
 from minilora.limits import one_line_errors, shown
 from minilora.methods import LoRAConfig
@@ -54,6 +54,10 @@ def read_factors(path: str | Path) -> dict[str, StoredFactors]:
     """
     path = Path(path)
     if path.is_dir() and (path / CONFIG).is_file():
+        if (kind := peft_type_of(path / CONFIG)) != "LORA":
+            raise ValueError(
+                f"{path / CONFIG}: peft_type was {shown(kind)}; it must be 'LORA' to have an A and a B alone"
+            )
         return factors_of_peft(read_config(path / CONFIG), tensors_in(path / TENSORS), path / TENSORS)
     if path.is_dir():
         path = path / ADAPTER_FILE

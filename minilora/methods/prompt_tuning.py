@@ -47,7 +47,7 @@ class PromptTuningConfig:
 
     @property
     def prefix(self) -> PrefixConfig:
-        """The same as a prefix: all tokens are before the prompt, and have embeddings alone."""
+        """The prefix that this is: every token is before the prompt, and has an embedding and nothing else."""
         return PrefixConfig("embedding", before=self.length, after=0)
 
 

@@ -118,8 +118,9 @@ def apply_method(
     apply(model, config, rng=rng or numpy.random.default_rng(0), **options)
 
 
-def needs_batches(config: Any) -> bool:
-    """Whether a configuration is one that `apply_method` needs batches for: LoRA-GA's."""
+def needs_batches(method: Any) -> bool:
+    """Whether a method, a name or a configuration, is one that `apply_method` needs batches for: LoRA-GA."""
+    config = resolve(method)
     return isinstance(config, LoRAConfig) and config.init == "lora-ga"
 
 

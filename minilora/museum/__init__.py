@@ -2,7 +2,8 @@
 
     python -m minilora.museum --out figures/museum
 
-measures the damage: each wrong version takes the place of the right one in a training run of 100 steps.
+measures the damage: each wrong version takes the place of the right one in a training run of 100 steps. docs/museum.md
+shows what came of it.
 """
 
 from minilora.museum.exhibit import Check, Exhibit, Slip, exchanged

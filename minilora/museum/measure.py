@@ -12,7 +12,7 @@ from minilora.experiments.record import provenance
 from minilora.files import read_json, write_json
 from minilora.museum.exhibit import exchanged
 from minilora.museum.rooms import EXHIBITS
-from minilora.museum.scenes import SCENES, Outcome, judged, train
+from minilora.museum.scenes import SCENES, STEPS_BEFORE, Outcome, judged, train, weights_before
 from minilora.ops.plain import plain_ops
 
 SEEDS = (0, 1, 2)  # of the right runs: how far apart they end is how much a difference must be to mean something
@@ -22,7 +22,11 @@ RESULTS = "museum.json"
 
 def settings() -> dict[str, Any]:
     """What each scene trains, and how, for JSON."""
-    return {name: {"about": scene.about, **asdict(scene.config)} for name, scene in SCENES.items()}
+    before = {True: STEPS_BEFORE, False: 0}
+    return {
+        name: {"about": scene.about, "steps_before": before[scene.from_nothing], **asdict(scene.config)}
+        for name, scene in SCENES.items()
+    }
 
 
 def run_right(scene: str, seed: int) -> Outcome:
@@ -35,6 +39,7 @@ def run_right(scene: str, seed: int) -> Outcome:
 def run_wrong(name: str, seed: int = SEED) -> Outcome:
     """Train with an exhibit's wrong version in the place of the right one, and judge the weights with the right one."""
     exhibit = EXHIBITS[name]
+    weights_before(exhibit.scene)  # with the right functions
     with exchanged(exhibit.instead):
         model, losses = train(exhibit.scene, seed)
     with plain_ops():
@@ -81,10 +86,9 @@ def measure(folder: Path, names: Sequence[str] = (), *, command: str = "") -> di
         do(place, f"{seed}", partial(run_right, scene, seed), f"{scene}, seed {seed}")
 
     for scene in scenes:
-        do_right(scene, SEED)
-    for name in chosen:
-        do(results["wrong"], name, partial(run_wrong, name), name)
-    for scene in scenes:
-        for seed in SEEDS[1:]:
+        for seed in SEEDS:
             do_right(scene, seed)
+        for name in chosen:
+            if EXHIBITS[name].scene == scene:
+                do(results["wrong"], name, partial(run_wrong, name), name)
     return results

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy
@@ -16,6 +17,7 @@ from minilora.ops import Llama3Scaling
 from minilora.training import Diverged, TrainConfig, Trainer, evaluate_loss
 
 STEPS = 100
+STEPS_BEFORE = 400  # right ones, of a model that starts from nothing: so it has something to lose
 TARGETS = ("q_proj", "v_proj", "fc_in", "fc_out")
 HELD_OUT = 2  # batches of 16
 
@@ -28,17 +30,20 @@ class Scene(NamedTuple):
     about : str
         What is trained, on what.
     model : callable
-        ``model(seed, dtype)``: the model before its first step.
+        ``model(seed, dtype)``: the model before its first step, or before `STEPS_BEFORE`.
     task : callable
         ``task()``: where the batches come from.
     config : TrainConfig
         All but the seed.
+    from_nothing : bool
+        Whether the model's weights are random, and trained for `STEPS_BEFORE` steps first.
     """
 
     about: str
     model: Callable[[int, str], Model]
     task: Callable[[], Any]
     config: TrainConfig
+    from_nothing: bool = False
 
 
 class Outcome(NamedTuple):
@@ -100,10 +105,19 @@ def windows(length: int) -> Any:
 
 
 ADAPTING = TrainConfig(steps=STEPS, batch_size=4, lr=5e-3, accumulation=2, threads=1)
-FROM_NOTHING = TrainConfig(steps=STEPS, batch_size=8, lr=5e-3, accumulation=2, threads=1, weight_decay=0.1)
+ALL_WEIGHTS = TrainConfig(steps=STEPS, batch_size=8, lr=2e-3, accumulation=2, threads=1, weight_decay=0.1)
 SHORT, LONG = functools.partial(windows, 32), functools.partial(windows, 64)
 
 SCENES = {
+    "gpt": Scene("a small GPT-2, all weights, on sentences", small_gpt, LONG, ALL_WEIGHTS, True),
+    "llama": Scene("a small Llama, all weights, on sentences", small_llama, LONG, ALL_WEIGHTS, True),
+    "pairs": Scene(
+        "a small GPT-2, all weights, on records and their sentences",
+        functools.partial(small_gpt, n_positions=256),
+        pairs,
+        TrainConfig(steps=STEPS, batch_size=4, lr=2e-3, accumulation=4, threads=1),
+        True,
+    ),
     "lora": Scene("LoRA (r = 4) in the bundled decoder, on sentences", adapted, SHORT, ADAPTING),
     "dropout": Scene(
         "LoRA (r = 4, dropout 0.5) in the bundled decoder, on sentences",
@@ -114,15 +128,30 @@ SCENES = {
     "dora": Scene(
         "DoRA (r = 4) in the bundled decoder, on sentences", functools.partial(adapted, dora=True), SHORT, ADAPTING
     ),
-    "gpt": Scene("a small GPT-2 from nothing, all weights, on sentences", small_gpt, LONG, FROM_NOTHING),
-    "llama": Scene("a small Llama from nothing, all weights, on sentences", small_llama, LONG, FROM_NOTHING),
-    "pairs": Scene(
-        "a small GPT-2 from nothing, all weights, on records and their sentences",
-        functools.partial(small_gpt, n_positions=256),
-        pairs,
-        TrainConfig(steps=STEPS, batch_size=4, lr=5e-3, accumulation=4, threads=1),
-    ),
 }
+
+
+@functools.cache
+def weights_before(name: str) -> dict[str, numpy.ndarray]:
+    """The weights that every run of a scene from nothing begins with; none for the others.
+
+    They come from `STEPS_BEFORE` steps with one seed, whatever the run's seed. Call it before a function is exchanged.
+    """
+    scene = SCENES[name]
+    if not scene.from_nothing:
+        return {}
+    task, model = scene.task(), scene.model(0, "float32")
+    config = replace(scene.config, steps=STEPS_BEFORE, accumulation=1, seed=1000)
+    Trainer(model, lambda rng: task.sample_batch(rng, config.batch_size), config).run(progress=False)
+    return {path: p.data for path, p in model.named_parameters()}
+
+
+def model_of(name: str, seed: int) -> Model:
+    """A scene's model, as a run of it begins."""
+    model, before = SCENES[name].model(seed, "float32"), weights_before(name)
+    for path, p in model.named_parameters() if before else ():
+        p.data[...] = before[path]
+    return model
 
 
 def held_out(scene: Scene) -> list[LMBatch]:
@@ -139,10 +168,10 @@ def train(name: str, seed: int) -> tuple[Model, list[float]]:
     name : str
         A name in `SCENES`.
     seed : int
-        Draws the model's random weights, and the batches.
+        Draws an adapter's random numbers, and the batches.
     """
     scene = SCENES[name]
-    task, model = scene.task(), scene.model(seed, "float32")
+    task, model = scene.task(), model_of(name, seed)
     config = TrainConfig(**(vars(scene.config) | {"seed": seed}))
     trainer = Trainer(model, lambda rng: task.sample_batch(rng, config.batch_size), config)
     with numpy.errstate(all="ignore"):
@@ -156,7 +185,7 @@ def train(name: str, seed: int) -> tuple[Model, list[float]]:
 def judged(name: str, seed: int, model: Model) -> float | None:
     """The held-out loss of a trained model's weights in the right program: in a new model, which gets its arrays."""
     scene = SCENES[name]
-    right = scene.model(seed, "float32")
+    right = model_of(name, seed)
     trained = {path: p for path, p in model.named_parameters()}
     for path, p in right.named_parameters():
         if p.trainable:

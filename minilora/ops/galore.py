@@ -12,7 +12,7 @@ of rank r.
 This is LoRA's mirror image. A step of LoRA with A fixed moves W by -lr dB A = -lr (G A^T) A (with scale = 1): with
 A = P^T, whose rows are orthonormal, that is GaLore's step, and dB is its R. With B = P fixed, dA is its R. LoRA fixes
 its directions before it has seen a gradient, and W stays in W0 + (a product of rank r); GaLore takes them from the
-gradient, anew every few hundred steps, and W can go anywhere.
+gradient, chosen again every few hundred steps, and W can go anywhere.
 """
 
 from minilora.arrays.backend import Array, check_same_device, get_xp

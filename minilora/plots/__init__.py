@@ -15,6 +15,7 @@ from minilora.plots.picture import lora_picture
 from minilora.plots.rank import arrows, circle_and_image, elimination, spectrum_cut
 from minilora.plots.scores import by_seed, parameters_against_score, scores
 from minilora.plots.seed_curves import seed_curves
+from minilora.plots.small_multiples import small_multiples
 from minilora.plots.style import figure_style, looks, save
 from minilora.plots.subspace import overlap, two_lines
 from minilora.plots.teaching import attention_map, bars, curves, marked_text, timings, word_grid
@@ -61,6 +62,7 @@ __all__ = [
     "similarity_heatmap",
     "singular_values",
     "sliders",
+    "small_multiples",
     "spectrum_cut",
     "timings",
     "two_lines",

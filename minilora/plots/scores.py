@@ -31,7 +31,7 @@ def scores(panels, *, xlabel):
     look = looks(methods) if any(map(method_of, methods)) else dict.fromkeys(methods, series(0))
     height = 1.0 + 0.42 * len(rows)
     figure = new_figure(WIDTH, (height + 0.4) * len(panels) + 0.6)
-    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axes, (title, (of_panel, levels)) in zip(all_axes, panels.items()):
         for y, label in enumerate(rows):
             values = of_panel[label][1]

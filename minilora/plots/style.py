@@ -8,6 +8,7 @@ as W_q and W_v, has colours of its own (Tol's muted ones), so that nobody takes 
 import functools
 import os
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,12 +124,15 @@ def looks(labels):
     -------
     dict of str to Look
     """
-    seen, others, found = {}, 0, {}
+    labels = list(labels)
+    seen, found = {}, {}
+    taken = {METHODS[method].marker for method in map(method_of, labels) if method}
+    free = not set(MARKS) <= taken  # else the marks of others cannot be kept apart
+    others = (look for look in map(series, count()) if not free or look.marker not in taken)
     for label in labels:
         method = method_of(label)
         if method is None:
-            found[label] = series(others)
-            others += 1
+            found[label] = next(others)
         else:
             n = seen[method] = seen.get(method, -1) + 1
             own = METHODS[method]

@@ -2,7 +2,7 @@
 
 A matrix W (O, I) with r < min(O, I) has, in place of AdamW's two arrays of O I numbers,
 
-    P       r min(O, I)        the directions of its gradient, anew every `every` updates, by one SVD
+    P       r min(O, I)        the directions of its gradient, chosen every `every` updates by one SVD
     m, v    2 r max(O, I)      AdamW's means, of the projected gradient R
 
 and moves by scale times what AdamW makes of R, taken back to (O, I). Everything else (biases, gains, small matrices) is
@@ -33,7 +33,7 @@ class GaLore(AdamW):
     rank : int
         r. A matrix whose shorter side is not longer than r is trained by AdamW.
     every : int
-        T, the updates of a matrix after which its directions are chosen anew; 200 in the paper.
+        T, the updates of a matrix after which its directions are chosen again; 200 in the paper.
     scale : float
         alpha, by which the step of a projected matrix is multiplied; 0.25 in the paper.
     projector : callable

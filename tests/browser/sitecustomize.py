@@ -19,7 +19,11 @@ def refuse(name, error):
     return refused
 
 
+import sysconfig  # noqa: E402
+
 import numpy  # noqa: E402, F401  # its wheel is this system's, and is loaded as such
+
+sysconfig.get_config_vars()  # this system's, too, and kept from here on
 
 sys.platform = "emscripten"
 threading.Thread.start = refuse("threading.Thread.start", RuntimeError)

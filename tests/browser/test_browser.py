@@ -76,7 +76,7 @@ task = load_task("mini-e2e", length=model.config.n_positions, n_train=40, n_held
 apply_lora(model, LoRAConfig(rank=2), rng=np.random.default_rng(0))
 trainer = Trainer(model, lambda rng: task.sample_batch(rng, 2), TrainConfig(steps=2, batch_size=2))
 trainer.run()
-assert trainer.threads == 1
+assert trainer.threads == [1]
 batches = list(task.batches("valid"))[:2]
 measured = measure(model, task, n_prompts=2, max_tokens=4, progress=True)
 print(evaluate_loss(model, batches, progress="valid"), measured["loss"])

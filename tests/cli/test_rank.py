@@ -162,7 +162,7 @@ def test_of_one_matrix_the_cut_is_drawn_where_it_has_the_share(source, drawn, lo
     text = printed(capsys, "rank", *source, "--layers", "q_proj", "--share", 70, "--plot", tmp_path / "cut.png")
     r = int(rows_of(text)[Q_PROJ][4])
     (figure,) = drawn
-    whole, approximation, *_ = (-axes.get_images()[0].get_array() for axes in figure.axes[:3])
+    whole, approximation, *_ = (axes.get_images()[0].get_array() for axes in figure.axes[:3])
     assert title_of(figure.axes[1]).startswith(f"$BA$, rank {r}:")
     assert np.linalg.matrix_rank(approximation) == r
     assert (np.linalg.norm(approximation) / np.linalg.norm(whole)) ** 2 >= 0.7

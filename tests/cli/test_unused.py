@@ -79,7 +79,10 @@ REFUSED = {
         ["exercises", "check", "1", "--notebook"],
         "--notebook was given, but check does not use it; it is for start$",
     ),
-    "seed of list": (["exercises", "list", "--seed", "1"], "--seed was given, but list does not use it; .* check$"),
+    "seed of list": (
+        ["exercises", "list", "--seed", "1"],
+        "--seed was given, but list does not use it; .* check, watch$",
+    ),
     "an exercise of list": (["exercises", "list", "1"], "the exercise was 1, but list names all of them"),
 }
 

@@ -1,8 +1,8 @@
 """Answers of all kinds, and checking one in this process, where it is quick and what it raises can be looked at."""
 
 from minilora.exercises.judge import judge
-from minilora.exercises.runner.worker import functions_of
-from minilora.exercises.sources import BEGIN, END, exercises
+from minilora.exercises.runner.answers import functions_of
+from minilora.exercises.sources import BEGIN, END, INSTEAD, exercises
 from minilora.exercises.task import run
 from minilora.exercises.tasks import TASKS
 
@@ -30,11 +30,13 @@ def findings_of(name, source, folder, seed=0):
 
 
 def solution_lines(exercise):
-    """The lines between the marks, stripped."""
-    lines, inside = [], False
+    """The lines between the marks, stripped, except those that are right in what students get to mend."""
+    lines, given, inside = [], set(), ""
     for line in next(cell.text for cell in exercise.cells if cell.has("solution")).splitlines():
-        if line.strip() in (BEGIN, END):
-            inside = line.strip() == BEGIN
-        elif inside and line.strip():
+        if line.strip() in (BEGIN, INSTEAD, END):
+            inside = line.strip()
+        elif inside == BEGIN and line.strip():
             lines.append(line.strip())
-    return lines
+        elif inside == INSTEAD:
+            given.add(line.strip("# "))
+    return [line for line in lines if line not in given]

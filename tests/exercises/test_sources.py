@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from minilora.exercises.notebooks import without_magics as sources_without_magic
 from minilora.exercises.sources import exercises, find, student_file
 from minilora.exercises.tasks import TASKS
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPE = re.compile(r"\((\.\.\.|[A-Za-z\d]+)(, .*?)?\)")
 
 
@@ -29,7 +31,8 @@ def test_there_is_a_task_for_each_source_in_the_same_order():
 
 def test_they_go_from_easy_to_hard():
     difficulties = [exercise.difficulty for exercise in exercises()]
-    lora, llama = difficulties[:16], difficulties[16:]  # Llama's parts begin anew
+    lora, llama, others = difficulties[:16], difficulties[16:19], difficulties[19:]  # Llama's parts begin anew
+    assert others == sorted(others)
     assert lora == sorted(lora) and lora[0] == 1 and lora[-1] == 5 and llama == sorted(llama)
 
 
@@ -69,7 +72,8 @@ def test_a_students_file_holds_no_line_of_the_solution_nor_a_hint(name):
     assert not {line.strip() for line in text.splitlines()} & set(solution_lines(exercise))
     for secret in (*exercise.hints, exercise.shown, "SOLUTION", "HIDDEN", "nbgrader", "marks("):
         assert secret.splitlines()[0] not in text
-    assert exercise.title in text and text.count("raise NotImplementedError") == len(TASKS[name].functions)
+    blanks = 0 if exercise.mends else len(TASKS[name].functions)
+    assert exercise.title in text and text.count("raise NotImplementedError") == blanks
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,7 +87,8 @@ def test_a_students_notebook_holds_no_line_of_the_solution_nor_a_hint(name, tmp_
     assert exercise.hints[0].splitlines()[0] not in lines and "SOLUTION" not in text and "marks(" not in text
     path = tmp_path / "answer.ipynb"
     path.write_text(text)
-    assert f'raise NotImplementedError("exercise {exercise.number}, ' in answer_in(path).source
+    blank = f'raise NotImplementedError("exercise {exercise.number}, '
+    assert (blank in answer_in(path).source) is not exercise.mends
 
 
 def test_a_notebook_without_the_answers_cell_is_refused(tmp_path):
@@ -155,9 +160,9 @@ def test_an_exercise_is_found_by_number_or_name(which):
     assert find(which).name == "lora_linear_backward"
 
 
-@pytest.mark.parametrize("which", ["20", "0", "nothing", ""])
+@pytest.mark.parametrize("which", ["23", "0", "nothing", ""])
 def test_an_exercise_that_does_not_exist_is_refused(which):
-    with pytest.raises(ValueError, match=f"the exercise was {which!r}; it must be a number from 1 to 19"):
+    with pytest.raises(ValueError, match=f"the exercise was {which!r}; it must be a number from 1 to 22"):
         find(which)
 
 
@@ -172,3 +177,16 @@ def test_a_wheel_brings_the_sources_along():
     project = tomllib.loads((sources.folder().parents[1] / "pyproject.toml").read_text())
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert included == {"tutorials/exercises": "minilora/exercises/sources"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_names_its_notebook_and_the_notebook_names_the_exercise(name):
+    exercise = by_name(name)
+    named = re.search(r"tutorial (\d+), (.+) \(`tutorials/(\w+)\.ipynb`\)", exercise.cells[0].markdown)
+    notebook = (ROOT / "tutorials" / f"{named[3]}.py").read_text()
+    assert f"# # {named[1]}. {named[2]}\n" in notebook
+    following = re.search(r"^# \*\*Next\.\*\* (.+\n(?:# \S.*\n)*)", notebook, re.MULTILINE)[1]
+    numbers = re.search(
+        r"\[(?:the )?exercises?\]?(?:\(exercises/README\.md\))? ([\d, and]+)", following, re.IGNORECASE
+    )[1]
+    assert str(exercise.number) in re.findall(r"\d+", numbers)

@@ -26,6 +26,9 @@ def test_the_solution_passes(name, tmp_path):
 def test_the_blank_fails_and_names_its_task(name, tmp_path):
     exercise = by_name(name)
     problems = problems_of(name, student_file(exercise), tmp_path)
+    if exercise.mends:
+        assert all("Your code has changed" in str(problem) for problem in problems) and problems
+        return
     written = {str(problem) for problem in problems if isinstance(problem, NotImplementedError)}
     assert all(text.startswith(f"exercise {exercise.number}, ") for text in written)
     assert {text.split(", ")[1] for text in written} <= set(TASKS[name].functions) and written

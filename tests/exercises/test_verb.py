@@ -11,9 +11,10 @@ from minilora.cli import main
 from minilora.cli.exercises import next_one
 from minilora.cli.verbs import parse
 from minilora.exercises import progress
-from minilora.exercises.sources import exercises, student_file
+from minilora.exercises.sources import SHORT_PATH, exercises, student_file
 
-README = Path(__file__).resolve().parents[2] / "tutorials" / "exercises" / "README.md"
+PAGES = Path(__file__).resolve().parents[2] / "tutorials" / "exercises"
+STUDENTS, TEACHERS = (PAGES / name for name in ("README.md", "TEACHING.md"))
 
 
 @pytest.fixture
@@ -46,8 +47,50 @@ def test_the_way_through_the_first_exercise(minilora, tmp_path):
     assert progress.load(tmp_path)["linear_backward"] == progress.FRESH | {"passed": True, "checks": 2}
 
     _, printed = minilora("list")
-    assert re.search(r" 1  linear_backward +\* +20 +passed", printed) and "1 of 19 passed" in printed
+    assert re.search(r" 1  linear_backward +\* +20 +2 +passed", printed) and "1 of 22 passed" in printed
     assert "lora_linear_forward" in minilora("start")[1]
+
+
+def test_check_without_a_number_takes_the_first_that_was_begun_and_not_passed(minilora, tmp_path):
+    assert "there is no 01_linear_backward.py" in minilora("check")[1]
+    minilora("start", 5)
+    minilora("start", 8)
+    assert "exercise 5, softmax_backward" in minilora("check")[1]
+    solve(tmp_path, by_name("softmax_backward"))
+    assert "Exercise 5, softmax_backward: passed" in minilora("check")[1]
+    assert "exercise 8, merge" in minilora("check")[1]
+
+
+def test_the_list_shows_tries_and_hints_in_80_columns(minilora):
+    minilora("start", 2)
+    for _ in range(3):
+        minilora("check")
+    minilora("hint", 2)
+    _, printed = minilora("list")
+    assert re.search(r" 2  lora_linear_forward +\* +10 +3 +1 +begun\n", printed)
+    assert max(len(line) for line in printed.splitlines() if "--folder" not in line) <= 80
+
+
+def test_the_short_path_leads_to_lora(minilora, tmp_path):
+    numbers = []
+    for name in SHORT_PATH:
+        printed = minilora("start", "--short")[1]
+        numbers.append(int(re.search(r": exercise (\d+),", printed)[1]))
+        solve(tmp_path, by_name(name))
+        status, printed = minilora("check", "--short")
+        assert status == 0
+    assert numbers == [1, 2, 7, 8, 9] and "The next one" not in printed
+    printed = minilora("list", "--short")[1]
+    assert "5 of 5 passed" in printed and "adamw_step" not in printed
+    assert "5 of 22 passed" in minilora("list")[1]
+    assert "the exercise was 3, and the path says which one is next" in minilora("start", 3, "--short")[1]
+
+
+def test_progress_from_an_older_minilora_is_understood(minilora, tmp_path):
+    old = {"linear_backward": {"passed": True, "checks": 4, "hints": 2, "solution_seen": False}}
+    (tmp_path / "progress.json").write_text(json.dumps(old))
+    _, printed = minilora("list")
+    assert re.search(r" 1  linear_backward +\* +20 +4 +2 +passed", printed)
 
 
 def test_an_exercise_passes_while_all_later_ones_are_blank(minilora, tmp_path):
@@ -155,8 +198,8 @@ def test_when_all_are_passed_the_last_one_is_next(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("check",), "which exercise? For example:  minilora exercises check 1"),
-        (("check", "99"), "the exercise was '99'; it must be a number from 1 to 19, or a name in the list"),
+        (("hint",), "which exercise? For example:  minilora exercises hint 1"),
+        (("check", "99"), "the exercise was '99'; it must be a number from 1 to 22, or a name in the list"),
         (("check", "2"), "there is no 02_lora_linear_forward.py in"),
     ],
 )
@@ -171,12 +214,19 @@ def test_a_damaged_progress_file_is_said(minilora, tmp_path):
     assert status == 2 and "progress.json is damaged" in printed and "your answers stay" in printed
 
 
-@pytest.mark.parametrize("command", re.findall(r"^(minilora .*?)(?:  +#.*)?$", README.read_text(), re.MULTILINE))
-def test_a_command_of_the_teachers_page_is_understood(command):
+@pytest.mark.parametrize("command", re.findall(r"^(minilora .*?)(?:  +#.*)?$", STUDENTS.read_text(), re.MULTILINE))
+def test_a_command_of_the_students_page_is_understood(command):
     parse(command.split()[1:])
 
 
+def test_the_students_page_has_each_exercise_beside_its_notebook():
+    rows = re.findall(r"^\| ([\d, ]+) \| .+? \| \[.+?\]\(\.\./(\w+)\.ipynb\) \|$", STUDENTS.read_text(), re.MULTILINE)
+    beside = {int(number): notebook for numbers, notebook in rows for number in numbers.split(",")}
+    named = {e.number: re.search(r"`tutorials/(\w+)\.ipynb`", e.cells[0].markdown)[1] for e in exercises()}
+    assert beside == named
+
+
 def test_the_files_that_the_teachers_page_names_exist():
-    root = README.parents[2]
-    named = re.findall(r"`(minilora/[a-z/_]+\.py)`", README.read_text().replace("/name.py", "/merging.py"))
+    root = PAGES.parents[1]
+    named = re.findall(r"`(minilora/[a-z/_]+\.py)`", TEACHERS.read_text().replace("/name.py", "/merging.py"))
     assert named and all((root / path).is_file() for path in named)

@@ -62,9 +62,19 @@ def test_one_of_peft_s_keeps_its_own_names(adapter):
             np.testing.assert_allclose(delta_W, np.concatenate(parts), atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "folder", sorted(str(p.parent.relative_to(GOLDEN)) for p in GOLDEN.rglob("adapter_config.json"))
-)
+FOLDERS = {
+    str(p.parent.relative_to(GOLDEN)): json.loads(p.read_text())["peft_type"]
+    for p in GOLDEN.rglob("adapter_config.json")
+}
+
+
+@pytest.mark.parametrize("folder", sorted(folder for folder, kind in FOLDERS.items() if kind != "LORA"))
+def test_a_folder_of_another_method_is_refused_by_its_name(folder):
+    with pytest.raises(ValueError, match=f"peft_type was '{FOLDERS[folder]}'; it must be 'LORA'"):
+        read_factors(GOLDEN / folder)
+
+
+@pytest.mark.parametrize("folder", sorted(folder for folder, kind in FOLDERS.items() if kind == "LORA"))
 def test_every_architecture_of_peft_s_is_read(folder):
     stored = load_file(GOLDEN / folder / "adapter_model.safetensors")
     pairs = [name for name in stored if ".lora_A" in name and stored[name].ndim == 2]

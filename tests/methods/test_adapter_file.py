@@ -161,7 +161,7 @@ DAMAGE = {
     "another rank": (configured(rank=3), r"blocks.0.attn.q_proj.A has shape \(2, 6\); .* want \(3, 6\)"),
     "an unknown target": (
         configured(targets=["c_attn"]),
-        "'c_attn', which is not a linear layer of this model; it has",
+        "'c_attn', which is not a linear layer or an embedding of this model; it has",
     ),
 }
 

@@ -101,8 +101,8 @@ def test_its_adapter_fits_the_base_that_the_same_call_makes(tmp_path):
 @pytest.mark.parametrize(
     ("config", "options", "message"),
     [
-        (LoRAConfig(dora=True), {}, "for LoftQ it must have none of these"),
-        (LoRAConfig(alpha=0), {}, "for LoftQ it must have none of these"),
+        (LoRAConfig(dora=True), {}, "for LoftQ it must have none"),
+        (LoRAConfig(alpha=0), {}, "for LoftQ it must have none"),
         (CONFIG, {"steps": 0}, "steps was 0; it must be an integer from 1 to 100"),
         (CONFIG, {"bits": 3}, "bits was 3"),
         (LoRAConfig(rank=2, targets=("lm_head",)), {}, "targets named lm_head, which is not a matrix of a block"),

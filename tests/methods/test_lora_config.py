@@ -205,11 +205,12 @@ def test_an_alpha_of_zero_or_below_is_a_scale_like_any_other(alpha):
 NOT_IN_THE_MODEL = [
     (
         {"targets": ("q",)},
-        "targets named 'q', which is not a linear layer of this model; it has " + ", ".join(EVERYWHERE),
+        "targets named 'q', which is not a linear layer or an embedding of this model; it has wte, "
+        + ", ".join(EVERYWHERE),
     ),
     ({"targets": ("q_proj", "blocks.2.attn.q_proj")}, "targets named 'blocks.2.attn.q_proj', "),
     ({"targets": ("attn",)}, "targets named 'attn', "),
-    ({"targets": ("wte",)}, "targets named 'wte', "),
+    ({"targets": ("wpe",)}, "targets named 'wpe', "),
     ({"rank_pattern": {"c_attn": 2}}, "rank_pattern named 'c_attn', "),
     ({"alpha_pattern": {"c_attn": 2}}, "alpha_pattern named 'c_attn', "),
     ({"rank": 7}, "rank was 7 for blocks.0.attn.q_proj, whose W is 6 x 6; it must be from 1 to 6"),

@@ -174,7 +174,8 @@ def test_a_tied_head_cannot_be_adapted_and_the_message_says_what_can():
     with pytest.raises(ValueError, match="targets named 'lm_head', tied to the token embedding; it must stay frozen"):
         apply_lora(model, LoRAConfig(rank=2, targets=("lm_head",)), rng=rng())
     with pytest.raises(
-        ValueError, match="targets named 'rms_1', which is not a linear layer of this model; it has wte, "
+        ValueError,
+        match="targets named 'rms_1', which is not a linear layer or an embedding of this model; it has wte, ",
     ):
         apply_lora(model, LoRAConfig(rank=2, targets=("rms_1",)), rng=rng())
 

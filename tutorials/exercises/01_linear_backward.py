@@ -15,6 +15,8 @@
 #
 # *Difficulty 1 of 5, about 20 minutes.*
 #
+# *The formula at work: tutorial 2, Backpropagation by hand (`tutorials/02_backprop_by_hand.ipynb`).*
+#
 # **Goal.** Write the backward pass of `y = x W^T + bias`, the map that a network mostly consists of. Everything in LoRA
 # is this map, used twice.
 #

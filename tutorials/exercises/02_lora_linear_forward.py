@@ -15,6 +15,8 @@
 #
 # *Difficulty 1 of 5, about 10 minutes.*
 #
+# *The formula at work: tutorial 3, LoRA by hand (`tutorials/03_lora_by_hand.ipynb`).*
+#
 # **Goal.** Write LoRA's linear map: a frozen layer, and next to it a branch of two thin matrices (equation 3 of the
 # paper).
 #

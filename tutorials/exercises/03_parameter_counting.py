@@ -15,6 +15,8 @@
 #
 # *Difficulty 1 of 5, about 15 minutes.*
 #
+# *The formula at work: tutorial 9, The other methods (`tutorials/09_other_methods.ipynb`).*
+#
 # **Goal.** Count what LoRA trains, so that you can check the numbers that are printed in papers (some are wrong).
 #
 # **Formula.** Each adapted matrix W of shape (O, I) gets an A of shape (r, I) and a B of shape (O, r). W is frozen, and

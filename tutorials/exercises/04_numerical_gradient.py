@@ -15,6 +15,8 @@
 #
 # *Difficulty 2 of 5, about 35 minutes.*
 #
+# *The formula at work: tutorial 2, Backpropagation by hand (`tutorials/02_backprop_by_hand.ipynb`).*
+#
 # **Goal.** Write the check that every other exercise here is right or wrong by: the slope of a function, measured; and
 # a verdict on whether two gradients are the same. A check that lets a wrong gradient pass is worse than none.
 #
@@ -97,3 +99,5 @@ marks("numerical_gradient", numerical_gradient, points=4, seed=104)
 # What was shown: a gradient check is a dozen lines, and each of them matters. The centred difference is 100,000 times
 # as exact as the one-sided one; the random dy catches what a dy of ones lets pass (softmax's outputs always sum to one,
 # so that their sum has no gradient at all); and the bound is relative, for an absolute one passes every small gradient.
+#
+# From now on `minilora exercises check` lets this check of yours look at every backward pass that you write.

@@ -15,6 +15,8 @@
 #
 # *Difficulty 2 of 5, about 25 minutes.*
 #
+# *The formula at work: tutorial 2, Backpropagation by hand (`tutorials/02_backprop_by_hand.ipynb`).*
+#
 # **Goal.** Write the backward pass of softmax. It is the first one here in which every input of a row changes every
 # output of that row.
 #

@@ -15,6 +15,8 @@
 #
 # *Difficulty 2 of 5, about 25 minutes.*
 #
+# *The formula at work: tutorial 4, A transformer, forward and backward (`tutorials/04_a_transformer.ipynb`).*
+#
 # **Goal.** Write where every gradient begins: the derivative of the loss with respect to the model's outputs. The
 # paper's objective (equation 2) counts only the positions of the answer y, not those of the prompt x; the mask says
 # which.

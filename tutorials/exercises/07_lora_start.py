@@ -15,6 +15,8 @@
 #
 # *Difficulty 2 of 5, about 20 minutes.*
 #
+# *The formula at work: tutorial 3, LoRA by hand (`tutorials/03_lora_by_hand.ipynb`).*
+#
 # **Goal.** Make A, B and the scale as they are before the first step, and know why.
 #
 # **Formula.** The adapted model must be the base model at the start: delta_W = scale B A = 0. And it must be able to

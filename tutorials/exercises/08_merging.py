@@ -15,6 +15,8 @@
 #
 # *Difficulty 2 of 5, about 15 minutes.*
 #
+# *The formula at work: tutorial 6, Merging, switching, many tasks (`tutorials/06_merging_and_switching.ipynb`).*
+#
 # **Goal.** Put LoRA into the weight itself, so that the adapted model is as fast as the base; and take it out again
 # such that the frozen W is back **to the bit**.
 #

@@ -15,6 +15,8 @@
 #
 # *Difficulty 3 of 5, about 35 minutes.*
 #
+# *The formula at work: tutorial 3, LoRA by hand (`tutorials/03_lora_by_hand.ipynb`).*
+#
 # **Goal.** Write the backward pass that is LoRA: the gradients of A and B, and of x, while W and bias are frozen.
 #
 # **Formula.** The forward pass, in two lines:

@@ -15,6 +15,8 @@
 #
 # *Difficulty 3 of 5, about 25 minutes.*
 #
+# *The formula at work: tutorial 5, Pretrain, then adapt (`tutorials/05_pretrain_then_adapt.ipynb`).*
+#
 # **Goal.** Write the optimizer that LoRA is trained with. It keeps two numbers for each one that it trains, which is
 # why training few parameters saves so much memory.
 #

@@ -15,6 +15,8 @@
 #
 # *Difficulty 3 of 5, about 30 minutes.*
 #
+# *The formula at work: tutorial 8, Subspaces (`tutorials/08_subspaces.ipynb`).*
+#
 # **Goal.** Write the paper's phi (section 7.2, equation 4): how much of the subspace of one adapter's first i
 # directions lies in that of another's first j.
 #

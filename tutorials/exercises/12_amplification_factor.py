@@ -15,6 +15,8 @@
 #
 # *Difficulty 3 of 5, about 30 minutes.*
 #
+# *The formula at work: tutorial 8, Subspaces (`tutorials/08_subspaces.ipynb`).*
+#
 # **Goal.** Write the paper's amplification factor (section 7.3, table 7): does delta_W repeat what W does already, or
 # does it lift what W hardly does?
 #

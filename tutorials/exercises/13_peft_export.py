@@ -15,6 +15,8 @@
 #
 # *Difficulty 3 of 5, about 30 minutes.*
 #
+# *The formula at work: tutorial 10, On a GPU, and on real checkpoints (`tutorials/10_gpu_and_checkpoints.ipynb`).*
+#
 # **Goal.** GPT-2 computes q, k and v with one matrix, `c_attn`. Your LoRA adapts W_q and W_v apart, as the paper does.
 # Write them as the one adapter that PEFT can keep for `c_attn`, such that nothing changes.
 #

@@ -15,6 +15,8 @@
 #
 # *Difficulty 4 of 5, about 50 minutes.*
 #
+# *The formula at work: tutorial 2, Backpropagation by hand (`tutorials/02_backprop_by_hand.ipynb`).*
+#
 # **Goal.** Write both passes of layer normalisation, which in GPT-2 stands before every attention and every MLP. Its
 # backward pass is the first here in which a statistic of the row (mean, variance) depends on x too.
 #

@@ -15,8 +15,11 @@
 #
 # *Difficulty 4 of 5, about 50 minutes.*
 #
+# *The formula at work: tutorial 4, A transformer, forward and backward (`tutorials/04_a_transformer.ipynb`).*
+#
 # **Goal.** Write the backward pass of scaled dot-product attention. Three lines forward, each taken back in turn, and
-# softmax in the middle (exercise 5).
+# softmax in the middle (exercise 5). Once you have passed that, `from earlier import softmax_backward` brings yours
+# here; in a course, where each answer stands alone, write it once more.
 #
 # **Formula.** For each head of each sequence,
 #

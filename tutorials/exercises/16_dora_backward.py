@@ -15,6 +15,8 @@
 #
 # *Difficulty 5 of 5, about 60 minutes.*
 #
+# *The formula at work: tutorial 11, After LoRA (`tutorials/11_after_lora.ipynb`).*
+#
 # **Goal.** Write the backward pass of DoRA (Liu et al., 2024), which splits a weight into the length and the direction
 # of each of its rows: LoRA learns the direction, and a number m for each row its length.
 #

@@ -15,6 +15,8 @@
 #
 # *Difficulty 3 of 5, about 35 minutes.*
 #
+# *The formula at work: tutorial 12, A Llama, forward and backward, and LoRA on it (`tutorials/12_a_llama.ipynb`).*
+#
 # **Goal.** Write both passes of RMSNorm, which stands in Llama and in most language models since where GPT-2 has
 # layer normalisation (exercise 14). No mean is taken away and no bias is added, so the backward pass has a term less.
 #

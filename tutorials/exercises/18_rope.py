@@ -15,6 +15,8 @@
 #
 # *Difficulty 3 of 5, about 40 minutes.*
 #
+# *The formula at work: tutorial 12, A Llama, forward and backward, and LoRA on it (`tutorials/12_a_llama.ipynb`).*
+#
 # **Goal.** Write the rotation by which Llama tells its positions apart, and its backward pass. No position is added
 # to a token; instead each query and each key is turned, by an angle that grows with its position, so that their
 # product depends on how far apart they are.

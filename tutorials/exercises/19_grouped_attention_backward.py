@@ -15,6 +15,8 @@
 #
 # *Difficulty 5 of 5, about 45 minutes.*
 #
+# *The formula at work: tutorial 12, A Llama, forward and backward, and LoRA on it (`tutorials/12_a_llama.ipynb`).*
+#
 # **Goal.** Llama's query heads share keys and values: H query heads, but only G key-value heads, each read by a group
 # of J = H / G query heads that stand next to each other. Write the backward pass. It is that of exercise 15, and one
 # thought more.

@@ -4,6 +4,7 @@ A call's arguments are numbers, arrays, lists, and
 
 - a dict: a tuple whose parts have names, such as a cache;
 - `Function`: one of FUNCTIONS, with the arrays that it holds;
+- `Partial`: one of GIVEN, or another of the student's functions, as a function of one argument;
 - `Seed`: a NumPy generator;
 - `Kept`: what an earlier call has returned.
 """
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy
+
+from .decoder import Batch, attention, cross_entropy, softmax
 
 LARGEST = 100_000  # numbers in a tensor; an exercise asks for a few hundred
 SAME = 1e-9  # relative: how far two calls with the same arguments may differ
@@ -38,6 +41,14 @@ class Function(NamedTuple):
     arrays: dict[str, numpy.ndarray]
 
 
+class Partial(NamedTuple):
+    """A function of its argument `of`, with the others as they are; of several values that it returns, the first."""
+
+    function: str
+    arguments: dict[str, Any]
+    of: str
+
+
 class Seed(NamedTuple):
     """A generator, `numpy.random.default_rng(seed)`."""
 
@@ -58,12 +69,49 @@ class Result(NamedTuple):
     problem: Exception | None = None
 
 
-FUNCTIONS = {
+def _allocates(dropped, kept):
+    def f(x):
+        needed = numpy.zeros(125_000 * int(dropped))  # eight bytes each
+        returned = numpy.zeros(125_000 * int(kept))
+        del needed
+        return returned
+
+    return f
+
+
+FUNCTIONS: dict[str, Callable] = {
     "sin(x M)": lambda M: lambda x: numpy.sin(x @ M),
     "(x M)^3": lambda M: lambda x: (x @ M) ** 3,
     "x": lambda: lambda x: x,
     "x[::-1]": lambda: lambda x: x[::-1],
+    "allocates MB": _allocates,
 }
+
+
+def _dora(x, W, A, B, m, scale):
+    V = W + scale * B @ A
+    return m / numpy.linalg.norm(V, axis=1) * (x @ V.T)
+
+
+def _grouped_attention(q, k, v):
+    J = q.shape[1] // k.shape[1]
+    return attention(q, numpy.repeat(k, J, axis=1), numpy.repeat(v, J, axis=1))[0]
+
+
+GIVEN: dict[str, Callable] = {  # forward passes that no exercise asks for
+    "a linear map": lambda x, W, bias: x @ W.T + bias,
+    "softmax": softmax,
+    "cross entropy": lambda logits, targets, mask: cross_entropy(logits, Batch(targets, targets, mask))[0],
+    "attention": lambda q, k, v: attention(q, k, v)[0],
+    "attention in groups": _grouped_attention,
+    "DoRA": _dora,
+}
+
+
+def functions_in(calls: list[Call]) -> set[str]:
+    """The names of the student's functions that are called, or handed to one of them."""
+    handed = {v.function for call in calls for v in call.arguments.values() if isinstance(v, Partial)}
+    return {call.function for call in calls} | handed - GIVEN.keys()
 
 
 def perform(functions: dict[str, Callable], calls: list[Call]) -> list[Result]:
@@ -110,7 +158,7 @@ def _round(functions, calls):
     returned, results, seen = [], [], []
     for call in calls:
         try:
-            given = {name: _made(value, returned) for name, value in call.arguments.items()}
+            given = {name: _made(value, returned, functions) for name, value in call.arguments.items()}
         except KeyError:  # what an earlier call should have returned
             returned.append({})
             results.append(Result({}, AnswerError("")))
@@ -135,20 +183,32 @@ def _round(functions, calls):
     return results
 
 
-def _made(value, returned):
+def _made(value, returned, functions):
     """An argument, made afresh for each call, so that calls share nothing except what was returned."""
     if isinstance(value, Kept):
         kept = returned[value.call][value.name]
         return kept.copy() if isinstance(kept, numpy.ndarray) else kept
     if isinstance(value, Function):
         return FUNCTIONS[value.name](**{name: array.copy() for name, array in value.arrays.items()})
+    if isinstance(value, Partial):
+        return _partial(value, {**GIVEN, **functions}[value.function])
     if isinstance(value, Seed):
         return numpy.random.default_rng(value.seed)
     if isinstance(value, dict):
-        return tuple(_made(part, returned) for part in value.values())
+        return tuple(_made(part, returned, functions) for part in value.values())
     if isinstance(value, list):
         return list(value)
     return value.copy() if isinstance(value, numpy.ndarray) else value
+
+
+def _partial(value, function):
+    arguments = {name: a.copy() if isinstance(a, numpy.ndarray) else a for name, a in value.arguments.items()}
+
+    def of_one(x):
+        y = function(*{**arguments, value.of: x}.values())
+        return y[0] if isinstance(y, tuple) else y
+
+    return of_one
 
 
 def _check_unchanged(call, given):
@@ -212,7 +272,7 @@ def encode(value: Any) -> Any:
     """A value in a form that JSON can hold: Python's floats are written with all of their digits."""
     if isinstance(value, (numpy.ndarray, numpy.generic)):
         return {"array": value.tolist(), "dtype": value.dtype.name, "shape": list(value.shape)}
-    for kind in (Function, Seed, Kept, Call):
+    for kind in (Function, Partial, Seed, Kept, Call):
         if isinstance(value, kind):
             return {kind.__name__: [encode(part) for part in value]}
     if isinstance(value, dict):
@@ -232,5 +292,5 @@ def decode(value: Any) -> Any:
     if kind == "dict":
         return {name: decode(part) for name, part in parts}
     parts = [decode(part) for part in parts]
-    kinds = {"Function": Function, "Seed": Seed, "Kept": Kept, "Call": Call}
+    kinds = {"Function": Function, "Partial": Partial, "Seed": Seed, "Kept": Kept, "Call": Call}
     return kinds[kind](*parts) if kind in kinds else tuple(parts) if kind == "tuple" else parts

@@ -9,13 +9,13 @@ import contextlib
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
-from .calls import AnswerError, Call, Result, perform
-from .worker import explain, functions_of
+from .answers import earlier_answers, earlier_function, explain, functions_of
+from .calls import AnswerError, Call, Result, functions_in, perform
 
 GIVEN_UP = (
     "Checked in this Python process, because a browser's has no other: what your code imports, opens or changes is not "
@@ -39,7 +39,9 @@ class Printed(io.StringIO):
         return super().write(text)
 
 
-def run_here(path: Path, calls: list[Call], *, seconds: int, printed: int) -> tuple[list[Result], str, str]:
+def run_here(
+    path: Path, calls: list[Call], *, seconds: int, printed: int, earlier: Mapping[str, Path] = MappingProxyType({})
+) -> tuple[list[Result], str, str]:
     """Run an answer's file in this process and make calls of its functions.
 
     Parameters
@@ -51,6 +53,8 @@ def run_here(path: Path, calls: list[Call], *, seconds: int, printed: int) -> tu
         After which it is stopped.
     printed : int
         The most bytes that it may print.
+    earlier : dict of str to Path, optional
+        By function: the earlier answer that it belongs to.
 
     Returns
     -------
@@ -62,7 +66,9 @@ def run_here(path: Path, calls: list[Call], *, seconds: int, printed: int) -> tu
     vars(builtins).update(dict.fromkeys(exits, sys.exit))  # those of `site` would close the input as well
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), stopped_after(seconds, str(path)):
-            functions = functions_of({call.function for call in calls}, path)
+            before = earlier_answers({name: str(file) for name, file in earlier.items()})
+            functions = functions_of(functions_in(calls) - earlier.keys(), path)
+            functions |= {name: earlier_function(before, name) for name in functions_in(calls) & earlier.keys()}
             results = [
                 Result(result.values, RuntimeError(explain(result.problem)) if result.problem else None)
                 for result in perform(functions, calls)

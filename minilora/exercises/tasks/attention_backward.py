@@ -4,8 +4,8 @@ import math
 
 import numpy
 
-from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task, mistakes_in, replacing
+from minilora.exercises.runner.calls import Call, Partial
+from minilora.exercises.task import Slopes, Task, mistakes_in, replacing
 from minilora.ops import softmax_forward
 
 NAMES = ("dq", "dk", "dv")
@@ -160,4 +160,14 @@ MUTANTS = {
     "dprobs^T dy: the gradient of y = probs v is probs^T dy": dv_from_dprobs,
     "the one with 1 / sqrt(K): v is not in the scores": dv_scaled,
 }
-TASK = Task({"attention_backward": right}, calls, mistakes_in("attention_backward", MUTANTS))
+
+
+def slopes(rng):
+    dy, q, k, v = (rng.standard_normal((1, 2, 4, 3)) for _ in range(4))
+    given = {"q": q, "k": k, "v": v}
+    arguments = {"dy": dy, "cache": {**given, "probs": probabilities(q, k)}}
+    backward = Call("q, k and v of shape (1, 2, 4, 3)", "attention_backward", arguments, NAMES)
+    return Slopes([backward], dy, {f"d{name}": Partial("attention", given, name) for name in given})
+
+
+TASK = Task({"attention_backward": right}, calls, mistakes_in("attention_backward", MUTANTS), slopes=slopes)

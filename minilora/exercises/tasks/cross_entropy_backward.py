@@ -2,8 +2,8 @@
 
 import numpy
 
-from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task, either, mistakes_in
+from minilora.exercises.runner.calls import Call, Partial
+from minilora.exercises.task import Slopes, Task, either, mistakes_in
 from minilora.ops import softmax_forward
 
 SHAPES = (((2, 4), 5), ((5,), 4), ((), 6), ((2, 3, 2), 7), ((3, 3), 4))  # positions, V
@@ -100,4 +100,17 @@ MUTANTS = {
         lambda dloss, cache: -(dloss * cache[2] / cache[2].sum())[..., None] * onehot(*cache[:2]) / cache[0]
     ),
 }
-TASK = Task({"cross_entropy_backward": right}, calls, mistakes_in("cross_entropy_backward", MUTANTS))
+
+
+def slopes(rng):
+    logits, targets, mask = rng.standard_normal((2, 4, 5)), rng.integers(5, size=(2, 4)), counted(rng, (2, 4))
+    dloss = either(rng, 0.3, 0.8)
+    cache = {"probs": softmax_forward(logits)[0], "targets": targets, "mask": mask}
+    backward = Call(
+        "probs of shape (2, 4, 5)", "cross_entropy_backward", {"dloss": dloss, "cache": cache}, ("dlogits",)
+    )
+    loss = Partial("cross entropy", {"logits": logits, "targets": targets, "mask": mask}, "logits")
+    return Slopes([backward], dloss, {"dlogits": loss})
+
+
+TASK = Task({"cross_entropy_backward": right}, calls, mistakes_in("cross_entropy_backward", MUTANTS), slopes=slopes)

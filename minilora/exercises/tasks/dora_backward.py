@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task, mistakes_in, replacing
+from minilora.exercises.runner.calls import Call, Partial
+from minilora.exercises.task import Slopes, Task, mistakes_in, replacing
 from minilora.exercises.tasks.linear_backward import rows
 from minilora.exercises.tasks.lora_linear_forward import matrices
 
@@ -158,4 +158,17 @@ MUTANTS = {
     "du W alone, without LoRA's branch": base_alone,
     "dy W alone": base_unscaled,
 }
-TASK = Task({"dora_backward": right}, calls, mistakes_in("dora_backward", MUTANTS))
+
+
+def slopes(rng):
+    m = matrices(rng, (6,))
+    x, W, A, B, scale = (m[name] for name in ("x", "W", "A", "B", "scale"))
+    V, h, dy = W + scale * B @ A, x @ A.T, rng.standard_normal((6, len(W)))
+    magnitude, norm = rng.uniform(0.5, 2.0, len(W)), numpy.linalg.norm(V, axis=1)
+    cache = Cache(x, h, x @ W.T + scale * h @ B.T, W, A, B, magnitude, norm, V, scale)
+    backward = Call("x of shape (6, 5)", "dora_backward", {"dy": dy, "cache": cache._asdict()}, NAMES)
+    given = {"x": x, "W": W, "A": A, "B": B, "m": magnitude, "scale": scale}
+    return Slopes([backward], dy, {f"d{name}": Partial("DoRA", given, name) for name in ("x", "A", "B", "m")})
+
+
+TASK = Task({"dora_backward": right}, calls, mistakes_in("dora_backward", MUTANTS), slopes=slopes)

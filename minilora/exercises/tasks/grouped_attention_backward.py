@@ -4,8 +4,8 @@ import math
 
 import numpy
 
-from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task, mistakes_in, replacing
+from minilora.exercises.runner.calls import Call, Partial
+from minilora.exercises.task import Slopes, Task, mistakes_in, replacing
 from minilora.exercises.tasks.attention_backward import probabilities, softmax_backward, transpose
 
 NAMES = ("dq", "dk", "dv")
@@ -136,4 +136,17 @@ MUTANTS = {
     "the one without the transpose: a key collects from all queries": not_transposed,
     "the one with softmax's sum over the whole group; each query head has its own softmax": softmax_once_a_group,
 }
-TASK = Task({"grouped_attention_backward": right}, calls, mistakes_in("grouped_attention_backward", MUTANTS))
+
+
+def slopes(rng):
+    dy, q = (rng.standard_normal((1, 4, 4, 3)) for _ in range(2))
+    k, v = (rng.standard_normal((1, 2, 4, 3)) for _ in range(2))
+    given = {"q": q, "k": k, "v": v}
+    arguments = {"dy": dy, "cache": {**given, "probs": probabilities(q, copies(k, 2))}}
+    backward = Call("4 query heads and 2 key-value heads", "grouped_attention_backward", arguments, NAMES)
+    return Slopes([backward], dy, {f"d{name}": Partial("attention in groups", given, name) for name in given})
+
+
+TASK = Task(
+    {"grouped_attention_backward": right}, calls, mistakes_in("grouped_attention_backward", MUTANTS), slopes=slopes
+)

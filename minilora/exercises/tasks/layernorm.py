@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.exercises.runner.calls import Call, Kept
-from minilora.exercises.task import Task, replacing
+from minilora.exercises.runner.calls import Call, Kept, Partial
+from minilora.exercises.task import Slopes, Task, replacing
 from minilora.exercises.tasks.linear_backward import rows
 
 SHAPES = ((2, 3, 5), (4, 6), (7,), (2, 2, 3, 4), (5, 5))  # in a square one, a missing axis goes unnoticed
@@ -206,4 +206,19 @@ MUTANTS = [
     ("the sum over the last axis, which is the one that stays", summed(-1)),
     ("the one that is not summed over the rows", summed(())),
 ]
-TASK = Task({"layernorm_forward": layernorm_forward, "layernorm_backward": layernorm_backward}, calls, MUTANTS)
+
+
+def slopes(rng):
+    x, gain, bias = rng.standard_normal((3, 5)), rng.uniform(0.5, 2.0, 5), rng.standard_normal(5)
+    given, dy = {"x": x, "gain": gain, "bias": bias, "eps": 0.1}, rng.standard_normal((3, 5))
+    forward = Call("x of shape (3, 5)", "layernorm_forward", given, ("y", "cache"), ("cache",))
+    backward = Call(
+        "x of shape (3, 5)", "layernorm_backward", {"dy": dy, "cache": Kept(0, "cache")}, ("dx", "dgain", "dbias")
+    )
+    of = {f"d{name}": Partial("layernorm_forward", given, name) for name in ("x", "gain", "bias")}
+    return Slopes([forward, backward], dy, of)
+
+
+TASK = Task(
+    {"layernorm_forward": layernorm_forward, "layernorm_backward": layernorm_backward}, calls, MUTANTS, slopes=slopes
+)

@@ -2,8 +2,8 @@
 
 import numpy
 
-from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task, mistakes_in, replacing
+from minilora.exercises.runner.calls import Call, Partial
+from minilora.exercises.task import Slopes, Task, mistakes_in, replacing
 
 NAMES = ("dx", "dW", "dbias")
 SHAPES = (((2, 3), 4, 5), ((7,), 3, 5), ((), 4, 6), ((3, 2, 4), 2, 5))  # leading axes, O, I
@@ -101,4 +101,13 @@ MUTANTS = {
     "that of the first row alone": first_row,
     "that of the last row alone": last_row,
 }
-TASK = Task({"linear_backward": right}, calls, mistakes_in("linear_backward", MUTANTS))
+
+
+def slopes(rng):
+    given = {"x": rng.standard_normal((3, 5)), "W": rng.standard_normal((4, 5)), "bias": rng.standard_normal(4)}
+    dy = rng.standard_normal((3, 4))
+    backward = Call("x of shape (3, 5)", "linear_backward", {"dy": dy, "cache": given}, NAMES)
+    return Slopes([backward], dy, {f"d{name}": Partial("a linear map", given, name) for name in given})
+
+
+TASK = Task({"linear_backward": right}, calls, mistakes_in("linear_backward", MUTANTS), slopes=slopes)

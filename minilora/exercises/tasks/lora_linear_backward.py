@@ -2,8 +2,8 @@
 
 import numpy
 
-from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task, mistakes_in, replacing
+from minilora.exercises.runner.calls import Call, Partial
+from minilora.exercises.task import Slopes, Task, mistakes_in, replacing
 from minilora.exercises.tasks.linear_backward import rows
 from minilora.exercises.tasks.lora_linear_forward import matrices
 
@@ -111,4 +111,14 @@ MUTANTS = {
     "the one that is not summed over the leading axes": not_summed,
     "that of the first row alone": first_row,
 }
-TASK = Task({"lora_linear_backward": right}, calls, mistakes_in("lora_linear_backward", MUTANTS))
+
+
+def slopes(rng):
+    m = matrices(rng, (6,))
+    dy = rng.standard_normal((6, len(m["W"])))
+    cache = {"x": m["x"], "h": m["x"] @ m["A"].T, **{name: m[name] for name in ("W", "A", "B", "scale")}}
+    backward = Call("x of shape (6, 5)", "lora_linear_backward", {"dy": dy, "cache": cache}, NAMES)
+    return Slopes([backward], dy, {f"d{name}": Partial("lora_linear_forward", m, name) for name in ("x", "A", "B")})
+
+
+TASK = Task({"lora_linear_backward": right}, calls, mistakes_in("lora_linear_backward", MUTANTS), slopes=slopes)

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from minilora.exercises.runner.calls import Call, Kept
-from minilora.exercises.task import Task, replacing
+from minilora.exercises.runner.calls import Call, Kept, Partial
+from minilora.exercises.task import Slopes, Task, replacing
 from minilora.exercises.tasks.layernorm import mean, total
 from minilora.exercises.tasks.linear_backward import rows
 
@@ -210,4 +210,15 @@ MUTANTS = [
     ),
     ("the one that is not summed over the rows", dgain_as(lambda dy, x, xhat, gain: dy * xhat)),
 ]
-TASK = Task({"rmsnorm_forward": rmsnorm_forward, "rmsnorm_backward": rmsnorm_backward}, calls, MUTANTS)
+
+
+def slopes(rng):
+    given = {"x": rng.standard_normal((3, 5)), "gain": rng.uniform(0.5, 2.0, 5), "eps": 0.1}
+    dy = rng.standard_normal((3, 5))
+    forward = Call("x of shape (3, 5)", "rmsnorm_forward", given, ("y", "cache"), ("cache",))
+    backward = Call("x of shape (3, 5)", "rmsnorm_backward", {"dy": dy, "cache": Kept(0, "cache")}, ("dx", "dgain"))
+    of = {f"d{name}": Partial("rmsnorm_forward", given, name) for name in ("x", "gain")}
+    return Slopes([forward, backward], dy, of)
+
+
+TASK = Task({"rmsnorm_forward": rmsnorm_forward, "rmsnorm_backward": rmsnorm_backward}, calls, MUTANTS, slopes=slopes)

@@ -2,8 +2,8 @@
 
 import numpy
 
-from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task
+from minilora.exercises.runner.calls import Call, Partial
+from minilora.exercises.task import Slopes, Task
 
 # N, H, T, K, and the position that the first token has
 SHAPES = ((2, 3, 4, 6, 0), (1, 2, 5, 4, 3), (3, 1, 1, 8, 7), (4, 4, 4, 4, 1))  # in the last, axes pass for each other
@@ -131,4 +131,13 @@ MUTANTS = [
     ),
     ("a cos - b sin and b cos - a sin, which is no rotation: one of the two signs is plus", both(reflected)),
 ]
-TASK = Task({"rope_forward": rope_forward, "rope_backward": rope_backward}, calls, MUTANTS)
+
+
+def slopes(rng):
+    dy, x = rng.standard_normal((1, 2, 3, 4)), rng.standard_normal((1, 2, 3, 4))
+    fixed = {"positions": 2.0 + numpy.arange(3), "theta": 100.0}
+    backward = Call("dy of shape (1, 2, 3, 4)", "rope_backward", {"dy": dy, **fixed}, ("dx",))
+    return Slopes([backward], dy, {"dx": Partial("rope_forward", {"x": x, **fixed}, "x")})
+
+
+TASK = Task({"rope_forward": rope_forward, "rope_backward": rope_backward}, calls, MUTANTS, slopes=slopes)

@@ -2,8 +2,8 @@
 
 import numpy
 
-from minilora.exercises.runner.calls import Call
-from minilora.exercises.task import Task, mistakes_in
+from minilora.exercises.runner.calls import Call, Partial
+from minilora.exercises.task import Slopes, Task, mistakes_in
 from minilora.ops import softmax_forward
 
 SHAPES = ((2, 3, 5), (4, 6), (7,), (2, 2, 3, 4), (4, 4))  # in a square one, a missing axis goes unnoticed
@@ -79,4 +79,11 @@ def softmax(x):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-TASK = Task({"softmax_backward": right}, calls, mistakes_in("softmax_backward", MUTANTS))
+def slopes(rng):
+    x, dprobs = rng.standard_normal((3, 5)), rng.standard_normal((3, 5))
+    given = {"dprobs": dprobs, "cache": {"probs": softmax(x)}}
+    backward = Call("probs of shape (3, 5)", "softmax_backward", given, ("dx",))
+    return Slopes([backward], dprobs, {"dx": Partial("softmax", {"x": x}, "x")})
+
+
+TASK = Task({"softmax_backward": right}, calls, mistakes_in("softmax_backward", MUTANTS), slopes=slopes)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 from statistics import mean
 
 from minilora.experiments.adapt import DecoderRun
-from minilora.experiments.claims import Claim, Fact, later
+from minilora.experiments.claims import Claim, Fact, later, own
 from minilora.experiments.comparison import mean_and_spread, plus_minus, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import QUICK, Training, rates_line, train_all, valid_losses
@@ -192,7 +192,7 @@ CLAIMS = (
     Claim(
         "family.order",
         "The order of the methods is PEFT's own",
-        later(f"PEFT's method comparison, {PEFTS}"),
+        own(f"PEFT's method comparison, {PEFTS}"),
         "Spearman's coefficient is above 0, and a drawn order has one as high with a probability of at most 5 %",
         same_order,
         "There, a model of 3 billion numbers that reads English well is taught to reason; here, one of 2 million has "
@@ -213,14 +213,14 @@ CLAIMS = (
     Claim(
         "family.lora-fa",
         "LoRA-FA is no worse than LoRA with as many trained numbers",
-        later("Zhang et al. (2023), LoRA-FA"),
+        own("Zhang et al. (2023), LoRA-FA"),
         NO_WORSE,
         beside_lora("lora-fa"),
     ),
     Claim(
         "family.adalora",
         "AdaLoRA is better than LoRA of the rank that it ends with",
-        later("Zhang et al. (2023), AdaLoRA"),
+        own("Zhang et al. (2023), AdaLoRA"),
         better("points"),
         beside_lora("adalora"),
         "Its schedule takes a tenth of the steps before it prunes, and few steps are left.",
@@ -228,14 +228,14 @@ CLAIMS = (
     Claim(
         "family.lora-ga",
         "LoRA-GA is better than LoRA in the same steps",
-        later("Wang et al. (2024), LoRA-GA"),
+        own("Wang et al. (2024), LoRA-GA"),
         better("points"),
         beside_lora("lora-ga"),
     ),
     Claim(
         "family.dora",
         "DoRA is better than LoRA of the same rank",
-        later("Liu et al. (2024), DoRA"),
+        own("Liu et al. (2024), DoRA"),
         better("points"),
         beside_lora("dora"),
     ),

@@ -63,9 +63,8 @@ def target_layers(
                 if name == "lm_head" and has_tied_head(model):
                     raise ValueError(f"{setting} named 'lm_head', tied to the token embedding; it must stay frozen")
                 possible = ", ".join(dict.fromkeys(path.rpartition(".")[2] for path in linear))
-                raise ValueError(
-                    f"{setting} named {name!r}, which is not a linear layer of this model; it has {possible}"
-                )
+                kind = "a linear layer or an embedding" if embeddings else "a linear layer"
+                raise ValueError(f"{setting} named {name!r}, which is not {kind} of this model; it has {possible}")
     chosen = {path: layer for path, layer in linear.items() if any(fits(name, path) for name in config.targets)}
     for path, layer in chosen.items():
         O, I = shape_of(layer)

@@ -142,7 +142,7 @@ ROOM = (
     Exhibit(
         name="schedule-of-micro-batches",
         title="A schedule that counts micro-batches",
-        link="https://github.com/meta-llama/llama-cookbook/issues/27",
+        link="https://github.com/starVLA/starVLA/pull/210",
         says="The scheduler was stepped for every micro-batch and not for every step of the optimizer, so that the "
         "learning rate fell too fast.",
         place=Trainer._rate,

@@ -144,8 +144,8 @@ def test_a_small_decoder_takes_the_bundled_ones_numbers_and_a_large_one_its_own(
     monkeypatch.setattr(rates, "LARGE", 1000)
     large = base_of(opened)
     assert large.large and large.training == replace(bases.OF_LARGE, model=str(llama))
-    assert large.rates_of("full", table3.OWN) == (1e-4,) and large.rates_of("lora", LORA_RATES) == (2e-3,)
-    assert replace(large, n_rates=3).rates_of("lora", LORA_RATES) == (2e-3, 6e-3, 6.7e-4)
+    assert large.rates_of("full", table3.OWN) == (2e-4,) and large.rates_of("lora", LORA_RATES) == (3e-3,)
+    assert replace(large, n_rates=3).rates_of("lora", LORA_RATES) == (3e-3, 9e-3, 1e-3)
     assert len(table3.on(large).methods) < len(table3.METHODS)
 
 
