@@ -136,9 +136,11 @@ def join_ia3(layout: ModelLayout, held: Mapping[str, IA3Factors]) -> tuple[dict[
         else:
             ones = {path: numpy.ones(len(layout.parameters[f"{path}.W"].data), first.dtype) for path in paths}
             tensors[f"{module}.ia3_l"] = numpy.concatenate(list((ones | values).values()))[:, None]  # (n O, 1)
-    modules = [name.removesuffix(".ia3_l") for name in tensors]
+    scaled = [name.removesuffix(".ia3_l") for name in tensors]
+    rest = [module for module in scaled if module not in feedforward]
+    inputs = short_names(feedforward, layout.linear, parts=2)  # mlp.c_proj: the attention has a c_proj too
     return tensors, {
-        "target_modules": short_names(modules, layout.linear, parts=2),  # mlp.c_proj: the attention has a c_proj too
-        "feedforward_modules": short_names(feedforward, layout.linear, parts=2),
+        "target_modules": [*short_names(rest, layout.linear, parts=2), *inputs],  # PEFT wants these very names in it
+        "feedforward_modules": inputs,
         "fan_in_fan_out": layout.transposed,
     }

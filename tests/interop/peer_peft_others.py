@@ -67,7 +67,7 @@ def logits(kind, model):
     if getattr(model, "_is_prompt_learning", False) or getattr(model.active_peft_config, "is_prompt_learning", False):
         with torch.no_grad():
             result = model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask).long())
-        return result[0].numpy()[:, -ids.shape[1] :]
+        return np.ascontiguousarray(result[0].numpy()[:, -ids.shape[1] :])  # save_file writes memory as it lies
     return outputs(kind, model)
 
 

@@ -82,6 +82,19 @@ def test_inputs_of_one_layer_of_a_fused_module_have_no_place(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_where_one_block_scales_inputs_the_names_of_feedforward_are_among_the_targets(tmp_path):
+    """PEFT refuses other names, even if they mean the same modules."""
+    model, again = tiny_gpt(), tiny_gpt()
+    apply_ia3(model, IA3Config(("fc_out",), ("blocks.1.mlp.fc_out",)))
+    for p in model.trainable_parameters():
+        p.data += np.random.default_rng(p.size).standard_normal(p.shape)
+    save_peft(model, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert set(config["feedforward_modules"]) <= set(config["target_modules"])
+    load_peft(again, tmp_path / "out")
+    assert np.allclose(logits(again), logits(model), rtol=0, atol=1e-14)
+
+
 WRONG = {
     "a norm": ({"target_modules": ["c_attn", "ln_1"]}, {}, "target_modules was .*, and transformer.h.0.ln_1 is none"),
     "nothing": ({"target_modules": ["magic"]}, {}, r"target_modules was \['magic'\]; it must name linear modules"),

@@ -96,7 +96,9 @@ def test_what_comes_in_goes_out_again_and_gives_peft_our_logits(made):
         for adapter in (name.removeprefix("out.") for name in expected if name.startswith("out.")):
             model = loaded(kind, made, adapter)
             draw = np.random.default_rng(7)
-            for p in model.trainable_parameters():
+            # what q, k and v read has one l in GPT-2's c_attn: three that have learned apart cannot go out
+            fused = kind == "gpt2" and adapter in ("ia3, all-linear", "ia3, inputs")
+            for p in () if fused else model.trainable_parameters():
                 p.data += 0.2 * draw.standard_normal(p.data.shape)
                 p.data[...] = p.data.astype("float32")  # peft reads a prompt in float32
             interop.save_peft(model, made / kind / f"ours {adapter}")
