@@ -34,7 +34,7 @@ def capstone(steps: int = STEPS, model: GPT | None = None) -> Capstone:
     """The run of a number of steps, on the bundled decoder."""
     model = model or load_bundled("decoder")
     tokenizer, config = ByteTokenizer(), model.config
-    chosen = sentences("train", steps * BATCH_SIZE)
+    chosen = shortest_examples("train", steps * BATCH_SIZE)
     of_steps = [chosen[i : i + BATCH_SIZE] for i in range(0, len(chosen), BATCH_SIZE)]
     batches = [Batch(*pair_batch(some, tokenizer, max_length=config.n_positions)[:3]) for some in of_steps]
     numbers = {
@@ -47,7 +47,7 @@ def capstone(steps: int = STEPS, model: GPT | None = None) -> Capstone:
         **ADAMW,
     }
     weights = {name: numpy.asarray(p.data, numpy.float64) for name, p in model.named_parameters()}
-    held_out = sentences("valid", N_PROMPTS)
+    held_out = shortest_examples("valid", N_PROMPTS)
     encoded = [encode_example(example, tokenizer) for example in held_out]
     prompts = [ids[:n_source] for ids, n_source in encoded]
     return Capstone(Setting(weights, batches, rates(steps), numbers), prompts, [e.source for e in held_out])
@@ -59,7 +59,7 @@ def rates(steps: int) -> numpy.ndarray:
     return RATE * numpy.minimum(1.0, (n + 1) / WARMUP) * (1.0 - n / steps)
 
 
-def sentences(split: str, n: int) -> list[Example]:
+def shortest_examples(split: str, n: int) -> list[Example]:
     """Lists with a name, a type and one fact; and one sentence each, which begins as all others do."""
     rng = random.Random(f"capstone {split}")
     (combinations,) = [some for some in combinations_by_size(split) if some and len(some[0]) == 1 + FACTS]
