@@ -43,6 +43,7 @@ def make(name):
             for n, p in model.base_model.model.named_parameters():
                 if "lora_E" in n:
                     p.mul_(torch.tensor(pattern[n])[:, None])
+    model.peft_config["default"].base_model_name_or_path = None  # which would be a path of the machine
     model.save_pretrained(BASE / name)
     (BASE / name / "README.md").unlink()
     ids = load_file(BASE / "expected.safetensors")["ids"]
