@@ -2,6 +2,8 @@
 
 import re
 
+from minilora.models import bundled_recipe
+
 MODELS = {"decoder": "the bundled decoder", "encoder": "the bundled encoder"}
 
 
@@ -30,15 +32,41 @@ def figure_of(experiment, record):
 
 def subject(record):
     """Model, task and seeds of a record, as a sentence; what its configuration does not say is left out."""
-    config = record["config"]
-    terms = {**config, **(config.get("training") or {})}
+    config, terms = record["config"], terms_of(record)
     tasks, seeds = terms.get("tasks"), terms.get("seeds")
-    model = terms.get("model") or ("encoder" if tasks else "decoder")
     parts = []
     if seeds:
-        parts.append(record["base"]["label"] if "base" in record else MODELS.get(model, str(model)))
+        parts.append(base_in_words(record))
         parts += [" and ".join(tasks)] if tasks else ["mini-E2E"] if "training" in config else []
         parts += [f"{terms['steps']} steps"] if isinstance(terms.get("steps"), int) else []
         parts.append(f"{len(seeds)} seeds")
     said = ", ".join(parts)
     return f"{said[0].upper()}{said[1:]}." if parts else None
+
+
+def terms_of(record):
+    """A record's configuration, with what it says of training."""
+    config = record["config"]
+    return {**config, **(config.get("training") or {})}
+
+
+def bundled_model(record):
+    """The bundled model that a record's runs adapted, "decoder" or "encoder"; None if it was another, or none."""
+    terms = terms_of(record)
+    model = terms.get("model") or ("encoder" if terms.get("tasks") else "decoder")
+    return model if "base" not in record and terms.get("seeds") and model in MODELS else None
+
+
+def of_an_earlier_one(record):
+    """Whether a record is older than the bundled model that it speaks of, and so is of the one before."""
+    model = bundled_model(record)
+    return model is not None and record.get("date", "9999") < bundled_recipe(model)["date"]
+
+
+def base_in_words(record):
+    """The model that was adapted; a bundled one is called an earlier one if it is no longer there."""
+    if "base" in record:
+        return record["base"]["label"]
+    terms = terms_of(record)
+    words = MODELS.get(bundled_model(record), str(terms.get("model")))
+    return words.replace("the bundled", "an earlier bundled") if of_an_earlier_one(record) else words

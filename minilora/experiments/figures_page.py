@@ -7,10 +7,12 @@ from pathlib import Path
 
 import minilora
 from minilora.experiments.claims import count, verdict
+from minilora.experiments.drawing import bundled_model, of_an_earlier_one
 from minilora.experiments.experiment import about, claim_lines, title
 from minilora.experiments.paper import EXPERIMENTS
 from minilora.experiments.verdicts import FEWEST, LEVEL, VERDICTS
 from minilora.files import write_atomically
+from minilora.models import bundled_recipe
 
 OTHERS = Path("others.md")  # in the folder: what is not an experiment of the paper, written by hand
 
@@ -115,12 +117,25 @@ def section(name, folder, place=""):
         [
             f"## {title(experiment, record)}",
             about(experiment, record),
+            *earlier(record),
             f"![{experiment.title}]({place}{name}.png)",
             "```text\n" + "\n".join(experiment.table(record["results"])) + "\n```",
             claim_lines(experiment, record),
             made + f"{record['processor']}, {record['date']}; numbers in [{place}{name}.json]({place}{name}.json).",
         ]
     )
+
+
+def earlier(record):
+    """A paragraph for results of a bundled model that has been replaced; none for the others."""
+    if not of_an_earlier_one(record):
+        return []
+    model = bundled_model(record)
+    made = bundled_recipe(model)["date"]
+    return [
+        f"**These results are of an earlier bundled {model}.** They are of {record['date']}; the {model} that comes "
+        f"with minilora now is of {made}, and they have not been made again on it."
+    ]
 
 
 def full_record(name, folder):

@@ -1,5 +1,7 @@
 """Spearman's coefficient: how much two orders of the same things agree, from -1 to 1."""
 
+from statistics import StatisticsError, correlation
+
 import numpy
 
 DRAWS = 100_000
@@ -22,10 +24,10 @@ def spearman(first, second):
         raise ValueError(
             f"first and second had {len(first)} and {len(second)} numbers; it must be equally many, from 3"
         )
-    x, y = (centred(ranks(values)) for values in (first, second))
-    if not x.any() or not y.any():
-        raise ValueError("first or second had equal numbers alone; they must have an order")
-    return float(x @ y / numpy.sqrt((x @ x) * (y @ y)))
+    try:
+        return correlation(*(ranks(values).tolist() for values in (first, second)))
+    except StatisticsError:
+        raise ValueError("first or second had equal numbers alone; they must have an order") from None
 
 
 def ranks(values):

@@ -78,7 +78,9 @@ def apply_prefix(model: Model, config: PrefixConfig, *, rng: numpy.random.Genera
 def check_prefix(model: Model, config: PrefixConfig) -> None:
     """Raise ValueError unless the model is a decoder with room for the prefix."""
     if not isinstance(model, GPT | Llama):
-        raise ValueError(f"model was a {type(model).__name__}; prefix tuning needs a decoder, a GPT or a Llama")
+        raise ValueError(
+            f"model was a {type(model).__name__}; prefix and prompt tuning need a decoder, a GPT or a Llama"
+        )
     n, limit = config.before + config.after, model.config.n_positions
     if n >= limit:
         raise ValueError(f"before + after was {n}; it must be from 1 to {limit - 1}, because n_positions is {limit}")

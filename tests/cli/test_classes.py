@@ -265,7 +265,10 @@ WRONG = {
         [*FINETUNE, "--model", "other-vocabulary", *WORDS],
         "--model was other-vocabulary, which reads the ids of a tokenizer that it does not name; tokenizer.json must ",
     ),
-    "a prefix": ([*FINETUNE, *MODEL, *WORDS, "--method", "prefix-layer"], r"prefix tuning needs a decoder, a GPT"),
+    "a prefix": (
+        [*FINETUNE, *MODEL, *WORDS, "--method", "prefix-layer"],
+        r"prefix and prompt tuning need a decoder, a GPT",
+    ),
     "to evaluate without a head": (
         ["evaluate", *MODEL, *WORDS],
         r"the model is a RobertaForMaskedLM, without a head for the classes of words\.csv",

@@ -130,7 +130,7 @@ def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps
     [
         ("magic", r"method was 'magic'; it must be a configuration, or one of 'lora'"),
         (max, r"method was <built-in function max>; it must be a configuration"),
-        (PrefixConfig(), r"model was a RobertaForClassification; prefix tuning needs a decoder"),
+        (PrefixConfig(), r"model was a RobertaForClassification; prefix and prompt tuning need a decoder"),
         (LoRAConfig(rank=17), r"rank was 17 for .* from 1 to 16"),
         (HoulsbyConfig(leave_out=2), r"leave_out was 2; it must be from 0 to 1"),
     ],

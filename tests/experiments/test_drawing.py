@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from minilora.experiments import drawing
 from minilora.experiments.drawing import figure_of, subject
 from minilora.experiments.paper import EXPERIMENTS, find_experiment
 from minilora.plots import figure_style
@@ -38,6 +39,20 @@ def record_of(name):
 )
 def test_the_subject_is_what_the_configuration_says(record, said):
     assert subject(record) == said
+
+
+@pytest.mark.parametrize(
+    ("date", "words"),
+    [
+        ("2026-11-26", "An earlier bundled decoder, "),
+        ("2026-11-27", "The bundled decoder, "),
+        (None, "The bundled decoder, "),
+    ],
+)
+def test_a_result_that_is_older_than_its_model_says_so(date, words, monkeypatch):
+    monkeypatch.setattr(drawing, "bundled_recipe", lambda name: {"date": {"decoder": "2026-11-27"}[name]})
+    record = {"config": {"training": {"steps": 9, "seeds": [0, 1]}}} | ({} if date is None else {"date": date})
+    assert subject(record).startswith(words)
 
 
 @pytest.mark.parametrize("name", ["table4", "table6", "forgetting"])

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Part:
     name: str
     command: tuple[str, ...]
     seconds: int
-    lines_of: object
+    lines_of: Callable[[str, Path], list[str]]
 
 
 def of_tests(log, folder):

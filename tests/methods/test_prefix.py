@@ -195,7 +195,7 @@ def test_a_second_prefix_and_a_model_that_is_no_decoder_are_refused():
     model = tiny_adapted(EVERY["prefix-layer"])
     with pytest.raises(ValueError, match="name was 'prefix'; the model already has an adapter of this name"):
         apply_method(model, PrefixConfig(before=1, after=0))
-    with pytest.raises(ValueError, match="model was a Block; prefix tuning needs a decoder, a GPT"):
+    with pytest.raises(ValueError, match="model was a Block; prefix and prompt tuning need a decoder, a GPT"):
         apply_prefix(model.blocks[0], PrefixConfig(), rng=rng())
 
 

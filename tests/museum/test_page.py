@@ -7,7 +7,7 @@ import pytest
 from minilora.files import read_json
 from minilora.museum import EXHIBITS, exchanged, scenes
 from minilora.museum.__main__ import main
-from minilora.museum.measure import measure
+from minilora.museum.measure import measure, run_wrong
 from minilora.museum.page import BETTER, WORSE, figure_name, verdict_of
 
 
@@ -68,6 +68,20 @@ def test_a_model_has_read_with_the_right_functions_before_it_is_led_astray(monke
         assert (p.data == before[path]).all() and (p.data != random[path].data).any(), path
     assert scenes.weights_before("lora") == {}
     scenes.weights_before.cache_clear()
+
+
+def test_a_wrong_run_that_is_the_first_has_read_with_the_right_functions_too(monkeypatch):
+    scene = scenes.SCENES["gpt"]
+    monkeypatch.setitem(scenes.SCENES, "gpt", scene._replace(config=replace(scene.config, steps=3, batch_size=2)))
+    monkeypatch.setattr(scenes, "STEPS_BEFORE", 4)
+    found = []
+    for start in (lambda: scenes.weights_before("gpt"), lambda: run_wrong("targets-not-shifted")):
+        scenes.weights_before.cache_clear()
+        start()
+        found.append(scenes.weights_before("gpt"))
+    scenes.weights_before.cache_clear()
+    right, beside = found
+    assert all((right[path] == beside[path]).all() for path in right)
 
 
 def test_what_is_done_is_not_done_again(short, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from methods.tiny import EVERYWHERE, gradients_of, rng, same_bits, some_batch, tiny_gpt, tiny_lora
 from minilora.data.batches import LMBatch
 from minilora.methods import LoRAConfig
-from minilora.training import DataParallel, loss_and_backward
+from minilora.training import DataParallel, loss_and_backward, objective
 from minilora.training.objective import split_batch
 
 WITH_DROPOUT = LoRAConfig(rank=2, alpha=3, targets=EVERYWHERE, dropout=0.3)
@@ -49,6 +49,13 @@ def test_loss_and_gradients_are_those_of_the_whole_batch(batch, threads, accumul
     assert loss == pytest.approx(loss_and_backward(model, batch), rel=0, abs=1e-12)
     assert parts.keys() == whole.keys()
     assert all(np.allclose(parts[name], whole[name], rtol=0, atol=1e-12) for name in whole)
+
+
+def test_rows_are_dealt_so_that_no_thread_waits_for_the_longest_texts(monkeypatch):
+    seen = []
+    monkeypatch.setattr(objective, "loss_and_backward", lambda model, batch, weight, rng: seen.append(batch) or 0.0)
+    threaded(2)(tiny_gpt(), counted(5, 4, 1, 1))
+    assert sorted(batch.ids.size for batch in seen) == [5, 6], "neighbours would have 9 and 2"
 
 
 def test_a_batch_in_which_nothing_counts_has_no_loss_and_no_gradient():

@@ -38,6 +38,13 @@ def test_table_3_claims_what_its_scores_say(bleu, expected):
     assert verdicts(table3, methods(**bleu)) == expected
 
 
+@pytest.mark.parametrize("bleu", [20.0, 90.0])
+def test_lora_elsewhere_is_no_other_method(bleu):
+    found = methods()
+    found["methods"]["LoRA, all layers"] = row(bleu=bleu, trainable=1000)
+    assert verdicts(table3, found) == "+++"
+
+
 def test_table_3_sets_the_paper_s_scores_beside_ours():
     lines = table3.table(methods())
     (lora,) = [line for line in lines if line.startswith("LoRA")]
