@@ -394,6 +394,29 @@ except ValueError as error:
 files.cleanup()
 
 # %% [markdown]
+# ### And the one that comes back right
+#
+# Written as PEFT writes it, read as PEFT's, and asked: the adapter that comes with minilora still makes a sentence of a
+# list.
+
+# %%
+from minilora import generate, load_adapter
+from minilora.data import EOT, ByteTokenizer
+from minilora.methods import bundled_adapter
+
+there, back = load_bundled("decoder"), load_bundled("decoder")
+load_adapter(there, bundled_adapter())
+with tempfile.TemporaryDirectory() as folder:
+    save_peft(there, folder)
+    load_peft(back, folder)
+
+# %%
+prompt = ByteTokenizer().encode("name: Lemon Door; type: diner; price: low\n")
+for name, model in ("minilora's file", there), ("PEFT's files", back):
+    (answer,) = generate(model, [prompt], max_tokens=60, stop=EOT)
+    print(f"{name:16}", ByteTokenizer().decode(answer).strip())
+
+# %% [markdown]
 # ## Questions
 #
 # **1.** A tiny model is slower on a GPU than on a CPU. Why?
