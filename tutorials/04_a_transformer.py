@@ -9,7 +9,7 @@
 # **Prerequisites.** [2. Backpropagation by hand](02_backprop_by_hand.ipynb) and [3. LoRA by
 # hand](03_lora_by_hand.ipynb).
 #
-# **Next.** [5. Pretrain, then adapt](05_pretrain_then_adapt.ipynb)
+# **Next.** [5. Pretrain, then adapt](05_pretrain_then_adapt.ipynb).
 # To write it yourself: [exercises 6 and 15](exercises/README.md), `minilora exercises start 6`.
 
 # %%

@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb).
 #
-# **Next.** [6. Merging, switching, many tasks](06_merging_and_switching.ipynb)
+# **Next.** [6. Merging, switching, many tasks](06_merging_and_switching.ipynb).
 # To write it yourself: [exercises 10 and 22](exercises/README.md), `minilora exercises start 10`.
 
 # %%

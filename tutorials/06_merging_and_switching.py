@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb).
 #
-# **Next.** [7. Which matrices, and which rank?](07_where_and_which_rank.ipynb)
+# **Next.** [7. Which matrices, and which rank?](07_where_and_which_rank.ipynb).
 # To write it yourself: [exercise 8](exercises/README.md), `minilora exercises start 8`.
 
 # %%

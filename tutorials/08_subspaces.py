@@ -10,7 +10,7 @@
 # **Prerequisites.** [1. Rank](01_rank.ipynb), above all singular values; $A$, $B$ and scale from
 # [3. LoRA by hand](03_lora_by_hand.ipynb).
 #
-# **Next.** [9. The other methods](09_other_methods.ipynb)
+# **Next.** [9. The other methods](09_other_methods.ipynb).
 # To write it yourself: [exercises 11 and 12](exercises/README.md), `minilora exercises start 11`.
 
 # %%

@@ -10,7 +10,7 @@
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb). The names of the parts of a transformer (attention, MLP,
 # LayerNorm), for which [notebook 4](04_a_transformer.ipynb) is good.
 #
-# **Next.** [10. On a GPU, and on real checkpoints](10_gpu_and_checkpoints.ipynb)
+# **Next.** [10. On a GPU, and on real checkpoints](10_gpu_and_checkpoints.ipynb).
 # To write it yourself: [exercise 3](exercises/README.md), `minilora exercises start 3`.
 
 # %%

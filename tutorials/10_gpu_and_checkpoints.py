@@ -10,7 +10,7 @@
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb) and [6. Merging, switching, many
 # tasks](06_merging_and_switching.ipynb).
 #
-# **Next.** [11. After LoRA](11_after_lora.ipynb)
+# **Next.** [11. After LoRA](11_after_lora.ipynb).
 # To write it yourself: [exercise 13](exercises/README.md), `minilora exercises start 13`.
 
 # %%
