@@ -240,7 +240,7 @@ plots.stacked({"GPT-2 medium": operations}, x="million operations per token")
 
 # %%
 seconds = {name: history.seconds / len(history.losses) for name, history in histories.items()}
-plots.bars({name: 1e3 * s for name, s in seconds.items()}, x="milliseconds a step")
+plots.bars({name: 1e3 * s for name, s in seconds.items()}, x="milliseconds per step")
 
 # %% [markdown]
 # (If your machine was busy with something else, this picture is about that.)
