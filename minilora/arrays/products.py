@@ -18,7 +18,7 @@ a product in float32. So `product` calls cuBLAS itself.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 
@@ -62,7 +62,9 @@ def gpu_products(name: str, device: str = "auto") -> AbstractContextManager[None
         raise ValueError(f"products was {name!r}, which only a GPU computes; on a CPU it must be 'float32'")
     if name == "bfloat16" and (lack := gpu_lacks_bfloat16()):
         raise ValueError(f"products was 'bfloat16', but {lack}; it must be 'float32' here")
-    return {"float32": nullcontext, "tf32": tf32, "bfloat16": _in_bfloat16}[name]()
+    contexts: dict[str, Callable[[], AbstractContextManager[None]]]
+    contexts = {"float32": nullcontext, "tf32": tf32, "bfloat16": _in_bfloat16}
+    return contexts[name]()
 
 
 @contextmanager

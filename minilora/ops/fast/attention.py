@@ -65,7 +65,7 @@ def attention_forward(
 ) -> tuple[Array, AttentionCache | FlashAttentionCache]:
     xp = get_xp(q=q, k=k, v=v, padding_mask=padding_mask)
     heads_per_group(q, k)  # G must divide H
-    if flash_fits(q, k, v):
+    if flash_fits(q, k, v, padding_mask):
         return flash_attention_forward(q, k, v, padding_mask, causal, text_lengths)
     scaled = _scaled(q)  # (N, H, T_q, K)
     y = empty_heads(xp, q)  # (N, H, T_q, K)

@@ -58,14 +58,19 @@ class FlashAttentionCache(NamedTuple):
         return page.attention_forward(q, k, v, padding_mask, causal=causal, text_lengths=text_lengths)[1].probs
 
 
-def flash_fits(q: Array, k: Array, v: Array) -> bool:
-    """True for arrays of a GPU that the kernels take: not empty, with no few queries and no very long heads."""
+def flash_fits(q: Array, k: Array, v: Array, padding_mask: Array | None) -> bool:
+    """True for arrays of a GPU that the kernels take: not empty, with no few queries and no very long heads.
+
+    The kernels trust these shapes. Arrays that do not fit one another are left to the tiles, which refuse them.
+    """
     (N, H, T_q, K), T = q.shape, k.shape[2]
     return (
         all(takes_kernels(array) and array.dtype == q.dtype for array in (q, k, v))
-        and T_q >= FEWEST_QUERIES
+        and k.shape == v.shape == (N, k.shape[1], T, K)
+        and (padding_mask is None or padding_mask.shape == (N, T))
+        and FEWEST_QUERIES <= T_q <= T
         and 0 < K <= MOST_COLUMNS
-        and 0 < N * H * max(T_q, T) <= MOST_BLOCKS
+        and 0 < N * H * T <= MOST_BLOCKS
     )
 
 
@@ -91,7 +96,9 @@ def flash_attention_backward(dy: Array, cache: FlashAttentionCache) -> tuple[Arr
     q, k, v, lse = cache.q, cache.k, cache.v, cache.lse
     xp, (N, H, T_q, _), (_, G, T, _) = get_xp(dy=dy, q=q), q.shape, k.shape
     dq, dk, dv = empty_heads(xp, q), empty_heads(xp, k), empty_heads(xp, v)
-    D, dy = xp.empty_like(lse), _in_memory(dy)  # (N, H, T_q), (N, T_q, H, K)
+    if dy.shape != q.shape:
+        raise ValueError(f"dy had shape {dy.shape}; it must have that of y, {q.shape}")
+    D, dy = xp.empty_like(lse), _in_memory(dy.astype(q.dtype, copy=False))  # (N, H, T_q), (N, T_q, H, K)
     _launch("flash_dq", cache, N * H, T_q, (_in_memory(cache.y), lse, dy, _in_memory(dq), D))
     _launch("flash_dk_dv", cache, N * G, T, (lse, D, dy, _in_memory(dk), _in_memory(dv)))
     return dq, dk, dv
@@ -105,11 +112,11 @@ def _bounds(xp: ArrayModule, text_lengths: tuple[tuple[int, ...], ...], N: int, 
 
 def _launch(name: str, cache: FlashAttentionCache, heads: int, rows: int, arrays: tuple) -> None:
     """Launch a kernel of `flash_kernels.py` over so many heads of so many rows."""
-    q, k, v, padding_mask, causal, _, texts, *_ = cache
+    q, k, v, texts = cache.q, cache.k, cache.v, 0 if cache.texts is None else cache.texts  # 0: no pointer
     (N, H, T_q, K), (_, G, T, _) = q.shape, k.shape
+    mask = 0 if cache.padding_mask is None else get_xp(q=q).ascontiguousarray(cache.padding_mask, dtype=bool)  # (N, T)
     blocks = heads * math.ceil(rows / layout_of(K, q.itemsize).rows)
-    seen = (0 if padding_mask is None else get_xp(q=q).ascontiguousarray(padding_mask), 0 if texts is None else texts)
-    arguments = (*map(_in_memory, (q, k, v)), *seen, int(causal), *arrays, N, H, G, T_q, T)
+    arguments = (*map(_in_memory, (q, k, v)), mask, texts, int(cache.causal), *arrays, N, H, G, T_q, T)
     launch(*source(name, K, q.dtype), blocks, THREADS, arguments)
 
 
