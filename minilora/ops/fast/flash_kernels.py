@@ -9,8 +9,6 @@ import functools
 import math
 from typing import Any, NamedTuple
 
-import numpy
-
 from minilora.arrays.kernel_signature import real_type
 
 THREADS = 128  # of a block
@@ -241,7 +239,7 @@ def source(name: str, K: int, dtype: Any) -> tuple[str, str]:
     """
     body, parameters = KERNELS[name]
     lanes, columns, tile = layout = layout_of(K, dtype.itemsize)
-    entry = f"{name}_{K}_{numpy.dtype(dtype).name}"
+    entry = f"{name}_{K}_{dtype.name}"
     return entry, (
         f"{real_type(dtype.char)}"
         f"constexpr int K = {K}, LANES = {lanes}, COLUMNS = {columns}, WIDTH = LANES * COLUMNS, TILE = {tile};\n"
