@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from minilora.experiments.claims import Claim, later, own, paper
+from minilora.experiments.claims import WITHOUT_REGRET, Claim, later, own, paper
 from minilora.experiments.comparison import plus_minus, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import ALPHA, HERE, QUICK, Training, rates_line, summary, train_all
@@ -173,7 +173,7 @@ CLAIMS = (
         "table3.all-layers",
         "LoRA on all layers is better than on W_q and W_v alone",
         later(
-            "Schulman et al. (2025), LoRA Without Regret",
+            f"{WITHOUT_REGRET}, Layers Where LoRA Is Applied",
             "Even in small data settings, LoRA performs better when applied to all weight matrices, especially MLP and "
             "MoE layers",
         ),

@@ -35,14 +35,14 @@ def methods(**bleu):
     ],
 )
 def test_table_3_claims_what_its_scores_say(bleu, expected):
-    assert verdicts(table3, methods(**bleu)) == expected
+    assert verdicts(table3, methods(**bleu)) == expected + "??", "LoRA on all layers was not run"
 
 
-@pytest.mark.parametrize("bleu", [20.0, 90.0])
-def test_lora_elsewhere_is_no_other_method(bleu):
+@pytest.mark.parametrize(("bleu", "expected"), [(20.0, "--"), (44.0, "-+"), (49.0, "-+"), (90.0, "++")])
+def test_lora_elsewhere_is_no_other_method(bleu, expected):
     found = methods()
     found["methods"]["LoRA, all layers"] = row(bleu=bleu, trainable=1000)
-    assert verdicts(table3, found) == "+++"
+    assert verdicts(table3, found) == "+++" + expected
 
 
 def test_table_3_sets_the_paper_s_scores_beside_ours():
@@ -196,4 +196,4 @@ def test_table_3_runs_its_methods(tiny, tmp_path):
     results = table3.run(config, Sweep(tmp_path, progress=False))
     assert results["methods"]["LoRA"]["lr"] == 1e-2 and results["methods"]["BitFit"]["trainable"] > 0
     table3.plot(results)
-    assert len(table3.table(results)) > 4 and verdicts(table3, results) == "???", "two seeds"
+    assert len(table3.table(results)) > 4 and verdicts(table3, results) == "?????", "two seeds"
