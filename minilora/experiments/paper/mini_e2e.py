@@ -10,7 +10,7 @@ from minilora.methods import LoRAConfig
 from minilora.training import TrainConfig
 
 ALPHA = 32  # at every rank, as the paper's GPT-2 has it
-LORA_RATES = (1e-2, 3e-2, 3e-3)  # for LoRA on W_q and W_v of the bundled decoder, the usual one first
+LORA_RATES = (3e-2, 1e-1, 1e-2)  # for LoRA on W_q and W_v of the bundled decoder, the usual one first
 TEXT_SCORES = ("bleu", "nist", "meteor", "chrf")
 EXAMPLES = 3  # answers that a result keeps
 
