@@ -14,7 +14,10 @@ import re
 import sys
 from pathlib import Path
 
-PICTURES = 48  # of one group of sliders
+from png import write_png
+
+PICTURES = 48  # of one group of sliders, at most
+BYTES = 3_000_000  # of one group of sliders: large pictures have fewer positions
 PIXELS = 84  # of an inch, on the page
 
 
@@ -88,10 +91,10 @@ class Pictures:
     def save(self, figure, name):
         """Write a figure, and its twin; returns its name, text and width, and whether there is a twin."""
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self.folder / f"{name}.png", dpi=130)
+        write_png(figure, self.folder / f"{name}.png")
         twin = getattr(figure, "twin", None)
         if twin:
-            twin().savefig(self.folder / f"{name}-dark.png", dpi=130)
+            write_png(twin(), self.folder / f"{name}-dark.png")
         return name, described(figure), round(PIXELS * figure.get_figwidth()), twin is not None
 
     def sliders(self, draw, **ranges):
@@ -99,19 +102,27 @@ class Pictures:
         from IPython.display import HTML, display
 
         start = first_position(draw, ranges, next(self.starts, {}))
-        most = int(PICTURES ** (1 / len(ranges)))
-        counts = {name: len(positions(ends, start[name], 10**6)) for name, ends in ranges.items()}
+        name, at, shown, texts = f"{next(self.number):02}", {}, "", {}
+        first = self.save(draw(**start), f"{name}/first")
+        files = sorted((self.folder / name).glob("first*.png"))
+        pictures = min(PICTURES, BYTES // sum(file.stat().st_size for file in files))
+        most = int(pictures ** (1 / len(ranges)))
+        counts = {key: len(positions(ends, start[key], 10**6)) for key, ends in ranges.items()}
         fewest = min(counts.values())
         if len(ranges) == 2 and fewest < most:  # where one has few positions, the other may have more
-            most = PICTURES // fewest
-        values = {name: positions(ends, start[name], most) for name, ends in ranges.items()}
-        name, at, shown, texts = f"{next(self.number):02}", {}, "", {}
+            most = pictures // fewest
+        values = {key: positions(ends, start[key], most) for key, ends in ranges.items()}
         for indices in itertools.product(*(range(len(each)) for each in values.values())):
             chosen = {key: values[key][i] for key, i in zip(values, indices, strict=True)}
-            saved = self.save(draw(**chosen), f"{name}/{'-'.join(map(str, indices))}")
-            texts["-".join(map(str, indices))] = saved[1]
+            place = "-".join(map(str, indices))
             if chosen == start:
+                for file in files:
+                    file.rename(file.with_name(file.name.replace("first", place)))
+                saved = f"{name}/{place}", *first[1:]
                 at, shown = dict(zip(values, indices, strict=True)), both(self.url, *saved)
+            else:
+                saved = self.save(draw(**chosen), f"{name}/{place}")
+            texts[place] = saved[1]
         controls = "".join(slider(key, each, at[key]) for key, each in values.items())
         about = f'data-folder="{html.escape(f"{self.url}/{name}")}" data-texts="{html.escape(json.dumps(texts))}"'
         display(HTML(f'<div class="positions" {about}>{controls}{shown}</div>'))

@@ -5,17 +5,21 @@ import html
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import drawn
 import pages
+import png
 
 import minilora
+from minilora.experiments import demo_figures
+from minilora.experiments.bench import figures as bench
 from minilora.experiments.drawing import figure_of
 from minilora.experiments.figures_page import EXPERIMENTS, anchor, full_record, places_of
 from minilora.experiments.verdicts import VERDICTS
 
-DRAWN = Path(drawn.__file__)
+DRAWN = Path(drawn.__file__), Path(png.__file__)
 PICTURE = re.compile(r"^!\[.*?\]\((.+?)\)$", re.MULTILINE)
 SECTION = re.compile(r"^## (?P<name>\w+?)(?P<on> on [\w.-]+)?: (?P<title>.+)$", re.MULTILINE)
 
@@ -24,11 +28,12 @@ def key_of(record):
     """The name of a figure's pictures, of what they are made of: numbers, and the code that draws."""
     code = sorted(
         [
+            *DRAWN,
             *Path(minilora.__file__).parent.glob("plots/*.py"),
             *Path(minilora.__file__).parent.glob("experiments/**/*.py"),
         ]
     )
-    parts = [json.dumps(record, sort_keys=True).encode(), *(path.read_bytes() for path in code), DRAWN.read_bytes()]
+    parts = [json.dumps(record, sort_keys=True).encode(), *(path.read_bytes() for path in code)]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:20]
 
 
@@ -47,23 +52,71 @@ def stage(folder, static, cache):
     target = static / "drawn/figures"
     pictures = drawn.Pictures(target, "../_static/drawn/figures", ())
     shown = {}
+    for file, record, make in drawings(folder):
+        kept = cache / key_of({"file": file, "record": record})
+        if not kept.is_dir():
+            print(f"make site: figure {file}", flush=True)
+            saved = drawn.Pictures(kept.with_suffix(".new"), "", ()).save(drawn.with_twin(make)(), "figure")
+            (kept.with_suffix(".new") / "about.json").write_text(json.dumps(saved), encoding="utf-8")
+            kept.with_suffix(".new").rename(kept)
+        _, text, width, twin = json.loads((kept / "about.json").read_text(encoding="utf-8"))
+        name = file.removesuffix(".png").replace("/", "-")
+        for end in "", "-dark":
+            shutil.copy(kept / f"figure{end}.png", target / f"{name}{end}.png")
+        shown[file] = drawn.both(pictures.url, name, text, width, twin)
+    page = folder / "README.md"
+    page.write_text(made_of(page.read_text(encoding="utf-8"), shown, folder), encoding="utf-8")
+    for page in sorted((folder.parent / "docs").glob("*.md")):
+        page.write_text(with_twins(page.read_text(encoding="utf-8"), shown, "../figures/"), encoding="utf-8")
+
+
+def drawings(folder):
+    """Every figure that is drawn from numbers: its file, the numbers, and a function that draws it.
+
+    Parameters
+    ----------
+    folder : Path
+        The copy of figures/.
+
+    Yields
+    ------
+    file : str
+    record : dict
+    draw : callable
+    """
     for name in EXPERIMENTS:
         for place in places_of(name, folder):
             record = full_record(name, folder / place)
-            kept = cache / key_of(record)
-            if not kept.is_dir():
-                print(f"make site: figure {place}{name}", flush=True)
-                figure = drawn.with_twin(figure_of)(EXPERIMENTS[name], record)
-                saved = drawn.Pictures(kept.with_suffix(".new"), "", ()).save(figure, "figure")
-                (kept.with_suffix(".new") / "about.json").write_text(json.dumps(saved), encoding="utf-8")
-                kept.with_suffix(".new").rename(kept)
-            _, text, width, twin = json.loads((kept / "about.json").read_text(encoding="utf-8"))
-            file = f"{place}{name}".replace("/", "-")
-            for end in "", "-dark":
-                shutil.copy(kept / f"figure{end}.png", target / f"{file}{end}.png")
-            shown[f"{place}{name}.png"] = drawn.both(pictures.url, file, text, width, twin)
-    page = folder / "README.md"
-    page.write_text(made_of(page.read_text(encoding="utf-8"), shown, folder), encoding="utf-8")
+            yield f"{place}{name}.png", record, partial(figure_of, EXPERIMENTS[name], record)
+    for path in sorted(folder.glob("bench/**/bench.json")):
+        record, place = bench.read(path.parent), path.parent.relative_to(folder).as_posix()
+        for name, draw in bench.figures_of(record).items():
+            yield f"{place}/{name}", record, draw
+    record = json.loads((folder / "bench/ladder.json").read_text(encoding="utf-8"))
+    yield "bench/ladder.png", record, partial(bench.ladder, record)
+    for path in sorted(folder.glob(f"*/{demo_figures.NUMBERS}")):
+        results, record = demo_figures.read(path.parent)
+        for name, draw in demo_figures.figures_of(results, record).items():
+            yield f"{path.parent.name}/{name}", record, draw
+
+
+def with_twins(page, shown, folder=""):
+    """Markdown whose pictures of drawn figures follow the page, light or dark.
+
+    Parameters
+    ----------
+    page : str
+    shown : dict of str to str
+        The HTML of each picture, by its file.
+    folder : str
+        What the page calls the folder of the files, with a slash at its end.
+    """
+
+    def picture(match):
+        file = match[1].removeprefix(folder)
+        return raw(shown[file]) if match[1].startswith(folder) and file in shown else match[0]
+
+    return PICTURE.sub(picture, page)
 
 
 def made_of(page, shown, folder):
@@ -83,8 +136,9 @@ def made_of(page, shown, folder):
     page = SECTION.sub(lambda m: f"## {heading(m)}", page)
     page = re.sub(r"^```text\n(.*?)\n```$", lambda m: raw(tables(m[1])), page, flags=re.MULTILINE | re.DOTALL)
     page = re.sub(r"\b(Adapter)\^([A-Z])\b", r"\1<sup>\2</sup>", page)
-    page = PICTURE.sub(lambda m: raw(shown[m[1]]) if m[1] in shown else m[0], page)
-    return page if not others else pages.gallery(f"{page}\n## The others\n{others}", folder)
+    if others:
+        page = pages.gallery(f"{page}\n## The others\n{others}", folder)
+    return with_twins(page, shown)
 
 
 def heading(section):

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from minilora import plots
+from minilora.plots.style import METHODS
 from plotted import title_of
 
 
@@ -82,6 +83,12 @@ def test_bars_have_their_values_beside_them_and_the_first_on_top():
     assert [bar.get_width() for bar in axes.patches] == [1536, 589_824]
     assert texts(figure) == ["1,536", "589,824"]
     assert axes.yaxis_inverted() and axes.get_xscale() == "log"
+
+
+def test_a_method_that_is_timed_has_its_own_colour():
+    axes = plots.timings({"base": [3.0], "full fine-tuning": [4.0], "LoRA, last block": [1.0]}).axes[0]
+    _, full, lora = (line for line in axes.lines if line.get_marker() != "|")
+    assert (full.get_color(), lora.get_color()) == (METHODS["full"].color, METHODS["lora"].color)
 
 
 def test_timings_are_dots_with_a_stroke_at_the_smallest():

@@ -8,7 +8,7 @@
 #
 # **Prerequisites.** Partial derivatives, the chain rule, matrix products, a little NumPy.
 #
-# **Next.** [3. LoRA by hand](03_lora_by_hand.ipynb)
+# **Next.** [3. LoRA by hand](03_lora_by_hand.ipynb).
 # To write it yourself: [exercises 1, 4, 5 and 14](exercises/README.md), `minilora exercises start 1`.
 
 # %%

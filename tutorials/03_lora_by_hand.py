@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [2. Backpropagation by hand](02_backprop_by_hand.ipynb).
 #
-# **Next.** [4. A transformer, forward and backward](04_a_transformer.ipynb)
+# **Next.** [4. A transformer, forward and backward](04_a_transformer.ipynb).
 # To write it yourself: [exercises 2, 7, 9, 20 and 21](exercises/README.md), `minilora exercises start 2`.
 
 # %%

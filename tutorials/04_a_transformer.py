@@ -9,7 +9,7 @@
 # **Prerequisites.** [2. Backpropagation by hand](02_backprop_by_hand.ipynb) and [3. LoRA by
 # hand](03_lora_by_hand.ipynb).
 #
-# **Next.** [5. Pretrain, then adapt](05_pretrain_then_adapt.ipynb)
+# **Next.** [5. Pretrain, then adapt](05_pretrain_then_adapt.ipynb).
 # To write it yourself: [exercises 6 and 15](exercises/README.md), `minilora exercises start 6`.
 
 # %%
@@ -280,7 +280,7 @@ apply_lora(model, last, rng=np.random.default_rng(0), name="last block")
 lora_last = backward_ms(model)
 apply_full(model)
 full = backward_ms(model)
-measured = {"full fine-tuning": full, "LoRA in all blocks": lora_everywhere, "LoRA in the last block": lora_last}
+measured = {"full fine-tuning": full, "LoRA, all blocks": lora_everywhere, "LoRA, last block": lora_last}
 plots.timings(measured, x="milliseconds of a backward pass")
 
 # %% [markdown]
@@ -292,6 +292,30 @@ set_adapter(model, "last block")
 print([p.name for p in model.trainable_parameters()])
 
 # %% [markdown]
+# ## And it writes
+#
+# All of this has one purpose. The logits at the last position say which byte comes next: take the likeliest, put it
+# behind the text, and run the forward again, until the likeliest is the end of the text. With the adapter that comes
+# with minilora, the model then makes sentences of lists ([notebook 5](05_pretrain_then_adapt.ipynb) says how it was
+# trained):
+
+# %%
+from minilora import load_adapter
+from minilora.data import EOT
+from minilora.methods import bundled_adapter
+
+writer = load_bundled("decoder")
+load_adapter(writer, bundled_adapter())
+written = list(b"name: Lemon Door; type: diner; price: low\n")
+while written[-1] != EOT and len(written) < 160:
+    logits, _ = writer.forward(np.array([written]))  # (1, T, V)
+    written.append(int(logits[0, -1].argmax()))
+print(bytes(written[:-1]).decode())
+
+# %% [markdown]
+# Name, type and price are those of the list. (`minilora.generate` does the same and keeps keys and values, so that no
+# position is computed twice.)
+#
 # ## On a GPU
 #
 # `load_bundled("decoder", device="gpu")` and every line above (with ids made by `model.to_model(ids)`) is the same;

@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb).
 #
-# **Next.** [6. Merging, switching, many tasks](06_merging_and_switching.ipynb)
+# **Next.** [6. Merging, switching, many tasks](06_merging_and_switching.ipynb).
 # To write it yourself: [exercises 10 and 22](exercises/README.md), `minilora exercises start 10`.
 
 # %%
@@ -240,7 +240,7 @@ plots.stacked({"GPT-2 medium": operations}, x="million operations per token")
 
 # %%
 seconds = {name: history.seconds / len(history.losses) for name, history in histories.items()}
-plots.bars({name: 1e3 * s for name, s in seconds.items()}, x="milliseconds a step")
+plots.bars({name: 1e3 * s for name, s in seconds.items()}, x="milliseconds per step")
 
 # %% [markdown]
 # (If your machine was busy with something else, this picture is about that.)

@@ -9,7 +9,7 @@
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb).
 #
-# **Next.** [7. Which matrices, and which rank?](07_where_and_which_rank.ipynb)
+# **Next.** [7. Which matrices, and which rank?](07_where_and_which_rank.ipynb).
 # To write it yourself: [exercise 8](exercises/README.md), `minilora exercises start 8`.
 
 # %%
@@ -280,6 +280,31 @@ both, single = (model.blocks[0].attn.q_proj.adapters[name] for name in ("both", 
 print("scale of the sum:", both.scale, "  of each part:", single.scale)
 
 # %% [markdown]
+# ## One prompt, three answers
+#
+# To see that all of this is one and the same adapter, ask it something. The one that comes with minilora makes
+# sentences of lists. Switched off, switched on, and merged, the model says:
+
+# %%
+from minilora import generate, load_adapter
+from minilora.data import EOT
+from minilora.methods import bundled_adapter
+
+model = load_bundled("decoder")
+load_adapter(model, bundled_adapter(), name="restaurants")
+prompt = ByteTokenizer().encode("name: Lemon Door; type: diner; price: low\n")
+
+# %%
+for state in "off", "on", "merged":
+    set_adapter(model, None if state == "off" else "restaurants")
+    if state == "merged":
+        merge_lora(model)
+    (answer,) = generate(model, [prompt], max_tokens=60, stop=EOT)
+    print(f"{state:7}", ByteTokenizer().decode(answer).strip())
+
+# %% [markdown]
+# Off, it is the base, which has never seen the task. On and merged, it gives the same sentence.
+#
 # ## On a GPU
 #
 # Everything is the same, and the difference between merged and unmerged grows in importance: a GPU does the large

@@ -283,6 +283,42 @@ print("rank of the change of W_q in block 2:", np.linalg.matrix_rank(changes["bl
 # which tables like 6 have to test. `minilora reproduce intrinsic_dimension` finds $d_{90}$ of our own tasks, and
 # `minilora finetune --method random-subspace --dimension 1000` trains in such a subspace.
 #
+# ## What a rank says
+#
+# Numbers are one thing, sentences another. The adapter that comes with minilora has $r = 16$. Cut each of its changes
+# down to the closest matrix of rank $r$, as in [notebook 1](01_rank.ipynb), and let it answer:
+
+
+# %%
+from minilora import generate, load_adapter
+from minilora.analysis import factored_svd
+from minilora.data import EOT
+from minilora.methods import bundled_adapter
+
+prompts, _ = task.prompts("test", 1)
+print(task.tokenizer.decode(prompts[0]))
+
+
+# %%
+def answer_with_rank(r):
+    """What the bundled adapter answers when each of its changes has rank r."""
+    model = load_bundled("decoder")
+    load_adapter(model, bundled_adapter())
+    for layer in lora_layers(model).values():
+        U, S, Vt = factored_svd(layer.B.data, layer.A.data)  # (O, 16), (16,), (16, I)
+        layer.B.data[:], layer.A.data[:] = U * S * (np.arange(16) < r), Vt
+    (answer,) = generate(model, prompts, max_tokens=60, stop=EOT)
+    return task.tokenizer.decode(answer).strip()
+
+
+# %%
+for r in 1, 2, 4, 8, 16:
+    print(f"r = {r:2}  {answer_with_rank(r)}")
+
+# %% [markdown]
+# Rank 1 stammers. With 8 of the 16 directions there is a sentence about the right cafe, and with all of them a good
+# one. That does not say that the task needs 16: this adapter was trained with 16, and then cut.
+#
 # ## On a GPU
 #
 # A sweep is many small runs, and a GPU is not made for small runs: each of its operations has to be started, and with a

@@ -10,7 +10,7 @@
 # **Prerequisites.** [1. Rank](01_rank.ipynb), above all singular values; $A$, $B$ and scale from
 # [3. LoRA by hand](03_lora_by_hand.ipynb).
 #
-# **Next.** [9. The other methods](09_other_methods.ipynb)
+# **Next.** [9. The other methods](09_other_methods.ipynb).
 # To write it yourself: [exercises 11 and 12](exercises/README.md), `minilora exercises start 11`.
 
 # %%
@@ -326,6 +326,39 @@ plots.similarity_heatmap(phi_W, random_control(50, 8, 192), first="$W$", second=
 # among its first five. Among $W$'s first fifty, of 192, more than half of it does, twice of what chance gives. So the
 # task needs directions that $W$ has, and most of them are not those that it has most: they are from the middle of its
 # spectrum. "Amplify what was learned but not emphasized" is a good description of that.
+#
+# ## The first directions, and the others
+#
+# If the first directions are the useful ones, they must be enough to answer, and the others must not. The adapter that
+# comes with minilora has 16 in each matrix. Keep the first 8, or only the other 8:
+
+# %%
+from minilora import generate, load_adapter
+from minilora.data import EOT
+from minilora.methods import bundled_adapter, lora_layers
+
+prompts, _ = load_task("mini-e2e", length=256, n_train=1, n_held_out=8).prompts("test", 1)
+print(task.tokenizer.decode(prompts[0]))
+
+
+# %%
+def answer_of(directions):
+    """What the bundled adapter answers with these directions of each matrix alone."""
+    model = load_bundled("decoder")
+    load_adapter(model, bundled_adapter())
+    for layer in lora_layers(model).values():
+        U, S, Vt = factored_svd(layer.B.data, layer.A.data)  # (O, 16), (16,), (16, I)
+        layer.B.data[:], layer.A.data[:] = U * S * np.isin(np.arange(16), directions), Vt
+    (answer,) = generate(model, prompts, max_tokens=60, stop=EOT)
+    return task.tokenizer.decode(answer).strip()
+
+
+# %%
+for name, directions in ("all 16", range(16)), ("first 8", range(8)), ("other 8", range(8, 16)):
+    print(f"{name:9}", answer_of(list(directions)))
+
+# %% [markdown]
+# The first eight speak of the right cafe and its price. The other eight say nothing that one could use.
 #
 # ## On a GPU
 #

@@ -10,7 +10,7 @@
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb) and [6. Merging, switching, many
 # tasks](06_merging_and_switching.ipynb).
 #
-# **Next.** [11. After LoRA](11_after_lora.ipynb)
+# **Next.** [11. After LoRA](11_after_lora.ipynb).
 # To write it yourself: [exercise 13](exercises/README.md), `minilora exercises start 13`.
 
 # %%
@@ -392,6 +392,29 @@ try:
 except ValueError as error:
     print(str(error).replace(str(folder), "..."))
 files.cleanup()
+
+# %% [markdown]
+# ### And the one that comes back right
+#
+# Written as PEFT writes it, read as PEFT's, and asked: the adapter that comes with minilora still makes a sentence of a
+# list.
+
+# %%
+from minilora import generate, load_adapter
+from minilora.data import EOT, ByteTokenizer
+from minilora.methods import bundled_adapter
+
+there, back = load_bundled("decoder"), load_bundled("decoder")
+load_adapter(there, bundled_adapter())
+with tempfile.TemporaryDirectory() as folder:
+    save_peft(there, folder)
+    load_peft(back, folder)
+
+# %%
+prompt = ByteTokenizer().encode("name: Lemon Door; type: diner; price: low\n")
+for name, model in ("minilora's file", there), ("PEFT's files", back):
+    (answer,) = generate(model, [prompt], max_tokens=60, stop=EOT)
+    print(f"{name:16}", ByteTokenizer().decode(answer).strip())
 
 # %% [markdown]
 # ## Questions

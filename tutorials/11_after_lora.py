@@ -10,7 +10,7 @@
 #
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb), [1. Rank](01_rank.ipynb).
 #
-# **Next.** [12. A Llama, forward and backward, and LoRA on it](12_a_llama.ipynb)
+# **Next.** [12. A Llama, forward and backward, and LoRA on it](12_a_llama.ipynb).
 # To write it yourself: [exercise 16](exercises/README.md), `minilora exercises start 16`.
 
 # %%

@@ -52,16 +52,27 @@ def add_options(p: Parser) -> None:
     )
     add_device(p)
     add_seed(p, "for weights and token ids")
+    p.add_argument(
+        "--from-results",
+        action="store_true",
+        help="measure nothing: tables and figures of the bench.json that is in --out, such as figures/bench",
+    )
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for bench.json and figures")
     add_json(p)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print and draw."""
-    from minilora.experiments.bench import report
+    from minilora.experiments.bench import figures, report
     from minilora.experiments.bench import run as experiment
     from minilora.experiments.bench.blas import pinned
 
+    if options.from_results:
+        refuse(options, options.typed - {"from_results", "out", "json", "quiet"}, "--from-results measures nothing")
+        results = figures.read(options.out)
+        figures.draw(results, options.out)
+        print_json(results) if options.json else print_lines(report.report(results, options.out, table))
+        return 0
     device = choose_device(options.device)
     parts = options.parts or [part for part in experiment.PARTS if device == "cpu" or part != "scaling"]
     refuse_unused_options(options, set(parts), device)
@@ -82,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     )
     check_output_folder("--out", options.out, {"--peer-python": options.peer_python}, ("bench.json",))
     results = experiment.run(config, options.out, command=options.command)
-    report.draw(results, options.out)
+    figures.draw(results, options.out)
     print_json(results) if options.json else print_lines(report.report(results, options.out, table))
     return 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from minilora.cli.colours import painted
 from minilora.cli.measures import token_of
-from minilora.cli.options import MODEL_HELP, add_device, add_json, add_seed, integer
+from minilora.cli.options import MODEL_HELP, add_device, add_json, add_seed, integer, refuse
 from minilora.cli.parser import Parser
 from minilora.cli.paths import check_input, check_output_folder
 from minilora.cli.printing import WIDTH, fitted, print_json, remark_of
@@ -17,7 +17,6 @@ from minilora.experiments.text_table import aligned
 
 EXAMPLE = "minilora demo --text my.txt"
 MODELS = ("base", "LoRA", "full fine-tuning")
-FIGURES = ("loss.png", "singular_values.png", "phi.png")
 
 
 def add_options(p: Parser) -> None:
@@ -34,6 +33,11 @@ def add_options(p: Parser) -> None:
         metavar="N",
         help=f"training steps of each method (default: {OF_SMALL.steps}; for a large model {OF_LARGE.steps})",
     )
+    p.add_argument(
+        "--from-results",
+        action="store_true",
+        help="train nothing: table and figures of the results that are in --out, such as figures/latest",
+    )
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
     p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
     add_device(p)
@@ -43,11 +47,18 @@ def add_options(p: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demonstration, and print its results."""
-    from minilora.experiments import demo
+    from minilora.experiments import demo, demo_figures
 
+    if options.from_results:
+        refuse(options, options.typed - {"from_results", "out", "json", "quiet"}, "--from-results trains nothing")
+        results, drawn = demo_figures.read(options.out)
+        demo_figures.draw(options.out, results, drawn)
+        print_json(results) if options.json else print(report(results, options.out))
+        return 0
     if options.text is not None:
         check_input("--text", options.text)
-    check_output_folder("--out", options.out, {"--text": options.text}, ("demo.json", *FIGURES))
+    written = ("demo.json", demo_figures.NUMBERS, *demo_figures.FIGURES)
+    check_output_folder("--out", options.out, {"--text": options.text}, written)
     check_output_folder("--runs", options.runs, {}, ())
     say = remark_of(options)
     if options.text is None and options.model == "decoder" and say is print:
@@ -82,6 +93,8 @@ def report(results: dict[str, Any], folder: str | Path) -> str:
     -------
     text : str
     """
+    from minilora.experiments.demo_figures import FIGURES
+
     merging, switching = results["merging"], results["switching"]
     speed = {name: s["median"] for name, s in merging["tokens_per_second"].items()}
     facts = fitted(

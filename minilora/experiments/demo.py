@@ -9,17 +9,9 @@ from pathlib import Path
 
 import numpy
 
-from minilora.analysis import (
-    adapter_factors,
-    factored_svd,
-    random_control,
-    similarity_of_bases,
-    weight_changes,
-    z_of_whole,
-)
 from minilora.arrays.backend import to_numpy
 from minilora.data import load_task, text_task
-from minilora.experiments import finetune
+from minilora.experiments import demo_figures, finetune
 from minilora.experiments.demo_settings import configs, settings_for
 from minilora.experiments.measure import LONGEST_ANSWER, generation_speed, measure, median_and_range
 from minilora.experiments.record import provenance
@@ -31,7 +23,6 @@ from minilora.models.decoder import Decoder
 from minilora.models.generation import generate
 
 LONGEST, WINDOW = 512, 256  # tokens of an example and of a window of text, where the model takes more
-DIRECTIONS = 64  # of full fine-tuning's delta_W, in the phi heat-map
 
 
 def preview(n=2):
@@ -64,7 +55,7 @@ def run(folder, run_folder, *, model="decoder", text=None, steps=None, device="c
     Parameters
     ----------
     folder : str or Path
-        Gets ``demo.json`` and the figures.
+        Gets ``demo.json``, the figures, and ``figures.json``, which has what they draw.
     run_folder : str or Path
         Gets a folder for each method, with what it learned.
     model : str or Path
@@ -126,7 +117,9 @@ def run(folder, run_folder, *, model="decoder", text=None, steps=None, device="c
     results["switching"] = switching(models["LoRA"], base, task, Path(run_folder) / "lora" / "adapter.safetensors")
     results |= {**provenance(), "seconds": time.perf_counter() - started}
     write_json(folder / "demo.json", results)
-    draw(folder, base, models, histories, per_byte=task.bytes_per_token("valid"))
+    drawn = demo_figures.numbers(base, models, histories, per_byte=task.bytes_per_token("valid"))
+    write_json(folder / demo_figures.NUMBERS, drawn)
+    demo_figures.draw(folder, results, drawn)
     return results
 
 
@@ -172,32 +165,3 @@ def switching(model, base, task, adapter_file):
     is_adapted = numpy.array_equal(to_numpy(model.forward(ids)[0]), to_numpy(adapted))
     set_adapter(model, "default")
     return {"base_to_the_bit": is_base, "adapter_from_file_to_the_bit": is_adapted}
-
-
-def draw(folder, base, models, histories, *, per_byte=1.0):
-    """The loss curves, the singular values of delta_W, and phi between the two delta_W, in the middle block's W_q."""
-    from minilora import plots
-
-    middle = len(base.blocks) // 2
-    layer = f"blocks.{middle}.attn.q_proj"
-    lora = factored_svd(*adapter_factors(models["LoRA"])[layer])
-    before, after = (
-        {n: to_numpy(p.data) for n, p in m.named_parameters() if n == f"{layer}.W"}
-        for m in (base, models["full fine-tuning"])
-    )
-    full = numpy.linalg.svd(weight_changes(before, after)[f"{layer}.W"])
-
-    bits = {}
-    for label, history in histories.items():
-        nats = per_byte * numpy.log(2)  # per bit, and per byte
-        bits[label] = numpy.array(history.losses) / nats, [(step, loss / nats) for step, loss in history.validation]
-    rank, directions = len(lora.S), min(DIRECTIONS, len(full.Vh))
-    phi = similarity_of_bases(lora.Vt, full.Vh[:directions])
-    panels = {"measured": phi, "random subspaces (expected)": random_control(rank, directions, lora.Vt.shape[1])}
-    plots.save(plots.loss_curves(bits), folder / "loss.png")
-    plots.save(
-        plots.singular_values({f"LoRA, r = {rank}": lora.S, "full fine-tuning": full.S}), folder / "singular_values.png"
-    )
-    of_layer = rf"$\Delta W_q$, block {middle}"
-    names = {"first": f"LoRA's {of_layer}", "second": f"full fine-tuning's {of_layer}"}
-    plots.save(plots.similarity_grid(panels, z=z_of_whole(panels, lora.Vt.shape[1]), **names), folder / "phi.png")

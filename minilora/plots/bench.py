@@ -3,16 +3,8 @@
 import numpy
 
 from minilora.plots.labels import caption, typeset
-from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
+from minilora.plots.style import METHODS, SMALL, WIDTH, looks, method_of, new_figure, series, styled
 from minilora.plots.theme import theme
-
-LETTERS = {  # of bench_scaling's panels; others stand alone
-    "L": "layers",
-    "C": "channels",
-    "T": "positions",
-    "N": "batch",
-    "r": "LoRA's rank",
-}
 
 
 @styled
@@ -22,7 +14,7 @@ def bench_ratios(panels):
     Parameters
     ----------
     panels : dict of str to dict of str to (median, min, max)
-        By title and shape.
+        By title and shape; a title that begins with a method has its colour.
 
     Returns
     -------
@@ -38,16 +30,17 @@ def bench_ratios(panels):
     for axes, (title, bars) in zip(figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0], panels.items()):
         median, low, high = (numpy.array(column) for column in zip(*bars.values()))
         places = numpy.arange(len(bars))
-        axes.barh(places, median, height=0.62, color=page.hues["sky"])
+        look = METHODS.get(method_of(title), series(0))
+        axes.barh(places, median, height=0.62, color=look.color)
         axes.hlines(places, low, numpy.minimum(high, right), color=page.ink, linewidth=1.8)
         inside = high <= right
         axes.plot(low, places, "|", color=page.ink, markersize=9, markeredgewidth=1.8)
         axes.plot(high[inside], places[inside], "|", color=page.ink, markersize=9, markeredgewidth=1.8)
         for place in places[~inside]:
             axes.plot(right, place, ">", color=page.ink, clip_on=False)
-        names = [f"{label}   {value:.2f}" for label, value in zip(bars, median)]
+        names = [f"{typeset(label)}   {value:.2f}" for label, value in zip(bars, median)]
         axes.axvline(1.0, color=page.ink, linewidth=1.4, linestyle="--")
-        axes.set(title=title, yticks=places, xlim=(0, right), ylim=(len(bars) - 0.5, -0.5))
+        axes.set(title=typeset(title), yticks=places, xlim=(0, right), ylim=(len(bars) - 0.5, -0.5))
         axes.set_yticklabels(names)
         axes.grid(axis="y", visible=False)
     figure.axes[-1].set_xlabel("times as fast as PyTorch + PEFT (dashed: as fast)")
@@ -123,13 +116,13 @@ def stacked(panels, *, x, form="{:,.0f}"):
 
 
 @styled
-def bench_scaling(letters):
-    """Seconds and activation bytes of a step as one letter grows, with the formula's slope.
+def bench_scaling(growth):
+    """Seconds and activation bytes of a step as one size grows, with the formula's slope.
 
     Parameters
     ----------
-    letters : dict of str to (values, seconds, flops, bytes, bytes_formula)
-        For each letter, arrays over its points.
+    growth : dict of str to (values, seconds, flops, bytes, bytes_formula)
+        By the name of what grows, such as "$L$: layers": arrays over its points.
 
     Returns
     -------
@@ -138,9 +131,9 @@ def bench_scaling(letters):
     from matplotlib.ticker import MaxNLocator
 
     page, look = theme(), series(0)
-    figure = new_figure(WIDTH, 2.15 * len(letters) + 1.1)
-    rows = figure.subplots(len(letters), 2, squeeze=False)
-    for row, (letter, (values, seconds, flops, held, held_formula)) in zip(rows, letters.items()):
+    figure = new_figure(WIDTH, 2.15 * len(growth) + 1.1)
+    rows = figure.subplots(len(growth), 2, squeeze=False)
+    for row, (name, (values, seconds, flops, held, held_formula)) in zip(rows, growth.items()):
         middle = len(values) // 2
         panels = (
             (row[0], 1e3 * numpy.array(seconds), 1e3 * seconds[middle] * numpy.array(flops) / flops[middle]),
@@ -158,7 +151,7 @@ def bench_scaling(letters):
             if max(*measured, *formula) < 3 * min(*measured, *formula):  # less than two powers of two
                 axes.set_yticks(MaxNLocator(3).tick_values(min(measured), max(measured)))
                 axes.margins(y=0.5)
-            axes.set_xlabel(f"${letter}$: {LETTERS[letter]}" if letter in LETTERS else f"${letter}$")
+            axes.set_xlabel(name)
     rows[0, 0].set_title("a step (ms)")
     rows[0, 1].set_title("kept activations (MB)")
     note = "Line with marks: measured. Thick grey line: the formula; of time, through the middle measurement."
@@ -181,18 +174,18 @@ def ladder(rungs):
     page = theme()
     names = list(next(iter(rungs.values())))
     figure = new_figure(WIDTH, (0.34 * len(names) + 0.5) * len(rungs) + 1.0)
-    right = 1.25 * max(median for bars in rungs.values() for median, _, _ in bars.values())
+    right = 1.03 * max(high for bars in rungs.values() for _, _, high in bars.values())
     all_axes = figure.subplots(len(rungs), 1, squeeze=False, sharex=True)[:, 0]
     for axes, (shape, bars) in zip(all_axes, rungs.items()):
         medians, low, high = (numpy.array(column) for column in zip(*bars.values()))
         places = numpy.arange(len(bars))
-        axes.barh(places, medians, color=page.hues["sky"], height=0.62)
-        axes.hlines(places, low, numpy.minimum(high, right), color=page.ink, linewidth=1.4)
-        labels = [f"{name}   {median:.2f}" for name, median in zip(bars, medians)]
+        axes.barh(places, medians, color=page.hues["teal"], height=0.62)
+        axes.hlines(places, low, high, color=page.ink, linewidth=1.4)
+        labels = [f"{typeset(name)}   {median:.2f}" for name, median in zip(bars, medians)]
         axes.set(title=shape, yticks=places, xlim=(0, right), ylim=(len(bars) - 0.5, -0.5))
         axes.set_yticklabels(labels, size=SMALL)
         axes.grid(axis="y", visible=False)
-    all_axes[-1].set_xlabel("times as many steps a second as plain NumPy")
+    all_axes[-1].set_xlabel("times as many steps per second as plain NumPy")
     note = "Each row adds one optimisation. Bar and number: median of the rounds; stroke: their range."
     return caption(figure, note=note)
 

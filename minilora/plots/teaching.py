@@ -4,7 +4,7 @@ import numpy
 
 from minilora.plots.labels import MOST_LABELS, caption, label_ends, typeset
 from minilora.plots.seed_curves import plain
-from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
+from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, styled
 from minilora.plots.theme import sequential, theme
 
 
@@ -147,8 +147,7 @@ def timings(measured, *, x="milliseconds"):
     axes, page = figure.subplots(), theme()
     smallest = [min(times) for times in measured.values()]
     right = min(1.05 * max(map(max, measured.values())), 3 * max(smallest))
-    for place, (times, least) in enumerate(zip(measured.values(), smallest)):
-        look = series(place)
+    for place, (times, least, look) in enumerate(zip(measured.values(), smallest, looks(measured).values())):
         axes.plot(times, numpy.full(len(times), place), linestyle="none", alpha=0.5, **look.marks())
         axes.plot(least, place, marker="|", markersize=22, markeredgewidth=3, color=page.ink)
     names = [f"{typeset(label)}   {least:.3g}" for label, least in zip(measured, smallest)]

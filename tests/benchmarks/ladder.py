@@ -1,6 +1,7 @@
 """The ladder: how fast a LoRA step is as its optimisations come in, one after the other, from a plain NumPy step.
 
     python tests/benchmarks/ladder.py --out figures/bench
+    python tests/benchmarks/ladder.py --out figures/bench --from-results      draws the figure of what is there
 
 Each rung is a process in which the optimisations of all later rungs are undone: replaced by the line that one would
 write first. The rungs take turns, so that a ratio is of two turns of one round.
@@ -8,6 +9,7 @@ write first. The rungs take turns, so that a ratio is of two turns of one round.
 
 import argparse
 import contextlib
+import json
 import math
 import sys
 from dataclasses import asdict
@@ -17,7 +19,7 @@ import numpy
 
 from minilora import plots
 from minilora.arrays import chunks, threads
-from minilora.experiments.bench import worker
+from minilora.experiments.bench import figures, worker
 from minilora.experiments.bench.contenders import contenders, rounds
 from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.measure import median_and_range
@@ -153,16 +155,16 @@ def one_thread():
 
 RUNGS = {  # what comes in, and what undoes it; in the order in which they come
     "plain NumPy": None,
-    "no dW of frozen weights": every_gradient,
-    "GELU: x x x, its slope kept": plain_gelu,
-    "LayerNorm, softmax in few passes": plain_rows,
-    "head and loss in one op": logits_of_all,
-    "products over rows": three_axes,
+    "no gradients of frozen weights": every_gradient,
+    "GELU without powers": plain_gelu,
+    "LayerNorm, softmax in fewer passes": plain_rows,
+    "head and loss together": logits_of_all,
+    "one product for all rows": three_axes,
     "frozen layers keep no input": every_input,
-    "elementwise in blocks": no_blocks,
-    "attention in tiles": no_tiles,
-    "freed memory is kept": new_memory,
-    "shards on threads": one_thread,
+    "elementwise work in small pieces": no_blocks,
+    "attention skips the future": no_tiles,
+    "freed memory is used again": new_memory,
+    "the batch shared by threads": one_thread,
 }
 
 
@@ -199,20 +201,22 @@ def main():
     parser.add_argument("--out", default="figures/latest")
     parser.add_argument("--shapes", default="S1,S2,S3")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--from-results", action="store_true", help="measure nothing: draw ladder.json")
     parser.add_argument("--worker", metavar="RUNG")
     options = parser.parse_args()
     if options.worker is not None:
         undo_after(options.worker)
         worker.main()
         return
+    if options.from_results:
+        record = json.loads((Path(options.out) / "ladder.json").read_text(encoding="utf-8"))
+        plots.save(figures.ladder(record), Path(options.out) / "ladder.png")
+        return
     results = {shape: measure(shape, options.rounds) for shape in options.shapes.split(",")}
     command = f"python tests/benchmarks/ladder.py --out {options.out} --rounds {options.rounds}"
-    write_json(Path(options.out) / "ladder.json", {"command": command, "provenance": provenance(), "rungs": results})
-    bars = {
-        shape: {name: tuple(r["times_the_first"][k] for k in ("median", "min", "max")) for name, r in rungs.items()}
-        for shape, rungs in results.items()
-    }
-    plots.save(plots.ladder(bars), Path(options.out) / "ladder.png")
+    record = {"command": command, "provenance": provenance(), "rungs": results}
+    write_json(Path(options.out) / "ladder.json", record)
+    plots.save(figures.ladder(record), Path(options.out) / "ladder.png")
     for shape, rungs in results.items():
         for name, r in rungs.items():
             times = r["times_the_first"]

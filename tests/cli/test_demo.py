@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from cli.running import PNG, check_refused, prints, read
 from minilora.arrays.backend import gpu_available
+from minilora.cli import main
 from minilora.cli.demo import report
 from minilora.experiments import demo as experiment
 from minilora.experiments import demo_settings
@@ -93,9 +95,24 @@ def test_demo_writes_numbers_figures_and_runs(demo):
     assert results["LoRA"]["loss"] != results["base"]["loss"] != results["full fine-tuning"]["loss"]
     assert results["switching"] == {"base_to_the_bit": True, "adapter_from_file_to_the_bit": True}
     assert results["merging"]["unmerged_to_the_bit"] and results["merging"]["largest_logit_difference"] < 1e-5
-    assert {path.name for path in out.iterdir()} == {"demo.json", "loss.png", "singular_values.png", "phi.png"}
+    figures = {"loss.png", "singular_values.png", "phi.png"}
+    assert {path.name for path in out.iterdir()} == {"demo.json", "figures.json", *figures}
     assert all(path.read_bytes().startswith(PNG) for path in out.glob("*.png"))
     assert (runs / "lora" / "adapter.safetensors").is_file() and (runs / "full" / "model.safetensors").is_file()
+
+
+def test_figures_are_drawn_again_from_the_numbers_that_are_there(demo, tmp_path, capsys):
+    printed, out, _, _ = demo
+    for name in ("demo.json", "figures.json"):
+        shutil.copy(out / name, tmp_path)
+    again = prints("demo", "--from-results", "--out", tmp_path)
+    assert all((tmp_path / path.name).read_bytes() == path.read_bytes() for path in out.glob("*.png"))
+    assert again.splitlines()[:9] == printed[printed.index(again.splitlines()[0]) :].splitlines()[:9]
+    assert main(["demo", "--from-results", "--steps", "3", "--out", str(tmp_path)]) == 2
+    assert "--steps was given, but --from-results trains nothing" in capsys.readouterr().err
+    (tmp_path / "figures.json").write_text("{}")
+    assert main(["demo", "--from-results", "--out", str(tmp_path)]) == 2
+    assert "figures.json is not what `minilora demo` wrote, or it is damaged" in capsys.readouterr().err
 
 
 def test_a_fact_that_does_not_hold_is_printed_as_no(demo):

@@ -22,7 +22,7 @@ from minilora.exercises.sources import exercises
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build" / "site" / "html"
-MODULES = ("pages", "docstrings", "formulas", "drawn", "figure_pages", "make_site")
+MODULES = ("pages", "docstrings", "formulas", "png", "drawn", "figure_pages", "make_site")
 nbformat = pytest.importorskip("nbformat")
 
 
@@ -156,6 +156,37 @@ def test_each_position_of_a_slider_is_drawn_twice_and_says_what_it_shows(site, t
     assert light != dark
 
 
+def test_sliders_with_large_pictures_have_few_positions(site, tmp_path, monkeypatch):
+    def draw(r=16):
+        return plots.bars({"r": float(r)}, x="rank", form="{:.0f}")
+
+    def bytes_of(folder):
+        return sum(path.stat().st_size for path in folder.rglob("*.png"))
+
+    drawn_in(site, tmp_path / "one", draw, r=(16, 16))
+    one = bytes_of(tmp_path / "one")
+    monkeypatch.setattr(site["drawn"], "BYTES", 6 * one)
+    shown = drawn_in(site, tmp_path / "few", draw, r=(1, 192))
+    assert html.unescape(shown).count('data-values="[1, 3, 8, 16, 67, 192]"') == 1
+    assert len(list((tmp_path / "few").rglob("*.png"))) == 12 and bytes_of(tmp_path / "few") < 7 * one
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_picture_of_few_colours_has_the_pages_own_ground(site, tmp_path, dark):
+    from PIL import Image
+
+    noise = np.random.default_rng(0).standard_normal((40, 60))
+    with plots.figure_style(dark=dark):
+        figure = plots.matrices({"noise": noise}, ())
+        ground = plots.theme.theme().paper
+    figure.savefig(tmp_path / "many.png", dpi=site["png"].DPI)
+    n = site["png"].write_png(figure, tmp_path / "few.png")
+    few, many = (Image.open(tmp_path / name).convert("RGB") for name in ("few.png", "many.png"))
+    assert "#{:02X}{:02X}{:02X}".format(*few.getpixel((0, 0))) == ground and few.size == many.size
+    assert n == (tmp_path / "few.png").stat().st_size < 0.6 * (tmp_path / "many.png").stat().st_size
+    assert np.abs(np.asarray(few, dtype=int) - np.asarray(many)).mean() < 2
+
+
 def test_the_text_of_a_picture_says_what_is_to_be_seen(site):
     described = site["drawn"].described
     said = described(plots.bars({"LoRA": 3.0, "full": 12.5}, x="numbers"))
@@ -235,6 +266,21 @@ def test_the_page_of_figures_has_a_summary_and_titles(site):
     assert "```text" not in made and "Adapter^" not in made and "\n## table" not in made
     assert "```{raw} html\n<img alt='x'>\n```" in made and "](table1.png)" not in made
     assert len(re.findall(r"<table>", made)) >= 17
+
+
+def test_a_drawn_figure_has_a_twin_on_every_page_that_shows_it(site):
+    shown = {"bench/ratios.png": "<img alt='a'><img alt='b'>"}
+    text = "Before\n\n![fast](../figures/bench/ratios.png)\n\n![loss](../figures/demo/loss.png)\n\n![x](ratios.png)"
+    made = site["figure_pages"].with_twins(text, shown, "../figures/")
+    html_of = f"```{{raw}} html\n{shown['bench/ratios.png']}\n```"
+    assert made == text.replace("![fast](../figures/bench/ratios.png)", html_of)
+
+
+def test_every_committed_figure_of_the_benchmarks_is_drawn_again(site):
+    folder = ROOT / "figures"
+    files = {file for file, _, _ in site["figure_pages"].drawings(folder)}
+    assert {path.relative_to(folder).as_posix() for path in (folder / "bench").rglob("*.png")} <= files
+    assert {path.name for path in folder.glob("table*.png")} <= files
 
 
 def test_the_gallery_shows_the_pictures_of_the_table_with_their_commands_and_numbers(site, tmp_path):

@@ -1,15 +1,12 @@
-"""What `minilora bench` prints and draws."""
-
-from pathlib import Path
+"""What `minilora bench` prints."""
 
 from minilora.experiments.bench.blas import in_words
 from minilora.experiments.bench.medians import LEVEL, NARROW
+from minilora.experiments.bench.scaling import LETTERS
 from minilora.experiments.text_table import aligned
 
 STATES = {"lora": "LoRA beside W", "merged": "LoRA merged", "base": "base model"}
 METHODS = {"lora": "LoRA", "full": "full fine-tuning"}
-STAGES = ("imports", "model", "step")
-CONTENDERS = {"torch": "PyTorch + PEFT"}  # as figures call them
 
 
 def report(results, folder, table=aligned):
@@ -127,7 +124,7 @@ def scaling(results):
     rows = [("slope of log cost in", "time", "FLOPs", "activations", "by formula")]
     for letter, r in results.items():
         names = ("seconds", "flops", "bytes", "bytes_formula")
-        rows.append((letter, *(f"{r['slopes'][name]:.2f}" for name in names)))
+        rows.append((f"{letter}, {LETTERS[letter]}", *(f"{r['slopes'][name]:.2f}" for name in names)))
     return rows
 
 
@@ -140,50 +137,3 @@ def other_peers(results):
 def spread(value, form):
     """A median with its range, or an empty text."""
     return "" if value is None else f"{value['median']:{form}} [{value['min']:{form}}, {value['max']:{form}}]"
-
-
-def draw(results, folder):
-    """Write the figures that the results allow into the folder; returns their names."""
-    from minilora import plots
-
-    figures = {}
-    if "torch" in results["provenance"] and "torch" in results["config"].get("against", ("torch",)):
-        panels = {}
-        for method, title in METHODS.items():
-            if method in results["config"]["methods"] and "train" in results:
-                panels[f"training, {title}"] = {s: triple(r[method]["ratio"]) for s, r in results["train"].items()}
-        if "generate" in results:
-            panels["generating, LoRA beside W"] = {
-                s: triple(r["lora"]["ratio"]) for s, r in results["generate"].items()
-            }
-        if panels:
-            figures["ratios.png"] = plots.bench_ratios(panels)
-    if "memory" in results:
-        panels = {
-            shape: {
-                f"{CONTENDERS.get(contender, contender)}\n{METHODS[method]}": tuple(peaks[stage] for stage in STAGES)
-                for method, contenders in methods.items()
-                for contender, peaks in contenders.items()
-            }
-            for shape, methods in results["memory"].items()
-        }
-        figures["memory.png"] = plots.bench_memory(panels)
-    if "scaling" in results:
-        figures["scaling.png"] = plots.bench_scaling(
-            {
-                letter: (
-                    [p["value"] for p in r["points"]],
-                    [p["seconds"]["median"] for p in r["points"]],
-                    *([p[name] for p in r["points"]] for name in ("flops", "bytes", "bytes_formula")),
-                )
-                for letter, r in results["scaling"].items()
-            }
-        )
-    for name, figure in figures.items():
-        plots.save(figure, Path(folder) / name)
-    return list(figures)
-
-
-def triple(value):
-    """(median, min, max)"""
-    return value["median"], value["min"], value["max"]

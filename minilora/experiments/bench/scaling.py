@@ -12,6 +12,7 @@ from minilora.experiments.measure import median_and_range
 
 BASE = Shape(L=4, C=256, T=128, N=8, V=256, H=4)
 FACTORS = (0.5, 1, 2)
+LETTERS = {"L": "layers", "C": "channels", "T": "positions", "N": "texts in a batch", "r": "rank of LoRA"}
 
 
 def measure_scaling(contender, threads, count, seed=0):
@@ -31,7 +32,7 @@ def measure_scaling(contender, threads, count, seed=0):
         formula; and `slopes` of seconds, flops, bytes and bytes_formula.
     """
     results = {}
-    letters = tqdm(("L", "C", "T", "N", "r"), "scaling", delay=2, leave=False, disable=sys.stderr is None)
+    letters = tqdm(LETTERS, "scaling", delay=2, leave=False, disable=sys.stderr is None)
     for letter in letters:
         points = []
         for factor in FACTORS:
