@@ -23,6 +23,7 @@ NVCC = shutil.which("nvcc")
 
 SHIM = """
 #include <cmath>
+#include <cstring>
 #include <ucontext.h>
 #include <vector>
 using std::exp; using std::log; using std::sqrt; using std::tanh; using std::erf; using std::fmax;
@@ -54,6 +55,8 @@ template <typename Value> static Value __shfl_xor_sync(unsigned, Value value, in
     wait_at(SHUFFLE);  // until all have read
     return other;
 }
+
+static unsigned __float_as_uint(float x) { unsigned bits; std::memcpy(&bits, &x, sizeof bits); return bits; }
 
 static void (*kernel)(void**);
 static void** arguments;

@@ -136,6 +136,11 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return DeviceArray(self._memory.T)
 
     @property
+    def data(self):
+        """Where its memory begins, as CuPy says it: ``x.data.ptr``."""
+        return types.SimpleNamespace(ptr=self._memory.ctypes.data)
+
+    @property
     def real(self):
         return DeviceArray(self._memory.real)
 

@@ -164,6 +164,17 @@ def tf32() -> Iterator[None]:
         cublas.setMathMode(handle, before[1])
 
 
+def gpu_lacks_bfloat16() -> str:
+    """Why products of bfloat16s cannot be computed on this thread's GPU, as the end of a sentence; "" if they can."""
+    import cupy
+
+    if int(cupy.cuda.Device().compute_capability) < 80:
+        return "this GPU is older than Ampere (compute capability 8.0), the first that multiplies it"
+    if not hasattr(cupy.cuda.cublas, "gemmEx"):
+        return f"CuPy {cupy.__version__} has no cupy.cuda.cublas.gemmEx"
+    return ""
+
+
 def use_gpu(number: int) -> None:
     """Let this thread make its arrays on GPU `number`, modulo the number of GPUs; without a GPU, do nothing."""
     if gpu_available():

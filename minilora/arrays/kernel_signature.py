@@ -3,8 +3,19 @@
 import re
 from typing import Any, NamedTuple
 
+import numpy
+
 REALS = {"f": "float", "d": "double"}  # by NumPy's dtype.char
 C_TYPES = {"f": "real", "d": "real", "?": "bool", "i": "int", "l": "long long", "q": "long long"}
+
+
+def real_type(char: str) -> str:
+    """The lines of a CUDA source that say what `real`, LOWEST and TINY are, for NumPy's dtype.char."""
+    limits = numpy.finfo(char)
+    return (
+        f"typedef {REALS[char]} real;\n"
+        f"[[maybe_unused]] constexpr real LOWEST = {float(limits.min)!r}, TINY = {float(limits.tiny)!r};\n"
+    )
 
 
 class Operand(NamedTuple):

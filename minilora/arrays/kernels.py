@@ -38,10 +38,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy
-
 from minilora.arrays.backend import ArrayModule, cuda_kernel, get_xp, on_gpu
-from minilora.arrays.kernel_signature import REALS, bind, c_type, operands
+from minilora.arrays.kernel_signature import REALS, bind, c_type, operands, real_type
 
 PRELUDE = """
 struct Plus { __device__ real operator()(real a, real b) const { return a + b; } };
@@ -78,6 +76,16 @@ ELEMENTS_A_BLOCK = 256
 MOST_BLOCKS = 2**31 - 1
 
 
+def takes_kernels(array: Any) -> bool:
+    """True for an array that lives on the GPU and holds numbers that a kernel calls `real`."""
+    return on_gpu(array) and array.dtype.char in REALS
+
+
+def launch(name: str, source: str, blocks: int, threads: int, arguments: tuple) -> None:
+    """Launch the kernel `name` of a CUDA source in CuPy's current stream, and do not wait for it."""
+    cuda_kernel(name, source)((blocks,), (threads,), arguments)
+
+
 def fused(signature: str, body: str) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a formula: on CuPy's arrays, one kernel takes its place. See the module's docstring.
 
@@ -90,8 +98,8 @@ def fused(signature: str, body: str) -> Callable[[Callable[..., Any]], Any]:
 
         @functools.wraps(formula)
         def either(*args: Any) -> Any:
-            launch = kernel.launch_for(args) if on_gpu(args[0]) else None
-            return formula(*args) if launch is None else kernel.run(launch, args)
+            planned = kernel.launch_for(args) if on_gpu(args[0]) else None
+            return formula(*args) if planned is None else kernel.run(planned, args)
 
         either.formula, either.kernel = formula, kernel  # type: ignore[attr-defined]
         return either
@@ -178,7 +186,7 @@ class Kernel:
         sizes : iterable of str
             The names of the integers that follow.
         """
-        name, limits = f"{self.name}_{REALS[char]}", numpy.finfo(char)
+        name = f"{self.name}_{REALS[char]}"
         parameters, lines = [], []
         for operand in (*(o for o in self.arguments if o.kind != "unused"), *self.new):
             of_c = types.get(operand.name, "real")
@@ -198,14 +206,12 @@ class Kernel:
             body = f"if (i < count) {{{body}\n}}"
             body = f"const long long i = (long long) blockIdx.x * blockDim.x + threadIdx.x;\n{body}"
         return name, (
-            f"typedef {REALS[char]} real;\n"
-            f"[[maybe_unused]] constexpr real LOWEST = {float(limits.min)!r}, TINY = {float(limits.tiny)!r};\n"
-            f"{PRELUDE}\n"
+            f"{real_type(char)}{PRELUDE}\n"
             f'extern "C" __global__ void __launch_bounds__({MOST_THREADS})\n'
             f"{name}({', '.join(parameters)})\n{{\n{body}\n}}\n"
         )
 
-    def run(self, launch: Launch, args: Sequence[Any]) -> Any:
+    def run(self, planned: Launch, args: Sequence[Any]) -> Any:
         """Launch the kernel in CuPy's current stream, and return the results without waiting for them."""
         xp, dtype = get_xp(args[0]), args[0].dtype
         values = {
@@ -213,9 +219,9 @@ class Kernel:
             for operand, value in zip(self.arguments, args, strict=True)
             if operand.kind != "unused"
         }
-        values |= {new.name: xp.empty(shape, dtype) for new, shape in zip(self.new, launch.shapes, strict=True)}
-        kernel = cuda_kernel(launch.name, launch.source)
-        kernel((launch.blocks,), (launch.threads,), (*values.values(), *launch.sizes))
+        values |= {new.name: xp.empty(shape, dtype) for new, shape in zip(self.new, planned.shapes, strict=True)}
+        arguments = (*values.values(), *planned.sizes)
+        launch(planned.name, planned.source, planned.blocks, planned.threads, arguments)
         results = tuple(values[operand.name] for operand in self.results)
         return results if len(results) > 1 else results[0]
 

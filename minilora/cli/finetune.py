@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 
+from minilora.arrays.products import PRODUCTS, gpu_products
 from minilora.cli.completion import from_words
 from minilora.cli.measures import print_left_out, print_measures
 from minilora.cli.method_options import (
@@ -161,6 +162,13 @@ def add_options(p: Parser) -> None:
     )
     add_threads(p, "threads that share a batch")
     add_device(p)
+    add_choice(
+        p,
+        "--products",
+        PRODUCTS,
+        default="float32",
+        help="how a GPU multiplies by weights: bfloat16 and tf32 round the factors, and sum in float32",
+    )
     add_seed(p)
     p.add_argument("--out", metavar="DIR", default="runs/finetune", help="the run's folder")
     add_json(p)
@@ -173,6 +181,7 @@ def run(options: argparse.Namespace) -> int:
     from minilora.experiments.targets import with_all_linear
     from minilora.training import TrainConfig
 
+    gpu_products(options.products, options.device)  # refuses what this machine cannot do, before anything is opened
     settings = method_settings(options)
     if options.accumulation > options.batch_size:
         raise ValueError(
@@ -210,6 +219,7 @@ def run(options: argparse.Namespace) -> int:
         options.out,
         command=options.command,
         about=opened.about(),
+        products=options.products,
         checkpoint_every=CHECKPOINT_EVERY,
         ranks=options.ranks,
     )

@@ -9,6 +9,7 @@ from minilora.experiments.verdicts import FAILS, FEWEST, HOLDS, UNDECIDED, VERDI
 PAPER, LATER, OWN = "the LoRA paper's", "later papers'", "our own"
 WHOSE = (PAPER, LATER, OWN)
 NOT_RUN = "not run on this base yet"
+WITHOUT_REGRET = "Schulman and Thinking Machines (2025), LoRA Without Regret, https://thinkingmachines.ai/blog/lora/"
 
 
 class Source(NamedTuple):

@@ -50,6 +50,14 @@ def terms_of(record):
     return {**config, **(config.get("training") or {})}
 
 
+def terms_in_words(record):
+    """The terms on which all settings of a record were compared: steps, examples, seeds, learning rates."""
+    terms = terms_of(record)
+    n = terms.get("n_rates") or len(terms.get("rates") or terms.get("lora_rates"))
+    rates = f"{n} learning rates to choose from on valid" if n > 1 else "one learning rate for each"
+    return f"{terms['steps']} steps of {terms['batch_size']} examples, {len(terms['seeds'])} seeds, and {rates}"
+
+
 def bundled_model(record):
     """The bundled model that a record's runs adapted, "decoder" or "encoder"; None if it was another, or none."""
     terms = terms_of(record)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minilora.experiments.claims import Claim, lines_of
-from minilora.experiments.drawing import figure_of
+from minilora.experiments.drawing import figure_of, terms_in_words
 from minilora.experiments.record import provenance
 from minilora.files import write_json
 
@@ -36,8 +36,8 @@ class Experiment(NamedTuple):
         ``plot(results) -> Figure``.
     claims : tuple of Claim
         What is put to the test, each with its verdict when the results are there.
-    here : dict of str to str, optional
-        What {base} and {terms} are on the bundled model.
+    here : str, optional
+        What {base} is on the bundled model; {terms} are those of the record.
     on : callable, optional
         ``on(base) -> config`` of another decoder, a `Base`; an experiment without it runs on the bundled model only.
     """
@@ -51,7 +51,7 @@ class Experiment(NamedTuple):
     table: Callable
     plot: Callable
     claims: tuple[Claim, ...]
-    here: Any = None
+    here: str | None = None
     on: Callable | None = None
 
 
@@ -114,7 +114,10 @@ def title(experiment, record):
 
 def about(experiment, record):
     """What the paper did and what is done here, with the words for the base of a record."""
-    return experiment.about.format(**record.get("base", experiment.here or {}))
+    if experiment.here is None:
+        return experiment.about
+    base = record["base"]["base"] if "base" in record else experiment.here
+    return experiment.about.format(base=base, terms=terms_in_words(record))
 
 
 def claim_lines(experiment, record):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from minilora.accounting import count_parameters
+from minilora.arrays.products import gpu_products
 from minilora.data import check_vocabulary
 from minilora.distributed import SINGLE_PROCESS
 from minilora.experiments.measure import measure, step_memory
@@ -62,6 +63,7 @@ def run(
     *,
     command=None,
     about=None,
+    products="float32",
     progress=True,
     checkpoint_every=None,
     ranks=SINGLE_PROCESS,
@@ -84,6 +86,8 @@ def run(
         The command line, for the record.
     about : dict of str to str, optional
         What the model is, for the record: see `OpenedModel.about`.
+    products : {"float32", "tf32", "bfloat16"}
+        How a GPU multiplies by weights: see `minilora.arrays.products`.
     progress : bool
         Show a progress bar.
     checkpoint_every : int, optional
@@ -110,6 +114,8 @@ def run(
     FileNotFoundError
         If the folder is removed during the run.
     """
+    multiplying = gpu_products(products, "cpu" if model.xp is numpy else "gpu")
+    chosen = {} if products == "float32" else {"products": products}
     check_vocabulary(model, task.tokenizer)
     folder, base = Path(folder), weights_hash(model)
     batches = start_batches(task, config.settings, config.train)
@@ -127,16 +133,17 @@ def run(
             "model_id": base,
             "method": config.method,
             "settings": asdict(config.settings),
+            **chosen,
         },
         ranks=ranks,
     )
-    with trainer.folder_to_itself():
+    with trainer.folder_to_itself(), multiplying:
         if checkpoint_every:
             if kept := ranks.bcast_from_root(lambda: finished_run(folder, trainer.configuration)):
                 return kept
             resume_newest(trainer, folder)
         trainer.run({"lora": "LoRA", "full": "full fine-tuning"}.get(config.method, config.method), progress)
-        kept = {"command": command, **(about or {})}
+        kept = {"command": command, **(about or {}), **chosen}
         result = ranks.bcast_from_root(
             lambda: _measured_and_kept(trainer, task, config, base, kept, n_prompts, progress)
         )

@@ -161,6 +161,10 @@ WRONG = {
     "model too short": ([*FINETUNE, "--model", "short.safetensors", "--task", "mini-e2e"], r"the model takes 64"),
     "no such model": ([*FINETUNE, "--model", "none"], r"--model was none; there is no such file or folder$"),
     "out is a file": ([*FINETUNE, "--out", "empty.txt"], r"empty.txt"),
+    "products of a GPU on a CPU": (
+        [*FINETUNE, "--device", "cpu", "--products", "bfloat16"],
+        r"--products was 'bfloat16', which only a GPU computes; on a CPU it must be 'float32'$",
+    ),
 }
 
 

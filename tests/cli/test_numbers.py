@@ -83,6 +83,7 @@ TEXTS = {  # the options that take no number, and are words, names or files
     "dtype",
     "system",
     "recompute",
+    "products",
     "bits",
     "from_results",
 }

@@ -103,22 +103,24 @@ WHAT_IT_IS = (
 GPU_TESTS = ("-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-rfE")
 PARTS = (
     Part("the device", ("-c", WHAT_IT_IS), 20, last_lines(1)),
-    Part("kernels", (*GPU_TESTS, "tests", "-k", "kernel"), 60, of_tests),
-    Part("parity", (*GPU_TESTS, "tests", "-k", "not kernel and not fifty"), 110, of_tests),
-    Part("fifty steps of every method", (*GPU_TESTS, "tests/gpu/test_fifty_steps.py"), 70, of_tests),
+    Part("kernels", (*GPU_TESTS, "tests", "-k", "kernel"), 55, of_tests),
+    Part("parity", (*GPU_TESTS, "tests", "-k", "not kernel and not fifty"), 100, of_tests),
+    Part("attention", ("tests/gpu/attention.py",), 40, last_lines(3)),
+    Part("products", ("tests/gpu/products.py",), 15, last_lines(3)),
+    Part("fifty steps of every method", (*GPU_TESTS, "tests/gpu/test_fifty_steps.py"), 65, of_tests),
     Part(
         "speed and memory",
         (
             *("-m", "minilora", "bench", "train", "generate", "memory", "--device", "gpu", "--shapes", SHAPES),
             *("--rounds", "3", "--against", "torch", "--peer-python", sys.executable, "--out", "{out}"),
         ),
-        140,
+        120,
         of_bench,
     ),
     Part(
         "pretraining",
         ("-m", "minilora", "pretrain", "--device", "gpu", "--steps", "300", "--out", "{out}/pretraining"),
-        70,
+        60,
         of_pretraining,
     ),
 )

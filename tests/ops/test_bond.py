@@ -230,7 +230,7 @@ MUTANTS = [
     ("dequantize_nf4", "nf4", "from_blocks(w, shape)", "from_blocks(w.T, shape)"),  # blocks as columns
     ("dequantize_q4_1", "gguf_blocks", "q[:, :16]", "q[:, 0::2]"),
     ("dora_linear_forward", "dora_linear", "norm != 0, norm, math.inf", "norm != 1, norm, math.inf"),
-    ("dora_linear_backward", "dora_linear", "dx = du @ W", "dx = dy @ W"),
+    ("dora_linear_backward", "dora_linear", "dx = product(du, W)", "dx = product(dy, W)"),
     ("dora_norm", "dora_linear", "W + float(scale)", "W - float(scale)"),
     ("row_norm", "dora_linear", ".sqrt(vecdot(V, V))", ".abs(vecdot(V, V))"),
     ("embedding_backward", "embedding", "scatter_add(dW, cache.ids.reshape(-1), rows(dy))", "dW[cache.ids] = dy"),
@@ -248,7 +248,7 @@ MUTANTS = [
     ("layernorm_backward", "layernorm", "dx -= xhat * mean_dxhat_xhat", "pass"),
     ("layernorm_backward", "layernorm", '"gain" in frozen', '"bias" in frozen'),
     ("layernorm_backward", "layernorm", '"bias" in frozen', "frozen"),
-    ("linear_backward", "linear", "rows(dy).T @ rows(x)", "-rows(dy).T @ rows(x)"),
+    ("linear_backward", "linear", "product(rows(dy).T, rows(x))", "-product(rows(dy).T, rows(x))"),
     ("linear_forward", "linear", "y += bias", "y -= bias"),
     ("linear_cross_entropy_forward", "linear_cross_entropy", "1.0 / count", "1.0 / V"),
     ("linear_cross_entropy_forward", "linear_cross_entropy", "dlogits *= weights[chunk]", "pass"),

@@ -19,7 +19,7 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MOST_BLOCKS = 6  # of which all are looked at
 
 # For a large model: fewer runs and steps, because a step is slow, each on more text, because its tokens are longer.
-OF_LARGE = Training(steps=200, batch_size=8, seeds=(0, 1, 2), n_held_out=48, alpha=16)
+OF_LARGE = Training(steps=200, seeds=(0, 1, 2), n_held_out=48, alpha=16)
 LARGE_METHODS = ("full fine-tuning", "Adapter^L, large", "prefix-layer", "LoRA")
 LARGE_RANKS = (1, 4, 8, 16, 64)  # table 18 claims something of 1, 4, 16 and of those above it
 
@@ -119,8 +119,7 @@ class Base:
 
     def about(self):
         """What a result says of its base, as a dict for JSON."""
-        terms = self.training.terms(self.n_rates)
-        return {"label": self.label, "base": self.words, "terms": terms, "model_id": self.model_id}
+        return {"label": self.label, "base": self.words, "model_id": self.model_id}
 
 
 def base_of(opened):

@@ -71,12 +71,6 @@ class Training:
         if self.n_rates not in (1, 2, 3):
             raise ValueError(f"n_rates was {self.n_rates!r}; it must be 1, 2 or 3")
 
-    @property
-    def terms(self):
-        """The terms on which all methods are compared, in words."""
-        steps = f"{self.steps} steps of {self.batch_size} examples"
-        return f"{steps}, and {self.n_rates} learning rates to choose from on valid"
-
     def run_of(self, task, trial):
         """The settings of a trial's runs on a task, except lr and seed."""
         train = TrainConfig(self.steps, self.batch_size, lr_ratio_B=trial.lr_ratio_B, threads=1)
@@ -85,7 +79,7 @@ class Training:
 
 FULL = Training()
 TWO_RATES = Training(n_rates=2)  # where there are many settings to train
-HERE = {"base": "the bundled encoder", "terms": TWO_RATES.terms}  # in what is said about tables 5 and 6
+HERE = "the bundled encoder"  # in what is said about an experiment
 QUICK = Training(steps=3, batch_size=2, seeds=(0, 1), n_rates=1, n_held_out=16)
 
 

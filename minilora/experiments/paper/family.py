@@ -88,7 +88,7 @@ class Config:
         How many learning rates to try for each: the usual one, three times, and a third of it.
     """
 
-    training: Training = Training(seeds=(0, 1, 2, 3, 4))
+    training: Training = Training()
     methods: tuple[str, ...] = family()
     n_rates: int = 3
 

@@ -8,6 +8,7 @@ from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
     FOR_MATRICES,
     FOR_NEW,
+    HERE,
     QUICK,
     TWO_RATES,
     Trial,
@@ -138,12 +139,12 @@ EXPERIMENT = Experiment(
     name="figure2",
     title="Quality against trainable parameters",
     about="The paper draws the accuracy of GPT-3 on WikiSQL and MNLI against the trainable parameters of each method. "
-    "Here each method adapts the bundled encoder at one to five sizes, "
-    f"with {TWO_RATES.terms}.",
+    "Here each method adapts {base} at one to five sizes: {terms}.",
     config=TWO_RATES,
     quick=QUICK,
     run=run,
     table=table,
     plot=plot,
     claims=CLAIMS,
+    here=HERE,
 )

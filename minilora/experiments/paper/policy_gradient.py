@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from minilora.experiments.adapt import HELD_OUT, DecoderRun, adapt_and_keep
-from minilora.experiments.claims import Claim, Fact, later, own
+from minilora.experiments.claims import WITHOUT_REGRET, Claim, Fact, later, own
 from minilora.experiments.comparison import best_of_rates, check_seeds, mean_and_spread, plus_minus, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import ALPHA
@@ -15,7 +15,6 @@ from minilora.methods import FullConfig, LoRAConfig
 from minilora.training import TrainConfig
 
 FULL, RANK_1 = "full fine-tuning", "LoRA, r = 1"
-POST = "Schulman and Thinking Machines (2025), LoRA Without Regret, https://thinkingmachines.ai/blog/lora/"
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ CLAIMS = (
         "policy_gradient.rank-1",
         "Learning from rewards, LoRA of rank 1 is no worse than full fine-tuning, and neither is rank 8",
         later(
-            f"{POST}, Reinforcement learning",
+            f"{WITHOUT_REGRET}, Reinforcement learning",
             "LoRA fully matches the learning performance of FullFT when running policy gradient algorithms for "
             "reinforcement learning, even with ranks as low as 1",
         ),
@@ -174,7 +173,7 @@ CLAIMS = (
         "policy_gradient.capacity",
         "All rewards together carry fewer bits than rank 1 has numbers",
         later(
-            f"{POST}, Reinforcement learning",
+            f"{WITHOUT_REGRET}, Reinforcement learning",
             "in policy gradient methods, learning is driven by the advantage function which provides only O(1) bits "
             "per episode",
         ),

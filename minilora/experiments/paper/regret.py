@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy
 
-from minilora.experiments.claims import Claim, later
+from minilora.experiments.claims import WITHOUT_REGRET, Claim, later
 from minilora.experiments.comparison import mean_and_spread, plus_minus, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.regret_runs import FULL, PLACES, Config, run
@@ -12,7 +12,6 @@ from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, no_worse, of_values, paired
 
 MARGIN = 0.02  # bits per byte
-POST = "Schulman and Thinking Machines (2025), LoRA Without Regret, https://thinkingmachines.ai/blog/lora/"
 
 
 def at_end(row):
@@ -110,7 +109,7 @@ CLAIMS = (
         "regret.capacity",
         "The lower the rank, the higher the loss at the end of a long run",
         later(
-            f"{POST}, LoRA rank",
+            f"{WITHOUT_REGRET}, LoRA rank",
             "Medium and low-rank LoRAs fall off the minimum-loss learning curves at some threshold of steps that "
             "correlates with rank",
         ),
@@ -122,7 +121,7 @@ CLAIMS = (
         "regret.high-rank",
         "The highest rank is no worse than full fine-tuning",
         later(
-            f"{POST}, LoRA rank",
+            f"{WITHOUT_REGRET}, LoRA rank",
             "FullFT and high-rank LoRAs have similar learning curves with loss decreasing linearly with the logarithm "
             "of the number of steps",
         ),
@@ -134,7 +133,7 @@ CLAIMS = (
         "regret.attention",
         "With as many parameters, LoRA on the attention alone is worse than on all layers or on the MLP alone",
         later(
-            f"{POST}, Layers Where LoRA Is Applied",
+            f"{WITHOUT_REGRET}, Layers Where LoRA Is Applied",
             "attention-only with rank 256 underperforms MLP-only with rank 128, despite them having approximately the "
             "same number of parameters",
         ),
@@ -145,7 +144,7 @@ CLAIMS = (
         "regret.mlp",
         "The MLP alone is no worse than all layers",
         later(
-            f"{POST}, Layers Where LoRA Is Applied",
+            f"{WITHOUT_REGRET}, Layers Where LoRA Is Applied",
             "applying LoRA to the attention matrices shows no additional benefits beyond applying it to the MLPs only",
         ),
         NO_WORSE,
@@ -154,7 +153,10 @@ CLAIMS = (
     Claim(
         "regret.batch",
         "LoRA falls further behind full fine-tuning in large batches",
-        later(f"{POST}, Batch size effects", "The performance gap grows with larger batch sizes, independent of rank"),
+        later(
+            f"{WITHOUT_REGRET}, Batch size effects",
+            "The performance gap grows with larger batch sizes, independent of rank",
+        ),
         better("bits per byte"),
         gap_grows,
         "Each method has the best of the same rates at every batch size, and large batches leave few steps.",

@@ -13,6 +13,7 @@ from minilora.experiments.paper.encoder_tasks import (
     FOR_MATRICES,
     FOR_NEW,
     FULL,
+    HERE,
     QUICK,
     Trial,
     baseline_row,
@@ -112,10 +113,10 @@ def plot(results):
 EXPERIMENT = Experiment(
     name="table2",
     title="Every method for encoders, on tasks with labels",
-    about="The paper adapts RoBERTa and DeBERTa to GLUE. Here the bundled encoder, which has read English prose byte "
+    about="The paper adapts RoBERTa and DeBERTa to GLUE. Here {base}, which has read English prose byte "
     "by byte, tells the general category of a character by its Unicode name, and the package of a function by its "
     "signature and the first line of its docstring. "
-    f"Each method has {FULL.terms}. They are compared with the most frequent class, naive Bayes, and the head alone, "
+    "The terms are {terms}. The methods are compared with the most frequent class, naive Bayes, and the head alone, "
     "with everything that was pretrained frozen.",
     config=replace(FULL, tasks=TASKS),
     quick=replace(QUICK, tasks=TASKS),
@@ -123,4 +124,5 @@ EXPERIMENT = Experiment(
     table=table,
     plot=plot,
     claims=CLAIMS,
+    here=HERE,
 )

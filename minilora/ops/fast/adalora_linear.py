@@ -1,6 +1,7 @@
 """AdaLoRA's linear map (`ops/adalora_linear.py`) over rows: LoRA's own, because P diag(lam) and Q are a B and an A."""
 
 from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.products import product
 from minilora.ops import adalora_linear as page
 from minilora.ops.adalora_linear import AdaLoRALinearCache
 from minilora.ops.fast.lora_linear import lora_linear_forward
@@ -38,6 +39,6 @@ def adalora_linear_backward(dy: Array, cache: AdaLoRALinearCache) -> tuple[Array
     dx_lora = du @ Q  # (M, r) @ (r, I) -> (M, I)
     if dropout_mask is not None:
         dx_lora *= rows(dropout_mask)
-    dx = dy @ W  # (M, O) @ (O, I) -> (M, I)
+    dx = product(dy, W)  # (M, O) @ (O, I) -> (M, I)
     dx += dx_lora
     return unrows(dx, shape), dP, dlam, dQ

@@ -1,4 +1,4 @@
-"""Attention (`ops/attention.py`) in tiles, with softmax in place, and as three kernels on a GPU.
+"""Attention (`ops/attention.py`) in tiles, with softmax in place; on a GPU as kernels (`flash_attention.py`).
 
 Tiles (`attention_tiles.py`) leave out what no query can see: most of the products and memory above the diagonal, and
 between the texts of a row. The heads of a group share keys and values, and so they are one matrix product with M =
@@ -7,6 +7,8 @@ between the texts of a row. The heads of a group share keys and values, and so t
 The probabilities, the largest array of a long sequence, are not kept. The forward keeps one number for each query,
 lse = log sum_j exp(scores_j), and the backward makes probs = exp(scores - lse) again, a tile at a time, for one more
 product (as FlashAttention does, Dao et al., 2022).
+
+On a GPU, this file computes what `flash_attention.py` does not take, such as the one query of a new token, in one tile.
 """
 
 import functools
@@ -19,6 +21,12 @@ from minilora.arrays.kernels import fused
 from minilora.ops import attention as page
 from minilora.ops.attention import heads_per_group
 from minilora.ops.fast.attention_tiles import attention_tiles, empty_heads, multiply_into, of_groups, of_heads
+from minilora.ops.fast.flash_attention import (
+    FlashAttentionCache,
+    flash_attention_backward,
+    flash_attention_forward,
+    flash_fits,
+)
 from minilora.ops.fast.row_products import row_dot, row_sum, transposed_times_into
 from minilora.ops.plain import engine_of
 
@@ -54,9 +62,11 @@ def attention_forward(
     *,
     causal: bool = True,
     text_lengths: Sequence[Sequence[int]] | None = None,
-) -> tuple[Array, AttentionCache]:
+) -> tuple[Array, AttentionCache | FlashAttentionCache]:
     xp = get_xp(q=q, k=k, v=v, padding_mask=padding_mask)
     heads_per_group(q, k)  # G must divide H
+    if flash_fits(q, k, v, padding_mask):
+        return flash_attention_forward(q, k, v, padding_mask, causal, text_lengths)
     scaled = _scaled(q)  # (N, H, T_q, K)
     y = empty_heads(xp, q)  # (N, H, T_q, K)
     tiles = []
@@ -69,9 +79,11 @@ def attention_forward(
 
 
 @engine_of(page.attention_backward)
-def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
+def attention_backward(dy: Array, cache: AttentionCache | FlashAttentionCache) -> tuple[Array, Array, Array]:
     if isinstance(cache, page.AttentionCache):  # made within plain_ops: it has no tiles
         return page.attention_backward(dy, cache)
+    if isinstance(cache, FlashAttentionCache):
+        return flash_attention_backward(dy, cache)
     q, k, v, *_, tiles = cache
     xp, G = get_xp(dy=dy, q=q), k.shape[1]
     scaled = _scaled(q)  # (N, H, T_q, K)

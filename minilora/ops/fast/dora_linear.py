@@ -3,6 +3,7 @@
 import math
 
 from minilora.arrays.backend import Array, get_xp
+from minilora.arrays.products import product
 from minilora.arrays.reductions import vecdot
 from minilora.ops import dora_linear as page
 from minilora.ops.dora_linear import DoRALinearCache
@@ -67,7 +68,7 @@ def dora_linear_backward(dy: Array, cache: DoRALinearCache) -> tuple[Array, Arra
     dx_lora = dh @ A  # (M, r) @ (r, I) -> (M, I)
     if dropout_mask is not None:
         dx_lora *= rows(dropout_mask)
-    dx = du @ W  # (M, O) @ (O, I) -> (M, I)
+    dx = product(du, W)  # (M, O) @ (O, I) -> (M, I)
     dx += dx_lora
     if V is not None:
         # forward: gain = m / norm, norm = ||V||, V = W + scale B A   so

@@ -9,6 +9,7 @@ before the next few. On a GPU, one kernel makes the loss and dlogits of a chunk.
 from minilora.arrays.backend import Array, get_xp, on_host
 from minilora.arrays.chunks import l2_chunks, row_chunks
 from minilora.arrays.kernels import fused
+from minilora.arrays.products import product
 from minilora.ops import linear_cross_entropy as page
 from minilora.ops.cross_entropy import check_positions, check_targets
 from minilora.ops.linear_cross_entropy import LinearCrossEntropyCache
@@ -38,7 +39,9 @@ def linear_cross_entropy_forward(
     count = max(M, 1) if weight is None else 1  # what the mean, or the sum with given weights, divides by
     weights = None if weight is None else weight.astype(x.dtype)[:, None]  # (M, 1)
     for chunk in row_chunks(M, V * x.itemsize, LOGITS_BYTES if on_host(x) else LOGITS_BYTES_ON_GPU):
-        dlogits = x[chunk] @ W.T  # (m, C) @ (C, V) -> (m, V): these are the logits, which dlogits will overwrite
+        dlogits = product(
+            x[chunk], W.T
+        )  # (m, C) @ (C, V) -> (m, V): these are the logits, which dlogits will overwrite
         for i in l2_chunks(len(dlogits), V * x.itemsize, xp):
             losses[chunk][i], _ = _losses_and_dlogits(dlogits[i], targets[chunk][i], 1.0 / count, need_dlogits)
         if weights is not None:
@@ -46,9 +49,9 @@ def linear_cross_entropy_forward(
             dlogits *= weights[chunk]
         # forward: logits = x @ W.T   so
         if dx is not None:
-            xp.matmul(dlogits, W, out=dx[chunk])  # (m, V) @ (V, C) -> (m, C)
+            product(dlogits, W, out=dx[chunk])  # (m, V) @ (V, C) -> (m, C)
         if dW is not None:
-            dW += dlogits.T @ x[chunk]  # (V, m) @ (m, C) -> (V, C)
+            dW += product(dlogits.T, x[chunk])  # (V, m) @ (m, C) -> (V, C)
     return losses.sum() / count, LinearCrossEntropyCache(dx, dW)
 
 

@@ -1,6 +1,7 @@
 """LoRA-FA's linear map (`ops/lora_fa_linear.py`) over rows, with sums in place."""
 
 from minilora.arrays.backend import Array
+from minilora.arrays.products import product
 from minilora.ops import lora_fa_linear as page
 from minilora.ops.fast.lora_linear import lora_linear_forward
 from minilora.ops.fast.row_products import unrows
@@ -28,6 +29,6 @@ def lora_fa_linear_backward(dy: Array, cache: LoRAFALinearCache) -> tuple[Array,
     dx_lora = dh @ A  # (M, r) @ (r, I) -> (M, I)
     if dropout_mask is not None:
         dx_lora *= rows(dropout_mask)
-    dx = dy @ W  # (M, O) @ (O, I) -> (M, I)
+    dx = product(dy, W)  # (M, O) @ (O, I) -> (M, I)
     dx += dx_lora
     return unrows(dx, shape), dB

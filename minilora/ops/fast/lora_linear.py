@@ -1,6 +1,7 @@
 """LoRA's linear map (`ops/lora_linear.py`) over rows, with sums in place."""
 
 from minilora.arrays.backend import Array, check_same_device
+from minilora.arrays.products import product
 from minilora.ops import lora_linear as page
 from minilora.ops.fast.row_products import rows_times_transposed, unrows
 from minilora.ops.lora_linear import LoRALinearCache
@@ -36,6 +37,6 @@ def lora_linear_backward(dy: Array, cache: LoRALinearCache) -> tuple[Array, Arra
     dx_lora = dh @ A  # (M, r) @ (r, I) -> (M, I)
     if dropout_mask is not None:
         dx_lora *= rows(dropout_mask)
-    dx = dy @ W  # (M, O) @ (O, I) -> (M, I)
+    dx = product(dy, W)  # (M, O) @ (O, I) -> (M, I)
     dx += dx_lora
     return unrows(dx, shape), dA, dB

@@ -5,6 +5,7 @@ separate ones, at a third of the speed, and ``dy.swapaxes(-1, -2) @ x`` makes a 
 """
 
 from minilora.arrays.backend import Array, get_xp, on_host
+from minilora.arrays.products import product
 from minilora.arrays.reductions import constant_vector, vecdot
 from minilora.ops.rows import rows
 
@@ -19,7 +20,7 @@ def rows_times_transposed(x: Array, W: Array) -> Array:
 
     A single row is memory-bound: vecdot reads W faster than BLAS's gemv (docs/speed.md has both times).
     """
-    return vecdot(W, x)[None] if len(x) == 1 and on_host(x) else x @ W.T
+    return vecdot(W, x)[None] if len(x) == 1 and on_host(x) else product(x, W.T)
 
 
 def transposed_times_into(total: Array, a: Array, b: Array, add: bool) -> None:

@@ -1,6 +1,7 @@
 """VeRA's linear map (`ops/vera_linear.py`) over rows, with sums in place."""
 
 from minilora.arrays.backend import Array, check_same_device, get_xp
+from minilora.arrays.products import product
 from minilora.ops import vera_linear as page
 from minilora.ops.fast.row_products import rows_times_transposed, unrows
 from minilora.ops.plain import engine_of
@@ -39,6 +40,6 @@ def vera_linear_backward(dy: Array, cache: VeRALinearCache) -> tuple[Array, Arra
     dx_vera = du @ A  # (M, r) @ (r, I) -> (M, I)
     if dropout_mask is not None:
         dx_vera *= rows(dropout_mask)
-    dx = dy @ W  # (M, O) @ (O, I) -> (M, I)
+    dx = product(dy, W)  # (M, O) @ (O, I) -> (M, I)
     dx += dx_vera
     return unrows(dx, shape), dd, db

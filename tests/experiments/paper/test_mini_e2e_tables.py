@@ -35,14 +35,14 @@ def methods(**bleu):
     ],
 )
 def test_table_3_claims_what_its_scores_say(bleu, expected):
-    assert verdicts(table3, methods(**bleu)) == expected
+    assert verdicts(table3, methods(**bleu)) == expected + "??", "LoRA on all layers was not run"
 
 
-@pytest.mark.parametrize("bleu", [20.0, 90.0])
-def test_lora_elsewhere_is_no_other_method(bleu):
+@pytest.mark.parametrize(("bleu", "expected"), [(20.0, "--"), (44.0, "-+"), (49.0, "-+"), (90.0, "++")])
+def test_lora_elsewhere_is_no_other_method(bleu, expected):
     found = methods()
     found["methods"]["LoRA, all layers"] = row(bleu=bleu, trainable=1000)
-    assert verdicts(table3, found) == "+++"
+    assert verdicts(table3, found) == "+++" + expected
 
 
 def test_table_3_sets_the_paper_s_scores_beside_ours():
@@ -194,6 +194,7 @@ def test_experiments_share_their_runs_and_keep_what_was_learned(tiny, tmp_path):
 def test_table_3_runs_its_methods(tiny, tmp_path):
     config = table3.Config(SMALL, methods=("BitFit", "LoRA"), n_rates=1)
     results = table3.run(config, Sweep(tmp_path, progress=False))
-    assert results["methods"]["LoRA"]["lr"] == 1e-2 and results["methods"]["BitFit"]["trainable"] > 0
+    assert results["methods"]["LoRA"]["lr"] == table3.usual_first("LoRA")[0] == 3e-2
+    assert results["methods"]["BitFit"]["trainable"] > 0
     table3.plot(results)
-    assert len(table3.table(results)) > 4 and verdicts(table3, results) == "???", "two seeds"
+    assert len(table3.table(results)) > 4 and verdicts(table3, results) == "?????", "two seeds"
