@@ -59,7 +59,7 @@ class FlashAttentionCache(NamedTuple):
 
 
 def flash_fits(q: Array, k: Array, v: Array, padding_mask: Array | None) -> bool:
-    """True for arrays of a GPU that the kernels take: not empty, with no few queries and no very long heads.
+    """True for arrays of a GPU that the kernels take: not empty, FEWEST_QUERIES or more, heads of MOST_COLUMNS at most.
 
     The kernels trust these shapes. Arrays that do not fit one another are left to the tiles, which refuse them.
     """
