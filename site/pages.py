@@ -13,6 +13,8 @@ from formulas import typeset
 import minilora
 from minilora.exercises.sources import blank, exercises, for_students
 
+TUTORIALS = Path(__file__).resolve().parent.parent / "tutorials"
+
 # The modules of the API, in reading order, and what of them is public where they have no __all__ that says so.
 API = {
     "minilora.ops": (),
@@ -84,13 +86,21 @@ def api_page(module):
 
 
 def in_reading_order(by_file):
-    """The ops' names by file, in the order of READING_ORDER; a file that it does not name comes before the helpers."""
+    """The ops' names by file, in the order of READING_ORDER; a file that it does not name comes before the helpers.
+
+    A forward stands before its backward.
+    """
     *groups, helpers = READING_ORDER.values()
     known = {f"minilora.ops.{name}" for group in READING_ORDER.values() for name in group}
     first = [f"minilora.ops.{name}" for group in groups for name in group]
     last = [f"minilora.ops.{name}" for name in helpers]
     order = [*first, *sorted(by_file.keys() - known), *last]
-    return {file: by_file[file] for file in order if file in by_file}
+    return {file: sorted(by_file[file], key=is_backward) for file in order if file in by_file}
+
+
+def is_backward(name):
+    """Whether a name is a backward's."""
+    return name.endswith("_backward")
 
 
 def summaries(names, target):
@@ -184,10 +194,15 @@ def exercise_page(exercise):
         if for_students(cell) and not cell.has("check")
     ]
     notebook = PREPARED_BY[exercise.number]
-    name = notebook[3:].replace("_", " ")
-    parts.insert(1, f"*What it needs is in notebook [{int(notebook[:2])}, {name}](../{notebook}.ipynb).*")
+    parts.insert(1, f"*What it needs is in notebook [{title_of(notebook)}](../{notebook}.ipynb).*")
     commands = "\n".join(f"minilora exercises {verb} {exercise.number}" for verb in ("start", "check", "hint"))
     return "\n\n".join([*parts, f"## Begin\n\n```sh\n{commands}\n```"]) + "\n"
+
+
+def title_of(notebook):
+    """The number and title of a notebook, such as "3. LoRA by hand"."""
+    text = (TUTORIALS / f"{notebook}.py").read_text(encoding="utf-8")
+    return re.search(r"^# # (.+)$", text, re.MULTILINE)[1]
 
 
 def without_notebook(markdown):

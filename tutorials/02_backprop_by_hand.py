@@ -112,7 +112,7 @@ dp, db = dy * 1, dy * 1  # forward: y = p + b
 dw, dx = dp * x, dp * w  # forward: p = w * x
 
 # %% [markdown]
-# Move the slider from 0 to 8: first the values flow to the right, then the gradients flow back to the left. (Without a
+# Move the slider from 0 to 9: first the values flow to the right, then the gradients flow back to the left. (Without a
 # live kernel, the picture below shows the end.)
 
 # %%
@@ -125,15 +125,15 @@ nodes["e"] = Node("e = y - t", e, de, {"y": 1, "t": -1})
 nodes["L"] = Node("L = e^2", L, dL, {"e": 2 * e})
 
 
-def flow(step=8):
+def flow(step=9):
     """The graph after so many steps forward, and then backward."""
     return plots.value_graph(nodes, step)
 
 
-plots.sliders(flow, step=(0, 8))
+plots.sliders(flow, step=(0, 9))
 
 # %%
-flow(8)
+flow(9)
 
 # %% [markdown]
 # The gradient of $w$ is $-8$: make $w$ a little larger, and the loss falls eight times as fast. Ask the function, and

@@ -224,10 +224,16 @@ def test_lora_comes_first_in_the_reference_of_ops_and_helpers_last(site):
     order = [
         page.index(f":: {name}\n") for name in ("lora_linear_forward", "attention_forward", "rope_forward", "rows")
     ]
+    assert page.index(":: lora_linear_forward\n") < page.index(":: lora_linear_backward\n")
     assert order == sorted(order) and page.index(":: rows\n") > page.index(":: nf4_levels\n")
     named = [name for group in pages.READING_ORDER.values() for name in group]
     assert len(named) == len(set(named))
     assert all((ROOT / "minilora" / "ops" / f"{name}.py").is_file() for name in named)
+
+
+def test_an_exercise_calls_its_notebook_by_its_title(site):
+    (ninth,) = (exercise for exercise in exercises() if exercise.number == 9)
+    assert "notebook [3. LoRA by hand](../03_lora_by_hand.ipynb)" in site["pages"].exercise_page(ninth)
 
 
 def test_every_exercise_is_prepared_by_a_notebook_and_both_link_to_each_other(site):
@@ -236,7 +242,7 @@ def test_every_exercise_is_prepared_by_a_notebook_and_both_link_to_each_other(si
     for exercise in exercises():
         stem = pages.PREPARED_BY[exercise.number]
         assert (ROOT / "tutorials" / f"{stem}.ipynb").is_file()
-        assert f"](../{stem}.ipynb)" in pages.exercise_page(exercise)
+        assert re.search(rf"notebook \[{int(stem[:2])}\. [^\]]+\]\(\.\./{stem}\.ipynb\)", pages.exercise_page(exercise))
         last = make_site.with_exercises(in_a_notebook("1"), stem).cells[-1]
         assert f"](exercises/{exercise.file_name[:-3]}.md)" in last.source
 

@@ -143,6 +143,15 @@ def test_a_slider_has_a_static_figure_beside_it(source):
             assert following.startswith(f"{slider[1]}(")
 
 
+def test_the_graph_of_notebook_2_is_shown_to_its_end():
+    """One step for each value that is made, one for the loss's gradient, and one for those that each node passes on."""
+    code = "\n".join(cells(FOLDER / "02_backprop_by_hand.py", "code"))
+    made = len(re.findall(r"Node\(\"\w = ", code))
+    end = 2 * made + 1
+    assert made == 4 and f"def flow(step={end})" in code
+    assert f"plots.sliders(flow, step=(0, {end}))" in code and f"\nflow({end})" in code
+
+
 @each
 def test_nothing_is_implemented_a_second_time(source):
     """A notebook calls the package: no function of its own has the name of one that it could import."""
