@@ -326,7 +326,7 @@ from minilora.data import load_task
 from minilora.training import evaluate_loss, train_step
 
 task = load_task("mini-e2e", length=256, n_train=200, n_held_out=16)
-RATES = {"lora": 5e-3, "adapter-h": 5e-3, "bitfit": 5e-3, "top-k": 1e-3, "full": 1e-3}
+RATES = {"lora": 2e-2, "adapter-h": 5e-3, "bitfit": 5e-3, "top-k": 1e-3, "full": 1e-3}
 loss_of = {"before": evaluate_loss(load_bundled("decoder"), task.batches("valid"))}
 
 # %%

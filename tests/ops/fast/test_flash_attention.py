@@ -75,7 +75,7 @@ MUTANTS = [
     ("flash_dk_dv", "text.stop - past", "I"),
     ("flash_dk_dv", "h < (g + 1) * (H / G)", "h <= g * (H / G)"),
     ("flash_dk_dv", "i_tile, I, SCALE)", "i_tile, I, 1)"),
-    ("flash_dk_dv", "(causal ? first : text_of(first, texts, n, J).start) - past", "first"),
+    ("flash_dk_dv", "i_first > 0 ? i_first : 0", "TILE"),
 ]
 
 
