@@ -197,8 +197,9 @@ def plot(results):
     from minilora import plots
 
     methods = {}
-    for label, row in results["methods"].items():  # the two sizes of Adapter^L are one method
-        methods.setdefault(label.split(",")[0], []).append((row["trainable"], row["bleu"]["values"]))
+    for label, row in results["methods"].items():  # the two sizes of Adapter^L are one method; LoRA's places are two
+        name = label if label.startswith(LORA) else label.split(",")[0]
+        methods.setdefault(name, []).append((row["trainable"], row["bleu"]["values"]))
     return plots.parameters_against_score(methods, ylabel="BLEU on mini-E2E's test")
 
 

@@ -45,6 +45,13 @@ def test_lora_elsewhere_is_no_other_method(bleu, expected):
     assert verdicts(table3, found) == "+++" + expected
 
 
+def test_no_line_joins_lora_in_two_places():
+    found = methods()
+    found["methods"] |= {label: row(bleu=40.0, trainable=n) for n, label in enumerate(table3.METHODS, 1000)}
+    points = {c.get_label(): len(c.lines[0].get_xdata()) for c in table3.plot(found).axes[0].containers}
+    assert points["LoRA"] == points["LoRA, all layers"] == 1 and points["Adapter^L"] == 2
+
+
 def test_table_3_sets_the_paper_s_scores_beside_ours():
     lines = table3.table(methods())
     (lora,) = [line for line in lines if line.startswith("LoRA")]
