@@ -38,7 +38,8 @@ def subject(record):
     if seeds:
         parts.append(base_in_words(record))
         parts += [" and ".join(tasks)] if tasks else ["mini-E2E"] if "training" in config else []
-        parts += [f"{terms['steps']} steps"] if isinstance(terms.get("steps"), int) else []
+        budgets = config.get("budgets", [terms.get("steps")])  # of steps; most results have one
+        parts += [f"{', '.join(map(str, budgets))} steps"] if isinstance(budgets[0], int) else []
         parts.append(f"{len(seeds)} seeds")
     said = ", ".join(parts)
     return f"{said[0].upper()}{said[1:]}." if parts else None

@@ -32,6 +32,10 @@ def record_of(name):
             "The bundled decoder, mini-E2E, 250 steps, 3 seeds.",
         ),
         (
+            {"config": {"training": {"steps": 300, "seeds": [0, 1, 2]}, "budgets": [100, 300]}},
+            "The bundled decoder, mini-E2E, 100, 300 steps, 3 seeds.",
+        ),
+        (
             {"base": {"label": "smollm2"}, "config": {"training": {"model": "smollm2", "steps": 9, "seeds": [0, 1]}}},
             "Smollm2, mini-E2E, 9 steps, 2 seeds.",
         ),

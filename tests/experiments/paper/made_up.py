@@ -21,7 +21,7 @@ def spread(mean, std=0.01):
     return mean_and_spread([mean - std, mean, mean + std])
 
 
-def row(*, bleu, trainable=1000, valid=1.0, lr=0.01):
+def row(*, bleu, trainable=1000, valid=1.0, lr=0.01, slot_exact=0.5):
     """A row of table 3 or 18."""
     return {
         "trainable": trainable,
@@ -30,7 +30,7 @@ def row(*, bleu, trainable=1000, valid=1.0, lr=0.01):
         "seconds": 1.0,
         "valid": spread(valid),
         "test": spread(valid),
-        "slot_exact": spread(0.5),
+        "slot_exact": spread(slot_exact),
         "slot_error_rate": spread(0.25),
         "bleu": spread(bleu, 1.0),
         "nist": spread(5.0),

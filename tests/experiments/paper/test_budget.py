@@ -13,28 +13,29 @@ from minilora.experiments.paper.table3 import run_of
 from minilora.experiments.sweep import Sweep
 
 
-def results(full, lora):
-    """BLEU after 100, 300 and 900 steps."""
-    rows = {FULL: full, ALL_LAYERS: lora}
+def results(full, lora, exact=(0.5, 0.5)):
+    """BLEU after 100, 300 and 900 steps; and the fraction of sentences that are right, of both."""
+    rows = {FULL: (full, exact[0]), ALL_LAYERS: (lora, exact[1])}
     return {
         "batch_size": 8,
         "steps": {
-            str(steps): {label: row(bleu=bleus[i]) for label, bleus in rows.items()}
+            str(steps): {label: row(bleu=bleus[i], slot_exact=right) for label, (bleus, right) in rows.items()}
             for i, steps in enumerate((100, 300, 900))
         },
     }
 
 
 @pytest.mark.parametrize(
-    ("full", "lora", "expected"),
+    ("full", "lora", "exact", "expected"),
     [
-        ((40, 60, 70), (20, 50, 69), "++"),
-        ((40, 60, 70), (35, 50, 60), "--"),
-        ((40, 60, 70), (36, 50, 66), "?-"),
+        ((40, 60, 70), (20, 50, 69), (0.5, 0.48), "+++"),
+        ((40, 60, 70), (20, 50, 69), (0.5, 0.4), "++-"),
+        ((40, 60, 70), (35, 50, 60), (0.5, 0.6), "--+"),
+        ((40, 60, 70), (36, 50, 66), (0.5, 0.5), "?-+"),
     ],
 )
-def test_the_claims_say_what_the_scores_say(full, lora, expected):
-    assert verdicts(budget, results(full, lora)) == expected
+def test_the_claims_say_what_the_scores_say(full, lora, exact, expected):
+    assert verdicts(budget, results(full, lora, exact)) == expected
 
 
 def test_the_gap_is_taken_seed_by_seed():
@@ -48,7 +49,7 @@ def test_the_gap_is_taken_seed_by_seed():
 
 def test_a_longer_run_is_a_run_of_its_own(tmp_path, tmp_path_factory, monkeypatch):
     in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
-    config = Config(QUICK, steps=(2, 3), n_rates=2)
+    config = Config(QUICK, budgets=(2, 3), n_rates=2)
     found = budget.run(config, Sweep(tmp_path, progress=False))
     assert list(found["steps"]) == ["2", "3"]
     for steps, rows in found["steps"].items():
@@ -64,9 +65,9 @@ def test_a_longer_run_is_a_run_of_its_own(tmp_path, tmp_path_factory, monkeypatc
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"steps": (3,)}, "steps was"),
-        ({"steps": (3, 2)}, "steps was"),
-        ({"steps": (0, 2)}, "steps was"),
+        ({"budgets": (3,)}, "budgets was"),
+        ({"budgets": (3, 2)}, "budgets was"),
+        ({"budgets": (0, 2)}, "budgets was"),
     ],
 )
 def test_a_configuration_that_compares_nothing_is_refused(given, message):
