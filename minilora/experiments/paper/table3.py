@@ -12,7 +12,7 @@ from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, no_worse, paired
 from minilora.methods import HoulsbyConfig, LoRAConfig, PrefixConfig, TopKConfig
 
-# Learning rates to try; each method's best is the one in the middle, or lies between two of the three.
+# Learning rates to try: three around each method's best. Prefixes and BitFit take the highest, and learn little at it.
 OWN = (1e-3, 3e-3, 1e-2)  # for all weights of the model
 ADDED = (3e-3, 1e-2, 3e-2)  # for two of its blocks, and for weights that are added to all matrices or blocks
 FEW = (1e-2, 3e-2, 1e-1)  # for few numbers: biases, prefixes, and LoRA on two matrices of a block
