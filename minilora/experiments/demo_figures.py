@@ -49,18 +49,18 @@ def numbers(base, models, histories, *, per_byte=1.0):
     )
     full = numpy.linalg.svd(weight_changes(before, after)[f"{layer}.W"])
     nats = per_byte * numpy.log(2)  # in a bit per byte
-    loss = {
+    losses = {
         label: {
             "training": [float(value / nats) for value in history.losses],
             "validation": [(step, float(value / nats)) for step, value in history.validation],
         }
         for label, history in histories.items()
     }
-    phi = similarity_of_bases(lora.Vt, full.Vh[: min(DIRECTIONS, len(full.Vh))])
+    of_both = similarity_of_bases(lora.Vt, full.Vh[: min(DIRECTIONS, len(full.Vh))])
     return {
-        "loss": loss,
+        "loss": losses,
         "singular_values": {f"LoRA, r = {len(lora.S)}": lora.S.tolist(), "full fine-tuning": full.S.tolist()},
-        "phi": phi.tolist(),
+        "phi": of_both.tolist(),
         "channels": lora.Vt.shape[1],
         "block": middle,
     }
@@ -81,28 +81,42 @@ def figures_of(results, drawn):
     dict of str to callable
         By file name; each returns a Figure.
     """
-    return {name: partial(figure, name, results, drawn) for name in FIGURES}
+    return {
+        name: partial(make, results, drawn) for name, make in zip(FIGURES, (loss, singular_values, phi), strict=True)
+    }
 
 
-def figure(name, results, drawn):
-    """One figure, by its file name."""
+def loss(results, drawn):
+    """The losses of both, as a Figure."""
     from minilora import plots
 
-    of_layer = rf"$\Delta W_q$, block {drawn['block']}"
-    if name == "loss.png":
-        title = "LoRA and full fine-tuning"
-        losses = {label: (loss["training"], loss["validation"]) for label, loss in drawn["loss"].items()}
-        made = plots.loss_curves(losses)
-    elif name == "singular_values.png":
-        title = f"What was learned: {of_layer}"
-        made = plots.singular_values({label: numpy.array(S) for label, S in drawn["singular_values"].items()})
-    else:
-        title = "Do LoRA and full fine-tuning learn the same directions?"
-        phi = numpy.array(drawn["phi"])
-        panels = {"measured": phi, "random subspaces (expected)": random_control(*phi.shape, drawn["channels"])}
-        sides = {"first": f"LoRA's {of_layer}", "second": f"full fine-tuning's {of_layer}"}
-        made = plots.similarity_grid(panels, z=z_of_whole(panels, drawn["channels"]), **sides)
-    return plots.caption(made, title=title, note=setting(results))
+    losses = {label: (of["training"], of["validation"]) for label, of in drawn["loss"].items()}
+    return plots.caption(plots.loss_curves(losses), title="LoRA and full fine-tuning", note=setting(results))
+
+
+def singular_values(results, drawn):
+    """The singular values of both delta_W, as a Figure."""
+    from minilora import plots
+
+    figure = plots.singular_values({label: numpy.array(S) for label, S in drawn["singular_values"].items()})
+    return plots.caption(figure, title=f"What was learned: {delta_W(drawn)}", note=setting(results))
+
+
+def phi(results, drawn):
+    """The directions that both have in common, as a Figure."""
+    from minilora import plots
+
+    measured, channels = numpy.array(drawn["phi"]), drawn["channels"]
+    panels = {"measured": measured, "random subspaces (expected)": random_control(*measured.shape, channels)}
+    sides = {"first": f"LoRA's {delta_W(drawn)}", "second": f"full fine-tuning's {delta_W(drawn)}"}
+    figure = plots.similarity_grid(panels, z=z_of_whole(panels, channels), **sides)
+    title = "Do LoRA and full fine-tuning learn the same directions?"
+    return plots.caption(figure, title=title, note=setting(results))
+
+
+def delta_W(drawn):
+    """The matrix that is looked at, for a title."""
+    return rf"$\Delta W_q$, block {drawn['block']}"
 
 
 def setting(results):

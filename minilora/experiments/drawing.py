@@ -38,8 +38,10 @@ def subject(record):
     if seeds:
         parts.append(base_in_words(record))
         parts += [" and ".join(tasks)] if tasks else ["mini-E2E"] if "training" in config else []
-        budgets = config.get("budgets", [terms.get("steps")])  # of steps; most results have one
-        parts += [f"{', '.join(map(str, budgets))} steps"] if isinstance(budgets[0], int) else []
+        if "budgets" in config:
+            parts.append(f"{config['budgets'][0]} to {config['budgets'][-1]} steps")
+        elif isinstance(terms.get("steps"), int):
+            parts.append(f"{terms['steps']} steps")
         parts.append(f"{len(seeds)} seeds")
     said = ", ".join(parts)
     return f"{said[0].upper()}{said[1:]}." if parts else None

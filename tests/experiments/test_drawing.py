@@ -33,7 +33,7 @@ def record_of(name):
         ),
         (
             {"config": {"training": {"steps": 300, "seeds": [0, 1, 2]}, "budgets": [100, 300]}},
-            "The bundled decoder, mini-E2E, 100, 300 steps, 3 seeds.",
+            "The bundled decoder, mini-E2E, 100 to 300 steps, 3 seeds.",
         ),
         (
             {"base": {"label": "smollm2"}, "config": {"training": {"model": "smollm2", "steps": 9, "seeds": [0, 1]}}},

@@ -6,12 +6,12 @@ The tiles are one tile on a GPU: products of stacks, here in TF32, around an (N,
 """
 
 import sys
-import time
 from unittest.mock import patch
 
 import numpy as np
+from timing import print_lines, seconds_of
 
-from minilora.arrays.backend import get_xp, gpu_memory, tf32, to_device
+from minilora.arrays.backend import gpu_memory, tf32, to_device
 from minilora.ops.fast import attention_backward, attention_forward, flash_attention
 
 SHAPES = ((8, 12, 12, 512, 64), (4, 32, 8, 2048, 128), (1, 32, 8, 8192, 128))  # N, H, G, T, K
@@ -26,16 +26,10 @@ def step(q, k, v):
 
 def measured(q, k, v):
     """Seconds of a step, and the bytes that it makes at most."""
-    wait = get_xp(q).cuda.get_current_stream().synchronize
     before = gpu_memory(release=True)["total"]
     step(q, k, v)  # compiles, too
     held = gpu_memory()["total"] - before
-    wait()
-    started = time.perf_counter()
-    for _ in range(TIMES):
-        step(q, k, v)
-    wait()
-    return (time.perf_counter() - started) / TIMES, held
+    return seconds_of(lambda: step(q, k, v), q, TIMES), held
 
 
 def line(N, H, G, T, K):
@@ -52,8 +46,4 @@ def line(N, H, G, T, K):
 
 
 if __name__ == "__main__":
-    for shape in SHAPES:
-        try:
-            print(line(*shape), flush=True)
-        except Exception as error:
-            print(f"{shape}: {error!r:.80}", flush=True)
+    print_lines(line, SHAPES)

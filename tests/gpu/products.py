@@ -5,11 +5,10 @@
 The time of bfloat16 includes the rounding of both factors.
 """
 
-import time
-
 import numpy as np
+from timing import print_lines, seconds_of
 
-from minilora.arrays.backend import get_xp, to_device, to_numpy
+from minilora.arrays.backend import to_device, to_numpy
 from minilora.arrays.products import PRODUCTS, gpu_products, product
 
 SHAPES = ((4096, 768, 768), (4096, 768, 3072), (4096, 4096, 4096))  # M, I, O
@@ -18,14 +17,8 @@ TIMES = 20
 
 def seconds(x, W):
     """Of x W^T."""
-    wait = get_xp(x).cuda.get_current_stream().synchronize
     product(x, W.T)  # compiles, too
-    wait()
-    started = time.perf_counter()
-    for _ in range(TIMES):
-        product(x, W.T)
-    wait()
-    return (time.perf_counter() - started) / TIMES
+    return seconds_of(lambda: product(x, W.T), x, TIMES)
 
 
 def line(M, I, O):
@@ -46,8 +39,4 @@ def line(M, I, O):
 
 
 if __name__ == "__main__":
-    for shape in SHAPES:
-        try:
-            print(line(*shape), flush=True)
-        except Exception as error:
-            print(f"{shape}: {error!r:.80}", flush=True)
+    print_lines(line, SHAPES)

@@ -133,7 +133,7 @@ CLAIMS = (
     ),
     Claim(
         "budget.exact",
-        "Nor does it get fewer sentences exactly right",
+        "With the most steps, LoRA on all layers gets no fewer sentences exactly right than full fine-tuning",
         own("because BLEU forgives an attribute that is left out"),
         no_worse(5.0, "points", "five sentences in a hundred are what a reader would notice"),
         at_the_end("slot_exact", 100),

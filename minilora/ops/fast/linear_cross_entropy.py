@@ -39,9 +39,8 @@ def linear_cross_entropy_forward(
     count = max(M, 1) if weight is None else 1  # what the mean, or the sum with given weights, divides by
     weights = None if weight is None else weight.astype(x.dtype)[:, None]  # (M, 1)
     for chunk in row_chunks(M, V * x.itemsize, LOGITS_BYTES if on_host(x) else LOGITS_BYTES_ON_GPU):
-        dlogits = product(
-            x[chunk], W.T
-        )  # (m, C) @ (C, V) -> (m, V): these are the logits, which dlogits will overwrite
+        # The logits, which dlogits will overwrite.
+        dlogits = product(x[chunk], W.T)  # (m, C) @ (C, V) -> (m, V)
         for i in l2_chunks(len(dlogits), V * x.itemsize, xp):
             losses[chunk][i], _ = _losses_and_dlogits(dlogits[i], targets[chunk][i], 1.0 / count, need_dlogits)
         if weights is not None:

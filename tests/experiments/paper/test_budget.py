@@ -47,6 +47,16 @@ def test_the_gap_is_taken_seed_by_seed():
     assert last.endswith("1.0 ± 2.6"), "the mean and spread of the three"
 
 
+def test_the_curves_are_the_scores():
+    drawn = [
+        [line.get_ydata().tolist() for line in axes.get_lines() if len(line.get_ydata()) == 3]
+        for axes in budget.plot(results((40, 60, 70), (20, 50, 69), (0.5, 0.4))).axes
+    ]
+    expected = [[1.0] * 3], [[40.0, 60.0, 70.0], [20.0, 50.0, 69.0]], [[50.0] * 3, [40.0] * 3]
+    for lines, curves in zip(drawn, expected, strict=True):
+        assert all(any(line == pytest.approx(curve) for line in lines) for curve in curves), lines
+
+
 def test_a_longer_run_is_a_run_of_its_own(tmp_path, tmp_path_factory, monkeypatch):
     in_place_of_the_bundled_decoder(tmp_path_factory.mktemp("assets"), monkeypatch)
     config = Config(QUICK, budgets=(2, 3), n_rates=2)
