@@ -5,6 +5,7 @@ right altogether, so that the share of these could not tell the methods apart; i
 """
 
 from dataclasses import dataclass, fields, replace
+
 from minilora.experiments.adapt import DecoderRun
 from minilora.experiments.claims import Claim, Fact, later, own
 from minilora.experiments.comparison import plus_minus, rate
