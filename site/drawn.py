@@ -106,7 +106,7 @@ class Pictures:
         first = self.save(draw(**start), f"{name}/first")
         files = sorted((self.folder / name).glob("first*.png"))
         pictures = min(PICTURES, BYTES // sum(file.stat().st_size for file in files))
-        most = int(pictures ** (1 / len(ranges)))
+        most = max(3, int(pictures ** (1 / len(ranges))))  # at least the two ends, and where it starts
         counts = {key: len(positions(ends, start[key], 10**6)) for key, ends in ranges.items()}
         fewest = min(counts.values())
         if len(ranges) == 2 and fewest < most:  # where one has few positions, the other may have more

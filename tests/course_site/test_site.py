@@ -171,6 +171,12 @@ def test_sliders_with_large_pictures_have_few_positions(site, tmp_path, monkeypa
     assert len(list((tmp_path / "few").rglob("*.png"))) == 12 and bytes_of(tmp_path / "few") < 7 * one
 
 
+def test_sliders_of_the_largest_pictures_have_both_ends_and_the_start(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(site["drawn"], "BYTES", 1)
+    shown = drawn_in(site, tmp_path, lambda r=16: plots.bars({"r": float(r)}, x="rank"), r=(1, 192))
+    assert 'data-values="[1, 16, 192]"' in html.unescape(shown)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_picture_of_few_colours_has_the_pages_own_ground(site, tmp_path, dark):
     from PIL import Image
