@@ -36,8 +36,8 @@ class Config:
 
     training: Training = field(default_factory=Training)
     rank: int = 8
-    lr: float = 1e-2
-    steps: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 192)
+    lr: float = 3e-2
+    steps: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 192, 256)
 
     def __post_init__(self):
         if not self.steps or not 1 <= min(self.steps) <= max(self.steps) < self.training.steps:

@@ -18,7 +18,7 @@ from minilora.experiments.claims import Claim, own
 from minilora.experiments.comparison import mean_and_spread, plus_minus, rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper.mini_e2e import ALPHA, QUICK, Training, at, train_all, valid_losses
-from minilora.experiments.paper.table3 import OWN
+from minilora.experiments.paper.table3 import ADDED, OWN
 from minilora.experiments.targets import OF_GPT
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, of_values, paired
@@ -36,7 +36,7 @@ class Config:
     training: Training = field(default_factory=Training)
     rank: int = 8
     full: tuple[float, ...] = OWN
-    lora: tuple[float, ...] = (1e-3, 3e-3, 1e-2)  # lower than table 3's, of LoRA on two kinds of matrices
+    lora: tuple[float, ...] = ADDED
 
 
 def run(config, sweep):

@@ -24,8 +24,8 @@ class Config:
 
     training: Training = field(default_factory=Training)
     rank: int = 4
-    lr: float = 1e-2
-    steps: tuple[int, ...] = (0, 1, 2, 5, 10, 25, 50, 100, 150, 200, 249)
+    lr: float = 3e-2
+    steps: tuple[int, ...] = (0, 1, 2, 5, 10, 25, 50, 100, 150, 200, 250, 299)
 
     def __post_init__(self):
         if not self.steps or not 0 <= min(self.steps) <= max(self.steps) < self.training.steps:
