@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     check_output_folder("--runs", options.runs, {}, ())
     say = remark_of(options)
     if options.text is None and options.model == "decoder" and say is print:
-        say("What is to come: LoRA as it was trained before, on two prompts.\n")
+        say("A preview: the adapter that comes with minilora, on two prompts.\n")
         say("\n".join(listed(demo.preview(), ("prompt", "base", "bundled adapter"))), flush=True)
     results = demo.run(
         options.out,
