@@ -24,7 +24,7 @@ def add_options(p: Parser) -> None:
     from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL
 
     p.add_argument(
-        "--model", metavar="MODEL", default="decoder", help=f"{MODEL_HELP}; it must be a decoder, because it writes sentences"
+        "--model", metavar="MODEL", default="decoder", help=f"{MODEL_HELP}; it must be a decoder, which can write"
     )
     p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")
     p.add_argument(

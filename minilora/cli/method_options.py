@@ -48,8 +48,8 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
         "--targets",
         default=",".join(LoRAConfig.targets),
         help="layers to adapt, comma-separated: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out (of a Llama "
-        "gate_proj, up_proj, down_proj), or whole paths; with LoRA also wte, the token embedding, and an untied lm_head; "
-        f"for finetune also all-linear ({with_targets}; "
+        "gate_proj, up_proj, down_proj), or whole paths; with LoRA also wte, the token embedding, and an untied "
+        f"lm_head; for finetune also all-linear ({with_targets}; "
         f"for {IA3} the default is k_proj,v_proj)",
     )
     p.add_argument(

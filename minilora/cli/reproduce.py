@@ -141,6 +141,6 @@ def executor_of(options: argparse.Namespace):
         refuse(options, ("workers",), "--executor mpi does not use it: all ranks but the first are workers")
         return ranks.executor()
     if ranks.size > 1:
-        raise ValueError(f"--executor was process, but {ranks.size} ranks were started; it must be mpi, with which they share the runs")
+        raise ValueError(f"--executor was process, but {ranks.size} ranks were started; it must be mpi")
     workers = workers if workers is not None else cores()
     return Processes(workers) if workers > 1 else nullcontext()
