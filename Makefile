@@ -32,7 +32,7 @@ lint: $(VENV)/.installed-dev  ## set up, then check code and format with ruff, a
 
 matrix: $(VENV)/.installed-dev  ## set up, then test sdist and wheel on the oldest and newest Python and NumPy (needs a network)
 	PATH="$$PATH$(subst $() ,,$(PYENV_BINS:%=:%))" $(PY) -m tox $(if $(ARGS),-- $(ARGS)) || { \
-	  echo "make matrix failed; the messages above say where. Its environments are made anew: pip needs a network." >&2; \
+	  echo "make matrix failed; the messages above say where. It makes new environments, for which pip needs a network." >&2; \
 	  exit 1; }
 
 notebooks: $(VENV)/.installed-dev  ## set up, then make tutorials/*.ipynb from the Python files beside them

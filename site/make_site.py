@@ -26,7 +26,8 @@ from minilora.exercises.sources import exercises
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-DOCS = ("lora", "demo", "models", "python", "command_line", "machines", "testing", "speed", "report")  # first of docs/
+# first of docs/
+DOCS = ("install", "lora", "demo", "models", "python", "command_line", "machines", "testing", "speed", "report")
 BEGIN = "import sys\n\nsys.path.insert(0, {site!r})\nimport drawn\n\ndrawn.begin({folder!r}, {url!r}, {starts!r})"
 
 

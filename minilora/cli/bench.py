@@ -55,7 +55,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--from-results",
         action="store_true",
-        help="measure nothing: tables and figures of the bench.json that is in --out, such as figures/bench",
+        help="measure nothing: tables and figures of the bench.json in --out, such as figures/bench",
     )
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for bench.json and figures")
     add_json(p)

@@ -25,7 +25,7 @@ from minilora.models.sampling import Sampling
 EXAMPLE = "minilora chat --model smollm2 --adapter runs/my-adapter"
 COMMANDS = {
     "/adapter on|off": "answer with the adapter, or as the base does",
-    "/load FILE": "take another adapter",
+    "/load FILE": "load another adapter",
     "/temperature NUMBER": "0: the likeliest token; 1: as the model draws",
     "/system TEXT": "begin again, with this instruction, or without one",
     "/reset": "forget what was said",

@@ -81,7 +81,7 @@ def add_options(p: Parser) -> None:
         help=f"tokens in a sequence (default: {USUAL_LENGTH}, or the most that the architecture takes)",
     )
     add_choice(p, "--optimizer", ("adamw", "sgd"), default="adamw", help="whose state is counted")
-    p.add_argument("--recompute", action="store_true", help="keep of each block its input alone, as finetune can")
+    p.add_argument("--recompute", action="store_true", help="keep only the input of each block, as finetune can")
     add_choice(
         p, "--bits", ("4", "8"), default=None, help="the bits in which the blocks' matrices are kept (default: float32)"
     )

@@ -24,7 +24,7 @@ def add_options(p: Parser) -> None:
     from minilora.experiments.demo_settings import OF_LARGE, OF_SMALL
 
     p.add_argument(
-        "--model", metavar="MODEL", default="decoder", help=f"{MODEL_HELP}; a decoder, because it is to write sentences"
+        "--model", metavar="MODEL", default="decoder", help=f"{MODEL_HELP}; it must be a decoder, which can write"
     )
     p.add_argument("--text", metavar="FILE", help="adapt to this UTF-8 text, of 5 KB or more, instead of mini-E2E")
     p.add_argument(
@@ -36,7 +36,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--from-results",
         action="store_true",
-        help="train nothing: table and figures of the results that are in --out, such as figures/latest",
+        help="train nothing: show the table, and draw the figures, of the results in --out, such as figures/latest",
     )
     p.add_argument("--out", metavar="DIR", default="figures/latest", help="for figures and numbers")
     p.add_argument("--runs", metavar="DIR", default="runs/demo", help="for the adapter and the fine-tuned model")
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     check_output_folder("--runs", options.runs, {}, ())
     say = remark_of(options)
     if options.text is None and options.model == "decoder" and say is print:
-        say("What is to come: LoRA as it was trained before, on two prompts.\n")
+        say("A preview: the adapter that comes with minilora, on two prompts.\n")
         say("\n".join(listed(demo.preview(), ("prompt", "base", "bundled adapter"))), flush=True)
     results = demo.run(
         options.out,

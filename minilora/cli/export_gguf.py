@@ -16,7 +16,7 @@ DTYPES = ("f16", "q8_0", "f32")
 
 def add_options(p: Parser) -> None:
     """The model, the adapter, and the file."""
-    add_model(p)
+    add_model(p, "the decoder")
     add_adapter(p)
     p.add_argument("--merged", action="store_true", help="the whole model instead, with the adapter, if any, merged")
     add_choice(

@@ -118,7 +118,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--start-text",
         metavar="TEXT",
-        help=f"whose tokens' embeddings the trained ones start as (default: tokens drawn) ({PROMPT_TUNING})",
+        help=f"the embeddings start as those of this text's tokens (default: of random tokens) ({PROMPT_TUNING})",
     )
     p.add_argument("--steps", type=integer(1, 10**9), metavar="N", default=TrainConfig.steps, help="training steps")
     p.add_argument(
@@ -138,7 +138,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--recompute",
         action="store_true",
-        help="keep of each block its input alone, and compute the rest again: less memory, more time",
+        help="keep only the input of each block, and recompute the rest in the backward: less memory, more time",
     )
     p.add_argument(
         "--lr",

@@ -26,7 +26,7 @@ EXAMPLE = 'minilora generate "The function returns " --temperature 0.8'
 def add_options(p: Parser) -> None:
     """The prompt, the model, and how tokens are drawn."""
     p.add_argument("prompt", help="the text to continue")
-    add_model(p)
+    add_model(p, "the decoder")
     add_adapter(p)
     add_bits(p)
     p.add_argument("--source", action="store_true", help="the prompt is a task's source: answer it, as in training")

@@ -42,15 +42,15 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
         type=integer(1, 65_536),
         metavar="N",
         default=LoRAConfig.rank,
-        help=f"r, the rank of delta W ({', '.join(methods)}; {ADALORA}: of each target on the average, in the end)",
+        help=f"r, the rank of delta W ({', '.join(methods)}; {ADALORA}: the average over the targets, after pruning)",
     )
     p.add_argument(
         "--targets",
         default=",".join(LoRAConfig.targets),
         help="layers to adapt, comma-separated: any of q_proj, k_proj, v_proj, o_proj, fc_in, fc_out (of a Llama "
-        "gate_proj, up_proj, down_proj), or whole paths; LoRA takes wte, the token embedding, and an untied lm_head, "
-        f"finetune all-linear, too ({with_targets}; "
-        "of ia3 k_proj,v_proj, if not given)",
+        "gate_proj, up_proj, down_proj), or whole paths; with LoRA also wte, the token embedding, and an untied "
+        f"lm_head; for finetune also all-linear ({with_targets}; "
+        f"for {IA3} the default is k_proj,v_proj)",
     )
     p.add_argument(
         "--tokens",
@@ -69,14 +69,14 @@ def add_rank_and_targets(p: Parser, methods: Iterable[str]) -> None:
         type=integer(1, 10**9),
         metavar="N",
         default=RandomSubspaceConfig.dimension,
-        help=f"d, how many numbers move all targets ({RANDOM_SUBSPACE})",
+        help=f"d, the dimension of the subspace, and how many numbers are trained ({RANDOM_SUBSPACE})",
     )
     p.add_argument(
         "--vera-rank",
         type=integer(1, 65_536),
         metavar="N",
         default=VeRAConfig.rank,
-        help=f"r, how many numbers scale the shared A and B in each target ({VERA})",
+        help=f"r, the rank of the A and B that all targets share ({VERA})",
     )
     p.add_argument(
         "--initial-rank",

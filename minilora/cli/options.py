@@ -15,7 +15,7 @@ DEVICES = ("auto", "cpu", "gpu")
 LAYERS_HELP = "comma-separated: whole paths, or their ends, such as q_proj (default: all)"
 MODEL_HELP = (
     "decoder or encoder, which come with minilora; smollm2, if its package is installed; a Hugging Face folder; a "
-    ".gguf file; or a file that minilora saved"
+    ".gguf file; or a file or run folder of minilora's"
 )
 MODELS = ("decoder", "encoder", "smollm2")
 TEXT_TASKS = ("mini-e2e", "pairs", "prose", "code")

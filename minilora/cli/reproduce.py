@@ -22,13 +22,13 @@ def add_options(p: Parser) -> None:
         "--model",
         metavar="MODEL",
         default=BUNDLED,
-        help=f"the base: bundled, or for the experiments that can run on it another decoder: {MODEL_HELP}",
+        help=f"the base: bundled, or, for some experiments, another decoder: {MODEL_HELP}",
     )
     p.add_argument("--quick", action="store_true", help="in minutes, to see it work; the numbers then mean nothing")
     p.add_argument(
         "--from-results",
         action="store_true",
-        help="run nothing: tables, verdicts, figures and page of the results that are in --out, such as figures",
+        help="run nothing: make tables, verdicts, figures and page from the results in --out, such as figures",
     )
     p.add_argument("--workers", type=integer(1, 1024), metavar="N", help="runs at a time (default: one for each core)")
     add_choice(
@@ -41,7 +41,7 @@ def add_options(p: Parser) -> None:
     p.add_argument(
         "--out",
         metavar="DIR",
-        help="for results, figures and their page (default: figures/latest); there is a folder in it for each --model",
+        help="for results, figures and their page (default: figures/latest); each --model has a folder in it",
     )
     p.add_argument("--runs", metavar="DIR", help="where finished runs are kept (default: runs/reproduce)")
     add_json(p)
@@ -141,6 +141,6 @@ def executor_of(options: argparse.Namespace):
         refuse(options, ("workers",), "--executor mpi does not use it: all ranks but the first are workers")
         return ranks.executor()
     if ranks.size > 1:
-        raise ValueError(f"--executor was process, but of {ranks.size} ranks; they share runs with --executor mpi")
+        raise ValueError(f"--executor was process, but {ranks.size} ranks were started; it must be mpi")
     workers = workers if workers is not None else cores()
     return Processes(workers) if workers > 1 else nullcontext()

@@ -28,8 +28,8 @@ VERBS = {
     "count": "Count a method's parameters, bytes and operations.",
     "rank": "Show the rank of a matrix, step by step, or of a model's layers.",
     "subspace": "Show whether two adapters, or one and W, use the same directions.",
-    "reproduce": "Make small versions of the paper's tables and figures; resumes.",
-    "bench": "Measure speed and memory on this machine, against PyTorch's.",
+    "reproduce": "Make small versions of the paper's tables and figures, or resume.",
+    "bench": "Measure speed and memory here, alone or against PyTorch.",
     "exercises": "Write a function, and learn which mistake is in it.",
     "course": "Write a class's repository, which checks answers on each push.",
 }
