@@ -110,5 +110,4 @@ def randomly_turned(delta_W: Delta, *, rng: numpy.random.Generator) -> Factors:
     """
     U, S, Vt = svd_of(delta_W, "delta_W")
     O, n, I = len(U), len(S), Vt.shape[1]
-    n = min(n, O, I)
-    return Factors(random_directions(n, O, rng).T * S[:n], random_directions(n, I, rng), 1.0)
+    return Factors(random_directions(n, O, rng).T * S, random_directions(n, I, rng), 1.0)

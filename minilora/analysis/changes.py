@@ -51,7 +51,7 @@ def adapter_factors(model: Module) -> dict[str, Factors]:
     Raises
     ------
     ValueError
-        If no layer has an active adapter, or it is DoRA's, whose delta_W has no factors.
+        If no layer has an active adapter, or its delta_W has no factors, as that of DoRA or IA3.
     """
     adapted = {}
     for path, layer in _adapted_layers(model).items():

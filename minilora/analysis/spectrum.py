@@ -34,7 +34,7 @@ def singular_values(M: Delta, name: str = "M") -> numpy.ndarray:
 
     Returns
     -------
-    S : ndarray of shape (min(O, I),), or (r,) of Factors
+    S : ndarray of shape (min(O, I),), or (min(O, r, I),) of Factors
         From large to small.
     """
     if isinstance(M, Factors):

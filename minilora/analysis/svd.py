@@ -1,5 +1,6 @@
-"""Singular value decompositions of the two cases in adaptation: a product of two thin factors, and a matrix W so large
-that only its leading directions are worth computing.
+"""Singular value decompositions of a matrix, and of a product of two thin factors, which is never formed.
+
+`lanczos.py` has the leading part of that of a W which is too large for the whole.
 
 All of it happens on the host, in float64.
 """
@@ -44,7 +45,8 @@ def factored_svd(B: Array, A: Array, scale: float = 1.0) -> SVD:
     Returns
     -------
     SVD
-        U (O, r), S (r,) and Vt (r, I). Vectors whose singular value is zero are arbitrary.
+        U (O, n), S (n,) and Vt (n, I), with n = min(O, r, I): r, but for a rank above min(O, I). Vectors whose singular
+        value is zero are arbitrary.
     """
     B, A = as_matrix("B", B), as_matrix("A", A)
     if B.shape[1] != A.shape[0]:
@@ -67,7 +69,7 @@ def svd_of(M: Delta, name: str = "M") -> SVD:
     Returns
     -------
     SVD
-        With n = min(O, I), or r of Factors: U (O, n), S (n,) and Vt (n, I).
+        With n = min(O, I), or min(O, r, I) of Factors: U (O, n), S (n,) and Vt (n, I).
     """
     if isinstance(M, Factors):
         return factored_svd(*M)

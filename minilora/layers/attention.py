@@ -53,7 +53,7 @@ class SelfAttentionCache(NamedTuple):
 
     @property
     def probs(self) -> Array:
-        """Who looks at whom: (N, H, T_q, T), each row sums to 1."""
+        """Who looks at whom: (N, H, T_q, T); each row sums to 1, and that of a query that sees no key to 0."""
         return self.core.probs
 
 

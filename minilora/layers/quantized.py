@@ -137,12 +137,12 @@ def pack_nf4(W: Array, *, double: bool = True) -> Packed:
 
 
 def pack_q4_1(W: Array) -> Packed:
-    """A float32 matrix in Q4_1, 5 bits a number; I must divide by 32."""
+    """A float32 matrix in Q4_1, 5 bits a number; I must be a multiple of 32."""
     return Packed("q4_1", (quantize_q4_1(W.reshape(-1, 32)),), W.shape, unpack_q4_1)
 
 
 def pack_q8_0(W: Array) -> Packed:
-    """A float32 matrix in Q8_0, 8.5 bits a number; I must divide by 32."""
+    """A float32 matrix in Q8_0, 8.5 bits a number; I must be a multiple of 32."""
     return Packed("q8_0", (quantize_q8_0(W.reshape(-1, 32)),), W.shape, unpack_q8_0)
 
 

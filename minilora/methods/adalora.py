@@ -18,7 +18,7 @@ from minilora.layers.linear import Linear
 from minilora.layers.quantized import with_values, without_values
 from minilora.limits import shown
 from minilora.methods.lora.apply import attach, own_of, shape_of, target_layers
-from minilora.methods.lora.config import LoRAConfig, is_number
+from minilora.methods.lora.config import LoRAConfig, as_python, is_number
 from minilora.methods.lora.layer import LoRAFactors
 from minilora.methods.selection import check_integer, copies, new_array
 from minilora.methods.state import method_of
@@ -81,6 +81,8 @@ class AdaLoRAConfig:
             value = getattr(self, name)
             if not is_number(value) or not 0 <= value < 1:
                 raise ValueError(f"{name} was {shown(value)}; it must be a number from 0 to 1, and below 1")
+        for name in ("initial_rank", "orthogonality", "beta1", "beta2", "warmup_share", "final_share"):
+            object.__setattr__(self, name, as_python(getattr(self, name)))
         if self.warmup_share + self.final_share >= 1:
             raise ValueError("warmup_share and final_share were 1 or more together; they must leave steps for pruning")
 

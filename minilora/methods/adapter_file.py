@@ -39,6 +39,7 @@ from minilora.methods.switching import (
     set_adapter,
 )
 from minilora.methods.vera import vera_shapes
+from minilora.models.checks import check_stored_precision
 from minilora.parameter import Module
 
 
@@ -57,8 +58,11 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None, dt
     Raises
     ------
     ValueError
-        If there is no such adapter; or if the model trains something that is not part of the active one.
+        If there is no such adapter; if the model trains something that is not part of the active one; or if a number
+        is not finite, or not in this dtype.
     """
+    if dtype is not None:
+        check_stored_precision(dtype)
     adapters = adapters_of(model)
     which = name if name is not None else adapters.active
     if which is None and isinstance(method_of(model), FullConfig):
@@ -70,7 +74,9 @@ def save_adapter(model: Module, path: str | Path, *, name: str | None = None, dt
     else:
         raise ValueError(f"name was {name!r}; the model's adapters are {adapter_names(model)}, and none of them fits")
     if dtype is not None:
-        arrays = {name: array.astype(dtype) for name, array in arrays.items()}
+        with numpy.errstate(over="ignore"):  # what becomes infinite is refused
+            arrays = {name: array.astype(dtype) for name, array in arrays.items()}
+    check_finite(arrays, path)
     save_arrays(path, arrays, {**to_dict(config), **about_base(model, arrays)})
 
 

@@ -25,7 +25,7 @@ class LoRAPrefixConfig:
     Parameters
     ----------
     lora : LoRAConfig
-        A and B may start in any way but PiSSA's, whose file holds its start too.
+        A and B may start in any way but PiSSA's and LoRA-GA's, whose files hold their start too.
     prefix : PrefixConfig
     """
 

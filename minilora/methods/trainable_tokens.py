@@ -22,7 +22,14 @@ from minilora.limits import shown
 from minilora.methods.lora.embedding import LoRAEmbedding, has_tied_head, token_embeddings
 from minilora.methods.selection import copies, new_parameters
 from minilora.methods.state import NamedAdapter, adapters_of
-from minilora.methods.switching import add_adapter, base_in_place, check_new_name, remove_adapter, set_adapter
+from minilora.methods.switching import (
+    add_adapter,
+    base_in_place,
+    base_parameters,
+    check_new_name,
+    remove_adapter,
+    set_adapter,
+)
 from minilora.models import GPT, Llama
 from minilora.ops.fast import linear_rows_backward, linear_rows_forward, prefix_backward, prefix_forward
 from minilora.parameter import Module, Parameter
@@ -175,6 +182,8 @@ def token_parts(model: Any, config: TrainableTokensConfig, rows: Array | None = 
 def merge_tokens(model: Module) -> None:
     """Make E' the model's own embedding, for both uses of a tied one, and remove the adapter: E is gone then.
 
+    A classifier's head, which the adapter has trained too, is the model's own from then on.
+
     Raises
     ------
     ValueError
@@ -183,6 +192,12 @@ def merge_tokens(model: Module) -> None:
     found = [module for _, module in model.named_modules() if isinstance(module, TokenRows)]
     if not found:
         raise ValueError("the model's active adapter trains no tokens; there is nothing to merge")
-    ((E, _),) = (TokenRowsHead(rows).products() for rows in found)
-    remove_adapter(model, str(adapters_of(model).active))
-    found[0].W.data = E[0][0]
+    (rows,), name = found, str(adapters_of(model).active)
+    [(E,)], _ = TokenRowsHead(rows).products()
+    parts = adapters_of(model).named[name].parts
+    remove_adapter(model, name)
+    rows.W.data = E
+    base = base_parameters(model)
+    for path, part in parts.items():
+        if isinstance(part, Parameter):
+            base[path].data = part.data

@@ -21,7 +21,7 @@ from minilora.layers.linear import Linear
 from minilora.layers.quantized import with_values, without_values
 from minilora.limits import shown
 from minilora.methods.lora.apply import attach, own_of, shape_of, target_layers
-from minilora.methods.lora.config import LoRAConfig, is_number
+from minilora.methods.lora.config import LoRAConfig, as_python, is_number
 from minilora.methods.lora.layer import LoRAFactors
 from minilora.methods.selection import check_integer, copies, new_array
 from minilora.methods.switching import base_in_place, check_new_name
@@ -61,6 +61,7 @@ class VeRAConfig:
             object.__setattr__(self, name, getattr(as_lora, name))
         if not is_number(self.d_initial) or self.d_initial == 0:
             raise ValueError(f"d_initial was {shown(self.d_initial)}; it must be a finite number other than 0")
+        object.__setattr__(self, "d_initial", as_python(self.d_initial))
         if self.seed is not None:
             check_integer("seed", self.seed, least=0)
         if not isinstance(self.save_projection, bool):

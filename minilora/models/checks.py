@@ -15,6 +15,12 @@ def check_precision(dtype: Any) -> None:
         )
 
 
+def check_stored_precision(dtype: Any) -> None:
+    """Raise a ValueError unless numbers can be rounded to it in a file: float16, float32 or float64."""
+    if dtype is None or dtype not in ("float16", "float32", "float64"):
+        raise ValueError(f"dtype was {dtype!r}; it must be 'float16', 'float32' or 'float64'")
+
+
 def check_on_host(name: str, array: Any) -> None:
     """Raise an error unless `array` is a NumPy array."""
     if not isinstance(array, numpy.ndarray):

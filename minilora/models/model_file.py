@@ -11,7 +11,7 @@ from minilora.arrays.backend import to_device, to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.files import load_arrays, save_arrays
 from minilora.limits import one_line_errors
-from minilora.models.checks import check_precision
+from minilora.models.checks import check_precision, check_stored_precision
 from minilora.models.classification import DebertaForClassification, RobertaForClassification
 from minilora.models.deberta import Deberta, DebertaConfig
 from minilora.models.gpt import GPT, GPTConfig
@@ -41,7 +41,7 @@ def save_model(model: Model, path: str | Path, *, dtype: str | None = None, **ab
     model : Model
         Any of those in KINDS, without adapters.
     path : str or Path
-    dtype : str, optional
+    dtype : {"float16", "float32", "float64"}, optional
         The dtype of the weights in the file; the model's own, if not given.
     **about
         Anything that JSON can hold; saved with the model.
@@ -49,10 +49,12 @@ def save_model(model: Model, path: str | Path, *, dtype: str | None = None, **ab
     Raises
     ------
     ValueError
-        If the model holds adapters, which have files of their own.
+        If the model holds adapters, which have files of their own; or a weight is not finite, or not in this dtype.
     TypeError
         If it is not one of these models.
     """
+    if dtype is not None:
+        check_stored_precision(dtype)
     kind = plain_kind(model)
     arrays = {name: to_numpy(p.data).astype(dtype or p.data.dtype) for name, p in model.named_parameters()}
     check_finite(arrays, path)

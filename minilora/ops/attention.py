@@ -61,9 +61,10 @@ def attention_forward(
     Raises
     ------
     ValueError
-        If G does not divide H, or the lengths do not fit.
+        If T_q is above T, G does not divide H, or the lengths do not fit.
     """
     xp = get_xp(q=q, k=k, v=v, padding_mask=padding_mask)
+    check_queries(q, k)
     T_q, T, K = q.shape[2], k.shape[2], q.shape[3]
     sees = xp.tri(T_q, T, k=T - T_q if causal else T, dtype=bool)  # (T_q, T): query i sees key j
     if padding_mask is not None:
@@ -102,3 +103,10 @@ def heads_per_group(q: Array, k: Array) -> int:
     if H % G:
         raise ValueError(f"q has {H} heads and k has {G}; k's must divide q's")
     return H // G
+
+
+def check_queries(q: Array, k: Array) -> None:
+    """Raise a ValueError if there are more queries than positions."""
+    T_q, T = q.shape[2], k.shape[2]
+    if T_q > T:
+        raise ValueError(f"q had {T_q} positions and k has {T}; q's must not be more, as they are k's last")

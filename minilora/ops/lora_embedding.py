@@ -41,8 +41,9 @@ def lora_embedding_forward(ids: Array, E: Array, A: Array, B: Array, scale: floa
     cache : LoRAEmbeddingCache
     """
     check_same_device(ids=ids, E=E, A=A, B=B)
+    scale = float(scale)  # a NumPy scalar would turn float32 into float64
     h = A.T[ids]  # (..., r)
-    y = E[ids] + (scale * h) @ B.T  # (..., C)
+    y = E[ids] + scale * (h @ B.T)  # (..., r) @ (r, C) -> (..., C)
     return y, LoRAEmbeddingCache(ids, h, A, B, scale)
 
 

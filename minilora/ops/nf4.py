@@ -73,7 +73,7 @@ def nearest_levels(x: Array, levels: Array) -> Array:
 
 
 def quantize_nf4(w: Array) -> tuple[Array, Array]:
-    """Codes and scales of an array, in the order in which it lies in memory.
+    """Codes and scales of an array, row by row.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ Li et al. (2018, "Measuring the Intrinsic Dimension of Objective Landscapes", se
     theta_D = theta_0 + P theta_d,        theta_D (D,),  P (D, d), drawn once and fixed,
 
 and ask how small d may be. They need P^T P close to 1, so that a step in theta_d is as long as what it does in theta_D.
-A dense Gaussian P takes D d numbers (7 GB for two million and d = 1,000), so they also use a sparse P and Fastfood;
+A dense Gaussian P takes D d numbers (8 GB for two million and d = 1,000), so they also use a sparse P and Fastfood;
 Aghajanyan et al. (2021) use Fastfood. Here each row of P has a single number, as in the count sketch (Charikar et al.,
 2002) and HashedNets (Chen et al., 2015):
 

@@ -75,7 +75,7 @@ def rope_frequencies(K: int, theta: float, scaling: Llama3Scaling | None = None)
         If K is not even and positive, or theta is not positive.
     """
     if K < 2 or K % 2:
-        raise ValueError(f"K was {K}; it must be even, because pairs of numbers are rotated")
+        raise ValueError(f"K was {K}; it must be even and at least 2, because pairs of numbers are rotated")
     if not 0.0 < theta < math.inf:
         raise ValueError(f"theta was {theta!r}; it must be positive")
     xp = get_xp()  # NumPy

@@ -101,7 +101,7 @@ def budget(t: int, total: int, config: AdaLoRAConfig, layers: int) -> int | None
     """How many triplets are kept after step t, in all layers together; None if nothing is pruned then."""
     first, last = math.ceil(config.warmup_share * total), fixed_from(total, config)
     b0, bT = config.initial_rank * layers, config.rank * layers
-    if t <= first or t > last or (t < last and t % config.interval):
+    if t > last or (t < last and (t <= first or t % config.interval)):
         return None
-    left = 1.0 - (t - first) / (last - first)
+    left = 0.0 if t == last else 1.0 - (t - first) / (last - first)
     return int(bT + (b0 - bT) * left**3)

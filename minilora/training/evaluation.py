@@ -44,7 +44,7 @@ def evaluate_loss(
     """
 
     def loss_and_count(batch: Any) -> tuple[float, int]:
-        parts = split_batch(batch, math.ceil(batch.ids.size * bytes_per_position(model) / MEMORY))
+        parts = split_batch(batch, max(1, math.ceil(batch.ids.size * bytes_per_position(model) / MEMORY)))
         losses = [model.loss(without_padding(model, part), need_grad=False)[0] for part in parts]
         total = sum(float(to_numpy(loss)) * part.n_targets for loss, part in zip(losses, parts, strict=True))
         return total / max(batch.n_targets, 1), batch.n_targets

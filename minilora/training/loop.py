@@ -18,6 +18,7 @@ from minilora.data import LMBatch
 from minilora.data.packing import tokens_read
 from minilora.distributed import SINGLE_PROCESS, Ranks, SingleProcess
 from minilora.files import write_json
+from minilora.methods.selection import check_integer
 from minilora.models.model import Model
 from minilora.models.recompute import recomputed
 from minilora.training.agreement import check_ranks_in_sync
@@ -78,6 +79,8 @@ class Trainer:
     ) -> None:
         if checkpoint_every is not None and folder is None:
             raise ValueError(f"checkpoint_every was {checkpoint_every}, but folder was None; checkpoints need a folder")
+        if checkpoint_every is not None:
+            check_integer("checkpoint_every", checkpoint_every)
         rows_needed = config.accumulation * ranks.size
         if config.batch_size < rows_needed and ranks.size > 1:
             raise ValueError(

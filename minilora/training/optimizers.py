@@ -110,8 +110,8 @@ class AdamW(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        if not all(0.0 <= beta < 1.0 for beta in betas):
-            raise ValueError(f"betas was {betas!r}; each must be 0 <= beta < 1")
+        if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"betas was {betas!r}; it must be two numbers, each 0 <= beta < 1")
         check_rate("eps", eps)
         self.betas = betas
         self.eps = eps

@@ -28,7 +28,7 @@ def train_step(
 
     Parameters
     ----------
-    model : Module
+    model : Model
         Its trainable parameters have gradients afterwards.
     optimizer : Optimizer
         The optimizer of the model's parameters.

@@ -51,8 +51,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ValueError(f"betas was {self.betas!r}; each must be 0 <= beta < 1")
+        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas was {self.betas!r}; it must be two numbers, each 0 <= beta < 1")
         for name in ("steps", "batch_size", "accumulation", "eval_every"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} was {getattr(self, name)!r}; it must be an integer of at least 1")

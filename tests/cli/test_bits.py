@@ -78,7 +78,7 @@ def test_bits_that_there_are_not(capsys, tmp_path):
     for bits in ("3", "nf4", "16"):
         message = rf"--bits.* was {bits}; it must be one of 4, 8"
         check_refused((*FINETUNE, "--bits", bits, "--out", "out"), message, tmp_path, capsys)
-    message = r"blocks.0.attn.q_proj.W has rows of 16 numbers; their number must divide by 32"
+    message = r"blocks.0.attn.q_proj.W has rows of 16 numbers; it must be a multiple of 32"
     check_refused(("generate", "a", *MODEL, "--bits", "8"), message, tmp_path, capsys)
 
 

@@ -71,6 +71,20 @@ def test_a_float32_adapter_enters_a_float64_model_with_the_same_values(saved, pa
     assert np.array_equal(A, saved.blocks[1].mlp.fc_in.A.data)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "bfloat", 3])
+def test_a_dtype_that_a_file_cannot_have_is_refused_and_nothing_is_written(saved, tmp_path, dtype):
+    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it must be 'float16', 'float32' or 'float64'"):
+        save_adapter(saved, tmp_path / "file", dtype=dtype)
+    assert not (tmp_path / "file").exists()
+
+
+def test_what_float16_cannot_hold_is_refused_and_nothing_is_written(saved, tmp_path):
+    saved.blocks[0].attn.q_proj.B.data[...] = 1e5
+    with pytest.raises(ValueError, match="blocks.0.attn.q_proj.B has values that are infinite or NaN"):
+        save_adapter(saved, tmp_path / "file", dtype="float16")
+    assert not (tmp_path / "file").exists()
+
+
 def test_several_adapters_go_into_files_and_come_back_under_any_name(saved, path, tmp_path):
     load_adapter(saved, path, name="copy")
     saved.blocks[0].attn.q_proj.B.data[...] = 1.0

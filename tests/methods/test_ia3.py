@@ -21,7 +21,9 @@ from minilora.methods import (
     unmerge_lora,
 )
 from minilora.methods.adapter_file import load_adapter
+from minilora.models import RobertaForClassification
 from minilora.ops.fast import rescale_backward
+from models.tiny_encoders import BATCHES, tiny
 from models.tiny_llama import tiny_llama
 
 SHORT = some_batch(T=4)
@@ -110,6 +112,16 @@ def test_a_wrong_backward_fails_in_the_model(monkeypatch, mutant):
     monkeypatch.setattr(ia3, "rescale_backward", mutant)
     with pytest.raises(GradientError):
         check_model(model, SHORT, rng=np.random.default_rng(4))
+
+
+def test_the_bias_of_a_head_whose_outputs_are_scaled_is_scaled_with_them():
+    """It is trained beside l: y = l * (x W^T + bias), so dbias = l * the sum of dy."""
+    model = tiny(RobertaForClassification)
+    apply_ia3(model, IA3Config(("dense", "out_proj")))
+    for layer in (model.head.dense, model.head.out_proj):
+        layer.factors.l.data += 0.3 * np.random.default_rng(5).standard_normal(layer.factors.l.shape)
+    assert model.head.dense.base.bias.trainable
+    check_model(model, BATCHES[RobertaForClassification][0], rng=np.random.default_rng(4))
 
 
 def test_a_quantised_base_stays_as_it_is():

@@ -106,6 +106,8 @@ def test_its_adapter_fits_the_base_that_the_same_call_makes(tmp_path):
         (CONFIG, {"steps": 0}, "steps was 0; it must be an integer from 1 to 100"),
         (CONFIG, {"bits": 3}, "bits was 3"),
         (LoRAConfig(rank=2, targets=("lm_head",)), {}, "targets named lm_head, which is not a matrix of a block"),
+        (LoRAConfig(rank=2, besides=("magic",)), {}, "besides named 'magic'"),
+        (LoRAConfig(rank=2, alpha=1e300), {}, r"scale = 5e\+299 must be at most"),
     ],
 )
 def test_refusals(config, options, message):

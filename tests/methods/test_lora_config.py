@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from methods.tiny import EVERYWHERE, logits_of, rng, same_bits, tiny_gpt, tiny_lora, trainable_names, weights_of
-from minilora.methods import LoRAConfig, apply_lora, load_adapter, lora_layers, method_of, save_adapter
+from minilora.methods import (
+    AdaLoRAConfig,
+    LoRAConfig,
+    VeRAConfig,
+    apply_lora,
+    load_adapter,
+    lora_layers,
+    method_of,
+    save_adapter,
+)
 from minilora.methods.lora import LoRALinear
 from minilora.models import GPT, GPTConfig
 
@@ -161,6 +170,14 @@ def test_scalars_of_numpy_become_pythons_own_and_go_into_a_file(tmp_path):
     model = tiny_gpt()
     load_adapter(model, tmp_path / "file")
     assert method_of(model) == config
+    others = (
+        LoRAConfig(gamma=np.float32(16)).gamma,
+        VeRAConfig(d_initial=np.float32(0.5)).d_initial,
+        AdaLoRAConfig(initial_rank=np.int64(12)).initial_rank,
+        AdaLoRAConfig(orthogonality=np.float32(0.5)).orthogonality,
+        AdaLoRAConfig(beta1=np.float32(0.5)).beta1,
+    )
+    assert [type(n) for n in others] == [float, float, int, float, float]
 
 
 @pytest.mark.parametrize(

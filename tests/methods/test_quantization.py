@@ -262,7 +262,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="infinite or NaN"):
         quantize(model)
     assert not any(isinstance(p, QuantizedParameter) for p in model.parameters())
-    with pytest.raises(ValueError, match="rows of 10 numbers; their number must divide by 32"):
+    with pytest.raises(ValueError, match="rows of 10 numbers; it must be a multiple of 32"):
         quantize(tiny_llama(dtype="float32"), 8)
     with pytest.raises(ValueError, match="must be quantised before adapters are added"):
         adapted, _ = pair()

@@ -120,6 +120,16 @@ def test_a_classifier_has_its_own_head_beside():
     assert same_bits(model.forward(IDS, MASK)[0], tiny(RobertaForClassification).forward(IDS, MASK)[0])
 
 
+def test_merged_a_classifier_keeps_its_trained_head():
+    model = tiny(RobertaForClassification)
+    apply_trainable_tokens(model, TrainableTokensConfig((3, 5)))
+    for p in model.trainable_parameters():
+        p.data += 0.5 * rng(2).standard_normal(p.shape)
+    expected = model.forward(IDS, MASK)[0]
+    merge_tokens(model)
+    assert adapter_names(model) == [] and np.allclose(model.forward(IDS, MASK)[0], expected, rtol=0, atol=1e-12)
+
+
 def test_it_is_switched_with_other_adapters():
     model = adapted()
     with_tokens = logits(model)

@@ -49,6 +49,13 @@ def test_float16_comes_back_within_half_precision_at_half_the_size(saved, path, 
         assert np.allclose(p.data, q.data, rtol=2**-11, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "bfloat"])
+def test_a_dtype_that_a_file_cannot_have_is_refused_and_nothing_is_written(model, path, dtype):
+    with pytest.raises(ValueError, match=f"dtype was {dtype!r}; it must be 'float16', 'float32' or 'float64'"):
+        save_model(model, path, dtype=dtype)
+    assert not path.exists()
+
+
 def test_a_model_can_be_read_in_float64(saved, path, ids):
     logits, _ = load_model(path, dtype="float64").forward(ids)
     assert logits.dtype == np.float64

@@ -36,6 +36,11 @@ def test_y_is_the_literal_formula(T_q, causal, padding):
         assert np.allclose(y[n, h], expected, rtol=0, atol=1e-13)
 
 
+def test_more_queries_than_positions_are_refused():
+    with pytest.raises(ValueError, match="^q had 5 positions and k has 3; q's must not be more, as they are k's last$"):
+        attention_forward(Q, KEYS[:, :, :3], V[:, :, :3], causal=False)
+
+
 def test_the_last_queries_alone_get_what_they_get_among_all():
     whole, _ = attention_forward(Q, KEYS, V)
     last, _ = attention_forward(Q[:, :, 3:], KEYS, V)

@@ -5,6 +5,7 @@ import pytest
 
 from minilora import ops
 from minilora.gradcheck import check_op
+from minilora.ops import fast
 from ops.cases import CASES, array_leaves, float32_case
 
 each_op = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -52,6 +53,18 @@ def test_float32_in_gives_float32_out(case):
     y, cache = case.run()
     assert y.dtype == np.float32
     assert {grad.dtype for grad in case.gradients(upstream(y), cache)} == {np.dtype(np.float32)}
+
+
+def test_a_scale_of_numpys_leaves_float32_alone():
+    """NumPy multiplies a float32 array and a numpy.float64 in float64."""
+    x, W, A, B = (np.ones(shape, "float32") for shape in ((3, 2), (2, 2), (1, 2), (2, 1)))
+    ids, scale = np.array([0, 1]), np.float64(2)
+    results = (
+        fast.lora_linear_forward(x, W, None, A, B, scale)[0],
+        fast.lora_fa_linear_forward(x, W, None, A, B, scale)[0],
+        fast.lora_embedding_forward(ids, W, A, B, scale)[0],
+    )
+    assert {y.dtype for y in results} == {np.dtype("float32")}
 
 
 @each_op

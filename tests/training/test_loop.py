@@ -183,6 +183,7 @@ def test_a_finished_run_does_nothing_more():
         ({"batch_size": 2.5}, "batch_size was 2.5; "),
         ({"accumulation": 0}, "accumulation was 0; "),
         ({"eval_every": -1}, "eval_every was -1; "),
+        ({"betas": (0.9,)}, r"betas was \(0.9,\); it must be two numbers, each 0 <= beta < 1"),
         ({"warmup": 1.5}, "warmup was 1.5; it must be a fraction of the steps, from 0 to 1"),
         ({"schedule": "step"}, "schedule was 'step'; it must be one of 'constant', 'linear', 'cosine'"),
     ],
@@ -209,6 +210,12 @@ def test_a_frozen_model_is_refused():
 def test_checkpoints_without_a_folder_are_refused_before_the_first_step():
     with pytest.raises(ValueError, match="folder"):
         trainer(tiny_gpt(), checkpoint_every=2)
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5, True])
+def test_steps_between_checkpoints_that_cannot_be_are_refused_before_the_first_step(every, tmp_path):
+    with pytest.raises(ValueError, match=f"checkpoint_every was {every}; it must be an integer of at least 1"):
+        trainer(tiny_gpt(), checkpoint_every=every, folder=tmp_path)
 
 
 def test_an_error_in_a_batch_ends_the_run_and_is_the_users_to_see():

@@ -6,7 +6,9 @@
 | `layer.py` | LoRALinear, a frozen Linear and the A and B next to it |
 | `variants.py` | LoRA-FA, DoRA and PiSSA, which compute something else from A and B |
 | `gradient_start.py` | LoRA-GA, whose A and B start from a gradient |
+| `embedding.py` | LoRA on the token embedding |
 | `apply.py` | putting an adapter into a model |
+| `loftq.py` | LoftQ: a quantised W, and A and B that start as a correction of it |
 | `merging.py` | W + delta_W, and back to the bit |
 | `dropout.py` | dropout, for the length of a step |
 | `combining.py` | adding adapters |

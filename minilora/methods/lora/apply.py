@@ -274,7 +274,7 @@ def attach(
     model : Module
     name : str
     config : dataclass
-    factors : dict of str to LoRAFactors or RandomSubspaceFactors
+    factors : dict of str to LoRAFactors, or whatever else a LoRALinear can hold
         By path of the layer in the base.
     parts : dict of str to Parameter or Module
         What else belongs to the adapter, by path in the base; see `NamedAdapter`.

@@ -97,6 +97,7 @@ class LoRAConfig:
             raise ValueError(f"init was {shown(self.init)}; it must be one of {', '.join(map(repr, INITS))}")
         if not is_number(self.gamma) or self.gamma <= 0:
             raise ValueError(f"gamma was {_quoted(self.gamma)}; it must be a number above 0")
+        object.__setattr__(self, "gamma", as_python(self.gamma))
         if self.init in FROM_W and self.dora:
             raise ValueError(f"dora and init={self.init!r} are mutually exclusive")
         if self.init == "pissa" and min(self.alpha, *self.alpha_pattern.values(), math.inf) <= 0:

@@ -185,8 +185,10 @@ class LoRALinear(Module):
         self.check_cache(cache)
         bias = self.base.bias
         if cache.owner is not self.base and bias is not None and bias.trainable:
-            # forward: y = ... + bias   so
-            bias.accumulate(rows(dy).sum(axis=0))  # (M, O) -> (O,)
+            # forward: y = ... + bias, or l * (... + bias) of IA3, whose bias changes by (l - 1) * bias   so
+            dbias = rows(dy).sum(axis=0)  # (M, O) -> (O,)
+            change = self._change_of_bias(dbias)
+            bias.accumulate(dbias if change is None else dbias + change)
         return cache.owner.backward(dy, cache.inner)
 
     def check_cache(self, cache: AdaptedCache) -> None:
@@ -214,8 +216,13 @@ class LoRALinear(Module):
 
     def delta_bias(self) -> Array | None:
         """What the active adapter adds to the bias, (O,): None for all but IA3, which scales whole outputs."""
-        bias, change = self.frozen_bias, getattr(self.factors, "delta_bias", None)
-        return None if bias is None or change is None else change(bias.data)
+        bias = self.frozen_bias
+        return None if bias is None else self._change_of_bias(bias.data)
+
+    def _change_of_bias(self, bias: Array) -> Array | None:
+        """What the active adapter makes a bias change by, or its gradient: a number for each entry scales both."""
+        change = getattr(self.factors, "delta_bias", None)
+        return None if change is None else change(bias)
 
     def merge(self) -> None:
         """W <- W + delta_W in a new Parameter, and the bias likewise where it changes; the frozen ones are kept."""

@@ -24,11 +24,11 @@ import numpy
 from minilora.arrays.backend import Array, get_xp
 from minilora.layers import Packed
 from minilora.limits import shown
-from minilora.methods.lora.apply import apply_lora, lora_scale_of, target_layers
+from minilora.methods.lora.apply import attach, drawn, lora_scale_of, target_layers
 from minilora.methods.lora.config import FROM_W, LoRAConfig
 from minilora.methods.lora.variants import best_factors
 from minilora.methods.quantization import linears_to_quantize, packing, put_quantized
-from minilora.methods.switching import check_new_name, lora_layers
+from minilora.methods.switching import check_new_name
 from minilora.parameter import Module
 
 
@@ -102,15 +102,15 @@ def apply_loftq(
     pack, layers, targets = packing(bits), linears_to_quantize(model), target_layers(model, config)
     if missing := [path for path in targets if path not in layers]:
         raise ValueError(f"targets named {missing[0]}, which is not a matrix of a block, or is quantised already")
-    packed, starts = {}, {}
+    factors, parts = drawn(model, config, numpy.random.default_rng(0))  # what is drawn is replaced below
+    packed = {}
     for path, layer in layers.items():
         W = layer.W.data
         if path not in targets:
             packed[path] = pack(path, W)
             continue
         found = loftq(W, config.rank_of(path), lora_scale_of(path, config), functools.partial(pack, path), steps)
-        packed[path], starts[path] = found.packed, (found.A, found.B)
+        packed[path] = found.packed
+        factors[path].A.data[...], factors[path].B.data[...] = found.A, found.B
     put_quantized(model, packed)
-    apply_lora(model, config, rng=numpy.random.default_rng(0), name=name)  # what it draws is replaced
-    for path, lora in lora_layers(model).items():
-        lora.A.data[...], lora.B.data[...] = starts[path]
+    attach(model, name, config, factors, parts)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from minilora.arrays.backend import Array, ArrayModule, get_xp
 from minilora.arrays.kernels import fused
 from minilora.ops import attention as page
-from minilora.ops.attention import heads_per_group
+from minilora.ops.attention import check_queries, heads_per_group
 from minilora.ops.fast.attention_tiles import attention_tiles, empty_heads, multiply_into, of_groups, of_heads
 from minilora.ops.fast.flash_attention import (
     FlashAttentionCache,
@@ -65,6 +65,7 @@ def attention_forward(
 ) -> tuple[Array, AttentionCache | FlashAttentionCache]:
     xp = get_xp(q=q, k=k, v=v, padding_mask=padding_mask)
     heads_per_group(q, k)  # G must divide H
+    check_queries(q, k)
     if flash_fits(q, k, v, padding_mask):
         return flash_attention_forward(q, k, v, padding_mask, causal, text_lengths)
     scaled = _scaled(q)  # (N, H, T_q, K)
