@@ -8,6 +8,7 @@ from statistics import mean
 import numpy
 
 from minilora.accounting import count_parameters
+from minilora.arrays.finite import not_finite
 from minilora.data import load_task
 from minilora.experiments.finetune import FinetuneConfig, start_batches
 from minilora.experiments.measure import measure
@@ -87,7 +88,7 @@ def adapt_and_keep(config, path):
             loss, test = mean(losses[-max(1, len(losses) // 10) :]), measure(model, task, n_prompts=config.n_held_out)
     except Diverged:
         pass
-    save_adapter(model, path)
+    save_unless_infinite(model, path)
     return {
         "trainable": count_parameters(model).trainable,
         "seconds": trainer.history.seconds,
@@ -96,6 +97,14 @@ def adapt_and_keep(config, path):
         "valid": valid if loss is not None else None,
         "test": test,
     }
+
+
+def save_unless_infinite(model, path):
+    """Write what was learned, or an empty file if training ended in infinities: the sweep knows that the run was made."""
+    if not_finite({name: p.data for name, p in model.named_parameters() if p.trainable}):
+        path.touch()
+    else:
+        save_adapter(model, path)
 
 
 def adapted_decoder(sweep, config):

@@ -13,10 +13,10 @@ import numpy
 
 from minilora.accounting import count_parameters
 from minilora.data import encode_example, parse_source, slot_errors
-from minilora.experiments.adapt import DecoderRun, adapted_decoder, base_and_task
+from minilora.experiments.adapt import DecoderRun, adapted_decoder, base_and_task, save_unless_infinite
 from minilora.experiments.measure import LONGEST_ANSWER, measure, read
 from minilora.experiments.sweep import Sweep, produces_file
-from minilora.methods import apply_method, save_adapter
+from minilora.methods import apply_method
 from minilora.training import Diverged, TrainConfig, Trainer, draw_episodes
 
 TASK = "mini-e2e"
@@ -124,7 +124,7 @@ def reinforce(config, path):
         valid, test = course[-1]["reward"], measured(model, task, config, "test")
     except Diverged:
         pass
-    save_adapter(model, path)
+    save_unless_infinite(model, path)
     return {
         "trainable": count_parameters(model).trainable,
         "seconds": trainer.history.seconds,
