@@ -9,7 +9,7 @@
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb) and [6. Merging, switching, many
 # tasks](06_merging_and_switching.ipynb).
 #
-# **Next.** The notebooks end here. What is left are [the exercises](exercises/README.md): `minilora exercises start`.
+# **Next.** This is the last notebook. [The exercises](exercises/README.md) are left: `minilora exercises start`.
 
 # %%
 # %matplotlib inline
