@@ -71,7 +71,7 @@ plots.elimination(matrix_rank_steps(M.T))  # (2, 3)
 # $$M = B A.$$
 #
 # Now read the same product by columns: every column of $M$ is a mixture of the $r$ columns of $B$, with the amounts
-# standing in $A$. So if $r$ rows suffice, $r$ columns suffice, and the other way round.
+# standing in $A$. So if $r$ rows are enough, $r$ columns are enough, and the other way round.
 #
 # The rows that are left at the end of the elimination may serve as $A$. Row 1 is the first of them, row 2 is twice
 # the first and once the second, row 3 is twice the first:
@@ -129,7 +129,7 @@ plots.matrices({"$BA$": B @ A, **terms}, ("=", "+"))
 # ## When numbers are rounded
 #
 # Everything so far was exact: `matrix_rank_steps` calculates in fractions. The weights of a model are not exact. Take
-# the matrix with the rows (0.1, 0.3) and (1, 3). The second row is ten times the first, hence the rank is 1. But a
+# the matrix with the rows (0.1, 0.3) and (1, 3). The second row is ten times the first, so the rank is 1. But a
 # computer's 0.1 is only nearly a tenth, and ten times the first row, taken from the second, does not leave zero:
 
 # %%
@@ -137,7 +137,7 @@ print("exact:  ", matrix_rank_steps([["0.1", "0.3"], [1, 3]]).rank)
 print("rounded:", 3 - 0.3 / 0.1)
 
 # %% [markdown]
-# By the letter of the definition this is a second independent row. It is nothing but rounding, though. So for rounded
+# By the definition, this is a second independent row. It is nothing but rounding, though. So for rounded
 # numbers "is it zero?" is the wrong question, and we need to ask "**how large** is it?" of each independent direction.
 # The answer is the **singular value decomposition**, and it takes one picture.
 #
@@ -281,7 +281,7 @@ closest_weight(16)
 #
 # ### Parameters against error
 #
-# A low rank is only worth while if it saves numbers. `low_rank_errors` gives both for every rank. Next to the weight, a
+# A low rank is only worthwhile if it saves numbers. `low_rank_errors` gives both for every rank. Next to the weight, a
 # matrix of the same size with random entries:
 
 # %%

@@ -273,7 +273,7 @@ plots.matrices({"tokens": tokens, "$dA$": dA, "$dB$": dB})
 # "What is alpha, it is not in the paper" (it is, in section 4.1), **users ask** ([peft
 # 826](https://github.com/huggingface/peft/issues/826), [bitsandbytes
 # 762](https://github.com/bitsandbytes-foundation/bitsandbytes/issues/762)). It is one number that multiplies
-# $\Delta W$. In the gradients, scale appears once more: both $dA$ and $dB$ are proportional to it. Hence
+# $\Delta W$. In the gradients, scale appears once more: both $dA$ and $dB$ are proportional to it. So
 #
 # - with SGD, the first steps change $\Delta W$ in proportion to $\eta\,\text{scale}^2$;
 # - with Adam, whose steps do not depend on the size of a gradient, in proportion to $\eta\,\text{scale}$.
@@ -322,7 +322,7 @@ plots.curves(moves, x="rank $r$", y="change of the output", log="xy")
 #
 # The last factor is easily forgotten ([fms-acceleration
 # 97](https://github.com/foundation-model-stack/fms-acceleration/issues/97)), and so is dropout as a whole ([torchtune
-# 996](https://github.com/meta-pytorch/torchtune/issues/996)): nothing crashes. A gradient check tells:
+# 996](https://github.com/meta-pytorch/torchtune/issues/996)): nothing crashes. A gradient check notices:
 
 # %%
 from minilora.ops import dropout_mask
@@ -401,7 +401,7 @@ plots.matrices({"mean over 20,000 masks": np.mean(masked, axis=0), "merged": mer
 # </details>
 #
 # **5.** Somebody initialises $B$ with zeros and $A$ with zeros "to be safe". The loss falls a little, because the
-# biases are trained. Which printed number would have told?
+# biases are trained. Which printed number would have shown it?
 #
 # <details><summary>Answer</summary>
 #

@@ -84,7 +84,7 @@ for example in task.splits["train"][:3]:
 # $$\max_{\Phi} \; \sum_{(x, y)} \sum_t \log p_{\Phi}(y_t \mid x, y_{<t}).$$
 #
 # It ends at $\Phi_0 + \Delta\Phi$, with a $\Delta\Phi$ as large as the model, $|\Delta\Phi| = |\Phi_0|$, to be stored
-# for every task anew. LoRA writes the change as a function of far fewer numbers $\Theta$, and looks for those (equation
+# for every task. LoRA writes the change as a function of far fewer numbers $\Theta$, and looks for those (equation
 # 2):
 #
 # $$\max_{\Theta} \; \sum_{(x, y)} \sum_t \log p_{\Phi_0 + \Delta\Phi(\Theta)}(y_t \mid x, y_{<t}),

@@ -216,7 +216,7 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 # [equal numbers of parameters](https://github.com/huggingface/peft/pull/2845), with the MLP ahead by 51.3 % to 48.2 %.
 # "LoRA Without Regret" (Thinking Machines, 2025) found the MLP ahead as well, in larger experiments, and so does our
 # own tiny one; `minilora reproduce regret` compares them in longer runs. All linear layers, with a small rank, are a
-# good first choice when nothing is known. What `targets` may name, an error tells:
+# good first choice when nothing is known. An error says what `targets` may name:
 
 # %%
 try:
@@ -244,7 +244,7 @@ print(f"after choosing: {count_parameters(model).trainable:,}")
 # %% [markdown]
 # ## Where the hypothesis comes from: a dimension, not a rank
 #
-# That little needs to change was found before LoRA, and in another sense. [Li et al.
+# That only little needs to change was known before LoRA, in another sense. [Li et al.
 # (2018)](https://arxiv.org/abs/1804.08838) train a model in a **random subspace**: with $\theta_0$ for all of its
 # numbers, they train only the $d$ numbers $\theta_d$ in
 #

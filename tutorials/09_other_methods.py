@@ -347,7 +347,7 @@ plots.bars(loss_of, x="loss on unseen sentences, nats per byte", form="{:.2f}")
 # ## On a GPU
 #
 # Nothing in this notebook needs one: counting is free. The estimates of memory hold there as well, with one addition:
-# CUDA and its libraries take some hundred MB before the first number is stored. Prefixes and adapters add many small
+# CUDA and its libraries take hundreds of MB before the first number is stored. Prefixes and adapters add many small
 # operations, and on a GPU, where each has to be started, these cost more than their share
 # ([notebook 6](06_merging_and_switching.ipynb)).
 #

@@ -179,7 +179,7 @@ for name, method in methods.items():
 
 # %% [markdown]
 # A twentieth of a second, or eight minutes, at each step. (Full fine-tuning of a model of that size is therefore
-# done on machines with networks that are some hundred times as fast, and part of the sending is hidden behind the
+# done on machines with networks that are about a hundred times as fast, and part of the sending is hidden behind the
 # backward pass.)
 #
 # In minilora all this is one word more on the command line,
@@ -462,7 +462,7 @@ for name, model in ("minilora's file", there), ("PEFT's files", back):
 # <details><summary>Answer</summary>
 #
 # By comparing logits of a few prompts with those of the training code: they must agree to rounding. That the answers
-# "look adapted" tells nothing; an adapter at half its strength does, too.
+# "look adapted" proves nothing; an adapter at half its strength does, too.
 #
 # </details>
 #

@@ -115,7 +115,7 @@ for rslora in False, True:
     print(f"rslora={rslora!s:5}  scale = {model.blocks[0].attn.q_proj.scale}")
 
 # %% [markdown]
-# What a file says, a reader has to honour, or to refuse. `save_peft` writes the flag, and `load_peft` reads it:
+# A reader has to honour what a file says, or to refuse it. `save_peft` writes the flag, and `load_peft` reads it:
 
 # %%
 import json
@@ -137,7 +137,7 @@ print("scale after loading:", loaded.blocks[0].attn.q_proj.scale)
 # $A$ starts random and $B$ at zero, and they play different parts: $A$ chooses directions of the input, $B$ says what
 # to do with them. Why should one learning rate suit both? Hayou et al. ([2024](https://arxiv.org/abs/2402.12354))
 # look at layers that become wider and wider. Each entry of $A x$ is a sum over $I$ features, so that a small step of
-# every entry of $A$ makes a large change there; an entry of $Bh$ is a sum over $r$ only. Hence
+# every entry of $A$ makes a large change there; an entry of $Bh$ is a sum over $r$ only. So
 #
 # $$\eta_A \propto \frac1I, \qquad \eta_B \propto 1, \qquad \eta_B = \lambda\, \eta_A \ \text{ with } \lambda > 1.$$
 #
@@ -526,7 +526,7 @@ plots.curves(curves, x="step", y="mean reward")
 # %% [markdown]
 # All ranks start alike, which is what $\alpha / r$ is for, and all get to 14 or 15 of the 16 prompts; with another seed
 # it is another rank that has one more. For which of two answers is right is a matter of one direction of $x$, and rank
-# 1 has one. (With a single layer that is also all that it has: see question 6. Why none gets to 16, question 7 tells.)
+# 1 has one. (With a single layer that is also all that it has: see question 6. Question 7 says why none gets to 16.)
 #
 # On a language model, with rank 1 in each of its matrices, it is `minilora reproduce policy_gradient`: the decoder
 # draws its own sentences, a parser says which are right, and rank 1, rank 8 and full fine-tuning are compared.
