@@ -24,8 +24,8 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Six integers
 #
-# A matrix is a table of numbers. This one has three rows and two columns; we say that its **shape** is 3 × 2, and
-# write shapes behind the lines that make them.
+# A matrix is a table of numbers. This one has three rows and two columns; we say that its **shape** is 3 × 2. In the
+# code, the comment behind a line says the shape of what the line makes.
 
 # %%
 M = np.array([[1, 2], [2, 5], [2, 4]])  # (3, 2)
@@ -38,13 +38,13 @@ plots.matrices({"$M$": M})
 plots.arrows({f"row {i + 1}": row for i, row in enumerate(M)})
 
 # %% [markdown]
-# Row 3 is twice row 1: it goes further on the same line, and tells nothing new. Row 2 points elsewhere. So of three
-# rows two are **independent**: none of them can be made of the other by multiplying and adding. That number is the
-# **rank** of the matrix.
+# Row 3 is twice row 1: it goes further on the same line, and tells nothing new. Row 2 points elsewhere. So of the three
+# rows two are **independent**: neither is a mixture of the other. (A **mixture** of rows is a sum of multiples of them;
+# books call it a linear combination.) The number of independent rows, here 2, is the **rank** of the matrix.
 #
-# With more rows and columns nobody can see it, so we calculate. Taking a multiple of one row away from another loses
-# nothing, for it can be added again. Do that until every row begins further to the right than the row above it; what
-# is then left, not zero, is independent.
+# With more rows and columns it can no longer be seen, so we calculate. Subtracting a multiple of one row from another
+# loses nothing, for it can be added back. Do that until every row begins further to the right than the row above it:
+# the rows that are not zero then are independent. (This is Gaussian elimination.)
 
 # %%
 plots.elimination(matrix_rank_steps(M))
@@ -71,7 +71,7 @@ plots.elimination(matrix_rank_steps(M.T))  # (2, 3)
 # $$M = B A.$$
 #
 # Now read the same product by columns: every column of $M$ is a mixture of the $r$ columns of $B$, with the amounts
-# standing in $A$. So if $r$ rows suffice, $r$ columns suffice, and the other way round.
+# standing in $A$. So if $r$ rows are enough, $r$ columns are enough, and the other way round.
 #
 # The rows that are left at the end of the elimination may serve as $A$. Row 1 is the first of them, row 2 is twice
 # the first and once the second, row 3 is twice the first:
@@ -101,8 +101,8 @@ plots.matrices({"$M$": M1, "$B$": B1, "$A$": A1}, ("=", "@"))
 # $$r\,(O + I) \quad\text{numbers instead of}\quad O \cdot I.$$
 #
 # And whatever $B$ ($O \times r$) and $A$ ($r \times I$) you write down, their product can have no more than $r$
-# independent rows, as all of them are mixed from the $r$ rows of $A$. So **the rank of $BA$ is $r$ at most**. We let
-# chance draw a few:
+# independent rows, as all of them are mixed from the $r$ rows of $A$. So **the rank of $BA$ is $r$ at most**. We draw
+# a few at random:
 
 # %%
 for r in 1, 2, 3, 5:
@@ -129,7 +129,7 @@ plots.matrices({"$BA$": B @ A, **terms}, ("=", "+"))
 # ## When numbers are rounded
 #
 # Everything so far was exact: `matrix_rank_steps` calculates in fractions. The weights of a model are not exact. Take
-# the matrix with the rows (0.1, 0.3) and (1, 3). The second row is ten times the first, hence the rank is 1. But a
+# the matrix with the rows (0.1, 0.3) and (1, 3). The second row is ten times the first, so the rank is 1. But a
 # computer's 0.1 is only nearly a tenth, and ten times the first row, taken from the second, does not leave zero:
 
 # %%
@@ -137,13 +137,13 @@ print("exact:  ", matrix_rank_steps([["0.1", "0.3"], [1, 3]]).rank)
 print("rounded:", 3 - 0.3 / 0.1)
 
 # %% [markdown]
-# By the letter of the definition this is a second independent row. It is nothing but rounding, though. So for rounded
+# By the definition, this is a second independent row. It is nothing but rounding, though. So for rounded
 # numbers "is it zero?" is the wrong question, and we need to ask "**how large** is it?" of each independent direction.
 # The answer is the **singular value decomposition**, and it takes one picture.
 #
 # ### What a matrix does to a circle
 #
-# Multiply a matrix with all the arrows $x$ of length 1. For a matrix of 2 × 2 they form a circle, and $Mx$ form an
+# Multiply all arrows $x$ of length 1 by a matrix $M$ of 2 × 2. The $x$ form a circle, and the products $Mx$ form an
 # ellipse:
 
 # %%
@@ -188,9 +188,9 @@ print("sigma =", S)
 plots.matrices({"$M$": M, **terms}, ("=", "+"))
 
 # %% [markdown]
-# By rank it is 2. But $\sigma_1$ is some twenty times $\sigma_2$: the first term alone is nearly $M$, and the second
-# one is a small correction. (The arrows told it already: they point in nearly the same direction.) Rank counts both
-# terms alike; singular values do not.
+# The rank is 2. But $\sigma_1$ is 24 times $\sigma_2$: the first term alone is nearly $M$, and the second one is a
+# small correction. (The arrows showed it already: they point in nearly the same direction.) Rank counts both terms
+# alike; singular values do not.
 #
 # ### The numerical rank
 #
@@ -244,18 +244,18 @@ closest_word(8)
 
 # %% [markdown]
 # Above: the word, the closest matrix of rank 8, and the difference. Below on the left are all singular values, cut
-# behind the eighth. What is left out has two sizes. Its Frobenius norm is the root of the sum of the squares of all
-# that is hatched, as the formula says; its **2-norm**, the most that it can do to an arrow of length 1, is the first
-# that is left out, $\sigma_9$, at the dashed line. On the right is what the rank costs, and what it leaves out: with
-# less than a quarter of the numbers, an eighth of the matrix is missing.
+# after the eighth. The size of what is left out can be measured in two ways. Its Frobenius norm is the root of the sum
+# of the squares of all that is hatched, as the formula says; its **2-norm**, the most that it can do to an arrow of
+# length 1, is the first that is left out, $\sigma_9$, at the dashed line. On the right is what the rank costs, and what
+# it leaves out: with less than a quarter of the numbers, an eighth of the matrix is missing.
 #
-# With a live kernel, move the slider. At $r = 1$ every row is a multiple of one row, a bar code. The strokes along rows
-# and columns are there soon; the slanted and round ones need more ranks.
+# With a live kernel (where you can run the cells), move the slider. At $r = 1$ every row is a multiple of one row, a
+# bar code. The strokes along rows and columns are there soon; the slanted and round ones need more ranks.
 #
 # ### A weight of a language model
 #
 # The package brings a small language model along, a transformer of four blocks. Here is one of its weights, a matrix
-# of 192 × 192 that is called $W_q$ (what it is for, [notebook 4](04_a_transformer.ipynb) tells).
+# of 192 × 192 that is called $W_q$ ([notebook 4](04_a_transformer.ipynb) says what it is for).
 
 # %%
 from minilora import load_bundled
@@ -275,13 +275,13 @@ plots.sliders(closest_weight, r=(1, 192))
 closest_weight(16)
 
 # %% [markdown]
-# At $r = 1$ there are only stripes. At $r = 16$ most of the pattern is there, also the empty band (the second of four
-# groups of 48 rows does next to nothing in this block). What remains, 40 % of $\|W\|_F$, looks like noise, and needs
-# all the other ranks.
+# At $r = 1$ there are only stripes. At $r = 16$ most of the pattern is there, also the pale band (the second of four
+# groups of 48 rows has much smaller weights than the others). What remains, 27 % of $\|W\|_F$, looks like noise, and
+# needs all the other ranks.
 #
 # ### Parameters against error
 #
-# A low rank is only worth while if it saves numbers. `low_rank_errors` gives both for every rank. Next to the weight, a
+# A low rank is only worthwhile if it saves numbers. `low_rank_errors` gives both for every rank. Next to the weight, a
 # matrix of the same size with random entries:
 
 # %%
@@ -310,9 +310,9 @@ spectra = {"$W_q$ of the model": singular_values(W), "random": np.linalg.norm(W)
 plots.singular_values(spectra, of="W")
 
 # %% [markdown]
-# A trained weight is far from random: 23 of 192 directions carry 90 % of it. Yet all 192 of its singular values are
-# above rounding. Its rank is full, and **a pretrained weight does not have a low rank**. Nobody, LoRA's authors
-# included, says that it has. Three numbers measure what "rank" fails to:
+# A trained weight is far from random: 14 of 192 directions carry 90 % of it. Yet none of its 192 singular values is
+# zero. Its rank is full, and **a pretrained weight does not have a low rank**. Nobody, LoRA's authors included, says
+# that it has. Three numbers measure what "rank" fails to:
 #
 # - the directions for 90 % of the squares, read from the right panel;
 # - the **stable rank**, the sum of all $\sigma_i^2$ over $\sigma_1^2$;
@@ -327,9 +327,9 @@ of_W, of_numbers = rank_measures(weights), rank_measures(numbers)
 plots.ranks({"$W$": of_W, "random numbers": of_numbers})
 
 # %% [markdown]
-# These are the sixteen matrices of attention in the model's four blocks. All have rank 192 (but for rounding, see
-# question 5), and no other number agrees. The stable rank only sees the largest singular values; the effective
-# rank also hears the long tail of small ones. Neither is the right one: each answers another question.
+# These are the sixteen matrices of attention in the model's four blocks. By rank all are alike, 192 (but for rounding,
+# see question 5); by the other three numbers they differ widely. The stable rank only sees the largest singular values;
+# the effective rank also counts the long tail of small ones. None is the right one: each answers another question.
 
 # %% [markdown]
 # ## The change has a low rank
@@ -494,6 +494,6 @@ plots.singular_values({"full fine-tuning": singular_values(delta_W), "LoRA, $r =
 #
 # Both. The smallest singular value lies below what float32 can tell from rounding, and above what float64 can. A
 # numerical rank belongs to a matrix **and** a tolerance. Try it: `numerical_rank(W)` and
-# `numerical_rank(W.astype("float64"))` with `W = model.blocks[0].attn.k_proj.W.data`.
+# `numerical_rank(W.astype("float64"))` with `W = model.blocks[3].attn.k_proj.W.data`.
 #
 # </details>

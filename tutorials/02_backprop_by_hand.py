@@ -29,9 +29,9 @@ def show(errors):
 # %% [markdown]
 # ## What a gradient is
 #
-# Training ends in one number, the loss $L$: how wrong the model was. A model is a chain of simple functions, and each
-# array in it, say $x$, has a **gradient**: an array of the same shape whose entry $i$ says how fast $L$ changes when
-# $x_i$ changes,
+# All that a model computes in training ends in one number, the loss $L$: how wrong the model was. A model is a chain of
+# simple functions, and each array in it, say $x$, has a **gradient**: an array of the same shape whose entry $i$ says
+# how fast $L$ changes when $x_i$ changes,
 #
 # $$dx_i \;=\; \frac{\partial L}{\partial x_i}.$$
 #
@@ -106,7 +106,7 @@ L = e**2
 
 # %%
 dL = 1.0
-de = dL * 2 * e  # forward: L = e**2   so
+de = dL * 2 * e  # forward: L = e**2
 dy, dt = de * 1, de * -1  # forward: e = y - t
 dp, db = dy * 1, dy * 1  # forward: y = p + b
 dw, dx = dp * x, dp * w  # forward: p = w * x
@@ -183,8 +183,8 @@ plots.matrices({"$dW$": dW, r"$dy^\top$": dy.T, "$x$": x}, ("=", "@"))
 # %% [markdown]
 # Each row of $dW$ is a mixture of the rows of $x$, and there are only two of them: **a weight's gradient has no
 # higher rank than the number of rows that went through it**. (That alone is no reason why low-rank changes of $W$
-# should do: in training, hundreds of rows go through a $W$ of 192 columns, and the bound says nothing. It is an
-# observation about trained models, which [notebook 1](01_rank.ipynb) begins with.)
+# should be enough: in training, hundreds of rows go through a $W$ of 192 columns, and the bound says nothing. That they
+# are is an observation about trained models: [notebook 1](01_rank.ipynb).)
 #
 # The three lines that we derived, next to what the package returns:
 
@@ -223,7 +223,7 @@ J = np.diag(probs[0]) - np.outer(probs[0], probs[0])  # (V, V)
 plots.matrices({"$x$": x, "$p$": probs, "$J$": J}, own_scale=True)
 
 # %% [markdown]
-# Positive on the diagonal, negative next to it, and each row sums to zero: adding the same number to all of $x$
+# Positive on the diagonal, negative elsewhere, and each row sums to zero: adding the same number to all of $x$
 # changes no probability. Multiplying by $J$ is what the chain rule asks for, but nobody builds $J$. Put it into the
 # sum:
 #
@@ -332,13 +332,13 @@ table["softmax: zeros"] = {"the bad check": bad, "a good one": good}
 print("the bad check:", bad)
 
 # %% [markdown]
-# The good check draws `dy` at random, and is told at once. The same happens with a layer normalisation whose gain is
-# 1: its outputs sum to zero for whatever $x$.
+# The good check draws `dy` at random, and finds out at once. The bad one is fooled in the same way by a layer
+# normalisation whose gain is 1 and bias 0: its outputs sum to zero for every $x$.
 #
 # ### Float32
 #
-# The variance is a mean, a sum divided by $C$. Some libraries divide by $C - 1$ instead, and so it is easily mixed
-# up. Here is a backward of layer normalisation that does so in one of its two means:
+# The variance is a mean, a sum divided by $C$. Some libraries divide by $C - 1$ instead, and the two are easily mixed
+# up. Here is a backward of layer normalisation that divides by $C - 1$ in one of its two means:
 
 
 # %%
@@ -388,8 +388,8 @@ table["layer norm: C - 1"] = {"the bad check": bad, "a good one": good}
 #
 # Many people check shapes, and are right to: `dW` must have the shape of `W`. But a transpose has another shape only
 # if the matrix is not square, and in a transformer most matrices are ($W_q, W_k, W_v, W_o$ all are $C \times C$).
-# Here is a backward with $dW$ transposed. A check of the shape, and of the norm for good measure, has nothing against
-# it:
+# Here is a backward with $dW$ transposed. A check of the shape, and of the norm for good measure, finds nothing wrong
+# with it:
 
 
 # %%
@@ -508,7 +508,7 @@ plots.curves({"training": (range(1, 61), losses)}, x="step", y="loss")
 #
 # The same bias is added to every row, so it acts on the loss once for every row, and the effects add up. A row of $x$
 # is used for one row of $y$ only. In `minilora`, everything that is shared (a weight, a bias, a position's embedding)
-# gets a sum; everything that is used twice (the input of a residual connection) gets a sum of two.
+# gets a sum; everything that is used twice (such as $x$ in $x + f(x)$) gets a sum of two.
 #
 # </details>
 #
@@ -527,8 +527,7 @@ plots.curves({"training": (range(1, 61), losses)}, x="step", y="loss")
 # <details><summary>Answer</summary>
 #
 # With gain 1 and bias 0, the outputs of each row sum to zero for every $x$. The loss "sum of all outputs" is
-# constant, and its gradient is zero. A random `dy` makes a loss that depends on $x$ in all directions that are not
-# invisible to normalisation.
+# constant, and its gradient is zero. With a random `dy` the loss does depend on $x$, and zeros no longer pass.
 #
 # </details>
 #

@@ -150,9 +150,9 @@ print(",  ".join(f"{name}: {error:.0e}" for name, error in errors.items()))
 # So LoRA's gradients are **projections** of the full one. $A$ learns what $G$ says about the $r$ directions of the
 # output that $B$ spans; $B$ learns what $G$ says about the $r$ directions of the input that $A$ spans.
 #
-# One reads that "LoRA approximates the gradient". It does not: no step makes $BA$ an approximation of $G$. $\Delta W =
-# \text{scale}\, BA$ stands for the **sum of all updates** that training makes, and what is projected in each step is
-# only what $dA$ and $dB$ see of $G$.
+# You will read that "LoRA approximates the gradient". It does not: no step makes $BA$ an approximation of $G$. $\Delta
+# W = \text{scale}\, BA$ stands for the **sum of all updates** that training makes, and what is projected in each step
+# is only what $dA$ and $dB$ see of $G$.
 
 # %%
 G = linear_backward(dy, linear_forward(x, W)[1])[1]  # (O, I)
@@ -197,8 +197,9 @@ plots.matrices({"$dA$ at $B = 0$": dA, "$dB$ at $B = 0$": dB})
 
 # %% [markdown]
 # After one step $B$ is no longer zero, and from then on $A$ learns too. If both were zero, both gradients would be
-# zero, now and for ever: a saddle point. Let us train four starts on a small problem (find the $\Delta W$ of rank 2
-# that makes a layer produce given outputs) with plain gradient descent.
+# zero, now and for ever: a saddle point, flat in all directions without being a minimum. Let us train from four starts
+# on a small problem (find the $\Delta W$ of rank 2 that makes a layer produce given outputs) with plain gradient
+# descent.
 
 # %%
 X = rng.standard_normal((64, 5))  # (N, I)
@@ -256,8 +257,8 @@ for init in ("uniform", "gaussian"):
 # wide the layer is. A learning rate that suits one does not suit the other.
 #
 # For an **embedding**, loralib does the reverse: $A = 0$ and $B$ random. A table look-up is a linear map of one-hot
-# rows, and our second start above says that the reverse trains as well. At $A = 0$ it is $dB$ that is zero, and $dA$
-# has an entry only for tokens that occur:
+# rows, and our second start above says that the reverse trains as well. At $A = 0$ it is $dB$ that is zero, and only
+# those columns of $dA$ are not zero whose tokens occur:
 
 # %%
 tokens = np.eye(6)[[1, 4, 4]]  # (N, V): tokens 1, 4 and 4 of a vocabulary of 6
@@ -272,7 +273,7 @@ plots.matrices({"tokens": tokens, "$dA$": dA, "$dB$": dB})
 # "What is alpha, it is not in the paper" (it is, in section 4.1), **users ask** ([peft
 # 826](https://github.com/huggingface/peft/issues/826), [bitsandbytes
 # 762](https://github.com/bitsandbytes-foundation/bitsandbytes/issues/762)). It is one number that multiplies
-# $\Delta W$. In the gradients, scale appears once more: both $dA$ and $dB$ are proportional to it. Hence
+# $\Delta W$. In the gradients, scale appears once more: both $dA$ and $dB$ are proportional to it. So
 #
 # - with SGD, the first steps change $\Delta W$ in proportion to $\eta\,\text{scale}^2$;
 # - with Adam, whose steps do not depend on the size of a gradient, in proportion to $\eta\,\text{scale}$.
@@ -313,15 +314,15 @@ plots.curves(moves, x="rank $r$", y="change of the output", log="xy")
 #
 # ## Dropout: where, and its backward
 #
-# LoRA's dropout acts on the input of **its own branch alone**: $h = (x * \text{mask})\,A^\top$, with a mask of zeros
-# and $1/(1-p)$. What goes through $W$ is not touched. So the mask appears in the backward, too, but only in the
-# second half:
+# LoRA's dropout acts on the input of **its own branch alone**: $h = (x * \text{mask})\,A^\top$. Each entry of the mask
+# is 0 with probability $p$, and else $1/(1-p)$. What goes through $W$ is not touched. So the mask appears in the
+# backward, too, but only in LoRA's part:
 #
 # $$dA = dh^\top (x * \text{mask}), \qquad dx = dy\, W + (dh\, A) * \text{mask}.$$
 #
 # The last factor is easily forgotten ([fms-acceleration
 # 97](https://github.com/foundation-model-stack/fms-acceleration/issues/97)), and so is dropout as a whole ([torchtune
-# 996](https://github.com/meta-pytorch/torchtune/issues/996)): nothing crashes. A gradient check tells:
+# 996](https://github.com/meta-pytorch/torchtune/issues/996)): nothing crashes. A gradient check notices:
 
 # %%
 from minilora.ops import dropout_mask
@@ -341,8 +342,8 @@ except GradientError as error:
 
 # %% [markdown]
 # And [merging with dropout](https://github.com/huggingface/peft/issues/2066)? A merged model computes
-# $x(W + \Delta W)^\top$, which has no place for a mask. That is no loss, for dropout belongs to training, and on the
-# mean over all masks ($E[\text{mask}] = 1$) the branch gives exactly this:
+# $x(W + \Delta W)^\top$, which has no place for a mask. That is no loss, for dropout belongs to training, and averaged
+# over all masks ($E[\text{mask}] = 1$) the branch gives exactly this:
 
 # %%
 masked = [lora_linear_forward(x, W, bias, A, B, scale, dropout_mask(x, 0.5, rng))[0] for _ in range(20_000)]
@@ -400,7 +401,7 @@ plots.matrices({"mean over 20,000 masks": np.mean(masked, axis=0), "merged": mer
 # </details>
 #
 # **5.** Somebody initialises $B$ with zeros and $A$ with zeros "to be safe". The loss falls a little, because the
-# biases are trained. Which printed number would have told?
+# biases are trained. Which printed number would have shown it?
 #
 # <details><summary>Answer</summary>
 #

@@ -41,8 +41,8 @@ np.set_printoptions(precision=3, suppress=True)
 plots.gpt_picture()
 
 # %% [markdown]
-# The bundled decoder has this form. It has read about a megabyte of English documentation, which makes it small
-# enough for a laptop, and knowing enough to be looked at.
+# The bundled decoder has this form. It is small enough for a laptop, and has read enough English to be worth looking
+# at.
 
 # %%
 model = load_bundled("decoder")
@@ -52,7 +52,7 @@ print(f"{sum(p.data.size for p in model.parameters()):,} parameters")
 # %% [markdown]
 # ## Forward, layer by layer
 #
-# Two texts of 36 bytes are a batch. The **embeddings** turn each byte into a row of $C = 192$ numbers, and add
+# Our batch is two texts of 36 bytes. The **embeddings** turn each byte into a row of $C = 192$ numbers, and add
 # another such row that says where it stands:
 
 # %%
@@ -125,8 +125,8 @@ walk(cache.blocks[0], "blocks[0]")
 # ## Attention: who looks at whom
 #
 # Each position makes three rows of $K$ numbers for each head: a **query** $q$ (what am I looking for), a **key** $k$
-# (what have I to offer) and a **value** $v$. How much position $i$ looks at position $j$ is decided by the product of
-# $q_i$ and $k_j$:
+# (what do I have to offer) and a **value** $v$. How much position $i$ looks at position $j$ is decided by the product
+# of $q_i$ and $k_j$:
 #
 # $$\text{probs} = \text{softmax}\big(q\,k^\top / \sqrt{K}\big), \qquad y = \text{probs}\; v,$$
 #
@@ -235,10 +235,10 @@ def gradients_of(model):
     model.zero_grad()
     logits, cache = model.forward(ids[:, :-1])  # (N, T, V)
     model.backward(cross_entropy_backward(1.0, cross_entropy_forward(logits, targets)[1]), cache)
-    words = {}
+    with_grad, words = [p.name for p in model.parameters() if p.grad is not None], {}
     for name in ("attn.q_proj", "attn.k_proj", "attn.v_proj", "attn.o_proj", "mlp.fc_in", "mlp.fc_out"):
-        with_grad = {p.name[-1] for p in model.parameters() if f"blocks.0.{name}." in p.name and p.grad is not None}
-        words[name.split(".")[1]] = "A, B" if "A" in with_grad else "W, bias" if "W" in with_grad else "none"
+        of_layer = [path.split(".")[-1] for path in with_grad if path.startswith(f"blocks.0.{name}.")]
+        words[name.split(".")[1]] = ", ".join(of_layer) or "none"
     return words
 
 
@@ -294,9 +294,9 @@ print([p.name for p in model.trainable_parameters()])
 # %% [markdown]
 # ## And it writes
 #
-# All of this has one purpose. The logits at the last position say which byte comes next: take the likeliest, put it
-# behind the text, and run the forward again, until the likeliest is the end of the text. With the adapter that comes
-# with minilora, the model then makes sentences of lists ([notebook 5](05_pretrain_then_adapt.ipynb) says how it was
+# All of this has one purpose. The logits at the last position say which byte comes next: take the likeliest, append
+# it to the text, and run the forward again, until the likeliest is the end of the text. With the adapter that comes
+# with minilora, the model turns lists into sentences ([notebook 5](05_pretrain_then_adapt.ipynb) says how it was
 # trained):
 
 # %%
@@ -319,8 +319,8 @@ print(bytes(written[:-1]).decode())
 # ## On a GPU
 #
 # `load_bundled("decoder", device="gpu")` and every line above (with ids made by `model.to_model(ids)`) is the same;
-# the caches then hold CuPy arrays, which `to_numpy` brings to the host to be drawn. Attention is computed in one tile
-# instead of several: there is enough room for all of $T \times T$.
+# the caches then hold CuPy arrays, which `to_numpy` brings to the host to be drawn. Attention has code of its own
+# there, which never stores the $T \times T$ scores (`minilora/ops/fast/flash_attention.py`).
 #
 # ## Questions
 #
@@ -368,7 +368,7 @@ print(bytes(written[:-1]).decode())
 #
 # <details><summary>Answer</summary>
 #
-# No. The bias adds the same to all keys, but $W_k x_j$ is different for every position $j$, so it changes how a query
-# divides its attention.
+# No. The bias adds the same to all keys, but $W_k x_j$ is different for every position $j$, so $W_k$ changes how a
+# query divides its attention.
 #
 # </details>

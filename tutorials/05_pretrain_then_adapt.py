@@ -84,7 +84,7 @@ for example in task.splits["train"][:3]:
 # $$\max_{\Phi} \; \sum_{(x, y)} \sum_t \log p_{\Phi}(y_t \mid x, y_{<t}).$$
 #
 # It ends at $\Phi_0 + \Delta\Phi$, with a $\Delta\Phi$ as large as the model, $|\Delta\Phi| = |\Phi_0|$, to be stored
-# for every task anew. LoRA writes the change as a function of far fewer numbers $\Theta$, and looks for those (equation
+# for every task. LoRA writes the change as a function of far fewer numbers $\Theta$, and looks for those (equation
 # 2):
 #
 # $$\max_{\Theta} \; \sum_{(x, y)} \sum_t \log p_{\Phi_0 + \Delta\Phi(\Theta)}(y_t \mid x, y_{<t}),
@@ -170,8 +170,9 @@ histories = {name: trainer.run(progress=False) for name, trainer in trainers.ite
 plots.loss_curves({name: in_bits(history) for name, history in histories.items()})
 
 # %% [markdown]
-# (Read two curves of one seed each as an illustration, not as a comparison of methods.) What do they write, after so
-# little training?
+# (Read two curves of one seed each as an illustration, not as a comparison of methods. A comparison, with five seeds,
+# tuned learning rates and up to 900 steps, is "budget" among [the figures](../figures/README.md).) What do they write,
+# after so little training?
 
 # %%
 prompts, references = task.prompts("test", 1)

@@ -29,7 +29,7 @@ np.set_printoptions(precision=3, suppress=True)
 # ## Merging
 #
 # While training, LoRA stands next to the frozen weight: $y = xW^\top + \text{scale}\,(xA^\top)B^\top$. When training
-# is over, nothing speaks against adding the two up, once and for all:
+# is over, the two can be added up, once and for all:
 #
 # $$W' = W + \Delta W, \qquad \Delta W = \text{scale}\; B A.$$
 #
@@ -271,7 +271,7 @@ plots.bars(errors, x="relative error of the sum of two adapters", form="{:.1g}")
 # %% [markdown]
 # Side by side ("concatenate") is exact; the product of the averages ("average") is off by 70 % of what it should be.
 # A weight of 0.5 means half of $\Delta W$, exactly, because it is put on one of the two factors only. And `scale` has
-# to be put there, too: side by side the rank is 16 instead of 8, and whoever computes $\alpha/\sqrt{r}$ anew from it
+# to be put there, too: side by side the rank is 16 instead of 8, and whoever recomputes $\alpha/\sqrt{r}$ from it
 # (rsLoRA) gets another sum ([peft 3449](https://github.com/huggingface/peft/issues/3449)). In the combined adapter
 # the scale is in $B$ already:
 
@@ -282,8 +282,8 @@ print("scale of the sum:", both.scale, "  of each part:", single.scale)
 # %% [markdown]
 # ## One prompt, three answers
 #
-# To see that all of this is one and the same adapter, ask it something. The one that comes with minilora makes
-# sentences of lists. Switched off, switched on, and merged, the model says:
+# At last, an adapter that has been trained. The one that comes with minilora turns lists into sentences. Switched off,
+# switched on, and merged, the model says:
 
 # %%
 from minilora import generate, load_adapter

@@ -95,8 +95,7 @@ for label, scores in wikisql.items():
 # %% [markdown]
 # With $W_q$ and $W_v$, and with all four, the five ranks differ **less** than five equal methods would by luck.
 # So rank 1 may be as good as rank 64; the table does not contradict it. It also cannot prove it, for a true difference
-# of half a point would hide in such noise. For $W_q$ alone, rank 1 looks worse; that it is a matter of chance
-# cannot quite be excluded.
+# of half a point would hide in such noise. For $W_q$ alone, rank 1 looks worse, but chance cannot quite be excluded.
 #
 # The paper itself warns, in a footnote, that a small rank will not do for every task: a task in another language than
 # that of the pretraining may well need all of $W$.
@@ -104,8 +103,8 @@ for label, scores in wikisql.items():
 # ## A table of one's own
 #
 # Let us make such a table, tiny: the decoder of the package, its task of turning attributes into sentences, eight steps
-# of training for each run, and **three seeds** for each setting. Of course eight steps are no training. But the
-# questions of method are all there, and you can see the answer in seconds.
+# of training for each run, and **three seeds** for each setting. Of course eight steps are hardly a training. But all
+# questions of method come up, and you can see the answers within a minute.
 
 # %%
 ATTENTION = "q_proj", "k_proj", "v_proj", "o_proj"
@@ -173,7 +172,7 @@ plots.by_seed(places, x="held-out loss (lower is better)", joined=True)
 # What counts is a difference's size compared with how much **it** varies from seed to seed. All four matrices against
 # $W_q$ and $W_v$: a gain in each seed, and the picture shows why pairs help: the lines run side by side, so that the
 # differences vary less than the losses. $W_v$ alone against $W_q$ and $W_v$: a little worse in each seed, which the
-# losses by themselves did not show. With three seeds it remains a hint: three coins show heads every eighth time.
+# losses by themselves did not show. With three seeds it remains a hint: three coins all show heads one time in eight.
 #
 # ### Ranks
 #
@@ -186,9 +185,9 @@ by_rank = {1: by_rank[1], 4: places["W_q, W_v, r = 4"], 64: by_rank[64]}
 plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="held-out loss (lower is better)")
 
 # %% [markdown]
-# Rank 1 is the worst in each seed. But look at the sizes: most of what the others have gained since the start, rank 1
+# Rank 1 is the worst with each seed. But look at the sizes: most of what the others have gained since the start, rank 1
 # has gained as well, with a quarter and with a sixty-fourth of their parameters. Between 4 and 64 the seeds do not
-# agree. Had we run the first seed alone, we would have told that rank 64 is too much; with the second, the opposite.
+# agree. Had we run the first seed alone, we would have said that rank 64 is too much; with the second, the opposite.
 #
 # ### What such a table cannot say
 #
@@ -217,7 +216,7 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 # [equal numbers of parameters](https://github.com/huggingface/peft/pull/2845), with the MLP ahead by 51.3 % to 48.2 %.
 # "LoRA Without Regret" (Thinking Machines, 2025) found the MLP ahead as well, in larger experiments, and so does our
 # own tiny one; `minilora reproduce regret` compares them in longer runs. All linear layers, with a small rank, are a
-# good first choice when nothing is known. What `targets` may name, an error tells:
+# good first choice when nothing is known. An error says what `targets` may name:
 
 # %%
 try:
@@ -245,7 +244,7 @@ print(f"after choosing: {count_parameters(model).trainable:,}")
 # %% [markdown]
 # ## Where the hypothesis comes from: a dimension, not a rank
 #
-# That little needs to change was found before LoRA, and in another sense. [Li et al.
+# That only little needs to change was known before LoRA, in another sense. [Li et al.
 # (2018)](https://arxiv.org/abs/1804.08838) train a model in a **random subspace**: with $\theta_0$ for all of its
 # numbers, they train only the $d$ numbers $\theta_d$ in
 #

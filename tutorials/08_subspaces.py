@@ -155,7 +155,7 @@ places = [0, 7, 7], [0, 7, 31]  # rows and columns of the three
 print("formula:", control[places], "  drawn:", drawn[places])
 
 # %% [markdown]
-# How far from the average may chance stray? Turning the second subspace at random moves its projection
+# How far from the average does chance stray? Turning the second subspace at random moves its projection
 # $Q = V_j V_j^\top$ about $\frac{j}{I} 1$, in every direction of the symmetric matrices of trace 0 alike. There are
 # $\frac12 (I - 1)(I + 2)$ such directions, and from that (the steps are in `minilora/analysis/random_subspaces.py`)
 #
@@ -299,8 +299,8 @@ plots.bars(norms, x=rf"$\|U^T W V\|_F$, with $\|W\|_F$ = {table.norm_W:.1f}", fo
 # %%
 from minilora.analysis import random_projection_norm
 
-ours = table.norm_delta, 8, table.delta
-for name, (norm, r, projected) in ("GPT-3", (6.91, 4, 0.32)), ("GPT-3", (3.57, 64, 1.90)), ("ours", ours):
+rows = [("GPT-3", 4, 6.91, 0.32), ("GPT-3", 64, 3.57, 1.90), ("ours", 8, table.norm_delta, table.delta)]
+for name, r, norm, projected in rows:
     print(f"{name:5}  r = {r:2}:  {norm:.2f} / {projected:.2f} = {norm / projected:.1f}")
 for r in 4, 64:
     by_formula = random_projection_norm(12288, 12288, r, norm_W=61.95)

@@ -132,7 +132,7 @@ for method in "adapter-h", "adapter-l", "adapter-p", "lora":
 # ### Prefixes: words of no language
 #
 # Instead of changing the model, one can choose its input. **Prefix-embedding** puts $l_p$ tokens before the prompt and
-# $l_i$ behind it that are in no vocabulary: their embeddings are learned. **Prefix-layer** learns in addition what
+# $l_i$ after it. They are in no vocabulary: their embeddings are learned. **Prefix-layer** learns in addition what
 # enters every further block at these positions. Nothing is added to the model, but every text becomes longer, and the
 # model takes only so many positions:
 
@@ -340,14 +340,14 @@ for method, lr in RATES.items():
 plots.bars(loss_of, x="loss on unseen sentences, nats per byte", form="{:.2f}")
 
 # %% [markdown]
-# Every bar is shorter than the first: each way works. Which is best, twelve steps and one seed do not tell. (Prefixes
-# are left out: they begin as random words in front of the prompt, which is a worse place than the base, and need more
-# than twelve steps.)
+# Every bar is shorter than the first: each way works. Twelve steps and one seed do not tell which is best; table 3 of
+# [the figures](../figures/README.md) has 300 steps and five seeds. (Prefixes are left out: they begin as random words
+# in front of the prompt, which is a worse place than the base, and need more than twelve steps.)
 #
 # ## On a GPU
 #
 # Nothing in this notebook needs one: counting is free. The estimates of memory hold there as well, with one addition:
-# CUDA and its libraries take some hundred MB before the first number is stored. Prefixes and adapters add many small
+# CUDA and its libraries take hundreds of MB before the first number is stored. Prefixes and adapters add many small
 # operations, and on a GPU, where each has to be started, these cost more than their share
 # ([notebook 6](06_merging_and_switching.ipynb)).
 #

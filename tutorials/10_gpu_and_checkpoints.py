@@ -56,11 +56,13 @@ if not gpu_available():
 #   float32), for sums run in another order.
 # - **Random numbers.** The same: drawn by a NumPy generator on the host, then moved, so that both start from the same
 #   bits.
-# - **Small operations.** On a CPU they take no time. On a GPU each has to be started, some 5 microseconds however
-#   small it is; so formulas of several lines are one kernel (`minilora/arrays/kernels.py`).
+# - **Small operations.** On a CPU they take next to no time. On a GPU each has to be started, which takes some 5
+#   microseconds however small it is; so formulas of several lines are put into one program for the GPU, a **kernel**
+#   (`minilora/arrays/kernels.py`).
 # - **Looking at a number.** Free on a CPU. On a GPU it waits until all that came before is finished; so the training
 #   loop looks once a step.
-# - **Attention.** On a CPU in tiles that fit the cache, and none above the diagonal. On a GPU in one.
+# - **Attention.** On a CPU in tiles that fit the processor's cache, and none above the diagonal. On a GPU in kernels
+#   that never store the scores.
 # - **A batch.** Shared out among the cores of a CPU; whole on a GPU.
 #
 # Token ids are checked on the host, then moved to the model. The time of a forward pass, for texts of growing length:
@@ -94,10 +96,10 @@ print("logits", logits["cpu"].shape)
 # %% [markdown]
 # ## On several machines: who sends what
 #
-# If one machine is too slow, several share each batch: a machine, or a **rank**, computes some of its rows. All hold
-# the same weights, so what one needs from the others is their gradients, and nothing else. The loss is a mean over
-# the $M$ tokens of the batch that count, and a mean can be put together from parts: with $M_i$ of them in the rows of
-# rank $i$,
+# If one machine is too slow, several share each batch: a machine, or a **rank**, computes some of its rows. (The word
+# is MPI's, and has nothing to do with the rank of a matrix.) All hold the same weights, so what one needs from the
+# others is their gradients, and nothing else. The loss is a mean over the $M$ tokens of the batch that count, and a
+# mean can be put together from parts: with $M_i$ of them in the rows of rank $i$,
 #
 # $$\frac{1}{M} \sum_{m} \ell_m = \sum_i \frac{M_i}{M} \left( \frac{1}{M_i} \sum_{m \in i} \ell_m \right),
 # \qquad \text{and so} \qquad \nabla = \sum_i \frac{M_i}{M} \nabla_i .$$
@@ -133,9 +135,9 @@ for name, sum_of_ranks in {"weights M_i / M": ours, "mean of the ranks' means": 
     print(f"{name:25} off by {np.linalg.norm(sum_of_ranks - whole) / np.linalg.norm(whole):.0e}")
 
 # %% [markdown]
-# The first is the gradient, to rounding. The second is what one gets who lets each rank take the mean of its own rows
-# and averages: it looks like training, the loss falls, and it is **another objective**, in which a token counts more
-# if it happens to stand in a shorter text.
+# The first is the gradient, to rounding. The second is what you get if each rank takes the mean of its own rows, and
+# these means are averaged: it looks like training, the loss falls, and it is **another objective**, in which a token
+# weighs more, the fewer tokens its rank has.
 #
 # So in each step, each rank puts its gradients into one array, a *bucket*; the buckets are summed, and every rank gets
 # the sum. That is called an **allreduce**. What is sent is as large as **what is trained**, whatever the size of the
@@ -176,8 +178,8 @@ for name, method in methods.items():
     )
 
 # %% [markdown]
-# The twentieth part of a second, or eight minutes; each step. (Full fine-tuning of a model of that size is therefore
-# done on machines with networks that are some hundred times as fast, and part of the sending is hidden behind the
+# A twentieth of a second, or eight minutes, at each step. (Full fine-tuning of a model of that size is therefore
+# done on machines with networks that are about a hundred times as fast, and part of the sending is hidden behind the
 # backward pass.)
 #
 # In minilora all this is one word more on the command line,
@@ -205,10 +207,9 @@ print(f"rank {ranks.rank} of {ranks.size}")
 #
 # A checkpoint of GPT-2 is a folder with `config.json` and `model.safetensors`. The weights are those of the drawing
 # in [notebook 4](04_a_transformer.ipynb), with two differences. $W_q$, $W_k$ and $W_v$ lie side by side in one
-# matrix, `c_attn`; and every
-# matrix is stored **transposed**, (in, out) instead of (out, in), because GPT-2's first code computed $y = xW + b$.
-# To see it without a download, we write such a folder ourselves: the names and shapes of a tiny GPT-2's tensors, and
-# random numbers in them.
+# matrix, `c_attn`; and every matrix of the blocks is stored **transposed**, (in, out) instead of (out, in), because
+# GPT-2's first code computed $y = xW + b$. To see it without a download, we write such a folder ourselves: the names
+# and shapes of a tiny GPT-2's tensors, and random numbers in them.
 
 # %%
 from safetensors.numpy import load_file, save_file
@@ -396,8 +397,8 @@ files.cleanup()
 # %% [markdown]
 # ### And the one that comes back right
 #
-# Written as PEFT writes it, read as PEFT's, and asked: the adapter that comes with minilora still makes a sentence of a
-# list.
+# Written as PEFT writes it, and read back as PEFT's: the adapter that comes with minilora still turns a list into a
+# sentence.
 
 # %%
 from minilora import generate, load_adapter
@@ -432,8 +433,8 @@ for name, model in ("minilora's file", there), ("PEFT's files", back):
 #
 # <details><summary>Answer</summary>
 #
-# Neither. Addition of floating-point numbers depends on the order, and a GPU adds in another one. Both are as far
-# from the exact sum.
+# Neither. Addition of floating-point numbers depends on the order, and a GPU adds in another one. Both are about
+# equally far from the exact sum.
 #
 # </details>
 #
@@ -461,7 +462,7 @@ for name, model in ("minilora's file", there), ("PEFT's files", back):
 # <details><summary>Answer</summary>
 #
 # By comparing logits of a few prompts with those of the training code: they must agree to rounding. That the answers
-# "look adapted" tells nothing; an adapter at half its strength does, too.
+# "look adapted" proves nothing; an adapter at half its strength does, too.
 #
 # </details>
 #

@@ -39,11 +39,11 @@ def fit(r, scale, *, lr, lr_ratio=1.0, size=64, hidden=64, steps=150):
     """The loss at every step of AdamW, from A random and B = 0, on a layer with I = O = size."""
     draw = np.random.default_rng(0)
     X = draw.standard_normal((128, size))  # (N, I)
-    W = draw.standard_normal((size, hidden)) @ draw.standard_normal((hidden, size))  # (I, O)
+    M = draw.standard_normal((size, hidden)) @ draw.standard_normal((hidden, size))  # (I, O), what is to be found
     A = Parameter(draw.uniform(-1, 1, (r, size)) / np.sqrt(size), name="A")  # (r, I)
     B = Parameter(np.zeros((size, r)), name="layer.B")  # (O, r)
     groups = [ParameterGroup([A]), ParameterGroup([B], lr_ratio=lr_ratio)]
-    return descend(A, B, X, X @ W / np.sqrt(size * hidden), scale, AdamW(groups, lr=lr), steps)
+    return descend(A, B, X, X @ M / np.sqrt(size * hidden), scale, AdamW(groups, lr=lr), steps)
 
 
 # %%
@@ -61,7 +61,7 @@ def descend(A, B, X, target, scale, optimizer, steps):
 # %% [markdown]
 # ## rsLoRA: divide by the root
 #
-# LoRA scales by $\alpha / r$. [Notebook 3](03_lora_by_hand.ipynb) has shown what for: in the first step all $r$ terms
+# LoRA scales by $\alpha / r$. [Notebook 3](03_lora_by_hand.ipynb) has shown why: in the first step all $r$ terms
 # of $\Delta W x = \sum_k b_k (a_k \cdot x)$ agree, their sum grows like $r$, and the division keeps it the same. But
 # terms that do **not** agree, like independent random numbers, add up to about $\sqrt r$ of them: positive and negative
 # ones cancel. Then $\alpha / r$ divides too much, and the more so the larger $r$ is. Kalajdzievski
@@ -89,12 +89,12 @@ plots.curves(sizes, x="rank $r$", y=r"size of $\Delta W\,x$", log="xy")
 
 # %%
 several = 2 ** np.arange(7)
-for lr in 1e-3, 1e-2:
-    last = {name: [fit(r, 8 / r**power, lr=lr)[-1] for r in several] for name, power in (("LoRA", 1), ("rsLoRA", 0.5))}
-    print(f"learning rate {lr}:", *(f"{name} at r = 64: {losses[-1]:.3f}" for name, losses in last.items()), sep="  ")
-    if lr == 1e-3:
-        slow = {name: (several, losses) for name, losses in last.items()}
-plots.curves(slow, x="rank $r$ (learning rate 0.001)", y="loss after 150 steps", log="x")
+for lr in 1e-2, 1e-3:
+    of_lora = [fit(r, 8 / r, lr=lr)[-1] for r in several]
+    of_rslora = [fit(r, 8 / r**0.5, lr=lr)[-1] for r in several]
+    print(f"learning rate {lr}, r = 64:  LoRA {of_lora[-1]:.3f}  rsLoRA {of_rslora[-1]:.3f}")
+lines = {"LoRA": (several, of_lora), "rsLoRA": (several, of_rslora)}
+plots.curves(lines, x=f"rank $r$ (learning rate {lr})", y="loss after 150 steps", log="x")
 
 # %% [markdown]
 # With the smaller learning rate, LoRA gains little from high ranks, and rsLoRA much. With the larger one, both arrive.
@@ -115,7 +115,7 @@ for rslora in False, True:
     print(f"rslora={rslora!s:5}  scale = {model.blocks[0].attn.q_proj.scale}")
 
 # %% [markdown]
-# What a file says, a reader has to honour, or to refuse. `save_peft` writes the flag, and `load_peft` reads it:
+# A reader has to honour what a file says, or to refuse it. `save_peft` writes the flag, and `load_peft` reads it:
 
 # %%
 import json
@@ -137,7 +137,7 @@ print("scale after loading:", loaded.blocks[0].attn.q_proj.scale)
 # $A$ starts random and $B$ at zero, and they play different parts: $A$ chooses directions of the input, $B$ says what
 # to do with them. Why should one learning rate suit both? Hayou et al. ([2024](https://arxiv.org/abs/2402.12354))
 # look at layers that become wider and wider. Each entry of $A x$ is a sum over $I$ features, so that a small step of
-# every entry of $A$ makes a large change there; an entry of $Bh$ is a sum over $r$ only. Hence
+# every entry of $A$ makes a large change there; an entry of $Bh$ is a sum over $r$ only. So
 #
 # $$\eta_A \propto \frac1I, \qquad \eta_B \propto 1, \qquad \eta_B = \lambda\, \eta_A \ \text{ with } \lambda > 1.$$
 #
@@ -181,7 +181,7 @@ plots.curves({label: (range(150), losses) for label, losses in curves.items()}, 
 #
 # A row of $W$ is an arrow: it has a length and a direction. Liu et al. ([2024](https://arxiv.org/abs/2402.09353))
 # noticed that full fine-tuning often changes one much and the other little, while LoRA changes both together. So they
-# learn them apart. LoRA turns the arrow, and a new vector $m$, a number for each row, sets the length:
+# learn them separately. LoRA turns the arrow, and a new vector $m$, a number for each row, sets the length:
 #
 # $$V = W + \text{scale}\; B A, \qquad W'_o = m_o \,\frac{V_o}{\|V_o\|} \quad\text{for each row } o.$$
 
@@ -368,21 +368,21 @@ with_change(0.6)
 # loss to about the same place.
 
 # %%
-from minilora import apply_full
+from minilora import FullConfig, apply_method
 from minilora.data import load_task
 from minilora.training import TrainConfig, Trainer
 
 task = load_task("mini-e2e", length=256, n_train=300, n_held_out=1)
 every = "q_proj", "k_proj", "v_proj", "o_proj", "fc_in", "fc_out"
-methods = {"LoRA": lambda model: apply_lora(model, LoRAConfig(rank=8, alpha=16, targets=every), rng=rng)}
-methods["full fine-tuning"] = apply_full
+lora = LoRAConfig(rank=8, alpha=16, targets=every)
+methods = {"LoRA": (lora, 1e-2), "full fine-tuning": (FullConfig(), 1e-3)}  # and their learning rates
 
 # %%
 tuned = {}
-for name, apply in methods.items():
+for name, (method, lr) in methods.items():
     tuned[name] = model = load_bundled("decoder")
-    apply(model)
-    config = TrainConfig(steps=20, lr=1e-2 if name == "LoRA" else 1e-3)
+    apply_method(model, method, rng=rng)
+    config = TrainConfig(steps=20, lr=lr)
     losses = Trainer(model, lambda rng: task.sample_batch(rng, 3), config).run(progress=False).losses
     print(f"{name}: loss {losses[0]:.1f} -> {np.mean(losses[-3:]):.1f}")
 
@@ -526,7 +526,7 @@ plots.curves(curves, x="step", y="mean reward")
 # %% [markdown]
 # All ranks start alike, which is what $\alpha / r$ is for, and all get to 14 or 15 of the 16 prompts; with another seed
 # it is another rank that has one more. For which of two answers is right is a matter of one direction of $x$, and rank
-# 1 has one. (With a single layer that is also all that it has: see question 6. Why none gets to 16, question 7 tells.)
+# 1 has one. (With a single layer that is also all that it has: see question 6. Question 7 says why none gets to 16.)
 #
 # On a language model, with rank 1 in each of its matrices, it is `minilora reproduce policy_gradient`: the decoder
 # draws its own sentences, a parser says which are right, and rank 1, rank 8 and full fine-tuning are compared.
@@ -545,8 +545,8 @@ plots.curves(curves, x="step", y="mean reward")
 #
 # ## And more
 #
-# Each of these is a small change of what you have seen, and would make a good project. (The package does not have them;
-# the formulas are from the papers.)
+# Each of these is a small change of what you have seen. The package has them, too: `minilora finetune --method` takes
+# `lora-fa`, `vera`, `adalora` and `lora-ga`.
 #
 # - LoRA-FA ([2023](https://arxiv.org/abs/2308.03303)): only $B$ is trained, so that of $x$ only $xA^\top$ is kept.
 # - VeRA ([2023](https://arxiv.org/abs/2310.11454)): $A$ and $B$ are random, frozen, and the same in all layers; two
@@ -583,7 +583,7 @@ plots.curves(curves, x="step", y="mean reward")
 #
 # <details><summary>Answer</summary>
 #
-# The optimizer knows $B$ by its name, so the random matrix gets the large rate, and the zero one the small: the reverse
+# If the optimizer finds $B$ by its name, the random matrix gets the large rate, and the zero one the small: the reverse
 # of what was intended. Nothing crashes. Look at the shapes: $B$ is the one with $O$ rows.
 #
 # </details>

@@ -9,8 +9,8 @@
 # **Prerequisites.** [4. A transformer, forward and backward](04_a_transformer.ipynb) and [5. Pretrain, then
 # adapt](05_pretrain_then_adapt.ipynb).
 #
-# **Next.** [13. A base in four bits](13_four_bits.ipynb), or [the exercises](exercises/README.md) 17, 18 and 19:
-# `minilora exercises start 17`.
+# **Next.** [13. A base in four bits](13_four_bits.ipynb).
+# To write it yourself: [exercises 17, 18 and 19](exercises/README.md), `minilora exercises start 17`.
 
 # %%
 # %matplotlib inline
@@ -60,7 +60,7 @@ for name, p in model.blocks[0].named_parameters():
 # `k_proj` and `v_proj` are smaller than `q_proj`; the MLP has three matrices, not two; and nowhere is there an
 # embedding for positions. One part at a time.
 #
-# ## RMSNorm: a term less
+# ## RMSNorm: one term less
 #
 # LayerNorm takes a row's mean away and divides by its standard deviation. RMSNorm only divides, by the root of the
 # mean square:
@@ -69,12 +69,12 @@ for name, p in model.blocks[0].named_parameters():
 # \text{gain} \cdot \hat x .$$
 #
 # For the backward, $\text{rms}$ depends on every $x_j$ of its row: $\partial(1/\text{rms})/\partial x_j = -x_j / (C\,
-# \text{rms}^3)$. So each $x_j$ reaches the loss on two ways, its own and through the norm of all,
+# \text{rms}^3)$. So each $x_j$ reaches the loss in two ways, its own and through the norm of all,
 #
 # $$dx = \frac{1}{\text{rms}}\Big(d\hat x - \hat x \cdot \text{mean}(d\hat x \cdot \hat x)\Big), \qquad d\hat x =
 # dy \cdot \text{gain}.$$
 #
-# LayerNorm has a third term, $-\text{mean}(d\hat x)$, because a shift of $x$ is not seen there. Here it is. Let us
+# LayerNorm has a third term, $-\text{mean}(d\hat x)$, because it does not see a shift of $x$. RMSNorm does. Let us
 # check ours, and let the check find the mistake of somebody who kept the third term:
 
 # %%
@@ -130,7 +130,7 @@ for s in 0, 5, 200:
 
 # %% [markdown]
 # So a text means the same wherever it begins, and no position needs to be learned. How does the product depend on the
-# distance? With a slider: the head's $\theta$. The larger it is, the longer the slow planes take to come round, and
+# distance? The slider sets the head's $\theta$. The larger it is, the longer the slow planes take to come round, and
 # the further a head can look without mistaking one distance for another.
 
 
@@ -150,8 +150,8 @@ by_distance(100)
 
 # %% [markdown]
 # The backward needs no derivation of its own. A rotation is a matrix $R$ with $y = R x$, so $dx = R^\top dy$, and the
-# transpose of a rotation turns back: **the backward is the forward by minus the angle**. Who forgets the minus gets
-# gradients of the right size in wrong directions, and training goes on, only worse:
+# transpose of a rotation turns back: **the backward is the forward by minus the angle**. If the minus is forgotten,
+# gradients have the right size and wrong directions, and training goes on, only worse:
 
 # %%
 from minilora.ops.rope import RopeCache
@@ -195,7 +195,7 @@ kept = {f"a head each, as GPT-2: {H}": 2 * c.n_layer * H * K, f"in groups: {G}":
 plots.bars({name: 4 * n / 1e3 for name, n in kept.items()}, x="KB kept per position of a text (float32)")
 
 # %% [markdown]
-# In the backward, one thought is new. A key is **used** by $H / G$ queries' heads, and whatever is used several times
+# In the backward, one thought is new. A key is **used** by $H / G$ query heads, and whatever is used several times
 # gets the **sum** of the gradients of its uses. (That is also why a bias, which all rows use, has a gradient that is
 # summed over the rows.) `attention_forward` of [notebook 4](04_a_transformer.ipynb) does groups as well:
 
@@ -240,7 +240,7 @@ plots.curves(slopes, x="g", y="")
 # %% [markdown]
 # ## The whole model, checked
 #
-# All parts together, with biases, with fewer key-value heads than heads, in float64. For every parameter,
+# All parts together, with fewer key-value heads than query heads, in float64. For every parameter,
 # `check_model` moves it along a random direction and compares the loss's slope with the gradient.
 
 # %%
@@ -269,7 +269,7 @@ counted = np.repeat(np.append(False, example.loss_mask[0]), [len(piece) for piec
 plots.marked_text(text, counted, marked="the answer: counts in the loss", unmarked="is read only")
 
 # %% [markdown]
-# What does the model make of such a list before it was ever shown the task?
+# What does the model make of such a list before it has ever been shown the task?
 
 # %%
 from minilora import generate

@@ -9,7 +9,7 @@
 # **Prerequisites.** [3. LoRA by hand](03_lora_by_hand.ipynb) and [6. Merging, switching, many
 # tasks](06_merging_and_switching.ipynb).
 #
-# **Next.** [The exercises](exercises/README.md) 17, 18 and 19: `minilora exercises start 17`.
+# **Next.** This is the last notebook. [The exercises](exercises/README.md) are left: `minilora exercises start`.
 
 # %%
 # %matplotlib inline
@@ -29,9 +29,9 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Sixteen levels for a Gaussian
 #
-# LoRA's gradients are small, its optimizer's state is small; what is left in memory is the frozen $W$. It is never
-# changed, so it need not be stored in a form that can be changed a little: four bits a number are enough to choose one
-# of 16 levels. Dettmers et al. ([2023](https://arxiv.org/abs/2305.14314)) ask which levels those should be.
+# LoRA's gradients and its optimizer's state take little memory; what is left is the frozen $W$. It is never changed, so
+# it need not be stored in a form that can be changed a little: four bits a number are enough to choose one of 16
+# levels. Dettmers et al. ([2023](https://arxiv.org/abs/2305.14314)) ask which levels those should be.
 #
 # A code says most where all of its values are equally likely. Trained weights look like a Gaussian, and with $Q$ its
 # inverse distribution function, equal steps of probability are equal steps of $p$ in $Q(p)$. Zero must be a level, so
@@ -101,10 +101,12 @@ for name, W_q in (("float32 scales", once), ("8-bit scales", twice)):
 # %% [markdown]
 # ## Exact gradients beside inexact weights
 #
-# The codes are constants. So the model is $y = x\, \text{dequant}(W_q)^T + \ldots$, a function like any other of $A$
-# and $B$, and nothing has to be approximated in its backward: $dx = dy\, \text{dequant}(W_q) + \ldots$ A `Linear` drops
-# the float32 matrix after the forward, and computes it again for the backward: one at a time exists. Beside it, a model
-# that holds the same numbers in float32 all the time: is anything different?
+# Write $W_q$ for the codes and their scales (here q is for quantised, not for query), and $\text{dequant}(W_q)$ for the
+# numbers that they stand for. The codes are constants. So the model is $y = x\, \text{dequant}(W_q)^\top + \ldots$, a
+# function like any other of $A$ and $B$, and nothing has to be approximated in its backward: $dx = dy\,
+# \text{dequant}(W_q) + \ldots$ A `Linear` drops the float32 matrix after the forward, and computes it again for the
+# backward: one at a time exists. Beside it, a model that holds the same numbers in float32 all the time: is anything
+# different?
 
 # %%
 four, same = load_bundled(), load_bundled()
@@ -128,7 +130,7 @@ print("dA and dB equal to the bit:", all(np.array_equal(a.grad, b.grad) for a, b
 # %% [markdown]
 # ## What to merge into
 #
-# The question that users of QLoRA ask most ([qlora 28](https://github.com/artidoro/qlora/issues/28), [peft
+# **Users ask** what the adapter belongs to now ([qlora 28](https://github.com/artidoro/qlora/issues/28), [peft
 # 2321](https://github.com/huggingface/peft/issues/2321)). The adapter was trained beside $\text{dequant}(W_q)$, and has
 # never seen $W$. There are three candidates: add $\Delta W$ to $\text{dequant}(W_q)$; quantise that sum again, to be
 # small again; or add $\Delta W$ to the original $W$, which is a third model that nobody has trained. Some steps of
@@ -163,8 +165,8 @@ plots.bars(distance, x="distance of the logits from those of training", form="{:
 # ## A start that knows the error
 #
 # $B = 0$ starts at the quantised model. **LoftQ** (Li et al., [2023](https://arxiv.org/abs/2310.08659)) starts closer
-# to the original: it alternates between the codes $Q$ of $W - BA$, and the best approximation $BA$ of rank $r$ of $W -
-# Q$, which the singular values give ([notebook 1](01_rank.ipynb)).
+# to the original. It takes two steps in turn: $R$ becomes $W - BA$, rounded to four bits; and $BA$ becomes the best
+# approximation of rank $r$ of what is missing, $W - R$ ([notebook 1](01_rank.ipynb)).
 
 # %%
 alone = np.linalg.norm(W - pack_nf4(W).values())
@@ -220,8 +222,8 @@ for prompt, answer in zip(prompts, generate(small, prompts, max_tokens=120, stop
 #
 # <details><summary>Answer</summary>
 #
-# They are divided by the large one's absmax, and nearly all fall on the level 0. One outlier
-# costs its block nearly everything, which is why blocks are small.
+# They are divided by the large one's size, and nearly all fall on the level 0. One outlier costs its block nearly
+# everything, which is why blocks are small.
 #
 # </details>
 #

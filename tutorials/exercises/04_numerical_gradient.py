@@ -17,8 +17,8 @@
 #
 # *The formula at work: tutorial 2, Backpropagation by hand (`tutorials/02_backprop_by_hand.ipynb`).*
 #
-# **Goal.** Write the check that every other exercise here is right or wrong by: the slope of a function, measured; and
-# a verdict on whether two gradients are the same. A check that lets a wrong gradient pass is worse than none.
+# **Goal.** Write the check by which every gradient here is judged: the slope of a function, measured; and a verdict on
+# whether two gradients are the same. A check that lets a wrong gradient pass is worse than none.
 #
 # **Formula.** The loss is L = sum(dy * f(x)), with a given upstream gradient dy of f(x)'s shape. For each entry i of x,
 # alone,
@@ -32,7 +32,7 @@
 # Write two functions:
 #
 # - `numerical_gradient(f, x, dy, h=1e-5)` returns dx, of x's shape. `f` takes an array like x and returns one of any
-#   shape, perhaps x itself, or a view of it. x has any number of axes, and must be afterwards what it was before, to
+#   shape, perhaps x itself, or a view of it. x has any number of axes, and must afterwards be what it was before, to
 #   the bit;
 # - `agree(analytic, numerical, bound=1e-7)` returns True or False, with the Frobenius norm, the root of the sum of all
 #   squares. Two gradients of zero agree; a gradient with a nan or an infinity in it agrees with nothing.
@@ -92,7 +92,7 @@ marks("numerical_gradient", numerical_gradient, points=4, seed=104)
 # infinity is within a bound of infinity.
 
 # %% [markdown] tags=["hint"]
-# `plus = np.sum(dy * f(x))`, and `dx[i] = (plus - minus) / (2 * h)`. After what is not finite has been turned away,
+# `plus = np.sum(dy * f(x))`, and `dx[i] = (plus - minus) / (2 * h)`. Once nan and infinity have been turned away,
 # `agree` is one comparison with `<=`: with `<`, two zeros would not agree.
 
 # %% [markdown] tags=["shown"]

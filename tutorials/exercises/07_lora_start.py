@@ -21,7 +21,7 @@
 #
 # **Formula.** The adapted model must be the base model at the start: delta_W = scale B A = 0. And it must be able to
 # learn: with the full gradient G = dL/dW, dA = scale B^T G and dB = scale G A^T, so that A and B must not **both** be
-# zero. Hence
+# zero. So
 #
 #     A   uniform between -1 / sqrt(I) and 1 / sqrt(I)     (r, I)
 #     B   zero                                             (O, r)

@@ -22,14 +22,13 @@
 #
 # **Formula.** t counts the steps from 1; all arrays have the same shape.
 #
-#     m = beta1 m + (1 - beta1) grad                    the average of the gradient
-#     v = beta2 v + (1 - beta2) grad^2                  the average of its square
+#     m = beta1 m + (1 - beta1) grad                    a running average of the gradient
+#     v = beta2 v + (1 - beta2) grad^2                  a running average of its square
 #     m_hat = m / (1 - beta1^t)                         they began at zero, and are too small at first
 #     v_hat = v / (1 - beta2^t)
 #     data = data - lr weight_decay data - lr m_hat / (sqrt(v_hat) + eps)
 #
-# The weight decay is "decoupled", the W of AdamW: it shrinks the data itself and never enters m or v. The data that it
-# shrinks is that of before the step.
+# The weight decay is "decoupled", the W of AdamW: it shrinks the data from before the step, and never enters m or v.
 #
 # Return **new** arrays data, m and v; change none of those that you are given.
 
@@ -71,7 +70,7 @@ marks("adamw_step", adamw_step, points=6, seed=110)
 # m and v are returned as they are after the first two lines; m_hat and v_hat are for the last line alone.
 
 # %% [markdown] tags=["hint"]
-# eps is added to the root, not under it, and the decay is `lr * weight_decay * data`, with the data of before the step.
+# eps is added to the root, not under it, and the decay is `lr * weight_decay * data`, with data from before the step.
 
 # %% [markdown] tags=["shown"]
 # What was shown: Adam divides each gradient by its own recent size, so that a step is about lr for every number,

@@ -83,6 +83,6 @@ marks("attention_backward", attention_backward, points=8, seed=115)
 # sqrt(K).
 
 # %% [markdown] tags=["shown"]
-# What was shown: the backward pass of attention is four matrix products and a softmax. The mask needs no line of its
-# own, for probs = 0 makes dscores = 0. And the sum in softmax's gradient equals dy . y, K terms in place of T: that is
-# what lets fast attention forget the T x T matrices.
+# What was shown: the backward pass of attention is four matrix products and softmax's backward. The mask needs no line
+# of its own, for probs = 0 makes dscores = 0. And the sum in softmax's gradient equals dy . y, K terms in place of T:
+# that is what lets fast attention forget the T x T matrices.

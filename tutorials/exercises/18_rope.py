@@ -83,7 +83,7 @@ marks("rope", rope_forward, points=6, seed=118)
 # The rotation is a matrix R for each pair, y = R x. So dx = R^T dy. What is the transpose of a rotation?
 
 # %% [markdown] tags=["hint"]
-# R^T turns by minus the angle: the backward pass is the forward pass of dy at positions of the other sign.
+# R^T turns by minus the angle: the backward pass is the forward pass of dy, with -positions for positions.
 
 # %% [markdown] tags=["shown"]
 # What was shown: a rotation is linear in x and has no parameter, and its backward is itself, turned back. Turn a

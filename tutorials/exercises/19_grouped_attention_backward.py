@@ -18,7 +18,7 @@
 # *The formula at work: tutorial 12, A Llama, forward and backward, and LoRA on it (`tutorials/12_a_llama.ipynb`).*
 #
 # **Goal.** Llama's query heads share keys and values: H query heads, but only G key-value heads, each read by a group
-# of J = H / G query heads that stand next to each other. Write the backward pass. It is that of exercise 15, and one
+# of J = H / G query heads that stand next to each other. Write the backward pass. It is that of exercise 15, with one
 # thought more.
 #
 # **Formula.** Query head h reads key-value head g = h // J:
@@ -76,8 +76,8 @@ marks("grouped_attention_backward", grouped_attention_backward, points=10, seed=
 ### END HIDDEN TESTS
 
 # %% [markdown] tags=["hint"]
-# Copy k and v with `np.repeat`, and exercise 15 gives you dq, and a gradient for every copy. But
-# what is asked for are the gradients of k and v, not of their copies.
+# Copy k and v with `np.repeat`, and exercise 15 gives you dq, and a gradient for every copy. But what is asked for are
+# the gradients of k and v, not of their copies.
 
 # %% [markdown] tags=["hint"]
 # One key is used by J query heads. Whatever is used several times gets the sum of the gradients of its uses.

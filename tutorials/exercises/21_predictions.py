@@ -29,9 +29,9 @@
 # | trained | how many numbers A and B hold together |
 # | dA | the norm of the gradient of A at the start |
 # | rank | the rank of delta_W = scale B A after a hundred steps, of a task that needs all of W to change |
-# | sgd | after **one** step of plain gradient descent: how many times larger delta_W is if alpha was twice as large |
+# | sgd | after **one** step of plain gradient descent: how many times larger delta_W is if alpha is twice as large |
 # | adamw | the same, after one step of AdamW, without weight decay |
-# | swapped | how many times larger dB becomes if A is doubled, and B halved, so that delta_W stays what it is |
+# | swapped | later, with B not zero: how many times larger dB is if A is doubled and B halved (the same delta_W) |
 
 # %% nbgrader={"grade": false, "grade_id": "predictions", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def predictions():
