@@ -100,7 +100,7 @@ def adapt_and_keep(config, path):
 
 
 def save_unless_infinite(model, path):
-    """Write what was learned, or an empty file if training ended in infinities: the sweep knows that the run was made."""
+    """Write what was learned, or an empty file if training ended in infinities: a sweep expects one."""
     if not_finite({name: p.data for name, p in model.named_parameters() if p.trainable}):
         path.touch()
     else:

@@ -190,7 +190,7 @@ class GGUFFile:
             n *= length
         if shape[-1] % numbers:
             rows = f"rows of {shape[-1]} numbers of {type_name(kind)}"
-            raise ValueError(f"{self.path}: tensor {name} has {rows}; their number must divide by {numbers}")
+            raise ValueError(f"{self.path}: tensor {name} has {rows}; it must be a multiple of {numbers}")
         n_bytes = n // numbers * size
         if start + n_bytes > len(self._bytes):
             raise ValueError(f"{self.path} is cut: tensor {name} ends at byte {start + n_bytes:,}")

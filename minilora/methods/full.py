@@ -10,7 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from minilora.methods.selection import block_paths, check_integer, copies, new_parameters, plain, train_only
+from minilora.methods.selection import (
+    block_paths,
+    check_integer,
+    check_trainable,
+    copies,
+    new_parameters,
+    plain,
+    train_only,
+)
 from minilora.methods.state import NamedAdapter
 from minilora.methods.switching import add_adapter, base_parameters, check_new_name, set_adapter
 from minilora.parameter import Module
@@ -51,7 +59,14 @@ class HeadConfig:
 
 
 def apply_full(model: Module) -> None:
-    """Make every parameter of a model trainable, in place. An adapter, if there is one, is switched off."""
+    """Make every parameter of a model trainable, in place. An adapter, if there is one, is switched off.
+
+    Raises
+    ------
+    ValueError
+        If a matrix is quantised; the model is unchanged.
+    """
+    check_trainable(model.parameters())
     set_adapter(model, None)
     train_only(model, model.parameters(), FullConfig())
 

@@ -72,7 +72,7 @@ def packing(bits: int | str, *, double: bool = True) -> Callable[[str, Array], P
     def pack(path: str, W: Array) -> Packed:
         check_finite({f"{path}.W": W}, "model")
         if kind in OF_32 and (I := W.shape[1]) % 32:
-            raise ValueError(f"bits was {kind!r}, and {path}.W has rows of {I} numbers; it must be a multiple of 32")
+            raise ValueError(f"bits was {bits!r}, and {path}.W has rows of {I} numbers; it must be a multiple of 32")
         if kind in OF_32 and (most := float(abs(W).max())) > LARGEST_FLOAT16:
             raise ValueError(f"{path}.W holds {most:.3g}; for {kind} its numbers must be at most {LARGEST_FLOAT16:g}")
         return PACK[kind](W.astype("float32", copy=False), **options)

@@ -22,13 +22,18 @@ def train_only(model: Module, parameters: Iterable[Parameter], method: Any) -> N
         The method's configuration, which `method_of` returns and `save_adapter` writes.
     """
     chosen = [p for p in parameters if not isinstance(p, Constant)]
-    if fixed := [p.name for p in chosen if isinstance(p, QuantizedParameter)]:
-        raise ValueError(f"{fixed[0]} is quantised; it must stay frozen, and the method trains it")
+    check_trainable(chosen)
     model.freeze()
     for p in chosen:
         p.trainable = True
     adapters_of(model).method = method
     model.name_parameters()
+
+
+def check_trainable(parameters: Iterable[Parameter]) -> None:
+    """Raise a ValueError if one of the parameters is quantised."""
+    if fixed := [p.name for p in parameters if isinstance(p, QuantizedParameter)]:
+        raise ValueError(f"{fixed[0]} is quantised; it must stay frozen, and the method trains it")
 
 
 def new_modules(model: Module) -> tuple[str, ...]:

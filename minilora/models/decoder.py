@@ -148,8 +148,10 @@ class Decoder(Model, Generic[Cache]):
         if isinstance(cache.head, HeadLossCache):
             dx = self.head.backward(cross_entropy_backward(dloss, cache.head.cross_entropy), cache.head.logits)
         else:
+            if (W := self.head.only_W) is None:
+                raise ValueError("cache was of a loss before the head was adapted; it must be of the model as it is")
             dx, dW = linear_cross_entropy_backward(dloss, cache.head)
-            self.head.only_W.accumulate(dW)
+            W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
     def run_blocks(self, x: Array, past: list[KeyValueCache] | None = None, **attention: Any) -> tuple[Array, tuple]:
@@ -216,7 +218,7 @@ class Decoder(Model, Generic[Cache]):
             return super().check_inputs(ids, start=start)
         check_ids(ids, self.config.vocab_size)
         check_text_lengths(text_lengths, *ids.shape)
-        longest = max(max(lengths) for lengths in text_lengths)
+        longest = max((max(lengths) for lengths in text_lengths), default=0)
         if longest > self.longest_input:
             raise ValueError(f"text_lengths had a text of {longest} tokens; n_positions is {self.longest_input}")
 

@@ -137,7 +137,10 @@ HOSTILE = {
     "huge tensor": (header(tensors=tensor("t", (2**40, 2**40)), n_tensors=1), "is cut: tensor t ends at byte"),
     "far away": (header(tensors=tensor("t", (1,), offset=2**63), n_tensors=1), "is cut: tensor t ends at byte"),
     "two tensors": (header(tensors=2 * tensor("t", (1,)), n_tensors=2), "has the tensor 't' twice"),
-    "half a block": (header(tensors=tensor("t", (48,), 8), n_tensors=1), "rows of 48 numbers of Q8_0; .* divide by 32"),
+    "half a block": (
+        header(tensors=tensor("t", (48,), 8), n_tensors=1),
+        "48 numbers of Q8_0; it must be a multiple of 32",
+    ),
     "cut": (
         header(field("a", 10, bytes(8)), n_fields=1)[:40],
         "model.gguf is cut: it ends in the middle of its header$",

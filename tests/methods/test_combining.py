@@ -189,8 +189,8 @@ def test_pissa_becomes_a_plain_lora_of_twice_the_rank_for_the_base_as_it_is(tmp_
     ("arguments", "settings", "message"),
     [
         ((["one", "third"], [1, 1]), {}, r"names was \['one', 'third'\]; .* adapters, \['one', 'two'\]"),
-        (("one", [1, 1, 1]), {}, "names was 'one'; it must be several of the model's adapters"),
-        (([], []), {}, r"names was \[\]; it must be several"),
+        (("one", [1, 1, 1]), {}, "names was 'one'; it must be one or more of the model's adapters"),
+        (([], []), {}, r"names was \[\]; it must be one or more"),
         ((NAMES, [1.0]), {}, "weights were 1; there must be one for each of the 2 names"),
         ((NAMES, WEIGHTS), {"how": "ties"}, "how was 'ties'; it must be one of 'concatenate', 'average'"),
         ((NAMES, WEIGHTS), {"name": "two"}, "name was 'two'; the model already has an adapter of this name"),

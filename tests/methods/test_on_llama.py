@@ -169,6 +169,14 @@ def test_an_adapter_of_the_head_reaches_the_loss():
     assert abs(model.loss(BATCH)[0] - loss) > 1e-3
 
 
+def test_a_loss_before_the_head_was_adapted_has_no_backward_any_more():
+    model = tiny_llama("biases of q, k and v")
+    _, cache = model.loss(BATCH)
+    apply_lora(model, LoRAConfig(rank=1, targets=("lm_head",)), rng=rng())
+    with pytest.raises(ValueError, match="cache was of a loss before the head was adapted"):
+        model.backward_loss(1.0, cache)
+
+
 def test_a_tied_head_cannot_be_adapted_and_the_message_says_what_can():
     model = tiny_llama("tied")
     with pytest.raises(ValueError, match="targets named 'lm_head', tied to the token embedding; it must stay frozen"):

@@ -10,6 +10,7 @@ from minilora.layers.quantized import pack_nf4
 from minilora.methods import (
     LoRAConfig,
     adapters_per_row,
+    apply_full,
     apply_lora,
     apply_method,
     merge_lora,
@@ -267,6 +268,9 @@ def test_refusals():
     with pytest.raises(ValueError, match="must be quantised before adapters are added"):
         adapted, _ = pair()
         quantize(adapted)
+    with pytest.raises(ValueError, match="is quantised; it must stay frozen"):
+        apply_full(adapted)
+    assert adapted.blocks[0].attn.q_proj.active == "default"
 
 
 def test_what_is_quantised_stays_so():

@@ -17,7 +17,7 @@ from minilora.experiments.spearman import chance_of, spearman
 from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, paired
-from minilora.methods import METHODS, LoRAConfig, TrainableTokensConfig
+from minilora.methods import METHODS, LoRAConfig, PromptTuningConfig, TrainableTokensConfig
 from minilora.training import GaLore
 
 LORA = "lora"
@@ -29,6 +29,9 @@ OTHER_KINDS = ("adapter-", "prefix-", "lora+")
 SETTINGS = {
     "lora-fa": LoRAConfig(rank=16, alpha=16, freeze_A=True),
     "trainable-tokens": TrainableTokensConfig(tokens=tuple(range(128))),
+    "prompt-tuning": PromptTuningConfig(
+        length=12
+    ),  # 20, the usual, do not fit next to the longest example
 }
 EMBEDDING, GALORE = "lora, embedding too", "galore"  # what is no name in METHODS
 PEFTS = "https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA/results"

@@ -126,7 +126,7 @@ def _combine(model: Module, names: Sequence[str], weights: Sequence[float], how:
     if how not in HOW:
         raise ValueError(f"how was {how!r}; it must be one of {', '.join(map(repr, HOW))}")
     if isinstance(names, str) or not names or any(name not in known for name in names):
-        raise ValueError(f"names was {names!r}; it must be several of the model's adapters, {known}")
+        raise ValueError(f"names was {names!r}; it must be one or more of the model's adapters, {known}")
     if len(weights) != len(names):
         raise ValueError(f"weights were {len(weights)}; there must be one for each of the {len(names)} names")
     combined = {}

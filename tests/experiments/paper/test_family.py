@@ -8,6 +8,7 @@ import pytest
 from experiments.paper.made_up import row, verdicts
 from experiments.tiny import in_place_of_the_bundled_decoder
 from minilora.accounting import count_parameters
+from minilora.experiments.adapt import base_and_task
 from minilora.experiments.paper import family as module
 from minilora.experiments.paper.family import EMBEDDING, GALORE, PUBLISHED, Config, family, run_of
 from minilora.experiments.paper.mini_e2e import QUICK, Training
@@ -44,13 +45,17 @@ def test_every_method_of_the_package_is_in_the_family_or_one_of_the_papers():
     }
 
 
-def test_the_budget_is_loras_where_the_method_can_have_it():
+def test_the_budget_is_loras_where_the_method_can_have_it_and_every_example_fits():
     trained = {}
+    base, task = base_and_task(Training().lora())
+    longest = max(batch.ids.shape[1] for split in task.splits for batch in task.batches(split, 256))
+    assert 200 < longest <= base.longest_input
     for name in family():
         model, run = load_bundled("decoder"), run_of(Training(), name)
         if name != "lora-ga":  # LoRA's
             apply_method(model, run.settings, rng=np.random.default_rng(0))
             trained[name] = count_parameters(model).trainable
+            assert longest <= model.longest_input, name
     assert trained["lora"] == trained["rslora"] == trained["pissa"] == trained["lora-fa"] == trained["trainable-tokens"]
     assert trained[EMBEDDING] == pytest.approx(trained["lora"], rel=0.01)
     assert max(trained[name] for name in ("vera", "ia3", "prompt-tuning")) < trained["lora"]
