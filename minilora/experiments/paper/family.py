@@ -29,9 +29,7 @@ OTHER_KINDS = ("adapter-", "prefix-", "lora+")
 SETTINGS = {
     "lora-fa": LoRAConfig(rank=16, alpha=16, freeze_A=True),
     "trainable-tokens": TrainableTokensConfig(tokens=tuple(range(128))),
-    "prompt-tuning": PromptTuningConfig(
-        length=12
-    ),  # 20, the usual, do not fit next to the longest example
+    "prompt-tuning": PromptTuningConfig(length=12),  # 20, the usual, do not fit next to the longest example
 }
 EMBEDDING, GALORE = "lora, embedding too", "galore"  # what is no name in METHODS
 PEFTS = "https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA/results"
