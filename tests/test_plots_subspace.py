@@ -70,3 +70,5 @@ def test_amplification_is_named_below_its_bars():
     names = [label.get_text() for label in axes.get_xticklabels()]
     assert names == ["$r = 4$\namplification 21.6", "$r = 64$\namplification 1.88"]
     assert axes.get_yscale() == "log"
+    (axes,) = plots.amplification_bars(tables, dict.fromkeys(tables, 3.0)).axes
+    assert all(label.get_text().endswith("amplification 3") for label in axes.get_xticklabels())

@@ -142,7 +142,7 @@ def similarity_grid(panels, *, first="$A_1$", second="$A_2$", columns=4, largest
 
 
 @styled
-def amplification_bars(tables):
+def amplification_bars(tables, factors=None):
     """Table 7 as bars: how much of W lies in the directions of delta_W, in its own, and in random ones; and how large
     delta_W is there.
 
@@ -150,11 +150,14 @@ def amplification_bars(tables):
     ----------
     tables : dict of str to Amplification
         By label, from `amplification_table`.
+    factors : dict of str to float, optional
+        The amplification to print below each, such as the mean of several seeds; that of the table, if not given.
 
     Returns
     -------
     Figure
     """
+    factors = factors or {label: table.factor for label, table in tables.items()}
     page, lora = theme(), METHODS["lora"].color
     kinds = {
         r"$W$ in its own directions": ("weight", page.sheet, ""),
@@ -170,7 +173,7 @@ def amplification_bars(tables):
         place = places + 0.21 * (k - 1.5)
         bars = axes.bar(place, values, 0.2, color=color, hatch=hatch, edgecolor=page.ink, label=kind)
         axes.bar_label(bars, fmt="%.3g", padding=3, size=13)
-    titles = [f"{typeset(label)}\namplification {table.factor:.3g}" for label, table in tables.items()]
+    titles = [f"{typeset(label)}\namplification {factors[label]:.3g}" for label in tables]
     axes.set(yscale="log", title="Frobenius norm", xticks=places, xticklabels=titles)
     axes.margins(y=0.12)
     axes.grid(axis="x", visible=False)

@@ -159,12 +159,13 @@ CLAIMS = (
 def plot(results):
     from minilora import plots
 
-    tables = {}
+    tables, factors = {}, {}
     for rank, layers in results["ranks"].items():
-        row = layers[middle_layer(layers)]
+        row, label = layers[middle_layer(layers)], f"$r = {rank}$"
         means = {name: row[name]["mean"] for name in COLUMNS if name != "factor"}
-        tables[f"$r = {rank}$"] = Amplification(r=row["r"], random_expected=row["random_expected"], **means)
-    return plots.amplification_bars(tables)
+        tables[label] = Amplification(r=row["r"], random_expected=row["random_expected"], **means)
+        factors[label] = row["factor"]["mean"]  # the seeds' mean, as in the table, and not the quotient of their means
+    return plots.amplification_bars(tables, factors)
 
 
 EXPERIMENT = Experiment(

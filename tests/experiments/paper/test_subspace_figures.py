@@ -91,6 +91,11 @@ def test_table_7_claims_what_its_norms_say(changes, expected):
     assert verdicts(table7, table_7(**changes)) == expected
 
 
+def test_the_figure_of_table_7_has_the_tables_amplification():
+    (axes,) = table7.plot(table_7(factor=33.0)).axes
+    assert [t.get_text().split()[-1] for t in axes.get_xticklabels()] == ["33", "2"]
+
+
 @pytest.mark.parametrize(("phi", "mark"), [(0.15, "+"), (0.22, "+"), (0.25, "?"), (0.262, "?"), (0.3, "-")])
 def test_figure_8_wants_little_in_common(phi, mark):
     layer = {"grid": as_text(np.full((3, 2), phi)), "all": spread(phi), "control": as_text(random_control(3, 2, 16))}
