@@ -35,10 +35,10 @@ EMBEDDING, GALORE = "lora, embedding too", "galore"  # what is no name in METHOD
 # The rate in the middle of the three that are tried, where a method's usual one was at the edge of what it needs here.
 RATES = {
     LORA: 6e-2,
-    "pissa": 1.5e-2,
-    "lora-fa": 6e-2,
-    "lora-ga": 1.5e-2,
-    "ia3": 9e-2,
+    "pissa": 4.5e-2,
+    "lora-fa": 1.8e-1,
+    "lora-ga": 4.5e-2,
+    "ia3": 2.7e-1,
     "trainable-tokens": 3e-2,
     "vera": 3e-1,
     "adalora": 6e-2,
