@@ -362,9 +362,9 @@ print("numerical rank:", numerical_rank(delta_W))
 plots.singular_values({r"$\Delta W_q$": singular_values(delta_W), "its entries, shuffled": singular_values(shuffled)})
 
 # %% [markdown]
-# By the letter: 192, full. Nothing forbids the optimizer to touch every direction, and it does. But some thirty
-# directions carry 90 % of the change, whereas the same entries in another order need a hundred. This is what is meant
-# by a **low intrinsic rank**: not that the small ones are zero, but that there are few large ones.
+# By the letter: 192, full. Nothing forbids the optimizer to touch every direction, and it does. But fewer than
+# thirty directions carry 90 % of the change, whereas the same entries in another order need about a hundred. This is
+# what is meant by a **low intrinsic rank**: not that the small ones are zero, but that there are few large ones.
 #
 # Is it so in all layers?
 

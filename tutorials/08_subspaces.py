@@ -197,8 +197,8 @@ print(f"{'by chance':20}: phi(1, 1) = {1 / 192:.2f}             phi(8, 8) = {8 /
 
 # %% [markdown]
 # Look at all layers before you tell a story about one. (The paper shows four layers of GPT-3, and sees more common
-# directions in $W_q$ than in $W_v$. In [longer trainings of our model](../figures/README.md), figure 4, it is $W_v$
-# that has more.)
+# directions in $W_q$ than in $W_v$. In [longer trainings of our model](../figures/README.md), figure 4, the two have
+# about equally many.)
 #
 # ## The gauge trap
 #
