@@ -4,8 +4,8 @@ from minilora.data import ClassificationTask, ConversationTask, PairTask, TextTa
 from minilora.models.model import Model
 
 # Default learning rates for text tasks, found in short runs of the bundled decoder on mini-E2E, to a factor of two,
-# with each method's own defaults. In 200 steps of 8 the best of PiSSA, LoRA-GA, LoRA-FA, VeRA, AdaLoRA and IA3 were 3 to
-# 10 times as high, that of trained tokens a third (`minilora reproduce family`).
+# with each method's own defaults. In 200 steps of 8 the best of PiSSA, LoRA-GA, LoRA-FA, VeRA, AdaLoRA and IA3 were 3
+# to 10 times as high, that of trained tokens a third (`minilora reproduce family`).
 OF_TEXTS = {
     "lora": 2e-2,
     "rslora": 2e-2,
