@@ -82,7 +82,10 @@ def rates_line(rows, what):
     tried = [sorted(lr for lr, _ in row["valid_by_lr"]) for row in rows]
     if len(tried[0]) == 1:
         return [f"lr: one for each {what}, which was not chosen here."]
-    ranges = " or ".join(f"from {low:g} to {high:g}" for low, high in sorted({(lrs[0], lrs[-1]) for lrs in tried}))
+    ends = sorted({(lrs[0], lrs[-1]) for lrs in tried})
+    ranges = " or ".join(f"from {low:g} to {high:g}" for low, high in ends)
+    if len(ends) > 4:
+        ranges = f"of rates of its own, between {ends[0][0]:g} and {max(high for _, high in ends):g}"
     return [
         f"lr: the best of {len(tried[0])} for each {what}, on valid with the first seed,",
         f"{ranges} (*: the lowest or highest of those tried).",
