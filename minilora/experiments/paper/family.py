@@ -32,6 +32,22 @@ SETTINGS = {
     "prompt-tuning": PromptTuningConfig(length=12),  # 20, the usual, do not fit next to the longest example
 }
 EMBEDDING, GALORE = "lora, embedding too", "galore"  # what is no name in METHODS
+TITLES = {  # in table and figure
+    LORA: "LoRA",
+    "rslora": "rsLoRA",
+    "dora": "DoRA",
+    "pissa": "PiSSA",
+    "lora-fa": "LoRA-FA",
+    "lora-ga": "LoRA-GA",
+    "full": "full fine-tuning",
+    "prompt-tuning": "prompt tuning",
+    "ia3": "IA3",
+    "trainable-tokens": "trainable tokens",
+    "vera": "VeRA",
+    "adalora": "AdaLoRA",
+    EMBEDDING: "LoRA, embedding too",
+    GALORE: "GaLore",
+}
 # The rate in the middle of the three that are tried, where a method's usual one was at the edge of what it needs here.
 RATES = {
     LORA: 6e-2,
@@ -158,7 +174,7 @@ def table(results):
         row = rows[name]
         ours = (plus_minus(row[score], digits, factor) for score, (digits, factor) in SCORES.items())
         theirs = f"{100 * PUBLISHED[name]:.1f}" if name in PUBLISHED else "-"
-        lines.append((name, f"{row['trainable']:,}", rate(row), *ours, f"{row['seconds']:.0f}", theirs))
+        lines.append((TITLES[name], f"{row['trainable']:,}", rate(row), *ours, f"{row['seconds']:.0f}", theirs))
     found = agreement(results)
     says = "none: too few methods, or all scores are equal" if found is None else "{:+.2f}, p = {:.2g}".format(*found)
     return [
@@ -179,7 +195,11 @@ def beside_lora(name):
         rows = results["methods"]
         if name not in rows:
             return None
-        return [paired(f"{name} against {LORA}", *(rows[method]["bleu"]["values"] for method in (name, LORA)))]
+        return [
+            paired(
+                f"{TITLES[name]} against {TITLES[LORA]}", *(rows[method]["bleu"]["values"] for method in (name, LORA))
+            )
+        ]
 
     return compare
 
@@ -252,7 +272,7 @@ def plot(results):
     rows = results["methods"]
 
     def panel(score):
-        return {name: (row["trainable"], row[score]["values"]) for name, row in rows.items()}, {}
+        return {TITLES[name]: (row["trainable"], row[score]["values"]) for name, row in rows.items()}, {}
 
     panels = {"BLEU": panel("bleu"), "loss (nats per byte)": panel("test")}
     return plots.scores(panels, xlabel="on mini-E2E's test")

@@ -10,11 +10,12 @@ from experiments.tiny import in_place_of_the_bundled_decoder
 from minilora.accounting import count_parameters
 from minilora.experiments.adapt import base_and_task
 from minilora.experiments.paper import family as module
-from minilora.experiments.paper.family import EMBEDDING, GALORE, PUBLISHED, Config, family, run_of
+from minilora.experiments.paper.family import EMBEDDING, GALORE, PUBLISHED, TITLES, Config, family, run_of
 from minilora.experiments.paper.mini_e2e import QUICK, Training
 from minilora.experiments.sweep import Sweep
 from minilora.methods import METHODS, apply_method
 from minilora.models import load_bundled
+from minilora.plots.style import method_of
 from minilora.training import GaLore
 
 SCORES = {  # BLEU, in PEFT's order
@@ -37,6 +38,7 @@ def results(**changes):
 def test_every_method_of_the_package_is_in_the_family_or_one_of_the_papers():
     assert {"lora", "rslora", "dora", "pissa", "full", "lora-fa", "lora-ga", "vera", "adalora"} <= set(family())
     assert {"ia3", "prompt-tuning", "trainable-tokens", EMBEDDING, GALORE} <= set(family())
+    assert TITLES.keys() == set(family()) and all(method_of(title) for title in TITLES.values())
     papers = {name for name in METHODS if name not in family()}
     assert papers == {name for name in METHODS if name.startswith(("adapter-", "prefix-", "lora+"))} | {
         "top-k",
