@@ -195,11 +195,8 @@ def beside_lora(name):
         rows = results["methods"]
         if name not in rows:
             return None
-        return [
-            paired(
-                f"{TITLES[name]} against {TITLES[LORA]}", *(rows[method]["bleu"]["values"] for method in (name, LORA))
-            )
-        ]
+        bleu = (rows[method]["bleu"]["values"] for method in (name, LORA))
+        return [paired(f"{TITLES[name]} against {TITLES[LORA]}", *bleu)]
 
     return compare
 
