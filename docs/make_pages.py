@@ -13,6 +13,7 @@ from address import address, binder, colab, on_github
 
 from minilora.cli.demo import listed, samples, table
 from minilora.data import parse_source, slot_errors
+from minilora.experiments.merging_quantized import table_lines
 from minilora.methods import bundled_adapter
 from minilora.models import bundled_recipe
 
@@ -164,6 +165,7 @@ def blocks(repository=None):
         "clone": wrapped(f"With Python 3.11 or newer, make and python3-venv, in a clone of {of(repository)}:"),
         **demonstration(read("demo/demo.json")),
         **language_model(read("smollm2/demo.json")),
+        "merging-table": fenced(table_lines(read("smollm2/merging.json")["rows"])),
         **assets(bundled_recipe(), adapter),
         **speed(read("bench/bench.json"), read("bench/gpt2-small/bench.json")),
     }

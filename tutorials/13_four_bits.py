@@ -156,11 +156,12 @@ distance = {way: np.linalg.norm(y - trained) / np.linalg.norm(trained) for way, 
 plots.bars(distance, x="distance of the logits from those of training", form="{:.1e}", log=True)
 
 # %% [markdown]
-# Merging into $\text{dequant}(W_q)$ is what was trained, up to rounding. Quantised again, a part of what was learned is
-# rounded away. And the original $W$: as far away as the quantisation of *all* matrices is, for they are all different
-# now. That distance says that it is another model, and not that it is a worse one: its weights are the better ones.
-# Which of the two does the task better is a measurement, for each model. `python -m
-# minilora.experiments.merging_quantized` makes the table, with the scores.
+# Merging into $\text{dequant}(W_q)$ is what was trained, up to rounding. Quantised again, what was learned is rounded
+# away, except where $\Delta W$ is larger than half a step of the grid. And the original $W$: as far away as the
+# quantisation of *all* matrices is, for they are all different now. That distance says that it is another model, and
+# not that it is a worse one: its weights are the better ones. Which of the two does the task better is a measurement.
+# [On SmolLM2](../docs/models.md), after 150 steps, 70 % of the sentences are right as trained, 56 % with the original
+# $W$, and 2 % when quantised again.
 #
 # ## A start that knows the error
 #
