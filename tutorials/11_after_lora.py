@@ -391,7 +391,7 @@ by_lora, by_full = (model.blocks[2].attn.q_proj for model in tuned.values())
 lines = {}
 for name, W_tuned in {"LoRA": W + by_lora.delta_W(), "full fine-tuning": by_full.W.data}.items():
     found = intruder_dimensions(W, W_tuned, k=10)
-    lines[f"{name}: {found.count} of 10"] = range(1, 11), found.cosines
+    lines[f"{name}, {found.count} of 10"] = range(1, 11), found.cosines
 lines[r"$\epsilon$ = 0.5"] = [1, 10], [0.5, 0.5]
 plots.curves(lines, x="direction $j$ of the tuned weight", y=r"largest $|y_j \cdot x_i|$")
 
