@@ -148,10 +148,10 @@ class Decoder(Model, Generic[Cache]):
         if isinstance(cache.head, HeadLossCache):
             dx = self.head.backward(cross_entropy_backward(dloss, cache.head.cross_entropy), cache.head.logits)
         else:
-            if (W := self.head.only_W) is None:
+            if self.head.only_W is None:
                 raise ValueError("cache was of a loss before the head was adapted; it must be of the model as it is")
             dx, dW = linear_cross_entropy_backward(dloss, cache.head)
-            W.accumulate(dW)
+            self.head.only_W.accumulate(dW)
         self.backward_hidden(take_rows_backward(dx, cache.rows), cache.hidden)  # (M, C) -> (N, T, C)
 
     def run_blocks(self, x: Array, past: list[KeyValueCache] | None = None, **attention: Any) -> tuple[Array, tuple]:

@@ -61,7 +61,7 @@ RATES = {
     EMBEDDING: 6e-2,
     GALORE: 2.4e-2,
 }
-PEFTS = "https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA/results"
+PEFTS = "https://github.com/huggingface/peft/tree/main/method_comparison"
 # Test accuracy of Llama 3.2 3B on GSM8K after 5,000 steps on MetaMathQA, in July 2026; the best of a method's settings,
 # of LoRA's and its variants' those on the attention, as here.
 PUBLISHED = {
