@@ -556,7 +556,8 @@ plots.curves(curves, x="step", y="mean reward")
 # - LoRA-GA ([2024](https://arxiv.org/abs/2407.05000)): $A$ and $B$ start as singular directions of the first full
 #   gradient.
 #
-# [The figures](../figures/README.md), under "family", compare them and ten others at one budget, on the bundled decoder.
+# [The figures](../figures/README.md), under "family", compare them with ten others at one budget, on the bundled
+# decoder.
 #
 # And one that compares. "LoRA Learns Less and Forgets Less" ([2024](https://arxiv.org/abs/2405.09673)): with much data
 # and far from the pretraining, full fine-tuning learns more, by changes of a rank ten to a hundred times LoRA's, and
