@@ -135,7 +135,7 @@ def test_finetune_needs_nothing_but_mpiexec(tmp_path):
     [
         ("count gpt2", "3 ranks were started, but only pretrain, finetune, reproduce can be shared by several"),
         ("finetune --batch-size 2 --out {out}", "batch-size was 2, for 3 ranks"),
-        ("reproduce table4 --quick --out {out}", "--executor was process, but of 3 ranks"),
+        ("reproduce table4 --quick --out {out}", "--executor was process, but 3 ranks were started"),
         ("reproduce table4 --executor mpi --workers 2", "--workers was given, but --executor mpi does not use it"),
         ("finetune --nonsense", "unrecognized arguments: --nonsense"),
     ],
