@@ -10,7 +10,7 @@ LONGEST = 9  # letters of a label with which two panels fit next to each other
 
 
 @styled
-def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
+def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None, n_seeds=None):
     """A curve through the means of the seeds for each label, with the range of the seeds as a band or as whiskers.
 
     Each curve has its label at its end, and each method its own colour and mark.
@@ -27,6 +27,8 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
         By the panel's title: the label and the height of a line across.
     note : str, optional
         For the small print.
+    n_seeds : int, optional
+        How many seeds the small print names; the most values that stand at an x, if not given.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def seed_curves(panels, *, xlabel, xscale=None, levels=None, note=None):
         if n + columns >= len(panels):
             axes.set_xlabel(xlabel)
     many = max((len(v) for lines in known.values() for points in lines.values() for _, v in points), default=1)
-    said = whiskers(many, what="Whisker" if xscale == "log2" else "Band")
+    said = whiskers(n_seeds or many, what="Whisker" if xscale == "log2" else "Band")
     return caption(figure, note=" ".join(part for part in (note, said) if part))
 
 

@@ -235,6 +235,7 @@ def plot(results):
         r"$\|\Delta W\| \,/\, \|W\|$": lines("size"),
     }
     titles = list(panels)
+    (_, of_seeds), *_ = panels[titles[0]][PROJECTIONS["q_proj"]]
     levels = {title: ("chance", chance["all"]) for title in (titles[0], titles[2])}
     levels |= {title: ("chance", chance["first"]) for title in (titles[1], titles[3])}
     return plots.seed_curves(
@@ -243,6 +244,7 @@ def plot(results):
         xscale="log",
         levels=levels,
         note=f"all {r}: the whole subspaces; first: the first directions alone. Of two seeds the band spans the pairs.",
+        n_seeds=len(of_seeds),
     )
 
 

@@ -231,6 +231,16 @@ def test_the_claims_on_training_follow_the_numbers(changes, expected):
     assert verdicts(along_training, training_results(**changes)) == expected
 
 
+def test_the_small_print_counts_seeds_and_not_pairs():
+    results = training_results()
+    for measured in results["measured"].values():
+        for row in measured.values():
+            row["seeds_all"] = row["seeds_first"] = [0.1] * 6  # the pairs of four seeds
+    figure = along_training.plot(results)
+    (said,) = (text.get_text() for text in figure.texts if "Band" in text.get_text())
+    assert "highest of 3 seeds" in " ".join(said.split())
+
+
 def test_both_projections_have_to_hold():
     results, equal = training_results(), (1.0, 1.0, 1.0)
     other = training_results(seeds_all=(1.0, 1.0, 0.5), end_all=equal, beside_chance=(3.0, 2.0, 2.0))
