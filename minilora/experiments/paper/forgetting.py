@@ -36,9 +36,9 @@ class Config:
     every: int = 12
     windows: int = 32
     rank: int = 8
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     full: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    lora: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
+    lora: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
 
     def __post_init__(self):
         check_seeds(self.seeds)
