@@ -9,7 +9,7 @@ from experiments.paper.made_up import row, verdicts
 from experiments.tiny import in_place_of_the_bundled_decoder
 from minilora.experiments.adapt import decoder_trainer
 from minilora.experiments.paper import learning_rates, mini_e2e, table3, table18
-from minilora.experiments.paper.mini_e2e import Training
+from minilora.experiments.paper.mini_e2e import Training, rates_line
 from minilora.experiments.sweep import Sweep
 
 SMALL = Training(steps=2, batch_size=2, seeds=(0, 1), n_held_out=4)
@@ -34,6 +34,14 @@ def methods(**bleu):
         ({"Adapter^H": 60.0}, "++-"),
     ],
 )
+def test_the_line_on_rates_names_each_range_or_if_there_are_many_the_widest():
+    def lines(n):
+        return " ".join(rates_line([{"valid_by_lr": [(10.0**-i, 1.0), (3 * 10.0**-i, 1.0)]} for i in range(n)], "row"))
+
+    assert "from 0.1 to 0.3 or from 1 to 3 (" in lines(2)
+    assert "of rates of its own, between 0.0001 and 3 (" in lines(5) and "or from" not in lines(5)
+
+
 def test_table_3_claims_what_its_scores_say(bleu, expected):
     assert verdicts(table3, methods(**bleu)) == expected + "??", "LoRA on all layers was not run"
 
