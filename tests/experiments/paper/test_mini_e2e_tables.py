@@ -22,6 +22,14 @@ def methods(**bleu):
     return {"methods": {label: row(bleu=b, trainable=trainable[label]) for label, b in scores.items()}}
 
 
+def test_the_line_on_rates_names_each_range_or_if_there_are_many_the_widest():
+    def lines(n):
+        return " ".join(rates_line([{"valid_by_lr": [(10.0**-i, 1.0), (3 * 10.0**-i, 1.0)]} for i in range(n)], "row"))
+
+    assert "from 0.1 to 0.3 or from 1 to 3 (" in lines(2)
+    assert "of rates of its own, between 0.0001 and 3 (" in lines(5) and "or from" not in lines(5)
+
+
 @pytest.mark.parametrize(
     ("bleu", "expected"),
     [
@@ -34,14 +42,6 @@ def methods(**bleu):
         ({"Adapter^H": 60.0}, "++-"),
     ],
 )
-def test_the_line_on_rates_names_each_range_or_if_there_are_many_the_widest():
-    def lines(n):
-        return " ".join(rates_line([{"valid_by_lr": [(10.0**-i, 1.0), (3 * 10.0**-i, 1.0)]} for i in range(n)], "row"))
-
-    assert "from 0.1 to 0.3 or from 1 to 3 (" in lines(2)
-    assert "of rates of its own, between 0.0001 and 3 (" in lines(5) and "or from" not in lines(5)
-
-
 def test_table_3_claims_what_its_scores_say(bleu, expected):
     assert verdicts(table3, methods(**bleu)) == expected + "??", "LoRA on all layers was not run"
 
