@@ -4,6 +4,7 @@ python tests/benchmarks/where.py --out figures/bench
 """
 
 import argparse
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -15,9 +16,7 @@ from minilora.experiments.bench.shapes import SHAPES
 from minilora.experiments.bench.worker import Worker
 from minilora.experiments.record import provenance
 from minilora.files import write_json
-from minilora.layers import activation, attention, layernorm, linear
-from minilora.methods.lora import layer as lora_layer
-from minilora.models import gpt
+from minilora.layers import activation
 from minilora.training.objective import loss_and_backward
 
 KINDS = {  # ops by what they are
@@ -28,6 +27,7 @@ KINDS = {  # ops by what they are
     "LayerNorm": ("layernorm_forward", "layernorm_backward"),
     "head and loss": ("linear_cross_entropy_forward", "linear_cross_entropy_backward"),
 }
+CALLERS = ("minilora.layers.", "minilora.methods.", "minilora.models.")
 REST = "the rest: embedding, sums, AdamW, Python"
 
 
@@ -45,7 +45,7 @@ def timed(function, seconds):
 
 def watch(seconds):
     """Let every layer and model call `timed` ops."""
-    for module in (attention, layernorm, linear, lora_layer, gpt):
+    for module in [module for name, module in sys.modules.items() if name.startswith(CALLERS)]:
         for name, value in list(vars(module).items()):
             if isinstance(value, FunctionType) and value.__module__.startswith("minilora.ops."):
                 setattr(module, name, timed(value, seconds))

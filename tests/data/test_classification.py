@@ -126,7 +126,7 @@ def test_tasks_by_name(name):
 
 def test_names_and_pairs_are_labelled_as_they_should_be():
     names = load_classification_task("unicode-names", length=256)
-    i = next(i for i, e in enumerate(names.splits["train"]) if e.text == "LATIN SMALL LETTER B")
+    i = next(i for i, e in enumerate(names.splits["train"]) if e.text == "latin small letter b")
     assert names.label_names[names.labels["train"][i]] == "Ll"
     pairs = load_classification_task("docstring-pairs", length=256)
     assert pairs.label_names == ("no", "yes")

@@ -35,7 +35,7 @@ def test_categories_are_left_out_that_have_fewer_than_50_names():
 def test_each_name_is_in_one_split(make_splits):
     names = [(e.text, e.label) for split in SPLITS for e in make_splits()[split]]
     assert len(names) == 12_704
-    assert set(names) == {(name, category) for name, category in character_names() if category in CATEGORIES}
+    assert set(names) == {(name.lower(), category) for name, category in character_names() if category in CATEGORIES}
 
 
 @BOTH
@@ -50,8 +50,13 @@ def test_sizes_never_move():
 
 
 def test_the_key_is_the_name_or_its_first_word():
-    assert all(e.key == e.text for e in names_by_hash()["test"])
-    assert all(e.text.split()[0] == e.key for e in names_by_first_word()["test"])
+    assert all(e.key == e.text.upper() for e in names_by_hash()["test"])
+    assert all(e.key == e.text.split()[0].upper() for e in names_by_first_word()["test"])
+
+
+@BOTH
+def test_names_are_in_lower_case_as_the_encoder_reads(make_splits):
+    assert all(e.text == e.text.lower() for split in SPLITS for e in make_splits()[split])
 
 
 def test_words_that_begin_very_many_names_are_in_train():
