@@ -60,17 +60,17 @@ def demonstration(results, elsewhere):
         "demo-samples": fenced(samples(results)),
         "demo-short": fenced(listed(shown, ("prompt", "base", "LoRA"))),
         "demo-time": wrapped(
-            f"It took {minutes(results)} on two cores of an {processor(results)}, and {minutes(elsewhere)} on two of an",
-            f"{processor(elsewhere)}. The first of its {n} test prompts (`{results['command']}`, seed 0):",
+            f"It took {minutes(results)} on two cores of an {processor(results)}, and {minutes(elsewhere)} on two of",
+            f"an {processor(elsewhere)}. The first of its {n} test prompts (`{results['command']}`, seed 0):",
         ),
         "demo-result": wrapped(
             f"A parser finds {of_them(right, len(shown))} of LoRA's sentences exactly right here: every attribute is",
             f"stated once, and nothing else. Of all {n}, {exact['LoRA']} are right with LoRA, which trains",
             f"{lora['trainable']:,} numbers, {exact['full fine-tuning']} with full fine-tuning, which trains",
-            f"{full['trainable']:,}, and {exact['base']} without training. On the {processor(elsewhere)}, whose products",
-            f"round differently, the same run ended at {percent(elsewhere['LoRA']['slot_exact'])} with LoRA and",
-            f"{percent(elsewhere['full fine-tuning']['slot_exact'])} with full fine-tuning: one run does not tell which",
-            "of them is better.",
+            f"{full['trainable']:,}, and {exact['base']} without training. On the {processor(elsewhere)}, whose",
+            f"products round differently, the same run ended at {percent(elsewhere['LoRA']['slot_exact'])} with LoRA and",
+            f"{percent(elsewhere['full fine-tuning']['slot_exact'])} with full fine-tuning: one run does not tell",
+            "which of them is better.",
         ),
         "demo-merging": wrapped(
             f"The demonstration also merges the adapter into W: {merging['same_answers']} of {merging['answers']}",
