@@ -23,9 +23,13 @@ def docs():
         yield {name: importlib.import_module(name) for name in ("address", "make_pages", "checker_picture")}
 
 
+def read_demo(name):
+    return json.loads((ROOT / "figures" / "demo" / name).read_text())
+
+
 @pytest.fixture(scope="module")
 def results():
-    return json.loads((ROOT / "figures" / "demo" / "demo.json").read_text())
+    return read_demo("demo.json")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -49,13 +53,17 @@ def test_another_result_makes_another_page(docs, results):
     changed = copy.deepcopy(results)
     changed["LoRA"]["slot_exact"] = 0.5
     changed["LoRA"]["samples"][0]["answer"] = "Velvet Plum is a cafe."  # the price is missing
-    made = make_pages.filled(page, make_pages.blocks() | make_pages.demonstration(changed))
+    made = make_pages.filled(page, make_pages.blocks() | make_pages.demonstration(changed, elsewhere=results))
     assert "1 of 2 of LoRA's sentences exactly right" in " ".join(made.split())
+    exact = (f"{100 * results[method]['slot_exact']:.0f} %" for method in ("LoRA", "full fine-tuning"))
+    assert "the same run ended at {} with LoRA and {} with full fine-tuning".format(*exact) in " ".join(made.split())
     assert "50 % are right with LoRA" in " ".join(made.split()) and "LoRA              Velvet Plum is a cafe.\n" in made
     assert sum(a != b for a, b in zip(page.splitlines(), made.splitlines(), strict=False)) > 1
 
 
-def test_what_is_said_to_be_right_is_right_by_the_parser(docs, results):
+@pytest.mark.parametrize("name", ["demo.json", "demo_epyc.json"])
+def test_what_is_said_to_be_right_is_right_by_the_parser(docs, name):
+    results = read_demo(name)
     for model in ("LoRA", "full fine-tuning", "base"):
         scored = [docs["make_pages"].is_exact(sample) for sample in results[model]["samples"]]
         assert sum(scored) / len(scored) == pytest.approx(results[model]["slot_exact"])

@@ -22,6 +22,7 @@ CLASSIFICATION_TASKS = {
     "docstring-pairs": (docstring_matches, ANSWERS),
     "function-packages": (packages_of_functions, PACKAGES),
 }
+LOWER_CASE_SINCE = "2026-11-28"  # before that day, the tasks with Unicode's names had them in capitals
 TASK_FILES = (".csv", ".jsonl")
 
 

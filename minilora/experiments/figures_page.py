@@ -6,8 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import minilora
+from minilora.data.classification import LOWER_CASE_SINCE
 from minilora.experiments.claims import count, verdict
-from minilora.experiments.drawing import bundled_model, of_an_earlier_one
+from minilora.experiments.drawing import bundled_model, of_an_earlier_one, terms_of
 from minilora.experiments.experiment import about, claim_lines, title
 from minilora.experiments.paper import EXPERIMENTS
 from minilora.experiments.verdicts import FEWEST, LEVEL, VERDICTS
@@ -127,15 +128,22 @@ def section(name, folder, place=""):
 
 
 def earlier(record):
-    """A paragraph for results of a bundled model that has been replaced; none for the others."""
-    if not of_an_earlier_one(record):
-        return []
-    model = bundled_model(record)
-    made = bundled_recipe(model)["date"]
-    return [
-        f"**These results are of an earlier bundled {model}.** They are of {record['date']}; the {model} that comes "
-        f"with minilora now is of {made}, and they have not been made again on it."
-    ]
+    """A paragraph each for results of a bundled model, or of a task, that has been replaced; none for the others."""
+    paragraphs = []
+    if of_an_earlier_one(record):
+        model = bundled_model(record)
+        made = bundled_recipe(model)["date"]
+        paragraphs.append(
+            f"**These results are of an earlier bundled {model}.** They are of {record['date']}; the {model} that "
+            f"comes with minilora now is of {made}, and they have not been made again on it."
+        )
+    names = [task for task in terms_of(record).get("tasks") or () if task.startswith("unicode-names")]
+    if names and record["date"] < LOWER_CASE_SINCE:
+        paragraphs.append(
+            f"**These results are of an earlier form of {' and '.join(names)}.** They are of {record['date']}, when "
+            "its names were in capitals; now they are in lower case, and the results have not been made again."
+        )
+    return paragraphs
 
 
 def full_record(name, folder):

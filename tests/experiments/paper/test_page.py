@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from minilora.experiments.figures_page import anchor, section, write_page
+from minilora.data.classification import LOWER_CASE_SINCE
+from minilora.experiments.figures_page import anchor, earlier, section, write_page
 from minilora.experiments.paper import EXPERIMENTS
 
 FIGURES = Path(__file__).resolve().parents[3] / "figures"
@@ -34,6 +35,19 @@ def test_the_page_is_the_sections_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("heading", [line[3:] for line in PAGE.splitlines() if line.startswith("## ")])
 def test_the_contents_link_to_each_section(heading):
     assert f"(#{anchor(heading)})" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("task", "date", "said"),
+    [
+        ("unicode-names", "2026-11-22", True),
+        ("unicode-names", LOWER_CASE_SINCE, False),
+        ("docstring-pairs", "2026-11-22", False),
+    ],
+)
+def test_results_of_an_earlier_form_of_a_task_say_so(task, date, said):
+    record = {"config": {"tasks": [task], "seeds": [0, 1]}, "date": date}
+    assert any(f"an earlier form of {task}.** They are of {date}" in text for text in earlier(record)) == said
 
 
 def test_table_4_divides_by_the_count_of_the_papers_rank():
