@@ -9,8 +9,8 @@ from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper import encoder_tasks, mini_e2e
 from minilora.experiments.paper.decoder_tasks import TASK, measure_before, summary
 from minilora.experiments.paper.encoder_tasks import Trial
-from minilora.experiments.paper.mini_e2e import HERE, LORA_RATES, train_all
-from minilora.experiments.paper.table3 import OWN
+from minilora.experiments.paper.mini_e2e import HERE, train_all
+from minilora.experiments.paper.table3 import ADDED, OWN
 from minilora.experiments.targets import ALL_LINEAR, OF_GPT, entries_of_linear
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better, paired
@@ -46,9 +46,9 @@ class Config:
     decoder: mini_e2e.Training = field(default_factory=lambda: mini_e2e.Training(seeds=(0, 1, 2)))
     encoder: encoder_tasks.Training | None = None
     dimensions: tuple[int, ...] = (316, 1000, 3162, 10_000, 31_623, 100_000)
-    ranks: tuple[int, ...] = (1, 4)
+    ranks: tuple[int, ...] = (1,)
     full_rates: tuple[float, ...] = (OWN[1], OWN[2], OWN[0])
-    lora_rates: tuple[float, ...] = LORA_RATES
+    lora_rates: tuple[float, ...] = (ADDED[1], ADDED[2], ADDED[0])
 
     def __post_init__(self):
         if list(self.dimensions) != sorted(set(self.dimensions)) or len(self.dimensions) < 2 or self.dimensions[0] < 1:
@@ -60,7 +60,7 @@ class Config:
 def on(base):
     """The Config on another decoder."""
     full_rates = base.rates_of("full", Config().full_rates)
-    return Config(base.training, full_rates=full_rates, lora_rates=base.rates_of("lora", LORA_RATES))
+    return Config(base.training, full_rates=full_rates, lora_rates=base.rates_of("lora", Config().lora_rates))
 
 
 def rates_of(d, D, full_rates):
