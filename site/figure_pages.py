@@ -18,6 +18,7 @@ from minilora.experiments.bench import figures as bench
 from minilora.experiments.drawing import figure_of
 from minilora.experiments.figures_page import EXPERIMENTS, anchor, full_record, places_of
 from minilora.experiments.verdicts import VERDICTS
+from minilora.museum import page as museum
 
 DRAWN = Path(drawn.__file__), Path(png.__file__)
 PICTURE = re.compile(r"^!\[.*?\]\((.+?)\)$", re.MULTILINE)
@@ -31,6 +32,7 @@ def key_of(record):
             *DRAWN,
             *Path(minilora.__file__).parent.glob("plots/*.py"),
             *Path(minilora.__file__).parent.glob("experiments/**/*.py"),
+            Path(museum.__file__),
         ]
     )
     parts = [json.dumps(record, sort_keys=True).encode(), *(path.read_bytes() for path in code)]
@@ -98,6 +100,9 @@ def drawings(folder):
         results, record = demo_figures.read(path.parent)
         for name, draw in demo_figures.figures_of(results, record).items():
             yield f"{path.parent.name}/{name}", record, draw
+    record = json.loads((folder / "museum/museum.json").read_text(encoding="utf-8"))
+    for name, draw in museum.figures_of(record).items():
+        yield f"museum/{name}", record, draw
 
 
 def with_twins(page, shown, folder=""):

@@ -1,5 +1,7 @@
 """docs/museum.md and its figures: the exhibits, room by room, with what was measured."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -177,10 +179,17 @@ def figure_name(room: int) -> str:
 
 
 def draw(results: dict[str, Any], folder: Path) -> None:
-    """Write the figure of each room: for each exhibit, the loss of the right and of the wrong run."""
+    """Write the figure of each room."""
     from minilora import plots
 
+    for name, figure in figures_of(results).items():
+        plots.save(figure(), folder / name)
+
+
+def figures_of(results: dict[str, Any]) -> dict[str, Callable[[], Any]]:
+    """What draws the figure of each room, by file name: each exhibit's loss, in the right and in the wrong run."""
     numbers = {name: number for number, name in enumerate(EXHIBITS, 1)}
+    figures = {}
     for n, exhibits in enumerate(ROOMS.values(), 1):
         panels = {}
         for exhibit in exhibits:
@@ -191,10 +200,16 @@ def draw(results: dict[str, Any], folder: Path) -> None:
                 "wrong": averaged(wrong["losses"]),
                 "right": averaged(right["losses"]),
             }
-        if not panels:
-            continue
-        figure = plots.small_multiples(panels, xlabel="step", ylabel="training loss (nats)")
-        plots.save(figure, folder / figure_name(n))
+        if panels:
+            figures[figure_name(n)] = partial(room, panels)
+    return figures
+
+
+def room(panels: dict[str, Any]) -> Any:
+    """The figure of one room."""
+    from minilora import plots
+
+    return plots.small_multiples(panels, xlabel="step", ylabel="training loss (nats)")
 
 
 def averaged(losses: list[float]) -> tuple[Any, Any]:

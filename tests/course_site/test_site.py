@@ -288,10 +288,11 @@ def test_a_drawn_figure_has_a_twin_on_every_page_that_shows_it(site):
     assert made == text.replace("![fast](../figures/bench/ratios.png)", html_of)
 
 
-def test_every_committed_figure_of_the_benchmarks_is_drawn_again(site):
+def test_every_committed_figure_of_the_benchmarks_and_of_the_museum_is_drawn_again(site):
     folder = ROOT / "figures"
     files = {file for file, _, _ in site["figure_pages"].drawings(folder)}
-    assert {path.relative_to(folder).as_posix() for path in (folder / "bench").rglob("*.png")} <= files
+    for place in "bench", "museum":
+        assert {path.relative_to(folder).as_posix() for path in (folder / place).rglob("*.png")} <= files
     assert {path.name for path in folder.glob("table*.png")} <= files
 
 
