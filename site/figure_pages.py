@@ -167,7 +167,7 @@ def summarised(page):
             given = dict(part.split(": ") for part in (line[2] or "").split(", ") if part)
             counts = " | ".join(given.get(verdict, "") for verdict in VERDICTS)
             rows.append(f"| [{said}](#{anchor(said)}) | {counts} |")
-    table = [f"| claims of | {' | '.join(VERDICTS)} |", "|---" * (len(VERDICTS) + 1) + "|", *rows]
+    table = [f"| claims of | {' | '.join(VERDICTS)} |", "|---" + "|---:" * len(VERDICTS) + "|", *rows]
     start = entry.search(page).start()
     rest = entry.sub("", page[start:]).lstrip("\n")
     return page[:start] + "\n".join(["## Summary", "", *table, "", rest])
