@@ -33,7 +33,7 @@ def show(errors):
 # ## Which model this is
 #
 # The code below is that of Llama, Mistral, Qwen and SmolLM: they differ in sizes. If SmolLM2 is installed (`make
-# llm`: 135 million parameters, 93 MB to download, once), the notebook runs on it, and what it writes is English. If
+# llm`: 135 million parameters, 98 MB to download, once), the notebook runs on it, and what it writes is English. If
 # not, it runs on a tiny Llama with random weights: every shape and every gradient is as interesting, and every
 # sentence is noise.
 
@@ -299,7 +299,7 @@ plots.bars(trained, x=f"trained numbers, {sum(trained.values()):,} together")
 
 # %% [markdown]
 # The training loop is the one of [notebook 5](05_pretrain_then_adapt.ipynb), for it knows nothing of architectures.
-# The steps are few, for a minute of your patience; the command below the picture does it thoroughly.
+# The steps are few, for a few minutes of your patience; the command below the picture does it thoroughly.
 
 # %%
 from minilora.training import AdamW
