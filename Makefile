@@ -20,7 +20,7 @@ demo: $(VENV)/.installed  ## set up, then adapt the bundled model with LoRA and 
 	$(VENV)/bin/minilora demo $(ARGS)
 
 lab: $(VENV)/.installed-notebooks  ## set up, then open the notebooks in JupyterLab; its terminals have minilora, too
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter lab tutorials/01_rank.ipynb $(ARGS)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter lab tutorials/01_rank.ipynb --LabApp.news_url=None $(ARGS)
 
 test: $(VENV)/.installed-test  ## set up, then run the tests
 	$(PY) -m pytest $(ARGS)
