@@ -31,7 +31,7 @@ class Config:
 
     Parameters
     ----------
-    decoder : mini_e2e.Training
+    training : mini_e2e.Training
     encoder : encoder_tasks.Training, optional
         Adds the bundled encoder's tasks.
     dimensions : sequence of int
@@ -43,7 +43,7 @@ class Config:
         `rates_of`.
     """
 
-    decoder: mini_e2e.Training = field(default_factory=lambda: mini_e2e.Training(seeds=(0, 1, 2)))
+    training: mini_e2e.Training = field(default_factory=lambda: mini_e2e.Training(seeds=(0, 1, 2)))
     encoder: encoder_tasks.Training | None = None
     dimensions: tuple[int, ...] = (316, 1000, 3162, 10_000, 31_623, 100_000)
     ranks: tuple[int, ...] = (1,)
@@ -83,7 +83,7 @@ def run(config, sweep):
 
 def on_decoder(config, sweep):
     """mini-E2E: every dimension, LoRA and full fine-tuning, by the fraction of right sentences and by the loss."""
-    training = config.decoder
+    training = config.training
     D = entries_of_linear(open_language_model(training.model).model)
     runs, rates = {FULL: training.of("full")}, {FULL: config.full_rates}
     for r in config.ranks:

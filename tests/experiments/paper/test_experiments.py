@@ -1,12 +1,13 @@
 """What all experiments of the paper have in common: a quick run, a table, a figure, claims, and their page."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from minilora.cli import main
 from minilora.experiments.claims import OWN, PAPER, WHOSE, Claim, Fact, own, paper
-from minilora.experiments.experiment import claim_lines, reproduce
+from minilora.experiments.experiment import about, claim_lines, reproduce
 from minilora.experiments.figures_page import read_record, write_page
 from minilora.experiments.paper import EXPERIMENTS, find_experiment
 from minilora.experiments.sweep import Sweep
@@ -118,6 +119,12 @@ def test_every_experiment_is_listed(capsys):
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed if not line.startswith(" ")] == list(EXPERIMENTS)
     assert max(map(len, listed)) <= 80
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_page_can_say_on_what_terms_each_experiment_was_made(name):
+    text = about(EXPERIMENTS[name], {"config": json.loads(json.dumps(asdict(EXPERIMENTS[name].config)))})
+    assert "{" not in text and len(text) > 80
 
 
 def test_an_unknown_experiment_gets_the_names(capsys):
