@@ -217,11 +217,14 @@ def plot(results):
 
     panels = {}
     for task, of_task in results["tasks"].items():
-        curves = {"random subspace": [], "LoRA": [], FULL: []}
-        for label, of_label in of_task["methods"].items():
-            kind = next((name for name in ("LoRA", FULL) if label.startswith(name)), "random subspace")
-            curves[kind].append((of_label["trainable"], [100 * value for value in of_label[SCORE]["values"]]))
-        panels[f"right on {task} (%)"] = {kind: points for kind, points in curves.items() if points}
+        for name, title, factor in (SCORE, f"right on {task} (%)", 100), (BITS, f"bits per byte of {task}", 1):
+            curves = {"random subspace": [], "LoRA": [], FULL: []}
+            for label, of_label in of_task["methods"].items():
+                kind = next((kind for kind in ("LoRA", FULL) if label.startswith(kind)), "random subspace")
+                if name in of_label:
+                    curves[kind].append((of_label["trainable"], [factor * v for v in of_label[name]["values"]]))
+            if any(curves.values()):
+                panels[title] = {kind: points for kind, points in curves.items() if points}
     return plots.seed_curves(panels, xlabel="numbers trained", xscale="log")
 
 
