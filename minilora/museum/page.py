@@ -189,7 +189,7 @@ def draw(results: dict[str, Any], folder: Path) -> None:
 def figures_of(results: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     """What draws the figure of each room, by file name: each exhibit's loss, in the right and in the wrong run."""
     numbers = {name: number for number, name in enumerate(EXHIBITS, 1)}
-    figures = {}
+    figures: dict[str, Callable[[], Any]] = {}
     for n, exhibits in enumerate(ROOMS.values(), 1):
         panels = {}
         for exhibit in exhibits:
