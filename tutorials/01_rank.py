@@ -377,7 +377,7 @@ plots.ranks({"$W$": of_W, "random numbers": of_numbers, r"$\Delta W$": of_change
 # than $W$ itself is another matter. By the first two measures it has, in most layers; by the effective rank, which
 # counts the long tail as well, the two are alike.
 #
-# (An experiment with longer training, three seeds, the MLP's matrices, and LoRA next to it is
+# (An experiment with longer training, several seeds, the MLP's matrices, and LoRA next to it is
 # `minilora reproduce delta_rank`; its results are among the [figures](../figures/README.md). And
 # `minilora rank --weights --plot ranks.png` draws this picture of a model of yours.)
 #
