@@ -125,7 +125,7 @@ def test_an_experiment_has_a_config_for_a_tiny_decoder_a_large_one_and_a_quick_r
     tiny = base_of(open_language_model(llama))
     for base in (tiny, tiny.quick(), LARGE, LARGE.quick()):
         config = EXPERIMENTS[name].on(base)
-        training = config.decoder if name == "intrinsic_dimension" else config.training  # which has an encoder as well
+        training = config.training
         assert training.model == base.training.model
         assert json.dumps(asdict(config))
     assert "{base}" in EXPERIMENTS[name].about
