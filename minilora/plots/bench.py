@@ -122,7 +122,7 @@ def bench_scaling(growth):
     Parameters
     ----------
     growth : dict of str to (values, seconds, flops, bytes, bytes_formula)
-        By the name of what grows, such as "$L$: layers": arrays over its points.
+        By the name of what grows, such as layers: arrays over its points.
 
     Returns
     -------
