@@ -50,10 +50,10 @@ def blocks():
     smollm2, bits = read("smollm2/smollm2.json"), read("smollm2/four_bits.json")
     made = {threads: read(f"smollm2/threads-{threads}/generation.json") for threads in (1, 2)}
     return {
-        "bench": measured(bench, training, generation),
-        "gpt2": measured(gpt2, training, generation, memory),
-        "smollm2_bench": measured(language_model, training, generation, memory),
-        "compiled": measured(compiled, training),
+        "bench": tables_of(bench, training, generation),
+        "gpt2": tables_of(gpt2, training, generation, memory),
+        "smollm2_bench": tables_of(language_model, training, generation, memory),
+        "compiled": tables_of(compiled, training),
         "memory": aligned(memory(bench["memory"])),
         "estimate": aligned(estimates(bench["memory"])),
         "scaling": aligned(scaling(bench["scaling"])),
@@ -68,7 +68,7 @@ def blocks():
     }
 
 
-def measured(results, *tables):
+def tables_of(results, *tables):
     """The tables of a bench.json, and where its numbers come from."""
     parts = {training: "train", generation: "generate", memory: "memory"}
     lines = [line for table in tables for line in (*aligned(table(results[parts[table]])), "")]

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -349,3 +350,15 @@ def ours():
 def test_every_rung_of_the_ladder_computes_the_same_loss_and_gradients(rung, ours):
     undone = loss_and_gradients(f"ladder.undo_after({rung})", "ladder")
     assert np.linalg.norm(undone - ours) < 1e-12 * np.linalg.norm(ours)
+
+
+@pytest.mark.parametrize("typed", ["--peer-python /a/python", "--peer-python=/a/python", "--peer-python '/a b/python'"])
+def test_where_the_peers_lie_is_not_recorded(typed):
+    command = f"minilora bench train --against torch {typed} --out figures/bench"
+    assert bench.without_peer_python(command) == "minilora bench train --against torch --out figures/bench"
+
+
+def test_no_result_holds_a_path_of_the_machine_that_made_it():
+    results = list((Path(__file__).resolve().parents[2] / "figures").rglob("*.json"))
+    assert len(results) > 30
+    assert not [path.name for path in results if re.search(r'[ "=]/\w[^/" ]*/', path.read_text(encoding="utf-8"))]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 import tempfile
 from contextlib import closing
@@ -95,7 +96,9 @@ def run(config, out, *, command="", progress=True):
     commands = {"minilora": our_command()}
     commands |= {name: peer_command(config.peer_python, name) for name in config.against}
     found = {"blas": blas(), "pinned": pinned()}
-    results = {"command": command, "config": asdict(config), **about(commands), **found, "left_out": {}}
+    settings = {name: value for name, value in asdict(config).items() if name != "peer_python"}
+    made = {"command": without_peer_python(command), "config": settings}  # where the peers lie is of one machine alone
+    results = {**made, **about(commands), **found, "left_out": {}}
     parts = {"train": measure_training, "generate": measure_generation, "memory": measure_memory}
     jobs = [(part, shape) for part in config.parts if part in parts for shape in config.shapes]
     for part, shape in tqdm(jobs, desc="bench", disable=not progress or sys.stderr is None):
@@ -105,6 +108,17 @@ def run(config, out, *, command="", progress=True):
             results["scaling"] = measure_scaling(started["minilora"], config.threads, config.rounds, config.seed)
     write_json(Path(out) / "bench.json", results)
     return results
+
+
+def without_peer_python(command):
+    """A command line without ``--peer-python FILE``."""
+    kept, words = [], iter(shlex.split(command))
+    for word in words:
+        if word == "--peer-python":
+            next(words, None)
+        elif not word.startswith("--peer-python="):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def about(commands):

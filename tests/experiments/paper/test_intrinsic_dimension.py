@@ -13,6 +13,7 @@ from minilora.experiments.sweep import Sweep
 from minilora.experiments.targets import entries_of_linear
 from minilora.experiments.verdicts import FAILS, HOLDS, UNDECIDED
 from minilora.methods import RandomSubspaceConfig, apply_method, lora_layers
+from plotted import title_of
 
 
 def results(full, scores, before=None):
@@ -52,6 +53,13 @@ def test_of_the_loss_it_is_90_percent_of_the_way_down():
 
 def of_one_task(scores):
     return {"share": 0.9, "tasks": {"a task": results(0.8, scores)}}
+
+
+def test_the_figure_shows_what_is_right_in_percent_and_the_loss_in_bits():
+    both = {"a": results(0.8, {10: 0.1, 100: 0.5}), "b": results(1.0, {10: 1.9, 100: 1.3}, before=3.0)}
+    right, loss = module.plot({"tasks": both}).axes
+    assert title_of(right) == "right on a (%)" and title_of(loss) == "bits per byte of b"
+    assert 80 <= right.dataLim.y1 < 82 and 1.9 <= loss.dataLim.y1 < 2.0
 
 
 @pytest.mark.parametrize(
