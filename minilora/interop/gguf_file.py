@@ -28,6 +28,7 @@ LONGEST_STRING = 4 * 2**20  # bytes, of one value; a chat template has some 5,00
 MOST_AXES = 4
 
 UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # types of values
+LENGTH = struct.Struct("<Q")  # of a text
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 
@@ -147,11 +148,20 @@ class GGUFFile:
         return value
 
     def _string(self) -> str:
-        length = self._number("Q")
-        if length > LONGEST_STRING or self._at + length > len(self._bytes):
-            raise ValueError(f"{self.path} is cut or damaged at byte {self._at:,}: a text of {length:,} bytes")
-        self._at += length
-        return self._bytes[self._at - length : self._at].decode()
+        (text,) = self._string_list(1)
+        return text
+
+    def _string_list(self, n: int) -> list[str]:
+        """The next n texts. One loop and no call for each: a vocabulary with its merges has up to a million."""
+        content, n_bytes, texts = self._bytes, len(self._bytes), []
+        for _ in range(n):
+            (length,) = LENGTH.unpack_from(content, self._at)
+            start = self._at + LENGTH.size
+            if length > LONGEST_STRING or start + length > n_bytes:
+                raise ValueError(f"{self.path} is cut or damaged at byte {start:,}: a text of {length:,} bytes")
+            self._at = start + length
+            texts.append(content[start : self._at].decode())
+        return texts
 
     def _value(self, name: str, kind: int, items: int | None) -> Any:
         if kind == STRING:
@@ -166,7 +176,7 @@ class GGUFFile:
             self._strings += n
             if self._strings > MOST_STRINGS:
                 raise ValueError(f"{self.path} claims {self._strings:,} texts; it must have at most {MOST_STRINGS:,}")
-            return [self._string() for _ in range(n)]
+            return self._string_list(n)
         dtype = numpy.dtype(f"<{NUMBERS[items]}")
         if self._at + n * dtype.itemsize > len(self._bytes):
             raise ValueError(f"{self.path} is cut or damaged: {shown(name)} claims {n:,} numbers")
