@@ -19,7 +19,7 @@ from minilora.interop.gguf_blocks import type_name
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.hf_folder import INDEX, WEIGHTS
 from minilora.interop.opening import MODEL_FILE, is_gguf
-from minilora.interop.peft_config import peft_type_of, read_config
+from minilora.interop.peft_config import peft_config_of, peft_type_of
 from minilora.interop.peft_layouts import CONFIG, TENSORS
 from minilora.interop.peft_load import OTHER_KINDS
 from minilora.interop.stored_factors import (
@@ -184,7 +184,7 @@ def _peft(folder: Path) -> dict[str, Any]:
     """An adapter that PEFT saved."""
     content, stored = read_json(folder / CONFIG), tensors_in(folder / TENSORS)
     base = content.get("base_model_name_or_path")
-    if (kind := peft_type_of(folder / CONFIG)) in OTHER_KINDS:
+    if (kind := peft_type_of(content)) in OTHER_KINDS:
         return {
             "holds": "adapter",
             "method": kind.lower().replace("_", "-"),
@@ -196,7 +196,7 @@ def _peft(folder: Path) -> dict[str, Any]:
             **({"base": base} if isinstance(base, str) else {}),
             "trained": _count(stored),
         }
-    config = read_config(folder / CONFIG)
+    config = peft_config_of(content, folder / CONFIG)
     return {
         "holds": "adapter",
         "method": "dora" if config.use_dora else "rslora" if config.use_rslora else "lora",

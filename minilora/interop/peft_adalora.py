@@ -15,7 +15,7 @@ import numpy
 from minilora.arrays.backend import to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.files import read_json
-from minilora.interop.peft_config import PeftConfig, config_of_content
+from minilora.interop.peft_config import PeftConfig, peft_config_of
 from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import short_names
 from minilora.interop.peft_tensors import (
@@ -91,7 +91,7 @@ def _in_loras_words(path: Path, content: dict[str, Any]) -> PeftConfig:
     common = {field: value for field, value in content.items() if field not in (*OWN_FIELDS, "rank_pattern")}
     r, alpha, bias = content.get("init_r", 12), content.get("lora_alpha", 8), content.get("bias", "none")
     words = {"peft_type": "LORA", "r": r, "lora_alpha": alpha, "alpha_pattern": {}, "bias": "none"}
-    config = config_of_content(path, common | words)
+    config = peft_config_of(common | words, path)
     if alpha <= 0:
         raise config.refusal("lora_alpha", f"was {shown(alpha)}; for AdaLoRA it must be above 0")
     if bias != "none":

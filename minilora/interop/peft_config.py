@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from minilora.files import read_json
 from minilora.limits import shown
 from minilora.methods.lora.apply import with_parents
 from minilora.methods.lora.config import fits, is_number, is_rank
@@ -39,7 +38,7 @@ BIASES = ("none", "all", "lora_only")
 
 @dataclass(frozen=True)
 class PeftConfig:
-    """The fields of adapter_config.json that are used, with PEFT's defaults. See `read_config`.
+    """The fields of adapter_config.json that are used, with PEFT's defaults. See `peft_config_of`.
 
     Names in `target_modules`, `exclude_modules` and `modules_to_save` are whole names of modules, or their ends; a
     string instead of a list is a regular expression for whole names. The keys of the two patterns are regular
@@ -127,29 +126,27 @@ class PeftConfig:
         return Matcher(str(self.path))
 
 
-def read_config(path: str | Path) -> PeftConfig:
+def peft_type_of(content: dict[str, Any]) -> str:
+    """Which kind of adapter it is, in PEFT's word; "LORA" if the file does not say, as `peft_config_of` then will."""
+    kind = content.get("peft_type")
+    return kind if isinstance(kind, str) else "LORA"
+
+
+def peft_config_of(content: dict[str, Any], path: Path) -> PeftConfig:
     """A checked PeftConfig.
 
     Parameters
     ----------
-    path : str or Path
+    content : dict
+        What is in the file, or another method's fields in LoRA's words.
+    path : Path
+        The file, for messages.
 
     Raises
     ------
     ValueError
-        If the file is missing or damaged, or a field has a value that is not supported; the message names both.
+        If a field has a value that is not supported; the message names the file and the field.
     """
-    return config_of_content(Path(path), read_json(path))
-
-
-def peft_type_of(path: Path) -> str:
-    """Which kind of adapter it is, in PEFT's word; "LORA" if the file does not say, as `read_config` then will."""
-    kind = read_json(path).get("peft_type")
-    return kind if isinstance(kind, str) else "LORA"
-
-
-def config_of_content(path: Path, content: dict[str, Any]) -> PeftConfig:
-    """`read_config`, of what is in the file already, or is put into LoRA's words."""
     used = {f.name for f in fields(PeftConfig)} - {"path"}
     for name, value in content.items():
         if name not in used and name not in NO_MATTER and value not in OFF:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy
 
 from minilora.arrays.finite import check_finite
+from minilora.files import read_json
 from minilora.interop.foreign_files import StoredTensor
 from minilora.interop.foreign_lora import add_lora, config_of
 from minilora.interop.fused import Factors, split
 from minilora.interop.peft_adalora import load_adalora
-from minilora.interop.peft_config import PeftConfig, peft_type_of, read_config
+from minilora.interop.peft_config import PeftConfig, peft_config_of, peft_type_of
 from minilora.interop.peft_ia3 import load_ia3
 from minilora.interop.peft_layouts import CONFIG, DOWN_EMBEDDING, MAGNITUDE, TENSORS, UP_EMBEDDING, ModelLayout
 from minilora.interop.peft_prompt import load_prompt
@@ -65,10 +66,11 @@ def load_peft(model: Model, folder: str | Path, *, name: str = "default") -> Non
     """
     folder, layout = Path(folder), ModelLayout(model)
     check_is_pefts(folder)
-    if (kind := peft_type_of(folder / CONFIG)) in OTHER_KINDS:
+    content = read_json(folder / CONFIG)
+    if (kind := peft_type_of(content)) in OTHER_KINDS:
         OTHER_KINDS[kind](model, folder, name)
         return
-    config = read_config(folder / CONFIG)
+    config = peft_config_of(content, folder / CONFIG)
     saved = saved_modules(config, layout)
     embedded = adapted_embeddings(config, layout)
     adapted = adapted_modules(config, layout, embedded)

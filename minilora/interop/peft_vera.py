@@ -14,7 +14,7 @@ import numpy
 from minilora.arrays.backend import to_numpy
 from minilora.arrays.finite import check_finite
 from minilora.files import read_json
-from minilora.interop.peft_config import BIASES, PeftConfig, config_of_content
+from minilora.interop.peft_config import BIASES, PeftConfig, peft_config_of
 from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS, ModelLayout
 from minilora.interop.peft_settings import short_names
 from minilora.interop.peft_tensors import (
@@ -81,7 +81,7 @@ def _in_loras_words(path: Path, content: dict[str, Any]) -> PeftConfig:
     """What VeRA's fields have in common with LoRA's, checked as these are; a bias must be "none"."""
     common = {field: value for field, value in content.items() if field not in OWN_FIELDS}
     dropout, bias = content.get("vera_dropout", 0.0), content.get("bias", "none")
-    config = config_of_content(path, {"r": 256, **common, "peft_type": "LORA", "lora_dropout": dropout, "bias": "none"})
+    config = peft_config_of({"r": 256, **common, "peft_type": "LORA", "lora_dropout": dropout, "bias": "none"}, path)
     if bias != "none":
         raise config.refusal("bias", f"was {bias!r}; it must be {BIASES[0]!r}: beside VeRA, minilora trains no biases")
     return config

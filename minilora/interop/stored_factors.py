@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy
 
-from minilora.files import load_arrays
+from minilora.files import load_arrays, read_json
 from minilora.interop.foreign_files import StoredTensor, check_dtype, read_tensor, tensors_in
 from minilora.interop.gguf_adapter_load import gguf_factors
 from minilora.interop.gguf_file import GGUFFile
 from minilora.interop.opening import is_gguf
-from minilora.interop.peft_config import PeftConfig, peft_type_of, read_config
+from minilora.interop.peft_config import PeftConfig, peft_config_of, peft_type_of
 from minilora.interop.peft_layouts import CONFIG, PREFIX, TENSORS
 from minilora.limits import one_line_errors, shown
 from minilora.methods import LoRAConfig
@@ -54,11 +54,12 @@ def read_factors(path: str | Path) -> dict[str, StoredFactors]:
     """
     path = Path(path)
     if path.is_dir() and (path / CONFIG).is_file():
-        if (kind := peft_type_of(path / CONFIG)) != "LORA":
+        content = read_json(path / CONFIG)
+        if (kind := peft_type_of(content)) != "LORA":
             raise ValueError(
                 f"{path / CONFIG}: peft_type was {shown(kind)}; it must be 'LORA' to have an A and a B alone"
             )
-        return factors_of_peft(read_config(path / CONFIG), tensors_in(path / TENSORS), path / TENSORS)
+        return factors_of_peft(peft_config_of(content, path / CONFIG), tensors_in(path / TENSORS), path / TENSORS)
     if path.is_dir():
         path = path / ADAPTER_FILE
     if is_gguf(path):

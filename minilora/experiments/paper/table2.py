@@ -102,8 +102,9 @@ EXPERIMENT = Experiment(
     name="table2",
     title="Every method for encoders, on tasks with labels",
     about="The paper adapts RoBERTa and DeBERTa to GLUE. Here {base}, which has read English prose byte "
-    "by byte, tells the general category of a character by its Unicode name. The terms are {terms}. The methods are compared with the most frequent class, naive Bayes, and the head alone, "
-    "with everything that was pretrained frozen.",
+    "by byte, tells the general category of a character by its Unicode name. The terms are {terms}. The methods are "
+    "compared with the most frequent class, naive Bayes, and the head alone, with everything that was pretrained "
+    "frozen.",
     config=LONG,
     quick=QUICK,
     run=run,
