@@ -305,6 +305,18 @@ def test_a_peer_that_does_not_work_is_left_out_and_told(tmp_path, monkeypatch):
             bench.run(bench.BenchConfig(parts=(part,), against=("torch",), peer_python="python", **sizes), tmp_path)
 
 
+def test_where_the_system_does_not_say_it_memory_is_left_out_and_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(SHAPES, "tiny", TINY)
+    monkeypatch.setattr(bench, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)  # as on Windows
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert Worker().peak_bytes() is None
+    sizes = {"shapes": ("tiny",), "methods": ("lora",), "rounds": 1, "most_rounds": 1, "threads": 1}
+    results = bench.run(bench.BenchConfig(parts=("train", "memory"), **sizes), tmp_path)
+    assert "memory" not in results and results["train"]["tiny"]
+    assert "memory: left out; this system does not say" in "\n".join(report.report(results, tmp_path))
+
+
 # ---- the ladder
 
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
@@ -91,7 +92,8 @@ def run(config, out, *, command="", progress=True):
         By part, shape and method: seconds of each contender as median, min and max over the rounds; `widths`, those of
         the medians' intervals in units of the medians; `ratio`, PyTorch's seconds divided by ours in the same round,
         and `ratios`, those of the other peers; `floor_percent`, the time of the matrix products in percent of ours.
-        `blas` is what computed them, `pinned` what kept it from choosing, and `left_out` why a peer took no part.
+        `blas` is what computed them, `pinned` what kept it from choosing, and `left_out` why a peer took no part, or a
+        part was not measured.
     """
     commands = {"minilora": our_command()}
     commands |= {name: peer_command(config.peer_python, name) for name in config.against}
@@ -100,6 +102,9 @@ def run(config, out, *, command="", progress=True):
     made = {"command": without_peer_python(command), "config": settings}  # where the peers lie is of one machine alone
     results = {**made, **about(commands), **found, "left_out": {}}
     parts = {"train": measure_training, "generate": measure_generation, "memory": measure_memory}
+    if "memory" in config.parts and config.device == "cpu" and find_spec("resource") is None:
+        del parts["memory"]
+        results["left_out"]["memory"] = "this system does not say how much a process has held"
     jobs = [(part, shape) for part in config.parts if part in parts for shape in config.shapes]
     for part, shape in tqdm(jobs, desc="bench", disable=not progress or sys.stderr is None):
         results.setdefault(part, {})[shape] = parts[part](config, commands, shape, results["left_out"])

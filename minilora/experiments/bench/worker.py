@@ -7,7 +7,6 @@ The peers in tests/benchmarks/ speak the same language.
 """
 
 import json
-import resource
 import sys
 import time
 import tracemalloc
@@ -86,10 +85,15 @@ class Worker:
         """Do nothing: every answer reports the peak memory."""
 
     def peak_bytes(self):
-        """The peak memory of the process so far; on a GPU, of its memory pool."""
+        """The peak memory of the process so far; on a GPU, of its memory pool; None on Windows."""
         if getattr(self, "device", "cpu") == "gpu":
             return gpu_memory()["total"]
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+        try:
+            import resource
+        except ImportError:
+            return None
+        unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
     def floor(self, n):
         """The matrix products of n steps, each thread with its share of them, into memory that is already allocated."""
