@@ -41,7 +41,7 @@ def subject(record):
         if "budgets" in config:
             parts.append(f"{config['budgets'][0]} to {config['budgets'][-1]} steps")
         elif isinstance(terms.get("steps"), int):
-            parts.append(f"{terms['steps']} steps")
+            parts.append(f"{terms['steps']:,} steps")
         parts.append(f"{len(seeds)} seeds")
     said = ", ".join(parts)
     return f"{said[0].upper()}{said[1:]}." if parts else None
@@ -58,7 +58,7 @@ def terms_in_words(record):
     terms = terms_of(record)
     n = terms.get("n_rates") or len(terms.get("rates") or terms.get("lora_rates"))
     rates = f"{n} learning rates to choose from on valid" if n > 1 else "one learning rate for each"
-    return f"{terms['steps']} steps of {terms['batch_size']} examples, {len(terms['seeds'])} seeds, and {rates}"
+    return f"{terms['steps']:,} steps of {terms['batch_size']} examples, {len(terms['seeds'])} seeds, and {rates}"
 
 
 def bundled_model(record):

@@ -78,7 +78,7 @@ class Training:
 
 
 LONG = Training(steps=3600, batch_size=16)  # until a method passes naive Bayes, which sees all of train
-TWO_RATES = Training(n_rates=2)  # where there are many settings to train
+TWO_RATES = Training(steps=1200, batch_size=16, n_rates=2)  # where there are many settings to train
 HERE = "the bundled encoder"  # in what is said about an experiment
 QUICK = Training(steps=3, batch_size=2, seeds=(0, 1), n_rates=1, n_held_out=16)
 
