@@ -253,7 +253,8 @@ def test_each_table_says_which_rates_were_tried():
     results = made("table2", {})
     for label in (table2.BITFIT, table2.FINE_TUNING):
         results["tasks"]["names"]["methods"][label]["valid_by_lr"] = [(1e-3, 0.8), (3e-4, 0.7)]
-    assert "and of 0.0003, 0.001 for full fine-tuning; BitFit" in map(str.strip, find_experiment("table2").table(results))
+    lines = find_experiment("table2").table(results)
+    assert "and of 0.0003, 0.001 for full fine-tuning; BitFit" in map(str.strip, lines)
 
 
 @each_experiment
