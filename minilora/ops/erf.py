@@ -1,12 +1,14 @@
 """The error function, elementwise, which NumPy lacks.
 
-With t = 1 / (1 + |x| / 2), erfc(|x|) = exp(-x^2) p(t) for a smooth p: here its Chebyshev interpolant through values of
-the standard library's erfc, up to |x| = 6, where erf is 1 to the last bit. Its degree is high enough that the absolute
-error is at the level of rounding.
+For z >= 0, erfc(z) = exp(-z^2) p(s) for a smooth p, where s = (16 / (2 + z) - 5) / 3 runs from 1 at z = 0 to -1 at
+z = 6; there erf is 1 to the last bit. p is taken as a polynomial: the Chebyshev interpolant through values of the
+standard library's erfc, of a degree at which the absolute error is at the level of rounding.
 """
 
 import functools
 import math
+
+from numpy.polynomial.chebyshev import cheb2poly
 
 from minilora.arrays.backend import Array, get_xp
 
@@ -15,21 +17,32 @@ def erf(x: Array) -> Array:
     """erf(x) for a float32 or float64 array of any shape."""
     xp = get_xp(x=x)
     z = xp.minimum(xp.abs(x), 6.0)
-    s = (16.0 / (2.0 + z) - 5.0) / 3.0  # t from 1/4 to 1 -> s from -1 to 1
-    c = _erfc_coefficients(degree=24 if x.dtype.itemsize == 8 else 8)
-    two_s, b, b_next = 2.0 * s, 0.0, 0.0  # Clenshaw's recurrence for p = sum_k c_k T_k(s)
-    for c_k in reversed(c[1:]):
-        b, b_next = two_s * b - b_next + c_k, b
-    p = s * b - b_next + c[0]
-    return xp.copysign(1.0 - xp.exp(-z * z) * p, x)
+    return xp.copysign(1.0 - xp.exp(-z * z) * scaled_erfc(z), x)
+
+
+def scaled_erfc(z: Array) -> Array:
+    """exp(z^2) erfc(z) for z >= 0, of any shape; beyond z = 6, where exp(-z^2) is next to nothing, roughly."""
+    highest, *others = _coefficients(degree=24 if z.dtype.itemsize == 8 else 8)
+    s = (16.0 / 3.0) / (2.0 + z)
+    s -= 5.0 / 3.0
+    p = highest * s  # Horner's rule
+    for a_k in others[:-1]:
+        p += a_k
+        p *= s
+    p += others[-1]
+    return p
 
 
 @functools.cache
-def _erfc_coefficients(degree: int) -> list[float]:
-    """c_k = (2 / n) sum_j p(cos theta_j) cos(k theta_j) at n = degree + 1 Chebyshev points; half of that for c_0."""
+def _coefficients(degree: int) -> list[float]:
+    """Of p, the highest power of s first.
+
+    p = sum_k c_k T_k(s), with c_k = (2 / n) sum_j p(cos theta_j) cos(k theta_j) at n = degree + 1 Chebyshev points, and
+    half of that for c_0.
+    """
     n = degree + 1
     angles = [math.pi * (j + 0.5) / n for j in range(n)]
-    points = [16.0 / (3.0 * math.cos(angle) + 5.0) - 2.0 for angle in angles]  # |x| where s = cos theta
+    points = [16.0 / (3.0 * math.cos(angle) + 5.0) - 2.0 for angle in angles]  # z where s = cos theta
     values = [math.erfc(z) * math.exp(z * z) for z in points]
     c = [2.0 / n * math.fsum(v * math.cos(k * a) for v, a in zip(values, angles, strict=True)) for k in range(n)]
-    return [c[0] / 2.0, *c[1:]]
+    return cheb2poly([c[0] / 2.0, *c[1:]])[::-1].tolist()

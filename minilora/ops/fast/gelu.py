@@ -6,7 +6,7 @@ from minilora.arrays.backend import Array, get_xp
 from minilora.arrays.chunks import elementwise
 from minilora.arrays.kernels import fused
 from minilora.ops import gelu as page
-from minilora.ops.erf import erf
+from minilora.ops.erf import scaled_erfc
 from minilora.ops.gelu import CUBIC, SQRT_2_OVER_PI, GeluCache
 from minilora.ops.plain import engine_of
 
@@ -67,7 +67,18 @@ def _gelu_tanh(x: Array, y: Array, slope: Array) -> None:
 def _gelu_exact(x: Array, y: Array, slope: Array) -> None:
     """Overwrite y and slope with y and y' of the exact GELU."""
     xp = get_xp(x=x)
-    phi = 0.5 * (1.0 + erf(x * math.sqrt(0.5)))
-    density = xp.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
-    y[...] = x * phi
-    slope[...] = phi + x * density
+    e = x * x  # exp(-x^2 / 2) = exp(-z^2), for z = |x| / sqrt 2
+    e *= -0.5
+    xp.exp(e, out=e)
+    z = xp.abs(x)
+    z *= math.sqrt(0.5)
+    phi = scaled_erfc(z)
+    phi *= e  # erfc(z)
+    phi *= -0.5
+    phi += 0.5  # erf(z) / 2
+    xp.copysign(phi, x, out=phi)  # erf(-z) = -erf(z)
+    phi += 0.5
+    xp.multiply(x, phi, out=y)
+    xp.multiply(x, e, out=slope)
+    slope *= 1.0 / math.sqrt(2.0 * math.pi)
+    slope += phi
