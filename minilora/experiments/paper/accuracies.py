@@ -35,6 +35,20 @@ def on_each_task(pairs):
     return compare
 
 
+def above_baselines(label, baselines):
+    """`Claim.compare` for accuracies: on each task, how many points a setting is above each of these baselines."""
+
+    def compare(results):
+        return [
+            paired(f"{task}, {label} against {name}", values, [found["baselines"][name]["accuracy"]] * len(values), 100)
+            for task, found in results["tasks"].items()
+            for values in [accuracies(found["methods"], label)]
+            for name in baselines
+        ]
+
+    return compare
+
+
 def labels_of(one_or_more):
     """A label, or several, as a tuple."""
     return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)

@@ -139,7 +139,8 @@ def made(name, accuracies, trainable=None, also=None):
             }
             for label, value in values.items()
         }
-        levels = {"majority class": {"accuracy": 0.4, "macro_f1": 0.04}}
+        without = {"majority class": 0.4, "naive Bayes, words": 0.78, "naive Bayes, bytes": 0.75}
+        levels = {label: {"accuracy": accuracy, "macro_f1": 0.04} for label, accuracy in without.items()}
         return {"examples": {"train": 1000, "valid": 10, "test": 10}, "id": "", "baselines": levels, "methods": rows}
 
     return {"tasks": {"names": task(accuracies)} | ({"pairs": task(also)} if also is not None else {})}
@@ -148,12 +149,14 @@ def made(name, accuracies, trainable=None, also=None):
 QV1, Q1, Q64 = "W_q, W_v, r = 1", "W_q, r = 1", "W_q, r = 64"
 FULL_FT = "full fine-tuning"
 MARKS_OF = [  # experiment, the accuracies that are not 0.8, and the marks of its claims
-    ("table2", {}, "+++"),
-    ("table2", {FULL_FT: 0.815}, "+++"),  # within the margin of 2 points
-    ("table2", {FULL_FT: 0.83}, "-++"),
-    ("table2", {"Adapter^H": 0.83}, "+-+"),
-    ("table2", {"the head alone": 0.7}, "+++"),
-    ("table2", {"LoRA": 0.77}, "---"),
+    ("table2", {}, "++++?"),  # 2 points above naive Bayes, give or take 2.5
+    ("table2", {FULL_FT: 0.815}, "++++?"),  # within the margin of 2 points
+    ("table2", {FULL_FT: 0.83}, "-++-?"),
+    ("table2", {"Adapter^H": 0.83}, "+-++?"),
+    ("table2", {"the head alone": 0.7}, "++++?"),
+    ("table2", {"LoRA": 0.77}, "---+?"),
+    ("table2", {"LoRA, all linear": 0.83}, "+++++"),
+    ("table2", {"LoRA, all linear": 0.7}, "+++--"),
     ("table5", {}, "?+?"),
     ("table5", {"W_q, r = 8": 0.7, "W_k, r = 8": 0.7}, "+++"),
     ("table5", {"W_q, r = 8": 0.7}, "?++"),
@@ -200,7 +203,7 @@ def test_a_label_that_was_not_trained_leaves_its_claim_undecided():
     assert marks("table6", results) == "+???" and not was_run(find_experiment("table6").claims[-1], results)
 
 
-@pytest.mark.parametrize(("accuracy", "expected"), [(0.0, "???"), (0.03, "+++")])
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.0, "????-"), (0.03, "++++-")])
 def test_equal_failures_are_no_evidence_that_one_is_no_worse(accuracy, expected):
     assert marks("table2", made("table2", dict.fromkeys(LABELS["table2"], accuracy))) == expected
 
