@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minilora.files import read_fields, read_json, write_json
-from minilora.limits import check_fields
+from minilora.limits import check_fields, one_line_errors
 from minilora.training import Diverged, History
 from minilora.training.checkpoint import differing_settings
 
@@ -48,6 +48,7 @@ def describe_file(path: Path) -> dict[str, Any]:
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
 
 
+@one_line_errors()
 def finished_run(folder: str | Path, configuration: dict[str, Any]) -> tuple[dict[str, Any], History] | None:
     """The result and the History of the finished run in a folder; None if it holds none.
 
@@ -89,6 +90,7 @@ def finished_run(folder: str | Path, configuration: dict[str, Any]) -> tuple[dic
     return result, history
 
 
+@one_line_errors()
 def read_result(path: Path) -> dict[str, Any]:
     """Read a result.json, and check that every field that is needed is there and of its type.
 

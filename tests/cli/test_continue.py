@@ -10,6 +10,7 @@ import minilora
 from experiments.tiny import byte_gpt, csv_text, sums
 from minilora.cli import main
 from minilora.data import PairTask
+from minilora.experiments.run_result import finished_run
 from minilora.models import weights_hash
 from minilora.training.checkpoint import CHECKPOINT
 
@@ -105,6 +106,17 @@ def test_a_finished_run_is_not_overwritten_by_another_one(folder, capsys):
     assert contents(folder / "run") == before
     assert "run holds a finished run of another configuration" in (said := capsys.readouterr().err)
     assert said.strip().endswith("these differ: settings.alpha")
+
+
+def test_a_result_whose_settings_have_hostile_names_is_refused_in_one_line(folder):
+    assert finetune() == 0
+    path = folder / "run" / "result.json"
+    result = json.loads(path.read_text())
+    result["config"]["settings"] |= {"x" * 5000: 1, "\x1b[2J\n": 2}
+    path.write_text(json.dumps(result))
+    with pytest.raises(ValueError, match="holds a finished run of another configuration") as refusal:
+        finished_run(folder / "run", {"settings": {}})
+    assert len(str(refusal.value)) < 500 and str(refusal.value).isprintable()
 
 
 def test_the_result_says_seed_versions_machine_and_model(folder):
