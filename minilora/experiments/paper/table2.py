@@ -1,4 +1,4 @@
-"""Table 2: every method for encoders, on tasks with labels."""
+"""Table 2: methods for encoders, on a task with labels."""
 
 from minilora.experiments.claims import Claim, own, paper
 from minilora.experiments.comparison import rate
@@ -114,11 +114,13 @@ def plot(results):
 
 EXPERIMENT = Experiment(
     name="table2",
-    title="Every method for encoders, on tasks with labels",
+    title="Methods for encoders, on a task with labels",
     about="The paper adapts RoBERTa and DeBERTa to GLUE. Here {base}, which has read English prose byte "
     "by byte, tells the general category of a character by its Unicode name. The terms are {terms}. The methods are "
     "compared with the most frequent class, naive Bayes, and the head alone, with everything that was pretrained "
-    "frozen.",
+    "frozen. A second task that stood here, function-packages, is too small: from its 1,411 examples an encoder that "
+    "reads bytes does not learn which words matter, and 600 steps of 8 brought LoRA to 38 %, where naive Bayes "
+    "reaches 79 %.",
     config=LONG,
     quick=QUICK,
     run=run,
