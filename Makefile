@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 
+# JupyterLab then asks no question about its news, which would cover a corner of the notebook, and fetches none.
+LAB_SETTINGS := $(VENV)/share/jupyter/lab/settings
+NO_NEWS      := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -20,7 +24,8 @@ demo: $(VENV)/.installed  ## set up, then adapt the bundled model with LoRA and 
 	$(VENV)/bin/minilora demo $(ARGS)
 
 lab: $(VENV)/.installed-notebooks  ## set up, then open the notebooks in JupyterLab; its terminals have minilora, too
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter lab tutorials/01_rank.ipynb --LabApp.news_url=None $(ARGS)
+	@mkdir -p $(LAB_SETTINGS) && echo '$(NO_NEWS)' > $(LAB_SETTINGS)/overrides.json
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter lab tutorials/01_rank.ipynb $(ARGS)
 
 test: $(VENV)/.installed-test  ## set up, then run the tests
 	$(PY) -m pytest $(ARGS)
