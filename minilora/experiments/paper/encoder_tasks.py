@@ -31,13 +31,10 @@ class Trial(NamedTuple):
     method : dataclass
         A configuration, such as a LoRAConfig.
     rates : tuple of float
-    lr_ratio_B : float
-        LoRA+; see TrainConfig.
     """
 
     method: Any
     rates: tuple[float, ...]
-    lr_ratio_B: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Training:
 
     def run_of(self, task, trial):
         """The settings of a trial's runs on a task, except lr and seed."""
-        train = TrainConfig(self.steps, self.batch_size, lr_ratio_B=trial.lr_ratio_B, threads=1)
+        train = TrainConfig(self.steps, self.batch_size, threads=1)
         return ClassifyRun(task, trial.method, train, n_held_out=self.n_held_out)
 
 

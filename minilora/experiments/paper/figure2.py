@@ -23,7 +23,7 @@ from minilora.experiments.verdicts import better
 from minilora.methods import BitFitConfig, FullConfig, HeadConfig, HoulsbyConfig, TopKConfig
 
 LORA, HEAD = "LoRA, W_q and W_v", "the head alone"
-METHODS = {  # by label: the sizes, smallest first; many of these runs are shared with tables 2 and 6
+METHODS = {  # by label: the sizes, smallest first; some of these runs are shared with table 6
     "full fine-tuning": {"all": Trial(FullConfig(), FOR_MATRICES)},
     "FT-top-k": {f"k = {k}": Trial(TopKConfig(k=k), FOR_MATRICES) for k in (1, 2, 4)},
     "BitFit": {"all": Trial(BitFitConfig(), FOR_NEW)},
