@@ -156,7 +156,8 @@ def names_before(package: str, stacklevel: int = 2) -> Callable[[str], Any]:
         new = NAMES.get(old)
         if new is None and old in MODULES:
             return importlib.import_module(f"minilora.{old}")
-        if new is None and path in MODULES and hasattr(_module(MODULES[path]), name):
+        special = name.startswith("__") and name != "__all__"  # what tools ask of every module, such as __file__
+        if new is None and path in MODULES and not special and hasattr(_module(MODULES[path]), name):
             new = f"{MODULES[path]}.{name}"
         if new is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -123,3 +123,10 @@ def test_what_is_called_in_another_way_now_is_called_as_before():
         from minilora.generation import choose_tokens
     logits = rng.standard_normal((3, 7))
     assert (choose_tokens(logits, 0.0, None, None, None) == logits.argmax(axis=-1)).all()
+
+
+def test_a_tool_that_asks_every_module_for_its_file_is_not_warned():
+    module = importlib.import_module("minilora.analysis.accounting")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert getattr(module, "__file__", None) is None and getattr(module, "__path__", None) is None
