@@ -19,20 +19,15 @@ def erf(x: Array) -> Array:
 
 
 def scaled_erfc(z: Array) -> Array:
-    """exp(z^2) erfc(z) for z >= 0, of any shape; beyond z = 6, where exp(-z^2) is next to nothing, roughly."""
-    highest, *others = _coefficients(degree=24 if z.dtype.itemsize == 8 else 8)
-    s = (16.0 / 3.0) / (2.0 + z)
-    s -= 5.0 / 3.0
-    p = highest * s  # Horner's rule
-    for a_k in others[:-1]:
-        p += a_k
-        p *= s
-    p += others[-1]
+    """exp(z^2) erfc(z) for z from 0 to 6, of any shape."""
+    s, p = (16.0 / (2.0 + z) - 5.0) / 3.0, 0.0
+    for a_k in coefficients(degree=24 if z.dtype.itemsize == 8 else 8):
+        p = p * s + a_k  # Horner's rule
     return p
 
 
 @functools.cache
-def _coefficients(degree: int) -> list[float]:
+def coefficients(degree: int) -> list[float]:
     """Of p, the highest power of s first.
 
     p = sum_k c_k T_k(s), with c_k = (2 / n) sum_j p(cos theta_j) cos(k theta_j) at n = degree + 1 Chebyshev points, and
