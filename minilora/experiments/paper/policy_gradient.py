@@ -39,10 +39,10 @@ class Config:
         Examples in valid and in test.
     """
 
-    start: TrainConfig = field(default_factory=lambda: TrainConfig(steps=400, batch_size=8, lr=2e-3, threads=1))
+    start: TrainConfig = field(default_factory=lambda: TrainConfig(steps=900, batch_size=8, lr=2e-3, threads=1))
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=100, batch_size=64, schedule="constant", warmup=0.0, threads=1, eval_every=20
+            steps=60, batch_size=32, schedule="constant", warmup=0.0, threads=1, eval_every=20
         )
     )
     reward: str = "exact"
@@ -210,7 +210,7 @@ EXPERIMENT = Experiment(
     name="policy_gradient",
     title="Learning from rewards: rank 1, rank 8, and all weights",
     about='Not in the paper: "LoRA Without Regret" (Thinking Machines, 2025) found that policy gradients need hardly '
-    "any rank. Here the bundled decoder learns mini-E2E from a few hundred batches of sentences, and goes on by "
+    "any rank. Here the bundled decoder learns mini-E2E from 900 batches of sentences, and goes on by "
     "REINFORCE: it draws 8 answers to each prompt, the parser says which are right, and nothing else is told. Each "
     "answer's baseline is the mean reward of the other seven (`ops/policy_gradient.py`).",
     config=Config(),

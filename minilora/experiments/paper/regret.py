@@ -192,7 +192,7 @@ EXPERIMENT = Experiment(
     name="regret",
     title="Where LoRA falls behind: rank, layers, batch size, learning rate",
     about='Not in the paper: what "LoRA Without Regret" (Thinking Machines, 2025) found, in small. The bundled decoder '
-    "learns source code, far more of it than a low rank can hold, with a constant learning rate, the best of four for "
+    "learns source code, far more of it than a low rank can hold, with a constant learning rate, the best of three for "
     "each row: at several ranks, in some of the layers with as many parameters, and in batches of several sizes.",
     config=Config(),
     quick=Config(

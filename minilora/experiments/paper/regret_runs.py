@@ -44,17 +44,17 @@ class Config:
         The learning rates to try, rising, the same number for each.
     """
 
-    windows_read: int = 8192
+    windows_read: int = 2048
     batch_size: int = 8
-    looks: int = 16
+    looks: int = 8
     windows: int = 32
-    ranks: tuple[int, ...] = (1, 4, 16, 64)
+    ranks: tuple[int, ...] = (1, 8, 64)
     places: tuple[tuple[str, int], ...] = (("all layers", 20), ("MLP alone", 36), ("attention alone", 45))
-    batches: tuple[int, ...] = (8, 32, 128)
-    batch_rank: int = 16
+    batches: tuple[int, ...] = (8, 64)
+    batch_rank: int = 8
     seeds: tuple[int, ...] = (0, 1, 2)
-    full: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
-    lora: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
+    full: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    lora: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
 
     def __post_init__(self):
         check_seeds(self.seeds)

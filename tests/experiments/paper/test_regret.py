@@ -55,7 +55,7 @@ def test_every_run_reads_as_many_windows_at_a_constant_rate():
 
 def test_what_is_compared_twice_is_run_once():
     settings = regret.Config().settings()
-    assert settings["ranks"]["r = 16"] == settings["batches of 8"]["LoRA"]
+    assert settings["ranks"]["r = 8"] == settings["batches of 8"]["LoRA"]
     assert settings["ranks"][FULL] == settings["batches of 8"][FULL]
 
 
