@@ -1,4 +1,4 @@
-"""``make pages``: put the committed results, and the repository's address, into README.md and the pages of docs/.
+"""``make pages``: put committed results and the repository's address into README.md, docs/ and the assets' page.
 
 A paragraph or a block of text behind a comment such as ``<!-- demo-table -->`` is made here, from JSON files that the
 commands wrote; a test holds the pages to it. ``tests/benchmarks/speed_page.py`` does this for the tables of speed.
@@ -13,13 +13,13 @@ from address import address, binder, colab, on_github
 
 from minilora.cli.demo import listed, samples, table
 from minilora.data import parse_source, slot_errors
-from minilora.experiments.merging_quantized import table_lines
+from minilora.experiments import merging_quantized, reader_ablations
 from minilora.methods import bundled_adapter
 from minilora.models import bundled_recipe
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PAGES = (ROOT / "README.md", *sorted(HERE.glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted(HERE.glob("*.md")), ROOT / "minilora" / "assets" / "README.md")
 PARTS = ("train", "generate", "memory")  # of the benchmarks
 FIRST = "tutorials/01_rank.ipynb"  # the notebook that the badges open
 
@@ -134,6 +134,7 @@ def assets(recipe, adapter):
     valid, train = adapter["valid"], adapter["train"]
     right, n = sum(map(is_exact, valid["samples"])), len(valid["samples"])
     return {
+        "ablations": fenced(reader_ablations.table_lines(recipe["ablations"])),
         "decoder": wrapped(f"It needs {ours:.2f} bits per byte on held-out prose, where gzip needs {gzips:.2f}."),
         "adapter": wrapped(
             f"The adapter that comes with minilora was trained longer, {train['steps']:,} steps of",
@@ -174,7 +175,7 @@ def blocks(repository=None):
         "clone": wrapped(f"With Python 3.11 or newer, make and python3-venv, in a clone of {of(repository)}:"),
         **demonstration(read("demo/demo.json"), read("demo/demo_epyc.json")),
         **language_model(read("smollm2/demo.json")),
-        "merging-table": fenced(table_lines(read("smollm2/merging.json")["rows"])),
+        "merging-table": fenced(merging_quantized.table_lines(read("smollm2/merging.json")["rows"])),
         **assets(bundled_recipe(), adapter),
         **speed(*(read(f"bench/{folder}bench.json") for folder in ("", "gpt2-small/", "smollm2/bench/"))),
     }

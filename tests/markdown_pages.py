@@ -5,7 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
+ASSETS = ROOT / "minilora" / "assets" / "README.md"
+PAGES = (README, *sorted((ROOT / "docs").glob("*.md")), ASSETS)
 
 
 def blocks(path, language):

@@ -5,7 +5,8 @@
 
 All start from one model, which has read prose alone, and take as many steps; what is left out is replaced by prose.
 Each is measured as `reader_probe.py` and `demo_search.py` measure, on held-out prose and mini-E2E's valid split. The
-second command adds the table, and what the finished decoder reaches itself, to its recipe.
+second command adds the table, and what the finished decoder reaches itself, to its recipe; ``make pages`` puts it into
+the page beside it.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 from minilora.experiments.demo_search import adapted
 from minilora.experiments.pretrain_reader import MODEL, RECORD, Stage, run, stages
 from minilora.experiments.reader_probe import copying_bits, prose_bits
+from minilora.experiments.text_table import aligned
 from minilora.files import read_json, write_json
 from minilora.models import load_model
 
@@ -28,7 +30,12 @@ WITHOUT = {
     "all that is generated": ("strings", "periods", "tasks", "records", "keywords", "lists", "missing", "repeats"),
 }
 STEPS = {"copying_steps": 1000, "round_steps": 1000, "cooling_steps": 500}
-LORA = {"method": "lora", "steps": 300, "batch_size": 16, "threads": None}
+BEFORE, FINISHED = "before", "finished"
+LABELS = {BEFORE: "(before: prose alone)", FINISHED: "(the finished decoder)"}
+LORA = {"method": "lora", "batch_size": 16, "threads": None}
+STEPS_OF_LORA = dict.fromkeys(WITHOUT, (300,)) | dict.fromkeys(
+    (BEFORE, "nothing", "all that is generated", FINISHED), (300, 900)
+)
 
 
 def plan_without(kinds: Sequence[str]) -> list[Stage]:
@@ -36,18 +43,24 @@ def plan_without(kinds: Sequence[str]) -> list[Stage]:
     return stages(1, without=kinds, **STEPS)
 
 
-def probe(path: Path, runs: Sequence[dict]) -> dict:
-    """What a model file reaches: bits per byte of prose and of copies, and what each run of `adapted` gives."""
+def probe(path: Path, steps: Sequence[int], found: dict) -> dict:
+    """What a model file reaches: bits per byte of prose and of copies, and LoRA after so many steps.
+
+    What `found`, an earlier answer, has already is not measured again.
+    """
 
     def new_model():
         return load_model(path, dtype="float32")
 
-    found = {"prose": prose_bits(new_model()), **copying_bits(new_model())}
-    return found | {"adapted": [adapted(new_model, **settings) for settings in runs]}
+    if "prose" not in found:
+        found = {**found, "prose": prose_bits(new_model()), **copying_bits(new_model()), "adapted": []}
+    done = {run["steps"] for run in found["adapted"]}
+    more = [adapted(new_model, steps=n, **LORA) for n in steps if n not in done]
+    return {**found, "adapted": found["adapted"] + more}
 
 
 def ablations(folder: Path, corpus: Path, *, start: Path, without: Sequence[str] = (*WITHOUT,)) -> dict:
-    """Run each ablation that is not done yet; return what ``ablations.json`` holds: a row for each.
+    """Run what is not done yet of each ablation; return what ``ablations.json`` holds: BEFORE's row, and one for each.
 
     Parameters
     ----------
@@ -61,19 +74,19 @@ def ablations(folder: Path, corpus: Path, *, start: Path, without: Sequence[str]
     """
     table = folder / "ablations.json"
     rows = read_json(table) if table.exists() else {}
+    rows = {BEFORE: probe(start, STEPS_OF_LORA[BEFORE], rows.get(BEFORE, {"tokens_seen": 0})), **rows}
     for name in without:
+        own = folder / name.replace(" ", "-")
         if name not in rows:
-            plan, own = plan_without(WITHOUT[name]), folder / name.replace(" ", "-")
-            for other in rows:
+            plan = plan_without(WITHOUT[name])
+            for other in [other for other in rows if other in WITHOUT]:
                 take_stages(plan, own, plan_without(WITHOUT[other]), folder / other.replace(" ", "-"))
             recipe = run(own, corpus, plan, start=start)
-            rows[name] = {
-                "without": WITHOUT[name],
-                "tokens_seen": recipe["tokens_seen"],
-                "start": recipe["start"],
-                **probe(own / MODEL, [LORA]),
-            }
-            write_json(table, rows)
+            about = {"without": WITHOUT[name], "tokens_seen": recipe["tokens_seen"], "start": recipe["start"]}
+        else:
+            about = rows[name]
+        rows[name] = probe(own / MODEL, STEPS_OF_LORA[name], about)
+        write_json(table, rows)
     return rows
 
 
@@ -87,12 +100,34 @@ def take_stages(plan: Sequence[Stage], own: Path, others: Sequence[Stage], their
             shutil.copy(theirs / stage.name / file, own / stage.name / file)
 
 
-def add_to_recipe(path: Path, folder: Path, runs: Sequence[dict]) -> dict:
-    """Add the table of ablations, and what the model beside it reaches, to the recipe at `path`."""
-    rows = read_json(folder / "ablations.json")
-    recipe = {**read_json(path), "probe": probe(path.with_suffix(".safetensors"), runs), "ablations": rows}
+def add_to_recipe(path: Path, folder: Path) -> dict:
+    """Add the table of ablations to the recipe at `path`, and the finished model's own row, FINISHED."""
+    recipe, rows = read_json(path), read_json(folder / "ablations.json")
+    found = recipe.get("ablations", {}).get(FINISHED, {"tokens_seen": recipe["tokens_seen"]})
+    rows[FINISHED] = probe(path.with_suffix(".safetensors"), STEPS_OF_LORA[FINISHED], found)
+    recipe["ablations"] = {name: without_samples(row) for name, row in rows.items()}
     write_json(path, recipe)
     return recipe
+
+
+def without_samples(row: dict) -> dict:
+    """A row without the answers to each prompt and the recipe of the model that all start from."""
+    adaptations = [{key: value for key, value in run.items() if key != "samples"} for run in row["adapted"]]
+    start = {"start": row["start"]["id"]} if "start" in row else {}
+    return {**row, **start, "adapted": adaptations}
+
+
+def table_lines(rows: dict[str, dict]) -> list[str]:
+    """The rows of a recipe's ``ablations`` as lines of text."""
+    steps = sorted({run["steps"] for row in rows.values() for run in row["adapted"]})
+    heads = (head for n in steps for head in (f"loss at {n}", f"right at {n}, %"))
+    lines = [("left out", "tokens, M", "prose", "name again", "string again", *heads)]
+    for name, row in rows.items():
+        bits = (f"{row[kind]:.2f}" for kind in ("prose", "name_second", "string_second"))
+        runs = {run["steps"]: (f"{run['loss']:.3f}", f"{100 * run['slot_exact']:.0f}") for run in row["adapted"]}
+        reached = (cell for n in steps for cell in runs.get(n, ("-", "-")))
+        lines.append((LABELS.get(name, name), f"{row['tokens_seen'] / 1e6:.1f}", *bits, *reached))
+    return aligned(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,15 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.into is None and options.start is None:
         parser.error("--start is needed; `minilora pretrain --out runs/prose` makes such a decoder")
     if options.into:
-        add_to_recipe(options.into, options.out, [{**LORA, "steps": n} for n in (300, 900)])
+        add_to_recipe(options.into, options.out)
     else:
         corpus = options.corpus or options.out / "corpus"
-        for name, row in ablations(options.out, corpus, start=options.start, without=options.without).items():
-            lora = row["adapted"][0]
-            print(
-                f"without {name}: prose {row['prose']:.3f}, a name again {row['name_second']:.2f}, "
-                f"LoRA's loss {lora['loss']:.3f}, slot-exact {lora['slot_exact']:.1%}"
-            )
+        rows = ablations(options.out, corpus, start=options.start, without=options.without)
+        print("\n".join(table_lines(rows)))
 
 
 if __name__ == "__main__":
