@@ -134,7 +134,7 @@ def assets(recipe, adapter):
     valid, train = adapter["valid"], adapter["train"]
     right, n = sum(map(is_exact, valid["samples"])), len(valid["samples"])
     return {
-        "ablations": fenced(reader_ablations.table_lines(recipe["ablations"])),
+        "ablations": fenced(reader_ablations.table_lines(recipe["ablations"]["rows"])),
         "decoder": wrapped(f"It needs {ours:.2f} bits per byte on held-out prose, where gzip needs {gzips:.2f}."),
         "adapter": wrapped(
             f"The adapter that comes with minilora was trained longer, {train['steps']:,} steps of",

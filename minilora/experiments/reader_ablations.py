@@ -17,6 +17,7 @@ from pathlib import Path
 from minilora.experiments.demo_search import adapted
 from minilora.experiments.pretrain_reader import MODEL, RECORD, Stage, run, stages
 from minilora.experiments.reader_probe import copying_bits, prose_bits
+from minilora.experiments.record import provenance
 from minilora.experiments.text_table import aligned
 from minilora.files import read_json, write_json
 from minilora.models import load_model
@@ -103,9 +104,9 @@ def take_stages(plan: Sequence[Stage], own: Path, others: Sequence[Stage], their
 def add_to_recipe(path: Path, folder: Path) -> dict:
     """Add the table of ablations to the recipe at `path`, and the finished model's own row, FINISHED."""
     recipe, rows = read_json(path), read_json(folder / "ablations.json")
-    found = recipe.get("ablations", {}).get(FINISHED, {"tokens_seen": recipe["tokens_seen"]})
+    found = recipe.get("ablations", {"rows": {}})["rows"].get(FINISHED, {"tokens_seen": recipe["tokens_seen"]})
     rows[FINISHED] = probe(path.with_suffix(".safetensors"), STEPS_OF_LORA[FINISHED], found)
-    recipe["ablations"] = {name: without_samples(row) for name, row in rows.items()}
+    recipe["ablations"] = {"rows": {name: without_samples(row) for name, row in rows.items()}, **provenance()}
     write_json(path, recipe)
     return recipe
 
@@ -118,7 +119,7 @@ def without_samples(row: dict) -> dict:
 
 
 def table_lines(rows: dict[str, dict]) -> list[str]:
-    """The rows of a recipe's ``ablations`` as lines of text."""
+    """Rows of ablations as lines of text."""
     steps = sorted({run["steps"] for row in rows.values() for run in row["adapted"]})
     heads = (head for n in steps for head in (f"loss at {n}", f"right at {n}, %"))
     lines = [("left out", "tokens, M", "prose", "name again", "string again", *heads)]

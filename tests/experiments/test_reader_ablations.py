@@ -76,13 +76,13 @@ def test_the_table_is_made_once_and_added_to_the_recipe(tmp_path, monkeypatch):
     save_model(GPT(CONFIG, np.random.default_rng(0)), tmp_path / "decoder.safetensors")
     add_to_recipe(tmp_path / "decoder.json", tmp_path)
     recipe = json.loads((tmp_path / "decoder.json").read_text())
-    table = recipe["ablations"]
+    table = recipe["ablations"]["rows"]
     assert recipe["command"] == "as before" and [*table] == [BEFORE, *names, FINISHED]
     assert table[FINISHED]["prose"] == table["tasks"]["prose"] == pytest.approx(rows["tasks"]["prose"])
     assert {row.get("start") for row in table.values()} == {"an id", None}
     assert table["tasks"]["prose"] != table[BEFORE]["prose"] == pytest.approx(rows[BEFORE]["prose"])
     monkeypatch.setattr(reader_ablations, "adapted", None)
-    assert add_to_recipe(tmp_path / "decoder.json", tmp_path)["ablations"] == table  # nothing is measured twice
+    assert add_to_recipe(tmp_path / "decoder.json", tmp_path)["ablations"]["rows"] == table  # nothing is measured twice
     assert "samples" in rows["tasks"]["adapted"][0] and "samples" not in table["tasks"]["adapted"][0]
 
 
