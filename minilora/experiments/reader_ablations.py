@@ -20,7 +20,7 @@ from minilora.experiments.reader_probe import copying_bits, prose_bits
 from minilora.experiments.record import provenance
 from minilora.experiments.text_table import aligned
 from minilora.files import read_json, write_json
-from minilora.models import load_model
+from minilora.models import load_model, weights_hash
 
 WITHOUT = {
     "nothing": (),
@@ -44,7 +44,7 @@ def plan_without(kinds: Sequence[str]) -> list[Stage]:
     return stages(1, without=kinds, **STEPS)
 
 
-def probe(path: Path, steps: Sequence[int], found: dict) -> dict:
+def probe(path: Path, steps: int, found: dict) -> dict:
     """What a model file reaches: bits per byte of prose and of copies, and LoRA after so many steps.
 
     What `found`, an earlier answer, has already is not measured again.
@@ -55,9 +55,9 @@ def probe(path: Path, steps: Sequence[int], found: dict) -> dict:
 
     if "prose" not in found:
         found = {**found, "prose": prose_bits(new_model()), **copying_bits(new_model()), "adapted": []}
-    done = {run["steps"] for run in found["adapted"]}
-    more = [adapted(new_model, steps=n, **LORA) for n in steps if n not in done]
-    return {**found, "adapted": found["adapted"] + more}
+    if any(run["steps"] == steps for run in found["adapted"]):
+        return found
+    return {**found, "adapted": [*found["adapted"], adapted(new_model, steps=steps, **LORA)]}
 
 
 def ablations(folder: Path, corpus: Path, *, start: Path, without: Sequence[str] = (*WITHOUT,)) -> dict:
@@ -69,25 +69,35 @@ def ablations(folder: Path, corpus: Path, *, start: Path, without: Sequence[str]
         Gets a folder for each, and ``ablations.json``.
     corpus : Path
     start : Path
-        A decoder that has read prose alone.
+        A decoder that has read prose alone; the same for all that is in the folder.
     without : sequence of str
         Names in WITHOUT.
     """
-    table = folder / "ablations.json"
+    table, start_id = folder / "ablations.json", weights_hash(load_model(start, dtype="float32"))
     rows = read_json(table) if table.exists() else {}
-    rows = {BEFORE: probe(start, STEPS_OF_LORA[BEFORE], rows.get(BEFORE, {"tokens_seen": 0})), **rows}
+    for name, row in rows.items():
+        if row["start"] != start_id:
+            raise ValueError(
+                f"start was {start}, with id {start_id}; it must be the one that {name!r} in {table} started from, "
+                f"{row['start']}"
+            )
+
+    def complete(name: str, path: Path) -> None:
+        for steps in STEPS_OF_LORA[name]:
+            rows[name] = probe(path, steps, rows[name])
+            write_json(table, rows)
+
+    rows.setdefault(BEFORE, {"tokens_seen": 0, "start": start_id})
+    complete(BEFORE, start)
     for name in without:
         own = folder / name.replace(" ", "-")
         if name not in rows:
             plan = plan_without(WITHOUT[name])
-            for other in [other for other in rows if other in WITHOUT]:
+            for other in [done for done in WITHOUT if done in rows]:
                 take_stages(plan, own, plan_without(WITHOUT[other]), folder / other.replace(" ", "-"))
-            recipe = run(own, corpus, plan, start=start)
-            about = {"without": WITHOUT[name], "tokens_seen": recipe["tokens_seen"], "start": recipe["start"]}
-        else:
-            about = rows[name]
-        rows[name] = probe(own / MODEL, STEPS_OF_LORA[name], about)
-        write_json(table, rows)
+            seen = run(own, corpus, plan, start=start)["tokens_seen"]
+            rows[name] = {"without": WITHOUT[name], "tokens_seen": seen, "start": start_id}
+        complete(name, own / MODEL)
     return rows
 
 
@@ -105,17 +115,20 @@ def add_to_recipe(path: Path, folder: Path) -> dict:
     """Add the table of ablations to the recipe at `path`, and the finished model's own row, FINISHED."""
     recipe, rows = read_json(path), read_json(folder / "ablations.json")
     found = recipe.get("ablations", {"rows": {}})["rows"].get(FINISHED, {"tokens_seen": recipe["tokens_seen"]})
-    rows[FINISHED] = probe(path.with_suffix(".safetensors"), STEPS_OF_LORA[FINISHED], found)
+    for steps in STEPS_OF_LORA[FINISHED]:
+        found = probe(path.with_suffix(".safetensors"), steps, found)
+    rows[FINISHED] = found
     recipe["ablations"] = {"rows": {name: without_samples(row) for name, row in rows.items()}, **provenance()}
     write_json(path, recipe)
     return recipe
 
 
 def without_samples(row: dict) -> dict:
-    """A row without the answers to each prompt and the recipe of the model that all start from."""
-    adaptations = [{key: value for key, value in run.items() if key != "samples"} for run in row["adapted"]]
-    start = {"start": row["start"]["id"]} if "start" in row else {}
-    return {**row, **start, "adapted": adaptations}
+    """A row without the answers to each prompt."""
+    return {
+        **row,
+        "adapted": [{key: value for key, value in run.items() if key != "samples"} for run in row["adapted"]],
+    }
 
 
 def table_lines(rows: dict[str, dict]) -> list[str]:
@@ -138,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--corpus", type=Path, help="folder of the corpus")
     parser.add_argument("--start", type=Path, help="a decoder that has read prose alone, from which all start")
     parser.add_argument("--without", nargs="*", default=(*WITHOUT,), choices=WITHOUT)
-    parser.add_argument("--into", type=Path, help="a recipe, decoder.json, that gets the table; nothing is trained")
+    parser.add_argument("--into", type=Path, help="a recipe, decoder.json, that gets the table")
     options = parser.parse_args(arguments)
     if options.into is None and options.start is None:
         parser.error("--start is needed; `minilora pretrain --out runs/prose` makes such a decoder")

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from markdown_pages import ASSETS, ROOT, said
 from minilora.data import SLOTS, examples, parse, parse_source, realise, references, slot_errors, source_text
 from minilora.data.mini_e2e import combination_key, combinations_of
 from minilora.data.mini_e2e_parser import all_lexemes
@@ -26,6 +27,15 @@ def test_the_parser_inverts_the_grammar(sample):
 def test_everything_fits_a_context_of_256_bytes(sample):
     assert max(len(example.source.encode()) for example in sample) <= 110
     assert max(len(example.target.encode()) for example in sample) <= 140
+
+
+def test_every_split_has_the_same_names_as_the_pages_say():
+    names = {
+        split: {parse_source(e.source)["name"] for e in examples(split, 500)} for split in ("train", "valid", "test")
+    }
+    assert names["train"] == names["valid"] == names["test"] == set(SLOTS["name"])
+    for page in (ROOT / "docs" / "demo.md", ASSETS):
+        assert f"mini-E2E has {len(SLOTS['name'])} names" in said(page)
 
 
 def test_every_value_plan_and_number_of_slots_is_drawn(sample):

@@ -17,7 +17,7 @@ from minilora.experiments.reader_ablations import (
     plan_without,
     table_lines,
 )
-from minilora.models import GPT, GPTConfig, save_model
+from minilora.models import GPT, GPTConfig, save_model, weights_hash
 
 CONFIG = GPTConfig(vocab_size=256, n_positions=256, n_layer=1, d_model=16, n_head=2)
 LORA = {"method": "lora", "batch_size": 2, "threads": 1}
@@ -51,7 +51,7 @@ def test_the_table_is_made_once_and_added_to_the_recipe(tmp_path, monkeypatch):
             (folder / stage.name / RECORD).write_text("{}")
             (folder / stage.name / MODEL).write_bytes(stage.name.encode())
         save_model(GPT(CONFIG, np.random.default_rng(0)), folder / "decoder.safetensors")
-        return {"tokens_seen": 7_000_000, "start": {"id": "an id", "recipe": {"command": "long"}}}
+        return {"tokens_seen": 7_000_000}
 
     monkeypatch.setattr(reader_ablations, "run", run)
     monkeypatch.setattr(reader_ablations, "LORA", LORA)
@@ -72,6 +72,9 @@ def test_the_table_is_made_once_and_added_to_the_recipe(tmp_path, monkeypatch):
     assert len(pretrained) == 3 and rows["nothing"]["adapted"][:1] == before["adapted"]
     assert [run["steps"] for run in rows["nothing"]["adapted"]] == [1, 2]
 
+    with pytest.raises(ValueError, match="it must be the one that 'before' in .* started from"):
+        ablations(tmp_path, "corpus", start=tmp_path / "nothing" / MODEL, without=names)
+
     (tmp_path / "decoder.json").write_text('{"command": "as before", "tokens_seen": 21000000}')
     save_model(GPT(CONFIG, np.random.default_rng(0)), tmp_path / "decoder.safetensors")
     add_to_recipe(tmp_path / "decoder.json", tmp_path)
@@ -79,11 +82,27 @@ def test_the_table_is_made_once_and_added_to_the_recipe(tmp_path, monkeypatch):
     table = recipe["ablations"]["rows"]
     assert recipe["command"] == "as before" and [*table] == [BEFORE, *names, FINISHED]
     assert table[FINISHED]["prose"] == table["tasks"]["prose"] == pytest.approx(rows["tasks"]["prose"])
-    assert {row.get("start") for row in table.values()} == {"an id", None}
+    assert {row.get("start") for row in table.values()} == {weights_hash(GPT(CONFIG, np.random.default_rng(1))), None}
     assert table["tasks"]["prose"] != table[BEFORE]["prose"] == pytest.approx(rows[BEFORE]["prose"])
     monkeypatch.setattr(reader_ablations, "adapted", None)
     assert add_to_recipe(tmp_path / "decoder.json", tmp_path)["ablations"]["rows"] == table  # nothing is measured twice
     assert "samples" in rows["tasks"]["adapted"][0] and "samples" not in table["tasks"]["adapted"][0]
+
+
+def test_what_is_measured_is_kept_if_the_next_measurement_is_stopped(tmp_path, monkeypatch):
+    start = tmp_path / "prose.safetensors"
+    save_model(GPT(CONFIG, np.random.default_rng(1)), start)
+
+    def adapted(new_model, *, steps, **settings):
+        if steps == 900:
+            raise KeyboardInterrupt
+        return {"steps": steps}
+
+    monkeypatch.setattr(reader_ablations, "adapted", adapted)
+    with pytest.raises(KeyboardInterrupt):
+        ablations(tmp_path, "corpus", start=start, without=())
+    (run,) = json.loads((tmp_path / "ablations.json").read_text())[BEFORE]["adapted"]
+    assert run == {"steps": 300}
 
 
 def test_the_table_says_what_each_row_reached():

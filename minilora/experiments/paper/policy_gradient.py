@@ -42,7 +42,7 @@ class Config:
     start: TrainConfig = field(default_factory=lambda: TrainConfig(steps=900, batch_size=8, lr=2e-3, threads=1))
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=60, batch_size=32, schedule="constant", warmup=0.0, threads=1, eval_every=20
+            steps=100, batch_size=64, schedule="constant", warmup=0.0, threads=1, eval_every=20
         )
     )
     reward: str = "exact"
