@@ -43,7 +43,7 @@ class ReinforceConfig:
     ----------
     start : DecoderRun
         Its first training, by full fine-tuning on mini-E2E: a base for LoRA as well as for full fine-tuning. The
-        prompts of its valid and test are answered greedily when the decoder is measured.
+        prompts of its valid and test are those that the decoder is measured on.
     method : str
         A name in `minilora.methods.METHODS`.
     settings : dataclass, optional
@@ -93,35 +93,34 @@ def reinforce(config, path):
     -------
     dict
         trainable; seconds, of training and drawing; drawn, the mean reward of each step's answers; bits, at most how
-        many the rewards of all episodes carried; path, what `measured` gave at the start and on the way; valid, the
-        mean reward of the greedy answers at the end, None if training diverged; before and test, what `measured` gave
-        on test at the start and at the end.
+        many the rewards of all episodes carried; path, what `greedy` gave on valid at the start and on the way; valid,
+        the `expected_reward` there at the end, None if training diverged; and test, what `measured` gave at the end.
     """
     model = adapted_decoder(Sweep(path.parents[1]), config.start)
     _, task = base_and_task(config.start)
     apply_method(model, config.settings, rng=numpy.random.default_rng(config.train.seed))
-    max_tokens = math.ceil(LONGEST_ANSWER / task.bytes_per_token("valid"))
+    n_prompts, train = config.train.batch_size // config.n_samples, task.splits["train"]
     drawn, bits, course = [], [], []
 
     def sample_batch(rng):
-        episodes = draw_on_task(model, task, config, rng, max_tokens)
+        chosen = [train[i] for i in rng.integers(0, len(train), n_prompts)]
+        episodes = draw_answers(model, task, config, chosen, rng)
         drawn.append(float(episodes.rewards.mean()))
         bits.append(episodes.rewards.size * entropy(episodes.rewards.ravel().tolist()))
         return episodes.batch
 
     def validate():
-        found = measured(model, task, config, "valid")
+        found = greedy(model, task, config, "valid")
         if math.isfinite(found["loss"]):  # otherwise the Trainer says that it has diverged
             course.append({"step": trainer.step, **found})
         return found["loss"]
 
     trainer = Trainer(model, sample_batch, config.train, validate=validate)
-    before = measured(model, task, config, "test")
     validate()
     valid = test = None
     try:
         trainer.run(progress=False)
-        valid, test = course[-1]["reward"], measured(model, task, config, "test")
+        valid, test = expected_reward(model, task, config, "valid"), measured(model, task, config)
     except Diverged:
         pass
     save_unless_infinite(model, path)
@@ -132,43 +131,53 @@ def reinforce(config, path):
         "bits": sum(bits),
         "path": course,
         "valid": valid,
-        "before": before,
         "test": test,
     }
 
 
-def draw_on_task(model, task, config, rng, max_tokens=LONGEST_ANSWER):
-    """The episodes of one step: prompts of mini-E2E's train, each with several answers.
+def draw_answers(model, task, config, examples, rng):
+    """Several answers to the prompt of each example, with their rewards.
 
     Parameters
     ----------
     model : GPT
     task : PairTask
     config : ReinforceConfig
+    examples : sequence of Example
+        Of mini-E2E; each gets `config.n_samples` answers.
     rng : numpy.random.Generator
-    max_tokens : int
-        The most of an answer.
 
     Returns
     -------
     Episodes
     """
-    train, reward = task.splits["train"], REWARDS[config.reward]
-    chosen = [train[i] for i in rng.integers(0, len(train), config.train.batch_size // config.n_samples)]
-    encoded = [encode_example(example, task.tokenizer) for example in chosen]
-    mrs = [parse_source(example.source) for example in chosen]
+    reward = REWARDS[config.reward]
+    encoded = [encode_example(example, task.tokenizer) for example in examples]
+    mrs = [parse_source(example.source) for example in examples]
     return draw_episodes(
         model,
         [ids[:n_source] for ids, n_source in encoded],
         lambda i, answer: reward(mrs[i], read(task.tokenizer, answer)),
         n_samples=config.n_samples,
-        max_tokens=max_tokens,
+        max_tokens=math.ceil(LONGEST_ANSWER / task.bytes_per_token("valid")),
         end_of_text=task.tokenizer.end_of_text,
         rng=rng,
     )
 
 
-def measured(model, task, config, split):
+def expected_reward(model, task, config, split):
+    """J, which REINFORCE maximises, on a split's prompts: the mean reward of `config.n_samples` answers to each.
+
+    They are drawn at temperature 1, as those that the model learns from, and always with the same random numbers.
+    """
+    examples, rng = task.splits[split][: config.start.n_held_out], numpy.random.default_rng(0)
+    together = config.train.batch_size // config.n_samples
+    starts = range(0, len(examples), together)
+    drawn = [draw_answers(model, task, config, examples[i : i + together], rng).rewards for i in starts]
+    return float(numpy.concatenate(drawn).mean())
+
+
+def greedy(model, task, config, split):
     """What the greedy answers to a split's prompts are worth.
 
     Returns
@@ -182,6 +191,11 @@ def measured(model, task, config, split):
     rewards = [reward(parse_source(sample["prompt"].strip()), sample["answer"]) for sample in samples]
     scores = {name: found[name] for name in ("slot_exact", "slot_error_rate", "loss")}
     return {"reward": sum(rewards) / len(rewards), **scores}
+
+
+def measured(model, task, config):
+    """What `greedy` gives on test, and under "expected" the `expected_reward` there."""
+    return {"expected": expected_reward(model, task, config, "test"), **greedy(model, task, config, "test")}
 
 
 def entropy(values):

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from minilora.experiments.adapt import DecoderRun, adapt_and_keep, adapted_decod
 from minilora.experiments.reinforce import (
     REWARDS,
     ReinforceConfig,
-    draw_on_task,
+    draw_answers,
     entropy,
     exact,
+    expected_reward,
+    greedy,
     measured,
     reinforce,
     slots,
@@ -82,15 +85,16 @@ def test_entropy_in_bits():
 def test_a_run_goes_on_from_the_first_training(sweep, config):
     (found,) = sweep(reinforce, [config], model="decoder")
     assert [point["step"] for point in found["path"]] == [0, 1, 2] and len(found["drawn"]) == 2
-    assert found["valid"] == found["path"][-1]["reward"] and 0 < found["bits"] <= 2 * 4 * 2
+    assert 0 < found["bits"] <= 2 * 4 * 2
     start = adapted_decoder(sweep, START)
     _, task = base_and_task(START)
-    assert found["path"][0] == {"step": 0, **measured(start, task, config, "valid")}
+    assert found["path"][0] == {"step": 0, **greedy(start, task, config, "valid")}
 
-    assert found["before"] == measured(start, task, config, "test")
     trained = adapted_decoder(sweep, START)
     load_adapter(trained, sweep.file_of(reinforce, config))
-    assert found["test"] == measured(trained, task, config, "test")
+    assert found["valid"] == expected_reward(trained, task, config, "valid")
+    assert found["test"] == measured(trained, task, config)
+    assert measured(trained, task, config) != measured(start, task, config)
     kept, learned = base_parameters(start), base_parameters(trained)
     same = [same_bits(learned[path].data, p.data) for path, p in kept.items()]
     if config.method == "full":
@@ -110,20 +114,49 @@ def test_without_the_first_training_there_is_no_second(tmp_path, tmp_path_factor
         Sweep(tmp_path, progress=False)(reinforce, [LORA], model="decoder")
 
 
-def test_each_step_draws_several_answers_to_prompts_of_train(task, monkeypatch):
-    prompts = []
+def test_each_step_draws_several_answers_to_prompts_of_train(sweep, monkeypatch):
+    steps, draw = [], draw_answers
 
-    def seen(model, given, reward, *, n_samples, max_tokens, **others):
-        prompts.extend(given)
-        worth = [reward(0, list(b"Blue Heron")), reward(1, [])]
-        assert n_samples == 2 and max_tokens == 160 and worth[1] == 0.0
-        return worth
+    def seen(model, task, config, examples, rng):
+        steps.append(examples)
+        return draw(model, task, config, examples, rng)
 
-    monkeypatch.setattr(reinforcement, "draw_episodes", seen)
-    draw_on_task(None, task, LORA, np.random.default_rng(0))
-    assert len(prompts) == 4 // 2
-    sources = {f"{example.source}\n" for example in task.splits["train"]}
-    assert {bytes(prompt.tolist()).decode() for prompt in prompts} <= sources
+    monkeypatch.setattr(reinforcement, "draw_answers", seen)
+    monkeypatch.setattr(reinforcement, "expected_reward", lambda *_: 0.5)
+    sweep(reinforce, [LORA], model="decoder")
+    train = base_and_task(START)[1].splits["train"]
+    assert [len(examples) for examples in steps] == [4 // 2] * 2
+    assert all(example in train for examples in steps for example in examples)
+
+
+class Drawn(NamedTuple):
+    rewards: np.ndarray
+
+
+def test_answers_are_drawn_to_each_prompt_and_read_as_text(task, monkeypatch):
+    def draw(model, prompts, reward, *, n_samples, max_tokens, **others):
+        assert [bytes(prompt.tolist()).decode() for prompt in prompts] == [f"{e.source}\n" for e in examples]
+        assert n_samples == 2 and max_tokens == 160 and reward(1, []) == 0.0
+        return Drawn(np.array([[reward(0, list(examples[0].target.encode()))]]))
+
+    monkeypatch.setattr(reinforcement, "draw_episodes", draw)
+    examples = task.splits["test"][:2]
+    assert draw_answers(None, task, LORA, examples, np.random.default_rng(0)).rewards == 1.0
+
+
+def test_the_expected_reward_is_the_mean_over_all_prompts(task, monkeypatch):
+    worth = {"test": [0.0, 0.25, 1.0], "valid": [1.0, 1.0, 0.5]}  # START measures on 3 prompts, of which 2 go together
+    of_example = {example: w for split, of in worth.items() for example, w in zip(task.splits[split], of, strict=False)}
+    draws = []
+
+    def draw(model, task, config, examples, rng):
+        draws.append(rng.random())
+        return Drawn(np.array([[of_example[example]] * 2 for example in examples]))
+
+    monkeypatch.setattr(reinforcement, "draw_answers", draw)
+    for split, of_prompts in worth.items():
+        assert expected_reward(None, task, LORA, split) == pytest.approx(np.mean(of_prompts))
+    assert draws[:2] == draws[2:] and len(draws) == 4, "the same random numbers for every model"
 
 
 def at_step_1(*_):
@@ -131,14 +164,14 @@ def at_step_1(*_):
 
 
 def test_a_diverged_run_has_no_score(sweep, monkeypatch):
-    monkeypatch.setattr(reinforcement, "draw_on_task", at_step_1)
+    monkeypatch.setattr(reinforcement, "draw_answers", at_step_1)
     (found,) = sweep(reinforce, [LORA], model="decoder")
     assert found["valid"] is None and found["test"] is None and [point["step"] for point in found["path"]] == [0]
 
 
 def test_neither_has_one_whose_loss_overflows(sweep, monkeypatch):
-    losses = iter([2.0, 1.0, np.inf])
-    monkeypatch.setattr(reinforcement, "measured", lambda *_: {"reward": 0.5, "loss": next(losses)})
+    losses = iter([1.0, np.inf])
+    monkeypatch.setattr(reinforcement, "greedy", lambda *_: {"reward": 0.5, "loss": next(losses)})
     (found,) = sweep(reinforce, [LORA], model="decoder")
     assert found["valid"] is None and found["path"] == [{"step": 0, "reward": 0.5, "loss": 1.0}]
 

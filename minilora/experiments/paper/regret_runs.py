@@ -44,10 +44,10 @@ class Config:
         The learning rates to try, rising, the same number for each.
     """
 
-    windows_read: int = 2048
+    windows_read: int = 1024
     batch_size: int = 8
     looks: int = 8
-    windows: int = 32
+    windows: int = 16
     ranks: tuple[int, ...] = (1, 8, 64)
     places: tuple[tuple[str, int], ...] = (("all layers", 20), ("MLP alone", 36), ("attention alone", 45))
     batches: tuple[int, ...] = (8, 64)

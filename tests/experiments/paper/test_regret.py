@@ -194,11 +194,11 @@ def rewards(before=0.4, rank_1=0.6, rank_8=0.6, full=0.6, bits=900.0, trainable=
             "valid_by_lr": [[0.01, 0.5]],
             "bits": spread(bits),
             "paths": paths,
-            "before": before,
             "drawn": [[0.1 * step for step in range(9)]] * 3,
-            "test": {"slot_exact": spread(end), "slot_error_rate": spread(0.1)},
+            "test": {"expected": spread(end), "reward": spread(end), "slot_error_rate": spread(0.1)},
         }
-    return {"reward": "exact", "episodes": 1000, "methods": methods}
+    start = {"expected": before, "reward": before, "slot_error_rate": 0.2}
+    return {"reward": "exact", "episodes": 1000, "before": start, "methods": methods}
 
 
 @pytest.mark.parametrize(
