@@ -54,7 +54,7 @@ class Config:
     batch_rank: int = 8
     seeds: tuple[int, ...] = (0, 1, 2)
     full: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    lora: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
+    lora: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
 
     def __post_init__(self):
         check_seeds(self.seeds)
