@@ -111,10 +111,10 @@ def table(results):
     return [
         *aligned(lines),
         "",
-        f"Answers to test's prompts, before and after {results['episodes']:,} episodes; the reward: {results['reward']}.",
+        f"Answers to test's prompts, before and after {results['episodes']:,} episodes. Reward: {results['reward']}.",
         "drawn: at temperature 1, as those learned from; their expected reward is what REINFORCE maximises.",
         "bits: the entropy of each step's rewards, times its episodes, summed.",
-        "lr: the best of equally many, by drawn answers on valid with the first seed (*: the lowest or highest of them).",
+        "lr: the best of equally many, by drawn answers on valid with the first seed (*: the lowest or highest).",
         "There is no such table in the paper.",
     ]
 

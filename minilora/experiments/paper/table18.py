@@ -38,7 +38,7 @@ class Config:
 
 def on(base):
     """The Config on another base."""
-    return Config(base.training, base.ranks_of(Config.ranks), base.rates_of("lora", LORA_RATES))
+    return Config(base.training, base.possible(base.ranks or Config.ranks), base.rates_of("lora", LORA_RATES))
 
 
 def run(config, sweep):

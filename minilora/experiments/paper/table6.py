@@ -41,7 +41,7 @@ def ranks_of(results, where=QV):
 
 def on(base):
     """The configuration on a decoder."""
-    ranks = base.ranks_of(RANKS)
+    ranks = base.possible(base.few_ranks or RANKS)
     settings = {label_of(where, rank): base.lora(rank, TARGETS[where]) for where in TARGETS for rank in ranks}
     return decoder_tasks.Places(base.training, base.rates_of("lora", LORA_RATES), settings)
 
