@@ -33,6 +33,17 @@ def test_a_curve_goes_through_the_means_and_leaves_out_what_diverged(xscale):
         assert band.get_paths()[0].get_extents().extents.tolist() == [1, 1, 2, 5], "from the lowest to the highest"
 
 
+@pytest.mark.parametrize(("highest", "marked"), [(1024, ["200", "500", "1,000"]), (99_000, ["1,000", "10,000"])])
+def test_a_short_logarithmic_axis_is_marked_at_2_and_5_as_well(highest, marked):
+    lines = {"one": [(128, [1.0]), (512, [1.0]), (highest, [1.0])]}
+    figure = plots.seed_curves({"loss": lines}, xlabel="windows read", xscale="log")
+    figure.canvas.draw()
+    axis = figure.axes[0].xaxis
+    shown = {minor: [mark.get_text() for mark in axis.get_ticklabels(minor=minor)] for minor in (False, True)}
+    assert [text for text in shown[False] if 128 <= float(text.replace(",", "")) < highest] == marked
+    assert not any(shown[True])
+
+
 def test_a_method_that_was_not_run_is_left_out():
     (axes,) = plots.seed_curves({"loss": {"LoRA": [(1, [1.0])], "BitFit": []}}, xlabel="rank").axes
     assert [line.get_label() for line in axes.get_lines() if line.get_label()[0] != "_"] == ["LoRA"]

@@ -215,8 +215,9 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 # modules to target](https://github.com/huggingface/peft/issues/735), and PEFT's maintainers have compared the two at
 # [equal numbers of parameters](https://github.com/huggingface/peft/pull/2845), with the MLP ahead by 51.3 % to 48.2 %.
 # "LoRA Without Regret" (Thinking Machines, 2025) found the MLP ahead as well, in larger experiments, and so does our
-# own tiny one; `minilora reproduce regret` compares them in longer runs. All linear layers, with a small rank, are a
-# good first choice when nothing is known. An error says what `targets` may name:
+# own tiny one, `minilora reproduce regret`: code learned with the MLP alone costs 0.08 bits per byte less than with the
+# attention alone, and with all layers another 0.06 less, always with as many parameters. All linear layers, with a
+# small rank, are a good first choice when nothing is known. An error says what `targets` may name:
 
 # %%
 try:

@@ -7,6 +7,7 @@ from minilora.plots.style import WIDTH, looks, new_figure, styled
 from minilora.plots.theme import theme
 
 LONGEST = 9  # letters of a label with which two panels fit next to each other
+NARROW = 20  # high / low of a logarithmic axis that has hardly a power of ten: up to here 2 and 5 are marked as well
 
 
 @styled
@@ -92,6 +93,12 @@ def one_panel(axes, lines, look, xscale, level, height):
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         axes.minorticks_off()
     elif xscale == "log":
+        known = [x for points in lines.values() for x, _ in points]
+        if min(known) < max(known) < NARROW * min(known):
+            from matplotlib.ticker import LogLocator
+
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.minorticks_off()
         axes.xaxis.set_major_formatter(plain)
     if len(ends) > MOST_LABELS:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.08), ncols=2)

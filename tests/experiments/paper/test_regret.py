@@ -144,7 +144,9 @@ def curves_of(axes):
 def test_the_picture_has_no_start_on_its_logarithmic_axis():
     figure = regret.plot(results())
     assert [title_of(axes).partition(":")[0] for axes in figure.axes[:2]] == ["ranks", "layers"]
-    assert all(min(line.get_xdata(), default=8) == 8 for axes in figure.axes for line in curves_of(axes))
+    assert all(min(line.get_xdata(), default=8) == 8 for axes in figure.axes[:2] for line in curves_of(axes))
+    gaps = curves_of(figure.axes[2])
+    assert gaps and all(min(line.get_xdata()) > 8 and max(line.get_xdata()) == 24 for line in gaps)
 
 
 # ---- policy gradients
