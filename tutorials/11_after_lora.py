@@ -544,8 +544,8 @@ plots.curves(curves, x="step", y="mean reward")
 # These are claims of theirs, not of LoRA's paper. `minilora reproduce regret` puts each to the test in small: the
 # bundled decoder learns code, 1,024 windows of 256 bytes, with three seeds. There, too, the attention alone is worst,
 # and rank 1 falls behind rank 8. But full fine-tuning is ahead of **every** rank, 64 included, from the first
-# measurement on, and its best learning rate is a quarter of LoRA's or more, not a tenth. So small a model has much to
-# learn of a language that it hardly knows: a change of low rank is not where it begins. (Whether large batches cost
+# measurement on, and LoRA's best learning rate is two to four times as high as its, not ten times. A likely reason: so
+# small a model, which has read prose, has much to learn before it can predict code. (Whether large batches cost
 # LoRA more, three seeds cannot tell. The numbers are among [the figures](../figures/README.md), under "regret".)
 #
 # ## And more

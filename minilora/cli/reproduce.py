@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the experiments, reusing saved runs; print their tables and claims."""
     from minilora import plots
     from minilora.experiments.drawing import figure_of
-    from minilora.experiments.experiment import report
+    from minilora.experiments.experiment import hours, report
     from minilora.experiments.experiment import reproduce as run_experiment
     from minilora.experiments.figures_page import full_record, write_page
     from minilora.experiments.paper import EXPERIMENTS
@@ -96,12 +96,12 @@ def run(options: argparse.Namespace) -> int:
     with executor_of(options) as executor:
         if options.ranks.rank:
             return 0  # entering the context made it work for the first rank until nothing was left
-        sweep, records = Sweep(runs / place, executor, progress=not options.quiet), {}
+        sweep, records, took = Sweep(runs / place, executor, progress=not options.quiet), {}, {}
         for experiment in experiments:
             record = run_experiment(
                 experiment, out / place, sweep, quick=options.quick, command=options.command, base=base
             )
-            records[experiment.name] = record
+            records[experiment.name], took = record, took | sweep.took
             if not options.json:
                 print("\n".join(narrowed(report(experiment, record).splitlines())), "\n", flush=True)
     if not options.quick:
@@ -109,6 +109,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(records)
         return 0
+    if took and (of_one_core := hours(took)) is not None:
+        print(f"in {runs / place}: their {len(took):,} runs, {of_one_core:.1f} hours of one core")
     print(f"in {out / place}: a .json and a .png of each")
     if not options.quick:
         print(f"in {out}: README.md, with all of them")

@@ -84,6 +84,7 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None, base=None
     else:
         base = base.quick() if quick else base
         config = experiment.on(base)
+    sweep.took.clear()
     results = json.loads(json.dumps(experiment.run(config, sweep)))
     record = {
         "experiment": experiment.name,
@@ -93,11 +94,18 @@ def reproduce(experiment, folder, sweep, *, quick=False, command=None, base=None
         "config": asdict(config),
         "results": results,
         "seconds": round(time.perf_counter() - started, 1),  # without those of runs that had been saved before
+        "runs": {"count": len(sweep.took), "hours": hours(sweep.took)},
         **provenance(),
     }
     plots.save(figure_of(experiment, record), folder / f"{experiment.name}.png")
     write_json(folder / f"{experiment.name}.json", record)
     return record
+
+
+def hours(took):
+    """The sum of `Sweep.took` in hours; None if that of a run is not known."""
+    known = [seconds for seconds in took.values() if seconds is not None]
+    return round(sum(known) / 3600, 2) if len(known) == len(took) else None
 
 
 def report(experiment, record):

@@ -122,9 +122,19 @@ def section(name, folder, place=""):
             f"![{experiment.title}]({place}{name}.png)",
             "```text\n" + "\n".join(experiment.table(record["results"])) + "\n```",
             claim_lines(experiment, record),
-            made + f"{record['processor']}, {record['date']}; numbers in [{place}{name}.json]({place}{name}.json).",
+            made
+            + f"{record['processor']}, {record['date']}; numbers in [{place}{name}.json]({place}{name}.json)."
+            + cost(record),
         ]
     )
+
+
+def cost(record):
+    """How many runs are behind a result, and how long they took, as a sentence; nothing if that is not known."""
+    runs = record.get("runs") or {"count": 0, "hours": None}
+    if not runs["count"] or runs["hours"] is None:
+        return ""
+    return f" {runs['count']} runs, {runs['hours']:.1f} hours of one core, with those that others share."
 
 
 def earlier(record):

@@ -13,7 +13,8 @@ class FinishedRuns:
     Parameters
     ----------
     path : str or Path
-        A ``.jsonl`` file. Its first line is `about`, each further one the key and the result of a run.
+        A ``.jsonl`` file. Its first line is `about`, each further one the key and the result of a run, and the seconds
+        that it took, if they are known.
     about : dict
         What all runs have in common, for JSON.
 
@@ -52,17 +53,22 @@ class FinishedRuns:
         """The saved result of a run."""
         return next(line["result"] for line in self.lines[1:] if line["run"] == as_json(key))
 
-    def keep(self, key, result):
+    def seconds(self, key):
+        """How long a saved run took; None if that was not saved."""
+        return next(line.get("seconds") for line in self.lines[1:] if line["run"] == as_json(key))
+
+    def keep(self, key, result, seconds=None):
         """Save the result of a run, in place of an earlier one."""
         about, *runs = self.lines
         others = [line for line in runs if line["run"] != as_json(key)]
-        self.lines = [about, *others, as_json({"run": key, "result": result})]
+        took = {} if seconds is None else {"seconds": round(seconds, 1)}
+        self.lines = [about, *others, as_json({"run": key, "result": result, **took})]
         write_atomically(self.path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.lines))
 
     def _read(self, about):
         try:
             kept, *lines = [json.loads(line) for line in self.path.read_text().splitlines()]
-            readable = isinstance(kept, dict) and all(line.keys() == {"run", "result"} for line in lines)
+            readable = isinstance(kept, dict) and all(line.keys() - {"seconds"} == {"run", "result"} for line in lines)
         except (ValueError, AttributeError, RecursionError):
             readable = False
         if not readable:

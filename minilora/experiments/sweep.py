@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import time
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -41,12 +42,19 @@ class Sweep:
         done one after another in this process.
     progress : bool
         Show a progress bar.
+
+    Attributes
+    ----------
+    took : dict of (str, str) to float
+        The seconds of each run that was asked for, saved ones included, by its function's name and its settings.
+        None for one that an earlier version saved.
     """
 
     def __init__(self, folder, executor=None, *, progress=True):
         self.folder = Path(folder)
         self.executor = executor
         self.progress = progress
+        self.took = {}
 
     def __call__(self, function, settings, *, model):
         """The result of ``function(s)`` for each s of `settings`.
@@ -77,9 +85,10 @@ class Sweep:
             finished = FinishedRuns(self.folder / f"{name}.jsonl", environment(model))
             missing = [s for key, s in keys.items() if not (finished.has(key) and self._has_file(function, s))]
             with tqdm(total=len(missing), desc=name, unit="run", disable=not (self.progress and missing)) as bar:
-                for s, result in self._results(function, missing):
-                    finished.keep(repr(s), result)
+                for s, (result, seconds) in self._results(function, missing):
+                    finished.keep(repr(s), result, seconds)
                     bar.update()
+        self.took |= {(name, key): finished.seconds(key) for key in keys}
         return [finished.kept(key) for key in map(repr, settings)]
 
     def file_of(self, function, s):
@@ -94,9 +103,9 @@ class Sweep:
         return (s, self.file_of(function, s)) if hasattr(function, "suffix") else (s,)
 
     def _results(self, function, settings):
-        """(s, the function's result) for each s, in the order in which they finish."""
+        """(s, what `timed` returns of it) for each s, in the order in which they finish."""
         if self.executor is None or len(settings) == 1:
-            yield from ((s, function(*self._arguments(function, s))) for s in settings)
+            yield from ((s, timed(function, *self._arguments(function, s))) for s in settings)
             return
         left, doubtful = list(settings), []
         while left:
@@ -125,7 +134,7 @@ class Sweep:
         return False
 
     def _results_until_a_death(self, function, left):
-        """Yield (s, result) for each s in the list `left`, removing it from the list, until a process dies.
+        """Yield (s, what `timed` returns of it) for each s in the list `left`, and remove it, until a process dies.
 
         An executor other than `Processes` cannot be renewed, and a BrokenProcessPool is raised.
         """
@@ -134,7 +143,7 @@ class Sweep:
         try:
             with suppress(*death):
                 for s in left:
-                    futures[self.executor.submit(function, *self._arguments(function, s))] = s
+                    futures[self.executor.submit(timed, function, *self._arguments(function, s))] = s
             for future in as_completed(futures):
                 with suppress(*death):
                     result = future.result()
@@ -143,6 +152,12 @@ class Sweep:
         finally:  # after an error, or Ctrl-C, no further run begins
             for future in futures:
                 future.cancel()
+
+
+def timed(function, *arguments):
+    """What a function returns, and the seconds that it took."""
+    started = time.perf_counter()
+    return function(*arguments), time.perf_counter() - started
 
 
 def produces_file(suffix):

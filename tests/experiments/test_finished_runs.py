@@ -37,6 +37,14 @@ def test_each_run_is_a_line_of_json(tmp_path):
     assert lines == [{"task": "sums", "seeds": [0, 1]}, {"run": {"seed": 3}, "result": 0.5}]
 
 
+def test_how_long_a_run_took_is_kept_if_it_is_known(tmp_path):
+    runs = FinishedRuns(tmp_path / "runs.jsonl", ABOUT)
+    runs.keep({"seed": 1}, 0.5, seconds=12.34)
+    runs.keep({"seed": 2}, 0.5)
+    again = FinishedRuns(tmp_path / "runs.jsonl", ABOUT)
+    assert again.seconds({"seed": 1}) == 12.3 and again.seconds({"seed": 2}) is None and again.kept({"seed": 2}) == 0.5
+
+
 def test_an_interrupted_run_leaves_those_before_it(tmp_path):
     def interrupted():
         raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -51,6 +52,31 @@ def test_processes_do_the_runs(tmp_path):
     with Processes(2) as executor:
         results = Sweep(tmp_path, executor, progress=False)(square, [Settings(4), Settings(5)], model="decoder")
     assert [r["square"] for r in results] == [16, 25] and not calls
+
+
+def slow(settings):
+    time.sleep(0.1 * settings.seed)
+    return settings.seed
+
+
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(2)], ids=["here", "threads"])
+def test_a_sweep_knows_how_long_its_runs_took(tmp_path, executor):
+    settings = [Settings(1), Settings(3)]
+    for sweep in (Sweep(tmp_path, executor, progress=False), Sweep(tmp_path, progress=False)):  # the second finds them
+        assert sweep(slow, settings, model="decoder") == [1, 3]
+        seconds = [sweep.took["slow", repr(s)] for s in settings]
+        assert len(sweep.took) == 2 and 0.1 <= seconds[0] < 0.3 <= seconds[1] < 0.6
+
+
+def test_a_run_that_an_earlier_version_saved_took_nobody_knows_how_long(tmp_path):
+    Sweep(tmp_path, progress=False)(square, [Settings(1)], model="decoder")
+    path = tmp_path / "square.jsonl"
+    about, run = map(json.loads, path.read_text().splitlines())
+    del run["seconds"]
+    path.write_text(f"{json.dumps(about)}\n{json.dumps(run)}\n")
+    sweep = Sweep(tmp_path, progress=False)
+    sweep(square, [Settings(1)], model="decoder")
+    assert list(sweep.took.values()) == [None]
 
 
 def test_a_finished_run_is_not_done_again(tmp_path):

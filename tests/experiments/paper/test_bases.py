@@ -74,6 +74,9 @@ def test_the_experiments_run_on_a_folder_and_go_on_from_their_own_runs(here, lla
         f"{name}.{kind}" for name in ("table3", "figure8") for kind in ("json", "png")
     }
     assert f"table3 on {out.name}: Every method for decoders" in printed
+    counts = [read(out / f"{name}.json")["runs"]["count"] for name in ("table3", "figure8")]
+    assert counts == [4, 2], "two methods with two seeds; and rank 4, which is table 3's LoRA"
+    assert f"in {runs}: their 4 runs, 0.0 hours of one core" in printed
     record = read(out / "table3.json")
     assert record["base"]["model_id"].startswith(out.name.removeprefix("tiny-"))
     assert record["config"]["training"]["model"] == "tiny" and record["config"]["training"]["steps"] == 3

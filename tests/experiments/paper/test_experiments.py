@@ -28,6 +28,7 @@ def test_a_record_says_how_it_was_made(folder):
         "optimizer": "adamw",
     }
     assert {"minilora", "python", "numpy", "processor", "date", "seconds"} <= record.keys() and not record["quick"]
+    assert record["runs"] == {"count": 0, "hours": 0.0}, "it is counted, not trained"
     assert (folder / "table4.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minilora.data.classification import LOWER_CASE_SINCE
-from minilora.experiments.figures_page import anchor, earlier, section, write_page
+from minilora.experiments.figures_page import anchor, cost, earlier, section, write_page
 from minilora.experiments.paper import EXPERIMENTS
 
 FIGURES = Path(__file__).resolve().parents[3] / "figures"
@@ -48,6 +48,19 @@ def test_the_contents_link_to_each_section(heading):
 def test_results_of_an_earlier_form_of_a_task_say_so(task, date, said):
     record = {"config": {"tasks": [task], "seeds": [0, 1]}, "date": date}
     assert any(f"an earlier form of {task}.** They are of {date}" in text for text in earlier(record)) == said
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ({"runs": {"count": 45, "hours": 1.64}}, " 45 runs, 1.6 hours of one core, with those that others share."),
+        ({"runs": {"count": 45, "hours": None}}, ""),  # some were saved by an earlier version
+        ({"runs": {"count": 0, "hours": 0.0}}, ""),  # table 4 is counted, not trained
+        ({}, ""),  # so is the whole record
+    ],
+)
+def test_a_section_says_what_its_runs_cost_if_that_is_known(runs, said):
+    assert cost(runs) == said
 
 
 def test_table_4_divides_by_the_count_of_the_papers_rank():
