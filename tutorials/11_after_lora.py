@@ -529,7 +529,10 @@ plots.curves(curves, x="step", y="mean reward")
 # 1 has one. (With a single layer that is also all that it has: see question 6. Question 7 says why none gets to 16.)
 #
 # On a language model, with rank 1 in each of its matrices, it is `minilora reproduce policy_gradient`: the decoder
-# draws its own sentences, a parser says which are right, and rank 1, rank 8 and full fine-tuning are compared.
+# draws its own sentences, and a parser says which are right. Of those drawn on test 29 % were right before; after 3,200
+# rewards 34 % with rank 1, 37 % with rank 8, and 42 % with full fine-tuning, over three seeds. So rank 1 learns, but
+# less in these few steps, although 3,200 rewards carry at most 2,769 bits and rank 1 has 13,824 numbers. Three seeds
+# do not settle whether it is behind by more than five points.
 #
 # ### Where LoRA falls behind
 #

@@ -102,7 +102,7 @@ COLUMNS = ("expected", "reward", "slot_error_rate")
 def table(results):
     before = (f"{100 * results['before'][name]:.1f}      " for name in COLUMNS)
     lines = [
-        ("", "trainable", "lr", "mean reward, % of 1, drawn", "greedy", "slot errors, greedy, %", "bits, at most"),
+        ("", "trainable", "lr", "reward, drawn, %", "greedy, %", "slot errors, %", "bits, at most"),
         ("before", "", "", *before, ""),
     ]
     for label, row in results["methods"].items():
@@ -112,7 +112,8 @@ def table(results):
         *aligned(lines),
         "",
         f"Answers to test's prompts, before and after {results['episodes']:,} episodes. Reward: {results['reward']}.",
-        "drawn: at temperature 1, as those learned from; their expected reward is what REINFORCE maximises.",
+        "drawn: at temperature 1, as those learned from; their mean reward is what REINFORCE maximises.",
+        "greedy: the most likely token at each place; slot errors: of these answers.",
         "bits: the entropy of each step's rewards, times its episodes, summed.",
         "lr: the best of equally many, by drawn answers on valid with the first seed (*: the lowest or highest).",
         "There is no such table in the paper.",
@@ -162,7 +163,7 @@ CLAIMS = (
         better("points"),
         learns,
         "If hardly any drawn answer is right, or all are, the advantages are 0.",
-        "On test, before and after, and the same prompts.",
+        "On the same prompts of test, before and after; answers are drawn.",
     ),
     Claim(
         "policy_gradient.rank-1",
@@ -175,7 +176,7 @@ CLAIMS = (
         NO_WORSE,
         ranks_beside_full,
         "The steps are few, and each method is at one of three rates.",
-        "On test, at the end.",
+        "On test, at the end; answers are drawn.",
     ),
     Claim(
         "policy_gradient.capacity",
@@ -196,12 +197,14 @@ def plot(results):
     from minilora import plots
 
     rows = results["methods"]
-    greedy, drawn = {}, {}
+    greedy, drawn, ends = {}, {}, {}
     for label, row in rows.items():
+        n, last = len(expected(row)), row["paths"][0][-1]["step"]
+        ends[label] = [(0, [results["before"]["expected"]] * n), (last, expected(row))]
         points = zip(*row["paths"], strict=True)  # the seeds' measurements at one step
         greedy[label] = [(of_step[0]["step"], [100 * p["slot_exact"] for p in of_step]) for of_step in points]
         drawn[label] = tenths(row["drawn"])
-    panels = {"valid, greedy: right (%)": greedy, "train, drawn: mean reward": drawn}
+    panels = {"test, drawn: mean reward": ends, "train, drawn: mean reward": drawn, "valid, greedy: right (%)": greedy}
     return plots.seed_curves(panels, xlabel="step")
 
 
