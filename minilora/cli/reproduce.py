@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(records)
         return 0
     if took and (of_one_core := hours(took)) is not None:
-        print(f"in {runs / place}: their {len(took):,} runs, {of_one_core:.1f} hours of one core")
+        print(f"in {runs / place}: {len(took):,} runs, {of_one_core:.1f} hours of one core")
     print(f"in {out / place}: a .json and a .png of each")
     if not options.quick:
         print(f"in {out}: README.md, with all of them")

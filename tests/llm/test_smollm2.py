@@ -100,5 +100,5 @@ def test_the_experiments_know_it_as_a_large_base(path):
     base = base_of(open_language_model("smollm2"))
     assert base.label == "smollm2" and base.large and not base.has_biases
     assert base.shapes["q_proj"] == (576, 576) and base.shapes["v_proj"] == (192, 576)
-    assert base.rates_of("lora", ()) == (1e-2,) and base.rates_of("full", ()) == (2e-4,)
+    assert base.rates_of("lora", ()) == (3e-3,) and base.rates_of("full", ()) == (2e-4,)
     assert base.blocks() == (0, 10, 15, 20, 29)

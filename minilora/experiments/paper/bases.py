@@ -20,9 +20,9 @@ MOST_BLOCKS = 6  # of which all are looked at
 
 # For a large model: fewer runs and steps, because a step is slow, each on more text, because its tokens are longer.
 OF_LARGE = Training(steps=100, seeds=(0, 1, 2), n_held_out=48, alpha=16)
-# These experiments have LoRA on attention alone, which needs a higher rate than on all layers. SmolLM2's loss on valid
-# after 60 steps of 8, r = 4 on W_q and W_v, in nats per byte: 0.205 with 3e-3, 0.180 with 1e-2, 0.302 with 3e-2.
-LARGE_RATES = {"lora": 1e-2}
+# LoRA on attention alone needs a higher rate than on all layers. SmolLM2's loss on valid after 60 steps of 8, r = 4 on
+# W_q and W_v, in nats per byte: 0.205 with 3e-3, 0.180 with 1e-2, 0.302 with 3e-2.
+ON_ATTENTION = 1e-2
 LARGE_METHODS = ("full fine-tuning", "Adapter^L, large", "prefix-layer", "LoRA")
 LARGE_RANKS = (1, 4, 8, 16, 64)  # table 18 claims something of 1, 4, 16 and of those above it
 FEW_RANKS = (1, 8, 64)  # and table 6 of these, in three places
@@ -77,7 +77,7 @@ class Base:
         few = {"methods": ("full fine-tuning", "LoRA"), "ranks": FEW_RANKS, "few_ranks": FEW_RANKS, "n_rates": 1}
         return replace(self, training=replace(training, n_held_out=QUICK.n_held_out), **few)
 
-    def rates_of(self, method, own):
+    def rates_of(self, method, own, usual=None):
         """The learning rates to try for a method, the usual one first.
 
         Parameters
@@ -86,8 +86,10 @@ class Base:
             In `minilora.methods.METHODS`.
         own : sequence of float
             A bundled model's, the usual one first; a small model takes them.
+        usual : float, optional
+            A large model's; that of the method on all layers, if not given.
         """
-        middle = LARGE_RATES.get(method) or large_rate(method)
+        middle = usual or large_rate(method)
         rates = tuple(float(f"{rate:.2g}") for rate in (middle, 3 * middle, middle / 3)) if self.large else own
         return rates[: self.n_rates]
 

@@ -70,7 +70,8 @@ class Config:
 
 def run(config, sweep):
     """Arguments and result are those of `Experiment.run`."""
-    settings, (start,) = config.settings(), {of_method.start for of_method in config.settings().values()}
+    settings = config.settings()
+    start = settings[FULL].start
     sweep(adapt_and_keep, [start], model="decoder")
     before = measured(adapted_decoder(sweep, start), base_and_task(start)[1], settings[FULL])
     rates = {label: config.full if label == FULL else config.lora for label in settings}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from minilora.experiments.claims import Claim, paper
 from minilora.experiments.comparison import plus_minus, rate
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper.bases import ON_ATTENTION
 from minilora.experiments.paper.mini_e2e import HERE, LORA_RATES, QUICK, Training, rates_line, summary, train_all
 from minilora.experiments.text_scores import need_text_scores
 from minilora.experiments.text_table import aligned
@@ -38,7 +39,9 @@ class Config:
 
 def on(base):
     """The Config on another base."""
-    return Config(base.training, base.possible(base.ranks or Config.ranks), base.rates_of("lora", LORA_RATES))
+    return Config(
+        base.training, base.possible(base.ranks or Config.ranks), base.rates_of("lora", LORA_RATES, ON_ATTENTION)
+    )
 
 
 def run(config, sweep):

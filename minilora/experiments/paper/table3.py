@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from minilora.experiments.claims import WITHOUT_REGRET, Claim, later, own, paper
 from minilora.experiments.comparison import plus_minus, rate
 from minilora.experiments.experiment import Experiment
+from minilora.experiments.paper.bases import ON_ATTENTION
 from minilora.experiments.paper.mini_e2e import ALPHA, HERE, QUICK, Training, rates_line, summary, train_all
 from minilora.experiments.targets import ALL_LINEAR
 from minilora.experiments.text_scores import need_text_scores
@@ -81,7 +82,8 @@ def on(base):
     labels = tuple(
         label for label in base.methods or METHODS if base.has_biases or label != "BitFit"
     )  # most Llamas have no bias to train
-    rates = tuple(base.rates_of(METHODS[label][0], usual_first(label)) for label in labels)
+    usual = {LORA: ON_ATTENTION}
+    rates = tuple(base.rates_of(METHODS[label][0], usual_first(label), usual.get(label)) for label in labels)
     return Config(base.training, labels, base.n_rates, rates)
 
 

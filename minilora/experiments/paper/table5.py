@@ -5,6 +5,7 @@ from minilora.experiments.comparison import rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper import decoder_tasks, encoder_tasks
 from minilora.experiments.paper.accuracies import NO_WORSE, on_each_task
+from minilora.experiments.paper.bases import ON_ATTENTION
 from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
     HERE,
@@ -36,7 +37,7 @@ QK = ("W_q, r = 8", "W_k, r = 8")
 def on(base):
     """The configuration on a decoder."""
     settings = {label: base.lora(r, targets, equal=True) for label, (r, targets, _) in PLACES.items()}
-    return decoder_tasks.Places(base.training, base.rates_of("lora", LORA_RATES), settings)
+    return decoder_tasks.Places(base.training, base.rates_of("lora", LORA_RATES, ON_ATTENTION), settings)
 
 
 def run(config, sweep):

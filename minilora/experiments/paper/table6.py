@@ -5,6 +5,7 @@ from minilora.experiments.comparison import rate
 from minilora.experiments.experiment import Experiment
 from minilora.experiments.paper import decoder_tasks, encoder_tasks
 from minilora.experiments.paper.accuracies import NO_WORSE, on_each_task
+from minilora.experiments.paper.bases import ON_ATTENTION
 from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
     HERE,
@@ -43,7 +44,7 @@ def on(base):
     """The configuration on a decoder."""
     ranks = base.possible(base.few_ranks or RANKS)
     settings = {label_of(where, rank): base.lora(rank, TARGETS[where]) for where in TARGETS for rank in ranks}
-    return decoder_tasks.Places(base.training, base.rates_of("lora", LORA_RATES), settings)
+    return decoder_tasks.Places(base.training, base.rates_of("lora", LORA_RATES, ON_ATTENTION), settings)
 
 
 def run(config, sweep):

@@ -7,6 +7,7 @@ import numpy
 from minilora.analysis import adapter_factors, z_score
 from minilora.experiments.adapt import adapt_and_keep, adapted_decoder
 from minilora.experiments.comparison import plus_minus
+from minilora.experiments.paper.bases import ON_ATTENTION
 from minilora.experiments.paper.mini_e2e import LORA_RATES, QUICK, Training, at, train_all
 
 QUICK_RATES = LORA_RATES[:1]
@@ -48,7 +49,7 @@ class SubspaceConfig:
             self,
             training=base.training,
             ranks=tuple(lower),
-            rates=base.rates_of("lora", LORA_RATES),
+            rates=base.rates_of("lora", LORA_RATES, ON_ATTENTION),
             blocks=base.blocks(),
         )
 

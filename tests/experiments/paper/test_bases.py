@@ -17,7 +17,17 @@ from minilora.experiments import rates
 from minilora.experiments.adapt import adapt_and_keep, base_and_task, decoder_trainer
 from minilora.experiments.experiment import report
 from minilora.experiments.figures_page import write_page
-from minilora.experiments.paper import EXPERIMENTS, bases, decoder_tasks, table3, table5, table6, table18
+from minilora.experiments.paper import (
+    EXPERIMENTS,
+    bases,
+    budget,
+    decoder_tasks,
+    intrinsic_dimension,
+    table3,
+    table5,
+    table6,
+    table18,
+)
 from minilora.experiments.paper.bases import Base, base_of, short_name
 from minilora.experiments.paper.mini_e2e import LORA_RATES, Training, at, train_all
 from minilora.experiments.paper.trained_adapters import SubspaceConfig
@@ -76,7 +86,7 @@ def test_the_experiments_run_on_a_folder_and_go_on_from_their_own_runs(here, lla
     assert f"table3 on {out.name}: Every method for decoders" in printed
     counts = [read(out / f"{name}.json")["runs"]["count"] for name in ("table3", "figure8")]
     assert counts == [4, 2], "two methods with two seeds; and rank 4, which is table 3's LoRA"
-    assert f"in {runs}: their 4 runs, 0.0 hours of one core" in printed
+    assert f"in {runs}: 4 runs, 0.0 hours of one core" in printed
     record = read(out / "table3.json")
     assert record["base"]["model_id"].startswith(out.name.removeprefix("tiny-"))
     assert record["config"]["training"]["model"] == "tiny" and record["config"]["training"]["steps"] == 3
@@ -147,8 +157,16 @@ def test_a_small_decoder_takes_the_bundled_ones_numbers_and_a_large_one_its_own(
     monkeypatch.setattr(rates, "LARGE", 1000)
     large = base_of(opened)
     assert large.large and large.training == replace(bases.OF_LARGE, model=str(llama))
-    assert large.rates_of("full", table3.OWN) == (2e-4,) and large.rates_of("lora", LORA_RATES) == (1e-2,)
-    assert replace(large, n_rates=3).rates_of("lora", LORA_RATES) == (1e-2, 3e-2, 3.3e-3)
+    assert large.rates_of("full", table3.OWN) == (2e-4,) and large.rates_of("lora", LORA_RATES) == (3e-3,)
+    assert replace(large, n_rates=3).rates_of("lora", LORA_RATES) == (3e-3, 9e-3, 1e-3)
+    on_attention = [
+        table18.on(large).rates,
+        table5.on(large).rates,
+        table6.on(large).rates,
+        SubspaceConfig().on(large).rates,
+    ]
+    assert [*on_attention, table3.on(large).rates[-1]] == [(1e-2,)] * 5 and table3.on(large).methods[-1] == "LoRA"
+    assert budget.on(large).rates[-1] == intrinsic_dimension.on(large).lora_rates == (3e-3,), "on all layers"
     assert len(table3.on(large).methods) < len(table3.METHODS)
 
 
