@@ -38,7 +38,7 @@ def open_model_and_task(
     adapter : str, optional
         With the model.
     reserved : int
-        How many of a decoder's positions to reserve for a prefix.
+        How many of the model's positions to reserve for a prefix.
     """
     asked = named_task(options)
     classes = options.text is None and has_classes(options.task)
@@ -61,7 +61,7 @@ def open_model_and_task(
     check_vocabulary(model, held, opened.tokenizer)
     pad = getattr(opened.tokenizer, "pad", getattr(model.config, "pad_id", 0))
     return opened, load_classification_task(
-        options.task, length=model.longest_input, tokenizer=opened.tokenizer, pad=pad
+        options.task, length=model.longest_input - reserved, tokenizer=opened.tokenizer, pad=pad
     )
 
 

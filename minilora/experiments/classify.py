@@ -84,11 +84,14 @@ def train_and_measure(settings, bar=None):
 def adapted_classifier(settings):
     """The model of a ClassifyRun, ready to be trained, and its task."""
     encoder = open_encoder(settings.encoder, settings.device)
-    task = task_of(settings.task, encoder.longest_input, settings.n_held_out)
+    length = encoder.longest_input
+    task = task_of(settings.task, length, settings.n_held_out)
     check_vocabulary(encoder, task.tokenizer)
     rng = numpy.random.default_rng(settings.train.seed)
     model = new_classifier(encoder, len(task.label_names), rng)
     apply_method(model, settings.method, rng=rng, batches=start_batches(task, settings.method, settings.train))
+    if model.longest_input < length:  # a prefix takes some of the positions
+        task = task_of(settings.task, model.longest_input, settings.n_held_out)
     return model, task
 
 

@@ -42,6 +42,10 @@ OF_CLASSES = dict.fromkeys(("rslora", "dora", "pissa", "lora-fa", "lora-ga", "ad
     "adapter-d": 1e-2,
     "adalora": 3e-3,  # LoRA's; and VeRA's, 5 times LoRA's as in texts, was not searched for either
     "vera": 1.5e-2,
+    "prefix-embedding": 3e-2,
+    "prefix-layer": 3e-2,
+    "lora+prefix-embedding": 3e-3,  # LoRA's
+    "lora+prefix-layer": 3e-3,
 }
 
 
@@ -69,4 +73,4 @@ def default_rate(
     if model is not None and not isinstance(task, ClassificationTask) and is_large(model):
         return large_rate(method)
     of_classes = OF_CLASSES if isinstance(task, ClassificationTask) else {}
-    return of_classes.get(method, OF_TEXTS[method])  # prefixes work on text tasks only, and are refused elsewhere
+    return of_classes.get(method, OF_TEXTS[method])  # what no classifier can have is refused elsewhere

@@ -50,11 +50,11 @@ class LoRAPrefixConfig:
 def apply_lora_with_prefix(
     model: Model, config: LoRAPrefixConfig, *, rng: numpy.random.Generator, name: str = "lora+prefix"
 ) -> None:
-    """Give a decoder LoRA and a prefix as one adapter, in place, and freeze everything else.
+    """Give a model LoRA and a prefix as one adapter, in place, and freeze everything else.
 
     Parameters
     ----------
-    model : GPT or Llama
+    model : GPT, Llama, Roberta, or a head on a Roberta
     config : LoRAPrefixConfig
     rng : numpy.random.Generator
         Draws A, and the tokens whose activations the prefix starts with.

@@ -1,11 +1,14 @@
 """The tokens of a prefix: their ids, their learned activations, and how a batch or a prompt gets them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy
 
 from minilora.arrays.backend import Array, get_xp, on_host
 from minilora.layers import Embedding
+from minilora.models.model import lowest_to_differentiate
+from minilora.models.recompute import backward_block
 from minilora.ops.fast import prefix_backward, prefix_forward
 from minilora.parameter import Module
 
@@ -47,6 +50,43 @@ class Prefix(Module):
             return dy
         dx, dP = prefix_backward(dy, cache)
         self.tables[stage].W.accumulate(dP)
+        return dx
+
+    def run_stages(
+        self, x: Array, ids: Array, n_blocks: int, run: Callable[[int, Array], tuple[Array, Any]]
+    ) -> tuple[Array, tuple[Any, ...], list[Any]]:
+        """All blocks of a model, where the prefix's own activations replace what enters each but the first.
+
+        Parameters
+        ----------
+        x : ndarray of shape (N, T, C)
+        ids : integer ndarray of shape (N, T)
+        n_blocks : int
+        run : callable
+            ``run(i, x) -> (x, cache)``, the forward of block i.
+
+        Returns
+        -------
+        x : ndarray of shape (N, T, C)
+        block_caches : tuple
+        prefix_caches : list
+            One per block but the first; None where the prefix replaces nothing.
+        """
+        block_caches, prefix_caches = [], []
+        for i in range(n_blocks):
+            if i > 0:
+                x, prefix_cache = self.forward(x, ids, stage=i)
+                prefix_caches.append(prefix_cache)
+            x, block_cache = run(i, x)  # (N, T, C)
+            block_caches.append(block_cache)
+        return x, tuple(block_caches), prefix_caches
+
+    def backward_stages(self, dx: Array, cache: Any, blocks: list[Any], below: bool) -> Array:
+        """Backward of `run_stages`, down to the lowest block that needs it; `below`: or through all of them."""
+        for i in reversed(range(lowest_to_differentiate(blocks, below), len(blocks))):
+            dx = backward_block(blocks[i], dx, cache.blocks[i])
+            if i > 0:
+                dx = self.backward(dx, cache.prefix[i], stage=i)
         return dx
 
     def known_ids(self, ids: Array) -> Array:

@@ -21,8 +21,6 @@ from minilora.methods.prefix_tokens import Prefix
 from minilora.models import GPT, Decoder, Llama
 from minilora.models.checks import check_ids
 from minilora.models.decoder import TextLengths
-from minilora.models.model import lowest_to_differentiate
-from minilora.models.recompute import backward_block
 
 
 class PrefixedDecoder(Decoder[Any]):
@@ -64,31 +62,8 @@ class PrefixedDecoder(Decoder[Any]):
     def run_stages(
         self, x: Array, ids: Array, past: list[KeyValueCache] | None, **attention: Any
     ) -> tuple[Array, tuple, list[Any]]:
-        """`run_blocks`, where the prefix's own activations replace what enters each block but the first.
-
-        Returns
-        -------
-        x : ndarray of shape (N, T, C)
-        block_caches : tuple
-        prefix_caches : list
-            One per block but the first; None where the prefix replaces nothing.
-        """
-        block_caches, prefix_caches = [], []
-        for i in range(len(self.blocks)):
-            if i > 0:
-                x, prefix_cache = self.prefix.forward(x, ids, stage=i)
-                prefix_caches.append(prefix_cache)
-            x, block_cache = self.run_one(i, x, past, **attention)  # (N, T, C)
-            block_caches.append(block_cache)
-        return x, tuple(block_caches), prefix_caches
-
-    def backward_stages(self, dx: Array, cache: Any, below: bool) -> Array:
-        """Backward of `run_stages`, down to the lowest block that needs it; `below`: or through all of them."""
-        for i in reversed(range(lowest_to_differentiate(self.blocks, below), len(self.blocks))):
-            dx = backward_block(self.blocks[i], dx, cache.blocks[i])
-            if i > 0:
-                dx = self.prefix.backward(dx, cache.prefix[i], stage=i)
-        return dx
+        """The stages of the prefix's own blocks, see `Prefix.run_stages`."""
+        return self.prefix.run_stages(x, ids, len(self.blocks), lambda i, x: self.run_one(i, x, past, **attention))
 
 
 class PrefixedGPTCache(NamedTuple):
@@ -119,7 +94,7 @@ class PrefixedGPT(PrefixedDecoder, GPT):
         """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C)."""
         below = self.wte.trainable or self.wpe.trainable or self.prefix.trainable
         dx = self.ln_f.backward(dx, cache.ln_f)
-        dx = self.backward_stages(dx, cache, below)
+        dx = self.prefix.backward_stages(dx, cache, self.blocks, below)
         if below:
             # forward: x = prefix(wte[ids]) + wpe[positions]   so
             self.wpe.backward(dx.sum(axis=0), cache.wpe)
@@ -152,10 +127,7 @@ class PrefixedLlama(PrefixedDecoder, Llama):
         """Backward of `hidden`: add to every trainable p.grad, given the gradient of its result, (N, T, C)."""
         below = self.wte.trainable or self.prefix.trainable
         dx = self.rms_f.backward(dx, cache.rms_f)
-        dx = self.backward_stages(dx, cache, below)
+        dx = self.prefix.backward_stages(dx, cache, self.blocks, below)
         if below:
             # forward: x = prefix(wte[ids])   so
             self.wte.backward(self.prefix.backward(dx, cache.prefix[0], stage=0), cache.wte)
-
-
-PREFIXED = {GPT: PrefixedGPT, Llama: PrefixedLlama}

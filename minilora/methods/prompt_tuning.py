@@ -17,6 +17,7 @@ from minilora.methods.prefix import PrefixConfig, check_prefix, prefix_parts
 from minilora.methods.selection import check_integer
 from minilora.methods.state import NamedAdapter
 from minilora.methods.switching import add_adapter, check_new_name, set_adapter
+from minilora.models import Decoder
 from minilora.models.model import Model
 
 
@@ -70,6 +71,8 @@ def apply_prompt_tuning(
         If the model is not a decoder, has no room for the embeddings or no such token, or has an adapter of this name.
         The model is then unchanged.
     """
+    if not isinstance(model, Decoder):  # PEFT lets a classifier's head read the first of the new embeddings
+        raise ValueError(f"model was a {type(model).__name__}; prompt tuning needs a decoder, a GPT or a Llama")
     check_prefix(model, config.prefix)
     check_new_name(model, name)
     start = None

@@ -16,7 +16,7 @@ class NamedAdapter:
         The method's configuration.
     parts : dict of str to Parameter or Module
         What is put into the model while the adapter is active, by path in the base. Inside a Module, everything below
-        "base" is the base's. A path that the base lacks is an attribute of the model itself.
+        "base" is the base's. A path that the base lacks is an attribute of the model, or of its encoder.
     """
 
     config: Any

@@ -14,6 +14,7 @@ second copy of it.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from minilora.methods.lora.layer import LoRALinear
@@ -122,15 +123,22 @@ def _put(model: Module, parts: Mapping[str, Any]) -> dict[str, Any]:
     for path, member in _everything(model):
         places.setdefault(id(member), []).append(path)
     here = {plain(path): member for path, member in _everything(model)}
-    stood = {place: here[place] if place in here else getattr(model, place, None) for place in parts}
+    stood = {place: here[place] if place in here else getattr(*_attribute(model, place), None) for place in parts}
     for place, part in parts.items():
         for path in places.get(id(stood[place]), [place]):
             if part is None:  # a plain model has nothing here
-                vars(model).pop(path, None)  # may be gone already: base_in_place within another one
+                owner, attribute = _attribute(model, path)
+                vars(owner).pop(attribute, None)  # may be gone already: base_in_place within another one
             else:
                 model.replace(path, part)
     model.name_parameters()
     return stood
+
+
+def _attribute(model: Module, place: str) -> tuple[Any, str]:
+    """The module that a path which the base lacks is an attribute of, and the attribute's name."""
+    *owner, attribute = place.rsplit(".", 1)
+    return (attrgetter(*owner)(model) if owner else model), attribute
 
 
 def _everything(module: Module, prefix: str = "") -> Iterator[tuple[str, Module | Parameter]]:

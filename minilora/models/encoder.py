@@ -107,6 +107,11 @@ class EncoderWithHead(Model):
         self.name_parameters()
 
     @property
+    def longest_input(self) -> float:
+        """The most tokens that a sequence can have: the encoder's."""
+        return self.encoder.longest_input
+
+    @property
     def recompute(self) -> bool:
         """Whether the encoder keeps only each block's input, and makes the rest again in the backward."""
         return self.encoder.recompute

@@ -30,7 +30,8 @@ def folder(encoder_folder, monkeypatch):
 MODEL = ("--model", "roberta-masked-lm")
 QUICK = ("--steps", "3", "--batch-size", "4", "--threads", "1", "--lr", "0.01")
 WORDS = ("--task", "words.csv")
-FOR_ENCODERS = tuple(name for name in minilora.METHODS if "prefix" not in name and name != "prompt-tuning")
+FOR_ENCODERS = tuple(name for name in minilora.METHODS if name != "prompt-tuning")
+KINDS = {"roberta-masked-lm": FOR_ENCODERS, "deberta": tuple(name for name in FOR_ENCODERS if "prefix" not in name)}
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -63,11 +64,13 @@ def test_a_hugging_face_folder_is_read_with_its_own_tokenizer(tmp_path):
     assert main(["evaluate", "--model", str(tmp_path / "folder"), *WORDS]) == 2
 
 
-@pytest.mark.parametrize("method", FOR_ENCODERS)
-@pytest.mark.parametrize("kind", ["roberta-masked-lm", "deberta"])
-def test_every_method_for_encoders(method, kind, tmp_path):
+@pytest.mark.parametrize(("kind", "method"), [(kind, name) for kind, names in KINDS.items() for name in names])
+def test_every_method_for_encoders(kind, method, tmp_path):
     own = {"lora": ("--rank", 2), "rslora": ("--rank", 2), "dora": ("--rank", 2), "pissa": ("--rank", 2)}
     own |= {"lora-fa": ("--rank", 2), "lora-ga": ("--rank", 2)}
+    own |= {"prefix-embedding": ("--before", 1, "--after", 1), "prefix-layer": ("--before", 1, "--after", 0)}
+    own |= {"lora+prefix-embedding": ("--rank", 2, "--before", 2, "--after", 0)}
+    own |= {"lora+prefix-layer": ("--rank", 2, "--before", 1, "--after", 1)}
     options = ("--method", method, *(("--size", 4) if method.startswith("adapter") else own.get(method, ())))
     printed = prints("finetune", "--model", kind, *WORDS, *options, *QUICK, "--out", tmp_path)
     if method == "full":
@@ -265,9 +268,13 @@ WRONG = {
         [*FINETUNE, "--model", "other-vocabulary", *WORDS],
         "--model was other-vocabulary, which reads the ids of a tokenizer that it does not name; tokenizer.json must ",
     ),
-    "a prefix": (
-        [*FINETUNE, *MODEL, *WORDS, "--method", "prefix-layer"],
-        r"prefix and prompt tuning need a decoder, a GPT",
+    "prompt tuning": (
+        [*FINETUNE, *MODEL, *WORDS, "--method", "prompt-tuning"],
+        r"prompt tuning needs a decoder, a GPT or a Llama",
+    ),
+    "a prefix on a DeBERTa": (
+        [*FINETUNE, "--model", "deberta", *WORDS, "--method", "prefix-layer", "--before", "1", "--after", "0"],
+        r"model was a DebertaForClassification; prefix tuning needs a GPT, a Llama, or a RoBERTa",
     ),
     "to evaluate without a head": (
         ["evaluate", *MODEL, *WORDS],

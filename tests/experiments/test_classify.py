@@ -16,7 +16,7 @@ from minilora.data import load_classification_task
 from minilora.experiments.classify import ClassifyRun, adapted_classifier, task_of, train_and_measure
 from minilora.experiments.measure import measure_classes
 from minilora.methods import METHODS as ALL_METHODS
-from minilora.methods import HeadConfig, HoulsbyConfig, LoRAConfig, PrefixConfig
+from minilora.methods import HeadConfig, HoulsbyConfig, LoRAConfig, PrefixConfig, PromptTuningConfig
 from minilora.models import DebertaForClassification, RobertaForClassification, load_model, save_model
 from minilora.training import TrainConfig
 
@@ -74,9 +74,9 @@ def test_every_kind_of_encoder_gets_a_new_head_and_keeps_its_weights(task_file, 
     assert result["trainable"] == 2 * 2 * 2 * (16 + 16) and math.isfinite(result["loss"])
 
 
-@pytest.mark.parametrize("method", [name for name in ALL_METHODS if "prefix" not in name and name != "prompt-tuning"])
+@pytest.mark.parametrize("method", [name for name in ALL_METHODS if name != "prompt-tuning"])
 def test_every_method_for_encoders_trains_the_head_too(task_file, folder, method):
-    for kind in ("roberta", "deberta"):
+    for kind in ("roberta",) if "prefix" in method else ("roberta", "deberta"):
         settings = ClassifyRun(task_file, method, replace(QUICK, lr=1e-2), str(folder / kind))
         model, _ = adapted_classifier(settings)
         assert all(p.trainable for p in model.head.parameters())
@@ -130,7 +130,7 @@ def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps
     [
         ("magic", r"method was 'magic'; it must be a configuration, or one of 'lora'"),
         (max, r"method was <built-in function max>; it must be a configuration"),
-        (PrefixConfig(), r"model was a RobertaForClassification; prefix and prompt tuning need a decoder"),
+        (PromptTuningConfig(), r"model was a RobertaForClassification; prompt tuning needs a decoder"),
         (LoRAConfig(rank=17), r"rank was 17 for .* from 1 to 16"),
         (HoulsbyConfig(leave_out=2), r"leave_out was 2; it must be from 0 to 1"),
     ],
@@ -138,6 +138,15 @@ def test_a_run_that_diverges_says_so_and_has_no_scores(task_file, encoder, steps
 def test_a_method_that_does_not_fit_is_refused(task_file, encoder, method, message):
     with pytest.raises(ValueError, match=message):
         train_and_measure(ClassifyRun(task_file, method, QUICK, encoder))
+
+
+def test_a_prefix_takes_positions_and_texts_for_which_there_is_no_room_are_left_out(task_file, encoder):
+    """A word has up to 5 letters, with two tokens around it; 6 of the 32 positions are left."""
+    model, task = adapted_classifier(ClassifyRun(task_file, PrefixConfig(before=20, after=6), QUICK, encoder))
+    lengths = [len(ids) for ids in task.tokens["train"]]
+    assert max(lengths) == 6 == model.longest_input and task.left_out > 0
+    result = train_and_measure(ClassifyRun(task_file, PrefixConfig("layer", before=20, after=5), QUICK, encoder))
+    assert result["trainable"] == 2 * 25 * 16 and math.isfinite(result["test"]["loss"])
 
 
 def test_as_many_examples_are_measured_as_are_asked_for(task, task_file, encoder):

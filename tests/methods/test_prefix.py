@@ -191,11 +191,11 @@ def test_a_prefix_that_cannot_be_is_refused_and_the_model_stays_as_it_was(settin
     assert type(model) is GPT and trainable_names(model) == [name for name, _ in model.named_parameters()]
 
 
-def test_a_second_prefix_and_a_model_that_is_no_decoder_are_refused():
+def test_a_second_prefix_and_a_part_of_a_model_are_refused():
     model = tiny_adapted(EVERY["prefix-layer"])
     with pytest.raises(ValueError, match="name was 'prefix'; the model already has an adapter of this name"):
         apply_method(model, PrefixConfig(before=1, after=0))
-    with pytest.raises(ValueError, match="model was a Block; prefix and prompt tuning need a decoder, a GPT"):
+    with pytest.raises(ValueError, match="model was a Block; prefix tuning needs a GPT, a Llama, or a RoBERTa"):
         apply_prefix(model.blocks[0], PrefixConfig(), rng=rng())
 
 

@@ -94,5 +94,5 @@ def test_what_cannot_be_is_refused_and_the_model_stays_as_it_was(settings, messa
 
 
 def test_an_encoder_is_refused():
-    with pytest.raises(ValueError, match="model was a RobertaForMaskedLM; prefix and prompt tuning need a decoder"):
+    with pytest.raises(ValueError, match="model was a RobertaForMaskedLM; prompt tuning needs a decoder, a GPT"):
         apply_prompt_tuning(tiny(RobertaForMaskedLM), PromptTuningConfig(2), rng=rng())

@@ -8,6 +8,7 @@ from minilora.experiments.paper.encoder_tasks import (
     ATTENTION,
     FOR_MATRICES,
     FOR_NEW,
+    FOR_TOKENS,
     HERE,
     QUICK,
     TWO_RATES,
@@ -20,7 +21,7 @@ from minilora.experiments.paper.encoder_tasks import (
 )
 from minilora.experiments.text_table import aligned
 from minilora.experiments.verdicts import better
-from minilora.methods import BitFitConfig, FullConfig, HeadConfig, HoulsbyConfig, TopKConfig
+from minilora.methods import BitFitConfig, FullConfig, HeadConfig, HoulsbyConfig, PrefixConfig, TopKConfig
 
 LORA, HEAD = "LoRA, W_q and W_v", "the head alone"
 METHODS = {  # by label: the sizes, smallest first; some of these runs are shared with table 6
@@ -31,6 +32,8 @@ METHODS = {  # by label: the sizes, smallest first; some of these runs are share
     "Adapter^L": {"r = 8": Trial(HoulsbyConfig("lin", size=8), FOR_NEW)},
     "Adapter^P": {f"r = {r}": Trial(HoulsbyConfig("pfeiffer", size=r), FOR_NEW) for r in (2, 8, 32)},
     "Adapter^D": {"r = 8": Trial(HoulsbyConfig("pfeiffer", size=8, leave_out=1), FOR_NEW)},
+    "prefix-embedding": {f"lp = {n}": Trial(PrefixConfig("embedding", n, after=0), FOR_TOKENS) for n in (2, 8, 32)},
+    "prefix-layer": {f"lp = {n}": Trial(PrefixConfig("layer", n, after=0), FOR_TOKENS) for n in (2, 8, 32)},
     LORA: {f"r = {r}": lora(r, ("q_proj", "v_proj")) for r in (1, 2, 4, 8, 64)},
     "LoRA, all linear": {f"r = {r}": lora(r, (*ATTENTION, "fc_in", "fc_out")) for r in (1, 8)},
     HEAD: {"": Trial(HeadConfig(), FOR_NEW)},
@@ -59,8 +62,9 @@ def table(results):
 
 
 def by_size(rows, method):
-    """The label and the row of each size of a method, in the order of their parameters."""
-    return [(label_of(method, size), rows[label_of(method, size)]) for size in METHODS[method]]
+    """The label and the row of each size of a method that was trained, in the order of their parameters."""
+    labels = [label_of(method, size) for size in METHODS[method]]
+    return [(label, rows[label]) for label in labels if label in rows]
 
 
 def others_and_lora(rows):
@@ -81,10 +85,9 @@ def larger_and_smaller(rows):
 
 
 def smaller_and_larger_prefixes(rows):
-    """(smaller, larger) for the two ends of each kind of prefix; they are not among this figure's methods yet."""
-    kinds = [method for method in METHODS if method.startswith("prefix")]
-    ends = [[label for label, _ in by_size(rows, kind)] for kind in kinds]
-    return [(labels[0], labels[-1]) for labels in ends if len(labels) > 1]
+    """(smaller, larger) for the two ends of each kind of prefix."""
+    kinds = [[label for label, _ in by_size(rows, method)] for method in METHODS if method.startswith("prefix")]
+    return [(labels[0], labels[-1]) for labels in kinds if labels]
 
 
 CLAIMS = (
@@ -125,8 +128,8 @@ def plot(results):
     ((task, task_results),) = results["tasks"].items()
     rows = task_results["methods"]
     methods = {}
-    for method, sizes in METHODS.items():
-        there = [rows[label] for label in (label_of(method, size) for size in sizes) if label in rows]
+    for method in METHODS:
+        there = [row for _, row in by_size(rows, method)]
         if there and method != HEAD:
             methods[method] = [(row["trainable"], [100 * v for v in row["accuracy"]["values"]]) for row in there]
     levels = {label: 100 * row["accuracy"] for label, row in task_results["baselines"].items()}
