@@ -44,7 +44,9 @@ def subject(record):
             parts.append(f"{terms['steps']:,} steps")
         parts.append(f"{len(seeds)} seeds")
     said = ", ".join(parts)
-    return f"{said[0].upper()}{said[1:]}." if parts else None
+    if "base" not in record:  # else it begins with a name
+        said = said[:1].upper() + said[1:]
+    return f"{said}." if parts else None
 
 
 def terms_of(record):
@@ -77,7 +79,7 @@ def of_an_earlier_one(record):
 def base_in_words(record):
     """The model that was adapted; a bundled one is called an earlier one if it is no longer there."""
     if "base" in record:
-        return record["base"]["label"]
+        return record["base"]["name"]
     terms = terms_of(record)
     words = MODELS.get(bundled_model(record), str(terms.get("model")))
     return words.replace("the bundled", "an earlier bundled") if of_an_earlier_one(record) else words

@@ -116,7 +116,7 @@ def report(experiment, record):
 
 def title(experiment, record):
     """An experiment's name and title, with the base if it is not the bundled model."""
-    on = f" on {record['base']['label']}" if "base" in record else ""
+    on = f" on {record['base']['name']}" if "base" in record else ""
     return f"{experiment.name}{on}: {experiment.title}"
 
 

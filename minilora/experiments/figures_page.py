@@ -90,7 +90,8 @@ def verdicts(records):
             if not place or experiment.on
             for claim in experiment.claims
         ]
-        base = place.removesuffix("/") or "the bundled models"
+        names = [record["base"]["name"] for (_, there), record in records.items() if place and there == place]
+        base = names[0] if names else "the bundled models"
         rows += [(base, whose, *(f"{n}" for n in of.values())) for whose, of in count(judged).items()]
     table = [f"| {' | '.join(row)} |" for row in rows]
     table.insert(1, "|---" * len(rows[0]) + "|")

@@ -36,8 +36,8 @@ def record_of(name):
             "The bundled decoder, mini-E2E, 100 to 300 steps, 3 seeds.",
         ),
         (
-            {"base": {"label": "smollm2"}, "config": {"training": {"model": "smollm2", "steps": 9, "seeds": [0, 1]}}},
-            "Smollm2, mini-E2E, 9 steps, 2 seeds.",
+            {"base": {"name": "gpt-x"}, "config": {"training": {"model": "smollm2", "steps": 9, "seeds": [0, 1]}}},
+            "gpt-x, mini-E2E, 9 steps, 2 seeds.",
         ),
     ],
 )

@@ -15,6 +15,7 @@ from minilora.interop.opening import BUNDLED, SMOLLM2
 from minilora.methods import LoRAConfig
 from minilora.models import weights_hash
 
+PROPER_NAMES = {SMOLLM2: "SmolLM2"}
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MOST_BLOCKS = 6  # of which all are looked at
 
@@ -37,6 +38,8 @@ class Base:
     ----------
     label : str
         Of one word; its results lie in a folder of this name.
+    name : str
+        What a title calls it.
     words : str
         What a sentence calls it.
     training : Training
@@ -59,6 +62,7 @@ class Base:
     """
 
     label: str
+    name: str
     words: str
     training: Training
     shapes: dict[str, tuple[int, int]]
@@ -127,7 +131,7 @@ class Base:
 
     def about(self):
         """What a result says of its base, as a dict for JSON."""
-        return {"label": self.label, "base": self.words, "model_id": self.model_id}
+        return {"label": self.label, "name": self.name, "base": self.words, "model_id": self.model_id}
 
 
 def base_of(opened):
@@ -146,13 +150,15 @@ def base_of(opened):
     model, name = opened.model, opened.name
     model_id = weights_hash(model)
     label = name if name in (*BUNDLED, SMOLLM2) else f"{short_name(name)}-{model_id[:8]}"
+    proper = PROPER_NAMES.get(label, label)
     n = sum(p.data.size for p in model.parameters())
     attention = model.blocks[0].attn
     training = replace(OF_LARGE if is_large(model) else Training(), model=name)
     task_of("mini-e2e", length=model.longest_input, n_held_out=training.n_held_out, source=opened.source)
     return Base(
         label=label,
-        words=f"{label} (a {type(model).__name__} of {n:,} parameters)",
+        name=proper,
+        words=f"{proper} (a {type(model).__name__} of {n:,} parameters)",
         training=training,
         shapes={projection: getattr(attention, projection).W.data.shape for projection in PROJECTIONS},
         n_blocks=len(model.blocks),

@@ -56,7 +56,7 @@ ABLE = [
     "budget",
 ]
 SMOLLM2 = {"q_proj": (576, 576), "k_proj": (192, 576), "v_proj": (192, 576), "o_proj": (576, 576)}
-LARGE = Base("large", "large", bases.OF_LARGE, SMOLLM2, n_blocks=30, model_id="", n_rates=1, large=True)
+LARGE = Base("large", "large", "large", bases.OF_LARGE, SMOLLM2, n_blocks=30, model_id="", n_rates=1, large=True)
 
 
 @pytest.fixture(scope="module")
