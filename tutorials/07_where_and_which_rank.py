@@ -189,8 +189,8 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 # has gained as well, with a quarter and with a sixty-fourth of their parameters. Between 4 and 64 the seeds do not
 # agree. Had we run the first seed alone, we would have said that rank 64 is too much; with the second, the opposite.
 #
-# In a real language model, SmolLM2, adapted for a hundred steps with three seeds, the loss on unseen examples falls from
-# 0.169 nats per byte at rank 1 to 0.158 at 4 and 0.151 at 16, and is 0.151 at 64 as well. (The command is
+# In a real language model, SmolLM2, adapted for a hundred steps with three seeds, the loss on unseen examples falls
+# from 0.169 nats per byte at rank 1 to 0.158 at 4 and 0.151 at 16, and is 0.151 at 64 as well. (It is
 # `minilora reproduce table18 --model smollm2`.) In the paper's table 18, of GPT-2, it stops falling at rank 16, too.
 #
 # ### What such a table cannot say
