@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from device_array import DeviceArray, count_synchronisations, to_fake_device, to_host
 from methods.classifiers import MODELS
 from methods.every import EVERY
 from methods.tiny import gradients_of, rng, same_bits, trainable_names
@@ -129,6 +130,22 @@ def test_recomputed_the_gradients_are_the_same_to_the_bit():
     kept, again = (adapted(RobertaForClassification, EVERY["lora+prefix-layer"]) for _ in range(2))
     again.recompute = True
     assert same_bits(gradients_of(kept, batch), gradients_of(again, batch))
+
+
+@each_kind
+def test_on_arrays_that_obey_cupy_s_rules_it_is_the_same_and_never_waits(config):
+    model, batch = adapted(RobertaForClassification, config), batch_of(RobertaForClassification)
+    host = {"loss": model.loss(batch)[0], **gradients_of(model, batch)}
+    for p in model.parameters():
+        p.data = to_fake_device(p.data)
+    model.zero_grad()
+    with count_synchronisations() as count:
+        loss, cache = model.loss(batch)
+        model.backward_loss(1.0, cache)
+    device = {"loss": loss} | {p.name: p.grad for p in model.trainable_parameters()}
+    assert count.n == 0 and host.keys() == device.keys()
+    for name, array in device.items():
+        assert isinstance(array, DeviceArray) and np.allclose(to_host(array), host[name], rtol=1e-9, atol=1e-12), name
 
 
 # ---- coming, going, and what is refused
