@@ -24,7 +24,7 @@ OF_LARGE = Training(steps=100, seeds=(0, 1, 2), n_held_out=48, alpha=16)
 # LoRA on attention alone needs a higher rate than on all layers. SmolLM2's loss on valid after 60 steps of 8, r = 4 on
 # W_q and W_v, in nats per byte: 0.205 with 3e-3, 0.180 with 1e-2, 0.302 with 3e-2.
 ON_ATTENTION = 1e-2
-LARGE_METHODS = ("full fine-tuning", "Adapter^L, large", "prefix-layer", "LoRA")
+LARGE_METHODS = ("full fine-tuning", "Adapter^L, large", "prefix-layer", "LoRA", "LoRA, all layers")
 LARGE_RANKS = (1, 4, 8, 16, 64)  # table 18 claims something of 1, 4, 16 and of those above it
 FEW_RANKS = (1, 8, 64)  # and table 6 of these, in three places
 FOR_LARGE = {"methods": LARGE_METHODS, "ranks": LARGE_RANKS, "few_ranks": FEW_RANKS, "n_rates": 1, "large": True}

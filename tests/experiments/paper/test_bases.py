@@ -165,8 +165,14 @@ def test_a_small_decoder_takes_the_bundled_ones_numbers_and_a_large_one_its_own(
         table6.on(large).rates,
         SubspaceConfig().on(large).rates,
     ]
-    assert [*on_attention, table3.on(large).rates[-1]] == [(1e-2,)] * 5 and table3.on(large).methods[-1] == "LoRA"
-    assert budget.on(large).rates[-1] == intrinsic_dimension.on(large).lora_rates == (3e-3,), "on all layers"
+    of_table_3 = dict(zip(table3.on(large).methods, table3.on(large).rates, strict=True))
+    assert [*on_attention, of_table_3[table3.LORA]] == [(1e-2,)] * 5
+    all_layers = [
+        budget.on(large).rates[-1],
+        intrinsic_dimension.on(large).lora_rates,
+        of_table_3[table3.ALL_LAYERS],
+    ]
+    assert all_layers == [(3e-3,)] * 3
     assert len(table3.on(large).methods) < len(table3.METHODS)
 
 
