@@ -42,8 +42,8 @@ OF_CLASSES = dict.fromkeys(("rslora", "dora", "pissa", "lora-fa", "lora-ga", "ad
     "adapter-d": 1e-2,
     "adalora": 3e-3,  # LoRA's; and VeRA's, 5 times LoRA's as in texts, was not searched for either
     "vera": 1.5e-2,
-    "prefix-embedding": 3e-2,
-    "prefix-layer": 3e-2,
+    "prefix-embedding": 1e-2,
+    "prefix-layer": 1e-2,
     "lora+prefix-embedding": 3e-3,  # LoRA's
     "lora+prefix-layer": 3e-3,
 }

@@ -15,10 +15,9 @@ METRICS = ("accuracy", "macro_f1")
 COLUMNS = ("accuracy", "macro-F1")  # as a table calls them
 
 # Learning rates, the usual one first: where the pretrained matrices themselves are changed, and where what is changed
-# is new, or small; tokens that are learned move further still.
+# is new, or small.
 FOR_MATRICES = (1e-3, 3e-4, 3e-3)
 FOR_NEW = (3e-3, 1e-2, 1e-3)
-FOR_TOKENS = (3e-2, 1e-1, 1e-2)
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 ALPHA = 8  # at every rank, as the paper's RoBERTa base has it
