@@ -14,6 +14,8 @@ from address import address, binder, colab, on_github
 from minilora.cli.demo import listed, samples, table
 from minilora.data import parse_source, slot_errors
 from minilora.experiments import merging_quantized, reader_ablations
+from minilora.experiments.comparison import plus_minus
+from minilora.experiments.text_table import aligned
 from minilora.methods import bundled_adapter
 from minilora.models import bundled_recipe
 
@@ -128,6 +130,21 @@ def language_model(results):
     }
 
 
+def methods_on_language_model(results):
+    """The blocks about the methods that were compared on SmolLM2, from its table3.json."""
+    methods, training = results["results"]["methods"], results["config"]["training"]
+    rows = [("", "trainable", "exact, %", "BLEU")]
+    for label, row in methods.items():
+        rows.append((label, f"{row['trainable']:,}", plus_minus(row["slot_exact"], 0, 100), plus_minus(row["bleu"], 1)))
+    return {
+        "smollm2-methods": wrapped(
+            f"One run tells little. With {len(training['seeds'])} seeds, and {training['steps']} steps of",
+            f"{training['batch_size']} examples (`{results['command']}`):",
+        ),
+        "smollm2-methods-table": fenced(aligned(rows)),
+    }
+
+
 def assets(recipe, adapter):
     """The blocks about what is bundled, from the decoder's recipe and the adapter's record."""
     ours, gzips = recipe["bits_per_byte"]["test"], recipe["gzip_bits_per_byte"]["test"]
@@ -175,6 +192,7 @@ def blocks(repository=None):
         "clone": wrapped(f"With Python 3.11 or newer, make and python3-venv, in a clone of {of(repository)}:"),
         **demonstration(read("demo/demo.json"), read("demo/demo_epyc.json")),
         **language_model(read("smollm2/demo.json")),
+        **methods_on_language_model(read("smollm2/table3.json")),
         "merging-table": fenced(merging_quantized.table_lines(read("smollm2/merging.json")["rows"])),
         **assets(bundled_recipe(), adapter),
         **speed(*(read(f"bench/{folder}bench.json") for folder in ("", "gpt2-small/", "smollm2/bench/"))),

@@ -183,7 +183,7 @@ CLAIMS = (
         ),
         better("BLEU"),
         all_layers_against(LORA),
-        note="It has 18 times as many parameters as well.",
+        note="It has about 20 times as many parameters as well.",
     ),
     Claim(
         "table3.all-layers-full",

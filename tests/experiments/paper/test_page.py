@@ -7,27 +7,28 @@ from pathlib import Path
 import pytest
 
 from minilora.data.classification import LOWER_CASE_SINCE
-from minilora.experiments.figures_page import anchor, cost, earlier, section, write_page
+from minilora.experiments.figures_page import anchor, cost, earlier, places_of, section, write_page
 from minilora.experiments.paper import EXPERIMENTS
 
 FIGURES = Path(__file__).resolve().parents[3] / "figures"
 PAGE = (FIGURES / "README.md").read_text(encoding="utf-8")
-NAMES = [name for name in EXPERIMENTS if (FIGURES / f"{name}.json").exists()]
+SECTIONS = [(name, place) for name in EXPERIMENTS for place in places_of(name, FIGURES)]
 
 
 def results(name):
     return json.loads((FIGURES / f"{name}.json").read_text())["results"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_section_is_what_its_results_give(name):
+@pytest.mark.parametrize(("name", "place"), SECTIONS)
+def test_a_section_is_what_its_results_give(name, place):
     """After a change of a table or a claim: ``minilora reproduce all --from-results --out figures``."""
-    assert section(name, FIGURES) in PAGE
+    assert section(name, FIGURES, place) in PAGE
 
 
 def test_the_page_is_the_sections_and_nothing_else(tmp_path):
-    for path in (*(FIGURES / f"{name}.json" for name in NAMES), FIGURES / "others.md"):
-        shutil.copy(path, tmp_path)
+    for path in (*(f"{place}{name}.json" for name, place in SECTIONS), "others.md"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        shutil.copy(FIGURES / path, tmp_path / path)
     write_page(tmp_path)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == PAGE
 
