@@ -3,6 +3,7 @@
 import pytest
 
 from minilora import plots
+from minilora.plots.seed_curves import power_of_ten
 from plotted import title_of
 
 
@@ -31,6 +32,27 @@ def test_a_curve_goes_through_the_means_and_leaves_out_what_diverged(xscale):
         assert curve(axes, "one")[:, 0].tolist() == [1, 2]
         (band,) = [c for c in axes.collections if len(c.get_paths()) and len(c.get_paths()[0].vertices) > 4]
         assert band.get_paths()[0].get_extents().extents.tolist() == [1, 1, 2, 5], "from the lowest to the highest"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "marked"),
+    [
+        ((8_000, 1_900_000), ["10,000", "100,000", "1,000,000"]),
+        ((190_000, 134_000_000), ["$10^{6}$", "$10^{7}$", "$10^{8}$"]),
+        ((2e-6, 0.5), ["$10^{-5}$", "$10^{-4}$", "$10^{-3}$", "$10^{-2}$", "$10^{-1}$"]),
+    ],
+)
+def test_an_axis_has_plain_numbers_or_powers_and_never_both(sizes, marked):
+    figure = plots.parameters_against_score({"LoRA": [(n, [1.0, 2.0]) for n in sizes]}, ylabel="BLEU")
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    low, high = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    assert [label.get_text() for x, label in ticks if low <= x <= high] == marked
+
+
+def test_a_number_between_powers_of_ten_is_a_multiple_of_one():
+    assert [power_of_ten(x) for x in (1e8, 2e7, 5e-6)] == ["$10^{8}$", r"$2 \cdot 10^{7}$", r"$5 \cdot 10^{-6}$"]
 
 
 @pytest.mark.parametrize(("highest", "marked"), [(1024, ["200", "500", "1,000"]), (99_000, ["1,000", "10,000"])])

@@ -3,7 +3,7 @@
 import numpy
 
 from minilora.plots.labels import caption, typeset, whiskers
-from minilora.plots.seed_curves import plain
+from minilora.plots.seed_curves import number_ticks
 from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
 from minilora.plots.theme import theme
 
@@ -90,7 +90,7 @@ def parameters_against_score(methods, *, ylabel, levels=None, note=None):
         axes.errorbar(n, means, numpy.maximum(spans, 0), label=label, capsize=3, ecolor=look[label].color, **settings)
         height[label] = means[-1]
     outside = _levels_across(axes, levels or {})
-    axes.xaxis.set_major_formatter(plain)
+    number_ticks(axes.xaxis)
     axes.set_title(ylabel)
     axes.set_xlabel("trainable parameters")
     marks = dict(zip(methods, axes.containers))

@@ -99,15 +99,30 @@ def one_panel(axes, lines, look, xscale, level, height):
 
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.minorticks_off()
-        axes.xaxis.set_major_formatter(plain)
+        number_ticks(axes.xaxis)
     if len(ends) > MOST_LABELS:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.08), ncols=2)
     elif len(ends) > 1:
         label_ends(axes, ends, height)
 
 
-def plain(value, _=None):
-    """A number on a logarithmic axis as people write it: 0.001, 1, 10,000; as a power of ten if huge or tiny."""
-    if 0.00005 <= value < 5_000_000:
-        return f"{value:,.12g}"
-    return f"$10^{{{round(numpy.log10(value))}}}$"
+SMALLEST, LARGEST = 0.00005, 5_000_000  # numbers that a reader takes in without counting zeros
+
+
+def number_ticks(axis):
+    """Mark a logarithmic axis with numbers such as 0.001, 1 and 10,000; if one is huge or tiny, with powers of ten."""
+
+    def text(value, _=None):
+        low, high = axis.get_view_interval()
+        shown = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+        return f"{value:,.12g}" if all(SMALLEST <= tick < LARGEST for tick in shown) else power_of_ten(value)
+
+    axis.set_major_formatter(text)
+
+
+def power_of_ten(value):
+    """A positive number as a power of ten, or a small multiple of one, in mathtext."""
+    exponent = int(numpy.floor(numpy.log10(value) + 1e-9))
+    factor = value / 10.0**exponent
+    power = f"10^{{{exponent}}}"
+    return f"${power}$" if round(factor, 6) == 1 else rf"${factor:g} \cdot {power}$"

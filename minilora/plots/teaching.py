@@ -3,7 +3,7 @@
 import numpy
 
 from minilora.plots.labels import MOST_LABELS, caption, label_ends, typeset
-from minilora.plots.seed_curves import plain
+from minilora.plots.seed_curves import number_ticks
 from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, styled
 from minilora.plots.theme import sequential, theme
 
@@ -91,7 +91,7 @@ def _ticks_at(axes, xs):
         axes.set_xticks(xs, [f"{x:g}" for x in xs])
         axes.minorticks_off()
     else:
-        axes.xaxis.set_major_formatter(plain)
+        number_ticks(axes.xaxis)
 
 
 @styled
@@ -121,7 +121,7 @@ def bars(values, *, x, form="{:,.0f}", log=False):
     axes.margins(x=0.14)
     if log:
         axes.set_xlim(left=min(values.values()) / 3)
-        axes.xaxis.set_major_formatter(plain)
+        number_ticks(axes.xaxis)
     axes.grid(axis="y", visible=False)
     return figure
 
