@@ -202,7 +202,7 @@ plots.by_seed({f"r = {rank}": losses for rank, losses in by_rank.items()}, x="he
 #   chosen its luck along with it. Choose on validation examples, report on test examples.
 # - **One model, one task.** Then it is a story about them.
 #
-# The tables in full, with 600 or 1,200 steps per run, a learning rate chosen for each setting on validation data, and
+# The tables in full, with 1,200 steps per run, a learning rate chosen for each setting on validation data, and
 # verdicts on the paper's claims, are made by
 #
 #     minilora reproduce table5
