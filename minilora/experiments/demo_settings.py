@@ -47,8 +47,8 @@ class DemoSettings:
 
 
 # Chosen on valid (`demo_search.py`), 900 steps of 16 examples each. Slot-exact sentences of 96: LoRA with r = 8 and a
-# rate of 2.5e-3 42 %, of 5e-3 55 %, of 1e-2 39 %; with r = 32 and 2.5e-3 82 % (with half as many
-# examples, 900 steps of 8, 36 %; r = 16, 3.5e-3, 700 steps: 51 %). Full fine-tuning with 2e-3 76 %, with 4e-3 81 %.
+# rate of 2.5e-3 42 %, of 5e-3 55 %, of 1e-2 39 %; with r = 32 and 2.5e-3 82 %, and in 900 steps of 8 examples 36 %
+# (r = 16, 3.5e-3, 700 steps: 51 %). Full fine-tuning with 2e-3 76 %, with 4e-3 81 %.
 OF_SMALL = DemoSettings(
     rank=32,
     lora=TrainConfig(lr=2.5e-3, lr_ratio_B=4.0),

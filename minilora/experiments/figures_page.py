@@ -83,15 +83,15 @@ def anchor(heading):
 def verdicts(records):
     """What a verdict is, and how many claims have which, on each base."""
     rows = [("base", "claims", *VERDICTS, "of these not run")]
-    for place in ("", *sorted({place for _, place in records if place})):
+    names = {place: record["base"]["name"] for (_, place), record in records.items() if place}
+    for place in ("", *sorted(names)):
         judged = [
             (claim, records[name, place]["results"] if (name, place) in records else None)
             for name, experiment in EXPERIMENTS.items()
             if not place or experiment.on
             for claim in experiment.claims
         ]
-        names = [record["base"]["name"] for (_, there), record in records.items() if place and there == place]
-        base = names[0] if names else "the bundled models"
+        base = names.get(place, "the bundled models")
         rows += [(base, whose, *(f"{n}" for n in of.values())) for whose, of in count(judged).items()]
     table = [f"| {' | '.join(row)} |" for row in rows]
     table.insert(1, "|---" * len(rows[0]) + "|")

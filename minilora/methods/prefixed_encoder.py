@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from minilora.arrays.backend import Array, get_xp
 from minilora.methods.prefix_tokens import Prefix
-from minilora.models.checks import check_ids
 from minilora.models.recompute import run_block
 from minilora.models.roberta import Roberta
 
@@ -48,9 +47,7 @@ class PrefixedRoberta(Roberta):
     def check_inputs(self, ids: Array, padding_mask: Array | None = None) -> None:  # type: ignore[override]
         """Raise ValueError unless `forward` can take these."""
         limit, added = self.config.n_positions, self.prefix.length
-        check_ids(ids, self.config.vocab_size)
-        if ids.shape[1] + added > limit:
-            T = ids.shape[1] + added
+        if ids.ndim == 2 and (T := ids.shape[1] + added) > limit:
             raise ValueError(f"ids made a sequence of {T} tokens, {added} of them the prefix's; n_positions is {limit}")
         super().check_inputs(ids, padding_mask)
 

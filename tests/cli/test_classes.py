@@ -205,6 +205,13 @@ def test_classes_are_told_apart_by_the_bundled_encoder_if_no_model_is_named(bund
     assert type(minilora.load_model(tmp_path / "merged")) is minilora.RobertaForClassification
 
 
+def test_texts_for_which_a_prefix_leaves_no_room_are_left_out_and_counted(tmp_path):
+    prefix = ("--method", "prefix-embedding", "--before", 20, "--after", 6)  # of 32 positions, 6 are left
+    printed = prints("finetune", *MODEL, *WORDS, *prefix, *QUICK, "--out", tmp_path)
+    assert read(tmp_path / "result.json")["task"]["left_out"] > 0
+    assert table_of(prints("evaluate", *MODEL, "--adapter", tmp_path, *WORDS)) == table_of(printed)
+
+
 def test_texts_are_still_the_bundled_decoder_s(bundled_encoder):
     assert prints("generate", "The ", "--max-tokens", 3).startswith("The ")
 

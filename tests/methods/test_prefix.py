@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from methods.every import EVERY, tiny_adapted
+from methods.prefix_mutants import MUTANTS
 from methods.tiny import CONFIG, gradients_of, rng, same_bits, some_batch, tiny_gpt, trainable_names
 from minilora.data.batches import LMBatch
 from minilora.gradcheck import GradientError, check_model
@@ -12,7 +13,6 @@ from minilora.methods import prefix_tokens as layer_module
 from minilora.methods.prefixed import PrefixedGPT
 from minilora.models import GPT, save_model
 from minilora.models.generation import generate
-from minilora.ops.fast import prefix_backward
 
 KINDS = [config for name, config in EVERY.items() if name.startswith("prefix")]
 each_kind = pytest.mark.parametrize("config", KINDS, ids=str)
@@ -83,19 +83,7 @@ def test_what_pads_a_row_does_not_count(config):
 # ---- mutants
 
 
-def dP_of_one_sequence(dy, cache):
-    return prefix_backward(dy[:1], cache._replace(slots=cache.slots[:1]))[1]
-
-
-@pytest.mark.parametrize(
-    "mutant",
-    [
-        lambda dy, cache: (dy, prefix_backward(dy, cache)[1]),
-        lambda dy, cache: (0.0 * dy, prefix_backward(dy, cache)[1]),
-        lambda dy, cache: (prefix_backward(dy, cache)[0], dP_of_one_sequence(dy, cache)),
-        lambda dy, cache: (prefix_backward(dy, cache)[0], prefix_backward(dy, cache)[1][::-1].copy()),
-    ],
-)
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS.keys())
 def test_a_wrong_backward_fails(monkeypatch, mutant):
     model = tiny_adapted(EVERY["prefix-layer"])
     monkeypatch.setattr(layer_module, "prefix_backward", mutant)

@@ -6,12 +6,12 @@ import pytest
 from device_array import DeviceArray, count_synchronisations, to_fake_device, to_host
 from methods.classifiers import MODELS
 from methods.every import EVERY
+from methods.prefix_mutants import MUTANTS
 from methods.tiny import gradients_of, rng, same_bits, trainable_names
 from minilora.gradcheck import GradientError, check_model
 from minilora.methods import PrefixConfig, apply_method, apply_prefix, prefix_tokens, save_adapter, set_adapter
 from minilora.methods.prefixed_encoder import PrefixedRoberta
 from minilora.models import DebertaForClassification, Roberta, RobertaForClassification, RobertaForMaskedLM, save_model
-from minilora.ops.fast import prefix_backward
 from models.tiny_encoders import BATCHES, CONFIG, HEADED, IDS, MASK, PAD, tiny
 
 KINDS = [EVERY[name] for name in ("prefix-embedding", "prefix-layer", "prefix-embedding, before")]
@@ -105,19 +105,7 @@ def test_everything_below_and_beside_a_prefix_has_its_gradient_too(train_prefix)
     check_model(model, batch_of(RobertaForClassification), rng=rng(4))
 
 
-def dP_of_one_sequence(dy, cache):
-    return prefix_backward(dy[:1], cache._replace(slots=cache.slots[:1]))[1]
-
-
-@pytest.mark.parametrize(
-    "mutant",
-    [
-        lambda dy, cache: (dy, prefix_backward(dy, cache)[1]),
-        lambda dy, cache: (0.0 * dy, prefix_backward(dy, cache)[1]),
-        lambda dy, cache: (prefix_backward(dy, cache)[0], dP_of_one_sequence(dy, cache)),
-        lambda dy, cache: (prefix_backward(dy, cache)[0], prefix_backward(dy, cache)[1][::-1].copy()),
-    ],
-)
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS.keys())
 def test_a_wrong_backward_fails(monkeypatch, mutant):
     model = adapted(RobertaForClassification, EVERY["prefix-layer"])
     monkeypatch.setattr(prefix_tokens, "prefix_backward", mutant)
