@@ -299,6 +299,17 @@ def test_a_methods_sizes_are_joined_and_the_seeds_are_spanned():
     assert "Outside the picture: majority class 39.4" in figure_note(axes)
 
 
+def test_no_baselines_line_goes_through_the_name_of_another():
+    levels = {"the head alone": 65.0, "naive Bayes, words": 76.0, "naive Bayes, bytes": 76.5}
+    figure = plots.parameters_against_score(SIZES, ylabel="accuracy (%)", levels=levels)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert {text.get_text() for text in axes.texts} == set(levels)
+    for text in axes.texts:
+        box = text.get_window_extent().transformed(axes.transData.inverted())
+        assert not [y for y in levels.values() if box.y0 < y < box.y1], text.get_text()
+
+
 def test_a_panel_for_each_task_has_the_methods_in_the_same_rows():
     worse = {"LoRA": (7680, [50.0, 60.0]), "full fine-tuning": (1_900_000, [1.0, 2.0])}
     left, right = plots.scores({"names": (SCORES, LEVELS), "pairs": (worse, {"majority class": 49})}, xlabel="%").axes

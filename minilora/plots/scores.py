@@ -104,16 +104,24 @@ def parameters_against_score(methods, *, ylabel, levels=None, note=None):
 
 
 def _levels_across(axes, levels):
-    """A line across for each level, with its name above; returns those that lie too far away to be drawn."""
-    page, (low, high), outside = theme(), axes.get_ylim(), {}
-    for label, level in levels.items():
-        if not low - 0.4 * (high - low) <= level <= high + 0.4 * (high - low):
-            outside[label] = level
-            continue
+    """A line across for each level, with its name; returns those that lie too far away to be drawn.
+
+    The name stands above its line, or below it if the next level is too near for that.
+    """
+    page, (low, high) = theme(), axes.get_ylim()
+    reach = 0.4 * (high - low)
+    near = {label: level for label, level in levels.items() if low - reach <= level <= high + reach}
+    for label, level in near.items():
         axes.axhline(level, color=page.soft, linewidth=1.4, linestyle=(0, (5, 3)), label=label)
-        style = {"textcoords": "offset points", "va": "bottom", "ha": "right", "size": SMALL, "color": page.soft}
-        axes.annotate(label, (1.0, level), (0, 2), xycoords=("axes fraction", "data"), **style)
-    return outside
+    low, high = axes.get_ylim()  # further apart now, if a line lies outside
+    inches = axes.get_figure().get_figheight() * axes.get_position().height
+    line_height = 1.2 * SMALL / 72 / inches * (high - low)
+    for label, level in near.items():
+        crowded = any(0 < other - level < line_height for other in near.values())
+        place = {"xytext": (0, -2), "va": "top"} if crowded else {"xytext": (0, 2), "va": "bottom"}
+        style = {"textcoords": "offset points", "ha": "right", "size": SMALL, "color": page.soft}
+        axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), **place, **style)
+    return {label: level for label, level in levels.items() if label not in near}
 
 
 @styled
