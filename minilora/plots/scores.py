@@ -2,7 +2,7 @@
 
 import numpy
 
-from minilora.plots.labels import caption, typeset, whiskers
+from minilora.plots.labels import LINE_HEIGHT, caption, typeset, whiskers
 from minilora.plots.seed_curves import number_ticks
 from minilora.plots.style import SMALL, WIDTH, looks, method_of, new_figure, series, styled
 from minilora.plots.theme import theme
@@ -114,10 +114,9 @@ def _levels_across(axes, levels):
     for label, level in near.items():
         axes.axhline(level, color=page.soft, linewidth=1.4, linestyle=(0, (5, 3)), label=label)
     low, high = axes.get_ylim()  # further apart now, if a line lies outside
-    inches = axes.get_figure().get_figheight() * axes.get_position().height
-    line_height = 1.2 * SMALL / 72 / inches * (high - low)
+    room = SMALL * LINE_HEIGHT * (high - low) / (axes.get_figure().get_figheight() * axes.get_position().height)
     for label, level in near.items():
-        crowded = any(0 < other - level < line_height for other in near.values())
+        crowded = any(0 < other - level < room for other in near.values())
         place = {"xytext": (0, -2), "va": "top"} if crowded else {"xytext": (0, 2), "va": "bottom"}
         style = {"textcoords": "offset points", "ha": "right", "size": SMALL, "color": page.soft}
         axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), **place, **style)

@@ -117,10 +117,8 @@ CLAIMS = (
         ),
         better("points"),
         on_each_task(smaller_and_larger_prefixes),
-        "The scores do not follow the number of parameters: with 8 positions a prefix is below the head alone, with 2 "
-        "and 32 above it. A prefix moves the text away from the first token, which the head reads, to other learned "
-        "positions: before any training, a linear probe of this token finds less with 8 than with 2 or 32, even where "
-        "no token sees the prefix.",
+        "A longer prefix is not only more numbers: it moves the text further from the first token, which the head "
+        "reads, to other learned positions of this encoder.",
     ),
 )
 
